@@ -1,0 +1,47 @@
+# make demo and make test set everything up by themselves; `make help` lists the rest.
+SHELL := /bin/bash
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+BUILD := build
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup build test demo lint format check test-cpp test-python clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(VENV)/.ready  ## a virtual environment with everything, the package installed in it in editable form
+
+$(VENV)/.ready: pyproject.toml setup.py tools/setup.sh
+	PYTHON="$(PYTHON)" TORCH="$(TORCH)" VENV="$(VENV)" bash tools/setup.sh
+	touch $@
+
+build: setup  ## rebuild the native libraries in place, Catch2 tests included
+	$(BIN)/cmake -S . -B $(BUILD) -DEDEN_BUILD_TESTS=ON > $(BUILD)/configure.log || { cat $(BUILD)/configure.log; exit 1; }
+	$(BIN)/cmake --build $(BUILD)
+
+test: build lint check test-cpp test-python  ## every test: lint, types, Catch2 through ctest, pytest
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
+
+check:
+	$(BIN)/mypy
+
+test-cpp:
+	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure
+
+test-python:
+	$(BIN)/python -m pytest
+
+format:  ## format the sources
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format -i
+
+clean:  ## remove what was built
+	rm -rf $(BUILD) eden/*.so

@@ -1,0 +1,10 @@
+// One function per part of the core, each defined in the file of its name.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace eden {
+
+void bind_region(pybind11::module_& m);
+
+}  // namespace eden

@@ -1,0 +1,8 @@
+// eden._core: what of the core the torch dispatcher cannot carry. No torch types cross this
+// boundary.
+#include "python/bind.h"
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "EDEN's C++ core: regions, chips, search, placement and fits.";
+  eden::bind_region(m);
+}

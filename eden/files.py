@@ -1,0 +1,145 @@
+"""Reading and writing EDEN's files: versioned JSON, validated by pydantic, written atomically, errors that name the place."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import pydantic
+
+
+class FileError(ValueError):
+    """A file that cannot be used: the message names the file, the place in it, what was found and what is allowed."""
+
+    def __init__(self, path: str | os.PathLike[str], problem: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {problem}")
+        self.path = Path(path)
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a file. Raises FileError if it is missing, is no file, or is not UTF-8."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise FileError(path, f"byte {error.start} is no UTF-8 text; is this the right file?") from error
+    except OSError as error:
+        raise FileError(path, f"cannot be read: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends without an error, and is removed otherwise.
+
+    Raises:
+        FileError: if the folder does not exist or cannot be written to.
+
+    """
+    target = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+    except OSError as error:
+        raise FileError(target, f"cannot be written: {error.strerror} (folder {target.parent})") from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise FileError(target, f"cannot be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a whole file or none of it. Raises FileError if it cannot be written."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def output_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder for results and check that it can be written to, before anything is computed.
+
+    Raises:
+        FileError: if it cannot be made or written to.
+
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise FileError(folder, f"cannot be used as an output folder: {error.strerror}") from error
+    return folder
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    place = ""
+    for part in location:
+        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
+    return place or "top level"
+
+
+class VersionedFile(pydantic.BaseModel):
+    """Base of every JSON file of EDEN: subclasses name their ``FORMAT`` and ``VERSION`` once, here checked on loading."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+    FORMAT: ClassVar[str]
+    VERSION: ClassVar[int]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file atomically. Raises FileError if that is not possible."""
+        body = {"format": self.FORMAT, "version": self.VERSION, **self.model_dump(mode="json")}
+        write_text(path, json.dumps(body, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read and validate a file.
+
+        Raises:
+            FileError: naming the file, the place in it, what was found and what is allowed.
+
+        """
+        return cls.parse(read_text(path), path)
+
+    @classmethod
+    def parse(cls, text: str, path: str | os.PathLike[str]) -> Self:
+        """Validate the text of a file; ``path`` is what errors name."""
+        try:
+            body: Any = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise FileError(
+                path, f"line {error.lineno}, column {error.colno}: {error.msg}; it is truncated or is no JSON file"
+            ) from error
+        except RecursionError as error:
+            raise FileError(path, "nested too deeply to be one of EDEN's files") from error
+        if not isinstance(body, dict):
+            raise FileError(path, f"top level: found {type(body).__name__}, allowed is an object")
+        if body.get("format") != cls.FORMAT:
+            raise FileError(path, f"format: found {body.get('format')!r}, allowed is {cls.FORMAT!r}")
+        version = body.get("version")
+        if type(version) is not int or version != cls.VERSION:
+            raise FileError(path, f"version: found {version!r}, allowed is {cls.VERSION} (this version of eden's)")
+        fields = {key: value for key, value in body.items() if key not in ("format", "version")}
+        try:
+            return cls.model_validate(fields)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            found = first.get("input")
+            more = error.error_count() - 1
+            raise FileError(
+                path,
+                f"{_place(first['loc'])}: {first['msg']}; found {str(found)[:80]!r}"
+                + (f" (and {more} more such problems)" if more else ""),
+            ) from error
