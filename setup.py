@@ -23,9 +23,7 @@ def find_torch() -> Path:
     for candidate in candidates:
         if (candidate / "include" / "torch" / "csrc" / "stable" / "library.h").is_file():
             return candidate
-    raise SystemExit(
-        f"eden: no torch 2.10 or later to build against in {[str(c) for c in candidates]}; run: pip install 'torch>=2.10'"
-    )
+    raise SystemExit(f"eden: no torch 2.10 or later in {[str(c) for c in candidates]}; run: pip install 'torch>=2.10'")
 
 
 class CMakeBuild(build_ext):

@@ -1,4 +1,4 @@
-"""Reading and writing EDEN's files: versioned JSON, validated by pydantic, written atomically, errors that name the place."""
+"""EDEN's files: versioned JSON, validated by pydantic, written atomically, with errors that name the place."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends without an error, and is removed otherwise.
+    """A temporary path beside ``path`` that takes its place at the end of the block, or is removed after an error.
 
     Raises:
         FileError: if the folder does not exist or cannot be written to.
@@ -91,7 +91,7 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 class VersionedFile(pydantic.BaseModel):
-    """Base of every JSON file of EDEN: subclasses name their ``FORMAT`` and ``VERSION`` once, here checked on loading."""
+    """Base of EDEN's JSON files: subclasses name their ``FORMAT`` and ``VERSION`` once, checked on loading."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 

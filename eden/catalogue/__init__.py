@@ -1,0 +1,1 @@
+"""Devices that ship with the package: one JSON file each."""
