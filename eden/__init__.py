@@ -2,9 +2,42 @@
 
 from importlib.metadata import version
 
+from eden.coverage import Coverage, coverage
 from eden.errors import DataDependent, ErrorModel, Uniform
 from eden.files import FileError
+from eden.inject import (
+    Faults,
+    calibrate_,
+    clean,
+    inject_,
+    operands,
+    ranges,
+    remove_,
+    set_chip_,
+    set_errors_,
+    set_ranges_,
+)
+from eden.ops import corrupt, corrupt_
 
 __version__ = version("eden-dram")
 
-__all__ = ["DataDependent", "ErrorModel", "FileError", "Uniform"]
+__all__ = [
+    "Coverage",
+    "DataDependent",
+    "ErrorModel",
+    "Faults",
+    "FileError",
+    "Uniform",
+    "calibrate_",
+    "clean",
+    "corrupt",
+    "corrupt_",
+    "coverage",
+    "inject_",
+    "operands",
+    "ranges",
+    "remove_",
+    "set_chip_",
+    "set_errors_",
+    "set_ranges_",
+]
