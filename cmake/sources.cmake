@@ -15,4 +15,5 @@ set(EDEN_PYTHON_SOURCES
 )
 set(EDEN_TEST_SOURCES
   tests/csrc/test_philox.cpp
+  tests/csrc/test_weak_cells.cpp
 )

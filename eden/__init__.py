@@ -2,7 +2,9 @@
 
 from importlib.metadata import version
 
+from eden.checkpoint import load_, save
 from eden.coverage import Coverage, coverage
+from eden.curriculum import Curriculum
 from eden.errors import DataDependent, ErrorModel, Uniform
 from eden.files import FileError
 from eden.inject import (
@@ -23,6 +25,7 @@ __version__ = version("eden-dram")
 
 __all__ = [
     "Coverage",
+    "Curriculum",
     "DataDependent",
     "ErrorModel",
     "Faults",
@@ -34,9 +37,11 @@ __all__ = [
     "corrupt_",
     "coverage",
     "inject_",
+    "load_",
     "operands",
     "ranges",
     "remove_",
+    "save",
     "set_chip_",
     "set_errors_",
     "set_ranges_",
