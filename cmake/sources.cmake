@@ -5,6 +5,7 @@ set(EDEN_CORE_SOURCES
 )
 set(EDEN_OPS_SOURCES
   csrc/ops/corrupt.cpp
+  csrc/ops/cpu/corrupt_cpu.cpp
 )
 set(EDEN_CUDA_SOURCES
   csrc/ops/cuda/corrupt_cuda.cu

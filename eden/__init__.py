@@ -2,11 +2,46 @@
 
 from importlib.metadata import version
 
+from eden.coverage import Coverage, coverage
 from eden.device import Device
 from eden.errors import DataDependent, ErrorModel, Uniform
 from eden.files import FileError
 from eden.fitting import fit
+from eden.inject import (
+    Faults,
+    calibrate_,
+    clean,
+    inject_,
+    operands,
+    ranges,
+    remove_,
+    set_chip_,
+    set_errors_,
+    set_ranges_,
+)
+from eden.ops import corrupt, corrupt_
 
 __version__ = version("eden-dram")
 
-__all__ = ["DataDependent", "Device", "ErrorModel", "FileError", "Uniform", "fit"]
+__all__ = [
+    "Coverage",
+    "DataDependent",
+    "Device",
+    "ErrorModel",
+    "Faults",
+    "FileError",
+    "Uniform",
+    "calibrate_",
+    "clean",
+    "corrupt",
+    "corrupt_",
+    "coverage",
+    "fit",
+    "inject_",
+    "operands",
+    "ranges",
+    "remove_",
+    "set_chip_",
+    "set_errors_",
+    "set_ranges_",
+]

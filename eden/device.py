@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import itertools
 import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -255,7 +256,7 @@ class Partition(_Part):
             )
         for points in (self.points, self.points_at_other_temperatures):
             keys = [_sort_key(nominal, point) for point in points]
-            if any(after <= before for before, after in zip(keys, keys[1:], strict=False)):
+            if any(after <= before for before, after in itertools.pairwise(keys)):
                 raise ValueError(
                     f"points of {self.name} are not sorted or repeat; allowed is by temperature, nominal first, then "
                     "tRCD and then tRP from mild to harsh, each once"
@@ -281,7 +282,7 @@ class Partition(_Part):
             raise ValueError(f"points of {self.name}: found {point}; allowed is one latency below nominal, not both")
 
     def _check_monotone(self, points: list[FittedPoint]) -> None:
-        for mild, harsh in zip(points, points[1:], strict=False):
+        for mild, harsh in itertools.pairwise(points):
             if harsh.errors.ber_zero < mild.errors.ber_zero or harsh.errors.ber_one < mild.errors.ber_one:
                 raise ValueError(
                     f"points of {self.name}: the rates at {harsh} are below those at {mild}, a milder point"
@@ -451,7 +452,7 @@ class Device(VersionedFile):
                     f"points of {partition.name}: the first is {first}; allowed is nominal ({self.nominal})"
                 )
             for point in (*partition.points, *partition.points_at_other_temperatures):
-                if point.errors.KIND != self.model or not math.isclose(point.errors.failure, self.failure):
+                if self.model != point.errors.KIND or not math.isclose(point.errors.failure, self.failure):
                     raise ValueError(
                         f"points of {partition.name}: found model {point.errors.KIND} with failure "
                         f"{point.errors.failure:g}; allowed is the device's {self.model} with {self.failure:g}"

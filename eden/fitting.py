@@ -6,6 +6,7 @@ is a further entry of ``MODELS``; a further format is a reader of ``eden.measure
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections import defaultdict
@@ -106,7 +107,7 @@ def _round(value: float) -> float:
 def _regimes(counts: Counts) -> tuple[float, float] | None:
     """The rates on both sides of a gap that splits the readings in two regimes, if there is one."""
     ordered = sorted(counts, key=lambda count: count[0] / count[1])
-    for (low, low_cells), (high, high_cells) in zip(ordered, ordered[1:], strict=False):
+    for (low, low_cells), (high, high_cells) in itertools.pairwise(ordered):
         below = max(low, REGIME_ERRORS) / max(low_cells - low, REGIME_ERRORS)
         above = max(high, REGIME_ERRORS) / max(high_cells - high, REGIME_ERRORS)
         if above > REGIME_GAP * below:
@@ -435,8 +436,8 @@ class _Fitter:
         self.model = "data_dependent" if gain > DECISIVE else "uniform"
         number = {"uniform": "Model 0 (uniform)", "data_dependent": "Model 3 (data-dependent)"}[self.model]
         self.notes.append(
-            f"chose {number}: the BIC of Model 3 is {abs(gain):.1f} {'below' if gain > 0 else 'above'} that of Model 0; "
-            f"Model 3 takes more than {DECISIVE:g} below"
+            f"chose {number}: the BIC of Model 3 is {abs(gain):.1f} {'below' if gain > 0 else 'above'} that of "
+            f"Model 0, and Model 3 is chosen where it is more than {DECISIVE:g} below"
         )
         return tuple(rows)
 
