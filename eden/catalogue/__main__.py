@@ -17,7 +17,7 @@ from eden.fitting import fit
 MEASUREMENTS = Path("dram", "latency-variation", "data_latvar_sigmetrics2016.csv")
 # Of each vendor, modules whose tRCD sweep mixes few regimes and is monotone down to 5 ns. y7 is here because Model 0
 # describes it; its 7.5 ns is left out.
-VENDORS = {"A": ("b33", "b34", "y7"), "B": ("p9", "p15", "p18"), "C": ("g26", "g35", "y24")}
+VENDORS = {"A": ("b33", "b34", "y7"), "B": ("p9", "p13", "p15"), "C": ("g26", "g35", "y24")}
 
 
 def build(data: Path) -> Iterator[tuple[str, Device]]:
