@@ -5,8 +5,10 @@ from importlib.metadata import version
 from eden.checkpoint import load_, save
 from eden.coverage import Coverage, coverage
 from eden.curriculum import Curriculum
+from eden.device import Device
 from eden.errors import DataDependent, ErrorModel, Uniform
 from eden.files import FileError
+from eden.fitting import fit
 from eden.inject import (
     Faults,
     calibrate_,
@@ -27,6 +29,7 @@ __all__ = [
     "Coverage",
     "Curriculum",
     "DataDependent",
+    "Device",
     "ErrorModel",
     "Faults",
     "FileError",
@@ -36,6 +39,7 @@ __all__ = [
     "corrupt",
     "corrupt_",
     "coverage",
+    "fit",
     "inject_",
     "load_",
     "operands",

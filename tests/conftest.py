@@ -1,3 +1,5 @@
+"""Fixtures that several tests share."""
+
 import os
 from pathlib import Path
 
@@ -12,6 +14,15 @@ def data_folder() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("EDEN_DATA names no folder of measurements, images and weights")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def measurements(data_folder: Path) -> Path:
+    """The latency-variation measurements."""
+    path = data_folder / "dram" / "latency-variation" / "data_latvar_sigmetrics2016.csv"
+    if not path.is_file():
+        pytest.skip("EDEN_DATA names a folder without dram/latency-variation")
+    return path
 
 
 @pytest.fixture(autouse=True)
