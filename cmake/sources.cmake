@@ -1,5 +1,6 @@
 # Every source file of every library, one line each, in alphabetical order.
 set(EDEN_CORE_SOURCES
+  csrc/core/placement.cpp
   csrc/core/region.cpp
 )
 set(EDEN_OPS_SOURCES
@@ -9,9 +10,11 @@ set(EDEN_CUDA_SOURCES
   csrc/ops/cuda/corrupt_cuda.cu
 )
 set(EDEN_PYTHON_SOURCES
+  csrc/python/bind_placement.cpp
   csrc/python/bind_region.cpp
   csrc/python/module.cpp
 )
 set(EDEN_TEST_SOURCES
   tests/csrc/test_philox.cpp
+  tests/csrc/test_placement.cpp
 )
