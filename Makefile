@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BUILD := build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup build test demo lint format check test-cpp test-python clean
+.PHONY: help setup build test demo lint format check test-cpp test-python catalogue clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,9 @@ test-cpp:
 
 test-python:
 	$(BIN)/python -m pytest
+
+catalogue: build  ## fit the devices that ship with the package to the measurements in $EDEN_DATA
+	$(BIN)/python -m eden.catalogue
 
 format:  ## format the sources
 	$(BIN)/ruff check --fix .

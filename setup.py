@@ -26,6 +26,18 @@ def find_torch() -> Path:
     raise SystemExit(f"eden: no torch 2.10 or later in {[str(c) for c in candidates]}; run: pip install 'torch>=2.10'")
 
 
+def find_cmake() -> str:
+    """The environment's own cmake before the system's, which may be too old for the installed nvcc."""
+    if find_spec("cmake") is not None:
+        import cmake
+
+        return str(Path(cmake.CMAKE_BIN_DIR) / "cmake")
+    found = shutil.which("cmake")
+    if found is None:
+        raise SystemExit("eden: cmake 3.24 or later is needed to build; run: pip install cmake")
+    return found
+
+
 class CMakeBuild(build_ext):
     """Builds every native library with one CMake run and leaves them in the package."""
 
@@ -35,9 +47,7 @@ class CMakeBuild(build_ext):
         build = ROOT / "build" if in_place else Path(self.build_temp).resolve() / "cmake"
         build.mkdir(parents=True, exist_ok=True)
         package.mkdir(parents=True, exist_ok=True)
-        cmake = shutil.which("cmake")
-        if cmake is None:
-            raise SystemExit("eden: cmake 3.24 or later is needed to build; run: pip install cmake")
+        cmake = find_cmake()
         configure = [
             cmake,
             "-S",

@@ -1,20 +1,24 @@
 # Every source file of every library, one line each, in alphabetical order.
 set(EDEN_CORE_SOURCES
+  csrc/core/fit.cpp
   csrc/core/placement.cpp
   csrc/core/region.cpp
 )
 set(EDEN_OPS_SOURCES
   csrc/ops/corrupt.cpp
+  csrc/ops/cpu/corrupt_cpu.cpp
 )
 set(EDEN_CUDA_SOURCES
   csrc/ops/cuda/corrupt_cuda.cu
 )
 set(EDEN_PYTHON_SOURCES
+  csrc/python/bind_fit.cpp
   csrc/python/bind_placement.cpp
   csrc/python/bind_region.cpp
   csrc/python/module.cpp
 )
 set(EDEN_TEST_SOURCES
+  tests/csrc/test_fit.cpp
   tests/csrc/test_philox.cpp
   tests/csrc/test_placement.cpp
 )

@@ -3,21 +3,53 @@
 from importlib.metadata import version
 
 from eden.accounting import Savings, Traffic, savings, traffic
+from eden.coverage import Coverage, coverage
+from eden.device import Device
 from eden.errors import DataDependent, ErrorModel, Uniform
 from eden.files import FileError
+from eden.fitting import fit
+from eden.inject import (
+    Faults,
+    calibrate_,
+    clean,
+    inject_,
+    operands,
+    ranges,
+    remove_,
+    set_chip_,
+    set_errors_,
+    set_ranges_,
+)
+from eden.ops import corrupt, corrupt_
 from eden.placement import Placement, place
 
 __version__ = version("eden-dram")
 
 __all__ = [
+    "Coverage",
     "DataDependent",
+    "Device",
     "ErrorModel",
+    "Faults",
     "FileError",
     "Placement",
     "Savings",
     "Traffic",
     "Uniform",
+    "calibrate_",
+    "clean",
+    "corrupt",
+    "corrupt_",
+    "coverage",
+    "fit",
+    "inject_",
+    "operands",
     "place",
+    "ranges",
+    "remove_",
     "savings",
+    "set_chip_",
+    "set_errors_",
+    "set_ranges_",
     "traffic",
 ]

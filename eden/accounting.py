@@ -363,7 +363,7 @@ def traffic(
     if isinstance(model, Mapping):
         infos: Mapping[str, OperandInfo] = model
     else:
-        from eden.inject import operands  # type: ignore[import-not-found, unused-ignore]
+        from eden.inject import operands
 
         infos = operands(model)
     if not infos:

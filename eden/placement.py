@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 import pydantic
 
 from eden import _core
+from eden.device import Device, Errors, OperatingPoint, Partition
 from eden.errors import ErrorModel, Uniform
 from eden.files import VersionedFile
 
@@ -16,78 +17,6 @@ if TYPE_CHECKING:
 
 SOLVERS = ("greedy",)
 OBJECTIVES = ("energy", "latency")
-
-
-class OperatingPointLike(Protocol):
-    """What the placement reads of an operating point."""
-
-    @property
-    def vdd(self) -> float:
-        """Supply voltage in V."""
-
-    @property
-    def trcd(self) -> float:
-        """Row activation to column command, in ns."""
-
-    @property
-    def trp(self) -> float:
-        """Row precharge, in ns."""
-
-    @property
-    def temperature(self) -> float:
-        """In degrees Celsius."""
-
-    @property
-    def refresh_interval(self) -> float:
-        """Time in which each row is refreshed once, in ms."""
-
-
-class PointLike(Protocol):
-    """An operating point at which a partition may run, with its error model."""
-
-    @property
-    def operating_point(self) -> OperatingPointLike:
-        """Voltage, timing, temperature and refresh interval."""
-
-    @property
-    def errors(self) -> ErrorModel:
-        """How cells fail there."""
-
-
-class PartitionLike(Protocol):
-    """A region of a device with an operating point of its own."""
-
-    @property
-    def name(self) -> str:
-        """What files and errors call it."""
-
-    @property
-    def capacity_bytes(self) -> int:
-        """Bytes it holds."""
-
-    @property
-    def nominal(self) -> bool:
-        """Whether it is fixed at the device's nominal operating point."""
-
-    @property
-    def points(self) -> Sequence[PointLike]:
-        """Operating points at which it may run."""
-
-
-class DeviceLike(Protocol):
-    """What the placement reads of a device."""
-
-    @property
-    def name(self) -> str:
-        """What files and reports call it."""
-
-    @property
-    def nominal(self) -> OperatingPointLike:
-        """The operating point of the specification, where nothing fails."""
-
-    @property
-    def partitions(self) -> Sequence[PartitionLike]:
-        """Its partitions, in the order of their addresses."""
 
 
 class ToleranceLike(Protocol):
@@ -114,29 +43,6 @@ class _Record(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
-class PlacedPoint(_Record):
-    """An operating point as a placement records it."""
-
-    vdd: float = pydantic.Field(gt=0, allow_inf_nan=False)
-    """Supply voltage in V."""
-    trcd: float = pydantic.Field(gt=0, allow_inf_nan=False)
-    """Row activation to column command, in ns."""
-    trp: float = pydantic.Field(gt=0, allow_inf_nan=False)
-    """Row precharge, in ns."""
-    temperature: float = pydantic.Field(allow_inf_nan=False)
-    """In degrees Celsius."""
-    refresh_interval: float = pydantic.Field(gt=0, allow_inf_nan=False)
-    """In ms."""
-
-    @classmethod
-    def of(cls, point: OperatingPointLike) -> PlacedPoint:
-        """The record of an operating point."""
-        return cls(**{name: getattr(point, name) for name in cls.model_fields})
-
-    def __str__(self) -> str:
-        return f"{self.vdd:g} V, tRCD {self.trcd:g} ns, tRP {self.trp:g} ns"
-
-
 class PlacedOperand(_Record):
     """Where one operand lies."""
 
@@ -156,21 +62,12 @@ class PlacedOperand(_Record):
 class PlacedPartition(_Record):
     """How one partition is run."""
 
-    operating_point: PlacedPoint
-    errors: dict[str, Any]
-    """JSON form of the error model at that point (docs/placement.md)."""
+    operating_point: OperatingPoint
+    errors: Errors
+    """The error model at that point."""
     used_bytes: int = pydantic.Field(ge=0)
     """Bytes up to the end of its last operand, alignment included; 0 where nothing is placed."""
     capacity_bytes: int = pydantic.Field(ge=1)
-
-    @pydantic.field_validator("errors")
-    @classmethod
-    def _known_errors(cls, errors: dict[str, Any]) -> dict[str, Any]:
-        try:
-            ErrorModel.from_dict(errors)
-        except TypeError as error:
-            raise ValueError(str(error)) from error
-        return errors
 
 
 class Placement(VersionedFile):
@@ -185,7 +82,7 @@ class Placement(VersionedFile):
     objective: Literal["energy", "latency"]
     random_layout: int
     """Version of the random numbers' layout, which fixes what cells a chip's seed makes weak."""
-    nominal: PlacedPoint
+    nominal: OperatingPoint
     """The device's operating point within specification."""
     operands: dict[str, PlacedOperand] = pydantic.Field(min_length=1)
     partitions: dict[str, PlacedPartition] = pydantic.Field(min_length=1)
@@ -203,7 +100,7 @@ class Placement(VersionedFile):
             partition = self.partitions[operand.partition]
             if operand.ber > operand.limit:
                 raise ValueError(f"operand {name} meets a BER of {operand.ber:g}; allowed is its limit {operand.limit}")
-            if operand.ber != ErrorModel.from_dict(partition.errors).ber:
+            if operand.ber != partition.errors.ber:
                 raise ValueError(f"operand {name} has the BER {operand.ber:g}, not the one of {operand.partition}")
             if operand.address % _core.OPERAND_ALIGNMENT:
                 raise ValueError(
@@ -243,10 +140,7 @@ class Placement(VersionedFile):
     @property
     def errors(self) -> dict[str, ErrorModel]:
         """Error model that each operand meets, for ``inject_`` to verify or fine-tune the placed network with."""
-        return {
-            name: ErrorModel.from_dict(self.partitions[operand.partition].errors)
-            for name, operand in self.operands.items()
-        }
+        return {name: self.partitions[operand.partition].errors for name, operand in self.operands.items()}
 
     def table(self) -> str:
         """The placement as text: partitions in use, then operands from the least to the most tolerant."""
@@ -260,7 +154,7 @@ class Placement(VersionedFile):
                         f"{point.vdd:g}",
                         f"{point.trcd:g}",
                         f"{point.trp:g}",
-                        f"{ErrorModel.from_dict(partition.errors).ber:.2e}",
+                        f"{partition.errors.ber:.2e}",
                         str(partition.used_bytes),
                         str(partition.capacity_bytes),
                     )
@@ -288,15 +182,20 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> str:
     )
 
 
-def _core_point(point: OperatingPointLike) -> _core.PlacementOperatingPoint:
+def _point(point: OperatingPoint) -> OperatingPoint:
+    """The operating point alone, of one that carries a fit."""
+    return OperatingPoint(**{name: getattr(point, name) for name in OperatingPoint.model_fields})
+
+
+def _core_point(point: OperatingPoint) -> _core.PlacementOperatingPoint:
     return _core.PlacementOperatingPoint(point.vdd, point.trcd, point.trp, point.refresh_interval)
 
 
-def _choices(device: DeviceLike, partition: PartitionLike) -> list[tuple[PlacedPoint, ErrorModel]]:
-    nominal = (PlacedPoint.of(device.nominal), Uniform(ber=0.0))
+def _choices(device: Device, partition: Partition) -> list[tuple[OperatingPoint, ErrorModel]]:
+    nominal = (_point(device.nominal), Uniform(ber=0.0))
     if partition.nominal:
         return [nominal]
-    points = [(PlacedPoint.of(point.operating_point), point.errors) for point in partition.points]
+    points = [(_point(point), point.errors) for point in partition.points]
     # Within specification nothing fails, whatever a fit says of it.
     return [nominal, *(point for point in points if point[0] != nominal[0])]
 
@@ -330,7 +229,7 @@ def _check_operands(tolerance: ToleranceLike, traffic: Traffic | None) -> None:
             )
 
 
-def _notes(tolerance: ToleranceLike, device: DeviceLike) -> tuple[str, ...]:
+def _notes(tolerance: ToleranceLike, device: Device) -> tuple[str, ...]:
     notes = [
         "A point is tolerated if its mean BER is at most the operand's limit and neither stored value's rate is above "
         "that of the error model the limit was found with, brought to the limit."
@@ -351,7 +250,7 @@ def _listed(values: Iterable[float]) -> str:
 
 def place(
     tolerance: ToleranceLike,
-    device: DeviceLike,
+    device: Device,
     solver: str = "greedy",
     traffic: Traffic | None = None,
     objective: str = "energy",
@@ -405,7 +304,7 @@ def place(
         for partition, points in zip(device.partitions, choices, strict=True)
     ]
     result = _core.place_greedy(
-        operands, partitions, _core_point(device.nominal), _core.PlacementObjective.__members__[objective]
+        operands, partitions, _core_point(device.nominal), getattr(_core.PlacementObjective, objective)
     )
 
     placed: dict[str, PlacedPartition] = {}
@@ -414,7 +313,7 @@ def place(
         operating_point, errors = points[point if point is not None else 0]
         placed[partition.name] = PlacedPartition(
             operating_point=operating_point,
-            errors=errors.to_dict(),
+            errors=errors,
             used_bytes=used,
             capacity_bytes=partition.capacity_bytes,
         )
@@ -427,7 +326,7 @@ def place(
                 "partition": partition_name,
                 "address": slot.address,
                 "bytes": tolerance.bytes[name],
-                "ber": ErrorModel.from_dict(placed[partition_name].errors).ber,
+                "ber": placed[partition_name].errors.ber,
                 "limit": limit,
             }
         )
@@ -437,7 +336,7 @@ def place(
             "solver": solver,
             "objective": objective,
             "random_layout": _core.RANDOM_LAYOUT_VERSION,
-            "nominal": PlacedPoint.of(device.nominal),
+            "nominal": _point(device.nominal),
             "operands": slots,
             "partitions": placed,
             "notes": _notes(tolerance, device),

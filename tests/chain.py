@@ -1,4 +1,4 @@
-"""Stand-ins for a device and a tolerance, with the attributes that placement and report read."""
+"""Stand-ins for a device and a tolerance, with the attributes that the placement reads, and rates easy to reason on."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ class Point:
 
 
 @dataclass(frozen=True)
-class ErrorsAt:
+class FittedPoint(Point):
     """An operating point with its error model."""
 
-    operating_point: Point
-    errors: ErrorModel
+    errors: ErrorModel = field(default_factory=lambda: Uniform(ber=0.0))
 
 
 @dataclass(frozen=True)
@@ -38,20 +37,7 @@ class Partition:
     name: str
     capacity_bytes: int = 128 * MIB
     nominal: bool = False
-    points: tuple[ErrorsAt, ...] = ()
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A measured rate with its spread over repeats."""
-
-    trcd: float
-    stored: int
-    ber: float
-    low: float
-    high: float
-    repeats: int
-    bank: str | None = None
+    points: tuple[FittedPoint, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,11 +47,6 @@ class Device:
     name: str = "ddr3-test"
     partitions: tuple[Partition, ...] = ()
     nominal: Point = field(default_factory=Point)
-    measured: tuple[Measured, ...] = ()
-
-    def save(self, path: Path) -> None:
-        """Write something of a device's shape."""
-        path.write_text(json.dumps({"name": self.name}))
 
 
 @dataclass(frozen=True)
@@ -90,11 +71,10 @@ RATES = {10.0: (1e-8, 2e-8), 7.5: (2e-5, 6e-5), 5.0: (5e-3, 1.5e-2), 2.5: (0.13,
 """By tRCD in ns, the rates of stored zeros and ones."""
 
 
-def bank_points(vdd: float = 1.35, factor: float = 1.0) -> tuple[ErrorsAt, ...]:
-    """The points of a bank, its rates ``factor`` times the module's."""
+def bank_points(vdd: float = 1.35) -> tuple[FittedPoint, ...]:
+    """The points of a bank."""
     return tuple(
-        ErrorsAt(Point(vdd=vdd, trcd=trcd), DataDependent(min(zero * factor, 1), min(one * factor, 1)))
-        for trcd, (zero, one) in RATES.items()
+        FittedPoint(vdd=vdd, trcd=trcd, errors=DataDependent(zero, one)) for trcd, (zero, one) in RATES.items()
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from chain import Device, ErrorsAt, Partition, Point, device, tolerance
+from chain import Device, FittedPoint, Partition, Point, device, tolerance
 
 import eden
 from eden.accounting import DDR3_1600_RANK, PLATFORMS, Platform, Range, Savings, Traffic
@@ -24,7 +24,7 @@ HAND = Platform("hand", 0, 1, fixed(0.5), fixed(0.25), fixed(0.3), "the example 
 
 
 def hand_placement(vdd: float, trcd: float) -> eden.Placement:
-    fast = ErrorsAt(Point(vdd=vdd, trcd=trcd), DataDependent(1e-3, 1e-3))
+    fast = FittedPoint(vdd=vdd, trcd=trcd, errors=DataDependent(1e-3, 1e-3))
     memory = Device(
         partitions=(Partition("bank0", points=(fast,)), Partition("bank1", nominal=True)), nominal=Point(vdd=1.5)
     )
@@ -103,7 +103,7 @@ def test_ranges_hold_every_combination_of_assumptions(platform: str):
 
 
 def test_lower_refresh_rate_saves_refresh_energy():
-    slow = ErrorsAt(Point(refresh_interval=128.0), DataDependent(1e-3, 1e-3))
+    slow = FittedPoint(refresh_interval=128.0, errors=DataDependent(1e-3, 1e-3))
     memory = Device(partitions=(Partition("bank0", points=(slow,)),))
     placement = eden.place(tolerance({"a.weight": 0.1}), memory)
     term = eden.savings(placement.operands, placement).terms["refresh"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from chain import MIB, Device, ErrorsAt, Partition, Point, device, tolerance, uniform
+from chain import MIB, Device, FittedPoint, Partition, device, tolerance, uniform
 
 import eden
 from eden import _core
@@ -80,8 +80,8 @@ def test_stored_values_are_compared_one_by_one():
 
 
 def test_objective_orders_the_parameters():
-    low_voltage = ErrorsAt(Point(vdd=1.2), DataDependent(1e-3, 1e-3))
-    low_latency = ErrorsAt(Point(trcd=5.0), DataDependent(1e-3, 1e-3))
+    low_voltage = FittedPoint(vdd=1.2, errors=DataDependent(1e-3, 1e-3))
+    low_latency = FittedPoint(trcd=5.0, errors=DataDependent(1e-3, 1e-3))
     memory = Device(partitions=(Partition("bank0", points=(low_voltage, low_latency)),))
     wanted = tolerance({"a.weight": 0.1})
     assert eden.place(wanted, memory).partitions["bank0"].operating_point.vdd == 1.2
@@ -89,7 +89,7 @@ def test_objective_orders_the_parameters():
 
 
 def test_the_busier_of_equally_tolerant_operands_chooses_first():
-    fast = Partition("fast", 1000, points=(ErrorsAt(Point(trcd=5.0), DataDependent(1e-3, 1e-3)),))
+    fast = Partition("fast", 1000, points=(FittedPoint(trcd=5.0, errors=DataDependent(1e-3, 1e-3)),))
     memory = Device(partitions=(Partition("nominal", 2000, nominal=True), fast))
     wanted = tolerance({"a.weight": 0.1, "b.input": 0.1})
     moved = eden.traffic(

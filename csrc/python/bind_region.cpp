@@ -2,6 +2,7 @@
 
 #include "core/random_layout.h"
 #include "core/region.h"
+#include "core/storage.h"
 #include "python/bind.h"
 
 namespace py = pybind11;
@@ -11,12 +12,17 @@ namespace eden {
 void bind_region(py::module_& m) {
   m.attr("RANDOM_LAYOUT_VERSION") = kRandomLayoutVersion;
   m.attr("REGION_FIELDS") = static_cast<int>(kRegionFields);
-  m.attr("REGION_CORRECTION") = static_cast<int>(kCorrection);
 
   py::enum_<Correction>(m, "Correction", "What replaces an implausible value.")
       .value("none", Correction::kNone)
       .value("zero", Correction::kZero)
       .value("clamp", Correction::kClamp);
+
+  py::enum_<Storage>(m, "Storage", "The form in which a memory stores a tensor's elements.")
+      .value("float32", Storage::kFloat32)
+      .value("int8", Storage::kInt8);
+  m.def("storage_bits", &storage_bits, py::arg("storage"), "Bits that an element takes in a storage.");
+  m.attr("INT8_LARGEST_CODE") = static_cast<int>(kInt8LargestCode);
 
   py::enum_<ChipPurpose>(m, "ChipPurpose", "Why a chip is drawn.")
       .value("training", ChipPurpose::kTraining)

@@ -1,0 +1,506 @@
+"""Putting a network's loads under the faults of a memory, and taking them away again."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from eden import _core, ops
+from eden.errors import ErrorModel
+from eden.nn import (
+    BASES,
+    OPERAND_SPACING_BITS,
+    FaultyLayer,
+    LayerFaults,
+    Operand,
+    make_faulty,
+    make_original,
+    write_region,
+)
+
+FilterFn = Callable[[str, nn.Module], bool]
+
+
+@dataclasses.dataclass(frozen=True)
+class Faults:
+    """Which memory a network's operands are in.
+
+    Args:
+        weights: error model of the memory that holds the weights, None for a reliable one.
+        inputs: error model of the memory that holds the input feature maps, None for a reliable one.
+        storage: "float32", or "int8" (symmetric codes -127 to 127 of one scale per tensor).
+        correction: what becomes of an implausible value, one outside its operand's range, NaN or infinite, on every
+            load: "none" leaves it, "zero" replaces it by 0, "clamp" by the nearer end of the range.
+        seed: which chip.
+        batch: "restart" reads every sample of a batch from the same cells, as a device that runs one sample at a time
+            does; "contiguous" gives each sample cells of its own.
+    """
+
+    weights: ErrorModel | None = None
+    inputs: ErrorModel | None = None
+    storage: str = "float32"
+    correction: str = "none"
+    seed: int = 0
+    batch: str = "restart"
+
+    def __post_init__(self) -> None:
+        for name in ("weights", "inputs"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, ErrorModel):
+                raise TypeError(
+                    f"Faults.{name} is a {type(value).__name__}; allowed is an error model such as "
+                    "eden.Uniform(ber=1e-3), or None"
+                )
+        if self.weights is None and self.inputs is None:
+            raise ValueError("Faults has neither weights nor inputs; give an error model for one of them")
+        for name, allowed in (
+            ("storage", tuple(ops.STORAGES)),
+            ("correction", ops.CORRECTIONS),
+            ("batch", ("restart", "contiguous")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"Faults.{name} is {getattr(self, name)!r}; allowed are {', '.join(allowed)}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise TypeError(f"Faults.seed is a {type(self.seed).__name__}; allowed is an int")
+        if not -(2**63) <= self.seed < 2**63:
+            raise ValueError(f"Faults.seed is {self.seed}; allowed is a 64-bit integer")
+
+
+@dataclasses.dataclass(frozen=True)
+class OperandInfo:
+    """One operand of a network under faults.
+
+    Attributes:
+        name: ``layer.weight`` or ``layer.input``.
+        kind: "weight" or "input".
+        bytes: size in its storage; of an input, one sample's; None for an input before `calibrate_`.
+        errors: its error model.
+        storage: the form in which the memory keeps it.
+        address: its first bit.
+        loads: how often it was read since the chip was set.
+        layers: the layers that read it.
+    """
+
+    name: str
+    kind: str
+    bytes: int | None
+    errors: ErrorModel | None
+    storage: str
+    address: int
+    loads: int
+    layers: tuple[str, ...]
+
+
+def faulty_layers(model: nn.Module) -> dict[str, FaultyLayer]:
+    """The layers of a network that are under faults, by name, in ``named_modules`` order."""
+    return {name: layer for name, layer in model.named_modules() if isinstance(layer, FaultyLayer)}
+
+
+def _require_faults(model: nn.Module) -> dict[str, FaultyLayer]:
+    layers = faulty_layers(model)
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has no layer under faults; call eden.inject_ first")
+    return layers
+
+
+def _ineligible(layer: nn.Module, parent: nn.Module | None) -> str | None:
+    """Why a layer of an eligible class cannot be put under faults, None if it can."""
+    base = next(base for base in BASES if isinstance(layer, base))
+    if isinstance(parent, nn.MultiheadAttention):
+        return "nn.MultiheadAttention reads its weight without calling it"
+    if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
+        return "not initialized yet: run a forward pass before inject_"
+    if type(layer).forward is not base.forward and not isinstance(layer, FaultyLayer):
+        return f"{type(layer).__name__} computes its own forward"
+    return None
+
+
+def _eligible_layers(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, str]]:
+    """Layers that can be put under faults, and those of an eligible class that cannot, with the reason."""
+    modules = dict(model.named_modules())
+    eligible: dict[str, nn.Module] = {}
+    left_out: dict[str, str] = {}
+    for name, layer in modules.items():
+        if isinstance(layer, BASES):
+            reason = _ineligible(layer, modules.get(name.rpartition(".")[0]) if name else None)
+            if reason is None:
+                eligible[name] = layer
+            else:
+                left_out[name] = reason
+    return eligible, left_out
+
+
+def _join(layer: str, role: str) -> str:
+    return f"{layer}.{role}" if layer else role
+
+
+def _batch_dims(model: nn.Module) -> dict[str, int]:
+    """Batch dimension of the layers inside sequence-first transformer layers; 0 everywhere else."""
+    dims: dict[str, int] = {}
+    for name, module in model.named_modules():
+        if (
+            isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer))
+            and not module.self_attn.batch_first
+        ):
+            dims.update({_join(name, child): 1 for child, _ in module.named_modules() if child})
+    return dims
+
+
+def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None) -> nn.Module:
+    """Put a network's loads of weights and input feature maps under the faults of a memory, in place.
+
+    Linear and Conv1d to Conv3d layers are reached; ``coverage`` names what is not. The layers stay the same objects
+    with the same Parameters and state_dict keys. A network already under faults is put under the new ones, its
+    calibrated ranges kept.
+
+    Args:
+        model: the network.
+        faults: the memory.
+        filter_fn: called with a layer's name and the layer; only layers for which it returns true are put under faults.
+
+    Returns:
+        The same network.
+
+    Raises:
+        ValueError: if no layer is left to put under faults.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}; allowed is a torch.nn.Module")
+    if not isinstance(faults, Faults):
+        raise TypeError(f"faults is a {type(faults).__name__}; allowed is eden.Faults")
+    eligible, left_out = _eligible_layers(model)
+    chosen = {name for name, layer in eligible.items() if filter_fn is None or filter_fn(name, layer)}
+    if not chosen:
+        types = sorted({type(module).__name__ for module in model.modules()})
+        detail = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise ValueError(
+            f"{type(model).__name__} has no layer to put under faults: found {', '.join(types)}"
+            + (f" ({detail})" if detail else "")
+            + f"; allowed are {', '.join(base.__name__ for base in BASES)}"
+            + (f", of which filter_fn refused all {len(eligible)}" if eligible else "")
+        )
+    known = _known_ranges(model)
+    if faulty_layers(model):
+        remove_(model)
+    batch_dims = _batch_dims(model)
+    addresses: dict[int, Operand] = {}  # by Parameter, so that tied weights share their cells
+    for index, (name, layer) in enumerate(eligible.items()):
+        if name not in chosen:
+            continue
+        weight = activation = None
+        if faults.weights is not None:
+            owner = addresses.get(id(layer.weight))
+            weight = Operand(
+                owner.name if owner else _join(name, "weight"),
+                "weight",
+                owner.address if owner else 2 * index * OPERAND_SPACING_BITS,
+                faults.weights,
+                faults.storage,
+                faults.correction,
+            )
+            addresses.setdefault(id(layer.weight), weight)
+        if faults.inputs is not None:
+            activation = Operand(
+                _join(name, "input"),
+                "input",
+                (2 * index + 1) * OPERAND_SPACING_BITS,
+                faults.inputs,
+                faults.storage,
+                faults.correction,
+            )
+        batch_dim = -1 if faults.batch == "contiguous" else batch_dims.get(name, 0)
+        spatial_dims = 0 if isinstance(layer, nn.Linear) else cast(Tensor, layer.weight).dim() - 2
+        make_faulty(layer, LayerFaults(weight, activation, batch_dim, spatial_dims), faults.seed)
+    for name, (operand, bounds) in known.items():
+        layer = model.get_submodule(name)
+        if isinstance(layer, FaultyLayer) and layer._eden.input is not None:
+            layer._eden.input.name, layer._eden.input.address = operand.name, operand.address
+            layer._eden.input.sample_numel = operand.sample_numel
+            layer.eden_input_bounds.copy_(bounds)
+            layer._eden.calibrated = True
+            write_region(layer, layer._eden.input)
+    _use_layers_one_by_one(model)
+    return model
+
+
+def _known_ranges(model: nn.Module) -> dict[str, tuple[Operand, Tensor]]:
+    return {
+        name: (layer._eden.input, layer.eden_input_bounds.clone())
+        for name, layer in faulty_layers(model).items()
+        if layer._eden.calibrated and layer._eden.input is not None
+    }
+
+
+def _use_layers_one_by_one(model: nn.Module) -> None:
+    # In inference nn.TransformerEncoderLayer hands its layers' weights to one fused kernel and calls none of them,
+    # unless it believes that its activation is one the kernel lacks.
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoderLayer) and faulty_layers(module):
+            module.__dict__.setdefault("_eden_activation", module.activation_relu_or_gelu)
+            module.activation_relu_or_gelu = 0
+
+
+def remove_(model: nn.Module) -> nn.Module:
+    """Take the faults away: the same network with its trained Parameters and its layers' original classes.
+
+    Raises:
+        ValueError: if the network has no layer under faults.
+    """
+    for layer in _require_faults(model).values():
+        make_original(layer)
+    for module in model.modules():
+        if "_eden_activation" in module.__dict__:
+            module.activation_relu_or_gelu = module.__dict__.pop("_eden_activation")
+    return model
+
+
+@contextlib.contextmanager
+def clean(model: nn.Module) -> Iterator[nn.Module]:
+    """Reliable memory for a moment: no flips and no correction, the same storage; access numbers do not advance.
+
+    Raises:
+        ValueError: if the network has no layer under faults.
+    """
+    layers = _require_faults(model)
+    accesses = [(layer.eden_access.clone(), layer.eden_training_access.clone()) for layer in layers.values()]
+    for layer in layers.values():
+        layer._eden.reliable += 1
+        for operand in layer._eden.operands():
+            write_region(layer, operand)
+    try:
+        yield model
+    finally:
+        for layer, (access, training_access) in zip(layers.values(), accesses, strict=True):
+            layer._eden.reliable -= 1
+            layer.eden_access.copy_(access)
+            layer.eden_training_access.copy_(training_access)
+            for operand in layer._eden.operands():
+                write_region(layer, operand)
+
+
+def operands(model: nn.Module) -> dict[str, OperandInfo]:
+    """The operands of a network that are under faults, in the order of their addresses.
+
+    Raises:
+        ValueError: if the network has no layer under faults.
+    """
+    found: dict[str, OperandInfo] = {}
+    for layer_name, layer in _require_faults(model).items():
+        loads = int(layer.eden_access) + int(layer.eden_training_access)
+        for operand in layer._eden.operands():
+            if operand.name in found:
+                info = found[operand.name]
+                found[operand.name] = dataclasses.replace(
+                    info, loads=info.loads + loads, layers=(*info.layers, layer_name)
+                )
+                continue
+            numel = layer.weight.numel() if operand.kind == "weight" else operand.sample_numel
+            size = None if numel is None else -(-numel * ops.STORAGE_BITS[operand.storage] // 8)
+            found[operand.name] = OperandInfo(
+                operand.name, operand.kind, size, operand.errors, operand.storage, operand.address, loads, (layer_name,)
+            )
+    return dict(sorted(found.items(), key=lambda item: item[1].address))
+
+
+def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | None]) -> None:
+    """Change the error models of operands, in place; a compiled network is not compiled again.
+
+    Args:
+        model: a network under faults.
+        errors: by operand name; None makes an operand reliable, its storage and correction kept.
+
+    Raises:
+        ValueError: for a name that is no operand of the network; nothing is changed then.
+        TypeError: for a value that is no error model; nothing is changed then.
+    """
+    layers = _require_faults(model)
+    names = {operand.name for layer in layers.values() for operand in layer._eden.operands()}
+    for name, value in errors.items():
+        if name not in names:
+            raise ValueError(f"{name!r} is no operand under faults; allowed are {', '.join(sorted(names))}")
+        if value is not None and not isinstance(value, ErrorModel):
+            raise TypeError(f"the errors of {name} are a {type(value).__name__}; allowed is an error model or None")
+    for layer in layers.values():
+        for operand in layer._eden.operands():
+            if operand.name in errors:
+                operand.errors = errors[operand.name]
+                write_region(layer, operand)
+
+
+def set_chip_(model: nn.Module, seed: int) -> None:
+    """Put a network's operands on another chip, in evaluation and in training, access numbers back to 0.
+
+    Args:
+        model: a network under faults.
+        seed: a 64-bit integer.
+    """
+    for layer in _require_faults(model).values():
+        layer.eden_chip.fill_(seed)
+        layer.eden_training_chip.fill_(seed)
+        layer.eden_access.zero_()
+        layer.eden_training_access.zero_()
+
+
+def set_training_chip_(model: nn.Module, seed: int) -> None:
+    """Put a network's operands on another chip in training only; access numbers go on.
+
+    Args:
+        model: a network under faults.
+        seed: a 64-bit integer.
+    """
+    for layer in _require_faults(model).values():
+        layer.eden_training_chip.fill_(seed)
+
+
+def chip(model: nn.Module) -> int:
+    """Seed of the chip that a network's operands are on in evaluation."""
+    return int(next(iter(_require_faults(model).values())).eden_chip)
+
+
+def draw_chip(seed: int, purpose: str, index: int) -> int:
+    """Seed of the index-th chip that a run draws for a purpose; chips of different purposes differ.
+
+    Args:
+        seed: seed of the run.
+        purpose: "training", "search", "confirmation" or "evaluation".
+        index: from 0 on.
+    """
+    purposes = _core.ChipPurpose.__members__
+    if purpose not in purposes:
+        raise ValueError(f"purpose is {purpose!r}; allowed are {', '.join(purposes)}")
+    return int(_core.derive_chip(seed, purposes[purpose], index))
+
+
+def model_input(batch: Any) -> Any:
+    """The network's input in a batch of a loader: the batch itself, or the first of a tuple or list."""
+    return batch[0] if isinstance(batch, (tuple, list)) else batch
+
+
+def model_device(model: nn.Module) -> torch.device:
+    """The device of a network's first Parameter."""
+    return next(model.parameters()).device
+
+
+def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float, float]]:
+    """Find the ranges and shapes of every operand on reliable memory, in evaluation mode.
+
+    An input's range is the smallest and largest value over all of ``loader``. Layers that read the same tensor object
+    in a forward pass come to share one operand.
+
+    Args:
+        model: a network under faults.
+        loader: yields inputs, or tuples whose first item is the input.
+
+    Returns:
+        The ranges, as ``ranges``.
+
+    Raises:
+        ValueError: if the network has no layer under faults, the loader is empty, a value is not finite, or a layer
+            is never called.
+    """
+    layers = _require_faults(model)
+    names = {id(layer): name for name, layer in layers.items()}
+    low: dict[str, float] = {}
+    high: dict[str, float] = {}
+    sizes: dict[str, int] = {}
+    first_reads: dict[str, list[Tensor]] = {}
+    batches = 0
+
+    def observe(layer: FaultyLayer, x: Tensor) -> None:
+        name = names[id(layer)]
+        smallest, largest = (float(value) for value in torch.aminmax(x))
+        if not (torch.isfinite(torch.tensor([smallest, largest])).all()):
+            raise ValueError(f"{_join(name, 'input')} has a value that is not finite on reliable memory")
+        low[name] = min(low.get(name, smallest), smallest)
+        high[name] = max(high.get(name, largest), largest)
+        if batches == 0:
+            first_reads.setdefault(name, []).append(x)
+            dim = layer._eden.batch_dim if layer._eden.batch_dim >= 0 else 0
+            sizes[name] = x.numel() if layer.unbatched(x) else x.numel() // max(1, x.shape[dim])
+
+    training = model.training
+    device = model_device(model)
+    model.eval()
+    for layer in layers.values():
+        layer._eden.observer = observe
+    try:
+        with clean(model), torch.no_grad():
+            for batch in loader:
+                x = model_input(batch)
+                model(x.to(device) if isinstance(x, Tensor) else x)
+                batches += 1
+    finally:
+        model.train(training)
+        for layer in layers.values():
+            layer._eden.observer = None
+    if batches == 0:
+        raise ValueError("loader yielded no batch; calibration needs at least one")
+    unread = [name for name in layers if name not in low]
+    if unread:
+        raise ValueError(
+            f"{', '.join(unread)}: never called in a forward pass, so faults would not reach them; leave them out with "
+            "filter_fn, or call them"
+        )
+    owners: dict[tuple[int, ...], str] = {}
+    for name, layer in layers.items():
+        layer._eden.calibrated = True
+        layer.eden_input_bounds.copy_(torch.tensor([low[name], high[name]]))
+        operand = layer._eden.input
+        if operand is None:
+            continue
+        operand.sample_numel = sizes[name]
+        owner = layers[owners.setdefault(tuple(id(x) for x in first_reads[name]), name)]._eden.input
+        assert owner is not None
+        operand.name, operand.address = owner.name, owner.address
+        write_region(layer, operand)
+    return ranges(model)
+
+
+def ranges(model: nn.Module) -> dict[str, tuple[float, float]]:
+    """Smallest and largest plausible value of every operand: of a weight its current ones, of an input the calibrated.
+
+    An input that was not calibrated is not in the result.
+
+    Raises:
+        ValueError: if the network has no layer under faults.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for layer in _require_faults(model).values():
+        for operand in layer._eden.operands():
+            if operand.kind == "weight":
+                low, high = torch.aminmax(layer.weight.detach())
+                found[operand.name] = (float(low), float(high))
+            elif layer._eden.calibrated:
+                low, high = layer.eden_input_bounds
+                found[operand.name] = (float(low), float(high))
+    return found
+
+
+def set_ranges_(model: nn.Module, new: Mapping[str, tuple[float, float]]) -> None:
+    """Set the ranges of input operands by hand.
+
+    Args:
+        model: a network under faults.
+        new: (low, high) by operand name; ``low`` is at most ``high``, both finite.
+
+    Raises:
+        ValueError: for a name that is no input under faults, a weight (its range is always its current one), or a range
+            that is not finite or upside down; nothing is changed then.
+    """
+    layers = _require_faults(model)
+    inputs = {layer._eden.input.name for layer in layers.values() if layer._eden.input is not None}
+    for name, (low, high) in new.items():
+        if name not in inputs:
+            raise ValueError(f"{name!r} is no input under faults; allowed are {', '.join(sorted(inputs))}")
+        if not (torch.isfinite(torch.tensor([low, high])).all() and low <= high):
+            raise ValueError(f"the range of {name} is ({low}, {high}); allowed are finite numbers, low at most high")
+    for layer in layers.values():
+        operand = layer._eden.input
+        if operand is not None and operand.name in new:
+            layer.eden_input_bounds.copy_(torch.tensor(new[operand.name]))
+            layer._eden.calibrated = True

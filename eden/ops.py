@@ -1,0 +1,203 @@
+"""The operator: read a tensor from a faulty memory.
+
+``torch.ops.eden.corrupt`` and its variants are C++ and CUDA; here are their fake and autograd registrations, which
+``torch.compile`` and training need, and the functions for users who want no module.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eden import _core, _library
+from eden.errors import ErrorModel
+
+_library.load()
+
+STORAGES: dict[str, int] = {name: value.value for name, value in _core.Storage.__members__.items()}
+"""Names of the storages and the numbers by which the operators know them."""
+
+STORAGE_BITS: dict[str, int] = {name: _core.storage_bits(value) for name, value in _core.Storage.__members__.items()}
+"""Bits that an element takes in each storage."""
+
+CORRECTIONS: tuple[str, ...] = tuple(_core.Correction.__members__)
+
+_NATIVE_STORAGE = {torch.float32: "float32", torch.int8: "int8"}
+
+
+def region(errors: ErrorModel | None, address: int = 0, correction: str = "none") -> list[int]:
+    """The fields of the int64 vector that tells the operators where an operand lies and how its cells fail.
+
+    Args:
+        errors: error model of the memory, None for a reliable one.
+        address: first bit of the operand.
+        correction: "none", "zero" or "clamp".
+
+    Raises:
+        ValueError: naming the argument that is out of range.
+    """
+    if correction not in CORRECTIONS:
+        raise ValueError(f"correction is {correction!r}; allowed are {', '.join(CORRECTIONS)}")
+    mode = _core.Correction.__members__[correction]
+    if errors is None:
+        return list(_core.make_region(0.0, 0.0, 1.0, address, mode))
+    return list(_core.make_region(errors.ber_zero, errors.ber_one, errors.failure, address, mode))
+
+
+def _fake_corrupt(
+    x: Tensor,
+    region: Tensor,
+    chip: Tensor,
+    access: Tensor,
+    scale: Tensor | None,
+    bounds: Tensor | None,
+    storage: int,
+    batch_dim: int,
+) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+def _fake_mutation(*args: Any, **kwargs: Any) -> None:
+    return None
+
+
+torch.library.register_fake("eden::corrupt", _fake_corrupt)
+torch.library.register_fake("eden::corrupt_", _fake_mutation)
+torch.library.register_fake("eden::corrupt_out", _fake_mutation)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, _, _, _, scale, _, _, _ = inputs
+    ctx.quantized = scale is not None
+    if ctx.quantized:
+        ctx.save_for_backward(x, scale)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    # Straight through the flips and corrections; clipped where quantization clips (Hubara et al., JMLR 2018).
+    if ctx.quantized:
+        x, scale = ctx.saved_tensors
+        grad = torch.where(x.abs() <= (_core.INT8_LARGEST_CODE + 0.5) * scale, grad, torch.zeros_like(grad))
+    return grad, None, None, None, None, None, None, None
+
+
+torch.library.register_autograd("eden::corrupt", _backward, setup_context=_setup_context)
+
+
+def _scalar(name: str, value: int | Tensor, device: torch.device) -> Tensor:
+    if isinstance(value, Tensor):
+        if value.dtype != torch.int64 or value.numel() != 1:
+            raise TypeError(
+                f"{name} is a {value.dtype} tensor of {value.numel()} elements; allowed is one int64 or an int"
+            )
+        return value.to(device)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is a {type(value).__name__}; allowed is an int or an int64 tensor")
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} is {value}; allowed is a 64-bit integer")
+    return torch.tensor(value, dtype=torch.int64, device=device)
+
+
+def _arguments(
+    x: Tensor, errors: ErrorModel, seed: int | Tensor, address: int, access: int | Tensor
+) -> tuple[Tensor, Tensor, Tensor, None, None, int, int]:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x is a {type(x).__name__}; allowed is a tensor")
+    if x.layout != torch.strided:
+        raise TypeError(f"x has the layout {x.layout}; allowed is torch.strided")
+    storage = _NATIVE_STORAGE.get(x.dtype)
+    if storage is None:
+        allowed = ", ".join(str(dtype) for dtype in _NATIVE_STORAGE)
+        raise TypeError(f"x has the dtype {x.dtype}; allowed are {allowed}")
+    if x.device.type not in ("cpu", "cuda", "meta"):
+        raise TypeError(f"x is on {x.device}; allowed are cpu and cuda")
+    if not isinstance(errors, ErrorModel):
+        raise TypeError(
+            f"errors is a {type(errors).__name__}; allowed is an error model such as eden.Uniform(ber=1e-3)"
+        )
+    if isinstance(address, bool) or not isinstance(address, int):
+        raise TypeError(f"address is a {type(address).__name__}; allowed is an int, in bits")
+    width = STORAGE_BITS[storage]
+    if address < 0 or address % width or address + x.numel() * width > 2**63:
+        raise ValueError(
+            f"address is {address}; allowed is a multiple of the element's {width} bits, from 0 up to where "
+            "the operand ends below 2**63"
+        )
+    if isinstance(access, int) and access < 0:
+        raise ValueError(f"access is {access}; allowed is 0 or more")
+    return (
+        torch.tensor(region(errors, address), dtype=torch.int64, device=x.device),
+        _scalar("seed", seed, x.device),
+        _scalar("access", access, x.device),
+        None,
+        None,
+        STORAGES[storage],
+        -1,
+    )
+
+
+def corrupt(
+    x: Tensor,
+    errors: ErrorModel,
+    seed: int | Tensor = 0,
+    address: int = 0,
+    access: int | Tensor = 0,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Read ``x`` from a faulty memory: the same tensor with its stored bits flipped as the error model says.
+
+    Args:
+        x: tensor of any shape, float32 or int8, on the CPU or a CUDA device. Element i, in row-major order whatever the
+            strides, occupies the bits from ``address + i * width`` on.
+        errors: the error model.
+        seed: which chip; a chip's weak cells are the same for every call, and those at a lower rate are a subset of
+            those at a higher one.
+        address: first bit of the tensor in the memory, a multiple of the element's width.
+        access: number of this read; only failures of weak cells with ``errors.failure < 1`` depend on it.
+        out: where the result goes, of the shape, dtype and device of ``x``; may not be ``x`` (see ``corrupt_``).
+
+    Returns:
+        The tensor as read, contiguous. Its gradient goes straight through to ``x``.
+
+    Raises:
+        TypeError: for a dtype, layout, device or type of argument that is not allowed.
+        ValueError: for an argument out of range or an ``out`` that does not fit.
+    """
+    arguments = _arguments(x, errors, seed, address, access)
+    if out is None:
+        result: Tensor = torch.ops.eden.corrupt(x, *arguments)
+        return result
+    if not isinstance(out, Tensor):
+        raise TypeError(f"out is a {type(out).__name__}; allowed is a tensor")
+    if out.shape != x.shape or out.dtype != x.dtype or out.device != x.device:
+        raise ValueError(
+            f"out has shape {tuple(out.shape)}, dtype {out.dtype} and device {out.device}; allowed are those of x: "
+            f"{tuple(x.shape)}, {x.dtype} and {x.device}"
+        )
+    if torch.is_grad_enabled() and (x.requires_grad or out.requires_grad):
+        raise ValueError("out was given, but x or out requires a gradient; allowed is out under torch.no_grad()")
+    if out.untyped_storage().data_ptr() == x.untyped_storage().data_ptr() and x.numel() > 0:
+        raise ValueError("out shares its memory with x; use corrupt_ to work in place")
+    torch.ops.eden.corrupt_out(x, *arguments, out=out)
+    return out
+
+
+def corrupt_(
+    x: Tensor,
+    errors: ErrorModel,
+    seed: int | Tensor = 0,
+    address: int = 0,
+    access: int | Tensor = 0,
+) -> Tensor:
+    """Like ``corrupt``, in place; returns ``x``.
+
+    Raises:
+        TypeError, ValueError: as ``corrupt``; also for a tensor that requires a gradient outside ``torch.no_grad()``.
+    """
+    arguments = _arguments(x, errors, seed, address, access)
+    if torch.is_grad_enabled() and x.requires_grad:
+        raise ValueError("x requires a gradient and cannot be changed in place; allowed under torch.no_grad()")
+    torch.ops.eden.corrupt_(x, *arguments)
+    return x
