@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from eden.accounting import Savings, Traffic, savings, traffic
 from eden.checkpoint import load_, save
 from eden.coverage import Coverage, coverage
 from eden.curriculum import Curriculum
@@ -22,6 +23,7 @@ from eden.inject import (
     set_ranges_,
 )
 from eden.ops import corrupt, corrupt_
+from eden.placement import Placement, place
 
 __version__ = version("eden-dram")
 
@@ -33,6 +35,9 @@ __all__ = [
     "ErrorModel",
     "Faults",
     "FileError",
+    "Placement",
+    "Savings",
+    "Traffic",
     "Uniform",
     "calibrate_",
     "clean",
@@ -43,10 +48,13 @@ __all__ = [
     "inject_",
     "load_",
     "operands",
+    "place",
     "ranges",
     "remove_",
     "save",
+    "savings",
     "set_chip_",
     "set_errors_",
     "set_ranges_",
+    "traffic",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 RANDOM_LAYOUT_VERSION: int
 REGION_FIELDS: int
 INT8_LARGEST_CODE: int
+OPERAND_ALIGNMENT: int
 
 class Correction(enum.Enum):
     none = 0
@@ -57,3 +58,39 @@ def fit_rates(
 ) -> RateFit: ...
 def log_beta_binomial(errors: float, cells: float, rate: float, dispersion: float) -> float: ...
 def bayesian_information_criterion(log_likelihood: float, parameters: int, observations: int) -> float: ...
+
+class PlacementObjective(enum.Enum):
+    energy = 0
+    latency = 1
+
+class PlacementOperatingPoint:
+    def __init__(self, vdd: float, trcd: float, trp: float, refresh_interval: float) -> None: ...
+
+class PartitionPoint:
+    def __init__(
+        self, operating_point: PlacementOperatingPoint, ber: float, ber_zero: float, ber_one: float
+    ) -> None: ...
+
+class PlacementPartition:
+    def __init__(self, name: str, capacity: int, points: Sequence[PartitionPoint]) -> None: ...
+
+class PlacementOperand:
+    def __init__(
+        self, name: str, bytes: int, limit: float, limit_zero: float, limit_one: float, traffic: float
+    ) -> None: ...
+
+class OperandSlot:
+    partition: int
+    address: int
+
+class PlacementResult:
+    operands: list[OperandSlot]
+    points: list[int | None]
+    used: list[int]
+
+def place_greedy(
+    operands: Sequence[PlacementOperand],
+    partitions: Sequence[PlacementPartition],
+    nominal: PlacementOperatingPoint,
+    objective: PlacementObjective,
+) -> PlacementResult: ...
