@@ -274,7 +274,8 @@ def _read_latency_variation(path: str | os.PathLike[str], module: str | None, ce
         )
     label = module if module is not None else next(iter(modules))
     notes = [
-        f"read {len(readings)} readings of module {label}; the file holds {sum(modules.values())} of {len(modules)} modules"
+        f"read {len(readings)} readings of module {label}; the file holds {sum(modules.values())} of {len(modules)} "
+        "modules"
     ]
     if untested:
         notes.append(

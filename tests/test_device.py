@@ -1,5 +1,6 @@
 """Does a device answer inside what was measured and refuse outside, and is every damaged file named with its place?"""
 
+import itertools
 import json
 import random
 from collections.abc import Callable
@@ -59,7 +60,7 @@ def test_between_two_points_the_harsher_one_bounds(device: Device, latency: str)
 
 def test_rates_only_grow_as_a_latency_shrinks(device: Device) -> None:
     rates = [device.errors(trcd=value / 10) for value in range(125, 49, -1)]
-    for mild, harsh in zip(rates, rates[1:], strict=False):
+    for mild, harsh in itertools.pairwise(rates):
         assert mild.ber_zero <= harsh.ber_zero
         assert mild.ber_one <= harsh.ber_one
 

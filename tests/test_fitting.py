@@ -274,7 +274,7 @@ def test_patterns_of_both_values_are_predicted_not_fitted(tmp_path: Path) -> Non
     assert result.device.whole == plain.whole
     assert "1 of 2 conditions within a factor of 2" in result.text()
     (row,) = [row for row in result.device.measured if row.pattern == "0xaa"]
-    assert row.rate == pytest.approx(2000 / CELLS, rel=1e-4)
+    assert row.rate == pytest.approx(2000 / CELLS, rel=1e-3)
     assert row.predicted == pytest.approx(2020 / CELLS, rel=1e-3)
 
 
@@ -285,8 +285,8 @@ def test_measured_rows_hold_what_was_read(tmp_path: Path) -> None:
         (trcd, pattern, 3) for trcd in (12.5, 7.5, 5.0) for pattern in ("0x0", "0xff")
     ]
     row = rows[2]
-    assert row.least == pytest.approx(1000 / CELLS, rel=1e-4)
-    assert row.most == pytest.approx(1020 / CELLS, rel=1e-4)
+    assert row.least == pytest.approx(1000 / CELLS, rel=1e-3)
+    assert row.most == pytest.approx(1020 / CELLS, rel=1e-3)
     assert row.low < row.rate < row.high
     with pytest.raises(ValueError, match="parameter is 'vdd'; allowed are trcd and trp"):
         device.measured_curve("vdd")  # type: ignore[arg-type]
