@@ -247,6 +247,11 @@ def _fine_percent(value: float) -> str:
     return _percent(value, 2)
 
 
+def _points(drop: float) -> str:
+    text = f"{drop * 100:.3g}"
+    return f"{text} percentage point{'' if text == '1' else 's'}"
+
+
 def _size(count: float) -> str:
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if count >= factor:
@@ -305,8 +310,7 @@ def _summary(
         lines.append(
             f"{network} keeps {_count(len(tolerance.limits), 'operand')} ({_size(size)}) in memory. On reliable memory "
             f"its accuracy is {_percent(tolerance.reference_accuracy)}; a drop of up to "
-            f"{tolerance.max_drop * 100:.2g} percentage points is accepted, with {_percent(tolerance.confidence, 0)} "
-            "confidence."
+            f"{_points(tolerance.max_drop)} is accepted, with {_percent(tolerance.confidence, 0)} confidence."
         )
         lines.append(
             f"All operands at once tolerate a bit error rate (BER) of {_rate(tolerance.coarse)}; one by one, their "
@@ -387,7 +391,7 @@ def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
     axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
     axes.set_ylim(0, min(1.02, 1.08 * max(point.high for point in accuracy.points)))
-    axes.legend(loc="lower left")
+    axes.legend(loc="lower left", bbox_to_anchor=(0.06, 0))
     table = _Table(
         "Accuracy over chips",
         ("network", "BER", "mean", "low", "high", "chips"),
@@ -436,7 +440,7 @@ def _tolerance_section(tolerance: ReportTolerance) -> _Section:
         "tolerance",
         "Tolerance per operand",
         f"Highest mean BER of each operand at which, with all others at theirs, the accuracy drops by at most "
-        f"{tolerance.max_drop * 100:.2g} percentage points. The dashed line is the coarse BER, the same for all.{cut}",
+        f"{_points(tolerance.max_drop)}. The dashed line is the coarse BER, the same for all.{cut}",
         _svg(figure, "tolerance"),
         "Tolerated bit error rate of each operand on a logarithmic axis",
         [table],
@@ -460,7 +464,14 @@ def _device_section(device: Device) -> _Section:
         if value == "mixed":
             continue
         fitted = [point.errors.ber_zero if value == "zeros" else point.errors.ber_one for point in sweep]
-        axes.plot([p.trcd for p in sweep], [max(rate, floor) for rate in fitted], color=colour, label=f"fit, {value}")
+        axes.plot(
+            [p.trcd for p in sweep],
+            [max(rate, floor) for rate in fitted],
+            color=colour,
+            # As Device.errors has it: between two measured latencies the harsher one's rate.
+            drawstyle="steps-pre",
+            label=f"fit, {value}",
+        )
     for value, (colour, marker, shift) in looks.items():
         mine = [row for row in rows if _stored(row) == value]
         if mine:
@@ -479,7 +490,7 @@ def _device_section(device: Device) -> _Section:
             )
     axes.set_yscale("log")
     axes.set_ylim(floor * 0.6, 1.5)
-    axes.yaxis.set_major_formatter(lambda value, _: "0" if value <= floor * 1.01 else _rate(value))
+    _rates_on(axes.yaxis, zero_at=floor * 1.01)
     axes.invert_xaxis()
     axes.set_xlabel("row activation latency tRCD (ns); shorter to the right")
     axes.set_ylabel("bit error rate (BER)")
@@ -523,7 +534,8 @@ def _device_section(device: Device) -> _Section:
         "device",
         f"Bit error rate of {device.name}",
         f"The whole module at {device.nominal.temperature:g} °C, {device.nominal.vdd:g} V, tRP {device.nominal.trp:g} "
-        f"ns. Bars are 95% intervals over readings; mixed patterns store zeros and ones together. "
+        f"ns. Bars are 95% intervals over readings; mixed patterns store zeros and ones together. Between two "
+        f"measured latencies the rate of the shorter one is used. "
         f"Model: {device.model.replace('_', '-')}, failure probability {device.failure:g}.",
         _svg(figure, "device"),
         "Fitted and measured bit error rates of stored zeros and ones against tRCD",
@@ -533,12 +545,18 @@ def _device_section(device: Device) -> _Section:
 
 
 def _placement_section(placement: Placement) -> _Section:
+    import matplotlib.colors
+    import matplotlib.patches
+
     total = sum(operand.bytes for operand in placement.operands.values())
     used = [name for name, partition in placement.partitions.items() if partition.used_bytes]
-    labels = _point_labels(placement)
+    colour_of = {
+        label: NEUTRAL if label.endswith("(nominal)") else COLOURS[i % len(COLOURS)]
+        for i, label in enumerate(_point_labels(placement))
+    }
     figure, axes = _new_figure(height=1.6 + 0.32 * len(used))
     left = [0.0] * len(used)
-    for kind, alpha in (("weight", 1.0), ("input", 0.55)):
+    for kind, paleness in (("weight", 0.0), ("input", 0.5)):
         widths = [
             sum(o.bytes for o in placement.operands.values() if o.partition == name and o.kind == kind) / total
             for name in used
@@ -547,21 +565,15 @@ def _placement_section(placement: Placement) -> _Section:
         for name in used:
             point = placement.partitions[name].operating_point
             label = _point_label(placement, point.vdd, point.trcd, point.trp)
-            colours.append(NEUTRAL if label.endswith("(nominal)") else COLOURS[labels.index(label) % len(COLOURS)])
-        axes.barh(used, widths, left=left, color=colours, alpha=alpha, height=0.66, edgecolor="white", linewidth=0.6)
+            red, green, blue = matplotlib.colors.to_rgb(colour_of[label])
+            colours.append(tuple(part + (1 - part) * paleness for part in (red, green, blue)))
+        axes.barh(used, widths, left=left, color=colours, height=0.66, edgecolor="white", linewidth=0.6)
         left = [before + width for before, width in zip(left, widths, strict=True)]
     axes.set_xlabel("share of the operands' bytes (solid: weights, pale: inputs)")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
     axes.set_xlim(0, max(left) * 1.02)
     axes.invert_yaxis()
-    import matplotlib.patches
-
-    handles = [
-        matplotlib.patches.Patch(
-            color=NEUTRAL if label.endswith("(nominal)") else COLOURS[i % len(COLOURS)], label=label
-        )
-        for i, label in enumerate(labels)
-    ]
+    handles = [matplotlib.patches.Patch(color=colour, label=label) for label, colour in colour_of.items()]
     figure.legend(handles=handles, loc="outside upper left", ncols=2)
     partitions = _Table(
         "Partitions in use",
@@ -681,12 +693,13 @@ def _mark_zero(axes: Axes, zero_at: float) -> None:
     """Label the place where a BER of 0 is drawn on a logarithmic axis."""
     axes.axvline(zero_at, color="#c4c8cc", linewidth=0.8)
     axes.annotate(
-        "BER 0", (zero_at, 0.98), xycoords=("data", "axes fraction"), rotation=90, va="top", ha="right", fontsize=7.5
+        "BER 0", (zero_at, 0.02), xycoords=("data", "axes fraction"), rotation=90, va="top", ha="right", fontsize=7.5
     )
 
 
-def _rates_on(axis: Axis) -> None:
-    axis.set_major_formatter(lambda value, _: _rate(value))
+def _rates_on(axis: Axis, zero_at: float = 0.0) -> None:
+    """Label a logarithmic axis; what is not above ``zero_at`` stands for 0."""
+    axis.set_major_formatter(lambda value, _: "0" if value <= zero_at else _rate(value).removeprefix("1 × "))
 
 
 def _svg(figure: Figure, prefix: str) -> str:
