@@ -1,6 +1,7 @@
 """EDEN: run neural networks from DRAM that is operated outside its specification."""
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from eden.accounting import Savings, Traffic, savings, traffic
 from eden.checkpoint import load_, save
@@ -25,9 +26,13 @@ from eden.inject import (
 from eden.ops import corrupt, corrupt_
 from eden.placement import Placement, place
 
+if TYPE_CHECKING:
+    from eden.reporting import AccuracyCurves, report
+
 __version__ = version("eden-dram")
 
 __all__ = [
+    "AccuracyCurves",
     "Coverage",
     "Curriculum",
     "DataDependent",
@@ -51,6 +56,7 @@ __all__ = [
     "place",
     "ranges",
     "remove_",
+    "report",
     "save",
     "savings",
     "set_chip_",
@@ -58,3 +64,12 @@ __all__ = [
     "set_ranges_",
     "traffic",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # The report's drawing libraries take half a second to load, which nothing else needs.
+    if name in ("AccuracyCurves", "report"):
+        from eden import reporting
+
+        return getattr(reporting, name)
+    raise AttributeError(f"module 'eden' has no attribute {name!r}")
