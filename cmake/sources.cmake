@@ -1,6 +1,8 @@
 # Every source file of every library, one line each, in alphabetical order.
 set(EDEN_CORE_SOURCES
+  csrc/core/betting.cpp
   csrc/core/region.cpp
+  csrc/core/search.cpp
 )
 set(EDEN_OPS_SOURCES
   csrc/ops/corrupt.cpp
@@ -11,8 +13,11 @@ set(EDEN_CUDA_SOURCES
 )
 set(EDEN_PYTHON_SOURCES
   csrc/python/bind_region.cpp
+  csrc/python/bind_search.cpp
   csrc/python/module.cpp
 )
 set(EDEN_TEST_SOURCES
+  tests/csrc/test_betting.cpp
   tests/csrc/test_philox.cpp
+  tests/csrc/test_search.cpp
 )

@@ -6,5 +6,6 @@
 namespace eden {
 
 void bind_region(pybind11::module_& m);
+void bind_search(pybind11::module_& m);
 
 }  // namespace eden

@@ -5,4 +5,5 @@
 PYBIND11_MODULE(_core, m) {
   m.doc() = "EDEN's C++ core: regions, chips, search, placement and fits.";
   eden::bind_region(m);
+  eden::bind_search(m);
 }
