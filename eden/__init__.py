@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from eden.characterize import SearchError, profile
 from eden.coverage import Coverage, coverage
 from eden.errors import DataDependent, ErrorModel, Uniform
 from eden.files import FileError
@@ -18,6 +19,7 @@ from eden.inject import (
     set_ranges_,
 )
 from eden.ops import corrupt, corrupt_
+from eden.tolerance import Tolerance
 
 __version__ = version("eden-dram")
 
@@ -27,6 +29,8 @@ __all__ = [
     "ErrorModel",
     "Faults",
     "FileError",
+    "SearchError",
+    "Tolerance",
     "Uniform",
     "calibrate_",
     "clean",
@@ -35,6 +39,7 @@ __all__ = [
     "coverage",
     "inject_",
     "operands",
+    "profile",
     "ranges",
     "remove_",
     "set_chip_",
