@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from eden.accounting import Savings, Traffic, savings, traffic
+from eden.characterize import SearchError, profile
 from eden.checkpoint import load_, save
 from eden.coverage import Coverage, coverage
 from eden.curriculum import Curriculum
@@ -28,6 +29,7 @@ from eden.placement import Placement, place
 
 if TYPE_CHECKING:
     from eden.reporting import AccuracyCurves, report
+from eden.tolerance import Tolerance
 
 __version__ = version("eden-dram")
 
@@ -42,6 +44,8 @@ __all__ = [
     "FileError",
     "Placement",
     "Savings",
+    "SearchError",
+    "Tolerance",
     "Traffic",
     "Uniform",
     "calibrate_",
@@ -54,6 +58,7 @@ __all__ = [
     "load_",
     "operands",
     "place",
+    "profile",
     "ranges",
     "remove_",
     "report",
