@@ -267,7 +267,29 @@ TEST_CASE("int8 codes round half to even, saturate and store NaN as 0") {
   CHECK(code(INFINITY, 1.0f) == 127);
   CHECK(code(std::nanf(""), 1.0f) == 0);
   CHECK(eden::QuantizedInt8Codec::decode(0x80, 0.5f) == -64.0f);
-  CHECK(eden::usable_scale(0.0f) == 1.0f);
+}
+
+TEST_CASE("the ends of a range stay plausible after quantization") {
+  int checked = 0;
+  for (float high = 0.5f; high < 3.0f; high += 0.001f) {
+    Load load = make_load(0.0, 0.0, 1.0, 0, eden::Correction::kZero);
+    const float scale = high / 127.0f;
+    const float bounds[2] = {-high / 3, high};
+    eden::set_range<eden::QuantizedInt8Codec>(load, &scale, bounds);
+    const std::vector<float> in = {high, 2 * high, -high / 3, -high};
+    load.shape.inner = static_cast<int64_t>(in.size());
+    const auto out = on_host<eden::QuantizedInt8Codec>(load, in);
+    REQUIRE(out[0] == Approx(high));
+    REQUIRE(out[1] == out[0]);
+    REQUIRE(out[2] == Approx(-high / 3).epsilon(0.02));
+    REQUIRE(out[3] == 0.0f);
+    checked += eden::QuantizedInt8Codec::decode(127, scale) > high;
+  }
+  CHECK(checked > 0);  // the rounding that this is about does happen
+  Load zeros = make_load(0.0, 0.0, 1.0);
+  const float scale = 0.0f;
+  eden::set_range<eden::QuantizedInt8Codec>(zeros, &scale, nullptr);
+  CHECK(zeros.scale == 1.0f);
 }
 
 TEST_CASE("chips of different purposes and numbers differ") {
