@@ -327,9 +327,14 @@ class Partition(_Part):
         Raises:
             ValueError: naming the parameter, what was found and what is allowed, outside the fitted range, inside a
                 region that was left out, or for a parameter that was not measured.
+            TypeError: for what is no number.
 
         """
         nominal = self.points[0]
+        given = {"vdd": vdd, "trcd": trcd, "trp": trp, "temperature": temperature, "refresh_interval": refresh_interval}
+        for name, value in given.items():
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+                raise TypeError(f"{name} is a {type(value).__name__}; allowed is a number")
         for name, value, unit in (("vdd", vdd, "V"), ("refresh_interval", refresh_interval, "ms")):
             allowed = getattr(nominal, name)
             if value is not None and value != allowed:

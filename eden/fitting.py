@@ -289,6 +289,7 @@ class _Fitter:
             vendor=campaign.vendor,
         )
         self.notes = list(campaign.notes)
+        self._check_nominal()
         self.readings = self._without_joint_reductions()
         self.model: Model = "uniform"
         self._fits: dict[tuple[tuple[tuple[tuple[float, float], ...], ...], float | None], _core.RateFit] = {}
@@ -329,6 +330,15 @@ class _Fitter:
         )
         return FitReport(device, campaign)
 
+    def _check_nominal(self) -> None:
+        for reading in self.campaign.readings:
+            if _condition(reading) == _condition(self.nominal) and reading.total > 0:
+                raise FileError(
+                    self.campaign.path,
+                    f"line {reading.line}: found {reading.total:g} errors of module {self.campaign.module} at its "
+                    f"nominal operating point ({self.nominal}); allowed is none: a device needs a reliable home",
+                )
+
     def _without_joint_reductions(self) -> list[Reading]:
         kept = []
         for reading in self.campaign.readings:
@@ -347,7 +357,7 @@ class _Fitter:
         for reading in self.readings:
             if reading.stored == "mixed":
                 continue
-            values = conditions.setdefault(Condition(reading.trcd, reading.trp, reading.temperature), Values([], []))
+            values = conditions.setdefault(_condition(reading), Values([], []))
             counts = values.zero if reading.stored == "zero" else values.one
             if bank is None:
                 if reading.tested:
@@ -491,8 +501,8 @@ class _Fitter:
             and getattr(condition, other) == getattr(self.nominal, other)
             and (condition != at_nominal or (parameter == "trcd" and temperature != self.nominal.temperature))
         ]
-        at_device = temperature == self.nominal.temperature
-        highest = [nominal.errors.ber_zero, nominal.errors.ber_one] if at_device else [0.0, 0.0]
+        start = next((point.errors for point in points if _condition(point) == at_nominal), nominal.errors)
+        highest = [start.ber_zero, start.ber_one]
         highest_at = [getattr(self.nominal, parameter)] * 2
         ended: str | None = None
 
@@ -554,17 +564,10 @@ class _Fitter:
         )
 
     def _nominal_point(self, scope: _Scope) -> FittedPoint:
-        condition = Condition(self.nominal.trcd, self.nominal.trp, self.nominal.temperature)
+        condition = _condition(self.nominal)
         values = scope.conditions.get(condition)
         if values is not None and values.zero and values.one:
-            point = self._point(condition, values, scope.lent)
-            if point.errors.ber > 0:
-                raise FileError(
-                    self.campaign.path,
-                    f"module {self.campaign.module}, {scope.name}: found a bit error rate of {point.errors.ber:g} at "
-                    f"the nominal operating point ({self.nominal}); allowed is 0: a device needs a reliable home",
-                )
-            return point
+            return self._point(condition, values, scope.lent)
         return FittedPoint(
             **self.nominal.model_dump(),
             errors=_error_model(self.model, 0.0, 0.0, self.failure),
@@ -580,12 +583,9 @@ class _Fitter:
         conditions: dict[tuple[Condition, int], Counts] = defaultdict(list)
         for reading in self.readings:
             if reading.tested:
-                conditions[Condition(reading.trcd, reading.trp, reading.temperature), reading.pattern].append(
-                    (reading.total, reading.tested * cells)
-                )
+                conditions[_condition(reading), reading.pattern].append((reading.total, reading.tested * cells))
         fitted: Mapping[Condition, ErrorModel] = {
-            Condition(point.trcd, point.trp, point.temperature): point.errors
-            for point in (*whole.points, *whole.points_at_other_temperatures)
+            _condition(point): point.errors for point in (*whole.points, *whole.points_at_other_temperatures)
         }
         rows = []
         checked = off = 0
@@ -640,6 +640,10 @@ class _Fitter:
             "one of each value, or no failures)",
         ]
         return tuple(lines)
+
+
+def _condition(point: OperatingPoint | Reading) -> Condition:
+    return Condition(point.trcd, point.trp, point.temperature)
 
 
 def _order(condition: Condition) -> tuple[float, float, float]:

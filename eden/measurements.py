@@ -103,13 +103,13 @@ def read(
 
     Raises:
         FileError: naming the line and column, what was found and what is allowed.
-        ValueError: for an unknown format or a number of cells below 1.
+        ValueError: for an unknown format or a number of cells below 8.
 
     """
     if format not in READERS:
         raise ValueError(f"format is {format!r}; allowed are {', '.join(sorted(READERS))}")
-    if isinstance(cells_per_bank, bool) or not isinstance(cells_per_bank, int) or cells_per_bank < 1:
-        raise ValueError(f"cells_per_bank is {cells_per_bank!r}; allowed is a whole number from 1")
+    if isinstance(cells_per_bank, bool) or not isinstance(cells_per_bank, int) or cells_per_bank < 8:
+        raise ValueError(f"cells_per_bank is {cells_per_bank!r}; allowed is a whole number from 8")
     return READERS[format](path, module, cells_per_bank)
 
 

@@ -86,6 +86,12 @@ def test_outside_of_what_was_measured(device: Device, arguments: Body, message: 
         device.errors(**arguments)
 
 
+def test_what_is_no_number(device: Device) -> None:
+    for value in ("7.5", True, [7.5]):
+        with pytest.raises(TypeError, match=r"trcd is a (str|bool|list); allowed is a number"):
+            device.errors(trcd=value)  # type: ignore[arg-type]
+
+
 def test_partitions(device: Device) -> None:
     assert [part.name for part in device.partitions if part.nominal] == ["bank0"]
     for part in device.partitions[1:]:

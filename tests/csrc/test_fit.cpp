@@ -92,7 +92,7 @@ TEST_CASE("Dispersion and two rates decades apart are found from a bank's counts
     CHECK(fit.parameters == 3);
     CHECK(fit.observations == 20);
   }
-  // 200 intervals of 95%: fewer than 178 or 200 covering has a probability below 1e-3.
+  // 200 intervals of 95%: fewer than 178 or all 200 covering has a probability of 3e-4.
   CHECK(covered[0] >= 178);
   CHECK(covered[1] >= 178);
   CHECK(covered[0] < 200);
