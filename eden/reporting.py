@@ -373,7 +373,7 @@ def _provenance(
 def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
     figure, axes = _new_figure()
     rates = [point.ber for point in accuracy.points if point.ber > 0]
-    zero_at = min(rates, default=1e-6) / 10
+    zero_at = 10.0 ** (math.floor(math.log10(min(rates, default=1e-6)) + 1e-9) - 1)
     for i, label in enumerate(accuracy.labels):
         points = sorted((point for point in accuracy.points if point.label == label), key=lambda point: point.ber)
         x = [point.ber or zero_at for point in points]
@@ -384,14 +384,13 @@ def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
             tolerated = max(accuracy.tolerated[label], zero_at)
             axes.axvline(tolerated, color=colour, linestyle=":", linewidth=1.2)
     axes.set_xscale("log")
-    if any(point.ber == 0 for point in accuracy.points):
-        _mark_zero(axes, zero_at)
-    _rates_on(axes.xaxis)
+    # A logarithmic axis has no 0: reliable memory is drawn a decade below the lowest rate.
+    _rates_on(axes.xaxis, zero_at=zero_at * 1.01 if any(point.ber == 0 for point in accuracy.points) else 0.0)
     axes.set_xlabel("bit error rate (BER) of every operand")
     axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
     axes.set_ylim(0, min(1.02, 1.08 * max(point.high for point in accuracy.points)))
-    axes.legend(loc="lower left", bbox_to_anchor=(0.06, 0))
+    axes.legend(loc="lower left")
     table = _Table(
         "Accuracy over chips",
         ("network", "BER", "mean", "low", "high", "chips"),
@@ -687,14 +686,6 @@ def _new_figure(height: float = 3.4) -> tuple[Figure, Axes]:
 
     figure = Figure(figsize=(7.4, height), layout="constrained")
     return figure, figure.subplots()
-
-
-def _mark_zero(axes: Axes, zero_at: float) -> None:
-    """Label the place where a BER of 0 is drawn on a logarithmic axis."""
-    axes.axvline(zero_at, color="#c4c8cc", linewidth=0.8)
-    axes.annotate(
-        "BER 0", (zero_at, 0.02), xycoords=("data", "axes fraction"), rotation=90, va="top", ha="right", fontsize=7.5
-    )
 
 
 def _rates_on(axis: Axis, zero_at: float = 0.0) -> None:
