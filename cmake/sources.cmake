@@ -2,7 +2,9 @@
 set(EDEN_CORE_SOURCES
   csrc/core/fit.cpp
   csrc/core/placement.cpp
+  csrc/core/betting.cpp
   csrc/core/region.cpp
+  csrc/core/search.cpp
 )
 set(EDEN_OPS_SOURCES
   csrc/ops/corrupt.cpp
@@ -15,10 +17,15 @@ set(EDEN_PYTHON_SOURCES
   csrc/python/bind_fit.cpp
   csrc/python/bind_placement.cpp
   csrc/python/bind_region.cpp
+  csrc/python/bind_search.cpp
   csrc/python/module.cpp
 )
 set(EDEN_TEST_SOURCES
   tests/csrc/test_fit.cpp
   tests/csrc/test_philox.cpp
   tests/csrc/test_placement.cpp
+  tests/csrc/test_weak_cells.cpp
+  tests/csrc/test_betting.cpp
+  tests/csrc/test_philox.cpp
+  tests/csrc/test_search.cpp
 )

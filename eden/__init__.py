@@ -4,7 +4,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from eden.accounting import Savings, Traffic, savings, traffic
+from eden.characterize import SearchError, profile
+from eden.checkpoint import load_, save
 from eden.coverage import Coverage, coverage
+from eden.curriculum import Curriculum
 from eden.device import Device
 from eden.errors import DataDependent, ErrorModel, Uniform
 from eden.files import FileError
@@ -26,12 +29,14 @@ from eden.placement import Placement, place
 
 if TYPE_CHECKING:
     from eden.reporting import AccuracyCurves, report
+from eden.tolerance import Tolerance
 
 __version__ = version("eden-dram")
 
 __all__ = [
     "AccuracyCurves",
     "Coverage",
+    "Curriculum",
     "DataDependent",
     "Device",
     "ErrorModel",
@@ -39,6 +44,8 @@ __all__ = [
     "FileError",
     "Placement",
     "Savings",
+    "SearchError",
+    "Tolerance",
     "Traffic",
     "Uniform",
     "calibrate_",
@@ -48,11 +55,14 @@ __all__ = [
     "coverage",
     "fit",
     "inject_",
+    "load_",
     "operands",
     "place",
+    "profile",
     "ranges",
     "remove_",
     "report",
+    "save",
     "savings",
     "set_chip_",
     "set_errors_",

@@ -12,6 +12,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from scipy import stats
@@ -30,7 +31,7 @@ DECISIVE = 10.0
 REGIME_GAP = 10.0
 REGIME_ERRORS = 10.0
 # The digits that a device file keeps: more than any interval supports, fewer than libraries of mathematics differ in.
-DIGITS = 5
+DIGITS = 4
 # Rows of a 2^30-cell bank and subarrays as in the design's default geometry; bank totals do not depend on them.
 ROW_BITS = 65536
 SUBARRAY_ROWS = 512
@@ -100,8 +101,11 @@ def _informative(groups: Sequence[Counts]) -> bool:
     return some and sum(map(len, groups)) > len(groups)
 
 
-def _round(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
+def _round(rate: float) -> float:
+    """The rate with the digits that are kept, of its distance from 1 where that is what is small."""
+    if 0.5 < rate <= 1.0:
+        return float(1 - Decimal(f"{1 - rate:.{DIGITS}g}"))
+    return float(f"{rate:.{DIGITS}g}")
 
 
 def _regimes(counts: Counts) -> tuple[float, float] | None:
@@ -287,6 +291,7 @@ class _Fitter:
         self.notes = list(campaign.notes)
         self.readings = self._without_joint_reductions()
         self.model: Model = "uniform"
+        self._fits: dict[tuple[tuple[tuple[tuple[float, float], ...], ...], float | None], _core.RateFit] = {}
 
     def run(self) -> FitReport:
         campaign = self.campaign
@@ -367,10 +372,17 @@ class _Fitter:
                 )
         return None
 
+    def _fit_once(self, groups: Sequence[Counts], dispersion: float | None = None) -> _core.RateFit:
+        """``fit_counts``, whose result for the same readings is kept: dispersions are wanted before rates."""
+        key = tuple(tuple(group) for group in groups), dispersion
+        if key not in self._fits:
+            self._fits[key] = fit_counts(groups, dispersion)
+        return self._fits[key]
+
     def _lent_dispersion(self, scope: _Scope, otherwise: float) -> float:
         """The largest dispersion at the conditions that tell theirs, for those that do not."""
         fitted = [
-            fit_counts(groups).dispersion
+            self._fit_once(groups).dispersion
             for values in scope.conditions.values()
             if self._usable(values) is None and _informative(groups := MODELS["data_dependent"](values))
         ]
@@ -389,7 +401,7 @@ class _Fitter:
     def _fit(self, model: Model, values: Values, lent: float) -> _core.RateFit:
         # Every model gets the dispersion in the same way, or the comparison would be one of dispersions.
         own = all(_informative(group(values)) for group in MODELS.values())
-        return fit_counts(MODELS[model](values), None if own else lent)
+        return self._fit_once(MODELS[model](values), None if own else lent)
 
     def _choose(self, whole: _Scope) -> tuple[FitRow, ...]:
         rows: list[FitRow] = []
@@ -537,7 +549,7 @@ class _Fitter:
             zero=(_round(zero.low), _round(zero.high)),
             one=(_round(one.low), _round(one.high)),
             readings=(len(values.zero), len(values.one)),
-            dispersion=_round(result.dispersion),
+            dispersion=float(f"{result.dispersion:.{DIGITS}g}"),
             dispersion_fitted=result.dispersion_fitted,
         )
 

@@ -273,7 +273,10 @@ def _read_latency_variation(path: str | os.PathLike[str], module: str | None, ce
             "counts (give cells_per_bank if a bank has another size)",
         )
     label = module if module is not None else next(iter(modules))
-    notes = [f"read {len(readings)} readings of module {label}; the file holds {sum(modules.values())} of {len(modules)} modules"]
+    notes = [
+        f"read {len(readings)} readings of module {label}; the file holds {sum(modules.values())} of {len(modules)} "
+        "modules"
+    ]
     if untested:
         notes.append(
             f"left out Bank0 in {untested} readings: it is 0 where every other bank failed, so it was not tested"

@@ -82,7 +82,9 @@ def test_intervals_from_three_readings_cover() -> None:
         rate, dispersion = 1e-3, 0.1
         total = 1 / (dispersion * rate * (1 - rate))
         counts = random.binomial(CELLS, random.beta(rate * total, (1 - rate) * total, 3))
-        low, high = (getattr(fit_counts([[(float(c), CELLS) for c in counts]]).rates[0], end) for end in ("low", "high"))
+        low, high = (
+            getattr(fit_counts([[(float(c), CELLS) for c in counts]]).rates[0], end) for end in ("low", "high")
+        )
         covered += low <= rate <= high
     # 400 intervals of 95%: outside 364 to 394 has a probability of about 1e-3.
     assert 364 <= covered <= 394
@@ -106,7 +108,9 @@ def test_the_table_sums_and_decides(tmp_path: Path) -> None:
         assert {row.trcd for row in parts} == {7.5, 5.0}
         assert whole.bic == pytest.approx(sum(row.bic for row in parts), abs=0.01)
         for row in parts:
-            assert row.bic == pytest.approx(row.parameters * np.log(row.observations) - 2 * row.log_likelihood, abs=0.01)
+            assert row.bic == pytest.approx(
+                row.parameters * np.log(row.observations) - 2 * row.log_likelihood, abs=0.01
+            )
     sums = {row.model: row.bic for row in rows if row.trcd is None}
     assert sums["data_dependent"] < sums["uniform"] - 10
     assert "chose Model 3 (data-dependent): the BIC of Model 3 is" in "\n".join(result.device.notes)
@@ -206,7 +210,11 @@ def test_both_latencies_reduced_are_left_out(tmp_path: Path) -> None:
 
 
 def test_both_sweeps_are_fitted_each_along_its_latency(tmp_path: Path) -> None:
-    rows = [*sweep(NOMINAL, (7.5, 1000, 2000)), *sweep((12.5, 100, 300), trp=7.5), *sweep((12.5, 10**5, 10**6), trp=5.0)]
+    rows = [
+        *sweep(NOMINAL, (7.5, 1000, 2000)),
+        *sweep((12.5, 100, 300), trp=7.5),
+        *sweep((12.5, 10**5, 10**6), trp=5.0),
+    ]
     device = report(tmp_path, rows).device
     assert [(point.trcd, point.trp) for point in device.whole.points] == [
         (12.5, 12.5),
@@ -266,7 +274,7 @@ def test_patterns_of_both_values_are_predicted_not_fitted(tmp_path: Path) -> Non
     assert result.device.whole == plain.whole
     assert "1 of 2 conditions within a factor of 2" in result.text()
     (row,) = [row for row in result.device.measured if row.pattern == "0xaa"]
-    assert row.rate == pytest.approx(2000 / CELLS, rel=1e-4)
+    assert row.rate == pytest.approx(2000 / CELLS, rel=1e-3)
     assert row.predicted == pytest.approx(2020 / CELLS, rel=1e-3)
 
 
@@ -277,8 +285,8 @@ def test_measured_rows_hold_what_was_read(tmp_path: Path) -> None:
         (trcd, pattern, 3) for trcd in (12.5, 7.5, 5.0) for pattern in ("0x0", "0xff")
     ]
     row = rows[2]
-    assert row.least == pytest.approx(1000 / CELLS, rel=1e-4)
-    assert row.most == pytest.approx(1020 / CELLS, rel=1e-4)
+    assert row.least == pytest.approx(1000 / CELLS, rel=1e-3)
+    assert row.most == pytest.approx(1020 / CELLS, rel=1e-3)
     assert row.low < row.rate < row.high
     with pytest.raises(ValueError, match="parameter is 'vdd'; allowed are trcd and trp"):
         device.measured_curve("vdd")  # type: ignore[arg-type]

@@ -145,11 +145,14 @@ def test_every_cut_of_the_last_line_is_noticed_or_harmless(tmp_path: Path) -> No
     truncated = 0
     for length in range(last + 1, len(text)):
         cut.write_text(text[:length])
+        message, campaign = "", None
         try:
             campaign = read(cut)
         except FileError as error:
-            assert "line 3" in str(error)
-            assert "truncated" in str(error)
+            message = str(error)
+        if campaign is None:
+            assert "line 3" in message
+            assert "truncated" in message
             truncated += 1
         else:
             assert campaign.readings == whole.readings
@@ -172,7 +175,7 @@ def test_other_damage(tmp_path: Path) -> None:
         read(tmp_path / "missing.csv")
     with pytest.raises(FileError, match=r"line 3: found 19 fields, allowed is 18"):
         read(write(path, [line(1), line(1, Model="a,b"), line(1)]))
-    with pytest.raises(FileError, match="line 2: .*allowed is a CSV file"):
+    with pytest.raises(FileError, match=r"line 2: .*allowed is a CSV file"):
         read(write(path, [line(1, Model='"never closed')]))
     with pytest.raises(FileError, match=r"column tRAS: found 30, 35 ns for one module"):
         read(write(path, [line(1), line(1, tRAS="30")]))

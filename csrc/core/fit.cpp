@@ -14,7 +14,9 @@ namespace {
 // the variance of 10^9 errors, so it is as good as a binomial.
 constexpr double kLowestLogDispersion = -27.6;
 constexpr double kHighestLogDispersion = 13.8;
-constexpr double kTolerance = 1e-9;
+// Places of maxima are found to this share of their scale; a likelihood there is off by its square.
+constexpr double kCoarse = 1e-4;
+constexpr double kFine = 1e-7;
 
 // ln x! - (x ln x - x + ln(2 pi x) / 2), for x > 0.
 double stirling_remainder(double x) {
@@ -75,14 +77,13 @@ struct Maximum {
 // Brent's method without derivatives (Brent, Algorithms for Minimization without Derivatives,
 // 1973, chapter 5).
 template <class Function>
-Maximum maximize(const Function& function, double low, double high) {
+Maximum maximize(const Function& function, double low, double high, double tolerance) {
   constexpr double kGolden = 0.3819660112501051;
   double x = low + kGolden * (high - low), w = x, v = x;
   double fx = -function(x), fw = fx, fv = fx;
   double step = 0.0, before = 0.0;
   for (int iteration = 0; iteration < 120; ++iteration) {
     const double middle = 0.5 * (low + high);
-    const double tolerance = kTolerance * (std::abs(x) + 1.0);
     if (std::abs(x - middle) <= 2 * tolerance - 0.5 * (high - low)) break;
     bool golden = true;
     if (std::abs(before) > tolerance) {
@@ -166,9 +167,11 @@ class Group {
  public:
   explicit Group(const std::vector<Count>& counts) : counts_(counts) {
     bool none = true, all = true;
+    double errors = 0.0;
     low_ = std::numeric_limits<double>::infinity();
     high_ = -low_;
     for (const Count& count : counts) {
+      errors += count.errors;
       none = none && count.errors == 0.0;
       all = all && count.errors == count.cells;
       // A reading without errors still bounds the odds of the best rate.
@@ -176,8 +179,8 @@ class Group {
       low_ = std::min(low_, odds);
       high_ = std::max(high_, odds);
     }
-    low_ -= 3.0;
-    high_ += 3.0;
+    const double rate = (errors + 0.5) / (total_cells() + 1.0);
+    information_ = total_cells() * rate * (1.0 - rate);
     outcome_ = none ? Outcome::kNone : all ? Outcome::kAll : Outcome::kSome;
   }
 
@@ -191,9 +194,20 @@ class Group {
 
   // The logarithm of the most likely odds at a dispersion; a group that tells no rate gives
   // likelihood 1.
-  Maximum best(double dispersion) const {
+  Maximum best(double dispersion, double precision) const {
     if (outcome_ != Outcome::kSome) return {0.0, 0.0};
-    return maximize([&](double x) { return log_likelihood(x, dispersion); }, low_, high_);
+    const auto function = [&](double x) { return log_likelihood(x, dispersion); };
+    const double scale = standard_error(dispersion);
+    const double margin = std::min(10.0 * scale, 3.0);
+    const double low = low_ - margin, high = high_ + margin;
+    const Maximum maximum = maximize(function, low, high, precision * scale);
+    if (maximum.place - low > 0.1 * margin && high - maximum.place > 0.1 * margin) return maximum;
+    return maximize(function, low_ - 30.0, high_ + 30.0, precision * scale);
+  }
+
+  // Of the logarithm of the odds, to first order.
+  double standard_error(double dispersion) const {
+    return std::sqrt(1.0 / information_ + dispersion / static_cast<double>(counts_.size()));
   }
 
   // The interval of a rate at its bound.
@@ -215,7 +229,8 @@ class Group {
   }
 
   const std::vector<Count>& counts_;
-  double low_, high_;
+  double low_, high_;   // logarithms of the odds of the best and the worst reading
+  double information_;  // of a binomial about the logarithm of the odds
   Outcome outcome_;
 };
 
@@ -282,7 +297,7 @@ RateFit fit_rates(const std::vector<std::vector<Count>>& groups, const IntervalR
 
   const auto total = [&](double log_dispersion) {
     double sum = 0.0;
-    for (const Group& part : parts) sum += part.best(std::exp(log_dispersion)).value;
+    for (const Group& part : parts) sum += part.best(std::exp(log_dispersion), kCoarse).value;
     return sum;
   };
   double best_log = kLowestLogDispersion;
@@ -296,7 +311,7 @@ RateFit fit_rates(const std::vector<std::vector<Count>>& groups, const IntervalR
       if (value > best_value) best_value = value, best_log = kLowestLogDispersion + i * step;
     }
     best_log = maximize(total, std::max(best_log - step, kLowestLogDispersion),
-                        std::min(best_log + step, kHighestLogDispersion))
+                        std::min(best_log + step, kHighestLogDispersion), kFine)
                    .place;
   }
 
@@ -308,7 +323,7 @@ RateFit fit_rates(const std::vector<std::vector<Count>>& groups, const IntervalR
   std::vector<Maximum> best;
   fit.log_likelihood = 0.0;
   for (const Group& part : parts) {
-    best.push_back(part.best(fit.dispersion));
+    best.push_back(part.best(fit.dispersion, kFine));
     fit.log_likelihood += best.back().value;
   }
 
@@ -322,7 +337,7 @@ RateFit fit_rates(const std::vector<std::vector<Count>>& groups, const IntervalR
         const double phi = std::exp(log_dispersion);
         double sum = parts[g].log_likelihood(x, phi);
         for (size_t j = 0; j < parts.size(); ++j) {
-          if (j != g) sum += parts[j].best(phi).value;
+          if (j != g) sum += parts[j].best(phi, kCoarse).value;
         }
         return sum;
       };
@@ -330,19 +345,18 @@ RateFit fit_rates(const std::vector<std::vector<Count>>& groups, const IntervalR
         return parts[g].log_likelihood(x, *dispersion) + fit.log_likelihood - best[g].value;
       }
       // Away from its estimate a rate leaves more to be explained by the dispersion, never less.
-      return maximize(at, std::max(best_log - 0.5, kLowestLogDispersion), kHighestLogDispersion)
+      // For normal readings it grows by ratio / n at the interval's ends.
+      const double growth = rule.likelihood_ratio / static_cast<double>(readings);
+      return maximize(at, std::max(best_log - 0.5, kLowestLogDispersion),
+                      std::min(best_log + 2.0 + 3.0 * growth, kHighestLogDispersion), kCoarse)
           .value;
     };
     const auto excess = [&](double x) {
       return 0.5 * rule.likelihood_ratio - (fit.log_likelihood - profile(x));
     };
     const double x = best[g].place;
-    // Steps begin at the scale of one standard error and double.
-    double cells = 0.0;
-    for (const Count& count : groups[g]) cells += count.cells;
     const double rate = inverse_logit(x);
-    const double step = std::sqrt(1.0 / (cells * rate * (1.0 - rate)) +
-                                  fit.dispersion / static_cast<double>(groups[g].size()));
+    const double step = parts[g].standard_error(fit.dispersion);
     const double low = crossing(excess, x, -step, -45.0);
     const double high = crossing(excess, x, step, 35.0);
     fit.rates.push_back({rate, inverse_logit(low), inverse_logit(high)});

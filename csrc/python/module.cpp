@@ -7,4 +7,5 @@ PYBIND11_MODULE(_core, m) {
   eden::bind_fit(m);
   eden::bind_placement(m);
   eden::bind_region(m);
+  eden::bind_search(m);
 }

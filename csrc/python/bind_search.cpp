@@ -1,0 +1,76 @@
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <utility>
+
+#include "core/search.h"
+#include "python/bind.h"
+
+namespace py = pybind11;
+
+namespace eden {
+
+void bind_search(py::module_& m) {
+  py::class_<Trial>(m, "Trial", "One observation that a search asks for.")
+      .def_readonly("id", &Trial::id)
+      .def_property_readonly("phase", [](const Trial& trial) { return to_string(trial.phase); })
+      .def_property_readonly(
+          "operand",
+          [](const Trial& trial) {
+            return trial.operand < 0 ? std::nullopt : std::optional<int>(trial.operand);
+          },
+          "Position of the operand whose rate is being raised, or None.")
+      .def_readonly("rates", &Trial::rates)
+      .def_property_readonly("chip",
+                             [](const Trial& trial) { return static_cast<int64_t>(trial.chip); })
+      .def_readonly("draw_seed", &Trial::draw_seed);
+
+  py::class_<Certificate>(m, "Certificate", "What a confirmation showed.")
+      .def_readonly("alpha", &Certificate::alpha)
+      .def_readonly("total_alpha", &Certificate::total_alpha)
+      .def_readonly("back_offs", &Certificate::back_offs)
+      .def_readonly("chips", &Certificate::chips)
+      .def_readonly("mean_drop", &Certificate::mean_drop)
+      .def_readonly("violating", &Certificate::violating)
+      .def_readonly("upper_bound", &Certificate::upper_bound);
+
+  py::class_<Search>(m, "Search", "The search for tolerable bit error rates, as ask and tell.")
+      .def(py::init([](const std::vector<std::tuple<std::string, int64_t, double>>& operands,
+                       double max_drop, double confidence, std::optional<double> quantile,
+                       double floor, bool coarse_only, int64_t seed, int64_t max_trials) {
+             SearchSettings settings;
+             for (const auto& [name, bytes, ceiling] : operands) {
+               settings.operands.push_back({name, bytes, ceiling});
+             }
+             settings.max_drop = max_drop;
+             settings.confidence = confidence;
+             settings.quantile = quantile.value_or(0.0);
+             settings.floor = floor;
+             settings.coarse_only = coarse_only;
+             settings.seed = static_cast<uint64_t>(seed);
+             settings.max_trials = max_trials;
+             return std::make_unique<Search>(std::move(settings));
+           }),
+           py::kw_only(), py::arg("operands"), py::arg("max_drop"), py::arg("confidence"),
+           py::arg("quantile") = py::none(), py::arg("floor"), py::arg("coarse_only") = false,
+           py::arg("seed") = 0, py::arg("max_trials"),
+           "operands: (name, bytes, highest rate); quantile: None for a guarantee on the mean.")
+      .def("next_trial", &Search::next_trial, "The trial that waits for its report, or None.")
+      .def("report", &Search::report, py::arg("id"), py::arg("difference"))
+      .def_property_readonly("state",
+                             [](const Search& search) { return to_string(search.state()); })
+      .def_property_readonly("phase",
+                             [](const Search& search) { return to_string(search.phase()); })
+      .def_property_readonly("message", &Search::message)
+      .def_property_readonly("expected_trials", &Search::expected_trials)
+      .def_property_readonly("trials", [](const Search& search) { return search.history().size(); })
+      .def_property_readonly("coarse", &Search::coarse)
+      .def_property_readonly("limits", &Search::limits)
+      .def_property_readonly("coarse_certificate", &Search::coarse_certificate)
+      .def_property_readonly("limits_certificate", &Search::limits_certificate);
+
+  m.def("draw_samples", &draw_samples, py::arg("draw_seed"), py::arg("population"),
+        py::arg("count"), "Different sample indices in random order.");
+}
+
+}  // namespace eden

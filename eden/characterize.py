@@ -1,0 +1,505 @@
+"""Characterize: the highest bit error rates that a network stands, all operands alike and then operand by operand.
+
+The search itself is the C++ core's; here a torch network answers what it asks. docs/characterize.md has the statement
+that comes out and its mathematics.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.metadata
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from eden import _core, inject
+from eden import progress as eden_progress
+from eden.errors import ErrorModel
+from eden.journal import Journal
+from eden.samples import Samples, map_tensors, samples_of, update_digest
+from eden.tolerance import CEILING, FLOOR, Certificate, Guarantee, Tolerance
+
+Metric = Callable[[Any, Any], Tensor]
+"""Output and target of a batch to a score in [0, 1] per sample, shape (batch,), of any real dtype."""
+
+LEAST_SAMPLES_PER_OBSERVATION = 100
+"""Samples of one observation where neither the loader's batches nor ``batch_size`` ask for more."""
+
+_BATCH_WITHOUT_LOADER = 128
+_TRIALS_BETWEEN_ESTIMATES = 20
+
+
+class SearchError(RuntimeError):
+    """A search that ended without limits; the message says why and what was confirmed nevertheless."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One observation of a profile, as a progress callback is told of it.
+
+    Attributes:
+        trial: its number, from 0 on.
+        expected: a guess at how many there will be.
+        phase: "coarse", "coarse confirmation", "operand", "joint" or "confirmation".
+        operand: whose rate is being raised, in phase "operand".
+        rate: that operand's mean bit error rate; in other phases the highest of all.
+        difference: mean of (clean score - faulty score) over the batch.
+    """
+
+    trial: int
+    expected: int
+    phase: str
+    operand: str | None
+    rate: float
+    difference: float
+
+
+class Evaluator(Protocol):
+    """What a search is driven with: a network, or a simulation of one."""
+
+    def evaluate(self, trial: _core.Trial) -> float:
+        """Mean of (clean score - faulty score) in the trial, a number from -1 to 1."""
+
+
+def _top(k: int, output: Any, target: Any) -> Tensor:
+    name = f"metric 'top{k}'"
+    if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[1] < k:
+        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(f"{name}: the network's output is {found}; allowed is a tensor (batch, classes >= {k})")
+    if not isinstance(target, Tensor) or target.shape != output.shape[:1] or target.is_floating_point():
+        found = f"{tuple(target.shape)} {target.dtype}" if isinstance(target, Tensor) else type(target).__name__
+        raise ValueError(f"{name}: the target is {found}; allowed is an integer tensor of shape ({len(output)},)")
+    best = output.topk(k, dim=1).indices
+    # A sample whose output holds a NaN has no prediction, whatever place the NaN takes in an order.
+    return (best == target.unsqueeze(1)).any(1) & ~output.isnan().any(1)
+
+
+def top1(output: Tensor, target: Tensor) -> Tensor:
+    """Whether the highest output is the target's: shapes (batch, classes), (batch,) to (batch,) bool."""
+    return _top(1, output, target)
+
+
+def top5(output: Tensor, target: Tensor) -> Tensor:
+    """Whether the target is among the five highest outputs: shapes (batch, classes), (batch,) to (batch,) bool."""
+    return _top(5, output, target)
+
+
+METRICS: dict[str, Metric] = {"top1": top1, "top5": top5}
+"""Metrics by name."""
+
+
+def _named_metric(metric: str | Metric) -> tuple[str, Metric]:
+    if isinstance(metric, str):
+        if metric not in METRICS:
+            raise ValueError(f"metric is {metric!r}; allowed are {', '.join(METRICS)} or a function (output, target)")
+        return metric, METRICS[metric]
+    if not callable(metric):
+        raise TypeError(f"metric is a {type(metric).__name__}; allowed are {', '.join(METRICS)} or a function")
+    return getattr(metric, "__qualname__", type(metric).__name__), metric
+
+
+def _quantile(guarantee: Any) -> float | None:
+    if guarantee == "mean":
+        return None
+    if isinstance(guarantee, (tuple, list)) and len(guarantee) == 2 and guarantee[0] == "quantile":
+        return _probability("the quantile of guarantee", guarantee[1])
+    raise ValueError(f"guarantee is {guarantee!r}; allowed are 'mean' and ('quantile', q) with q inside (0, 1)")
+
+
+def _probability(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a {type(value).__name__}; allowed is a number inside (0, 1)")
+    if not 0.0 < value < 1.0:
+        raise ValueError(f"{name} is {value}; allowed is inside (0, 1)")
+    return float(value)
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is a {type(value).__name__}; allowed is an int, 1 or more")
+    if value < 1:
+        raise ValueError(f"{name} is {value}; allowed is 1 or more")
+    return value
+
+
+class Scorer:
+    """Scores of a network's outputs, checked.
+
+    Args:
+        model: the network.
+        samples: what it is scored on.
+        metric: gives one score per sample.
+        name: the metric's, for errors.
+        chunk: samples per forward pass.
+    """
+
+    def __init__(self, model: nn.Module, samples: Samples, metric: Metric, name: str, chunk: int) -> None:
+        self._model, self._samples, self._metric, self._name, self._chunk = model, samples, metric, name, chunk
+        self._device = inject.model_device(model)
+
+    def scores(
+        self, indices: Sequence[int], where: str, digest: hashlib._Hash | None = None
+    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Score of each sample, float64. Raises ValueError naming ``where`` and the sample if one is not in [0, 1]."""
+        parts = []
+        for start in range(0, len(indices), self._chunk):
+            chosen = indices[start : start + self._chunk]
+            batch = self._samples.batch(chosen)
+            if digest is not None:
+                update_digest(digest, batch)
+            inputs, targets = map_tensors(batch, lambda tensor: tensor.to(self._device))
+            with torch.no_grad():
+                parts.append(self._checked(self._metric(self._model(inputs), targets), chosen, where))
+        return np.concatenate(parts)
+
+    def _checked(self, scores: Any, indices: Sequence[int], where: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        what = f"{where}: metric {self._name!r}"
+        if not isinstance(scores, Tensor):
+            raise TypeError(f"{what} returned a {type(scores).__name__}; allowed is a tensor of one score per sample")
+        if scores.shape != (len(indices),) or scores.is_complex():
+            raise ValueError(
+                f"{what} returned shape {tuple(scores.shape)} {scores.dtype}; allowed is ({len(indices)},), one "
+                "score per sample"
+            )
+        values: np.ndarray[Any, np.dtype[np.float64]] = scores.detach().to("cpu", torch.float64).numpy()
+        bad = np.flatnonzero(~((values >= 0.0) & (values <= 1.0)))
+        if len(bad):
+            raise ValueError(
+                f"{what} returned {values[bad[0]]} for sample {indices[bad[0]]}; allowed is a score from 0 to 1 (also "
+                "where faults make the output NaN or infinite)"
+            )
+        return values
+
+
+class NetworkEvaluator:
+    """A network under faults that answers a search.
+
+    Args:
+        model: the network, in evaluation mode.
+        errors: error model of each operand that is searched, in the search's order.
+        scorer: scores its outputs.
+        clean: scores of all samples on reliable memory.
+        batch_size: samples per observation.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        errors: dict[str, ErrorModel],
+        scorer: Scorer,
+        clean: np.ndarray[Any, np.dtype[np.float64]],
+        batch_size: int,
+    ) -> None:
+        self._model, self._errors, self._scorer, self._clean = model, errors, scorer, clean
+        self._batch_size = batch_size
+        self._rates: list[float] | None = None
+
+    def evaluate(self, trial: _core.Trial) -> float:
+        """Put the operands at the trial's rates on its chip and score the samples that it draws."""
+        if trial.rates != self._rates:
+            inject.set_errors_(
+                self._model,
+                {
+                    name: errors.scaled(rate)
+                    for (name, errors), rate in zip(self._errors.items(), trial.rates, strict=True)
+                },
+            )
+        inject.set_chip_(self._model, trial.chip)
+        drawn = _core.draw_samples(trial.draw_seed, len(self._clean), self._batch_size)
+        faulty = self._scorer.scores(drawn, f"trial {trial.id} ({trial.phase}, chip {trial.chip})")
+        if self._rates is None:
+            self._check_loads()
+        self._rates = trial.rates
+        return float(np.mean(self._clean[drawn] - faulty))
+
+    def _check_loads(self) -> None:
+        loads = {name: info.loads for name, info in inject.operands(self._model).items()}
+        unread = [name for name in self._errors if loads[name] == 0]
+        if unread:
+            raise ValueError(
+                f"{', '.join(unread)}: not read from faulty memory in a forward pass, so nothing can be said of what "
+                "they stand; leave them out with inject_'s filter_fn, and profile outside of eden.clean"
+            )
+
+
+@contextlib.contextmanager
+def _borrowed(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a moment; mode, error models, chip and access numbers come back also after an error."""
+    modes = [(module, module.training) for module in model.modules()]
+    errors = {name: info.errors for name, info in inject.operands(model).items()}
+    chip = inject.chip(model)
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        inject.set_errors_(model, errors)
+        inject.set_chip_(model, chip)
+        with torch.no_grad():
+            for buffer, saved in buffers:
+                buffer.copy_(saved)
+
+
+def _model_digest(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    update_digest(digest, {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)})
+    return digest.hexdigest()
+
+
+def drive(
+    search: _core.Search,
+    evaluator: Evaluator,
+    names: Sequence[str],
+    journal: Journal | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> Counter[str]:
+    """Answer a search until it ends, after what the journal already holds.
+
+    Args:
+        search: a search of the core; new, if a journal is given.
+        evaluator: makes the observations.
+        names: names of the search's operands.
+        journal: holds earlier reports and takes the new ones.
+        on_step: told of every new observation.
+
+    Returns:
+        The number of observations by phase, the journal's included.
+
+    Raises:
+        ValueError: naming the trial, if the evaluator gives no number from -1 to 1.
+    """
+    observations: Counter[str] = Counter()
+    for identity, difference in journal.history if journal else ():
+        trial = search.next_trial()
+        if trial is None:
+            break
+        search.report(identity, difference)
+        observations[trial.phase] += 1
+    expected = search.expected_trials
+    while (trial := search.next_trial()) is not None:
+        difference = evaluator.evaluate(trial)
+        search.report(trial.id, difference)
+        # After the report, so that no value that the search refuses is kept.
+        if journal is not None:
+            journal.append(trial.id, difference)
+        observations[trial.phase] += 1
+        if on_step is not None:
+            if trial.id % _TRIALS_BETWEEN_ESTIMATES == 0 or search.state != "running":
+                expected = search.expected_trials
+            operand = None if trial.operand is None else names[trial.operand]
+            rate = max(trial.rates) if trial.operand is None else trial.rates[trial.operand]
+            on_step(Step(trial.id, expected, trial.phase, operand, rate, difference))
+    return observations
+
+
+def _searched(model: nn.Module) -> dict[str, inject.OperandInfo]:
+    """The operands that have errors."""
+    operands = inject.operands(model)
+    searched = {name: info for name, info in operands.items() if info.errors is not None}
+    if not searched:
+        raise ValueError(f"none of the {len(operands)} operands has an error model; set one with eden.set_errors_")
+    unknown = [name for name, info in searched.items() if info.bytes is None]
+    if unknown:
+        raise ValueError(f"the size of {', '.join(unknown)} is not known; call eden.calibrate_ first")
+    for name, info in searched.items():
+        assert info.errors is not None
+        if info.errors.failure < FLOOR:
+            raise ValueError(f"operand {name!r}: failure is {info.errors.failure}; allowed is {FLOOR} or more")
+    return searched
+
+
+def _certificate(found: _core.Certificate, batch_size: int) -> Certificate:
+    return Certificate(
+        chips=found.chips,
+        samples=found.chips * batch_size,
+        batch=batch_size,
+        mean_drop=found.mean_drop,
+        violating=found.violating,
+        upper_bound=found.upper_bound,
+        back_offs=found.back_offs,
+        alpha=found.alpha,
+        total_alpha=found.total_alpha,
+    )
+
+
+def profile(
+    model: nn.Module,
+    loader: Any,
+    *,
+    max_drop: float = 0.01,
+    confidence: float = 0.95,
+    metric: str | Metric = "top1",
+    guarantee: Guarantee = "mean",
+    seed: int = 0,
+    coarse_only: bool = False,
+    journal: str | os.PathLike[str] | None = None,
+    progress: bool | Callable[[Step], None] = True,
+    max_trials: int = 20_000,
+    batch_size: int | None = None,
+    memory_limit: int = 2**30,
+    float_accuracy: float | None = None,
+) -> Tolerance:
+    """Find the highest bit error rates that a network stands.
+
+    With probability ``confidence`` the mean drop over chips at the limits, jointly, is at most ``max_drop``; so it is,
+    separately, with all operands at the coarse rate. The population is these samples and chips drawn from the operands'
+    error models, brought to the rates in question with their asymmetry kept. The reference is the same storage on
+    reliable memory. Torch's global generators are not drawn from. Mode, error models, chip and access numbers of the
+    network are what they were afterwards, also after an error or an interruption.
+
+    Args:
+        model: a network under faults (``eden.inject_``, ``eden.calibrate_``); its operands with an error model are
+            searched.
+        loader: a DataLoader over a map-style dataset without random transforms, drawn by index through its
+            ``collate_fn``, or an iterable of (input, target) batches, which is held in memory.
+        max_drop: accepted drop in score, inside (0, 1).
+        confidence: inside (0, 1).
+        metric: "top1", "top5" or a function of output and target that returns a score in [0, 1] per sample, shape
+            (batch,).
+        guarantee: "mean", or ("quantile", q): the drop of a fraction q of the chips is at most ``max_drop``. Then a
+            chip is observed on all samples unless ``batch_size`` says less, and the statement is of a chip's drop over
+            that many randomly drawn samples.
+        seed: a 64-bit integer that all chips and draws derive from.
+        coarse_only: stop at the rate common to all operands; it is every operand's limit then.
+        journal: a file that takes every report as soon as it is made; one that exists is resumed from, to the same
+            answer.
+        progress: True shows it on standard error, False does not, a function is called with a Step per observation.
+        max_trials: observations after which the search gives up.
+        batch_size: samples per observation. If None, the loader's batch size, at least 100, at most all.
+        memory_limit: bytes of samples that may be held in memory.
+        float_accuracy: the network's score without the storage, only to be recorded.
+
+    Returns:
+        The limits and the evidence for them.
+
+    Raises:
+        ValueError: naming the argument, operand, sample or trial that is wrong, what was found and what is allowed.
+        TypeError: likewise.
+        SearchError: if not even the lowest rate can be confirmed, or ``max_trials`` is too small.
+        eden.FileError: if the journal cannot be used or is of another run; it names the field that differs.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}; allowed is a torch.nn.Module")
+    max_drop, confidence = _probability("max_drop", max_drop), _probability("confidence", confidence)
+    metric_name, score = _named_metric(metric)
+    quantile = _quantile(guarantee)
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"seed is a {type(seed).__name__}; allowed is an int")
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(f"seed is {seed}; allowed is a 64-bit integer")
+    _count("max_trials", max_trials)
+    _count("memory_limit", memory_limit)
+    if batch_size is not None:
+        _count("batch_size", batch_size)
+    if float_accuracy is not None and not 0.0 <= float_accuracy <= 1.0:
+        raise ValueError(f"float_accuracy is {float_accuracy}; allowed is 0 to 1")
+
+    searched = _searched(model)
+    errors: dict[str, ErrorModel] = {name: info.errors for name, info in searched.items() if info.errors is not None}
+    search = _core.Search(
+        operands=[(name, info.bytes or 0, min(CEILING, errors[name].failure)) for name, info in searched.items()],
+        max_drop=max_drop,
+        confidence=confidence,
+        quantile=quantile,
+        floor=FLOOR,
+        coarse_only=coarse_only,
+        seed=seed,
+        max_trials=max_trials,
+    )
+    samples = samples_of(loader, memory_limit)
+    chunk = samples.batch_size or _BATCH_WITHOUT_LOADER
+    if batch_size is None:
+        batch_size = len(samples) if quantile is not None else max(LEAST_SAMPLES_PER_OBSERVATION, chunk)
+    batch_size = min(batch_size, len(samples))
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_borrowed(model))
+        task = stack.enter_context(eden_progress.task("profile", search.expected_trials, show=progress is True))
+        scorer = Scorer(model, samples, score, metric_name, chunk)
+        task.note("scoring on reliable memory")
+        data = hashlib.sha256()
+        with inject.clean(model):
+            clean = scorer.scores(range(len(samples)), "on reliable memory", data)
+        reference = math.fsum(clean) / len(clean)
+        if reference <= max_drop:
+            raise ValueError(
+                f"on reliable memory the network scores {reference:.4g} by {metric_name!r}, no more than max_drop "
+                f"({max_drop}), so no error rate could be too high; allowed is a max_drop below the score"
+            )
+        book = None
+        if journal is not None:
+            fingerprint = {
+                "eden": importlib.metadata.version("eden-dram"),
+                "random_layout": _core.RANDOM_LAYOUT_VERSION,
+                "max_drop": max_drop,
+                "confidence": confidence,
+                "guarantee": guarantee,
+                "metric": metric_name,
+                "seed": seed,
+                "coarse_only": coarse_only,
+                "batch_size": batch_size,
+                "chunk": chunk,
+                "operands": [
+                    [name, info.kind, info.bytes, info.storage, info.address, errors[name].to_dict()]
+                    for name, info in searched.items()
+                ],
+                "layers": {
+                    name: [layer._eden.batch_dim, *(operand.correction for operand in layer._eden.operands())]
+                    for name, layer in inject.faulty_layers(model).items()
+                },
+                "ranges": {name: list(bounds) for name, bounds in inject.ranges(model).items()},
+                "samples": len(samples),
+                "data": data.hexdigest(),
+                "model": _model_digest(model),
+            }
+            book = stack.enter_context(Journal(journal, fingerprint))
+
+        def on_step(step: Step) -> None:
+            if callable(progress):
+                progress(step)
+            task.expect(step.expected)
+            task.note(f"{step.operand or step.phase} at {step.rate:.2g}")
+            task.advance()
+
+        if book is not None and book.history:
+            task.advance(len(book.history))
+        evaluator = NetworkEvaluator(model, errors, scorer, clean, batch_size)
+        observations = drive(search, evaluator, list(errors), book, on_step)
+
+    if search.state != "done" or search.coarse_certificate is None:
+        raise SearchError(search.message)
+    confirmed = search.limits_certificate
+    rates = [search.coarse] * len(errors) if coarse_only else search.limits
+    # The core's arithmetic may leave the floor by the last bit.
+    limits = {name: max(FLOOR, rate) for name, rate in zip(errors, rates, strict=True)}
+    return Tolerance(
+        coarse=max(FLOOR, search.coarse),
+        limits=limits,
+        bytes={name: info.bytes or 0 for name, info in searched.items()},
+        kinds={name: "weight" if info.kind == "weight" else "input" for name, info in searched.items()},
+        storage={name: info.storage for name, info in searched.items()},
+        error_models={name: errors[name].scaled(limits[name]).to_dict() for name in errors},
+        max_drop=max_drop,
+        confidence=confidence,
+        guarantee=guarantee,
+        metric=metric_name,
+        reference_accuracy=reference,
+        float_accuracy=float_accuracy,
+        samples=len(samples),
+        coarse_certificate=_certificate(search.coarse_certificate, batch_size),
+        limits_certificate=None if confirmed is None else _certificate(confirmed, batch_size),
+        seed=seed,
+        random_layout=_core.RANDOM_LAYOUT_VERSION,
+        eden_version=importlib.metadata.version("eden-dram"),
+        observations=dict(observations),
+    )
