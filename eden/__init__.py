@@ -26,10 +26,10 @@ from eden.inject import (
 )
 from eden.ops import corrupt, corrupt_
 from eden.placement import Placement, place
+from eden.tolerance import Tolerance
 
 if TYPE_CHECKING:
     from eden.reporting import AccuracyCurves, report
-from eden.tolerance import Tolerance
 
 __version__ = version("eden-dram")
 
