@@ -35,7 +35,7 @@ class TrainingError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How to train: stochastic gradient descent with Nesterov momentum, the rate rising linearly and falling as a cosine.
+    """How to train: SGD with Nesterov momentum, its learning rate rising linearly and falling as a cosine.
 
     Args:
         epochs: passes over the training set.
@@ -80,7 +80,7 @@ class Recipe:
 
 @dataclasses.dataclass(frozen=True)
 class Epoch:
-    """What an epoch ended with: its number from 0, mean loss, and the bit error rate trained with (0 without faults)."""
+    """What an epoch ended with: its number from 0, mean loss, and the bit error rate (0 without faults)."""
 
     number: int
     loss: float
@@ -185,8 +185,8 @@ def _not_finite(
     rate = f" at BER {curriculum.ber:.3g}" if curriculum is not None else ""
     kept = f"; epoch {epoch} can be resumed from {checkpoint}" if checkpoint is not None and epoch else ""
     return (
-        f"the loss is {value} in epoch {epoch}, step {step}{rate}; allowed is a finite number: lower the learning rate or "
-        f"the rate, or correct implausible values (correction='zero'){kept}"
+        f"the loss is {value} in epoch {epoch}, step {step}{rate}; allowed is a finite number: lower the learning rate "
+        f"or the bit error rate, or correct implausible values (correction='zero'){kept}"
     )
 
 
