@@ -94,6 +94,7 @@ def place_greedy(
     nominal: PlacementOperatingPoint,
     objective: PlacementObjective,
 ) -> PlacementResult: ...
+
 class Trial:
     @property
     def id(self) -> int: ...
