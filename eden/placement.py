@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import pydantic
 
@@ -11,32 +11,13 @@ from eden import _core
 from eden.device import Device, Errors, OperatingPoint, Partition
 from eden.errors import ErrorModel, Uniform
 from eden.files import VersionedFile
+from eden.tolerance import Tolerance
 
 if TYPE_CHECKING:
     from eden.accounting import Traffic
 
 SOLVERS = ("greedy",)
 OBJECTIVES = ("energy", "latency")
-
-
-class ToleranceLike(Protocol):
-    """What the placement reads of a tolerance."""
-
-    @property
-    def limits(self) -> Mapping[str, float]:
-        """Highest tolerated mean BER per operand, jointly."""
-
-    @property
-    def bytes(self) -> Mapping[str, int]:
-        """Stored bytes per operand; of an input, one sample's."""
-
-    @property
-    def kinds(self) -> Mapping[str, str]:
-        """Per operand, "weight" or "input"."""
-
-    @property
-    def error_models(self) -> Mapping[str, Mapping[str, Any]]:
-        """JSON form of the error model that each limit was found with."""
 
 
 class _Record(pydantic.BaseModel):
@@ -200,41 +181,27 @@ def _choices(device: Device, partition: Partition) -> list[tuple[OperatingPoint,
     return [nominal, *(point for point in points if point[0] != nominal[0])]
 
 
-def _limit_model(name: str, tolerance: ToleranceLike) -> ErrorModel:
-    try:
-        return ErrorModel.from_dict(dict(tolerance.error_models[name])).scaled(tolerance.limits[name])
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"operand {name}: its error model cannot be brought to its limit: {error}") from error
+def _limit_models(tolerance: Tolerance) -> dict[str, ErrorModel]:
+    return {name: ErrorModel.from_dict(spec) for name, spec in tolerance.error_models.items()}
 
 
-def _check_operands(tolerance: ToleranceLike, traffic: Traffic | None) -> None:
-    if not tolerance.limits:
-        raise ValueError("the tolerance has no operands (limits is empty); allowed is one or more")
-    wanted = set(tolerance.limits)
-    parts: Iterable[tuple[str, Iterable[str]]] = (
-        ("bytes", tolerance.bytes),
-        ("kinds", tolerance.kinds),
-        ("error_models", tolerance.error_models),
-    )
-    for part, names in parts:
-        for name in sorted(wanted - set(names)):
-            raise ValueError(f"operand {name} has a limit, but no entry in the tolerance's {part}")
-    for name in tolerance.limits:
-        if tolerance.bytes[name] < 1:
-            raise ValueError(f"operand {name}: bytes is {tolerance.bytes[name]}; allowed is 1 or more")
+def _check_operands(tolerance: Tolerance, traffic: Traffic | None) -> None:
+    for name, size in tolerance.bytes.items():
+        if size < 1:
+            raise ValueError(f"operand {name}: bytes is {size}; allowed is 1 or more")
     if traffic is not None:
-        for name in sorted(wanted - set(traffic.operands)):
+        for name in sorted(tolerance.limits.keys() - traffic.operands.keys()):
             raise ValueError(
                 f"operand {name} of the tolerance is not in the traffic; it has {len(traffic.operands)} others"
             )
 
 
-def _notes(tolerance: ToleranceLike, device: Device) -> tuple[str, ...]:
+def _notes(tolerance: Tolerance, device: Device) -> tuple[str, ...]:
     notes = [
         "A point is tolerated if its mean BER is at most the operand's limit and neither stored value's rate is above "
-        "that of the error model the limit was found with, brought to the limit."
+        "that of the error model at the limit."
     ]
-    profiled = {_limit_model(name, tolerance).failure for name in tolerance.limits}
+    profiled = {model.failure for model in _limit_models(tolerance).values()}
     fitted = {point.errors.failure for part in device.partitions if not part.nominal for point in part.points}
     if fitted and profiled != fitted:
         notes.append(
@@ -249,7 +216,7 @@ def _listed(values: Iterable[float]) -> str:
 
 
 def place(
-    tolerance: ToleranceLike,
+    tolerance: Tolerance,
     device: Device,
     solver: str = "greedy",
     traffic: Traffic | None = None,
@@ -272,8 +239,8 @@ def place(
         The placement; no operand meets a BER above its limit, no partition holds more than its capacity.
 
     Raises:
-        ValueError: for an unknown solver or objective, a tolerance without operands or with inconsistent entries, and
-            an operand that no partition has room for (naming the operand, its bytes and the room).
+        ValueError: for an unknown solver or objective, an operand without bytes or not in the traffic, and an operand
+            that no partition has room for (naming the operand, its bytes and the room).
 
     """
     if solver not in SOLVERS:
@@ -281,12 +248,11 @@ def place(
     if objective not in OBJECTIVES:
         raise ValueError(f"objective is {objective!r}; allowed are {', '.join(map(repr, OBJECTIVES))}")
     _check_operands(tolerance, traffic)
-    if not device.partitions:
-        raise ValueError(f"device {device.name} has no partitions; allowed is one or more")
 
     operands = []
+    models = _limit_models(tolerance)
     for name, limit in tolerance.limits.items():
-        model = _limit_model(name, tolerance)
+        model = models[name]
         moved = float(traffic.operands[name].crossing_bytes) if traffic is not None else 0.0
         operands.append(
             _core.PlacementOperand(name, tolerance.bytes[name], limit, model.ber_zero, model.ber_one, moved)

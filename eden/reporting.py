@@ -12,14 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pydantic
 
 from eden import _core
 from eden.device import Device, Measured
 from eden.files import VersionedFile, output_folder, write_text
-from eden.placement import Placement, ToleranceLike
+from eden.placement import Placement
+from eden.tolerance import Tolerance
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,29 +83,6 @@ class AccuracyCurves(VersionedFile):
         return tuple(dict.fromkeys(point.label for point in self.points))
 
 
-class ReportTolerance(ToleranceLike, Protocol):
-    """What the report reads of a tolerance."""
-
-    @property
-    def coarse(self) -> float:
-        """Highest tolerated BER of all operands at once."""
-
-    @property
-    def max_drop(self) -> float:
-        """Accuracy that may be lost."""
-
-    @property
-    def confidence(self) -> float:
-        """Probability with which the limits hold."""
-
-    @property
-    def reference_accuracy(self) -> float:
-        """Accuracy on reliable memory."""
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the tolerance's file."""
-
-
 @dataclass(frozen=True)
 class _Table:
     """A table of the page; numbers are right-aligned."""
@@ -131,7 +109,7 @@ class _Section:
 def report(
     folder: str | os.PathLike[str],
     device: Device | None = None,
-    tolerance: ReportTolerance | None = None,
+    tolerance: Tolerance | None = None,
     placement: Placement | None = None,
     savings: Savings | None = None,
     accuracy: AccuracyCurves | None = None,
@@ -190,7 +168,7 @@ def report(
         title=title,
         summary=_summary(device, tolerance, placement, savings, accuracy),
         sections=sections,
-        provenance=_provenance(device, placement, accuracy),
+        provenance=_provenance(device, tolerance, placement, accuracy),
         files=[f"{name}.json" for name in given],
     )
     for name, part in given.items():
@@ -202,7 +180,7 @@ def report(
 
 def _check_agreement(
     device: Device | None,
-    tolerance: ReportTolerance | None,
+    tolerance: Tolerance | None,
     placement: Placement | None,
     savings: Savings | None,
 ) -> None:
@@ -252,6 +230,12 @@ def _points(drop: float) -> str:
     return f"{text} percentage point{'' if text == '1' else 's'}"
 
 
+def _drop(tolerance: Tolerance) -> str:
+    if tolerance.guarantee == "mean":
+        return "mean drop over chips"
+    return f"drop of {tolerance.guarantee[1] * 100:g}% of the chips"
+
+
 def _size(count: float) -> str:
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if count >= factor:
@@ -298,7 +282,7 @@ def _point_label(placement: Placement, vdd: float, trcd: float, trp: float) -> s
 
 def _summary(
     device: Device | None,
-    tolerance: ReportTolerance | None,
+    tolerance: Tolerance | None,
     placement: Placement | None,
     savings: Savings | None,
     accuracy: AccuracyCurves | None,
@@ -307,14 +291,21 @@ def _summary(
     network = accuracy.network if accuracy is not None and accuracy.network else "The network"
     if tolerance is not None:
         size = sum(tolerance.bytes.values())
+        storage = ", ".join(sorted(set(tolerance.storage.values())))
+        reference = f"its accuracy ({tolerance.metric}) is {_percent(tolerance.reference_accuracy)}"
+        if tolerance.float_accuracy is not None:
+            reference += f" (as a float network {_percent(tolerance.float_accuracy)})"
         lines.append(
-            f"{network} keeps {_count(len(tolerance.limits), 'operand')} ({_size(size)}) in memory. On reliable memory "
-            f"its accuracy is {_percent(tolerance.reference_accuracy)}; a drop of up to "
-            f"{_points(tolerance.max_drop)} is accepted, with {_percent(tolerance.confidence, 0)} confidence."
+            f"{network} keeps {_count(len(tolerance.limits), 'operand')} ({_size(size)}, {storage}) in memory. On "
+            f"reliable memory {reference}; a {_drop(tolerance)} of up to {_points(tolerance.max_drop)} is accepted, "
+            f"with {_percent(tolerance.confidence, 0)} confidence."
         )
+        fine = tolerance.limits_certificate
+        confirmed = f", confirmed on {_count(fine.chips, 'chip')} that the search never used" if fine else ""
         lines.append(
-            f"All operands at once tolerate a bit error rate (BER) of {_rate(tolerance.coarse)}; one by one, their "
-            f"limits run from {_rate(min(tolerance.limits.values()))} to {_rate(max(tolerance.limits.values()))}."
+            f"All operands at once tolerate a bit error rate (BER) of {_rate(tolerance.coarse)}, confirmed on "
+            f"{_count(tolerance.coarse_certificate.chips, 'chip')}; one by one, their limits run from "
+            f"{_rate(min(tolerance.limits.values()))} to {_rate(max(tolerance.limits.values()))}{confirmed}."
         )
     if accuracy is not None and len(accuracy.tolerated) > 1:
         first, *_, last = accuracy.tolerated.items()
@@ -345,7 +336,10 @@ def _summary(
 
 
 def _provenance(
-    device: Device | None, placement: Placement | None, accuracy: AccuracyCurves | None
+    device: Device | None,
+    tolerance: Tolerance | None,
+    placement: Placement | None,
+    accuracy: AccuracyCurves | None,
 ) -> list[tuple[str, str]]:
     lines = [
         ("Written", datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")),
@@ -357,6 +351,10 @@ def _provenance(
             str(placement.random_layout if placement is not None else _core.RANDOM_LAYOUT_VERSION),
         ),
     ]
+    if tolerance is not None:
+        spent = ", ".join(f"{phase} {count:,}" for phase, count in tolerance.observations.items())
+        lines.append(("Seed of the tolerance", f"{tolerance.seed} (eden-dram {tolerance.eden_version})"))
+        lines.append(("Observations of the tolerance", spent or "none recorded"))
     if accuracy is not None and accuracy.seed is not None:
         lines.append(("Seed of the accuracy curves' chips", str(accuracy.seed)))
     if placement is not None:
@@ -373,7 +371,7 @@ def _provenance(
 def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
     figure, axes = _new_figure()
     rates = [point.ber for point in accuracy.points if point.ber > 0]
-    zero_at = min(rates, default=1e-6) / 10
+    zero_at = 10.0 ** (math.floor(math.log10(min(rates, default=1e-6)) + 1e-9) - 1)
     for i, label in enumerate(accuracy.labels):
         points = sorted((point for point in accuracy.points if point.label == label), key=lambda point: point.ber)
         x = [point.ber or zero_at for point in points]
@@ -384,14 +382,13 @@ def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
             tolerated = max(accuracy.tolerated[label], zero_at)
             axes.axvline(tolerated, color=colour, linestyle=":", linewidth=1.2)
     axes.set_xscale("log")
-    if any(point.ber == 0 for point in accuracy.points):
-        _mark_zero(axes, zero_at)
-    _rates_on(axes.xaxis)
+    # A logarithmic axis has no 0: reliable memory is drawn a decade below the lowest rate.
+    _rates_on(axes.xaxis, zero_at=zero_at * 1.01 if any(point.ber == 0 for point in accuracy.points) else 0.0)
     axes.set_xlabel("bit error rate (BER) of every operand")
     axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
     axes.set_ylim(0, min(1.02, 1.08 * max(point.high for point in accuracy.points)))
-    axes.legend(loc="lower left", bbox_to_anchor=(0.06, 0))
+    axes.legend(loc="lower left")
     table = _Table(
         "Accuracy over chips",
         ("network", "BER", "mean", "low", "high", "chips"),
@@ -412,7 +409,7 @@ def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
     )
 
 
-def _tolerance_section(tolerance: ReportTolerance) -> _Section:
+def _tolerance_section(tolerance: Tolerance) -> _Section:
     ordered = sorted(tolerance.limits.items(), key=lambda item: (item[1], item[0]))
     shown = ordered if len(ordered) <= MOST_OPERANDS else ordered[:MOST_OPERANDS]
     figure, axes = _new_figure(height=1.1 + 0.19 * len(shown))
@@ -439,7 +436,7 @@ def _tolerance_section(tolerance: ReportTolerance) -> _Section:
     return _Section(
         "tolerance",
         "Tolerance per operand",
-        f"Highest mean BER of each operand at which, with all others at theirs, the accuracy drops by at most "
+        f"Highest mean BER of each operand at which, with all others at theirs, the {_drop(tolerance)} is at most "
         f"{_points(tolerance.max_drop)}. The dashed line is the coarse BER, the same for all.{cut}",
         _svg(figure, "tolerance"),
         "Tolerated bit error rate of each operand on a logarithmic axis",
@@ -687,14 +684,6 @@ def _new_figure(height: float = 3.4) -> tuple[Figure, Axes]:
 
     figure = Figure(figsize=(7.4, height), layout="constrained")
     return figure, figure.subplots()
-
-
-def _mark_zero(axes: Axes, zero_at: float) -> None:
-    """Label the place where a BER of 0 is drawn on a logarithmic axis."""
-    axes.axvline(zero_at, color="#c4c8cc", linewidth=0.8)
-    axes.annotate(
-        "BER 0", (zero_at, 0.02), xycoords=("data", "axes fraction"), rotation=90, va="top", ha="right", fontsize=7.5
-    )
 
 
 def _rates_on(axis: Axis, zero_at: float = 0.0) -> None:

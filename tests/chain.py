@@ -1,13 +1,12 @@
-"""Stand-ins for a device and a tolerance, with the attributes that the placement reads, and rates easy to reason on."""
+"""A stand-in for a device, with the attributes that the placement reads and rates easy to reason on; a tolerance."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from eden.errors import DataDependent, ErrorModel, Uniform
+from eden.tolerance import Certificate, Tolerance
 
 MIB = 1 << 20
 
@@ -49,24 +48,6 @@ class Device:
     nominal: Point = field(default_factory=Point)
 
 
-@dataclass(frozen=True)
-class Tolerance:
-    """A profiled network."""
-
-    coarse: float
-    limits: dict[str, float]
-    bytes: dict[str, int]
-    kinds: dict[str, str]
-    error_models: dict[str, dict[str, Any]]
-    max_drop: float = 0.01
-    confidence: float = 0.95
-    reference_accuracy: float = 0.93
-
-    def save(self, path: Path) -> None:
-        """Write something of a tolerance's shape."""
-        path.write_text(json.dumps({"coarse": self.coarse, "limits": self.limits}))
-
-
 RATES = {10.0: (1e-8, 2e-8), 7.5: (2e-5, 6e-5), 5.0: (5e-3, 1.5e-2), 2.5: (0.13, 0.23)}
 """By tRCD in ns, the rates of stored zeros and ones."""
 
@@ -85,18 +66,39 @@ def device(banks: int = 8, capacity: int = 128 * MIB, **fields: Any) -> Device:
     return Device(partitions=tuple(partitions), **fields)
 
 
-def tolerance(limits: dict[str, float], size: int = 1000, **fields: Any) -> Tolerance:
-    """A tolerance whose operands were profiled with the device's own asymmetry."""
-    model = DataDependent(5e-3, 1.5e-2).to_dict()
+CERTIFICATE = Certificate(
+    chips=60,
+    samples=6000,
+    batch=100,
+    mean_drop=0.004,
+    violating=0.1,
+    upper_bound=0.009,
+    back_offs=0,
+    alpha=0.025,
+    total_alpha=0.025,
+)
+
+
+def tolerance(limits: dict[str, float], size: int = 1000, model: ErrorModel | None = None, **fields: Any) -> Tolerance:
+    """A tolerance whose operands were profiled with ``model``, or else with the device's own asymmetry."""
+    model = model or DataDependent(5e-3, 1.5e-2)
     defaults: dict[str, Any] = {
-        "coarse": min(limits.values(), default=1e-9),
+        "coarse": min(limits.values()),
         "bytes": dict.fromkeys(limits, size),
         "kinds": {name: name.rpartition(".")[2] for name in limits},
-        "error_models": dict.fromkeys(limits, model),
+        "storage": dict.fromkeys(limits, "int8"),
+        "error_models": {name: model.scaled(limit).to_dict() for name, limit in limits.items()},
+        "max_drop": 0.01,
+        "confidence": 0.95,
+        "guarantee": "mean",
+        "metric": "top1",
+        "reference_accuracy": 0.93,
+        "samples": 500,
+        "coarse_certificate": CERTIFICATE,
+        "limits_certificate": CERTIFICATE,
+        "seed": 5,
+        "random_layout": 1,
+        "eden_version": "0.1.0",
+        "observations": {"coarse": 300, "fine": 700},
     }
     return Tolerance(limits=limits, **{**defaults, **fields})
-
-
-def uniform(ber: float = 1e-3) -> dict[str, Any]:
-    """The JSON form of Model 0."""
-    return Uniform(ber=ber).to_dict()

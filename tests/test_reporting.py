@@ -73,8 +73,7 @@ def curves(label: str = "boosted") -> AccuracyCurves:
 def parts() -> dict[str, object]:
     device = eden.Device.builtin("ddr3-b33")
     limits = {f"layer{i}.conv.{kind}": 10.0 ** -(1 + i) for i in range(6) for kind in ("weight", "input")}
-    model = device.errors(trcd=5.0).to_dict()
-    tolerance = chain.tolerance(limits, error_models=dict.fromkeys(limits, model))
+    tolerance = chain.tolerance(limits, model=device.errors(trcd=5.0))
     placement = eden.place(tolerance, device)
     savings = eden.savings(placement.operands, placement, "cpu")
     return {
@@ -110,8 +109,9 @@ def test_the_page_stands_alone_and_has_every_section(parts: dict, tmp_path: Path
 def test_the_summary_says_what_an_architect_acts_on(parts: dict, tmp_path: Path):
     text = re.sub(r"\s+", " ", parse(eden.report(tmp_path, **parts)).text)
     for sentence in (
-        "ResNet-8 keeps 12 operands (11.72 KiB) in memory",
-        "its accuracy is 93.0%; a drop of up to 1 percentage point is accepted, with 95% confidence",
+        "ResNet-8 keeps 12 operands (11.72 KiB, int8) in memory",
+        "its accuracy (top1) is 93.0%; a mean drop over chips of up to 1 percentage point is accepted, with 95% confid",
+        "confirmed on 60 chips that the search never used",
         "tolerates from 1 × 10⁻⁴ (baseline) to 1 × 10⁻³ (boosted), 10 times as much",
         "The memory is ddr3-b33: 1 GiB in 8 partitions",
         "Of the operands' bytes,",
@@ -148,7 +148,10 @@ def test_every_device_of_the_catalogue(tmp_path: Path, builtin: str):
 
 def test_limits_at_the_floor_and_many_operands(tmp_path: Path):
     limits = {f"layer{i}.weight": 1e-9 * (1 + i) for i in range(80)}
-    page = parse(eden.report(tmp_path, tolerance=chain.tolerance(limits)))
+    tolerance = chain.tolerance(limits, guarantee=("quantile", 0.95), float_accuracy=0.94, limits_certificate=None)
+    page = parse(eden.report(tmp_path, tolerance=tolerance))
+    assert "a drop of 95% of the chips of up to 1 percentage point" in page.text
+    assert "(as a float network 94.0%)" in page.text
     assert "The figure shows the 60 least tolerant" in page.text
     assert "layer79.weight" in page.text
 
