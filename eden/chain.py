@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from eden.accounting import Savings, savings, traffic
 from eden.characterize import profile
-from eden.checkpoint import load_, save
+from eden.checkpoint import save
 from eden.curriculum import Curriculum
 from eden.device import Device
 from eden.errors import ErrorModel
@@ -27,6 +27,8 @@ from eden.reporting import AccuracyCurves, AccuracyPoint, report
 from eden.tasks import Task
 from eden.tolerance import Tolerance
 from eden.training import Epoch, Recipe, train
+
+_CALIBRATION_BATCH = 100
 
 Say = Callable[[str], None]
 
@@ -104,7 +106,7 @@ def train_with_progress(
 def put_under_faults(model: nn.Module, task: Task, errors: ErrorModel, train_set: TensorDataset, seed: int = 0) -> None:
     """Inject a task's faults with one error model for all operands and calibrate on its training samples."""
     inject_(model, Faults(errors, errors, task.storage, task.correction, seed))
-    calibrate_(model, train_set.tensors[0][: task.calibration_samples].split(100))
+    calibrate_(model, train_set.tensors[0][: task.calibration_samples].split(_CALIBRATION_BATCH))  # type: ignore[no-untyped-call]
 
 
 def network_loader(dataset: TensorDataset, batch_size: int) -> DataLoader[tuple[torch.Tensor, ...]]:
@@ -136,7 +138,8 @@ def run(task: Task, device: Device, folder: str | os.PathLike[str], options: Opt
     started = time.monotonic()
     device.save(out / "device.json")
     say(
-        f"device {device.name}: at tRCD {options.trcd:g} ns BER {errors.ber_zero:.2g} of zeros, {errors.ber_one:.2g} of ones"
+        f"device {device.name}: at tRCD {options.trcd:g} ns BER {errors.ber_zero:.2g} of zeros, "
+        f"{errors.ber_one:.2g} of ones"
     )
 
     train_set, validation = task.data()
@@ -150,15 +153,13 @@ def run(task: Task, device: Device, folder: str | os.PathLike[str], options: Opt
     say(f"{task.name}: accuracy {float_accuracy:.2%} in float32, {clean_before:.2%} in {task.storage}")
 
     baseline = _profile(model, validation, options, out, "baseline", coarse_only=True)
-    say(
-        f"before boosting it tolerates BER {baseline.coarse:.2g} in all operands (drop of {options.max_drop:.1%} at most)"
-    )
+    say(f"before boosting it tolerates BER {baseline.coarse:.2g} in all operands (drop at most {options.max_drop:.1%})")
     curves = [("baseline", at_rates(model, validation, RATES, options.chips, options.seed), clean_before)]
 
-    set_errors_(model, {name: errors for name in baseline.limits})
+    set_errors_(model, dict.fromkeys(baseline.limits, errors))
     curriculum = Curriculum(model, task.target_ber, task.boost.epochs, seed=options.seed)
     train_with_progress("boost", model, train_set, task.boost, task, curriculum, out / "boost.safetensors", resume=True)
-    set_errors_(model, {name: errors for name in baseline.limits})
+    set_errors_(model, dict.fromkeys(baseline.limits, errors))
     save(model, out / "boosted.safetensors")
     clean_after = clean_accuracy(model, validation)
     boosted = _profile(model, validation, options, out, "boosted", coarse_only=False)
@@ -179,8 +180,8 @@ def run(task: Task, device: Device, folder: str | os.PathLike[str], options: Opt
     )
     saved = savings(moved, placement)
     say(
-        f"DRAM energy {saved.energy_reduction:+.1%} less, {saved.speedup:.2%} faster ({options.platform}; see the report's "
-        "assumptions)"
+        f"DRAM energy {saved.energy_reduction:+.1%} less, {saved.speedup:.2%} faster ({options.platform}; "
+        "the report has the assumptions)"
     )
     page = report(
         out,
@@ -243,6 +244,3 @@ def _shares(placement: Placement) -> str:
             key = f"tRCD {point.trcd:g} ns, tRP {point.trp:g} ns"
             shares[key] = shares.get(key, 0) + used
     return "; ".join(f"{used / total:.0%} of bytes at {point}" for point, used in sorted(shares.items()))
-
-
-__all__ = ["Options", "Result", "load_", "run"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-import click
 import typer
+
+if TYPE_CHECKING:
+    from eden.device import Device
 
 app = typer.Typer(
     name="eden",
@@ -41,7 +43,7 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-def _device(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _device(name: str) -> Device:
     from eden.device import Device
 
     return Device.builtin(name) if name in Device.builtin_names() else Device.load(name)
@@ -104,8 +106,11 @@ def retrain(
     folder = output_folder(out)
     chosen = load_task(task)
     errors = _device(device).errors(trcd=trcd)
-    changes = {"epochs": epochs, "learning_rate": learning_rate}
-    recipe = dataclasses.replace(chosen.boost, **{k: v for k, v in changes.items() if v is not None})
+    recipe = dataclasses.replace(
+        chosen.boost,
+        epochs=chosen.boost.epochs if epochs is None else epochs,
+        learning_rate=chosen.boost.learning_rate if learning_rate is None else learning_rate,
+    )
     train_set, validation = chosen.data()
     model = chosen.model()
     if chosen.train is not None:
@@ -297,25 +302,30 @@ def main() -> None:
     """Run the command line; errors are one line on standard error and an exit status of 1 (2 for wrong usage)."""
     try:
         status = app(standalone_mode=False)
-        sys.exit(status if isinstance(status, int) else 0)
-    except click.exceptions.Exit as exit_:
-        sys.exit(exit_.exit_code)
-    except click.UsageError as error:
-        error.show()
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo(
-            "eden: interrupted; files already written are whole, and the same command goes on from them", err=True
+            "eden: interrupted; files already written are whole, and --resume or the same command goes on", err=True
         )
         sys.exit(130)
     except Exception as error:
-        from eden.characterize import SearchError
-        from eden.training import TrainingError
-
-        if not isinstance(error, (ValueError, TypeError, ImportError, SearchError, TrainingError)):
+        if hasattr(error, "show") and hasattr(
+            error, "exit_code"
+        ):  # wrong usage, from whichever click typer is built on
+            cast(Any, error).show()
+            sys.exit(cast(Any, error).exit_code)
+        if not _is_users(error):
             raise
         typer.echo(f"eden: {error}", err=True)
         sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _is_users(error: Exception) -> bool:
+    """Whether an error tells of the user's input; anything else is a fault of ours and keeps its traceback."""
+    from eden.characterize import SearchError
+    from eden.training import TrainingError
+
+    return isinstance(error, (ValueError, TypeError, ImportError, SearchError, TrainingError))
 
 
 if __name__ == "__main__":

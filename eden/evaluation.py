@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import statistics
 from collections.abc import Callable, Sequence
 
 import torch
@@ -26,12 +28,14 @@ class OverChips:
     @property
     def mean(self) -> float:
         """Mean over chips."""
-        return sum(self.values) / len(self.values)
+        return math.fsum(self.values) / len(self.values)
 
     @property
     def standard_error(self) -> float:
         """Standard error of the mean; NaN for a single chip."""
-        return float(torch.tensor(self.values, dtype=torch.float64).std()) / len(self.values) ** 0.5
+        if len(self.values) < 2:
+            return math.nan
+        return statistics.stdev(self.values) / math.sqrt(len(self.values))
 
     @property
     def worst(self) -> float:
@@ -54,10 +58,10 @@ def accuracy(model: nn.Module, dataset: TensorDataset, batch_size: int = 256) ->
     model.eval()
     try:
         with torch.inference_mode():
-            correct = sum(
-                int((_classes(model(x.to(device))) == y.to(device)).sum())
-                for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True)
-            )
+            correct = 0
+            for start in range(0, len(inputs), batch_size):
+                x, y = inputs[start : start + batch_size].to(device), targets[start : start + batch_size].to(device)
+                correct += int((_classes(model(x)) == y).sum())
     finally:
         model.train(training)
     return correct / len(inputs)
