@@ -61,8 +61,8 @@ def digits_task() -> Task:
         model=_digits_network,
         data=digits,
         train=Recipe(epochs=20, learning_rate=0.1, batch_size=128),
-        boost=Recipe(epochs=60, learning_rate=0.02, batch_size=64, seed=1),
-        target_ber=5e-3,
+        boost=Recipe(epochs=120, learning_rate=0.05, batch_size=64, seed=1),
+        target_ber=1e-2,
     )
 
 
