@@ -115,7 +115,7 @@ class IndexedSamples:
             return [int(index) for index in sampler.indices]
         raise ValueError(
             f"the loader's sampler is a {type(sampler).__name__}, which does not tell the set that it draws from; "
-            "allowed are the samplers of shuffle=False, shuffle=True and SubsetRandomSampler (or a torch.utils.data.Subset)"
+            "allowed are those of shuffle=False, shuffle=True and SubsetRandomSampler (or a torch.utils.data.Subset)"
         )
 
     def __len__(self) -> int:
