@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BUILD := build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup build test demo lint format check test-cpp test-python clean
+.PHONY: help setup build test demo cifar reference lint format check test-cpp test-python test-gpu test-abi catalogue clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ test-cpp:
 test-python:
 	$(BIN)/python -m pytest
 
+catalogue: build  ## fit the devices that ship with the package to the measurements in $EDEN_DATA
+	$(BIN)/python -m eden.catalogue
+
 format:  ## format the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -45,3 +48,19 @@ format:  ## format the sources
 
 clean:  ## remove what was built
 	rm -rf $(BUILD) eden/*.so
+
+demo: setup  ## the main job on real input: device, boosted network, tolerance, placement, savings, report in out/demo
+	$(BIN)/eden demo --out out/demo
+
+cifar: setup  ## the same on the pretrained ResNet-20 and CIFAR-10; needs EDEN_DATA
+	@test -n "$$EDEN_DATA" || { echo "make cifar: EDEN_DATA is not set; it names the folder with cifar10/ and weights/" >&2; exit 1; }
+	$(BIN)/eden demo --task cifar10-resnet20 --out out/cifar
+
+reference: setup  ## ResNet-20 under uniform errors beside figures of an independent implementation; needs EDEN_DATA
+	$(BIN)/python benchmarks/reference.py
+
+test-gpu: setup  ## bit equality with the CPU, on a machine with a GPU
+	$(BIN)/python -m pytest tests/gpu -m gpu
+
+test-abi: setup  ## one build of the operators on the oldest and the newest torch (downloads both)
+	bash tools/test_abi.sh

@@ -1,6 +1,8 @@
 # Every source file of every library, one line each, in alphabetical order.
 set(EDEN_CORE_SOURCES
   csrc/core/betting.cpp
+  csrc/core/fit.cpp
+  csrc/core/placement.cpp
   csrc/core/region.cpp
   csrc/core/search.cpp
 )
@@ -12,12 +14,17 @@ set(EDEN_CUDA_SOURCES
   csrc/ops/cuda/corrupt_cuda.cu
 )
 set(EDEN_PYTHON_SOURCES
+  csrc/python/bind_fit.cpp
+  csrc/python/bind_placement.cpp
   csrc/python/bind_region.cpp
   csrc/python/bind_search.cpp
   csrc/python/module.cpp
 )
 set(EDEN_TEST_SOURCES
   tests/csrc/test_betting.cpp
+  tests/csrc/test_fit.cpp
   tests/csrc/test_philox.cpp
+  tests/csrc/test_placement.cpp
   tests/csrc/test_search.cpp
+  tests/csrc/test_weak_cells.cpp
 )

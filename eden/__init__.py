@@ -1,11 +1,17 @@
 """EDEN: run neural networks from DRAM that is operated outside its specification."""
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
+from eden.accounting import Savings, Traffic, savings, traffic
 from eden.characterize import SearchError, profile
+from eden.checkpoint import load_, save
 from eden.coverage import Coverage, coverage
+from eden.curriculum import Curriculum
+from eden.device import Device
 from eden.errors import DataDependent, ErrorModel, Uniform
 from eden.files import FileError
+from eden.fitting import fit
 from eden.inject import (
     Faults,
     calibrate_,
@@ -19,30 +25,56 @@ from eden.inject import (
     set_ranges_,
 )
 from eden.ops import corrupt, corrupt_
+from eden.placement import Placement, place
 from eden.tolerance import Tolerance
+
+if TYPE_CHECKING:
+    from eden.reporting import AccuracyCurves, report
 
 __version__ = version("eden-dram")
 
 __all__ = [
+    "AccuracyCurves",
     "Coverage",
+    "Curriculum",
     "DataDependent",
+    "Device",
     "ErrorModel",
     "Faults",
     "FileError",
+    "Placement",
+    "Savings",
     "SearchError",
     "Tolerance",
+    "Traffic",
     "Uniform",
     "calibrate_",
     "clean",
     "corrupt",
     "corrupt_",
     "coverage",
+    "fit",
     "inject_",
+    "load_",
     "operands",
+    "place",
     "profile",
     "ranges",
     "remove_",
+    "report",
+    "save",
+    "savings",
     "set_chip_",
     "set_errors_",
     "set_ranges_",
+    "traffic",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # The report's drawing libraries take half a second to load, which nothing else needs.
+    if name in ("AccuracyCurves", "report"):
+        from eden import reporting
+
+        return getattr(reporting, name)
+    raise AttributeError(f"module 'eden' has no attribute {name!r}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 RANDOM_LAYOUT_VERSION: int
 REGION_FIELDS: int
 INT8_LARGEST_CODE: int
+OPERAND_ALIGNMENT: int
 
 class Correction(enum.Enum):
     none = 0
@@ -26,6 +27,73 @@ def make_region(ber_zero: float, ber_one: float, failure: float, address: int, c
 def storage_bits(storage: Storage) -> int: ...
 def derive_chip(seed: int, purpose: ChipPurpose, index: int) -> int: ...
 def philox4x32_10(counter: Sequence[int], key: Sequence[int]) -> list[int]: ...
+
+class RateEstimate:
+    @property
+    def estimate(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+class RateFit:
+    @property
+    def rates(self) -> list[RateEstimate]: ...
+    @property
+    def dispersion(self) -> float: ...
+    @property
+    def dispersion_fitted(self) -> bool: ...
+    @property
+    def log_likelihood(self) -> float: ...
+    @property
+    def observations(self) -> int: ...
+    @property
+    def parameters(self) -> int: ...
+
+def fit_rates(
+    groups: Sequence[Sequence[tuple[float, float]]],
+    likelihood_ratio: float,
+    tail: float,
+    dispersion: float | None = None,
+) -> RateFit: ...
+def log_beta_binomial(errors: float, cells: float, rate: float, dispersion: float) -> float: ...
+def bayesian_information_criterion(log_likelihood: float, parameters: int, observations: int) -> float: ...
+
+class PlacementObjective(enum.Enum):
+    energy = 0
+    latency = 1
+
+class PlacementOperatingPoint:
+    def __init__(self, vdd: float, trcd: float, trp: float, refresh_interval: float) -> None: ...
+
+class PartitionPoint:
+    def __init__(
+        self, operating_point: PlacementOperatingPoint, ber: float, ber_zero: float, ber_one: float
+    ) -> None: ...
+
+class PlacementPartition:
+    def __init__(self, name: str, capacity: int, points: Sequence[PartitionPoint]) -> None: ...
+
+class PlacementOperand:
+    def __init__(
+        self, name: str, bytes: int, limit: float, limit_zero: float, limit_one: float, traffic: float
+    ) -> None: ...
+
+class OperandSlot:
+    partition: int
+    address: int
+
+class PlacementResult:
+    operands: list[OperandSlot]
+    points: list[int | None]
+    used: list[int]
+
+def place_greedy(
+    operands: Sequence[PlacementOperand],
+    partitions: Sequence[PlacementPartition],
+    nominal: PlacementOperatingPoint,
+    objective: PlacementObjective,
+) -> PlacementResult: ...
 
 class Trial:
     @property

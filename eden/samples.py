@@ -115,7 +115,8 @@ class IndexedSamples:
             return [int(index) for index in sampler.indices]
         raise ValueError(
             f"the loader's sampler is a {type(sampler).__name__}, which does not tell the set that it draws from; "
-            "allowed are those of shuffle=False, shuffle=True and SubsetRandomSampler (or a torch.utils.data.Subset)"
+            "allowed are the samplers of shuffle=False, shuffle=True and SubsetRandomSampler "
+            "(or a torch.utils.data.Subset)"
         )
 
     def __len__(self) -> int:
@@ -220,11 +221,8 @@ def samples_of(loader: Any, memory_limit: int) -> Samples:
         TypeError: if it is neither.
         ValueError: if it is empty, does not fit, does not tell its set, yields no pairs or is random.
     """
-    if (
-        isinstance(loader, DataLoader)
-        and not isinstance(loader.dataset, IterableDataset)
-        and loader.batch_sampler is not None
-    ):
+    by_index = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+    if by_index and loader.batch_sampler is not None:
         samples: Samples = IndexedSamples(loader, memory_limit)
     elif isinstance(loader, Iterable):
         samples = CachedSamples(loader, memory_limit)

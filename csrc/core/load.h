@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/region.h"
+#include "core/storage.h"
 
 namespace eden {
 
@@ -30,5 +31,24 @@ struct Load {
   float low = 0.0f;  // bounds of plausible values, for a correction
   float high = 0.0f;
 };
+
+// A load's scale and bounds as its storage can express them: the largest plausible value, once
+// stored, comes back as the code's value, which may lie a rounding above it and must not be taken
+// for implausible.
+template <class Codec>
+EDEN_HOST_DEVICE inline void set_range(Load& load, const float* scale, const float* bounds) {
+  if (scale != nullptr)
+    load.scale = *scale > 0.0f ? *scale : 1.0f;  // a tensor of zeros has no scale, and stays zeros
+  if (bounds == nullptr) {
+    load.region.correction = Correction::kNone;
+    return;
+  }
+  load.low = bounds[0];
+  load.high = bounds[1];
+  if constexpr (!Codec::kIdentity) {
+    load.low = Codec::decode(Codec::encode(load.low, load.scale), load.scale);
+    load.high = Codec::decode(Codec::encode(load.high, load.scale), load.scale);
+  }
+}
 
 }  // namespace eden

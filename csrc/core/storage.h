@@ -56,9 +56,6 @@ inline int storage_bits(Storage storage) {
   return storage == Storage::kInt8 ? Int8Codec::kWidthBits : Float32Codec::kWidthBits;
 }
 
-// A scale that can be divided by: a tensor of zeros has the largest magnitude 0, and stays zeros.
-EDEN_HOST_DEVICE inline float usable_scale(float scale) { return scale > 0.0f ? scale : 1.0f; }
-
 // An implausible value is one outside [low, high], NaN or an infinity beyond them.
 EDEN_HOST_DEVICE inline float correct(float value, Correction correction, float low, float high) {
   const bool plausible = value >= low && value <= high;

@@ -5,6 +5,8 @@
 
 namespace eden {
 
+void bind_fit(pybind11::module_& m);
+void bind_placement(pybind11::module_& m);
 void bind_region(pybind11::module_& m);
 void bind_search(pybind11::module_& m);
 

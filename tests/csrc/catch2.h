@@ -5,4 +5,8 @@
 #else
 #include <catch2/catch_all.hpp>
 using Catch::Approx;
+namespace Catch {
+using Catch::Matchers::ContainsSubstring;
+inline auto Contains(const std::string& text) { return ContainsSubstring(text); }
+}  // namespace Catch
 #endif

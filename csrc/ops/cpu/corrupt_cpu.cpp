@@ -17,17 +17,13 @@ void launch(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
   load.access =
       static_cast<uint64_t>(*static_cast<const int64_t*>(arguments.access.const_data_ptr()));
   load.shape = load_shape(x, arguments.batch_dim);
-  if (arguments.scale)
-    load.scale = usable_scale(*static_cast<const float*>(arguments.scale->const_data_ptr()));
-  if (arguments.bounds) {
-    const float* bounds = static_cast<const float*>(arguments.bounds->const_data_ptr());
-    load.low = bounds[0];
-    load.high = bounds[1];
-  } else {
-    load.region.correction = Correction::kNone;
-  }
+  const auto* scale =
+      arguments.scale ? static_cast<const float*>(arguments.scale->const_data_ptr()) : nullptr;
+  const auto* bounds =
+      arguments.bounds ? static_cast<const float*>(arguments.bounds->const_data_ptr()) : nullptr;
   with_codec(x, arguments, [&]<class Codec>() {
     using Value = typename Codec::Value;
+    set_range<Codec>(load, scale, bounds);
     const LoadWork<Codec> work(load, static_cast<const Value*>(x.const_data_ptr()),
                                static_cast<Value*>(out.mutable_data_ptr()));
     const int64_t grain = std::max<int64_t>(1, kElementsPerThread / work.elements_per_piece());

@@ -41,13 +41,7 @@ __global__ void __launch_bounds__(kThreads)
   load.region = unpack_region(pointers.region);
   load.chip = static_cast<uint64_t>(*pointers.chip);
   load.access = static_cast<uint64_t>(*pointers.access);
-  if (pointers.scale != nullptr) load.scale = usable_scale(*pointers.scale);
-  if (pointers.bounds != nullptr) {
-    load.low = pointers.bounds[0];
-    load.high = pointers.bounds[1];
-  } else {
-    load.region.correction = Correction::kNone;
-  }
+  set_range<Codec>(load, pointers.scale, pointers.bounds);
   const int thread = static_cast<int>(threadIdx.x);
   const TileMasks masks{zero, one};
   const int64_t tiles = (shape.sample_size() + kTileElements - 1) / kTileElements;

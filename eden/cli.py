@@ -1,0 +1,332 @@
+"""The command line: one subcommand per step of the chain, each reading and writing the design's files."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from eden.device import Device
+
+app = typer.Typer(
+    name="eden",
+    help="Run neural networks from DRAM that is operated outside its specification.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+devices_app = typer.Typer(help="The catalogue of devices that ships with the package.", no_args_is_help=True)
+app.add_typer(devices_app, name="devices")
+
+_TASK_HELP = "digits, cifar10-resnet20, package.module:function or file.py:function (docs/command-line.md)"
+_DEVICE_HELP = "a name of the catalogue (eden devices list) or a device file"
+
+TaskOption = Annotated[str, typer.Option("--task", help=_TASK_HELP)]
+DeviceOption = Annotated[str, typer.Option("--device", help=_DEVICE_HELP)]
+NetworkOption = Annotated[Path, typer.Option("--network", help="network file, written by eden retrain")]
+SeedOption = Annotated[int, typer.Option("--seed", help="what chips are drawn from")]
+OutFile = Annotated[Path, typer.Option("--out", "-o", help="file to write")]
+
+
+# The imports stand in the commands: torch takes seconds to load, and --help needs none of it.
+@app.callback(invoke_without_command=True)
+def _main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        import eden
+
+        typer.echo(f"eden {eden.__version__}")
+        raise typer.Exit
+
+
+def _device(name: str) -> Device:
+    from eden.device import Device
+
+    return Device.builtin(name) if name in Device.builtin_names() else Device.load(name)
+
+
+@devices_app.command("list")
+def devices_list() -> None:
+    """List the devices of the catalogue."""
+    from eden.device import Device
+
+    for name in Device.builtin_names():
+        device = Device.builtin(name)
+        typer.echo(f"{name:<12} {device.source.text}")
+
+
+@devices_app.command("show")
+def devices_show(device: Annotated[str, typer.Argument(help=_DEVICE_HELP)]) -> None:
+    """Describe a device: source, assumptions, model choice, operating points with intervals."""
+    typer.echo(_device(device).describe())
+
+
+@app.command()
+def fit(
+    measurements: Annotated[Path, typer.Argument(help="file of a measurement campaign")],
+    out: OutFile,
+    module: Annotated[str | None, typer.Option(help="which module, where the file holds several")] = None,
+    format: Annotated[str, typer.Option(help="format of the file")] = "latency-variation",
+) -> None:
+    """Fit a device to a measurement campaign; tells what was read, left out and chosen, and why."""
+    from eden.fitting import analyse
+
+    found = analyse(measurements, format=format, module=module)
+    found.device.save(out)
+    typer.echo(found.text())
+    typer.echo(f"written: {out}")
+
+
+@app.command()
+def retrain(
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for the network and its checkpoints")],
+    task: TaskOption = "digits",
+    device: DeviceOption = "ddr3-b33",
+    trcd: Annotated[float, typer.Option(help="row-activation latency (ns) whose error model is trained with")] = 7.5,
+    target_ber: Annotated[float | None, typer.Option(help="mean bit error rate to reach")] = None,
+    epochs: Annotated[int | None, typer.Option(help="epochs under faults")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="highest learning rate under faults")] = None,
+    chips: Annotated[str, typer.Option(help="fresh, one, or a number of chips used in turn")] = "fresh",
+    seed: SeedOption = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")] = False,
+) -> None:
+    """Train a task's network, then retrain it under a device's errors at a rising rate."""
+    from eden.chain import put_under_faults, train_with_progress
+    from eden.checkpoint import save
+    from eden.curriculum import Curriculum
+    from eden.evaluation import clean_accuracy
+    from eden.files import output_folder
+    from eden.inject import operands, set_errors_
+    from eden.tasks import load_task
+
+    folder = output_folder(out)
+    chosen = load_task(task)
+    errors = _device(device).errors(trcd=trcd)
+    recipe = dataclasses.replace(
+        chosen.boost,
+        epochs=chosen.boost.epochs if epochs is None else epochs,
+        learning_rate=chosen.boost.learning_rate if learning_rate is None else learning_rate,
+    )
+    train_set, validation = chosen.data()
+    model = chosen.model()
+    if chosen.train is not None:
+        train_with_progress("train", model, train_set, chosen.train, chosen, None, folder / "train.safetensors", resume)
+    put_under_faults(model, chosen, errors, train_set, seed)
+    save(model, folder / "baseline.safetensors")
+    typer.echo(f"before: {clean_accuracy(model, validation):.2%} without errors")
+    target = chosen.target_ber if target_ber is None else target_ber
+    curriculum = Curriculum(model, target, recipe.epochs, chips=int(chips) if chips.isdigit() else chips, seed=seed)
+    train_with_progress("boost", model, train_set, recipe, chosen, curriculum, folder / "boost.safetensors", resume)
+    set_errors_(model, dict.fromkeys(operands(model), errors))
+    save(model, folder / "boosted.safetensors")
+    typer.echo(f"after: {clean_accuracy(model, validation):.2%} without errors")
+    typer.echo(f"written: {folder / 'baseline.safetensors'}, {folder / 'boosted.safetensors'}")
+
+
+@app.command()
+def profile(
+    network: NetworkOption,
+    out: OutFile,
+    task: TaskOption = "digits",
+    max_drop: Annotated[float, typer.Option(help="accuracy that may be lost, inside (0, 1)")] = 0.01,
+    confidence: Annotated[float, typer.Option(help="probability with which the limits hold")] = 0.95,
+    quantile: Annotated[
+        float | None, typer.Option(help="share of chips whose drop is bounded, instead of the mean over chips")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="samples of one observation")] = 100,
+    coarse_only: Annotated[bool, typer.Option("--coarse-only", help="one rate for the whole network")] = False,
+    journal: Annotated[Path | None, typer.Option(help="file that an interrupted search resumes from")] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Find the highest bit error rate that the network, and then each of its operands, tolerates."""
+    from eden.chain import network_loader
+    from eden.characterize import profile as search
+    from eden.checkpoint import load_
+    from eden.files import output_folder
+    from eden.tasks import load_task
+
+    output_folder(out.parent)
+    chosen = load_task(task)
+    _, validation = chosen.data()
+    model = load_(chosen.model(), network)
+    tolerance = search(
+        model,
+        network_loader(validation, samples),
+        max_drop=max_drop,
+        confidence=confidence,
+        guarantee="mean" if quantile is None else ("quantile", quantile),
+        seed=seed,
+        coarse_only=coarse_only,
+        journal=journal,
+    )
+    tolerance.save(out)
+    typer.echo(tolerance.table())
+    typer.echo(f"written: {out}")
+
+
+@app.command()
+def place(
+    tolerance: Annotated[Path, typer.Option(help="tolerance file, written by eden profile")],
+    device: DeviceOption,
+    out: OutFile,
+    objective: Annotated[str, typer.Option(help="energy or latency: which reduction counts first")] = "energy",
+) -> None:
+    """Put each operand into the partition of a device that it tolerates."""
+    from eden.placement import place as solve
+    from eden.tolerance import Tolerance
+
+    placement = solve(Tolerance.load(tolerance), _device(device), objective=objective)
+    placement.save(out)
+    typer.echo(placement.table())
+    typer.echo(f"written: {out}")
+
+
+@app.command()
+def savings(
+    network: NetworkOption,
+    placement: Annotated[Path, typer.Option(help="placement file, written by eden place")],
+    out: OutFile,
+    task: TaskOption = "digits",
+    platform: Annotated[str, typer.Option(help="cpu, gpu, eyeriss or tpu")] = "cpu",
+) -> None:
+    """Account for the DRAM energy and the time that a placement saves."""
+    from eden.accounting import savings as account
+    from eden.checkpoint import load_
+    from eden.placement import Placement
+    from eden.tasks import load_task
+
+    model = load_(load_task(task).model(), network)
+    found = account(model, Placement.load(placement), platform=platform)
+    found.save(out)
+    typer.echo(found.table())
+    typer.echo(f"written: {out}")
+
+
+@app.command()
+def evaluate(
+    network: NetworkOption,
+    task: TaskOption = "digits",
+    placement: Annotated[Path | None, typer.Option(help="evaluate each operand where this placement puts it")] = None,
+    label: Annotated[str, typer.Option(help="what the report calls the network")] = "network",
+    chips: Annotated[int, typer.Option(help="chips that the accuracy is a mean over")] = 20,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="accuracy file for the report")] = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Measure the accuracy over chips never trained on, against the bit error rate or at a placement."""
+    from eden import evaluation
+    from eden.chain import RATES, accuracy_curves
+    from eden.checkpoint import load_
+    from eden.placement import Placement
+    from eden.tasks import load_task
+
+    chosen = load_task(task)
+    _, validation = chosen.data()
+    model = load_(chosen.model(), network)
+    clean = evaluation.clean_accuracy(model, validation)
+    typer.echo(f"without errors: {clean:.2%}")
+    if placement is not None:
+        errors = dict(Placement.load(placement).errors)
+        over = evaluation.with_errors(model, validation, errors, chips, seed)
+        typer.echo(f"as placed: {over.mean:.2%} over {chips} chips, worst {over.worst:.2%}")
+        return
+    found = evaluation.at_rates(model, validation, RATES, chips, seed)
+    for rate, over in found.items():
+        typer.echo(f"BER {rate:.0e}: {over.mean:.2%} over {chips} chips, worst {over.worst:.2%}, best {over.best:.2%}")
+    if out is not None:
+        accuracy_curves([(label, found, clean)], chosen.name, seed, {}).save(out)
+        typer.echo(f"written: {out}")
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Argument(help="folder for the page and the files behind it")],
+    device: Annotated[str | None, typer.Option(help=_DEVICE_HELP)] = None,
+    tolerance: Annotated[Path | None, typer.Option(help="tolerance file")] = None,
+    placement: Annotated[Path | None, typer.Option(help="placement file")] = None,
+    savings: Annotated[Path | None, typer.Option(help="savings file")] = None,
+    accuracy: Annotated[list[Path] | None, typer.Option(help="accuracy file; may be given several times")] = None,
+    title: Annotated[str, typer.Option(help="heading of the page")] = "EDEN report",
+) -> None:
+    """Write one self-contained HTML page from whatever files of the chain are given."""
+    from eden.accounting import Savings
+    from eden.placement import Placement
+    from eden.reporting import AccuracyCurves
+    from eden.reporting import report as write
+    from eden.tolerance import Tolerance
+
+    curves = [AccuracyCurves.load(path) for path in accuracy or []]
+    joined = None
+    if curves:
+        joined = curves[0].model_copy(
+            update={
+                "points": tuple(point for one in curves for point in one.points),
+                "tolerated": {label: rate for one in curves for label, rate in one.tolerated.items()},
+            }
+        )
+    page = write(
+        out,
+        device=None if device is None else _device(device),
+        tolerance=None if tolerance is None else Tolerance.load(tolerance),
+        placement=None if placement is None else Placement.load(placement),
+        savings=None if savings is None else Savings.load(savings),
+        accuracy=joined,
+        title=title,
+    )
+    typer.echo(f"written: {page}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for everything that the chain writes")] = Path("out"),
+    task: TaskOption = "digits",
+    device: DeviceOption = "ddr3-b33",
+    trcd: Annotated[float, typer.Option(help="row-activation latency (ns) whose error model is trained with")] = 7.5,
+    max_drop: Annotated[float, typer.Option(help="accuracy that may be lost, inside (0, 1)")] = 0.01,
+    chips: Annotated[int, typer.Option(help="chips that each accuracy is a mean over")] = 20,
+    platform: Annotated[str, typer.Option(help="cpu, gpu, eyeriss or tpu")] = "cpu",
+    seed: SeedOption = 0,
+) -> None:
+    """Run the whole chain: a real device, a boosted network, its tolerance, placement, savings and report."""
+    from eden.chain import Options, run
+    from eden.tasks import load_task
+
+    options = Options(max_drop=max_drop, chips=chips, seed=seed, trcd=trcd, platform=platform)
+    run(load_task(task), _device(device), out, options, typer.echo)
+
+
+def main() -> None:
+    """Run the command line; errors are one line on standard error and an exit status of 1 (2 for wrong usage)."""
+    try:
+        status = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo(
+            "eden: interrupted; files already written are whole, and --resume or the same command goes on", err=True
+        )
+        sys.exit(130)
+    except Exception as error:
+        if hasattr(error, "show") and hasattr(
+            error, "exit_code"
+        ):  # wrong usage, from whichever click typer is built on
+            cast(Any, error).show()
+            sys.exit(cast(Any, error).exit_code)
+        if not _is_users(error):
+            raise
+        typer.echo(f"eden: {error}", err=True)
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _is_users(error: Exception) -> bool:
+    """Whether an error tells of the user's input; anything else is a fault of ours and keeps its traceback."""
+    from eden.characterize import SearchError
+    from eden.training import TrainingError
+
+    return isinstance(error, (ValueError, TypeError, ImportError, SearchError, TrainingError))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Accuracy of a network over chips: at given rates, and with each operand where a placement puts it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from eden.errors import ErrorModel
+from eden.inject import chip, clean, draw_chip, model_device, operands, set_chip_, set_errors_
+
+
+@dataclasses.dataclass(frozen=True)
+class OverChips:
+    """Accuracies of one network on several chips.
+
+    Attributes:
+        values: accuracy on each chip, from 0 to 1.
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean over chips."""
+        return math.fsum(self.values) / len(self.values)
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean; NaN for a single chip."""
+        if len(self.values) < 2:
+            return math.nan
+        return statistics.stdev(self.values) / math.sqrt(len(self.values))
+
+    @property
+    def worst(self) -> float:
+        """Accuracy on the worst chip."""
+        return min(self.values)
+
+    @property
+    def best(self) -> float:
+        """Accuracy on the best chip."""
+        return max(self.values)
+
+
+def accuracy(model: nn.Module, dataset: TensorDataset, batch_size: int = 256) -> float:
+    """Share of samples whose highest output is their class, as the network is now, in evaluation mode."""
+    inputs, targets = dataset.tensors
+    if len(inputs) == 0:
+        raise ValueError("dataset has no samples; accuracy needs at least one")
+    device = model_device(model)
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            correct = 0
+            for start in range(0, len(inputs), batch_size):
+                x, y = inputs[start : start + batch_size].to(device), targets[start : start + batch_size].to(device)
+                correct += int((_classes(model(x)) == y).sum())
+    finally:
+        model.train(training)
+    return correct / len(inputs)
+
+
+def _classes(output: Tensor) -> Tensor:
+    # argmax takes a NaN for the highest; an output that holds one predicts nothing.
+    return torch.where(output.isnan().any(1), -1, output.argmax(1))
+
+
+def clean_accuracy(model: nn.Module, dataset: TensorDataset, batch_size: int = 256) -> float:
+    """Accuracy on reliable memory, in the same storage."""
+    with clean(model):
+        return accuracy(model, dataset, batch_size)
+
+
+def over_chips(
+    model: nn.Module,
+    dataset: TensorDataset,
+    chips: int,
+    seed: int = 0,
+    batch_size: int = 256,
+    on_chip: Callable[[], None] | None = None,
+) -> OverChips:
+    """Accuracy on chips drawn for evaluation, on which no curriculum trains and no search decides.
+
+    Args:
+        model: a network under faults; its chip is what it was afterwards.
+        dataset: inputs and int64 class labels.
+        chips: how many.
+        seed: what they are drawn from.
+        batch_size: samples per forward pass.
+        on_chip: called after each.
+    """
+    if chips < 1:
+        raise ValueError(f"chips is {chips}; allowed is 1 or more")
+    before = chip(model)
+    values = []
+    try:
+        for index in range(chips):
+            set_chip_(model, draw_chip(seed, "evaluation", index))
+            values.append(accuracy(model, dataset, batch_size))
+            if on_chip is not None:
+                on_chip()
+    finally:
+        set_chip_(model, before)
+    return OverChips(tuple(values))
+
+
+def at_rates(
+    model: nn.Module,
+    dataset: TensorDataset,
+    rates: Sequence[float],
+    chips: int,
+    seed: int = 0,
+    on_chip: Callable[[], None] | None = None,
+) -> dict[float, OverChips]:
+    """Accuracy over the same chips with all operands at each of several mean bit error rates.
+
+    Each operand keeps the asymmetry of its error model, and has that model again afterwards.
+    """
+    before = {name: info.errors for name, info in operands(model).items() if info.errors is not None}
+    try:
+        found = {}
+        for rate in rates:
+            set_errors_(model, {name: errors.scaled(rate) for name, errors in before.items()})
+            found[rate] = over_chips(model, dataset, chips, seed, on_chip=on_chip)
+    finally:
+        set_errors_(model, before)
+    return found
+
+
+def with_errors(
+    model: nn.Module,
+    dataset: TensorDataset,
+    errors: dict[str, ErrorModel],
+    chips: int,
+    seed: int = 0,
+    on_chip: Callable[[], None] | None = None,
+) -> OverChips:
+    """Accuracy over chips with an error model per operand, as a placement gives it."""
+    before = {name: info.errors for name, info in operands(model).items()}
+    set_errors_(model, errors)
+    try:
+        return over_chips(model, dataset, chips, seed, on_chip=on_chip)
+    finally:
+        set_errors_(model, before)

@@ -1,0 +1,651 @@
+"""Fits a device to a measurement campaign: rates, their intervals, the choice of the model, and what is left out.
+
+The likelihood and its maximum are C++ (``csrc/core/fit.h``); here it is decided what it is applied to. A further model
+is a further entry of ``MODELS``; a further format is a reader of ``eden.measurements``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+from scipy import stats
+
+from eden import _core
+from eden.device import Device, FitRow, FittedPoint, Geometry, LeftOut, Measured, OperatingPoint, Partition, Source
+from eden.errors import DataDependent, ErrorModel, Uniform
+from eden.files import FileError
+from eden.measurements import CELLS_PER_BANK, Campaign, Reading, read
+
+CONFIDENCE = 0.95
+# A difference of BIC above this is "very strong" evidence (Kass and Raftery, J. Am. Stat. Assoc. 90, 1995).
+DECISIVE = 10.0
+# Readings of one condition whose odds lie apart by more than this, with nothing in between, are two regimes and no
+# repeats of one; a gap counts only above this number of errors, below which chance makes such gaps.
+REGIME_GAP = 10.0
+REGIME_ERRORS = 10.0
+# The digits that a device file keeps: more than any interval supports, fewer than libraries of mathematics differ in.
+DIGITS = 4
+# Rows of a 2^30-cell bank and subarrays as in the design's default geometry; bank totals do not depend on them.
+ROW_BITS = 65536
+SUBARRAY_ROWS = 512
+
+Model = Literal["uniform", "data_dependent"]
+Counts = list[tuple[float, float]]
+
+
+class Condition(NamedTuple):
+    """Latencies in ns and temperature in degrees Celsius."""
+
+    trcd: float
+    trp: float
+    temperature: float
+
+
+class Values(NamedTuple):
+    """Readings of stored zeros and of stored ones, each as (errors, cells)."""
+
+    zero: Counts
+    one: Counts
+
+
+# How a model groups the readings: one rate per group. The order is that of growing complexity.
+MODELS: dict[Model, Callable[[Values], list[Counts]]] = {
+    "uniform": lambda values: [values.zero + values.one],
+    "data_dependent": lambda values: [values.zero, values.one],
+}
+
+
+def _error_model(model: Model, zero: float, one: float, failure: float) -> ErrorModel:
+    if model == "uniform":
+        return Uniform(ber=zero, failure=failure)
+    return DataDependent(ber_zero=zero, ber_one=one, failure=failure)
+
+
+def fit_counts(groups: Sequence[Counts], dispersion: float | None = None) -> _core.RateFit:
+    """One rate per group of readings and one dispersion for all, by maximum likelihood, with 95% intervals.
+
+    With a fitted dispersion the likelihood ratio at an interval's ends is n ln(1 + t^2 / (n - g)) for n readings of g
+    rates, with Student's t: in the normal limit that makes intervals from few readings exact, where the usual
+    chi-square limit would make them too short.
+
+    Args:
+        groups: readings as (errors, cells), grouped by rate.
+        dispersion: variance of the logarithm of the odds between readings, fitted if None.
+
+    Raises:
+        ValueError: for counts that are none, or a dispersion that these readings cannot tell.
+
+    """
+    readings = sum(map(len, groups))
+    freedom = readings - len(groups)
+    if dispersion is None and freedom > 0:
+        quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom))
+        ratio = readings * math.log1p(quantile**2 / freedom)
+    else:
+        ratio = float(stats.chi2.ppf(CONFIDENCE, 1))
+    return _core.fit_rates(groups, ratio, 1.0 - CONFIDENCE, dispersion)
+
+
+def _informative(groups: Sequence[Counts]) -> bool:
+    """Whether the readings tell a dispersion: more of them than rates, and some but not all cells failed."""
+    some = any(
+        any(errors > 0 for errors, _ in group) and any(errors < cells for errors, cells in group) for group in groups
+    )
+    return some and sum(map(len, groups)) > len(groups)
+
+
+def _round(rate: float) -> float:
+    """The rate with the digits that are kept, of its distance from 1 where that is what is small."""
+    if 0.5 < rate <= 1.0:
+        return float(1 - Decimal(f"{1 - rate:.{DIGITS}g}"))
+    return float(f"{rate:.{DIGITS}g}")
+
+
+def _regimes(counts: Counts) -> tuple[float, float] | None:
+    """The rates on both sides of a gap that splits the readings in two regimes, if there is one."""
+    ordered = sorted(counts, key=lambda count: count[0] / count[1])
+    for (low, low_cells), (high, high_cells) in itertools.pairwise(ordered):
+        below = max(low, REGIME_ERRORS) / max(low_cells - low, REGIME_ERRORS)
+        above = max(high, REGIME_ERRORS) / max(high_cells - high, REGIME_ERRORS)
+        if above > REGIME_GAP * below:
+            return low / low_cells, high / high_cells
+    return None
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """A fit with everything that was read, left out, assumed and chosen.
+
+    Attributes:
+        device: the fitted device.
+        campaign: the readings behind it.
+
+    """
+
+    device: Device
+    campaign: Campaign
+
+    def text(self) -> str:
+        """What was read, what was left out and why, what was chosen and why, as lines for a terminal."""
+        device = self.device
+        lines = [f"{self.campaign.path}: {device.name}", "", "read and left out"]
+        lines += [f"  - {note}" for note in device.notes]
+        for partition in (device.whole, *device.partitions):
+            for gap in partition.left_out:
+                lines.append(
+                    f"  - left out of {partition.name}: tRCD {gap.trcd:g}, tRP {gap.trp:g} ns at "
+                    f"{gap.temperature:g} C: {gap.reason}"
+                )
+        lines += [
+            "",
+            "choice of the model",
+            "  point                              model           parameters readings   log-likelihood          BIC",
+        ]
+        for row in device.choice:
+            place = "all" if row.trcd is None else f"tRCD {row.trcd:g}, tRP {row.trp:g} ns, {row.temperature:g} C"
+            lines.append(
+                f"  {place:34} {row.model:15} {row.parameters:10} {row.observations:8} {row.log_likelihood:16.2f} "
+                f"{row.bic:12.2f}"
+            )
+        lines += ["", "assumed", *(f"  - {text}" for text in device.assumptions), "", device.describe()]
+        return "\n".join(lines)
+
+
+def fit(
+    path: str | os.PathLike[str],
+    format: str = "latency-variation",
+    module: str | None = None,
+    *,
+    name: str | None = None,
+    source: Source | None = None,
+    failure: float = 1.0,
+    temperature: float | None = None,
+    vdd: float = 1.5,
+    refresh_interval: float = 64.0,
+    reliable: str = "bank0",
+    cells_per_bank: int = CELLS_PER_BANK,
+) -> Device:
+    """Fit a device to a measurement campaign.
+
+    Args:
+        path: the measurements.
+        format: what they were written by, see ``eden.measurements.READERS``.
+        module: which module of a file that holds several.
+        name: the device's name; the module's label if None.
+        source: where the figures come from; the file and module, with the licence not stated, if None.
+        failure: the probability F that a read of a weak cell is inverted. Totals of banks tell only the product of F
+            and the share of weak cells, so it is an assumption, and is recorded as one.
+        temperature: the device's temperature in degrees Celsius, one of the measured ones; the highest if None.
+        vdd: the supply voltage of the measurements in V, recorded as an assumption.
+        refresh_interval: the refresh interval of the measurements in ms, recorded as an assumption.
+        reliable: the bank that is kept at its nominal operating point.
+        cells_per_bank: number of cells behind a bank's rate.
+
+    Raises:
+        FileError: for a file that cannot be used, naming the place, what was found and what is allowed.
+        ValueError: for an argument outside what is allowed.
+
+    """
+    return analyse(
+        path,
+        format,
+        module,
+        name=name,
+        source=source,
+        failure=failure,
+        temperature=temperature,
+        vdd=vdd,
+        refresh_interval=refresh_interval,
+        reliable=reliable,
+        cells_per_bank=cells_per_bank,
+    ).device
+
+
+def analyse(
+    path: str | os.PathLike[str],
+    format: str = "latency-variation",
+    module: str | None = None,
+    *,
+    name: str | None = None,
+    source: Source | None = None,
+    failure: float = 1.0,
+    temperature: float | None = None,
+    vdd: float = 1.5,
+    refresh_interval: float = 64.0,
+    reliable: str = "bank0",
+    cells_per_bank: int = CELLS_PER_BANK,
+) -> FitReport:
+    """The same as ``fit``, with the report of what was read, left out, assumed and chosen."""
+    for label, value, high in (
+        ("failure", failure, 1.0),
+        ("vdd", vdd, 10.0),
+        ("refresh_interval", refresh_interval, 1e6),
+    ):
+        if not 0.0 < value <= high:
+            raise ValueError(f"{label} is {value}; allowed is above 0, up to {high:g}")
+    campaign = read(path, format, module, cells_per_bank)
+    banks = [f"bank{bank}" for bank in range(campaign.banks)]
+    if reliable not in banks:
+        raise ValueError(f"reliable is {reliable!r}; allowed are {', '.join(banks)}")
+    temperatures = sorted({reading.temperature for reading in campaign.readings if reading.stored != "mixed"})
+    if not temperatures:
+        raise FileError(
+            campaign.path,
+            f"column Pattern: module {campaign.module} has no reading of the patterns 0x0 or 0xff; allowed is one or "
+            "more of each: they tell the rates of stored zeros and ones",
+        )
+    if temperature is not None and temperature not in temperatures:
+        allowed = ", ".join(f"{value:g}" for value in temperatures)
+        raise ValueError(f"temperature is {temperature}; allowed for {campaign.module} are the measured {allowed} C")
+    return _Fitter(
+        campaign=campaign,
+        name=name or campaign.module,
+        source=source,
+        failure=failure,
+        nominal=OperatingPoint(
+            vdd=vdd,
+            trcd=max(reading.trcd for reading in campaign.readings),
+            trp=max(reading.trp for reading in campaign.readings),
+            temperature=temperatures[-1] if temperature is None else temperature,
+            refresh_interval=refresh_interval,
+        ),
+        reliable=reliable,
+    ).run()
+
+
+@dataclass
+class _Scope:
+    """The whole module or one bank: its readings by condition, and the dispersion that it lends to itself."""
+
+    name: str
+    conditions: dict[Condition, Values]
+    lent: float = 0.0
+
+
+class _Fitter:
+    def __init__(
+        self,
+        campaign: Campaign,
+        name: str,
+        source: Source | None,
+        failure: float,
+        nominal: OperatingPoint,
+        reliable: str,
+    ) -> None:
+        self.campaign, self.name, self.failure, self.nominal, self.reliable = campaign, name, failure, nominal, reliable
+        self.source = source or Source(
+            text=f"module {campaign.module} of {campaign.path.name}",
+            licence="not stated",
+            citation="",
+            file=campaign.path.name,
+            module=campaign.module,
+            vendor=campaign.vendor,
+        )
+        self.notes = list(campaign.notes)
+        self._check_nominal()
+        self.readings = self._without_joint_reductions()
+        self.model: Model = "uniform"
+        self._fits: dict[tuple[tuple[tuple[tuple[float, float], ...], ...], float | None], _core.RateFit] = {}
+
+    def run(self) -> FitReport:
+        campaign = self.campaign
+        whole = self._scope("whole", None)
+        whole.lent = self._lent_dispersion(whole, self._between_banks())
+        choice = self._choose(whole)
+        parts = []
+        for bank in range(campaign.banks):
+            scope = self._scope(f"bank{bank}", bank)
+            if scope.name == self.reliable:
+                scope.conditions = {}
+            scope.lent = self._lent_dispersion(scope, whole.lent)
+            parts.append(self._partition(scope, campaign.cells_per_bank // 8, scope.name == self.reliable))
+        whole_part = self._partition(whole, campaign.banks * campaign.cells_per_bank // 8, False)
+        measured = self._measured(whole_part, whole.lent)
+        device = Device(
+            name=self.name,
+            source=self.source,
+            geometry=Geometry(
+                banks=campaign.banks,
+                cells_per_bank=campaign.cells_per_bank,
+                row_bits=ROW_BITS,
+                subarray_rows=SUBARRAY_ROWS,
+            ),
+            random_layout=_core.RANDOM_LAYOUT_VERSION,
+            failure=self.failure,
+            model=self.model,
+            nominal=self.nominal,
+            assumptions=self._assumptions(),
+            notes=tuple(self.notes),
+            choice=choice,
+            whole=whole_part,
+            partitions=tuple(parts),
+            measured=measured,
+        )
+        return FitReport(device, campaign)
+
+    def _check_nominal(self) -> None:
+        for reading in self.campaign.readings:
+            if _condition(reading) == _condition(self.nominal) and reading.total > 0:
+                raise FileError(
+                    self.campaign.path,
+                    f"line {reading.line}: found {reading.total:g} errors of module {self.campaign.module} at its "
+                    f"nominal operating point ({self.nominal}); allowed is none: a device needs a reliable home",
+                )
+
+    def _without_joint_reductions(self) -> list[Reading]:
+        kept = []
+        for reading in self.campaign.readings:
+            if reading.trcd == self.nominal.trcd or reading.trp == self.nominal.trp:
+                kept.append(reading)
+        joint = len(self.campaign.readings) - len(kept)
+        if joint:
+            self.notes.append(
+                f"left out {joint} readings with both tRCD and tRP below nominal: no model joins them yet"
+            )
+        return kept
+
+    def _scope(self, name: str, bank: int | None) -> _Scope:
+        cells = float(self.campaign.cells_per_bank)
+        conditions: dict[Condition, Values] = {}
+        for reading in self.readings:
+            if reading.stored == "mixed":
+                continue
+            values = conditions.setdefault(_condition(reading), Values([], []))
+            counts = values.zero if reading.stored == "zero" else values.one
+            if bank is None:
+                if reading.tested:
+                    counts.append((reading.total, reading.tested * cells))
+            else:
+                count = reading.errors[bank]
+                if count is not None:
+                    counts.append((count, cells))
+        return _Scope(name, conditions)
+
+    def _usable(self, values: Values) -> str | None:
+        """Why a condition cannot be fitted, or None."""
+        for stored, pattern, counts in (("zeros", "0x0", values.zero), ("ones", "0xff", values.one)):
+            if not counts:
+                return f"stored {stored} were not measured (pattern {pattern})"
+        for stored, counts in (("zeros", values.zero), ("ones", values.one)):
+            gap = _regimes(counts)
+            if gap:
+                return (
+                    f"the readings of stored {stored} mix two regimes, with nothing between the rates {gap[0]:.3g} and "
+                    f"{gap[1]:.3g} (odds more than {REGIME_GAP:g} apart)"
+                )
+        return None
+
+    def _fit_once(self, groups: Sequence[Counts], dispersion: float | None = None) -> _core.RateFit:
+        """``fit_counts``, whose result for the same readings is kept: dispersions are wanted before rates."""
+        key = tuple(tuple(group) for group in groups), dispersion
+        if key not in self._fits:
+            self._fits[key] = fit_counts(groups, dispersion)
+        return self._fits[key]
+
+    def _lent_dispersion(self, scope: _Scope, otherwise: float) -> float:
+        """The largest dispersion at the conditions that tell theirs, for those that do not."""
+        fitted = [
+            self._fit_once(groups).dispersion
+            for values in scope.conditions.values()
+            if self._usable(values) is None and _informative(groups := MODELS["data_dependent"](values))
+        ]
+        return max(fitted, default=otherwise)
+
+    def _between_banks(self) -> float:
+        """The dispersion between banks within a reading, for a campaign that repeats nothing."""
+        cells = float(self.campaign.cells_per_bank)
+        largest = 0.0
+        for reading in self.readings:
+            counts = [(count, cells) for count in reading.errors if count is not None]
+            if reading.stored != "mixed" and _informative([counts]):
+                largest = max(largest, fit_counts([counts]).dispersion)
+        return largest
+
+    def _fit(self, model: Model, values: Values, lent: float) -> _core.RateFit:
+        # Every model gets the dispersion in the same way, or the comparison would be one of dispersions.
+        own = all(_informative(group(values)) for group in MODELS.values())
+        return self._fit_once(MODELS[model](values), None if own else lent)
+
+    def _choose(self, whole: _Scope) -> tuple[FitRow, ...]:
+        rows: list[FitRow] = []
+        sums: dict[Model, list[float]] = {model: [0, 0, 0.0, 0.0] for model in MODELS}
+        for condition, values in sorted(whole.conditions.items(), key=lambda item: _order(item[0])):
+            if self._usable(values) or not any(errors for errors, _ in (*values.zero, *values.one)):
+                continue
+            for model in MODELS:
+                result = self._fit(model, values, whole.lent)
+                bic = _core.bayesian_information_criterion(
+                    result.log_likelihood, result.parameters, result.observations
+                )
+                rows.append(
+                    FitRow(
+                        model=model,
+                        trcd=condition.trcd,
+                        trp=condition.trp,
+                        temperature=condition.temperature,
+                        parameters=result.parameters,
+                        observations=result.observations,
+                        log_likelihood=round(result.log_likelihood, 3),
+                        bic=round(bic, 3),
+                    )
+                )
+                for i, value in enumerate((result.parameters, result.observations, result.log_likelihood, bic)):
+                    sums[model][i] += value
+        if not rows:
+            self.notes.append("no cell failed at a condition that can be fitted: Model 0 (uniform), with BER 0")
+            return ()
+        for model, (parameters, observations, log_likelihood, bic) in sums.items():
+            rows.append(
+                FitRow(
+                    model=model,
+                    trcd=None,
+                    trp=None,
+                    temperature=None,
+                    parameters=int(parameters),
+                    observations=int(observations),
+                    log_likelihood=round(log_likelihood, 3),
+                    bic=round(bic, 3),
+                )
+            )
+        gain = sums["uniform"][3] - sums["data_dependent"][3]
+        self.model = "data_dependent" if gain > DECISIVE else "uniform"
+        number = {"uniform": "Model 0 (uniform)", "data_dependent": "Model 3 (data-dependent)"}[self.model]
+        self.notes.append(
+            f"chose {number}: the BIC of Model 3 is {abs(gain):.1f} {'below' if gain > 0 else 'above'} that of "
+            f"Model 0, and Model 3 is chosen where it is more than {DECISIVE:g} below"
+        )
+        return tuple(rows)
+
+    def _partition(self, scope: _Scope, capacity: int, nominal_only: bool) -> Partition:
+        points: list[FittedPoint] = []
+        left_out: list[LeftOut] = []
+        nominal = self._nominal_point(scope)
+        for temperature in sorted({condition.temperature for condition in scope.conditions}):
+            for parameter in ("trcd", "trp"):
+                self._sweep(scope, parameter, temperature, nominal, points, left_out)
+        at_temperature = [point for point in points if point.temperature == self.nominal.temperature]
+        return Partition(
+            name=scope.name,
+            capacity_bytes=capacity,
+            nominal=nominal_only,
+            points=(nominal, *at_temperature),
+            points_at_other_temperatures=tuple(
+                point for point in points if point.temperature != self.nominal.temperature
+            ),
+            left_out=tuple(left_out),
+        )
+
+    def _sweep(
+        self,
+        scope: _Scope,
+        parameter: str,
+        temperature: float,
+        nominal: FittedPoint,
+        points: list[FittedPoint],
+        left_out: list[LeftOut],
+    ) -> None:
+        """Fit the points along one latency, from mild to harsh, and leave out what is no monotone curve."""
+        other = "trp" if parameter == "trcd" else "trcd"
+        at_nominal = Condition(self.nominal.trcd, self.nominal.trp, temperature)
+        conditions = [
+            condition
+            for condition in sorted(scope.conditions, key=_order)
+            if condition.temperature == temperature
+            and getattr(condition, other) == getattr(self.nominal, other)
+            and (condition != at_nominal or (parameter == "trcd" and temperature != self.nominal.temperature))
+        ]
+        start = next((point.errors for point in points if _condition(point) == at_nominal), nominal.errors)
+        highest = [start.ber_zero, start.ber_one]
+        highest_at = [getattr(self.nominal, parameter)] * 2
+        ended: str | None = None
+
+        def leave_out(condition: Condition, reason: str) -> None:
+            left_out.append(
+                LeftOut(trcd=condition.trcd, trp=condition.trp, temperature=condition.temperature, reason=reason)
+            )
+
+        for condition in conditions:
+            values = scope.conditions[condition]
+            reason = ended or self._usable(values)
+            if reason:
+                leave_out(condition, reason)
+                # A reading of the worse regime still says how high the curve has been.
+                rates = [max((errors / cells for errors, cells in counts), default=0.0) for counts in values]
+            else:
+                point = self._point(condition, values, scope.lent)
+                rates = [point.errors.ber_zero, point.errors.ber_one]
+                falls = [
+                    f"stored {stored} fail at {rate:.3g}, but at {before:.3g} at the milder {at:g} ns"
+                    for stored, rate, before, at in zip(("zeros", "ones"), rates, highest, highest_at, strict=True)
+                    if rate < before
+                ]
+                if falls:
+                    leave_out(condition, f"the curve is not monotone: {' and '.join(falls)}; the range ends before it")
+                    ended = f"harsher than {getattr(condition, parameter):g} ns, where the curve is not monotone"
+                else:
+                    points.append(point)
+            for v in range(2):
+                if rates[v] >= highest[v]:
+                    highest[v], highest_at[v] = rates[v], getattr(condition, parameter)
+
+    def _point(self, condition: Condition, values: Values, lent: float) -> FittedPoint:
+        result = self._fit(self.model, values, lent)
+        zero, one = result.rates[0], result.rates[-1]
+        for stored, rate in (("zeros", zero), ("ones", one)):
+            if rate.estimate > self.failure:
+                raise ValueError(
+                    f"failure is {self.failure}; allowed is {rate.estimate:.3g} to 1, because stored {stored} of "
+                    f"{self.campaign.module} fail at that rate at tRCD {condition.trcd:g} and tRP {condition.trp:g} ns"
+                )
+        return FittedPoint(
+            vdd=self.nominal.vdd,
+            trcd=condition.trcd,
+            trp=condition.trp,
+            temperature=condition.temperature,
+            refresh_interval=self.nominal.refresh_interval,
+            errors=_error_model(
+                self.model,
+                min(_round(zero.estimate), self.failure),
+                min(_round(one.estimate), self.failure),
+                self.failure,
+            ),
+            zero=(_round(zero.low), _round(zero.high)),
+            one=(_round(one.low), _round(one.high)),
+            readings=(len(values.zero), len(values.one)),
+            dispersion=float(f"{result.dispersion:.{DIGITS}g}"),
+            dispersion_fitted=result.dispersion_fitted,
+        )
+
+    def _nominal_point(self, scope: _Scope) -> FittedPoint:
+        condition = _condition(self.nominal)
+        values = scope.conditions.get(condition)
+        if values is not None and values.zero and values.one:
+            return self._point(condition, values, scope.lent)
+        return FittedPoint(
+            **self.nominal.model_dump(),
+            errors=_error_model(self.model, 0.0, 0.0, self.failure),
+            zero=(0.0, 0.0),
+            one=(0.0, 0.0),
+            readings=(0, 0),
+            dispersion=0.0,
+            dispersion_fitted=False,
+        )
+
+    def _measured(self, whole: Partition, lent: float) -> tuple[Measured, ...]:
+        cells = float(self.campaign.cells_per_bank)
+        conditions: dict[tuple[Condition, int], Counts] = defaultdict(list)
+        for reading in self.readings:
+            if reading.tested:
+                conditions[_condition(reading), reading.pattern].append((reading.total, reading.tested * cells))
+        fitted: Mapping[Condition, ErrorModel] = {
+            _condition(point): point.errors for point in (*whole.points, *whole.points_at_other_temperatures)
+        }
+        rows = []
+        checked = off = 0
+        for (condition, pattern), counts in sorted(
+            conditions.items(), key=lambda item: (_order(item[0][0]), item[0][1])
+        ):
+            result = fit_counts([counts], None if _informative([counts]) else lent)
+            rates = sorted(errors / total for errors, total in counts)
+            errors = fitted.get(condition)
+            ones = pattern.bit_count() / 8
+            predicted = None if errors is None else (1 - ones) * errors.ber_zero + ones * errors.ber_one
+            rate = result.rates[0]
+            if predicted and 0 < ones < 1:
+                checked += 1
+                off += not 0.5 <= rate.estimate / predicted <= 2.0
+            rows.append(
+                Measured(
+                    trcd=condition.trcd,
+                    trp=condition.trp,
+                    temperature=condition.temperature,
+                    pattern=f"0x{pattern:x}",
+                    readings=len(counts),
+                    rate=_round(rate.estimate),
+                    low=_round(rate.low),
+                    high=_round(rate.high),
+                    least=_round(rates[0]),
+                    most=_round(rates[-1]),
+                    predicted=None if predicted is None else _round(predicted),
+                )
+            )
+        mixed = sum(reading.stored == "mixed" for reading in self.readings)
+        if mixed:
+            self.notes.append(
+                f"left out of the fit {mixed} readings of patterns with zeros and ones, and predicted them instead: "
+                f"{checked - off} of {checked} conditions within a factor of 2"
+            )
+        return tuple(rows)
+
+    def _assumptions(self) -> tuple[str, ...]:
+        lines = [
+            f"failure F = {self.failure:g}: totals of banks tell only the product of F and the share of weak cells"
+            + ("; with 1, a weak cell fails at every read" if self.failure == 1.0 else ""),
+            f"supply voltage {self.nominal.vdd:g} V and refresh interval {self.nominal.refresh_interval:g} ms: the "
+            "measurements do not state them",
+            f"nominal tRCD {self.nominal.trcd:g} and tRP {self.nominal.trp:g} ns: the mildest that were measured",
+            f"{self.reliable} is kept at the nominal operating point with BER 0, as the specification promises",
+            "between two measured latencies the rates of the harsher one hold as an upper bound",
+            "a bank that is 0 in a reading where no bank, or not every other bank, failed was tested",
+            f"rows of {ROW_BITS} bits and subarrays of {SUBARRAY_ROWS} rows: the measurements do not state them, and "
+            "Models 0 and 3 do not depend on them",
+            "the largest dispersion between readings at other conditions holds where the readings tell none (a single "
+            "one of each value, or no failures)",
+        ]
+        return tuple(lines)
+
+
+def _condition(point: OperatingPoint | Reading) -> Condition:
+    return Condition(point.trcd, point.trp, point.temperature)
+
+
+def _order(condition: Condition) -> tuple[float, float, float]:
+    """By temperature, then from mild to harsh: in a sweep, the latency that is not nominal decides."""
+    return condition.temperature, -condition.trp, -condition.trcd

@@ -1,0 +1,63 @@
+"""Small residual networks for the demonstration, the examples and the tests.
+
+He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), section 4.2: 6n + 2 layers, shortcuts of option A
+(identity, subsampled and padded with zeros where the shape changes).
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a parameter-free shortcut."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.stride = stride
+        self.padding = (channels - channels_in) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (N, C, H, W) to (N, channels, H / stride, W / stride)."""
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        shortcut = x
+        if self.stride != 1 or self.padding:
+            shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.padding, self.padding))
+        return F.relu(y + shortcut)
+
+
+class ResNet(nn.Module):
+    """A residual network of three stages of ``blocks`` blocks each, for small images.
+
+    Args:
+        blocks: n of the 6n + 2 layers; 3 makes ResNet-20.
+        channels: channels of the first stage, doubled at each of the two others.
+        image_channels: channels of the input.
+        classes: number of classes.
+    """
+
+    def __init__(self, blocks: int = 3, channels: int = 16, image_channels: int = 3, classes: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(image_channels, channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.layer1 = self._stage(channels, channels, blocks, 1)
+        self.layer2 = self._stage(channels, 2 * channels, blocks, 2)
+        self.layer3 = self._stage(2 * channels, 4 * channels, blocks, 2)
+        self.linear = nn.Linear(4 * channels, classes)
+
+    @staticmethod
+    def _stage(channels_in: int, channels: int, blocks: int, stride: int) -> nn.Sequential:
+        first = BasicBlock(channels_in, channels, stride)
+        return nn.Sequential(first, *(BasicBlock(channels, channels, 1) for _ in range(blocks - 1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images of shape (N, image_channels, H, W) to logits of shape (N, classes)."""
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.linear(x.mean(dim=(2, 3)))  # type: ignore[no-any-return]

@@ -1,0 +1,700 @@
+"""The report: one self-contained HTML page on device, tolerance, placement and savings, with the files behind it."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import math
+import os
+import platform as host
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pydantic
+
+from eden import _core
+from eden.device import Device, Measured
+from eden.files import VersionedFile, output_folder, write_text
+from eden.placement import Placement
+from eden.tolerance import Tolerance
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+    from eden.accounting import Savings
+
+# Okabe and Ito's colours, distinct under all common forms of colour blindness; the order keeps neighbours apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+NEUTRAL = "#7a7a7a"
+MOST_OPERANDS = 60
+"""Operands that the tolerance figure shows; the table below it has them all."""
+
+
+class AccuracyPoint(pydantic.BaseModel):
+    """Accuracy of one network at one bit error rate, over chips."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    label: str = pydantic.Field(min_length=1)
+    """Which network: "baseline", "boosted", or what else is compared."""
+    ber: float = pydantic.Field(ge=0, le=1)
+    """Mean bit error rate of every operand; 0 is reliable memory."""
+    mean: float = pydantic.Field(ge=0, le=1)
+    """Mean accuracy over chips."""
+    low: float = pydantic.Field(ge=0, le=1)
+    """Lower end of its spread or interval, as ``spread`` of the curves says."""
+    high: float = pydantic.Field(ge=0, le=1)
+    """Upper end."""
+    chips: int = pydantic.Field(ge=1)
+    """Chips it was measured on."""
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> AccuracyPoint:
+        if not self.low <= self.mean <= self.high:
+            raise ValueError(f"mean is {self.mean}; allowed is from low ({self.low}) to high ({self.high})")
+        return self
+
+
+class AccuracyCurves(VersionedFile):
+    """Accuracy against the bit error rate, for one network or several. Saved and loaded as JSON."""
+
+    FORMAT: ClassVar[str] = "eden-accuracy"
+    VERSION: ClassVar[int] = 1
+
+    points: tuple[AccuracyPoint, ...] = pydantic.Field(min_length=1)
+    network: str = ""
+    """What was measured, for the report's summary."""
+    spread: str = "lowest and highest chip"
+    """What ``low`` and ``high`` of the points are."""
+    seed: int | None = None
+    """Seed that the chips were drawn from."""
+    tolerated: dict[str, float] = pydantic.Field(default_factory=dict)
+    """Highest bit error rate tolerated by the whole network, by label, where it was searched for."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The networks, in the order of their first points."""
+        return tuple(dict.fromkeys(point.label for point in self.points))
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table of the page; numbers are right-aligned."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: Sequence[bool]
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A part of the page: what it shows, how to read it, and its tables."""
+
+    anchor: str
+    title: str
+    text: str
+    figure: str = ""
+    alt: str = ""
+    tables: Sequence[_Table] = ()
+    notes: Sequence[str] = ()
+
+
+def report(
+    folder: str | os.PathLike[str],
+    device: Device | None = None,
+    tolerance: Tolerance | None = None,
+    placement: Placement | None = None,
+    savings: Savings | None = None,
+    accuracy: AccuracyCurves | None = None,
+    title: str = "EDEN report",
+) -> Path:
+    """Write a self-contained ``index.html`` and, beside it, the JSON file of everything that was given.
+
+    The page needs no network and no scripts: its figures are inlined as SVG, its style is in the page.
+
+    Args:
+        folder: made where it is missing.
+        device: shown as BER curves with the measured points.
+        tolerance: shown per operand, with the coarse BER.
+        placement: shown by partition and operating point.
+        savings: shown as a table with ranges and assumptions.
+        accuracy: shown as accuracy against BER, one curve per label.
+        title: heading of the page.
+
+    Returns:
+        The path of ``index.html``.
+
+    Raises:
+        FileError: if the folder cannot be made or written to, before anything is computed.
+        ValueError: if nothing to report is given, or the placement is of another device or lacks operands of the
+            tolerance.
+
+    """
+    target = output_folder(folder)
+    parts: dict[str, Any] = {
+        "device": device,
+        "tolerance": tolerance,
+        "placement": placement,
+        "savings": savings,
+        "accuracy": accuracy,
+    }
+    given = {name: part for name, part in parts.items() if part is not None}
+    if not given:
+        raise ValueError(f"nothing to report; allowed is one or more of {', '.join(parts)}")
+    _check_agreement(device, tolerance, placement, savings)
+
+    import matplotlib
+
+    sections = []
+    with matplotlib.rc_context(_STYLE):
+        if accuracy is not None:
+            sections.append(_accuracy_section(accuracy))
+        if tolerance is not None:
+            sections.append(_tolerance_section(tolerance))
+        if device is not None:
+            sections.append(_device_section(device))
+        if placement is not None:
+            sections.append(_placement_section(placement))
+    if savings is not None:
+        sections.append(_savings_section(savings))
+    page = _render(
+        title=title,
+        summary=_summary(device, tolerance, placement, savings, accuracy),
+        sections=sections,
+        provenance=_provenance(device, tolerance, placement, accuracy),
+        files=[f"{name}.json" for name in given],
+    )
+    for name, part in given.items():
+        part.save(target / f"{name}.json")
+    index = target / "index.html"
+    write_text(index, page)
+    return index
+
+
+def _check_agreement(
+    device: Device | None,
+    tolerance: Tolerance | None,
+    placement: Placement | None,
+    savings: Savings | None,
+) -> None:
+    for what, part in (("placement", placement), ("savings", savings)):
+        if part is not None and device is not None and part.device != device.name:
+            raise ValueError(f"the {what} is of device {part.device!r}; allowed is the report's, {device.name!r}")
+    if tolerance is not None and placement is not None:
+        for name in tolerance.limits:
+            if name not in placement.operands:
+                raise ValueError(
+                    f"operand {name} of the tolerance is not in the placement of {len(placement.operands)} operands; "
+                    "are they of one network?"
+                )
+
+
+def _render(**context: Any) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("eden"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("report.html").render(**context)
+
+
+# -- numbers as text ---------------------------------------------------------------------------------------------------
+
+
+def _rate(value: float) -> str:
+    if value == 0.0:
+        return "0"
+    exponent = math.floor(math.log10(value) + 1e-9)
+    if exponent >= -2:
+        return f"{value:.3g}"
+    return f"{value / 10**exponent:.2g} × 10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def _percent(value: float, digits: int = 1) -> str:
+    return f"{value * 100:.{digits}f}%"
+
+
+def _fine_percent(value: float) -> str:
+    return _percent(value, 2)
+
+
+def _points(drop: float) -> str:
+    text = f"{drop * 100:.3g}"
+    return f"{text} percentage point{'' if text == '1' else 's'}"
+
+
+def _drop(tolerance: Tolerance) -> str:
+    if tolerance.guarantee == "mean":
+        return "mean drop over chips"
+    return f"drop of {tolerance.guarantee[1] * 100:g}% of the chips"
+
+
+def _size(count: float) -> str:
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= factor:
+            return f"{count / factor:.4g} {unit}"
+    return f"{count:.4g} B"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _range(low: float, high: float, show: Callable[[float], str]) -> str:
+    return show(low) if show(low) == show(high) else f"{show(low)} to {show(high)}"
+
+
+# -- what every part says of itself ------------------------------------------------------------------------------------
+
+
+def _point_shares(placement: Placement) -> dict[str, int]:
+    """Bytes of operands at each operating point, from the most to the least aggressive."""
+    shares: dict[str, int] = {}
+    for operand in placement.operands.values():
+        point = placement.partitions[operand.partition].operating_point
+        label = _point_label(placement, point.vdd, point.trcd, point.trp)
+        shares[label] = shares.get(label, 0) + operand.bytes
+    order = {label: i for i, label in enumerate(_point_labels(placement))}
+    return dict(sorted(shares.items(), key=lambda item: order[item[0]]))
+
+
+def _point_labels(placement: Placement) -> list[str]:
+    """Operating points in use, the most aggressive first."""
+    points = {
+        (point.vdd, point.trcd + point.trp, point.trcd, point.trp)
+        for point in (part.operating_point for part in placement.partitions.values() if part.used_bytes)
+    }
+    return [_point_label(placement, vdd, trcd, trp) for vdd, _, trcd, trp in sorted(points)]
+
+
+def _point_label(placement: Placement, vdd: float, trcd: float, trp: float) -> str:
+    nominal = placement.nominal
+    text = f"{vdd:g} V, tRCD {trcd:g} ns, tRP {trp:g} ns"
+    return f"{text} (nominal)" if (vdd, trcd, trp) == (nominal.vdd, nominal.trcd, nominal.trp) else text
+
+
+def _summary(
+    device: Device | None,
+    tolerance: Tolerance | None,
+    placement: Placement | None,
+    savings: Savings | None,
+    accuracy: AccuracyCurves | None,
+) -> list[str]:
+    lines = []
+    network = accuracy.network if accuracy is not None and accuracy.network else "The network"
+    if tolerance is not None:
+        size = sum(tolerance.bytes.values())
+        storage = ", ".join(sorted(set(tolerance.storage.values())))
+        reference = f"its accuracy ({tolerance.metric}) is {_percent(tolerance.reference_accuracy)}"
+        if tolerance.float_accuracy is not None:
+            reference += f" (as a float network {_percent(tolerance.float_accuracy)})"
+        lines.append(
+            f"{network} keeps {_count(len(tolerance.limits), 'operand')} ({_size(size)}, {storage}) in memory. On "
+            f"reliable memory {reference}; a {_drop(tolerance)} of up to {_points(tolerance.max_drop)} is accepted, "
+            f"with {_percent(tolerance.confidence, 0)} confidence."
+        )
+        fine = tolerance.limits_certificate
+        confirmed = f", confirmed on {_count(fine.chips, 'chip')} that the search never used" if fine else ""
+        lines.append(
+            f"All operands at once tolerate a bit error rate (BER) of {_rate(tolerance.coarse)}, confirmed on "
+            f"{_count(tolerance.coarse_certificate.chips, 'chip')}; one by one, their limits run from "
+            f"{_rate(min(tolerance.limits.values()))} to {_rate(max(tolerance.limits.values()))}{confirmed}."
+        )
+    if accuracy is not None and len(accuracy.tolerated) > 1:
+        first, *_, last = accuracy.tolerated.items()
+        factor = f", {last[1] / first[1]:.3g} times as much" if first[1] > 0 else ""
+        lines.append(
+            f"Boosting moves the BER that the whole network tolerates from {_rate(first[1])} ({first[0]}) to "
+            f"{_rate(last[1])} ({last[0]}){factor}."
+        )
+    if device is not None:
+        size = sum(partition.capacity_bytes for partition in device.partitions)
+        lines.append(
+            f"The memory is {device.name}: {_size(size)} in {_count(len(device.partitions), 'partition')}, at nominal "
+            f"{device.nominal.vdd:g} V, tRCD {device.nominal.trcd:g} ns, tRP {device.nominal.trp:g} ns."
+        )
+    if placement is not None:
+        total = sum(operand.bytes for operand in placement.operands.values())
+        shares = "; ".join(f"{_percent(share / total)} at {label}" for label, share in _point_shares(placement).items())
+        lines.append(f"Of the operands' bytes, {shares}.")
+    if savings is not None:
+        energy = _range(*savings.energy_reduction_range, _fine_percent)
+        speed = _range(*savings.speedup_range, _fine_percent)
+        lines.append(
+            f"On the platform {savings.platform}, this saves {energy} of the DRAM's energy and makes inference {speed} "
+            f"faster, over the ends of what is assumed (typical: {_fine_percent(savings.energy_reduction)} and "
+            f"{_fine_percent(savings.speedup)})."
+        )
+    return lines
+
+
+def _provenance(
+    device: Device | None,
+    tolerance: Tolerance | None,
+    placement: Placement | None,
+    accuracy: AccuracyCurves | None,
+) -> list[tuple[str, str]]:
+    lines = [
+        ("Written", datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")),
+        ("eden-dram", version("eden-dram")),
+        ("torch, numpy", f"{version('torch')}, {version('numpy')}"),
+        ("Python, system", f"{host.python_version()}, {host.system()} {host.machine()}"),
+        (
+            "Random number layout",
+            str(placement.random_layout if placement is not None else _core.RANDOM_LAYOUT_VERSION),
+        ),
+    ]
+    if tolerance is not None:
+        spent = ", ".join(f"{phase} {count:,}" for phase, count in tolerance.observations.items())
+        lines.append(("Seed of the tolerance", f"{tolerance.seed} (eden-dram {tolerance.eden_version})"))
+        lines.append(("Observations of the tolerance", spent or "none recorded"))
+    if accuracy is not None and accuracy.seed is not None:
+        lines.append(("Seed of the accuracy curves' chips", str(accuracy.seed)))
+    if placement is not None:
+        lines.append(("Solver, objective", f"{placement.solver}, {placement.objective}"))
+    if device is not None:
+        source = device.source
+        lines.append(("Measurements", f"{source.text} {source.citation} Licence: {source.licence}."))
+    return lines
+
+
+# -- sections ----------------------------------------------------------------------------------------------------------
+
+
+def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
+    figure, axes = _new_figure()
+    rates = [point.ber for point in accuracy.points if point.ber > 0]
+    zero_at = 10.0 ** (math.floor(math.log10(min(rates, default=1e-6)) + 1e-9) - 1)
+    for i, label in enumerate(accuracy.labels):
+        points = sorted((point for point in accuracy.points if point.label == label), key=lambda point: point.ber)
+        x = [point.ber or zero_at for point in points]
+        colour = COLOURS[i % len(COLOURS)]
+        axes.fill_between(x, [p.low for p in points], [p.high for p in points], color=colour, alpha=0.18, linewidth=0)
+        axes.plot(x, [p.mean for p in points], color=colour, marker="os^Dv"[i % 5], label=label)
+        if label in accuracy.tolerated:
+            tolerated = max(accuracy.tolerated[label], zero_at)
+            axes.axvline(tolerated, color=colour, linestyle=":", linewidth=1.2)
+    axes.set_xscale("log")
+    # A logarithmic axis has no 0: reliable memory is drawn a decade below the lowest rate.
+    _rates_on(axes.xaxis, zero_at=zero_at * 1.01 if any(point.ber == 0 for point in accuracy.points) else 0.0)
+    axes.set_xlabel("bit error rate (BER) of every operand")
+    axes.set_ylabel("accuracy")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
+    axes.set_ylim(0, min(1.02, 1.08 * max(point.high for point in accuracy.points)))
+    axes.legend(loc="lower left")
+    table = _Table(
+        "Accuracy over chips",
+        ("network", "BER", "mean", "low", "high", "chips"),
+        [
+            (p.label, _rate(p.ber), _percent(p.mean), _percent(p.low), _percent(p.high), f"{p.chips}")
+            for p in accuracy.points
+        ],
+        (False, True, True, True, True, True),
+    )
+    dotted = " Dotted lines: the BER that the whole network tolerates." if accuracy.tolerated else ""
+    return _Section(
+        "accuracy",
+        "Accuracy against bit error rate",
+        f"Mean over chips; the band is the {accuracy.spread}.{dotted}",
+        _svg(figure, "accuracy"),
+        "Accuracy of each network against the bit error rate of its operands",
+        [table],
+    )
+
+
+def _tolerance_section(tolerance: Tolerance) -> _Section:
+    ordered = sorted(tolerance.limits.items(), key=lambda item: (item[1], item[0]))
+    shown = ordered if len(ordered) <= MOST_OPERANDS else ordered[:MOST_OPERANDS]
+    figure, axes = _new_figure(height=1.1 + 0.19 * len(shown))
+    lowest = min(*(limit for _, limit in shown), tolerance.coarse) / 3 or 1e-9
+    for kind, colour in (("weight", COLOURS[0]), ("input", COLOURS[4])):
+        rows = [i for i, (name, _) in enumerate(shown) if tolerance.kinds[name] == kind]
+        axes.barh(rows, [shown[i][1] - lowest for i in rows], left=lowest, color=colour, height=0.72, label=kind)
+    if tolerance.coarse > 0:
+        axes.axvline(tolerance.coarse, color=NEUTRAL, linestyle="--", label=f"coarse, {_rate(tolerance.coarse)}")
+    axes.set_xscale("log")
+    axes.set_xlim(left=lowest)
+    axes.set_yticks(range(len(shown)), [name for name, _ in shown], fontsize=7.5)
+    axes.set_ylim(len(shown) - 0.4, -0.6)
+    _rates_on(axes.xaxis)
+    axes.set_xlabel("highest tolerated bit error rate (BER)")
+    figure.legend(loc="outside upper right", ncols=3)
+    table = _Table(
+        "Operands from the least to the most tolerant",
+        ("operand", "kind", "size", "tolerated BER"),
+        [(name, tolerance.kinds[name], _size(tolerance.bytes[name]), _rate(limit)) for name, limit in ordered],
+        (False, False, True, True),
+    )
+    cut = f" The figure shows the {MOST_OPERANDS} least tolerant." if len(shown) < len(ordered) else ""
+    return _Section(
+        "tolerance",
+        "Tolerance per operand",
+        f"Highest mean BER of each operand at which, with all others at theirs, the {_drop(tolerance)} is at most "
+        f"{_points(tolerance.max_drop)}. The dashed line is the coarse BER, the same for all.{cut}",
+        _svg(figure, "tolerance"),
+        "Tolerated bit error rate of each operand on a logarithmic axis",
+        [table],
+    )
+
+
+def _stored(row: Measured) -> str:
+    """Which stored value a measured pattern tells of."""
+    return {0x00: "zeros", 0xFF: "ones"}.get(int(row.pattern, 16), "mixed")
+
+
+def _device_section(device: Device) -> _Section:
+    figure, axes = _new_figure()
+    sweep = device.curve("trcd")
+    rows = device.measured_curve("trcd")
+    rates = [row.rate for row in rows if row.rate > 0]
+    rates += [rate for point in sweep for rate in (point.errors.ber_zero, point.errors.ber_one) if rate > 0]
+    floor = 10 ** math.floor(math.log10(min(rates, default=1e-9)) - 1)
+    looks = {"zeros": (COLOURS[0], "o", -0.06), "ones": (COLOURS[1], "s", 0.06), "mixed": (NEUTRAL, "x", 0.0)}
+    for value, (colour, _, _) in looks.items():
+        if value == "mixed":
+            continue
+        fitted = [point.errors.ber_zero if value == "zeros" else point.errors.ber_one for point in sweep]
+        axes.plot(
+            [p.trcd for p in sweep],
+            [max(rate, floor) for rate in fitted],
+            color=colour,
+            # As Device.errors has it: between two measured latencies the harsher one's rate.
+            drawstyle="steps-pre",
+            label=f"fit, {value}",
+        )
+    for value, (colour, marker, shift) in looks.items():
+        mine = [row for row in rows if _stored(row) == value]
+        if mine:
+            axes.errorbar(
+                [row.trcd + shift for row in mine],
+                [max(row.rate, floor) for row in mine],
+                yerr=[
+                    [max(row.rate, floor) - max(row.low, floor) for row in mine],
+                    [max(row.high, floor) - max(row.rate, floor) for row in mine],
+                ],
+                fmt=marker,
+                color=colour,
+                capsize=2.5,
+                markersize=5,
+                label=f"measured, {value}",
+            )
+    axes.set_yscale("log")
+    axes.set_ylim(floor * 0.6, 1.5)
+    _rates_on(axes.yaxis, zero_at=floor * 1.01)
+    axes.invert_xaxis()
+    axes.set_xlabel("row activation latency tRCD (ns); shorter to the right")
+    axes.set_ylabel("bit error rate (BER)")
+    axes.legend(loc="upper left", ncols=2)
+    fits = _Table(
+        "Fitted operating points of the whole module",
+        ("tRCD (ns)", "tRP (ns)", "BER of zeros", "95% interval", "BER of ones", "95% interval", "readings"),
+        [
+            (
+                f"{p.trcd:g}",
+                f"{p.trp:g}",
+                _rate(p.errors.ber_zero),
+                _range(*p.zero, _rate),
+                _rate(p.errors.ber_one),
+                _range(*p.one, _rate),
+                f"{p.readings[0]} and {p.readings[1]}" if any(p.readings) else "specification",
+            )
+            for p in device.whole.points
+        ],
+        (True,) * 7,
+    )
+    partitions = _Table(
+        "Partitions",
+        ("partition", "capacity", "operating points", "highest BER"),
+        [
+            (
+                part.name,
+                _size(part.capacity_bytes),
+                "nominal only" if part.nominal else str(len(part.points)),
+                _rate(max(point.errors.ber for point in part.points)),
+            )
+            for part in device.partitions
+        ],
+        (False, True, True, True),
+    )
+    left_out = [
+        f"Left out: tRCD {gap.trcd:g} ns, tRP {gap.trp:g} ns, {gap.temperature:g} °C: {gap.reason}"
+        for gap in device.whole.left_out
+    ]
+    return _Section(
+        "device",
+        f"Bit error rate of {device.name}",
+        f"The whole module at {device.nominal.temperature:g} °C, {device.nominal.vdd:g} V, tRP {device.nominal.trp:g} "
+        f"ns. Bars are 95% intervals over readings; mixed patterns store zeros and ones together. Between two "
+        f"measured latencies the rate of the shorter one is used. "
+        f"Model: {device.model.replace('_', '-')}, failure probability {device.failure:g}.",
+        _svg(figure, "device"),
+        "Fitted and measured bit error rates of stored zeros and ones against tRCD",
+        [fits, partitions],
+        [*left_out, *(f"Assumed: {text}." for text in device.assumptions), *device.notes],
+    )
+
+
+def _placement_section(placement: Placement) -> _Section:
+    import matplotlib.colors
+    import matplotlib.patches
+
+    total = sum(operand.bytes for operand in placement.operands.values())
+    used = [name for name, partition in placement.partitions.items() if partition.used_bytes]
+    colour_of = {
+        label: NEUTRAL if label.endswith("(nominal)") else COLOURS[i % len(COLOURS)]
+        for i, label in enumerate(_point_labels(placement))
+    }
+    figure, axes = _new_figure(height=1.6 + 0.32 * len(used))
+    left = [0.0] * len(used)
+    for kind, paleness in (("weight", 0.0), ("input", 0.5)):
+        widths = [
+            sum(o.bytes for o in placement.operands.values() if o.partition == name and o.kind == kind) / total
+            for name in used
+        ]
+        colours = []
+        for name in used:
+            point = placement.partitions[name].operating_point
+            label = _point_label(placement, point.vdd, point.trcd, point.trp)
+            red, green, blue = matplotlib.colors.to_rgb(colour_of[label])
+            colours.append(tuple(part + (1 - part) * paleness for part in (red, green, blue)))
+        axes.barh(used, widths, left=left, color=colours, height=0.66, edgecolor="white", linewidth=0.6)
+        left = [before + width for before, width in zip(left, widths, strict=True)]
+    axes.set_xlabel("share of the operands' bytes (solid: weights, pale: inputs)")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
+    axes.set_xlim(0, max(left) * 1.02)
+    axes.invert_yaxis()
+    handles = [matplotlib.patches.Patch(color=colour, label=label) for label, colour in colour_of.items()]
+    figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    partitions = _Table(
+        "Partitions in use",
+        ("partition", "VDD (V)", "tRCD (ns)", "tRP (ns)", "refresh (ms)", "BER", "used", "capacity", "share of bytes"),
+        [
+            (
+                name,
+                f"{part.operating_point.vdd:g}",
+                f"{part.operating_point.trcd:g}",
+                f"{part.operating_point.trp:g}",
+                f"{part.operating_point.refresh_interval:g}",
+                _rate(part.errors.ber),
+                _size(part.used_bytes),
+                _size(part.capacity_bytes),
+                _percent(sum(o.bytes for o in placement.operands.values() if o.partition == name) / total),
+            )
+            for name, part in placement.partitions.items()
+            if part.used_bytes
+        ],
+        (False, *(True,) * 8),
+    )
+    operands = _Table(
+        "Operands",
+        ("operand", "kind", "size", "tolerated BER", "BER met", "partition", "first byte"),
+        [
+            (name, o.kind, _size(o.bytes), _rate(o.limit), _rate(o.ber), o.partition, f"{o.address:,}")
+            for name, o in placement.operands.items()
+        ],
+        (False, False, True, True, True, False, True),
+    )
+    unused = len(placement.partitions) - len(used)
+    rest = f" {_count(unused, 'partition')} hold no operand and stay within specification." if unused else ""
+    return _Section(
+        "placement",
+        "Placement by partition",
+        f"Every operand lies in a partition whose BER it tolerates.{rest}",
+        _svg(figure, "placement"),
+        "Share of the operands' bytes in each partition, coloured by operating point",
+        [partitions, operands],
+        placement.notes,
+    )
+
+
+def _savings_section(savings: Savings) -> _Section:
+    results = _Table(
+        f"Per inference on {savings.platform}, against the same device within specification",
+        ("quantity", "typical", "low", "high"),
+        [
+            (label, _percent(value, 2), _percent(low, 2), _percent(high, 2))
+            for label, value, (low, high) in (
+                ("DRAM energy saved", savings.energy_reduction, savings.energy_reduction_range),
+                ("speedup", savings.speedup, savings.speedup_range),
+            )
+        ],
+        (False, True, True, True),
+    )
+    total = (
+        sum(term.nominal_nj for term in savings.terms.values()),
+        sum(term.placed_nj for term in savings.terms.values()),
+    )
+    terms = _Table(
+        "DRAM energy per inference at typical assumptions",
+        ("term", "within specification (µJ)", "as placed (µJ)", "saved"),
+        [
+            (name, f"{a / 1e3:,.3f}", f"{b / 1e3:,.3f}", _percent((a - b) / a, 2) if a else "none")
+            for name, a, b in (
+                *((name, term.nominal_nj, term.placed_nj) for name, term in savings.terms.items()),
+                ("total", *total),
+            )
+        ],
+        (False, True, True, True),
+    )
+    return _Section(
+        "savings",
+        "Savings",
+        "Low and high are the ends over everything that is assumed below; where they differ, the assumption decides.",
+        tables=[results, terms],
+        notes=savings.assumptions,
+    )
+
+
+# -- figures -----------------------------------------------------------------------------------------------------------
+
+_STYLE: Any = {
+    # Names of operands are no formulas.
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    # The same data gives the same file.
+    "svg.hashsalt": "eden",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "text.color": "#3c4043",
+    "axes.edgecolor": "#9aa0a6",
+    "axes.labelcolor": "#3c4043",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e3e6e8",
+    "grid.linewidth": 0.6,
+    "xtick.color": "#5f6368",
+    "ytick.color": "#5f6368",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+
+
+def _new_figure(height: float = 3.4) -> tuple[Figure, Axes]:
+    # Without pyplot: no global figures, no window system.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.4, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _rates_on(axis: Axis, zero_at: float = 0.0) -> None:
+    """Label a logarithmic axis; what is not above ``zero_at`` stands for 0."""
+    axis.set_major_formatter(lambda value, _: "0" if value <= zero_at else _rate(value).removeprefix("1 × "))
+
+
+def _svg(figure: Figure, prefix: str) -> str:
+    """The figure as an SVG element; its ids begin with ``prefix``, so that several fit into one page."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)

@@ -1,0 +1,132 @@
+"""What the command line works on: a network with its training and validation sets and how to train it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from eden.datasets import cifar10, digits, pretrained_resnet
+from eden.models import ResNet
+from eden.training import Augment, Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A network, its data and its recipes.
+
+    Args:
+        name: what files and reports call it.
+        model: makes the network; trained already if ``train`` is None.
+        data: gives the training and the validation set.
+        train: recipe of the training on reliable memory, None for a pretrained network.
+        boost: recipe of the retraining under faults.
+        target_ber: mean bit error rate that the retraining ends with.
+        augment: changes a batch of training inputs.
+        storage: form in which the memory keeps weights and inputs.
+        correction: what replaces implausible values.
+        calibration_samples: training samples from which the ranges of the inputs are taken.
+    """
+
+    name: str
+    model: Callable[[], nn.Module]
+    data: Callable[[], tuple[TensorDataset, TensorDataset]]
+    boost: Recipe
+    target_ber: float
+    train: Recipe | None = None
+    augment: Augment | None = None
+    storage: str = "int8"
+    correction: str = "zero"
+    calibration_samples: int = 500
+
+
+def _digits_network() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return ResNet(blocks=1, channels=8, image_channels=1)
+
+
+def digits_task() -> Task:
+    """A ResNet-8 of 8, 16 and 32 channels on scikit-learn's handwritten digits; trains in seconds."""
+    return Task(
+        name="ResNet-8 on the handwritten digits of scikit-learn",
+        model=_digits_network,
+        data=digits,
+        train=Recipe(epochs=20, learning_rate=0.1, batch_size=128),
+        boost=Recipe(epochs=60, learning_rate=0.02, batch_size=64, seed=1),
+        target_ber=5e-3,
+    )
+
+
+def flip_and_crop(x: Tensor, generator: np.random.Generator) -> Tensor:
+    """Mirror half of a batch of images and shift the batch by up to 4 pixels, zeros moving in."""
+    mirrored = torch.from_numpy(generator.random(len(x)) < 0.5)
+    x = torch.where(mirrored.view(-1, 1, 1, 1), x.flip(3), x)
+    pad = 4
+    top, left = (int(value) for value in generator.integers(0, 2 * pad + 1, 2))
+    height, width = x.shape[2:]
+    return nn.functional.pad(x, (pad, pad, pad, pad))[:, :, top : top + height, left : left + width].contiguous()
+
+
+def cifar_task() -> Task:
+    """The pretrained ResNet-20 on CIFAR-10; needs the folder named by EDEN_DATA."""
+    return Task(
+        name="ResNet-20 on CIFAR-10",
+        model=pretrained_resnet,
+        data=cifar10,
+        boost=Recipe(epochs=2, learning_rate=0.01, batch_size=128, weight_decay=1e-4, seed=1),
+        target_ber=1e-3,
+        augment=flip_and_crop,
+    )
+
+
+TASKS: dict[str, Callable[[], Task]] = {"digits": digits_task, "cifar10-resnet20": cifar_task}
+"""Tasks by name."""
+
+
+def load_task(name: str) -> Task:
+    """A task by name, or the one that a function of the user's makes.
+
+    Args:
+        name: a name of ``TASKS``, ``package.module:function`` or ``path/to/file.py:function``.
+
+    Raises:
+        ValueError: naming what is wrong: no such task, module, file or function, or a function that makes no Task.
+
+    """
+    if name in TASKS:
+        return TASKS[name]()
+    module_name, colon, function_name = name.rpartition(":")
+    if not colon:
+        raise ValueError(
+            f"task is {name!r}; allowed are {', '.join(TASKS)}, package.module:function and file.py:function"
+        )
+    try:
+        if module_name.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(Path(module_name).stem, module_name)
+            if spec is None or spec.loader is None or not Path(module_name).is_file():
+                raise ImportError(f"no such file: {module_name}")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ValueError(f"task {name!r}: {error}") from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise ValueError(f"task {name!r}: {module_name} has no function {function_name!r}")
+    task = function()
+    if not isinstance(task, Task):
+        raise ValueError(
+            f"task {name!r}: {function_name}() returned a {type(task).__name__}; allowed is eden.tasks.Task"
+        )
+    return task

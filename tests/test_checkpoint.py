@@ -1,0 +1,104 @@
+"""Is a network under faults written whole and read back to the same bits?"""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+import eden
+from eden.models import ResNet
+
+
+def network(channels: int = 4) -> nn.Module:
+    return ResNet(blocks=1, channels=channels, image_channels=1).eval()
+
+
+def images() -> torch.Tensor:
+    return torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def injected() -> nn.Module:
+    model = network()
+    faults = eden.Faults(eden.Uniform(1e-3), eden.DataDependent(1e-3, 2e-3), "int8", "clamp", seed=77)
+    eden.inject_(model, faults, filter_fn=lambda name, _: name != "linear")
+    eden.calibrate_(model, [images()])
+    eden.set_errors_(model, {"conv1.weight": eden.Uniform(0.02), "conv1.input": None})
+    return model
+
+
+@pytest.mark.parametrize("already", [False, True])
+def test_round_trip(tmp_path, already):
+    model = injected()
+    eden.save(model, tmp_path / "net.safetensors")
+    other = network()
+    if already:
+        eden.inject_(other, eden.Faults(weights=eden.Uniform(0.5)))
+    assert eden.load_(other, tmp_path / "net.safetensors") is other
+    assert torch.equal(other(images()), model(images()))
+    assert eden.ranges(other) == eden.ranges(model)
+    assert str(eden.coverage(other)) == str(eden.coverage(model))
+    assert eden.inject.chip(other) == 77
+
+
+def test_tied_weights_are_saved_once(tmp_path):
+    def tied() -> nn.Module:
+        model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+        model[1].weight = model[0].weight
+        return model
+
+    model = tied()
+    eden.inject_(model, eden.Faults(weights=eden.Uniform(0.01)))
+    eden.save(model, tmp_path / "net.safetensors")
+    other = eden.load_(tied(), tmp_path / "net.safetensors")
+    assert other[0].weight is other[1].weight
+    assert torch.equal(other[0].weight, model[0].weight)
+
+
+def test_no_partial_file_is_left(tmp_path):
+    with pytest.raises(ValueError, match="no layer under faults"):
+        eden.save(network(), tmp_path / "net.safetensors")
+    with pytest.raises(eden.FileError, match="cannot be written"):
+        eden.save(injected(), tmp_path / "missing" / "net.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_files_are_named_and_change_nothing(tmp_path):
+    path = tmp_path / "net.safetensors"
+    model = injected()
+    eden.save(model, path)
+    whole = path.read_bytes()
+    other = network()
+    before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
+
+    def refused(message: str, target: nn.Module = other) -> None:
+        with pytest.raises(eden.FileError, match=message):
+            eden.load_(target, path)
+        for name, tensor in other.state_dict().items():
+            assert torch.equal(tensor, before[name])
+        assert type(other.conv1) is nn.Conv2d
+
+    path.write_bytes(whole[: len(whole) // 2])
+    refused("cannot be read as safetensors")
+    path.unlink()
+    refused("cannot be read as safetensors")
+    save_file({"x": torch.ones(1)}, path)
+    refused("not written by eden.save")
+    path.write_bytes(whole)
+    refused("bn1.bias has the shape", network(8))
+    refused("another network", nn.Linear(2, 2))
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["eden"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for change, message in (
+        ({"version": 9}, "found .*9.*allowed"),
+        ({"layers": 3}, "its header is damaged"),
+        ({"aliases": {"conv1.bias": "nothing"}}, "aliases.conv1.bias"),
+    ):
+        save_file(tensors, path, metadata={"eden": json.dumps({**header, **change})})
+        refused(message)
+    header["layers"]["conv1"]["weight"]["errors"] = {"model": "uniform", "ber": 7}
+    save_file(tensors, path, metadata={"eden": json.dumps(header)})
+    refused("ber is 7")

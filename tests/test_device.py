@@ -1,0 +1,250 @@
+"""Does a device answer inside what was measured and refuse outside, and is every damaged file named with its place?"""
+
+import itertools
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from latency_csv import line, write
+
+from eden import DataDependent, Device, FileError, fit
+
+Body = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Device:
+    rows = []
+    for latency in ("trcd", "trp"):
+        for at, errors in ((12.5, 0), (10.0, 0), (7.5, 1000), (5.0, 10**6)):
+            for pattern, scale in (("0x0", 1), ("0xff", 3)):
+                for repeat in range(2):
+                    counts = [errors * scale + repeat * (errors > 0)] * 8
+                    rows.append(line(counts, pattern, **{"trcd": 12.5, latency: at}))
+    rows += [line(10**8, "0x0", 2.5), line(100, "0x0", 2.5), line(10**8, "0xff", 2.5)]
+    rows += [line(5000, pattern, temperature=10) for pattern in ("0x0", "0xff")]
+    return fit(write(tmp_path_factory.mktemp("device") / "a.csv", rows), name="test")
+
+
+@pytest.fixture
+def body(device: Device, tmp_path: Path) -> Body:
+    device.save(tmp_path / "device.json")
+    return dict(json.loads((tmp_path / "device.json").read_text()))
+
+
+def test_round_trip(device: Device, tmp_path: Path) -> None:
+    device.save(tmp_path / "device.json")
+    again = Device.load(tmp_path / "device.json")
+    assert again == device
+    again.save(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "device.json").read_bytes()
+
+
+def test_measured_points_give_the_fitted_model(device: Device) -> None:
+    for part in (device.whole, *device.partitions):
+        for point in part.points:
+            assert part.errors(trcd=point.trcd, trp=point.trp) == point.errors
+    assert isinstance(device.errors(trcd=7.5), DataDependent)
+    assert device.errors() == device.errors(trcd=12.5, trp=12.5, vdd=1.5, refresh_interval=64.0, temperature=20.0)
+    assert device.errors().ber == 0.0
+
+
+@pytest.mark.parametrize("latency", ["trcd", "trp"])
+def test_between_two_points_the_harsher_one_bounds(device: Device, latency: str) -> None:
+    for value, harsher in ((12.0, 10.0), (9.9, 7.5), (7.51, 7.5), (7.49, 5.0), (5.1, 5.0)):
+        assert device.errors(**{latency: value}) == device.errors(**{latency: harsher})  # type: ignore[arg-type]
+
+
+def test_rates_only_grow_as_a_latency_shrinks(device: Device) -> None:
+    rates = [device.errors(trcd=value / 10) for value in range(125, 49, -1)]
+    for mild, harsh in itertools.pairwise(rates):
+        assert mild.ber_zero <= harsh.ber_zero
+        assert mild.ber_one <= harsh.ber_one
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"trcd": 4.9}, r"trcd is 4.9 ns; allowed for whole at 20 C is 5 to 12.5 ns; 2.5 ns is left out: .*regimes"),
+        ({"trcd": 12.6}, r"trcd is 12.6 ns; allowed for whole at 20 C is 5 to 12.5 ns"),
+        ({"trcd": float("nan")}, r"trcd is nan ns; allowed"),
+        ({"trp": 2.5}, r"trp is 2.5 ns; allowed for whole at 20 C is 5 to 12.5 ns$"),
+        ({"trcd": 7.5, "trp": 10.0}, r"trcd is 7.5 ns and trp is 10.0 ns; allowed is one of them below nominal"),
+        ({"vdd": 1.35}, r"vdd is 1.35 V; allowed for whole is 1.5 V \(nominal\): no other was measured"),
+        ({"refresh_interval": 128}, r"refresh_interval is 128 ms; allowed for whole is 64 ms"),
+        ({"temperature": 85}, r"temperature is 85 C; allowed for whole are the measured 10, 20 C"),
+        ({"trcd": 10.0, "partition": "bank0"}, r"allowed for bank0 at 20 C is 12.5 to 12.5 ns; it is kept at its nom"),
+        ({"partition": "rank0"}, r"partition is 'rank0'; allowed for test are bank0, bank1"),
+        ({"trcd": 5.0, "temperature": 10}, r"trcd is 5.0 ns; allowed for whole at 10 C is 7.5 to 7.5 ns"),
+    ],
+)
+def test_outside_of_what_was_measured(device: Device, arguments: Body, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        device.errors(**arguments)
+
+
+def test_what_is_no_number(device: Device) -> None:
+    for value in ("7.5", True, [7.5]):
+        with pytest.raises(TypeError, match=r"trcd is a (str|bool|list); allowed is a number"):
+            device.errors(trcd=value)  # type: ignore[arg-type]
+
+
+def test_partitions(device: Device) -> None:
+    assert [part.name for part in device.partitions if part.nominal] == ["bank0"]
+    for part in device.partitions[1:]:
+        assert [(point.trcd, point.trp) for point in part.points] == [
+            (12.5, 12.5),
+            (10.0, 12.5),
+            (7.5, 12.5),
+            (5.0, 12.5),
+            (12.5, 10.0),
+            (12.5, 7.5),
+            (12.5, 5.0),
+        ]
+        assert [point.temperature for point in part.points_at_other_temperatures] == [10.0]
+    assert sum(part.capacity_bytes for part in device.partitions) == device.whole.capacity_bytes == 2**30
+
+
+def test_curves(device: Device) -> None:
+    assert [point.trcd for point in device.curve("trcd")] == [12.5, 10.0, 7.5, 5.0]
+    assert [point.trp for point in device.curve("trp", partition="bank3")] == [12.5, 10.0, 7.5, 5.0]
+    assert [point.trcd for point in device.curve("trcd", temperature=10.0)] == [7.5]
+    assert {row.trcd for row in device.measured_curve("trcd")} == {12.5, 10.0, 7.5, 5.0, 2.5}
+    with pytest.raises(ValueError, match="parameter is 'vdd'; allowed are trcd and trp"):
+        device.curve("vdd")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"temperature is 30 C; allowed are 10.0, 20.0 C"):
+        device.curve("trcd", temperature=30)
+
+
+def test_description(device: Device) -> None:
+    text = device.describe()
+    for part in ("test: module m1 of a.csv", "data_dependent", "bank7", "1024 MiB", "assumptions", "two regimes"):
+        assert part in text
+
+
+def test_the_catalogue() -> None:
+    names = Device.builtin_names()
+    assert "ddr3-b33" in names
+    vendors = [Device.builtin(name).source.vendor for name in names]
+    assert {vendor: vendors.count(vendor) >= 2 for vendor in vendors} == {"A": True, "B": True, "C": True}
+    for name in names:
+        device = Device.builtin(name)
+        assert device.name == name
+        assert "BSD-3-Clause" in device.source.licence
+        assert "SIGMETRICS 2016" in device.source.citation
+        assert any(len(part.points) > 2 for part in device.partitions)
+        assert [part.name for part in device.partitions if part.nominal] == ["bank0"]
+        assert any(0 < point.errors.ber < 0.1 for point in device.whole.points)
+    errors = Device.builtin("ddr3-b33").errors(trcd=7.5)
+    assert 1e-5 < errors.ber < 1e-3
+    with pytest.raises(ValueError, match=r"no built-in device 'ddr9'; there are: ddr3-b33, "):
+        Device.builtin("ddr9")
+    with pytest.raises(ValueError, match="no built-in device"):
+        Device.builtin("../errors")
+
+
+def point(body: Body, index: int = 2) -> Body:
+    """The point of bank1 at a tRCD of 7.5 ns, or another one."""
+    found: Body = body["partitions"][1]["points"][index]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda b: b.update(format="eden-tolerance"), "format: found 'eden-tolerance', allowed is 'eden-device'"),
+        (lambda b: b.update(version=2), "version: found 2, allowed is 1"),
+        (lambda b: b.update(random_layout=99), "random_layout is 99; allowed is 1"),
+        (lambda b: b.pop("partitions"), "partitions: Field required"),
+        (lambda b: b.update(partitions=[]), "partitions: Tuple should have at least 1 item"),
+        (lambda b: b.update(extra=1), "extra: Extra inputs are not permitted"),
+        (lambda b: b.update(model="bitline"), "model: Input should be 'uniform' or 'data_dependent'"),
+        (lambda b: b.update(model="uniform"), "found model data_dependent .*; allowed is the device's uniform"),
+        (lambda b: b.update(failure=0.0), "failure: Input should be greater than 0"),
+        (lambda b: b.update(failure=0.5), "with failure 1; allowed is the device's data_dependent with 0.5"),
+        (lambda b: b["geometry"].update(banks=True), r"geometry.banks: Input should be a valid integer"),
+        (lambda b: b["geometry"].update(cells_per_bank=2**20), "found 1073741824 bytes in all; allowed is 1048576"),
+        (lambda b: b["nominal"].update(trcd=13.0), "the first is .*; allowed is nominal"),
+        (lambda b: b["nominal"].update(vdd="1.5"), "nominal.vdd: Input should be a valid number"),
+        (lambda b: b["nominal"].update(vdd=-1.5), "nominal.vdd: Input should be greater than 0"),
+        (lambda b: b["partitions"][2].update(name="bank1"), "the name 'bank1' occurs twice"),
+        (lambda b: b["partitions"][1].update(capacity_bytes=0), r"partitions\[1\].capacity_bytes: .* greater than 0"),
+        (lambda b: b["partitions"].pop(0), "none is nominal"),
+        (lambda b: b["partitions"][1].update(nominal=True), "bank1 is nominal; allowed is its nominal point alone"),
+        (lambda b: b["partitions"][1]["points"].reverse(), "points of bank1"),
+        (lambda b: b["partitions"][1]["points"].insert(2, point(b)), "points of bank1 are not sorted or repeat"),
+        (lambda b: b["partitions"][1].update(points=[]), r"partitions\[1\].points: Tuple should have at least 1"),
+        (lambda b: point(b).update(errors={"model": "spin"}), r"partitions\[1\].points\[2\].errors: .*model is 'spin'"),
+        (lambda b: point(b).update(errors=0.1), "an error model is an object"),
+        (lambda b: point(b).update(errors={"model": ["uniform"]}), r"points\[2\].errors"),
+        (lambda b: point(b)["errors"].update(ber_zero=1.5), r"errors: .*ber_zero is 1.5; allowed is 0 to 1"),
+        (lambda b: point(b)["errors"].update(ber_zero=-1e-9), r"errors: .*ber_zero is -1e-09"),
+        (lambda b: point(b)["errors"].update(ber_zero=True), r"errors: .*ber_zero is a bool"),
+        (lambda b: point(b)["errors"].update(ber_zero=0.5), "allowed is an interval that holds the rate 0.5"),
+        (lambda b: point(b).update(zero=[0.0, 1.5]), r"points\[2\].zero\[1\]: .*less than or equal to 1"),
+        (lambda b: point(b).update(zero=[0.0]), r"points\[2\].zero\[1\]: Field required"),
+        (lambda b: point(b).update(trcd=20.0), "points of bank1"),
+        (lambda b: point(b).update(vdd=1.2), "found 1.2 V and 64 ms; allowed are the nominal"),
+        (lambda b: point(b).update(temperature=50.0), "found several temperatures; allowed is one"),
+        (lambda b: point(b).update(trp=11.0), "points of bank1"),
+        (lambda b: point(b).update(dispersion=float("nan")), "dispersion: Input should be a finite number"),
+        (lambda b: point(b, index=3).update(trcd=7.5), "points of bank1 are not sorted or repeat"),
+        (
+            lambda b: point(b, index=3).update(
+                errors={"model": "data_dependent", "ber_zero": 0.0, "ber_one": 0.0}, zero=[0.0, 0.1], one=[0.0, 0.1]
+            ),
+            "the rates at tRCD 5 ns.* are below those at tRCD 7.5 ns",
+        ),
+        (lambda b: b["measured"][0].update(rate=2.0), r"measured\[0\].rate: .*less than or equal to 1"),
+        (lambda b: b["measured"][0].update(low=0.5), r"measured\[0\]: .*allowed is low <= rate <= high"),
+        (lambda b: b["measured"][0].update(readings=0), r"measured\[0\].readings: .*greater than or equal to 1"),
+        (lambda b: b["measured"][0].update(pattern="checkered"), r"measured\[0\].pattern"),
+        (lambda b: b["choice"][0].update(bic=float("inf")), r"choice\[0\].bic: Input should be a finite number"),
+        (lambda b: b["source"].pop("licence"), "source.licence: Field required"),
+    ],
+)
+def test_a_tampered_file_is_named_with_its_place(
+    body: Body, tmp_path: Path, change: Callable[[Body], object], message: str
+) -> None:
+    change(body)
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(body))
+    with pytest.raises(FileError, match=message) as error:
+        Device.load(path)
+    assert str(error.value).startswith(str(path))
+
+
+def test_every_truncation_is_an_error(device: Device, tmp_path: Path) -> None:
+    device.save(tmp_path / "device.json")
+    text = (tmp_path / "device.json").read_text().rstrip()
+    path = tmp_path / "cut.json"
+    for length in range(0, len(text), 97):
+        path.write_text(text[:length])
+        with pytest.raises(FileError, match=r"truncated|top level"):
+            Device.load(path)
+
+
+def test_damaged_characters_give_a_device_or_a_clear_error(device: Device, tmp_path: Path) -> None:
+    device.save(tmp_path / "device.json")
+    text = (tmp_path / "device.json").read_text()
+    draw = random.Random(5)
+    refused = 0
+    for _ in range(300):
+        at = draw.randrange(len(text))
+        damaged = text[:at] + draw.choice('0123456789.-e"[]{},:nt ') + text[at + draw.randrange(3) :]
+        try:
+            Device.parse(damaged, "damaged.json")
+        except FileError:
+            refused += 1
+    # Blanks and the digits of a rate can change without a contradiction; most of the file cannot.
+    assert refused > 50
+
+
+def test_saving_where_one_cannot(device: Device, tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="cannot be written"):
+        device.save(tmp_path / "no" / "device.json")
+    with pytest.raises(FileError, match="cannot be read"):
+        Device.load(tmp_path / "missing.json")

@@ -1,0 +1,375 @@
+"""Does a network stay the user's while its loads go through a faulty memory, and is nothing silently left out?"""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+import torch._dynamo.testing
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import eden
+from eden.models import ResNet
+from eden.nn import FaultyLayer
+
+ERRORS = eden.Uniform(1e-3)
+
+
+def small() -> nn.Module:
+    return ResNet(blocks=1, channels=4, image_channels=1).eval()
+
+
+def images(n: int = 6) -> torch.Tensor:
+    return torch.randn(n, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def injected(ber: float = 1e-3, **options) -> nn.Module:
+    model = small()
+    errors = eden.Uniform(ber)
+    eden.inject_(model, eden.Faults(errors, errors, **{"storage": "int8", "correction": "zero", **options}))
+    eden.calibrate_(model, [images()])
+    return model
+
+
+def test_keys_parameters_and_classes_survive():
+    model = small()
+    keys = list(model.state_dict())
+    parameters = [id(parameter) for parameter in model.parameters()]
+    classes = [type(module) for module in model.modules()]
+    modules = [id(module) for module in model.modules()]
+    expected = model(images())
+    assert eden.inject_(model, eden.Faults(ERRORS, ERRORS)) is model
+    assert list(model.state_dict()) == keys
+    assert [id(parameter) for parameter in model.parameters()] == parameters
+    assert isinstance(model.conv1, nn.Conv2d)
+    assert isinstance(model.conv1, FaultyLayer)
+    assert eden.remove_(model) is model
+    assert [type(module) for module in model.modules()] == classes
+    assert [id(module) for module in model.modules()] == modules
+    assert not list(model.conv1.buffers())
+    assert "_eden" not in vars(model.conv1)
+    assert torch.equal(model(images()), expected)
+
+
+def test_reads_are_faulty_and_clean_reads_are_not():
+    model = small()
+    expected = model(images())
+    eden.inject_(model, eden.Faults(ERRORS, ERRORS, correction="clamp"))
+    eden.calibrate_(model, [images()])
+    faulty = model(images())
+    assert not torch.equal(faulty, expected)
+    loads = {name: info.loads for name, info in eden.operands(model).items()}
+    with eden.clean(model), eden.clean(model):
+        assert torch.equal(model(images()), expected)
+    assert {name: info.loads for name, info in eden.operands(model).items()} == loads
+    assert torch.equal(model(images()), faulty)
+
+
+def test_int8_is_symmetric_quantization():
+    model = nn.Sequential(nn.Linear(5, 3, bias=False))
+    x = torch.randn(4, 5)
+    weight = model[0].weight.detach().clone()
+    eden.inject_(model, eden.Faults(eden.Uniform(0.0), eden.Uniform(0.0), storage="int8"))
+    eden.calibrate_(model, [x])
+
+    def quantized(t: torch.Tensor) -> torch.Tensor:
+        scale = t.abs().max() / 127
+        return (t / scale).round() * scale
+
+    assert torch.allclose(model(x), quantized(x) @ quantized(weight).T, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(6, 4), nn.Conv1d(2, 3, 3), nn.Conv2d(2, 3, 3), nn.Conv3d(2, 3, 2)])
+def test_samples_share_their_cells_unless_contiguous(layer):
+    shape = (6,) if isinstance(layer, nn.Linear) else (2, *[5] * (layer.weight.dim() - 2))
+    sample = torch.randn(shape)
+    model = nn.Sequential(layer)
+    eden.inject_(model, eden.Faults(inputs=eden.Uniform(0.05), storage="int8"))
+    eden.calibrate_(model, [sample.unsqueeze(0)])
+    alone = model(sample)
+    together = model(torch.stack([sample] * 3))
+    assert torch.allclose(together, alone.expand_as(together), atol=1e-6)
+    eden.inject_(model, eden.Faults(inputs=eden.Uniform(0.05), storage="int8", batch="contiguous"))
+    apart = model(torch.stack([sample] * 3))
+    assert torch.allclose(apart[0], alone, atol=1e-6)
+    assert not torch.allclose(apart[1], alone, atol=1e-6)
+
+
+def test_operands_addresses_and_bytes():
+    model = injected()
+    operands = eden.operands(model)
+    layers = [name for name, module in model.named_modules() if isinstance(module, FaultyLayer)]
+    expected = [f"{layer}.{role}" for layer in layers for role in ("weight", "input")]
+    assert list(operands) == expected
+    assert [info.address for info in operands.values()] == [k * 2**40 for k in range(len(expected))]
+    assert operands["conv1.weight"].bytes == 4 * 9
+    assert operands["conv1.input"].bytes == 64
+    assert operands["linear.input"].bytes == 16
+    whole = injected(storage="float32")
+    assert eden.operands(whole)["conv1.weight"].bytes == 4 * 4 * 9
+
+
+def test_chips_and_accesses():
+    model = injected(1e-2)
+    x = images()
+    first = model(x)
+    assert torch.equal(model(x), first), "F = 1: errors persist"
+    eden.set_chip_(model, 1)
+    assert not torch.equal(model(x), first)
+    eden.set_chip_(model, 0)
+    assert torch.equal(model(x), first)
+    eden.set_errors_(model, {name: eden.Uniform(1e-2, failure=0.5) for name in eden.operands(model)})
+    reads = [model(x) for _ in range(2)]
+    assert not torch.equal(*reads)
+    eden.set_chip_(model, 0)
+    again = [model(x) for _ in range(2)]
+    eden.set_chip_(model, 0)
+    assert all(torch.equal(model(x), expected) for expected in again)
+
+
+def test_training_advances_accesses_once_per_forward_not_in_recomputation():
+    torch.manual_seed(0)
+    block = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16)).train()
+    x = torch.randn(4, 16, requires_grad=True)
+    errors = eden.Uniform(0.02, failure=0.5)
+    eden.inject_(block, eden.Faults(errors, errors, storage="int8"))
+    eden.calibrate_(block, [x.detach()])
+
+    def gradients(use_checkpoint: bool, reentrant: bool = False) -> list[torch.Tensor]:
+        eden.set_chip_(block, 4)
+        found = []
+        for _ in range(2):
+            block.zero_grad()
+            y = checkpoint(block, x, use_reentrant=reentrant) if use_checkpoint else block(x)
+            y.square().sum().backward()
+            found += [parameter.grad.clone() for parameter in block.parameters()]
+        assert int(block[0].eden_training_access) == 2
+        return found
+
+    plain = gradients(False)
+    for reentrant in (False, True):
+        for a, b in zip(plain, gradients(True, reentrant), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_stored_parameters_never_change_and_gradients_arrive():
+    model = injected(0.01).train()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    model(images()).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert torch.equal(parameter, before[name])
+        assert parameter.grad is not None
+
+
+def test_one_compiled_graph_over_changing_rates_chips_and_clean():
+    model = injected()
+    x = images()
+    counter = torch._dynamo.testing.CompileCounter()
+    compiled = torch.compile(model, fullgraph=True, backend=counter)
+    for number, ber in enumerate((1e-4, 1e-3, 1e-2, 0.1)):
+        eden.set_errors_(model, {name: eden.Uniform(ber) for name in eden.operands(model)})
+        eden.set_chip_(model, number)
+        assert torch.equal(compiled(x), model(x))
+    with eden.clean(model):
+        assert torch.equal(compiled(x), model(x))
+    assert counter.frame_count == 1
+
+
+def test_inductor_reads_the_same_bits():
+    layer = nn.Sequential(nn.Linear(32, 8, bias=False))
+    eden.inject_(
+        layer, eden.Faults(eden.Uniform(0.01, 0.5), eden.Uniform(0.01, 0.5), storage="int8", correction="zero")
+    )
+    x = torch.randn(16, 32)
+    eden.calibrate_(layer, [x])
+    compiled = torch.compile(layer, fullgraph=True)
+    for _ in range(3):
+        eden.set_chip_(layer, 1)
+        expected = [layer(x) for _ in range(2)]
+        eden.set_chip_(layer, 1)
+        for one in expected:
+            assert torch.allclose(compiled(x), one, atol=1e-5)
+
+
+def test_copies_and_pickles():
+    model = injected()
+    expected = model(images())
+    buffer = io.BytesIO()
+    torch.save(model, buffer)
+    buffer.seek(0)
+    for other in (
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        torch.load(buffer, weights_only=False),
+    ):
+        assert torch.equal(other(images()), expected)
+        eden.set_chip_(other, 9)
+        assert eden.inject.chip(other) == 9
+        eden.remove_(other)
+        assert type(other.conv1) is nn.Conv2d
+    assert eden.inject.chip(model) == 0
+    assert torch.equal(model(images()), expected)
+
+
+def test_injecting_again_keeps_the_ranges():
+    model = injected()
+    before = eden.ranges(model)
+    eden.inject_(model, eden.Faults(ERRORS, ERRORS, storage="float32", correction="zero", seed=3))
+    assert eden.ranges(model) == before
+    assert eden.inject.chip(model) == 3
+    model(images())
+
+
+def test_tied_weights_and_shared_inputs_are_one_operand():
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = (nn.Linear(6, 6, bias=False) for _ in range(3))
+            self.b.weight = self.a.weight
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack((self.a(x), self.b(x), self.c(x + 1)))
+
+    model = Tied()
+    eden.inject_(model, eden.Faults(eden.Uniform(0.05), eden.Uniform(0.05), storage="int8"))
+    eden.calibrate_(model, [torch.randn(3, 6)])
+    assert list(eden.operands(model)) == ["a.weight", "a.input", "c.weight", "c.input"]
+    assert eden.operands(model)["a.input"].layers == ("a", "b")
+    a, b, _ = model(torch.randn(2, 6))
+    assert torch.equal(a, b)
+
+
+def test_coverage_names_everything():
+    model = nn.ModuleDict(
+        {
+            "conv": nn.Conv2d(1, 2, 3),
+            "norm": nn.BatchNorm2d(2),
+            "attention": nn.MultiheadAttention(4, 2),
+            "up": nn.ConvTranspose2d(2, 2, 2),
+            "fc": nn.Linear(4, 2),
+        }
+    )
+    eden.inject_(model, eden.Faults(weights=ERRORS), filter_fn=lambda name, _: name != "fc")
+    rows = {row.name: row for row in eden.coverage(model).rows}
+    assert rows["conv.weight"].faulty
+    assert {name for name, row in rows.items() if row.faulty} == {"conv.weight"}
+    named = set(rows)
+    for name, _ in model.named_parameters():
+        assert name in named
+    for layer in ("conv", "norm", "attention", "up", "fc", "attention.out_proj"):
+        assert f"{layer}.input" in named
+    assert rows["conv.bias"].note == "biases are reliable"
+    assert rows["fc.weight"].note == "filter_fn left the layer out"
+    assert "nn.MultiheadAttention reads its weight" in rows["attention.out_proj.weight"].note
+    assert "Faults gave no error model for inputs" in rows["conv.input"].note
+    text = str(eden.coverage(model))
+    assert all(name in text for name in named)
+    assert "under faults: 1 operands, 72 bytes" in text
+
+
+def test_transformer_layers_are_reached_in_inference_too():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=False).eval()
+    x = torch.randn(5, 3, 8)
+    expected = layer(x)
+    eden.inject_(layer, eden.Faults(eden.Uniform(0.02), eden.Uniform(0.02), storage="int8", correction="zero"))
+    eden.calibrate_(layer, [x])
+    with torch.inference_mode():
+        assert not torch.allclose(layer(x), expected, atol=1e-3)
+    assert all(info.loads == 1 for info in eden.operands(layer).values())
+    assert eden.operands(layer)["linear1.input"].bytes == 5 * 8, "sequence first: a sample is (5, 8)"
+    eden.remove_(layer)
+    assert layer.activation_relu_or_gelu == 1
+    assert torch.allclose(layer(x), expected, atol=1e-6)
+
+
+def test_corrections_at_a_high_rate():
+    x = images()
+    for correction in ("zero", "clamp"):
+        model = injected(0.05, storage="float32", correction=correction)
+        assert torch.isfinite(model(x)).all()
+    model = injected(0.05, storage="float32", correction="none")
+    assert not torch.isfinite(model(x)).all()
+
+
+def test_ranges_by_hand():
+    model = injected()
+    eden.set_ranges_(model, {"conv1.input": (-1.0, 0.5)})
+    assert eden.ranges(model)["conv1.input"] == (-1.0, 0.5)
+    low, high = torch.aminmax(model.conv1.weight.detach())
+    assert eden.ranges(model)["conv1.weight"] == (float(low), float(high))
+
+
+class Custom(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.weight.T
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda m: eden.inject_(nn.ReLU(), eden.Faults(ERRORS)),
+            ValueError,
+            "no layer to put under faults: found ReLU",
+        ),
+        (lambda m: eden.inject_(Custom(2, 2), eden.Faults(ERRORS)), ValueError, "Custom computes its own forward"),
+        (
+            lambda m: eden.inject_(nn.LazyLinear(2), eden.Faults(ERRORS)),
+            ValueError,
+            "run a forward pass before inject_",
+        ),
+        (
+            lambda m: eden.inject_(m, eden.Faults(ERRORS), filter_fn=lambda *_: False),
+            ValueError,
+            "filter_fn refused all",
+        ),
+        (lambda m: eden.inject_(m, ERRORS), TypeError, "faults is a Uniform"),
+        (lambda m: eden.inject_("m", eden.Faults(ERRORS)), TypeError, "model is a str"),
+        (lambda m: eden.Faults(), ValueError, "neither weights nor inputs"),
+        (lambda m: eden.Faults(weights=1e-3), TypeError, "Faults.weights is a float"),
+        (lambda m: eden.Faults(ERRORS, storage="int3"), ValueError, "'int3'; allowed are float32, int8"),
+        (lambda m: eden.Faults(ERRORS, correction="median"), ValueError, "'median'; allowed are none, zero, clamp"),
+        (lambda m: eden.Faults(ERRORS, batch="x"), ValueError, "allowed are restart, contiguous"),
+        (lambda m: eden.Faults(ERRORS, seed=0.5), TypeError, "Faults.seed is a float"),
+        (lambda m: eden.Faults(ERRORS, seed=2**64), ValueError, "Faults.seed is"),
+        (lambda m: eden.remove_(m), ValueError, "no layer under faults"),
+        (lambda m: eden.coverage(m), ValueError, "no layer under faults"),
+        (lambda m: eden.calibrate_(m, []), ValueError, "no layer under faults"),
+        (lambda m: eden.set_chip_(m, 1), ValueError, "no layer under faults"),
+    ],
+)
+def test_bad_input_is_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call(small())
+
+
+def test_bad_input_to_a_network_under_faults():
+    model = injected()
+    with pytest.raises(ValueError, match=r"'conv9\.weight' is no operand under faults; allowed are conv1"):
+        eden.set_errors_(model, {"conv1.weight": None, "conv9.weight": ERRORS})
+    assert eden.operands(model)["conv1.weight"].errors == ERRORS, "nothing is changed"
+    with pytest.raises(TypeError, match=r"the errors of conv1\.weight are a float"):
+        eden.set_errors_(model, {"conv1.weight": 0.1})
+    with pytest.raises(ValueError, match="loader yielded no batch"):
+        eden.calibrate_(model, [])
+    with pytest.raises(ValueError, match=r"conv1\.input has a value that is not finite"):
+        eden.calibrate_(model, [torch.full((1, 1, 8, 8), torch.nan)])
+    assert model.conv1._eden.observer is None
+    for low, high in ((torch.nan, 1.0), (0.0, torch.inf), (1.0, 0.0)):
+        with pytest.raises(ValueError, match=r"the range of conv1\.input is"):
+            eden.set_ranges_(model, {"conv1.input": (low, high)})
+    with pytest.raises(ValueError, match=r"'conv1\.weight' is no input under faults"):
+        eden.set_ranges_(model, {"conv1.weight": (0.0, 1.0)})
+    with pytest.raises(TypeError, match=r"conv1\.weight has the dtype torch\.float64"):
+        copy.deepcopy(model).double()(images().double())
+    fresh = small()
+    eden.inject_(fresh, eden.Faults(ERRORS, ERRORS, storage="int8"))
+    with pytest.raises(RuntimeError, match=r"conv1\.input has no calibrated range.*eden\.calibrate_"):
+        fresh(images())
+    unused = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)})
+    unused.forward = lambda x: unused["a"](x)
+    eden.inject_(unused, eden.Faults(ERRORS, ERRORS))
+    with pytest.raises(ValueError, match="b: never called in a forward pass"):
+        eden.calibrate_(unused, [torch.randn(1, 2)])

@@ -1,0 +1,206 @@
+"""Is the report one page that needs nothing else, says what it was given, and fails before it writes?"""
+
+import html.parser
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import chain
+import pytest
+
+import eden
+from eden.files import FileError
+from eden.reporting import AccuracyCurves, AccuracyPoint
+
+SECTIONS = ("summary", "accuracy", "tolerance", "device", "placement", "savings", "provenance")
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that elements nest, and collects ids, links and text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.tags: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("src", "href", "xlink:href", "data", "action"):
+                self.references.append(value or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag, f"</{tag}> does not nest"
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def parse(path: Path) -> Page:
+    page = Page()
+    page.feed(path.read_text())
+    page.close()
+    assert not page.open
+    return page
+
+
+def curves(label: str = "boosted") -> AccuracyCurves:
+    points = [
+        AccuracyPoint(label=name, ber=ber, mean=mean, low=mean - 0.01, high=mean + 0.01, chips=20)
+        for name, means in (("baseline", (0.93, 0.9, 0.4)), (label, (0.93, 0.92, 0.8)))
+        for ber, mean in zip((0.0, 1e-4, 1e-2), means, strict=True)
+    ]
+    return AccuracyCurves(points=points, network="ResNet-8", seed=11, tolerated={"baseline": 1e-4, label: 1e-3})
+
+
+@pytest.fixture(scope="module")
+def parts() -> dict[str, object]:
+    device = eden.Device.builtin("ddr3-b33")
+    limits = {f"layer{i}.conv.{kind}": 10.0 ** -(1 + i) for i in range(6) for kind in ("weight", "input")}
+    tolerance = chain.tolerance(limits, model=device.errors(trcd=5.0))
+    placement = eden.place(tolerance, device)
+    savings = eden.savings(placement.operands, placement, "cpu")
+    return {
+        "device": device,
+        "tolerance": tolerance,
+        "placement": placement,
+        "savings": savings,
+        "accuracy": curves(),
+    }
+
+
+def test_the_page_stands_alone_and_has_every_section(parts: dict, tmp_path: Path):
+    path = eden.report(tmp_path / "out", **parts, title="A <report> & more")
+    assert path == tmp_path / "out" / "index.html"
+    page = parse(path)
+    assert "script" not in page.tags
+    assert page.references
+    assert all(reference.startswith("#") for reference in page.references)
+    assert {reference[1:] for reference in page.references} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    text = path.read_text()
+    assert not re.search(r"@import|url\((?!#)", text)
+    assert set(SECTIONS) <= set(page.ids)
+    assert text.count("<svg") == 4
+    assert "A <report> & more" in page.text
+    assert sorted(file.name for file in path.parent.iterdir()) == sorted(
+        ["index.html", *(f"{name}.json" for name in parts)]
+    )
+    assert AccuracyCurves.load(path.parent / "accuracy.json") == parts["accuracy"]
+    assert eden.Placement.load(path.parent / "placement.json") == parts["placement"]
+
+
+def test_the_summary_says_what_an_architect_acts_on(parts: dict, tmp_path: Path):
+    text = re.sub(r"\s+", " ", parse(eden.report(tmp_path, **parts)).text)
+    for sentence in (
+        "ResNet-8 keeps 12 operands (11.72 KiB, int8) in memory",
+        "its accuracy (top1) is 93.0%; a mean drop over chips of up to 1 percentage point is accepted, with 95% confid",
+        "confirmed on 60 chips that the search never used",
+        "tolerates from 1 × 10⁻⁴ (baseline) to 1 × 10⁻³ (boosted), 10 times as much",
+        "The memory is ddr3-b33: 1 GiB in 8 partitions",
+        "Of the operands' bytes,",
+        "On the platform cpu, this saves 0.00% to",
+    ):
+        assert sentence in text
+    shares = [float(share) for share in re.findall(r"([\d.]+)% at 1.5 V", text.split("Of the operands' bytes, ")[1])]
+    assert sum(shares) == pytest.approx(100, abs=0.3)
+    for name in parts["tolerance"].limits:
+        assert name in text
+
+
+@pytest.mark.parametrize("name", ["device", "tolerance", "placement", "savings", "accuracy"])
+def test_each_part_can_be_reported_alone(parts: dict, tmp_path: Path, name: str):
+    page = parse(eden.report(tmp_path, **{name: parts[name]}))
+    assert name in page.ids
+    assert not (set(SECTIONS) - {name, "summary", "provenance"}) & set(page.ids)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(["index.html", f"{name}.json"])
+
+
+def test_names_are_escaped_and_are_no_formulas(tmp_path: Path):
+    name = "<script>alert(1)</script>$x_1$.weight"
+    path = eden.report(tmp_path, tolerance=chain.tolerance({name: 1e-3}), accuracy=curves("<img src=x>"))
+    page = parse(path)
+    assert not page.tags & {"script", "img"}
+    assert page.text.count(name) >= 2
+
+
+@pytest.mark.parametrize("builtin", eden.Device.builtin_names())
+def test_every_device_of_the_catalogue(tmp_path: Path, builtin: str):
+    page = parse(eden.report(tmp_path, device=eden.Device.builtin(builtin)))
+    assert builtin in page.text
+
+
+def test_limits_at_the_floor_and_many_operands(tmp_path: Path):
+    limits = {f"layer{i}.weight": 1e-9 * (1 + i) for i in range(80)}
+    tolerance = chain.tolerance(limits, guarantee=("quantile", 0.95), float_accuracy=0.94, limits_certificate=None)
+    page = parse(eden.report(tmp_path, tolerance=tolerance))
+    assert "a drop of 95% of the chips of up to 1 percentage point" in page.text
+    assert "(as a float network 94.0%)" in page.text
+    assert "The figure shows the 60 least tolerant" in page.text
+    assert "layer79.weight" in page.text
+
+
+def test_an_unusable_folder_fails_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def computed(*_: object) -> None:
+        raise AssertionError("computed first")
+
+    monkeypatch.setattr("eden.reporting._accuracy_section", computed)
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    for folder in (blocked, blocked / "out"):
+        with pytest.raises(FileError, match="cannot be used as an output folder"):
+            eden.report(folder, accuracy=curves())
+    if os.geteuid() != 0:
+        sealed = tmp_path / "sealed"
+        sealed.mkdir(mode=0o500)
+        with pytest.raises(FileError, match="cannot be used as an output folder"):
+            eden.report(sealed, accuracy=curves())
+
+
+def test_parts_that_do_not_belong_together(parts: dict, tmp_path: Path):
+    with pytest.raises(ValueError, match="nothing to report; allowed is one or more of device"):
+        eden.report(tmp_path)
+    other = eden.Device.builtin("ddr3-b34")
+    with pytest.raises(ValueError, match="the placement is of device 'ddr3-b33'; allowed is the report's, 'ddr3-b34'"):
+        eden.report(tmp_path, device=other, placement=parts["placement"])
+    with pytest.raises(ValueError, match=r"operand x\.weight of the tolerance is not in the placement"):
+        eden.report(tmp_path, tolerance=chain.tolerance({"x.weight": 0.1}), placement=parts["placement"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_accuracy_files(tmp_path: Path):
+    path = tmp_path / "accuracy.json"
+    curves().save(path)
+    text = path.read_text()
+    path.write_text(text.replace('"mean": 0.4', '"mean": 1.4'))
+    with pytest.raises(FileError, match=r"points\[2\].mean: Input should be less than or equal to 1; found '1.4'"):
+        AccuracyCurves.load(path)
+    path.write_text(text.replace('"low": 0.39', '"low": 0.5'))
+    with pytest.raises(FileError, match=r"points\[2\].*mean is 0.4; allowed is from low \(0.5\)"):
+        AccuracyCurves.load(path)
+    path.write_text(text[:100])
+    with pytest.raises(FileError, match="truncated or is no JSON file"):
+        AccuracyCurves.load(path)
+
+
+def test_importing_eden_loads_no_drawing_library():
+    code = "import sys, eden; print(sorted({'matplotlib', 'jinja2', 'eden.reporting'} & set(sys.modules))); eden.report"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    # torch may bring jinja2 by itself.
+    assert run.stdout.strip() in ("[]", "['jinja2']")
