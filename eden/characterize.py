@@ -225,8 +225,8 @@ class NetworkEvaluator:
         unread = [name for name in self._errors if loads[name] == 0]
         if unread:
             raise ValueError(
-                f"{', '.join(unread)}: not read from faulty memory in a forward pass, so nothing can be said of what "
-                "they stand; leave them out with inject_'s filter_fn, and profile outside of eden.clean"
+                f"{', '.join(unread)}: never read in a forward pass, so nothing can be said of what "
+                "they stand; leave them out with inject_'s filter_fn"
             )
 
 
@@ -305,6 +305,8 @@ def drive(
 def _searched(model: nn.Module) -> dict[str, inject.OperandInfo]:
     """The operands that have errors."""
     operands = inject.operands(model)
+    if any(layer._eden.reliable for layer in inject.faulty_layers(model).values()):
+        raise ValueError("the network is on reliable memory; profile it outside of eden.clean")
     searched = {name: info for name, info in operands.items() if info.errors is not None}
     if not searched:
         raise ValueError(f"none of the {len(operands)} operands has an error model; set one with eden.set_errors_")

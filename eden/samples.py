@@ -221,7 +221,8 @@ def samples_of(loader: Any, memory_limit: int) -> Samples:
         TypeError: if it is neither.
         ValueError: if it is empty, does not fit, does not tell its set, yields no pairs or is random.
     """
-    if isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset) and loader.batch_sampler:
+    by_index = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+    if by_index and loader.batch_sampler is not None:
         samples: Samples = IndexedSamples(loader, memory_limit)
     elif isinstance(loader, Iterable):
         samples = CachedSamples(loader, memory_limit)

@@ -1,0 +1,115 @@
+"""Are samples the same however they are drawn, is the user's generator left alone, is what has no set refused?"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler, TensorDataset
+from torch.utils.data import WeightedRandomSampler as Weighted
+
+from eden.samples import samples_of
+
+X = torch.arange(40.0).reshape(10, 4)
+Y = torch.arange(10)
+LIMIT = 2**20
+
+
+def batches() -> list[tuple[Tensor, Tensor]]:
+    return [(X[:4], Y[:4]), (X[4:8], Y[4:8]), (X[8:], Y[8:])]
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [
+        DataLoader(TensorDataset(X, Y), batch_size=4),
+        DataLoader(TensorDataset(X, Y), batch_size=3, shuffle=True),
+        DataLoader(TensorDataset(X, Y), batch_size=None),
+        batches(),
+        (pair for pair in batches()),
+    ],
+    ids=["map", "shuffled", "unbatched", "list", "generator"],
+)
+def test_drawn_by_index(loader: Any) -> None:
+    if isinstance(loader, DataLoader) and loader.batch_size is None:
+        loader = DataLoader(batches(), batch_size=None)  # type: ignore[arg-type]
+    state = torch.get_rng_state()
+    samples = samples_of(loader, LIMIT)
+    assert len(samples) == 10
+    for _ in range(2):
+        x, y = samples.batch([7, 0, 9])
+        assert torch.equal(x, X[[7, 0, 9]])
+        assert torch.equal(y, Y[[7, 0, 9]])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_collate_fn_and_subsets() -> None:
+    def collate(items: list[Any]) -> tuple[Tensor, Tensor]:
+        return torch.stack([x + 100 for x, _ in items]), torch.tensor([int(y) for _, y in items])
+
+    loader = DataLoader(Subset(TensorDataset(X, Y), [2, 5]), collate_fn=collate)
+    x, y = samples_of(loader, LIMIT).batch([1])
+    assert torch.equal(x, X[[5]] + 100)
+    assert y.tolist() == [5]
+    picked = samples_of(DataLoader(TensorDataset(X, Y), sampler=SubsetRandomSampler([3, 8])), LIMIT)
+    assert len(picked) == 2
+    assert picked.batch([1])[1].tolist() == [8]
+
+
+def test_nothing_kept_beyond_the_limit() -> None:
+    reads = []
+
+    class Counted(Dataset[tuple[Tensor, Tensor]]):
+        def __len__(self) -> int:
+            return 10
+
+        def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+            reads.append(index)
+            return X[index], Y[index]
+
+    samples = samples_of(DataLoader(Counted()), 24)  # one sample has 16 + 8 bytes
+    reads.clear()
+    for _ in range(3):
+        samples.batch([4, 5])
+    assert reads == [4, 5, 5, 5]
+
+
+class Stream(IterableDataset[tuple[Tensor, Tensor]]):
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield X[0], Y[0]
+
+
+class Augmented(Dataset[tuple[Tensor, int]]):
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return torch.rand(4), index
+
+
+@pytest.mark.parametrize(
+    ("loader", "kind", "message"),
+    [
+        (DataLoader(TensorDataset(X[:0], Y[:0])), ValueError, "no samples"),
+        ([], ValueError, "no samples"),
+        (5, TypeError, "loader is a int"),
+        (DataLoader(Stream(), batch_size=2), ValueError, "more than 1,048,576 bytes"),
+        (DataLoader(TensorDataset(X, Y), sampler=Weighted([1.0] * 10, 10)), ValueError, "WeightedRandomSampler"),
+        (DataLoader(Augmented()), ValueError, "random transforms"),
+        ([X], ValueError, "batch 0 of the loader: found Tensor"),
+        ([(X, Y, Y)], ValueError, "found 3 items"),
+        ([(X, Y[:3])], ValueError, r"batch 0 of the loader holds tensors of \[3, 10\] samples"),
+        ([(X, "text")], ValueError, "more than tensors"),
+    ],
+)
+def test_refused(loader: Any, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        samples_of(loader, LIMIT)
+
+
+def test_shapes_that_differ() -> None:
+    samples = samples_of([(X, Y), (X[:, :2], Y)], LIMIT)
+    with pytest.raises(ValueError, match="differ in shape"):
+        samples.batch([0, 15])
