@@ -136,6 +136,8 @@ def run(task: Task, device: Device, folder: str | os.PathLike[str], options: Opt
     if errors.ber == 0.0:
         raise ValueError(f"{device.name} has no errors at tRCD {options.trcd} ns, so there is nothing to retrain for")
     started = time.monotonic()
+    if task.threads is not None:
+        torch.set_num_threads(task.threads)
     device.save(out / "device.json")
     say(
         f"device {device.name}: at tRCD {options.trcd:g} ns BER {errors.ber_zero:.2g} of zeros, "
