@@ -2,6 +2,7 @@
 // of a codec.
 #pragma once
 
+#include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
@@ -90,26 +91,54 @@ inline Tensor dense(const Tensor& x) {
   return x.is_contiguous() ? x : torch::stable::contiguous(x);
 }
 
-// The three operators of a device, from its launcher `launch(x, arguments, out)` on dense tensors.
-template <class Launch>
-Tensor run_corrupt(const Tensor& x, const CorruptArguments& arguments, Launch&& launch) {
-  const Tensor source = dense(x);
-  Tensor out = torch::stable::new_empty(source, x.sizes());
-  launch(source, arguments, out);
-  return out;
-}
-
-template <class Launch>
-void run_corrupt_out(const Tensor& x, const CorruptArguments& arguments, Tensor& out,
-                     Launch&& launch) {
-  STD_TORCH_CHECK(out.scalar_type() == x.scalar_type() && out.sizes() == x.sizes() &&
-                      out.device() == x.device(),
-                  "eden::corrupt: out must have the shape, dtype and device of x");
-  if (out.is_contiguous()) {
-    launch(dense(x), arguments, out);
-  } else {
-    torch::stable::copy_(out, run_corrupt(x, arguments, launch));
+// The operators of one device, from its launcher, which works on dense tensors.
+template <void (*Launch)(const Tensor& x, const CorruptArguments& arguments, Tensor& out)>
+struct CorruptOperators {
+  static Tensor corrupt(Tensor x, Tensor region, Tensor chip, Tensor access,
+                        std::optional<Tensor> scale, std::optional<Tensor> bounds, int64_t storage,
+                        int64_t batch_dim) {
+    return run(x, check_arguments(x, region, chip, access, scale, bounds, storage, batch_dim));
   }
-}
+
+  static void corrupt_out(Tensor x, Tensor region, Tensor chip, Tensor access,
+                          std::optional<Tensor> scale, std::optional<Tensor> bounds,
+                          int64_t storage, int64_t batch_dim, Tensor out) {
+    run_into(x, check_arguments(x, region, chip, access, scale, bounds, storage, batch_dim), out);
+  }
+
+  static void corrupt_in_place(Tensor x, Tensor region, Tensor chip, Tensor access,
+                               std::optional<Tensor> scale, std::optional<Tensor> bounds,
+                               int64_t storage, int64_t batch_dim) {
+    run_into(x, check_arguments(x, region, chip, access, scale, bounds, storage, batch_dim), x);
+  }
+
+ private:
+  static Tensor run(const Tensor& x, const CorruptArguments& arguments) {
+    const Tensor source = dense(x);
+    Tensor out = torch::stable::new_empty(source, x.sizes());
+    Launch(source, arguments, out);
+    return out;
+  }
+
+  static void run_into(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
+    STD_TORCH_CHECK(out.scalar_type() == x.scalar_type() && out.sizes() == x.sizes() &&
+                        out.device() == x.device(),
+                    "eden::corrupt: out must have the shape, dtype and device of x");
+    if (out.is_contiguous()) {
+      Launch(dense(x), arguments, out);
+    } else {
+      torch::stable::copy_(out, run(x, arguments));
+    }
+  }
+};
 
 }  // namespace eden::ops
+
+// Registers a device's launcher for every operator of the schema.
+#define EDEN_IMPLEMENT_CORRUPT(dispatch_key, launch)             \
+  STABLE_TORCH_LIBRARY_IMPL(eden, dispatch_key, m) {             \
+    using Operators = eden::ops::CorruptOperators<launch>;       \
+    m.impl("corrupt", TORCH_BOX(&Operators::corrupt));           \
+    m.impl("corrupt_", TORCH_BOX(&Operators::corrupt_in_place)); \
+    m.impl("corrupt_out", TORCH_BOX(&Operators::corrupt_out));   \
+  }

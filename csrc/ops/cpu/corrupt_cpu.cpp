@@ -1,5 +1,3 @@
-#include <torch/csrc/stable/library.h>
-
 #include "core/corrupt.h"
 #include "ops/corrupt.h"
 
@@ -9,7 +7,7 @@ namespace {
 // Below this many elements a second thread costs more than it brings.
 constexpr int64_t kElementsPerThread = 1 << 15;
 
-void launch(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
+void launch_cpu(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
   if (x.numel() == 0) return;
   Load load;
   load.region = unpack_region(static_cast<const int64_t*>(arguments.region.const_data_ptr()));
@@ -32,30 +30,7 @@ void launch(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
   });
 }
 
-Tensor corrupt(Tensor x, Tensor region, Tensor chip, Tensor access, std::optional<Tensor> scale,
-               std::optional<Tensor> bounds, int64_t storage, int64_t batch_dim) {
-  return run_corrupt(x, check_arguments(x, region, chip, access, scale, bounds, storage, batch_dim),
-                     launch);
-}
-
-void corrupt_out(Tensor x, Tensor region, Tensor chip, Tensor access, std::optional<Tensor> scale,
-                 std::optional<Tensor> bounds, int64_t storage, int64_t batch_dim, Tensor out) {
-  run_corrupt_out(x, check_arguments(x, region, chip, access, scale, bounds, storage, batch_dim),
-                  out, launch);
-}
-
-void corrupt_in_place(Tensor x, Tensor region, Tensor chip, Tensor access,
-                      std::optional<Tensor> scale, std::optional<Tensor> bounds, int64_t storage,
-                      int64_t batch_dim) {
-  run_corrupt_out(x, check_arguments(x, region, chip, access, scale, bounds, storage, batch_dim), x,
-                  launch);
-}
-
 }  // namespace
 }  // namespace eden::ops
 
-STABLE_TORCH_LIBRARY_IMPL(eden, CPU, m) {
-  m.impl("corrupt", TORCH_BOX(&eden::ops::corrupt));
-  m.impl("corrupt_", TORCH_BOX(&eden::ops::corrupt_in_place));
-  m.impl("corrupt_out", TORCH_BOX(&eden::ops::corrupt_out));
-}
+EDEN_IMPLEMENT_CORRUPT(CPU, eden::ops::launch_cpu)

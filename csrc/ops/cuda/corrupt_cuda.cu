@@ -1,7 +1,6 @@
 #include <cuda_runtime.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
-#include <torch/csrc/stable/library.h>
 
 #include <algorithm>
 
@@ -71,7 +70,7 @@ cudaStream_t current_stream(const Tensor& x) {
   return static_cast<cudaStream_t>(stream);
 }
 
-void launch(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
+void launch_cuda(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
   if (x.numel() == 0) return;
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
   const LoadShape shape = load_shape(x, arguments.batch_dim);
@@ -98,30 +97,7 @@ void launch(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
   });
 }
 
-Tensor corrupt(Tensor x, Tensor region, Tensor chip, Tensor access, std::optional<Tensor> scale,
-               std::optional<Tensor> bounds, int64_t storage, int64_t batch_dim) {
-  return run_corrupt(x, check_arguments(x, region, chip, access, scale, bounds, storage, batch_dim),
-                     launch);
-}
-
-void corrupt_out(Tensor x, Tensor region, Tensor chip, Tensor access, std::optional<Tensor> scale,
-                 std::optional<Tensor> bounds, int64_t storage, int64_t batch_dim, Tensor out) {
-  run_corrupt_out(x, check_arguments(x, region, chip, access, scale, bounds, storage, batch_dim),
-                  out, launch);
-}
-
-void corrupt_in_place(Tensor x, Tensor region, Tensor chip, Tensor access,
-                      std::optional<Tensor> scale, std::optional<Tensor> bounds, int64_t storage,
-                      int64_t batch_dim) {
-  run_corrupt_out(x, check_arguments(x, region, chip, access, scale, bounds, storage, batch_dim), x,
-                  launch);
-}
-
 }  // namespace
 }  // namespace eden::ops
 
-STABLE_TORCH_LIBRARY_IMPL(eden, CUDA, m) {
-  m.impl("corrupt", TORCH_BOX(&eden::ops::corrupt));
-  m.impl("corrupt_", TORCH_BOX(&eden::ops::corrupt_in_place));
-  m.impl("corrupt_out", TORCH_BOX(&eden::ops::corrupt_out));
-}
+EDEN_IMPLEMENT_CORRUPT(CUDA, eden::ops::launch_cuda)
