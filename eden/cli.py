@@ -23,6 +23,8 @@ app = typer.Typer(
 devices_app = typer.Typer(help="The catalogue of devices that ships with the package.", no_args_is_help=True)
 app.add_typer(devices_app, name="devices")
 
+_INTERRUPTED = 130  # the exit status of a process that SIGINT ended, as shells give it
+
 _TASK_HELP = "digits, cifar10-resnet20, package.module:function or file.py:function (docs/command-line.md)"
 _DEVICE_HELP = "a name of the catalogue (eden devices list) or a device file"
 
@@ -333,14 +335,14 @@ def demo(
 
 
 def main() -> None:
-    """Run the command line; errors are one line on standard error and an exit status of 1 (2 for wrong usage)."""
+    """Run the command line.
+
+    Errors are one line on standard error and an exit status of 1, 2 for wrong usage, 130 after an interruption.
+    """
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="eden", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo(
-            "eden: interrupted; files already written are whole, and --resume or the same command goes on", err=True
-        )
-        sys.exit(130)
+        status = _INTERRUPTED  # which later versions of typer return by themselves
     except Exception as error:
         if hasattr(error, "show") and hasattr(
             error, "exit_code"
@@ -351,6 +353,10 @@ def main() -> None:
             raise
         typer.echo(f"eden: {error}", err=True)
         sys.exit(1)
+    if status == _INTERRUPTED:
+        typer.echo(
+            "eden: interrupted; files already written are whole, and --resume or the same command goes on", err=True
+        )
     sys.exit(status if isinstance(status, int) else 0)
 
 
