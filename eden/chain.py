@@ -189,6 +189,8 @@ def run(task: Task, device: Device, folder: str | os.PathLike[str], options: Opt
     out = output_folder(folder)
     errors = errors_at(device, options.trcd)
     started = time.monotonic()
+    if task.threads is not None:
+        torch.set_num_threads(task.threads)
     device.save(out / "device.json")
     say(
         f"device {device.name}: at tRCD {options.trcd:g} ns BER {errors.ber_zero:.2g} of zeros, "

@@ -690,6 +690,14 @@ def _rates_on(axis: Axis, zero_at: float = 0.0) -> None:
     """Label a logarithmic axis; what is not above ``zero_at`` stands for 0."""
     axis.set_major_formatter(lambda value, _: "0" if value <= zero_at else _rate(value).removeprefix("1 × "))
 
+    def between_decades(value: float, _: int) -> str:
+        low, high = sorted(axis.get_view_interval())
+        digit = round(value / 10.0 ** math.floor(math.log10(value))) if value > 0 else 0
+        # On a short axis the decades alone would leave nothing to read a bar by.
+        return _rate(value) if digit in (2, 5) and value > zero_at and high < 100 * max(low, zero_at) else ""
+
+    axis.set_minor_formatter(between_decades)
+
 
 def _svg(figure: Figure, prefix: str) -> str:
     """The figure as an SVG element; its ids begin with ``prefix``, so that several fit into one page."""

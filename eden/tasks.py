@@ -35,6 +35,7 @@ class Task:
         storage: form in which the memory keeps weights and inputs.
         correction: what replaces implausible values.
         calibration_samples: training samples from which the ranges of the inputs are taken.
+        threads: of torch, None to leave them; a second one only slows a network whose layers take microseconds.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Task:
     storage: str = "int8"
     correction: str = "zero"
     calibration_samples: int = 500
+    threads: int | None = None
 
 
 def _digits_network() -> nn.Module:
@@ -64,6 +66,8 @@ def digits_task() -> Task:
         train=Recipe(epochs=20, learning_rate=0.1, batch_size=128),
         boost=Recipe(epochs=120, learning_rate=0.05, batch_size=64, seed=1),
         target_ber=1e-2,
+        calibration_samples=1197,
+        threads=1,
     )
 
 
