@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -167,6 +168,18 @@ def network_loader(dataset: TensorDataset, batch_size: int) -> DataLoader[tuple[
     return DataLoader(dataset, batch_size=batch_size)
 
 
+@contextlib.contextmanager
+def threads_of(task: Task) -> Iterator[None]:
+    """As many threads of torch as a task asks for, and afterwards as many as before."""
+    before = torch.get_num_threads()
+    if task.threads is not None:
+        torch.set_num_threads(task.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def run(task: Task, device: Device, folder: str | os.PathLike[str], options: Options, say: Say) -> Result:
     """Run the chain and write every file of it into a folder; an interrupted training resumes from it.
 
@@ -186,11 +199,14 @@ def run(task: Task, device: Device, folder: str | os.PathLike[str], options: Opt
             the task's target rate is out of range, before anything is computed.
         SearchError: if no rate keeps the accuracy drop.
     """
+    with threads_of(task):
+        return _run(task, device, folder, options, say)
+
+
+def _run(task: Task, device: Device, folder: str | os.PathLike[str], options: Options, say: Say) -> Result:
     out = output_folder(folder)
     errors = errors_at(device, options.trcd)
     started = time.monotonic()
-    if task.threads is not None:
-        torch.set_num_threads(task.threads)
     device.save(out / "device.json")
     say(
         f"device {device.name}: at tRCD {options.trcd:g} ns BER {errors.ber_zero:.2g} of zeros, "

@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from eden.device import Device
+    from eden.tasks import Task
 
 app = typer.Typer(
     name="eden",
@@ -53,6 +54,17 @@ def _device(name: str) -> Device:
     if not Path(name).exists():
         raise ValueError(f"device is {name!r}; allowed are a device file and {', '.join(Device.builtin_names())}")
     return Device.load(name)
+
+
+def _task(name: str) -> Task:
+    import torch
+
+    from eden.tasks import load_task
+
+    task = load_task(name)
+    if task.threads is not None:
+        torch.set_num_threads(task.threads)
+    return task
 
 
 @devices_app.command("list")
@@ -109,10 +121,9 @@ def retrain(
     from eden.evaluation import clean_accuracy
     from eden.files import output_folder
     from eden.inject import operands, set_errors_
-    from eden.tasks import load_task
 
     folder = output_folder(out)
-    chosen = load_task(task)
+    chosen = _task(task)
     errors = errors_at(_device(device), trcd)
     recipe = dataclasses.replace(
         chosen.boost,
@@ -163,11 +174,10 @@ def profile(
     from eden.characterize import profile as search
     from eden.checkpoint import load_
     from eden.files import output_file
-    from eden.tasks import load_task
 
     output_file(out)
     kept = out.with_name(f"{out.name}.journal") if journal is None else journal
-    chosen = load_task(task)
+    chosen = _task(task)
     _, validation = chosen.data()
     model = load_(chosen.model(), network)
     try:
@@ -225,10 +235,9 @@ def savings(
     from eden.checkpoint import load_
     from eden.files import output_file
     from eden.placement import Placement
-    from eden.tasks import load_task
 
     output_file(out)
-    model = load_(load_task(task).model(), network)
+    model = load_(_task(task).model(), network)
     found = account(model, Placement.load(placement), platform=platform)
     found.save(out)
     typer.echo(found.table())
@@ -251,7 +260,6 @@ def evaluate(
     from eden.checkpoint import load_
     from eden.files import output_file
     from eden.placement import Placement
-    from eden.tasks import load_task
 
     if chips < 1:
         raise ValueError(f"chips is {chips}; allowed is 1 or more")
@@ -259,7 +267,7 @@ def evaluate(
         if placement is not None:
             raise ValueError("--out takes the accuracy against the bit error rate, which --placement does not measure")
         output_file(out)
-    chosen = load_task(task)
+    chosen = _task(task)
     _, validation = chosen.data()
     model = load_(chosen.model(), network)
     clean = evaluation.clean_accuracy(model, validation)
@@ -328,10 +336,9 @@ def demo(
 ) -> None:
     """Run the whole chain: a real device, a boosted network, its tolerance, placement, savings and report."""
     from eden.chain import Options, run
-    from eden.tasks import load_task
 
     options = Options(max_drop=max_drop, chips=chips, seed=seed, trcd=trcd, platform=platform)
-    run(load_task(task), _device(device), out, options, typer.echo)
+    run(_task(task), _device(device), out, options, typer.echo)
 
 
 def main() -> None:

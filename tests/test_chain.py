@@ -181,6 +181,22 @@ def test_refused_before_anything_is_trained(tmp_path: Path, monkeypatch: pytest.
         refused(task, in_the_way)
 
 
+def test_the_threads_of_a_task_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def stop(*_: Any, **__: Any) -> None:
+        seen.append(torch.get_num_threads())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eden.chain.train", stop)
+    before = torch.get_num_threads()
+    for threads in (None, before + 1):
+        with pytest.raises(KeyboardInterrupt):
+            refused(dataclasses.replace(tiny_task.tiny(), threads=threads), tmp_path)
+    assert seen == [before, before + 1]
+    assert torch.get_num_threads() == before
+
+
 @pytest.mark.parametrize(
     ("field", "value", "allowed"),
     [

@@ -399,6 +399,12 @@ def test_retraining_without_resume_begins_anew(run: Eden, networks: Path, tmp_pa
     assert files(tmp_path) == files(networks)
 
 
+def test_training_that_diverges(fails: Fails, tmp_path: Path) -> None:
+    message = fails("retrain", "--out", tmp_path, "--task", TASK, "--learning-rate", 1e30)
+    assert re.match(r"the loss is (nan|inf) in epoch \d, step \d at BER 0.00\d+; allowed is a finite number: ", message)
+    assert "boosted.safetensors" not in files(tmp_path)
+
+
 def test_resuming_another_run_is_refused(fails: Fails, networks: Path) -> None:
     before = files(networks)
     message = fails("retrain", "--out", networks, "--task", TASK, "--resume", "--target-ber", 0.02)
