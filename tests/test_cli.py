@@ -359,7 +359,7 @@ def test_bad_files_and_options_of_the_later_steps(
 def test_a_search_without_an_answer_leaves_no_journal(
     fails: Fails, networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # No confirmation of so small a drop at so high a confidence ends within the observations that are allowed.
+    # Twenty observations are too few for any confirmation.
     from eden import characterize
 
     whole = characterize.profile
