@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BUILD := build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup build test demo cifar reference lint format check test-cpp test-python test-gpu test-abi catalogue clean
+.PHONY: help setup build test demo cifar reference lint format check test-cpp test-python test-gpu test-abi catalogue sanitize clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -64,3 +64,9 @@ test-gpu: setup  ## bit equality with the CPU, on a machine with a GPU
 
 test-abi: setup  ## one build of the operators on the oldest and the newest torch (downloads both)
 	bash tools/test_abi.sh
+
+sanitize: setup  ## the C++ tests under the address and undefined-behaviour sanitizers
+	$(BIN)/cmake -S . -B build-sanitize -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DEDEN_BUILD_PYTHON=OFF \
+	  -DEDEN_BUILD_TESTS=ON -DEDEN_SANITIZE=address,undefined
+	$(BIN)/cmake --build build-sanitize
+	$(BIN)/ctest --test-dir build-sanitize --output-on-failure

@@ -20,6 +20,8 @@ from eden.errors import ErrorModel
 BASES: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Classes of layers whose weights and inputs can be put under faults."""
 
+_COMPUTED = (torch.float32, torch.float16, torch.bfloat16)
+
 OPERAND_SPACING_BITS = 2**40
 """Without a placement, operand k begins at bit k x 2^40."""
 
@@ -119,18 +121,25 @@ class FaultyLayer(nn.Module):
                     f"{operand.name} has no calibrated range, which storage {operand.storage!r} with correction "
                     f"{operand.correction!r} needs; call eden.calibrate_(model, loader) first"
                 )
-            if self._eden.observer is not None:
-                low, high = torch.aminmax(x.detach())
-                bounds = torch.stack((low, high))
-            else:
-                bounds = self.eden_input_bounds
+            bounds = self.eden_input_bounds if self._eden.observer is None else _bounds(x)
             scale = _scale(operand, bounds)
         batch_dim = -1 if self.unbatched(x) else self._eden.batch_dim
         return _read(operand, x, self.eden_input_region, chip, access, scale, bounds, batch_dim)
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        bounds = self.eden_input_bounds
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        # A network that is moved to a shorter floating-point format keeps its exact ranges.
+        self.eden_input_bounds = bounds.to(self.eden_input_bounds.device)
+        return self
+
     def __reduce_ex__(self, protocol: Any) -> Any:
         state = object.__reduce_ex__(self, 2)[2]
         return _restore, (original_class(self),), state
+
+
+def _bounds(x: Tensor) -> Tensor:
+    return torch.stack(torch.aminmax(x.detach())).float()
 
 
 def _scale(operand: Operand, bounds: Tensor) -> Tensor | None:
@@ -150,21 +159,21 @@ def _read(
     bounds: Tensor | None,
     batch_dim: int,
 ) -> Tensor:
-    if x.dtype != torch.float32:
-        raise TypeError(
-            f"{operand.name} has the dtype {x.dtype}; storage {operand.storage!r} is read into torch.float32"
-        )
+    if x.dtype not in _COMPUTED:
+        allowed = ", ".join(str(dtype) for dtype in _COMPUTED)
+        raise TypeError(f"{operand.name} has the dtype {x.dtype}; allowed are {allowed}")
     correction = bounds if operand.correction != "none" else None
+    # Under autocast the values that the memory holds in its own storage are computed with in a shorter format.
     result: Tensor = torch.ops.eden.corrupt(
-        x, region, chip, access, scale, correction, ops.STORAGES[operand.storage], batch_dim
+        x.float(), region, chip, access, scale, correction, ops.STORAGES[operand.storage], batch_dim
     )
-    return result
+    return result.to(x.dtype)
 
 
 def _read_weight(operand: Operand, weight: Tensor, region: Tensor, chip: Tensor, access: Tensor) -> Tensor:
     scale = bounds = None
     if operand.needs_range:
-        bounds = torch.stack(torch.aminmax(weight.detach()))
+        bounds = _bounds(weight)
         scale = _scale(operand, bounds)
     return _read(operand, weight, region, chip, access, scale, bounds, -1)
 

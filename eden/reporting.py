@@ -690,7 +690,7 @@ def _rates_on(axis: Axis, zero_at: float = 0.0) -> None:
     """Label a logarithmic axis; what is not above ``zero_at`` stands for 0."""
     axis.set_major_formatter(lambda value, _: "0" if value <= zero_at else _rate(value).removeprefix("1 × "))
 
-    def between_decades(value: float, _: int) -> str:
+    def between_decades(value: float, _: float) -> str:
         low, high = sorted(axis.get_view_interval())
         digit = round(value / 10.0 ** math.floor(math.log10(value))) if value > 0 else 0
         # On a short axis the decades alone would leave nothing to read a bar by.

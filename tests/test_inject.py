@@ -293,6 +293,26 @@ def test_corrections_at_a_high_rate():
     assert not torch.isfinite(model(x)).all()
 
 
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+def test_autocast_and_short_formats(storage):
+    x = images()
+    for ber in (0.0, 1e-3):
+        model = injected(ber, storage=storage)
+        plain = model(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mixed = model(x)
+        assert mixed.dtype == torch.bfloat16
+        assert torch.allclose(mixed.float(), plain, atol=0.1, rtol=0.1)
+    ranges = eden.ranges(model)
+    model.bfloat16()
+    assert eden.ranges(model)["conv1.input"] == ranges["conv1.input"]
+    assert model(x.bfloat16()).dtype == torch.bfloat16
+    model.train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model(x.bfloat16()).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
 def test_ranges_by_hand():
     model = injected()
     eden.set_ranges_(model, {"conv1.input": (-1.0, 0.5)})
@@ -362,7 +382,7 @@ def test_bad_input_to_a_network_under_faults():
             eden.set_ranges_(model, {"conv1.input": (low, high)})
     with pytest.raises(ValueError, match=r"'conv1\.weight' is no input under faults"):
         eden.set_ranges_(model, {"conv1.weight": (0.0, 1.0)})
-    with pytest.raises(TypeError, match=r"conv1\.weight has the dtype torch\.float64"):
+    with pytest.raises(TypeError, match=r"conv1\.weight has the dtype torch\.float64; allowed are torch\.float32"):
         copy.deepcopy(model).double()(images().double())
     fresh = small()
     eden.inject_(fresh, eden.Faults(ERRORS, ERRORS, storage="int8"))
