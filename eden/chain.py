@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from eden.accounting import Savings, savings, traffic
+from eden.accounting import Savings, platform_named, savings, traffic
 from eden.characterize import profile
 from eden.checkpoint import save
 from eden.curriculum import Curriculum
@@ -48,6 +50,9 @@ class Options:
         trcd: row-activation latency in ns whose error model the network is retrained with.
         platform: machine that the savings are counted for.
         profile_samples: samples of one observation of a profile.
+
+    Raises:
+        ValueError: naming the argument that is out of range and what is allowed.
     """
 
     max_drop: float = 0.01
@@ -57,6 +62,15 @@ class Options:
     trcd: float = 7.5
     platform: str = "cpu"
     profile_samples: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("max_drop", "confidence"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed is inside (0, 1)")
+        for name in ("chips", "profile_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed is 1 or more")
+        platform_named(self.platform)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +100,18 @@ def train_with_progress(
     """Train with a bar or plain lines."""
     steps = -(-len(dataset) // recipe.batch_size) * recipe.epochs
     with progress_task(name, total=steps) as shown:
+        counted = 0
+
+        def count(done: int) -> None:
+            # A resumed run begins with the steps of the one before.
+            nonlocal counted
+            shown.advance(done - counted)
+            counted = done
 
         def on_epoch(epoch: Epoch) -> None:
             shown.note(f"epoch {epoch.number + 1}/{recipe.epochs}: loss {epoch.loss:.4f}, BER {epoch.ber:.2g}")
 
-        return train(
+        history = train(
             model,
             dataset,
             recipe,
@@ -99,8 +120,41 @@ def train_with_progress(
             checkpoint,
             resume,
             on_epoch=on_epoch,
-            on_step=lambda done, total: shown.advance(),
+            on_step=lambda done, total: count(done),
         )
+        count(steps)
+        return history
+
+
+def errors_at(device: Device, trcd: float) -> ErrorModel:
+    """A device's error model at a row-activation latency in ns.
+
+    Raises:
+        ValueError: outside of the fitted range, and where the device makes no errors: nothing is to retrain for there.
+    """
+    errors = device.errors(trcd=trcd)
+    if errors.ber == 0.0:
+        raise ValueError(f"{device.name} has no errors at tRCD {trcd} ns, so there is nothing to retrain for")
+    return errors
+
+
+def check_boost(
+    model: nn.Module,
+    task: Task,
+    errors: ErrorModel,
+    target_ber: float,
+    recipe: Recipe,
+    chips: str | int = "fresh",
+    seed: int = 0,
+) -> None:
+    """Refuse what a boost would refuse, before the minutes of training that come first; the network is not changed.
+
+    Raises:
+        ValueError: if the network has no eligible layer, or an argument is out of range.
+        TypeError: if the seed is no int.
+    """
+    copied = inject_(copy.deepcopy(model), Faults(errors, errors, task.storage, task.correction, seed))
+    Curriculum(copied, target_ber, recipe.epochs, chips=chips, seed=seed)
 
 
 def put_under_faults(model: nn.Module, task: Task, errors: ErrorModel, train_set: TensorDataset, seed: int = 0) -> None:
@@ -112,6 +166,18 @@ def put_under_faults(model: nn.Module, task: Task, errors: ErrorModel, train_set
 def network_loader(dataset: TensorDataset, batch_size: int) -> DataLoader[tuple[torch.Tensor, ...]]:
     """The loader of a validation set that `profile` draws from."""
     return DataLoader(dataset, batch_size=batch_size)
+
+
+@contextlib.contextmanager
+def threads_of(task: Task) -> Iterator[None]:
+    """As many threads of torch as a task asks for, and afterwards as many as before."""
+    before = torch.get_num_threads()
+    if task.threads is not None:
+        torch.set_num_threads(task.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def run(task: Task, device: Device, folder: str | os.PathLike[str], options: Options, say: Say) -> Result:
@@ -128,16 +194,19 @@ def run(task: Task, device: Device, folder: str | os.PathLike[str], options: Opt
         What was found; ``report`` is the page to read.
 
     Raises:
-        FileError: if the folder cannot be written, before anything is computed.
+        FileError: if the folder cannot be written, before anything is computed; if a file there is of another run.
+        ValueError: if the device makes no errors at ``options.trcd``, the network has no layer to put under faults, or
+            the task's target rate is out of range, before anything is computed.
         SearchError: if no rate keeps the accuracy drop.
     """
+    with threads_of(task):
+        return _run(task, device, folder, options, say)
+
+
+def _run(task: Task, device: Device, folder: str | os.PathLike[str], options: Options, say: Say) -> Result:
     out = output_folder(folder)
-    errors = device.errors(trcd=options.trcd)
-    if errors.ber == 0.0:
-        raise ValueError(f"{device.name} has no errors at tRCD {options.trcd} ns, so there is nothing to retrain for")
+    errors = errors_at(device, options.trcd)
     started = time.monotonic()
-    if task.threads is not None:
-        torch.set_num_threads(task.threads)
     device.save(out / "device.json")
     say(
         f"device {device.name}: at tRCD {options.trcd:g} ns BER {errors.ber_zero:.2g} of zeros, "
@@ -146,6 +215,7 @@ def run(task: Task, device: Device, folder: str | os.PathLike[str], options: Opt
 
     train_set, validation = task.data()
     model = task.model()
+    check_boost(model, task, errors, task.target_ber, task.boost, seed=options.seed)
     if task.train is not None:
         train_with_progress("train", model, train_set, task.train, task, None, out / "train.safetensors", resume=True)
     float_accuracy = accuracy(model, validation)

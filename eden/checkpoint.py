@@ -9,16 +9,13 @@ from typing import Any, ClassVar
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from eden import _core
 from eden.errors import ErrorModel
-from eden.files import FileError, atomic_path
+from eden.files import HEADER_KEY, FileError, write_tensors
 from eden.inject import Faults, faulty_layers, inject_, operands, set_errors_
 from eden.nn import Operand, write_region
-
-_HEADER_KEY = "eden"
 
 
 class _SavedOperand(BaseModel):
@@ -93,7 +90,7 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
             aliases[name] = owners[key]
         else:
             owners[key] = name
-            tensors[name] = tensor.detach().cpu().contiguous().clone()
+            tensors[name] = tensor
     layers = faulty_layers(model)
     header = _Header(
         format=_Header.FORMAT,
@@ -113,8 +110,7 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
             for name, layer in layers.items()
         },
     )
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={_HEADER_KEY: header.model_dump_json()})
+    write_tensors(path, tensors, header.model_dump_json())
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], _Header]:
@@ -124,10 +120,10 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], _Header]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise FileError(path, f"cannot be read as safetensors: {error}") from error
-    if _HEADER_KEY not in metadata:
-        raise FileError(path, f"its header has no {_HEADER_KEY!r}; it was not written by eden.save")
+    if HEADER_KEY not in metadata:
+        raise FileError(path, f"its header has no {HEADER_KEY!r}; it was not written by eden.save")
     try:
-        body = json.loads(metadata[_HEADER_KEY])
+        body = json.loads(metadata[HEADER_KEY])
         found = (body.get("format"), body.get("version"), body.get("random_layout"))
         allowed = (_Header.FORMAT, _Header.VERSION, _core.RANDOM_LAYOUT_VERSION)
         if found != allowed:

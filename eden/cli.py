@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from eden.device import Device
+    from eden.tasks import Task
 
 app = typer.Typer(
     name="eden",
@@ -23,6 +24,8 @@ app = typer.Typer(
 devices_app = typer.Typer(help="The catalogue of devices that ships with the package.", no_args_is_help=True)
 app.add_typer(devices_app, name="devices")
 
+_INTERRUPTED = 130  # the exit status of a process that SIGINT ended, as shells give it
+
 _TASK_HELP = "digits, cifar10-resnet20, package.module:function or file.py:function (docs/command-line.md)"
 _DEVICE_HELP = "a name of the catalogue (eden devices list) or a device file"
 
@@ -33,7 +36,7 @@ SeedOption = Annotated[int, typer.Option("--seed", help="what chips are drawn fr
 OutFile = Annotated[Path, typer.Option("--out", "-o", help="file to write")]
 
 
-# The imports stand in the commands: torch takes seconds to load, and --help needs none of it.
+# The imports stand in the commands, so that none waits for the libraries of another, the drawing ones above all.
 @app.callback(invoke_without_command=True)
 def _main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
@@ -46,7 +49,22 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def _device(name: str) -> Device:
     from eden.device import Device
 
-    return Device.builtin(name) if name in Device.builtin_names() else Device.load(name)
+    if name in Device.builtin_names():
+        return Device.builtin(name)
+    if not Path(name).exists():
+        raise ValueError(f"device is {name!r}; allowed are a device file and {', '.join(Device.builtin_names())}")
+    return Device.load(name)
+
+
+def _task(name: str) -> Task:
+    import torch
+
+    from eden.tasks import load_task
+
+    task = load_task(name)
+    if task.threads is not None:
+        torch.set_num_threads(task.threads)
+    return task
 
 
 @devices_app.command("list")
@@ -73,8 +91,10 @@ def fit(
     format: Annotated[str, typer.Option(help="format of the file")] = "latency-variation",
 ) -> None:
     """Fit a device to a measurement campaign; tells what was read, left out and chosen, and why."""
+    from eden.files import output_file
     from eden.fitting import analyse
 
+    output_file(out)
     found = analyse(measurements, format=format, module=module)
     found.device.save(out)
     typer.echo(found.text())
@@ -95,31 +115,32 @@ def retrain(
     resume: Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")] = False,
 ) -> None:
     """Train a task's network, then retrain it under a device's errors at a rising rate."""
-    from eden.chain import put_under_faults, train_with_progress
+    from eden.chain import check_boost, errors_at, put_under_faults, train_with_progress
     from eden.checkpoint import save
     from eden.curriculum import Curriculum
     from eden.evaluation import clean_accuracy
     from eden.files import output_folder
     from eden.inject import operands, set_errors_
-    from eden.tasks import load_task
 
     folder = output_folder(out)
-    chosen = load_task(task)
-    errors = _device(device).errors(trcd=trcd)
+    chosen = _task(task)
+    errors = errors_at(_device(device), trcd)
     recipe = dataclasses.replace(
         chosen.boost,
         epochs=chosen.boost.epochs if epochs is None else epochs,
         learning_rate=chosen.boost.learning_rate if learning_rate is None else learning_rate,
     )
+    target = chosen.target_ber if target_ber is None else target_ber
+    pool = int(chips) if chips.isdecimal() else chips
     train_set, validation = chosen.data()
     model = chosen.model()
+    check_boost(model, chosen, errors, target, recipe, pool, seed)
     if chosen.train is not None:
         train_with_progress("train", model, train_set, chosen.train, chosen, None, folder / "train.safetensors", resume)
     put_under_faults(model, chosen, errors, train_set, seed)
     save(model, folder / "baseline.safetensors")
     typer.echo(f"before: {clean_accuracy(model, validation):.2%} without errors")
-    target = chosen.target_ber if target_ber is None else target_ber
-    curriculum = Curriculum(model, target, recipe.epochs, chips=int(chips) if chips.isdigit() else chips, seed=seed)
+    curriculum = Curriculum(model, target, recipe.epochs, chips=pool, seed=seed)
     train_with_progress("boost", model, train_set, recipe, chosen, curriculum, folder / "boost.safetensors", resume)
     set_errors_(model, dict.fromkeys(operands(model), errors))
     save(model, folder / "boosted.safetensors")
@@ -139,31 +160,45 @@ def profile(
     ] = None,
     samples: Annotated[int, typer.Option(help="samples of one observation")] = 100,
     coarse_only: Annotated[bool, typer.Option("--coarse-only", help="one rate for the whole network")] = False,
-    journal: Annotated[Path | None, typer.Option(help="file that an interrupted search resumes from")] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            help="file that an interrupted search resumes from; OUT.journal, kept until it ends, if not given"
+        ),
+    ] = None,
     seed: SeedOption = 0,
 ) -> None:
     """Find the highest bit error rate that the network, and then each of its operands, tolerates."""
     from eden.chain import network_loader
+    from eden.characterize import SearchError
     from eden.characterize import profile as search
     from eden.checkpoint import load_
-    from eden.files import output_folder
-    from eden.tasks import load_task
+    from eden.files import output_file
 
-    output_folder(out.parent)
-    chosen = load_task(task)
+    output_file(out)
+    kept = out.with_name(f"{out.name}.journal") if journal is None else journal
+    chosen = _task(task)
     _, validation = chosen.data()
     model = load_(chosen.model(), network)
-    tolerance = search(
-        model,
-        network_loader(validation, samples),
-        max_drop=max_drop,
-        confidence=confidence,
-        guarantee="mean" if quantile is None else ("quantile", quantile),
-        seed=seed,
-        coarse_only=coarse_only,
-        journal=journal,
-    )
-    tolerance.save(out)
+    try:
+        tolerance = search(
+            model,
+            network_loader(validation, samples),
+            max_drop=max_drop,
+            confidence=confidence,
+            guarantee="mean" if quantile is None else ("quantile", quantile),
+            seed=seed,
+            coarse_only=coarse_only,
+            journal=kept,
+        )
+        tolerance.save(out)
+    except SearchError:
+        # The search has ended: the same command would only end there again, and another must not be refused.
+        if journal is None:
+            kept.unlink()
+        raise
+    if journal is None:
+        kept.unlink()
     typer.echo(tolerance.table())
     typer.echo(f"written: {out}")
 
@@ -176,9 +211,11 @@ def place(
     objective: Annotated[str, typer.Option(help="energy or latency: which reduction counts first")] = "energy",
 ) -> None:
     """Put each operand into the partition of a device that it tolerates."""
+    from eden.files import output_file
     from eden.placement import place as solve
     from eden.tolerance import Tolerance
 
+    output_file(out)
     placement = solve(Tolerance.load(tolerance), _device(device), objective=objective)
     placement.save(out)
     typer.echo(placement.table())
@@ -196,10 +233,11 @@ def savings(
     """Account for the DRAM energy and the time that a placement saves."""
     from eden.accounting import savings as account
     from eden.checkpoint import load_
+    from eden.files import output_file
     from eden.placement import Placement
-    from eden.tasks import load_task
 
-    model = load_(load_task(task).model(), network)
+    output_file(out)
+    model = load_(_task(task).model(), network)
     found = account(model, Placement.load(placement), platform=platform)
     found.save(out)
     typer.echo(found.table())
@@ -220,10 +258,16 @@ def evaluate(
     from eden import evaluation
     from eden.chain import RATES, accuracy_curves
     from eden.checkpoint import load_
+    from eden.files import output_file
     from eden.placement import Placement
-    from eden.tasks import load_task
 
-    chosen = load_task(task)
+    if chips < 1:
+        raise ValueError(f"chips is {chips}; allowed is 1 or more")
+    if out is not None:
+        if placement is not None:
+            raise ValueError("--out takes the accuracy against the bit error rate, which --placement does not measure")
+        output_file(out)
+    chosen = _task(task)
     _, validation = chosen.data()
     model = load_(chosen.model(), network)
     clean = evaluation.clean_accuracy(model, validation)
@@ -292,21 +336,20 @@ def demo(
 ) -> None:
     """Run the whole chain: a real device, a boosted network, its tolerance, placement, savings and report."""
     from eden.chain import Options, run
-    from eden.tasks import load_task
 
     options = Options(max_drop=max_drop, chips=chips, seed=seed, trcd=trcd, platform=platform)
-    run(load_task(task), _device(device), out, options, typer.echo)
+    run(_task(task), _device(device), out, options, typer.echo)
 
 
 def main() -> None:
-    """Run the command line; errors are one line on standard error and an exit status of 1 (2 for wrong usage)."""
+    """Run the command line.
+
+    Errors are one line on standard error and an exit status of 1, 2 for wrong usage, 130 after an interruption.
+    """
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="eden", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo(
-            "eden: interrupted; files already written are whole, and --resume or the same command goes on", err=True
-        )
-        sys.exit(130)
+        status = _INTERRUPTED  # which later versions of typer return by themselves
     except Exception as error:
         if hasattr(error, "show") and hasattr(
             error, "exit_code"
@@ -317,6 +360,10 @@ def main() -> None:
             raise
         typer.echo(f"eden: {error}", err=True)
         sys.exit(1)
+    if status == _INTERRUPTED:
+        typer.echo(
+            "eden: interrupted; files already written are whole, and --resume or the same command goes on", err=True
+        )
     sys.exit(status if isinstance(status, int) else 0)
 
 

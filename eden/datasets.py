@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -61,14 +63,19 @@ def cifar10(train_images: int | None = None) -> tuple[TensorDataset, TensorDatas
         train_images: how many of the training images to load, all if None.
 
     Raises:
-        FileError: if the folder or the file is missing.
+        FileError: if the folder or the file is missing, or the file is damaged.
     """
     path = data_folder() / "cifar10" / "cifar10.npz"
     if not path.is_file():
         raise FileError(path, "no such file; it holds x_train, y_train, x_test and y_test")
-    with np.load(path, allow_pickle=False) as arrays:
-        x_train, y_train = arrays["x_train"][:train_images], arrays["y_train"][:train_images]
-        x_test, y_test = arrays["x_test"], arrays["y_test"]
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            x_train, y_train = arrays["x_train"][:train_images], arrays["y_train"][:train_images]
+            x_test, y_test = arrays["x_test"], arrays["y_test"]
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise FileError(
+            path, f"{error}; allowed is a NumPy archive of x_train, y_train, x_test and y_test; it may be truncated"
+        ) from error
     train = TensorDataset(_normalize(x_train), torch.from_numpy(y_train.astype(np.int64)))
     test = TensorDataset(_normalize(x_test), torch.from_numpy(y_test.astype(np.int64)))
     return train, test
@@ -78,7 +85,7 @@ def pretrained_resnet(depth: int = 20) -> nn.Module:
     """A ResNet of 6n + 2 layers with the pretrained CIFAR-10 weights of the data folder.
 
     Raises:
-        FileError: if there are no weights of that depth.
+        FileError: if there are no weights of that depth, or their file is damaged.
     """
     folder = data_folder() / "weights" / "resnet-cifar10"
     found = sorted(folder.glob(f"resnet{depth}-*.th"))
@@ -86,7 +93,13 @@ def pretrained_resnet(depth: int = 20) -> nn.Module:
         raise FileError(
             folder, f"no weights of ResNet-{depth}; there are {sorted(p.name for p in folder.glob('*.th'))}"
         )
-    checkpoint = torch.load(found[0], map_location="cpu", weights_only=True)
     model = ResNet(blocks=(depth - 2) // 6)
-    model.load_state_dict({key.removeprefix("module."): value for key, value in checkpoint["state_dict"].items()})
+    try:
+        checkpoint = torch.load(found[0], map_location="cpu", weights_only=True)
+        model.load_state_dict({key.removeprefix("module."): value for key, value in checkpoint["state_dict"].items()})
+    except (OSError, EOFError, KeyError, TypeError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        first = str(error).splitlines()[0] if str(error) else "empty"
+        raise FileError(
+            found[0], f"{type(error).__name__}: {first}; allowed are the weights of ResNet-{depth}; it may be truncated"
+        ) from error
     return model.eval()

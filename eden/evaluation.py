@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from eden.errors import ErrorModel
-from eden.inject import chip, clean, draw_chip, model_device, operands, set_chip_, set_errors_
+from eden.inject import clean, draw_chip, faulty_layers, model_device, operands, set_chip_, set_errors_
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +49,15 @@ class OverChips:
 
 
 def accuracy(model: nn.Module, dataset: TensorDataset, batch_size: int = 256) -> float:
-    """Share of samples whose highest output is their class, as the network is now, in evaluation mode."""
+    """Share of samples whose highest output is their class, as the network is now, in evaluation mode.
+
+    A sample whose output holds a NaN counts as wrong. Raises ValueError if the dataset has no samples.
+    """
     inputs, targets = dataset.tensors
     if len(inputs) == 0:
         raise ValueError("dataset has no samples; accuracy needs at least one")
     device = model_device(model)
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.inference_mode():
@@ -63,7 +66,8 @@ def accuracy(model: nn.Module, dataset: TensorDataset, batch_size: int = 256) ->
                 x, y = inputs[start : start + batch_size].to(device), targets[start : start + batch_size].to(device)
                 correct += int((_classes(model(x)) == y).sum())
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
     return correct / len(inputs)
 
 
@@ -89,16 +93,23 @@ def over_chips(
     """Accuracy on chips drawn for evaluation, on which no curriculum trains and no search decides.
 
     Args:
-        model: a network under faults; its chip is what it was afterwards.
+        model: a network under faults; its chips and access numbers are what they were afterwards, also after an error.
         dataset: inputs and int64 class labels.
         chips: how many.
         seed: what they are drawn from.
         batch_size: samples per forward pass.
         on_chip: called after each.
+
+    Raises:
+        ValueError: if ``chips`` is below 1, the dataset has no samples, or the network has no layer under faults.
     """
     if chips < 1:
         raise ValueError(f"chips is {chips}; allowed is 1 or more")
-    before = chip(model)
+    state = [
+        (buffer, buffer.clone())
+        for layer in faulty_layers(model).values()
+        for buffer in (layer.eden_chip, layer.eden_training_chip, layer.eden_access, layer.eden_training_access)
+    ]
     values = []
     try:
         for index in range(chips):
@@ -107,7 +118,9 @@ def over_chips(
             if on_chip is not None:
                 on_chip()
     finally:
-        set_chip_(model, before)
+        # Not set_chip_: a curriculum's chip, and how far the accesses have come, are no business of an evaluation.
+        for buffer, saved in state:
+            buffer.copy_(saved)
     return OverChips(tuple(values))
 
 
@@ -142,7 +155,11 @@ def with_errors(
     seed: int = 0,
     on_chip: Callable[[], None] | None = None,
 ) -> OverChips:
-    """Accuracy over chips with an error model per operand, as a placement gives it."""
+    """Accuracy over chips with an error model per operand, as a placement gives it.
+
+    Raises:
+        ValueError: for a name that is no operand of the network, and as ``over_chips``.
+    """
     before = {name: info.errors for name, info in operands(model).items()}
     set_errors_(model, errors)
     try:

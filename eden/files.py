@@ -11,6 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import pydantic
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+HEADER_KEY = "eden"
+"""Where the metadata of a safetensors file holds its header."""
 
 
 class FileError(ValueError):
@@ -66,6 +72,22 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor], header: str) -> None:
+    """Write a whole safetensors file or none of it, with EDEN's header in its metadata.
+
+    Raises:
+        FileError: if it cannot be written.
+
+    """
+    # safetensors takes neither shared memory nor strides.
+    own = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
+    try:
+        with atomic_path(path) as temporary:
+            save_file(own, temporary, metadata={HEADER_KEY: header})
+    except SafetensorError as error:  # a full disk, among others
+        raise FileError(path, f"cannot be written: {error}") from error
+
+
 def output_folder(path: str | os.PathLike[str]) -> Path:
     """Make a folder for results and check that it can be written to, before anything is computed.
 
@@ -81,6 +103,20 @@ def output_folder(path: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise FileError(folder, f"cannot be used as an output folder: {error.strerror}") from error
     return folder
+
+
+def output_file(path: str | os.PathLike[str]) -> Path:
+    """Make the folder of a file and check that the file can be written there, before anything is computed.
+
+    Raises:
+        FileError: if it cannot, naming what is in the way.
+
+    """
+    target = Path(path)
+    output_folder(target.parent)
+    if target.is_dir():
+        raise FileError(target, "cannot be written: it is a folder")
+    return target
 
 
 def _place(location: tuple[int | str, ...]) -> str:

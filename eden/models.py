@@ -20,15 +20,17 @@ class BasicBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.stride = stride
-        self.padding = (channels - channels_in) // 2
+        self.added_channels = channels - channels_in
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (N, C, H, W) to (N, channels, H / stride, W / stride)."""
         y = F.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         shortcut = x
-        if self.stride != 1 or self.padding:
-            shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.padding, self.padding))
+        if self.stride != 1 or self.added_channels:
+            before = self.added_channels // 2
+            after = self.added_channels - before
+            shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, after))
         return F.relu(y + shortcut)
 
 

@@ -6,10 +6,10 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-import rich.console
-import rich.progress
+if TYPE_CHECKING:
+    import rich.progress
 
 SECONDS_BETWEEN_LINES = 5.0
 """Least time between two plain lines of one task, its first and last apart."""
@@ -103,6 +103,10 @@ def task(name: str, total: int | None = None, *, show: bool = True, stream: Text
     if not show:
         yield _SilentTask()
     elif target.isatty():
+        # Here and not above: rich draws from Python's global generator when it is imported.
+        import rich.console
+        import rich.progress
+
         columns = (
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(),

@@ -8,6 +8,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -96,6 +97,28 @@ TASKS: dict[str, Callable[[], Task]] = {"digits": digits_task, "cifar10-resnet20
 """Tasks by name."""
 
 
+def _module_of_file(path: str) -> ModuleType:
+    # Under a name of its own, so that a file called like a module that is in use does not take its place.
+    name = f"_eden_task_{Path(path).stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not Path(path).is_file():
+        raise ImportError(f"no such file: {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _module_of_name(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ImportError(f"{name!r} is no name of a module")
+    return importlib.import_module(name)
+
+
 def load_task(name: str) -> Task:
     """A task by name, or the one that a function of the user's makes.
 
@@ -103,7 +126,8 @@ def load_task(name: str) -> Task:
         name: a name of ``TASKS``, ``package.module:function`` or ``path/to/file.py:function``.
 
     Raises:
-        ValueError: naming what is wrong: no such task, module, file or function, or a function that makes no Task.
+        ValueError: naming what is wrong: no such task, module, file or function, a file that is no Python, or a
+            function that makes no Task. What else the user's code raises is passed on.
 
     """
     if name in TASKS:
@@ -114,16 +138,8 @@ def load_task(name: str) -> Task:
             f"task is {name!r}; allowed are {', '.join(TASKS)}, package.module:function and file.py:function"
         )
     try:
-        if module_name.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(module_name).stem, module_name)
-            if spec is None or spec.loader is None or not Path(module_name).is_file():
-                raise ImportError(f"no such file: {module_name}")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(module_name)
-    except ImportError as error:
+        module = _module_of_file(module_name) if module_name.endswith(".py") else _module_of_name(module_name)
+    except (ImportError, SyntaxError) as error:
         raise ValueError(f"task {name!r}: {error}") from error
     function = getattr(module, function_name, None)
     if not callable(function):

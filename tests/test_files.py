@@ -1,11 +1,24 @@
 """Are files written whole or not at all, and do errors name file, place, what was found and what is allowed?"""
 
 import os
+import resource
 from typing import ClassVar
 
 import pytest
+import torch
+from safetensors import safe_open
 
-from eden.files import FileError, VersionedFile, atomic_path, output_folder, read_text, write_text
+from eden.files import (
+    HEADER_KEY,
+    FileError,
+    VersionedFile,
+    atomic_path,
+    output_file,
+    output_folder,
+    read_text,
+    write_tensors,
+    write_text,
+)
 
 
 class Example(VersionedFile):
@@ -78,3 +91,37 @@ def test_output_folders(tmp_path):
         output_folder(tmp_path / "file")
     with pytest.raises(FileError, match="cannot be written"):
         write_text(tmp_path / "missing" / "x", "")
+
+
+def test_output_files(tmp_path):
+    assert output_file(tmp_path / "a" / "b.json") == tmp_path / "a" / "b.json"
+    assert list((tmp_path / "a").iterdir()) == []
+    with pytest.raises(FileError, match="a: cannot be written: it is a folder"):
+        output_file(tmp_path / "a")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="file: cannot be used as an output folder"):
+        output_file(tmp_path / "file" / "b.json")
+
+
+def test_tensors_that_share_memory_or_are_strided(tmp_path):
+    whole = torch.arange(12.0).reshape(3, 4)
+    write_tensors(tmp_path / "a", {"whole": whole, "part": whole[1], "turned": whole.T}, "header")
+    with safe_open(tmp_path / "a", framework="pt") as file:
+        assert file.metadata() == {HEADER_KEY: "header"}
+        assert torch.equal(file.get_tensor("turned"), whole.T)
+        assert torch.equal(file.get_tensor("part"), whole[1])
+
+
+def test_tensors_on_a_full_disk_leave_the_old_file(tmp_path):
+    path = tmp_path / "a"
+    write_tensors(path, {"x": torch.zeros(3)}, "old")
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        with pytest.raises(FileError, match=r"cannot be written: .*File too large"):
+            write_tensors(path, {"x": torch.zeros(1000)}, "new")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]

@@ -1,0 +1,445 @@
+"""Does each subcommand do its step on a user's own task, and does each mistake end in one line and the right status?"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import tiny_task
+import torch
+from latency_csv import line, simulate, write
+
+import eden
+from eden import cli
+from eden.reporting import AccuracyCurves
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TASK = f"{tiny_task.__file__}:tiny"
+COMMANDS = ("fit", "retrain", "profile", "place", "savings", "evaluate", "report", "demo", "devices")
+PROFILE = ("--max-drop", "0.05", "--confidence", "0.9")
+
+Eden = Callable[..., str]
+Fails = Callable[..., str]
+
+
+def status_of(arguments: Sequence[object], monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(sys, "argv", ["eden", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Eden:
+    """Runs a command that succeeds, in this process; its standard output."""
+
+    def of(*arguments: object) -> str:
+        status = status_of(arguments, monkeypatch)
+        printed = capsys.readouterr()
+        assert status == 0, printed.err
+        return printed.out
+
+    return of
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Fails:
+    """Runs a command that ends with status 1 and one line on standard error, which it gives."""
+
+    def of(*arguments: object) -> str:
+        status = status_of(arguments, monkeypatch)
+        printed = capsys.readouterr()
+        assert status == 1, printed
+        # Progress may have been shown before.
+        said = [text for text in printed.err.splitlines() if not re.match(r"(train|boost|profile): \d", text)]
+        assert len(said) == 1, printed.err
+        assert said[0].startswith("eden: ")
+        return said[0].removeprefix("eden: ")
+
+    return of
+
+
+def process(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "eden.cli", *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        # Where the tests run in the background of a shell, SIGINT is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made-up measurements of one module."""
+    import numpy as np
+
+    rates = {10.0: (1e-6, 3e-6), 7.5: (1e-4, 3e-4), 5.0: (1e-2, 3e-2)}
+    rows = simulate(np.random.default_rng(1), rates, repeats=4, dispersion=1e-3)
+    return write(tmp_path_factory.mktemp("campaign") / "measured.csv", rows)
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an undisturbed eden retrain."""
+    folder = tmp_path_factory.mktemp("networks")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert status_of(["retrain", "--out", folder, "--task", TASK], monkeypatch) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tolerance(networks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an undisturbed eden profile."""
+    path = tmp_path_factory.mktemp("tolerance") / "tolerance.json"
+    network = networks / "boosted.safetensors"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert status_of(["profile", "--network", network, "--out", path, "--task", TASK, *PROFILE], monkeypatch) == 0
+    return path
+
+
+def test_the_chain_step_by_step(run: Eden, campaign: Path, tmp_path: Path) -> None:
+    device, folder = tmp_path / "device.json", tmp_path / "networks"
+    printed = run("fit", campaign, "--out", device)
+    assert f"written: {device}" in printed
+    assert "Model 3 (data-dependent)" in printed
+    assert "measured.csv" in run("devices", "show", device)
+
+    printed = run(
+        *("retrain", "--out", folder, "--task", TASK, "--device", device, "--trcd", 5, "--target-ber", 0.02),
+        *("--epochs", 4, "--learning-rate", 0.03, "--chips", 2, "--seed", 3),
+    )
+    assert re.search(r"before: \d+\.\d\d% without errors\nafter: \d+\.\d\d% without errors\nwritten: ", printed)
+    baseline, boosted = folder / "baseline.safetensors", folder / "boosted.safetensors"
+    model = eden.load_(tiny_task.network(), boosted)
+    assert {info.errors for info in eden.operands(model).values()} == {eden.Device.load(device).errors(trcd=5.0)}
+
+    tolerance = tmp_path / "new" / "tolerance.json"
+    printed = run("profile", "--network", boosted, "--out", tolerance, "--task", TASK, "--seed", 2, *PROFILE)
+    found = eden.Tolerance.load(tolerance)
+    assert found.table() in printed
+    assert [path.name for path in tolerance.parent.iterdir()] == ["tolerance.json"]
+    coarse = tmp_path / "coarse.json"
+    run("profile", "--network", baseline, "--out", coarse, "--task", TASK, "--coarse-only", *PROFILE)
+    assert set(eden.Tolerance.load(coarse).limits.values()) == {eden.Tolerance.load(coarse).coarse}
+
+    placement = tmp_path / "placement.json"
+    printed = run("place", "--tolerance", tolerance, "--device", device, "--out", placement, "--objective", "latency")
+    placed = eden.Placement.load(placement)
+    assert placed.table() in printed
+    assert (placed.device, placed.objective) == (eden.Device.load(device).name, "latency")
+
+    savings = tmp_path / "savings.json"
+    run(
+        "savings", "--network", boosted, "--placement", placement, "--out", savings, "--task", TASK, "--platform", "gpu"
+    )
+    assert eden.Savings.load(savings).platform == "gpu"
+
+    curves = []
+    for name, network in (("before", baseline), ("after", boosted)):
+        curves.append(tmp_path / f"{name}.json")
+        options = ("--chips", 2, "--label", name, "--out", curves[-1])
+        printed = run("evaluate", "--network", network, "--task", TASK, *options)
+        assert re.search(r"BER 1e-05: \d+\.\d\d% over 2 chips, worst ", printed)
+        assert {point.label for point in AccuracyCurves.load(curves[-1]).points} == {name}
+    printed = run("evaluate", "--network", boosted, "--task", TASK, "--placement", placement, "--chips", 3)
+    assert re.search(r"as placed: \d+\.\d\d% over 3 chips, worst \d+\.\d\d%\n$", printed)
+
+    page = tmp_path / "page"
+    parts = [option for curve in curves for option in ("--accuracy", curve)]
+    run(
+        *("report", page, "--device", device, "--tolerance", tolerance, "--placement", placement),
+        *("--savings", savings, *parts, "--title", "All of it"),
+    )
+    text = (page / "index.html").read_text()
+    for expected in ("All of it", "before", "after", "0.weight"):
+        assert expected in text
+
+
+def test_demo(run: Eden, tmp_path: Path) -> None:
+    printed = run(
+        "demo", "--out", tmp_path / "out", "--task", TASK, "--max-drop", 0.05, "--chips", 2, "--platform", "tpu"
+    )
+    assert "after boosting: accuracy" in printed
+    assert (tmp_path / "out" / "index.html").is_file()
+    assert eden.Savings.load(tmp_path / "out" / "savings.json").platform == "tpu"
+
+
+@pytest.mark.data
+def test_a_module_of_the_real_measurements(run: Eden, fails: Fails, measurements: Path, tmp_path: Path) -> None:
+    out = tmp_path / "device.json"
+    assert "b33" in run("fit", measurements, "--module", "b33", "--out", out)
+    assert eden.Device.load(out).errors(trcd=7.5) == eden.Device.builtin("ddr3-b33").errors(trcd=7.5)
+    message = fails("fit", measurements, "--out", tmp_path / "none.json")
+    assert "module" in message
+    assert "b33" in message
+    assert not (tmp_path / "none.json").exists()
+
+
+def test_devices(run: Eden) -> None:
+    listed = run("devices", "list").splitlines()
+    assert [text.split()[0] for text in listed] == list(eden.Device.builtin_names())
+    assert run("devices", "show", "ddr3-b33") == eden.Device.builtin("ddr3-b33").describe() + "\n"
+
+
+def test_version(run: Eden) -> None:
+    assert run("--version") == f"eden {eden.__version__}\n"
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS, "devices list", "devices show"])
+def test_help(run: Eden, command: str) -> None:
+    printed = run(*command.split(), "--help")
+    assert printed.startswith(f"Usage: eden {command}".rstrip())
+    if command == "":
+        assert all(re.search(rf"^  {name} ", printed, re.M) for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "No such command 'nothing'"),
+        (["retrain"], "Missing option '--out'"),
+        (["retrain", "--out", "x", "--epochs", "many"], "Invalid value for '--epochs'"),
+        (["devices", "show", "--nothing"], "No such option"),
+    ],
+)
+def test_wrong_usage(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(arguments, monkeypatch) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.startswith("Usage: eden")
+    assert "Traceback" not in printed.err
+
+
+def test_a_process_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "device.json"
+    path.write_text('{"format": "eden-device", ')
+    found = process("devices", "show", path)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr.startswith(f"eden: {path}: line 1, column ")
+    assert found.stderr.endswith("it is truncated or is no JSON file\n")
+    assert found.stderr.count("\n") == 1
+    found = process("profile")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith("Usage: eden profile [OPTIONS]\n")
+
+
+def test_damaged_device_files(fails: Fails, tmp_path: Path) -> None:
+    path = tmp_path / "device.json"
+    eden.Device.builtin("ddr3-b33").save(path)
+    text = path.read_text()
+    for part in (0, 1000, len(text) - 3):
+        path.write_text(text[:part])
+        message = fails("retrain", "--out", tmp_path / "out", "--task", TASK, "--device", path)
+        assert re.fullmatch(rf"{path}: line \d+, column \d+: .*; it is truncated or is no JSON file", message)
+    path.write_text(json.dumps({**json.loads(text), "version": 2}))
+    assert fails("devices", "show", path) == f"{path}: version: found 2, allowed is 1 (this version of eden's)"
+    path.write_bytes(b"\xff\xfe")
+    assert fails("devices", "show", path) == f"{path}: byte 0 is no UTF-8 text; is this the right file?"
+    assert "cannot be read: Is a directory" in fails("devices", "show", tmp_path)
+
+
+def test_bad_measurements(fails: Fails, tmp_path: Path) -> None:
+    from latency_csv import HEADER
+
+    path, out = tmp_path / "measured.csv", tmp_path / "device.json"
+    rows = [line(1000, pattern) for pattern in ("0x0", "0xff")]
+    write(path, rows, [name for name in HEADER if name != "tRCD"])
+    message = fails("fit", path, "--out", out)
+    assert str(path) in message
+    assert "tRCD" in message
+    write(path, [*rows, line(1000, **{"Bank3": "1.5"})])
+    message = fails("fit", path, "--out", out)
+    assert str(path) in message
+    assert "line 4" in message
+    assert "Bank3" in message
+    assert "1.5" in message
+    write(path, [*rows, line(1000, module="m2")])
+    message = fails("fit", path, "--out", out)
+    assert "m1" in message
+    assert "m2" in message
+    assert "m3" in fails("fit", path, "--out", out, "--module", "m3")
+    assert "abc" in fails("fit", path, "--out", out, "--format", "abc")
+    assert "cannot be read: No such file" in fails("fit", tmp_path / "none.csv", "--out", out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--target-ber", 2], r"target_ber is 2.0; allowed is above 0 to 1"),
+        (["--target-ber", -0.1], r"target_ber is -0.1; allowed is above 0 to 1"),
+        (["--target-ber", "nan"], r"target_ber is nan; allowed is above 0 to 1"),
+        (["--trcd", 1], r"trcd is 1.0 ns; allowed for .* is [\d.]+ to [\d.]+ ns.*"),
+        (["--trcd", 99], r"trcd is 99.0 ns; allowed for .* is [\d.]+ to [\d.]+ ns.*"),
+        (["--trcd", 12.5], r"ddr3-b33 has no errors at tRCD 12.5 ns, so there is nothing to retrain for"),
+        (["--epochs", 0], r"epochs is 0; allowed is a whole number from 1"),
+        (["--learning-rate", 0], r"learning_rate is 0.0; allowed is above 0 and finite"),
+        (["--chips", 0], r"chips is 0; allowed are 'fresh', 'one', or a number of chips from 1"),
+        (["--chips", "few"], r"chips is 'few'; allowed are 'fresh', 'one', or a number of chips from 1"),
+        (["--seed", 2**63], r"Faults.seed is 9223372036854775808; allowed is a 64-bit integer"),
+        (["--device", "ddr9"], r"device is 'ddr9'; allowed are a device file and ddr3-b33, .*"),
+        (["--task", "nothing"], r"task is 'nothing'; allowed are digits, .*"),
+        (["--task", "none.py:f"], r"task 'none.py:f': no such file: none.py"),
+        (
+            ["--task", f"{tiny_task.__file__}:without_layers"],
+            r"Sequential has no layer to put under faults: found BatchNorm1d, ReLU, Sequential; allowed are .*Linear.*",
+        ),
+    ],
+)
+def test_retrain_refuses_before_it_trains(
+    options: list[object], message: str, fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eden.chain.train", lambda *_, **__: pytest.fail("trained first"))
+    assert re.fullmatch(message, fails("retrain", "--out", tmp_path / "out", "--task", TASK, *options))
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_file_in_the_way(fails: Fails, campaign: Path, networks: Path, tolerance: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("kept")
+    network = networks / "boosted.safetensors"
+    for arguments in (
+        ["demo", "--task", TASK, "--out", blocked],
+        ["retrain", "--task", TASK, "--out", blocked / "out"],
+        ["report", blocked, "--device", "ddr3-b33"],
+    ):
+        assert "cannot be used as an output folder: " in fails(*arguments)
+    writers: list[list[object]] = [
+        ["fit", campaign],
+        ["profile", "--task", TASK, "--network", network],
+        ["place", "--tolerance", tolerance, "--device", "ddr3-b33"],
+        ["savings", "--task", TASK, "--network", network, "--placement", "p.json"],
+        ["evaluate", "--task", TASK, "--network", network],
+    ]
+    for arguments in writers:
+        assert fails(*arguments, "--out", blocked / "out.json").startswith(f"{blocked}: cannot be used as an output")
+        assert fails(*arguments, "--out", tmp_path) == f"{tmp_path}: cannot be written: it is a folder"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert blocked.read_text() == "kept"
+
+
+def test_bad_files_and_options_of_the_later_steps(
+    fails: Fails, networks: Path, tolerance: Path, tmp_path: Path
+) -> None:
+    network, out = networks / "boosted.safetensors", tmp_path / "out.json"
+    known = ["--task", TASK, "--network", network]
+    missing = tmp_path / "missing"
+    assert f"{missing}: cannot be read" in fails("profile", "--task", TASK, "--network", missing, "--out", out)
+    torn = tmp_path / "torn.safetensors"
+    torn.write_bytes(network.read_bytes()[:500])
+    assert f"{torn}: cannot be read as safetensors" in fails("evaluate", "--task", TASK, "--network", torn)
+    assert "is of another network" in fails("evaluate", "--task", "digits", "--network", network)
+    for option, value in (("max-drop", 0), ("max-drop", 1.5), ("confidence", 1), ("quantile", 2)):
+        assert "; allowed is inside (0, 1)" in fails("profile", *known, "--out", out, f"--{option}", value)
+    assert "batch_size" in fails("profile", *known, "--out", out, "--samples", 0)
+    assert "chips is 0; allowed is 1 or more" in fails("evaluate", *known, "--chips", 0)
+    assert "--placement" in fails("evaluate", *known, "--out", out, "--placement", "p.json")
+    place = ["place", "--tolerance", tolerance, "--out", out]
+    assert "device is 'ddr9'" in fails(*place, "--device", "ddr9")
+    assert "objective is 'speed'" in fails(*place, "--device", "ddr3-b33", "--objective", "speed")
+    assert f"{missing}: cannot be read" in fails("savings", *known, "--placement", missing, "--out", out)
+    message = fails("savings", *known, "--placement", tolerance, "--out", out)
+    assert message == f"{tolerance}: format: found 'eden-tolerance', allowed is 'eden-placement'"
+    assert "nothing to report" in fails("report", tmp_path / "page")
+    assert not out.exists()
+
+
+def test_a_search_without_an_answer_leaves_no_journal(
+    fails: Fails, networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Twenty observations are too few for any confirmation.
+    from eden import characterize
+
+    whole = characterize.profile
+    monkeypatch.setattr(characterize, "profile", lambda *given, **options: whole(*given, **options, max_trials=20))
+    options = ("--task", TASK, "--network", networks / "boosted.safetensors", "--out", tmp_path / "tolerance.json")
+    assert fails("profile", *options)
+    assert not list(tmp_path.iterdir())
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+INTERRUPTED = "eden: interrupted; files already written are whole, and --resume or the same command goes on"
+
+
+def test_interrupted_retraining_is_resumed(run: Eden, networks: Path, tmp_path: Path) -> None:
+    # The batches of four epochs of training, and of two and a half under faults.
+    at = tiny_task.STEPS * tiny_task.TRAIN_EPOCHS + 2 * tiny_task.STEPS + 3
+    command = ("retrain", "--out", tmp_path, "--task", TASK)
+    found = process(*command, EDEN_TEST_SIGNAL=f"augment:{at}:SIGINT")
+    assert found.returncode == 130
+    assert found.stderr.splitlines()[-1] == INTERRUPTED
+    assert "Traceback" not in found.stderr
+    left = files(tmp_path)
+    assert set(left) == {"train.safetensors", "baseline.safetensors", "boost.safetensors"}
+    assert left["baseline.safetensors"] == (networks / "baseline.safetensors").read_bytes()
+    eden.load_(tiny_task.network(), tmp_path / "baseline.safetensors")
+    run(*command, "--resume")
+    assert files(tmp_path) == files(networks)
+
+
+def test_retraining_without_resume_begins_anew(run: Eden, networks: Path, tmp_path: Path) -> None:
+    for name, content in files(networks).items():
+        (tmp_path / name).write_bytes(content[:100])
+    run("retrain", "--out", tmp_path, "--task", TASK)
+    assert files(tmp_path) == files(networks)
+
+
+def test_training_that_diverges(fails: Fails, tmp_path: Path) -> None:
+    message = fails("retrain", "--out", tmp_path, "--task", TASK, "--learning-rate", 1e30)
+    assert re.match(r"the loss is (nan|inf) in epoch \d, step \d at BER 0.00\d+; allowed is a finite number: ", message)
+    assert "boosted.safetensors" not in files(tmp_path)
+
+
+def test_resuming_another_run_is_refused(fails: Fails, networks: Path) -> None:
+    before = files(networks)
+    message = fails("retrain", "--out", networks, "--task", TASK, "--resume", "--target-ber", 0.02)
+    assert message == (
+        f"{networks / 'boost.safetensors'}: is of another run: curriculum.target_ber is 0.01, here it is 0.02"
+    )
+    assert files(networks) == before
+
+
+def test_an_interrupted_profile_is_resumed(
+    run: Eden, fails: Fails, networks: Path, tolerance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "tolerance.json"
+    command = ("profile", "--network", networks / "boosted.safetensors", "--out", out, "--task", TASK, *PROFILE)
+    found = process(*command, EDEN_TEST_SIGNAL="forward:60:SIGINT")
+    assert found.returncode == 130
+    assert found.stderr.splitlines()[-1] == INTERRUPTED
+    assert "Traceback" not in found.stderr
+    journal = tmp_path / "tolerance.json.journal"
+    assert list(tmp_path.iterdir()) == [journal]
+    kept = len(journal.read_text().splitlines()) - 1
+    assert 40 < kept < 60
+    assert "the journal of another run: max_drop was 0.05 there and is 0.02 here" in fails(*command, "--max-drop", 0.02)
+
+    forwards: list[int] = []
+    whole = tiny_task.Network.forward
+
+    def counted(self: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+        forwards.append(1)
+        return whole(self, x)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tiny_task.Network, "forward", counted)
+    monkeypatch.setattr("eden.tasks._module_of_file", lambda path: tiny_task)
+    run(*command)
+    assert out.read_bytes() == tolerance.read_bytes()
+    observations = sum(eden.Tolerance.load(out).observations.values())
+    assert len(forwards) < observations
+    assert list(tmp_path.iterdir()) == [out]
