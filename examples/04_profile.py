@@ -7,24 +7,23 @@ Expected output (percentages within 2 points, decimals within a factor of 8):
 
     accuracy on reliable memory: 99.5%
     all operands at once: BER 8.4e-04
-    operand                 bytes    limit  x coarse
-    conv1.weight               72  0.00084         1
-    conv1.input                64  0.00104      1.24
-    layer1.0.conv1.weight     576  0.00084         1
-    layer1.0.conv1.input      512  0.00146      1.74
-    layer1.0.conv2.weight     576  0.00146      1.74
-    layer1.0.conv2.input      512  0.00084         1
-    layer2.0.conv1.weight   1,152  0.00084         1
-    layer2.0.conv1.input      512  0.00104      1.24
-    layer2.0.conv2.weight   2,304  0.00146      1.74
-    layer2.0.conv2.input      256  0.00104      1.24
-    layer3.0.conv1.weight   4,608  0.00146      1.74
-    layer3.0.conv1.input      256  0.00104      1.24
-    layer3.0.conv2.weight   9,216    0.004      4.77
-    layer3.0.conv2.input      128  0.00146      1.74
-    linear.weight             320  0.00084         1
-    linear.input               32  0.00084         1
-    all alike (coarse)     21,096  0.00084         1
+    each operand, while every other one is at its own limit (tolerance.table() shows the same):
+      conv1.weight: 72 bytes, BER 8.4e-04
+      conv1.input: 64 bytes, BER 1.0e-03
+      layer1.0.conv1.weight: 576 bytes, BER 8.4e-04
+      layer1.0.conv1.input: 512 bytes, BER 1.5e-03
+      layer1.0.conv2.weight: 576 bytes, BER 1.5e-03
+      layer1.0.conv2.input: 512 bytes, BER 8.4e-04
+      layer2.0.conv1.weight: 1152 bytes, BER 8.4e-04
+      layer2.0.conv1.input: 512 bytes, BER 1.0e-03
+      layer2.0.conv2.weight: 2304 bytes, BER 1.5e-03
+      layer2.0.conv2.input: 256 bytes, BER 1.0e-03
+      layer3.0.conv1.weight: 4608 bytes, BER 1.5e-03
+      layer3.0.conv1.input: 256 bytes, BER 1.0e-03
+      layer3.0.conv2.weight: 9216 bytes, BER 4.0e-03
+      layer3.0.conv2.input: 128 bytes, BER 1.5e-03
+      linear.weight: 320 bytes, BER 8.4e-04
+      linear.input: 32 bytes, BER 8.4e-04
     mean drop at the limits: at most 3.0% with confidence 95%
     within the accepted drop of 3%: True
     read back from the journal: the same: True
@@ -66,7 +65,9 @@ def main() -> None:
         loaded = eden.Tolerance.load(path)
     print(f"accuracy on reliable memory: {tolerance.reference_accuracy:.1%}")
     print(f"all operands at once: BER {tolerance.coarse:.1e}")
-    print(tolerance.table())
+    print("each operand, while every other one is at its own limit (tolerance.table() shows the same):")
+    for name, limit in tolerance.limits.items():
+        print(f"  {name}: {tolerance.bytes[name]} bytes, BER {limit:.1e}")
     certificate = tolerance.limits_certificate
     assert certificate is not None
     print(f"mean drop at the limits: at most {certificate.upper_bound:.1%} with confidence {tolerance.confidence:.0%}")
