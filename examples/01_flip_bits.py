@@ -74,10 +74,10 @@ def main() -> None:
     print(f"  weak cells: {int(weak.sum())}; flips elsewhere: {int((ever & ~weak).sum())}")
 
     print("Stored values: ten times as many errors where a one is stored")
-    errors = eden.DataDependent(ber_zero=1e-4, ber_one=1e-3)
+    asymmetric = eden.DataDependent(ber_zero=1e-4, ber_one=1e-3)
     for name, byte in (("zeros", 0), ("ones", -1)):
         stored = torch.full((2**20,), byte, dtype=torch.int8)
-        read = eden.corrupt(stored, errors, seed=0)
+        read = eden.corrupt(stored, asymmetric, seed=0)
         count = int(((stored ^ read).unsqueeze(1) >> torch.arange(8) & 1).sum())
         print(f"  {name}: {count} flips in {8 * stored.numel()} bits, a rate of {count / (8 * stored.numel()):.1e}")
 

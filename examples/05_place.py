@@ -59,8 +59,8 @@ def main() -> None:
     placement = eden.place(tolerance, device, traffic=traffic, objective="latency")
     for name, partition in placement.partitions.items():
         if partition.used_bytes:
-            point = partition.operating_point
-            print(f"  {name}: {partition.used_bytes} bytes at tRCD {point.trcd:g} ns, tRP {point.trp:g} ns")
+            at = partition.operating_point
+            print(f"  {name}: {partition.used_bytes} bytes at tRCD {at.trcd:g} ns, tRP {at.trp:g} ns")
     within = all(operand.ber <= operand.limit for operand in placement.operands.values())
     print(f"every operand within its limit: {within}")
 
