@@ -9,12 +9,12 @@ trap 'rm -rf "$work"' EXIT
 "$VENV/bin/python" -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir "$work" .
 wheel=$(ls "$work"/*.whl)
 echo "built $(basename "$wheel") on torch $("$VENV/bin/python" -c 'import torch; print(torch.__version__)')"
+cp -r tests pyproject.toml "$work/"
 for torch in $ABI_TORCHES; do
   rm -rf "$work/venv"
   "$PYTHON" -m venv "$work/venv"
   "$work/venv/bin/python" -m pip install --quiet --upgrade "$torch" "$wheel" 'pytest>=8,<10' 'pytest-timeout>=2.3,<3' \
     'hypothesis>=6.100,<7' 'expecttest>=0.2,<1'
-  cp -r tests pyproject.toml "$work/"
   # From outside the checkout, so that the wheel is what is tested.
   (cd "$work" && venv/bin/python -c 'import eden, torch; print("on torch", torch.__version__, eden.__file__)' &&
     venv/bin/python -m pytest -q -p no:cacheprovider tests/test_ops.py tests/test_inject.py tests/test_library.py)
