@@ -21,7 +21,8 @@ void bind_region(py::module_& m) {
   py::enum_<Storage>(m, "Storage", "The form in which a memory stores a tensor's elements.")
       .value("float32", Storage::kFloat32)
       .value("int8", Storage::kInt8);
-  m.def("storage_bits", &storage_bits, py::arg("storage"), "Bits that an element takes in a storage.");
+  m.def("storage_bits", &storage_bits, py::arg("storage"),
+        "Bits that an element takes in a storage.");
   m.attr("INT8_LARGEST_CODE") = static_cast<int>(kInt8LargestCode);
 
   py::enum_<ChipPurpose>(m, "ChipPurpose", "Why a chip is drawn.")
