@@ -251,9 +251,11 @@ def _run(task: Task, device: Device, folder: str | os.PathLike[str], options: Op
         f"(worst {verified.worst:.2%})"
     )
     saved = savings(moved, placement)
+    energy_low, energy_high = saved.energy_reduction_range
+    speedup_low, speedup_high = saved.speedup_range
     say(
-        f"DRAM energy {saved.energy_reduction:+.1%} less, {saved.speedup:.2%} faster ({options.platform}; "
-        "the report has the assumptions)"
+        f"saved on {options.platform}: {saved.energy_reduction:.1%} of the DRAM energy ({energy_low:.1%} to "
+        f"{energy_high:.1%} by what is assumed), {saved.speedup:.1%} faster ({speedup_low:.1%} to {speedup_high:.1%})"
     )
     page = report(
         out,
