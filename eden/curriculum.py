@@ -193,7 +193,10 @@ _curricula: weakref.WeakSet[Curriculum] = weakref.WeakSet()
 def _after_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     for curriculum in list(_curricula):
-        if any(id(parameter) in held for parameter in curriculum.model.parameters()):
+        # Training goes on after remove_, and then has no chip to change.
+        if any(id(parameter) in held for parameter in curriculum.model.parameters()) and faulty_layers(
+            curriculum.model
+        ):
             curriculum.next_chip()
 
 
