@@ -254,6 +254,10 @@ def _use_layers_one_by_one(model: nn.Module) -> None:
         if isinstance(module, nn.TransformerEncoderLayer) and faulty_layers(module):
             module.__dict__.setdefault("_eden_activation", module.activation_relu_or_gelu)
             module.activation_relu_or_gelu = 0
+        # And nn.TransformerEncoder packs a padded batch into a nested tensor, which has no addresses, for that kernel.
+        if isinstance(module, nn.TransformerEncoder) and faulty_layers(module):
+            module.__dict__.setdefault("_eden_nested", module.use_nested_tensor)
+            module.use_nested_tensor = False
 
 
 def remove_(model: nn.Module) -> nn.Module:
@@ -269,6 +273,8 @@ def remove_(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if "_eden_activation" in module.__dict__:
             module.activation_relu_or_gelu = module.__dict__.pop("_eden_activation")
+        if "_eden_nested" in module.__dict__:
+            module.use_nested_tensor = module.__dict__.pop("_eden_nested")
     return model
 
 
@@ -468,8 +474,7 @@ def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float
             f"{', '.join(unread)}: never called in a forward pass, so faults would not reach them; leave them out with "
             "filter_fn, or call them"
         )
-    places = {name: 2 * index + 1 for index, name in enumerate(_eligible_layers(model)[0])}
-    owners: dict[tuple[str | None, ...], str] = {}
+    owners: dict[tuple[str | None, ...], FaultyLayer] = {}
     for name, layer in layers.items():
         layer._eden.calibrated = True
         layer.eden_input_bounds.copy_(torch.tensor([low[name], high[name]]))
@@ -477,8 +482,7 @@ def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float
         if operand is None:
             continue
         operand.sample_numel = sizes[name]
-        owner = owners.setdefault(tuple(first_readers[name]), name)
-        operand.name, operand.address = _join(owner, "input"), places[owner] * OPERAND_SPACING_BITS
+        operand.name, operand.address = owners.setdefault(tuple(first_readers[name]), layer)._eden.own_input
         write_region(layer, operand)
     return ranges(model)
 

@@ -65,6 +65,11 @@ class LayerFaults:
     calibrated: bool = False
     reliable: int = 0  # how many `clean` blocks are around
     observer: Any = None  # during calibration, called with (layer, input)
+    own_input: tuple[str, int] = ("", 0)  # name and address of its input where no other layer reads it
+
+    def __post_init__(self) -> None:
+        if self.input is not None:
+            self.own_input = self.input.name, self.input.address
 
     def operands(self) -> list[Operand]:
         """The operands that are under faults."""

@@ -454,6 +454,9 @@ def test_inputs_are_shared_only_where_every_forward_shares_them():
     assert [info.address for info in eden.operands(model).values()] == addresses
     assert eden.ranges(model) == {"a.input": (1.0, 1.0), "b.input": (1.0, 2.0)}
 
+    eden.calibrate_(model.b, [torch.ones(3, 4)])
+    assert [info.address for info in eden.operands(model).values()] == addresses, "a part of the network"
+
     eden.calibrate_(model, modes(model, "shared"))
     eden.inject_(model, eden.Faults(inputs=ERRORS, storage="int8"), lambda name, _: name == "b")
     assert list(eden.operands(model)) == ["b.input"], "its first reader is left out now"
@@ -505,3 +508,26 @@ def test_coverage_names_reliable_readers_of_a_tied_weight():
     assert rows["other.weight"].note == "filter_fn left the layer out; tied to head.weight"
     assert not rows["embedding.weight"].faulty
     assert eden.coverage(model).reliable_bytes == 0
+
+
+def test_a_padded_batch_goes_through_an_encoder_layer_by_layer():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 2).eval()
+    x, padding = torch.randn(2, 5, 8), torch.tensor([[False] * 3 + [True] * 2, [False] * 5])
+    with torch.no_grad():
+        expected = encoder(x, src_key_padding_mask=padding)[~padding]
+        eden.inject_(encoder, eden.Faults(inputs=eden.Uniform(0.0)))
+        eden.calibrate_(encoder, [x])
+        loads = [info.loads for info in eden.operands(encoder).values()]
+        assert torch.allclose(encoder(x, src_key_padding_mask=padding)[~padding], expected, atol=1e-5)
+    assert [info.loads for info in eden.operands(encoder).values()] == [count + 1 for count in loads]
+    eden.remove_(encoder)
+    assert encoder.use_nested_tensor
+
+
+def test_a_weight_that_is_nan_does_not_read_as_zeros():
+    layer = nn.Linear(4, 4)
+    eden.inject_(layer, eden.Faults(weights=eden.Uniform(0.0), storage="int8"))
+    with torch.no_grad():
+        layer.weight[0, 0] = torch.nan
+    assert layer(torch.ones(1, 4)).isnan().all()
