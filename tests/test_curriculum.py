@@ -181,3 +181,15 @@ def test_training_goes_on_after_the_faults_are_gone():
     eden.remove_(model)
     train(model, optimizer)
     assert curriculum.optimizer_steps == 2, "no chip is counted that nothing was on"
+
+
+def test_a_network_follows_its_newest_curriculum():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    older = eden.Curriculum(model, 1e-2, epochs=4)
+    for chips in range(6):  # a set of both has no fixed order, so one try could pass by luck
+        newer = eden.Curriculum(model, 1e-2, epochs=4, chips="one", seed=chips)
+        train(model, optimizer, steps=1)
+        assert chip(model) == eden.inject.chip(model)
+        assert newer.optimizer_steps == 1
+    assert older.optimizer_steps == 0
