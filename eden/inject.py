@@ -26,6 +26,13 @@ from eden.nn import (
 FilterFn = Callable[[str, nn.Module], bool]
 
 
+def _check_seed(name: str, seed: Any) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"{name} is a {type(seed).__name__}; allowed is an int")
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(f"{name} is {seed}; allowed is a 64-bit integer")
+
+
 @dataclasses.dataclass(frozen=True)
 class Faults:
     """Which memory a network's operands are in.
@@ -65,10 +72,7 @@ class Faults:
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"Faults.{name} is {getattr(self, name)!r}; allowed are {', '.join(allowed)}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise TypeError(f"Faults.seed is a {type(self.seed).__name__}; allowed is an int")
-        if not -(2**63) <= self.seed < 2**63:
-            raise ValueError(f"Faults.seed is {self.seed}; allowed is a 64-bit integer")
+        _check_seed("Faults.seed", self.seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -357,7 +361,11 @@ def set_chip_(model: nn.Module, seed: int) -> None:
     Args:
         model: a network under faults.
         seed: a 64-bit integer.
+
+    Raises:
+        TypeError, ValueError: for a seed that is none; also if the network has no layer under faults.
     """
+    _check_seed("seed", seed)
     for layer in _require_faults(model).values():
         layer.eden_chip.fill_(seed)
         layer.eden_training_chip.fill_(seed)
@@ -371,7 +379,11 @@ def set_training_chip_(model: nn.Module, seed: int) -> None:
     Args:
         model: a network under faults.
         seed: a 64-bit integer.
+
+    Raises:
+        TypeError, ValueError: for a seed that is none; also if the network has no layer under faults.
     """
+    _check_seed("seed", seed)
     for layer in _require_faults(model).values():
         layer.eden_training_chip.fill_(seed)
 

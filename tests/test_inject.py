@@ -531,3 +531,13 @@ def test_a_weight_that_is_nan_does_not_read_as_zeros():
     with torch.no_grad():
         layer.weight[0, 0] = torch.nan
     assert layer(torch.ones(1, 4)).isnan().all()
+
+
+def test_a_chip_is_a_64_bit_integer():
+    model = injected()
+    for put in (eden.inject.set_chip_, eden.inject.set_training_chip_):
+        with pytest.raises(TypeError, match="seed is a float"):
+            put(model, 1.7)
+        with pytest.raises(ValueError, match="seed is 9223372036854775808"):
+            put(model, 2**63)
+    assert eden.inject.chip(model) == 0
