@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from eden import _core
 from eden.errors import ErrorModel
 from eden.files import HEADER_KEY, FileError, write_tensors
-from eden.inject import Faults, faulty_layers, inject_, operands, set_errors_
+from eden.inject import Faults, _eligible_layers, _refuse_inside_clean, faulty_layers, inject_, operands, set_errors_
 from eden.nn import Operand, write_region
 
 
@@ -145,7 +145,9 @@ def load_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
 
     Raises:
         FileError: if the file is missing, damaged, of another version or of another network; nothing is changed then.
+        ValueError: inside `clean`.
     """
+    _refuse_inside_clean(model, "load_")
     tensors, header = _read(path)
     for alias, owner in header.aliases.items():
         if owner not in tensors:
@@ -160,10 +162,10 @@ def load_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
             raise FileError(
                 path, f"{name} has the shape {tuple(tensor.shape)}; the network's has {tuple(state[name].shape)}"
             )
-    modules = dict(model.named_modules())
-    missing = sorted(name for name in header.layers if name not in modules)
+    eligible, left_out = _eligible_layers(model)
+    missing = [f"{name} ({left_out.get(name, 'not found')})" for name in sorted(header.layers) if name not in eligible]
     if missing:
-        raise FileError(path, f"layers: {', '.join(missing)} are no layers of this network")
+        raise FileError(path, f"layers: {', '.join(missing)} are no layers of this network that faults can reach")
     try:
         models = {
             operand.name: ErrorModel.from_dict(operand.errors) if operand.errors is not None else None

@@ -17,7 +17,8 @@ class CoverageRow:
     Attributes:
         name: of the operand or parameter.
         kind: "weight", "input" or "parameter".
-        bytes: size in its storage (of an input, one sample's), None where it is not known yet.
+        bytes: size in its storage (of an input, one sample's), None where it is not known yet; 0 of a parameter that is
+            tied to one of another row, where its bytes are counted.
         faulty: whether faults reach it.
         note: the error model's storage and rate, or why no fault reaches it.
         loads: how often it was read from the faulty memory.
@@ -95,14 +96,22 @@ def coverage(model: nn.Module) -> Coverage:
     ]
     layers = faulty_layers(model)
     _, left_out = _eligible_layers(model)
-    reached = {id(layer.weight) for layer in layers.values() if layer._eden.weight is not None}
-    for name, parameter in model.named_parameters():
-        if id(parameter) in reached:
-            continue
-        owner_name, _, role = name.rpartition(".")
-        owner = model.get_submodule(owner_name)
-        size = parameter.numel() * parameter.element_size()
-        rows.append(CoverageRow(name, "parameter", size, False, _why(owner_name, owner, role, left_out)))
+    # A tied weight is read by several layers, of which faults may reach some: a row for each that they do not.
+    counted = {
+        id(layer._parameters.get("weight")): layer._eden.weight.name
+        for layer in layers.values()
+        if layer._eden.weight is not None
+    }
+    for owner_name, owner in model.named_modules():
+        for role, parameter in owner.named_parameters(recurse=False):
+            if role == "weight" and isinstance(owner, FaultyLayer) and owner._eden.weight is not None:
+                continue
+            name, why = _join(owner_name, role), _why(owner_name, owner, role, left_out)
+            size = parameter.numel() * parameter.element_size()
+            if id(parameter) in counted:
+                size, why = 0, f"{why}; tied to {counted[id(parameter)]}"
+            counted.setdefault(id(parameter), name)
+            rows.append(CoverageRow(name, "parameter", size, False, why))
     for name, module in model.named_modules():
         if any(True for _ in module.parameters(recurse=False)) and not (
             isinstance(module, FaultyLayer) and module._eden.input is not None

@@ -27,7 +27,7 @@ class Curriculum:
     It is stepped like a learning-rate scheduler. The chip changes after each step of any optimizer that holds a
     Parameter of the network: nothing is to be called, and gradient accumulation keeps its chip. It is a function of the
     seed and the number of steps alone, so all ranks of a distributed run train on the same one. In evaluation mode the
-    network stays on the chip of its own seed.
+    network stays on the chip of its own seed. Of several curricula of a network, optimizers move the newest alone.
 
     Args:
         model: a network under faults.
@@ -193,7 +193,10 @@ _curricula: weakref.WeakSet[Curriculum] = weakref.WeakSet()
 def _after_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     for curriculum in list(_curricula):
-        if any(id(parameter) in held for parameter in curriculum.model.parameters()):
+        # Training goes on after remove_, and then has no chip to change.
+        if any(id(parameter) in held for parameter in curriculum.model.parameters()) and faulty_layers(
+            curriculum.model
+        ):
             curriculum.next_chip()
 
 
@@ -201,6 +204,10 @@ def _watch(curriculum: Curriculum) -> None:
     # A hook on all optimizers, not on the network: forward hooks that are registered after a compilation never run.
     if not _hooks:
         _hooks.append(register_optimizer_step_post_hook(_after_step))
+    # Two would set each other's chips, in an order that no run repeats.
+    for other in list(_curricula):
+        if other.model is curriculum.model:
+            _curricula.discard(other)
     _curricula.add(curriculum)
 
 

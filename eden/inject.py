@@ -26,6 +26,13 @@ from eden.nn import (
 FilterFn = Callable[[str, nn.Module], bool]
 
 
+def _check_seed(name: str, seed: Any) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"{name} is a {type(seed).__name__}; allowed is an int")
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(f"{name} is {seed}; allowed is a 64-bit integer")
+
+
 @dataclasses.dataclass(frozen=True)
 class Faults:
     """Which memory a network's operands are in.
@@ -65,10 +72,7 @@ class Faults:
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"Faults.{name} is {getattr(self, name)!r}; allowed are {', '.join(allowed)}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
-            raise TypeError(f"Faults.seed is a {type(self.seed).__name__}; allowed is an int")
-        if not -(2**63) <= self.seed < 2**63:
-            raise ValueError(f"Faults.seed is {self.seed}; allowed is a 64-bit integer")
+        _check_seed("Faults.seed", self.seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +110,11 @@ def _require_faults(model: nn.Module) -> dict[str, FaultyLayer]:
     if not layers:
         raise ValueError(f"{type(model).__name__} has no layer under faults; call eden.inject_ first")
     return layers
+
+
+def _refuse_inside_clean(model: nn.Module, what: str) -> None:
+    if any(layer._eden.reliable for layer in faulty_layers(model).values()):
+        raise ValueError(f"{type(model).__name__} is on reliable memory; call {what} outside of eden.clean")
 
 
 def _ineligible(layer: nn.Module, parent: nn.Module | None) -> str | None:
@@ -167,12 +176,13 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
         The same network.
 
     Raises:
-        ValueError: if no layer is left to put under faults.
+        ValueError: if no layer is left to put under faults, or inside `clean`.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a {type(model).__name__}; allowed is a torch.nn.Module")
     if not isinstance(faults, Faults):
         raise TypeError(f"faults is a {type(faults).__name__}; allowed is eden.Faults")
+    _refuse_inside_clean(model, "inject_")
     eligible, left_out = _eligible_layers(model)
     chosen = {name for name, layer in eligible.items() if filter_fn is None or filter_fn(name, layer)}
     if not chosen:
@@ -194,7 +204,10 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
             continue
         weight = activation = None
         if faults.weights is not None:
-            owner = addresses.get(id(layer.weight))
+            # A parametrized weight is made anew at each look, so its id says nothing.
+            stored = layer._parameters.get("weight")
+            key = id(layer if stored is None else stored)
+            owner = addresses.get(key)
             weight = Operand(
                 owner.name if owner else _join(name, "weight"),
                 "weight",
@@ -203,7 +216,7 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
                 faults.storage,
                 faults.correction,
             )
-            addresses.setdefault(id(layer.weight), weight)
+            addresses.setdefault(key, weight)
         if faults.inputs is not None:
             activation = Operand(
                 _join(name, "input"),
@@ -216,10 +229,12 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
         batch_dim = -1 if faults.batch == "contiguous" else batch_dims.get(name, 0)
         spatial_dims = 0 if isinstance(layer, nn.Linear) else cast(Tensor, layer.weight).dim() - 2
         make_faulty(layer, LayerFaults(weight, activation, batch_dim, spatial_dims), faults.seed)
+    owners: dict[str, Operand] = {}  # by the shared operand's name; its first layer may be left out this time
     for name, (operand, bounds) in known.items():
         layer = model.get_submodule(name)
         if isinstance(layer, FaultyLayer) and layer._eden.input is not None:
-            layer._eden.input.name, layer._eden.input.address = operand.name, operand.address
+            first = owners.setdefault(operand.name, layer._eden.input)
+            layer._eden.input.name, layer._eden.input.address = first.name, first.address
             layer._eden.input.sample_numel = operand.sample_numel
             layer.eden_input_bounds.copy_(bounds)
             layer._eden.calibrated = True
@@ -243,19 +258,27 @@ def _use_layers_one_by_one(model: nn.Module) -> None:
         if isinstance(module, nn.TransformerEncoderLayer) and faulty_layers(module):
             module.__dict__.setdefault("_eden_activation", module.activation_relu_or_gelu)
             module.activation_relu_or_gelu = 0
+        # And nn.TransformerEncoder packs a padded batch into a nested tensor, which has no addresses, for that kernel.
+        if isinstance(module, nn.TransformerEncoder) and faulty_layers(module):
+            module.__dict__.setdefault("_eden_nested", module.use_nested_tensor)
+            module.use_nested_tensor = False
 
 
 def remove_(model: nn.Module) -> nn.Module:
     """Take the faults away: the same network with its trained Parameters and its layers' original classes.
 
     Raises:
-        ValueError: if the network has no layer under faults.
+        ValueError: if the network has no layer under faults, or inside `clean`.
     """
-    for layer in _require_faults(model).values():
+    layers = _require_faults(model)
+    _refuse_inside_clean(model, "remove_")
+    for layer in layers.values():
         make_original(layer)
     for module in model.modules():
         if "_eden_activation" in module.__dict__:
             module.activation_relu_or_gelu = module.__dict__.pop("_eden_activation")
+        if "_eden_nested" in module.__dict__:
+            module.use_nested_tensor = module.__dict__.pop("_eden_nested")
     return model
 
 
@@ -338,7 +361,11 @@ def set_chip_(model: nn.Module, seed: int) -> None:
     Args:
         model: a network under faults.
         seed: a 64-bit integer.
+
+    Raises:
+        TypeError, ValueError: for a seed that is none; also if the network has no layer under faults.
     """
+    _check_seed("seed", seed)
     for layer in _require_faults(model).values():
         layer.eden_chip.fill_(seed)
         layer.eden_training_chip.fill_(seed)
@@ -352,7 +379,11 @@ def set_training_chip_(model: nn.Module, seed: int) -> None:
     Args:
         model: a network under faults.
         seed: a 64-bit integer.
+
+    Raises:
+        TypeError, ValueError: for a seed that is none; also if the network has no layer under faults.
     """
+    _check_seed("seed", seed)
     for layer in _require_faults(model).values():
         layer.eden_training_chip.fill_(seed)
 
@@ -389,8 +420,8 @@ def model_device(model: nn.Module) -> torch.device:
 def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float, float]]:
     """Find the ranges and shapes of every operand on reliable memory, in evaluation mode.
 
-    An input's range is the smallest and largest value over all of ``loader``. Layers that read the same tensor object
-    in a forward pass come to share one operand.
+    An input's range is the smallest and largest value over all of ``loader``. Layers that read the same tensor objects
+    in every forward pass come to share one operand.
 
     Args:
         model: a network under faults.
@@ -408,22 +439,24 @@ def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float
     low: dict[str, float] = {}
     high: dict[str, float] = {}
     sizes: dict[str, int] = {}
-    first_reads: dict[str, list[Tensor]] = {}
+    reads: dict[str, list[Tensor]] = {}  # of the batch at hand; held, so that no id is given out twice
+    first_readers: dict[str, list[str | None]] = {name: [] for name in layers}  # of the same tensors, by batch
     batches = 0
 
     def observe(layer: FaultyLayer, x: Tensor) -> None:
+        if x.numel() == 0:  # an expert that got no token
+            return
         name = names[id(layer)]
         smallest, largest = (float(value) for value in torch.aminmax(x))
         if not (torch.isfinite(torch.tensor([smallest, largest])).all()):
             raise ValueError(f"{_join(name, 'input')} has a value that is not finite on reliable memory")
         low[name] = min(low.get(name, smallest), smallest)
         high[name] = max(high.get(name, largest), largest)
-        if batches == 0:
-            first_reads.setdefault(name, []).append(x)
-            dim = layer._eden.batch_dim if layer._eden.batch_dim >= 0 else 0
-            sizes[name] = x.numel() if layer.unbatched(x) else x.numel() // max(1, x.shape[dim])
+        reads.setdefault(name, []).append(x)
+        dim = layer._eden.batch_dim if layer._eden.batch_dim >= 0 else 0
+        sizes.setdefault(name, x.numel() if layer.unbatched(x) else x.numel() // x.shape[dim])
 
-    training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     device = model_device(model)
     model.eval()
     for layer in layers.values():
@@ -434,8 +467,15 @@ def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float
                 x = model_input(batch)
                 model(x.to(device) if isinstance(x, Tensor) else x)
                 batches += 1
+                first: dict[tuple[int, ...], str] = {}
+                for name in layers:
+                    key = tuple(id(x) for x in reads.get(name, ()))
+                    first_readers[name].append(first.setdefault(key, name) if key else None)
+                reads.clear()
     finally:
-        model.train(training)
+        # One by one: a layer can be in another mode than the network, such as a frozen normalization.
+        for module, training in modes:
+            module.training = training
         for layer in layers.values():
             layer._eden.observer = None
     if batches == 0:
@@ -446,7 +486,7 @@ def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float
             f"{', '.join(unread)}: never called in a forward pass, so faults would not reach them; leave them out with "
             "filter_fn, or call them"
         )
-    owners: dict[tuple[int, ...], str] = {}
+    owners: dict[tuple[str | None, ...], FaultyLayer] = {}
     for name, layer in layers.items():
         layer._eden.calibrated = True
         layer.eden_input_bounds.copy_(torch.tensor([low[name], high[name]]))
@@ -454,9 +494,7 @@ def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float
         if operand is None:
             continue
         operand.sample_numel = sizes[name]
-        owner = layers[owners.setdefault(tuple(id(x) for x in first_reads[name]), name)]._eden.input
-        assert owner is not None
-        operand.name, operand.address = owner.name, owner.address
+        operand.name, operand.address = owners.setdefault(tuple(first_readers[name]), layer)._eden.own_input
         write_region(layer, operand)
     return ranges(model)
 

@@ -65,6 +65,11 @@ class LayerFaults:
     calibrated: bool = False
     reliable: int = 0  # how many `clean` blocks are around
     observer: Any = None  # during calibration, called with (layer, input)
+    own_input: tuple[str, int] = ("", 0)  # name and address of its input where no other layer reads it
+
+    def __post_init__(self) -> None:
+        if self.input is not None:
+            self.own_input = self.input.name, self.input.address
 
     def operands(self) -> list[Operand]:
         """The operands that are under faults."""
@@ -111,7 +116,8 @@ class FaultyLayer(nn.Module):
 
     def unbatched(self, x: Tensor) -> bool:
         """Whether an input is a single sample without a batch dimension."""
-        return x.dim() < self._eden.spatial_dims + 2
+        # In a sequence-first layer the sequence is a dimension more.
+        return x.dim() < self._eden.spatial_dims + 2 + max(self._eden.batch_dim, 0)
 
     def _eden_read_input(self, operand: Operand, x: Tensor, chip: Tensor, access: Tensor) -> Tensor:
         scale = bounds = None
@@ -121,7 +127,8 @@ class FaultyLayer(nn.Module):
                     f"{operand.name} has no calibrated range, which storage {operand.storage!r} with correction "
                     f"{operand.correction!r} needs; call eden.calibrate_(model, loader) first"
                 )
-            bounds = self.eden_input_bounds if self._eden.observer is None else _bounds(x)
+            known = self._eden.observer is None or x.numel() == 0
+            bounds = self.eden_input_bounds if known else _bounds(x)
             scale = _scale(operand, bounds)
         batch_dim = -1 if self.unbatched(x) else self._eden.batch_dim
         return _read(operand, x, self.eden_input_region, chip, access, scale, bounds, batch_dim)
@@ -134,6 +141,9 @@ class FaultyLayer(nn.Module):
         return self
 
     def __reduce_ex__(self, protocol: Any) -> Any:
+        if self._eden.reliable:
+            # The copy would stay on reliable memory for ever: no `clean` block ends for it.
+            raise RuntimeError("a network on reliable memory cannot be copied or pickled; do it outside of eden.clean")
         state = object.__reduce_ex__(self, 2)[2]
         return _restore, (original_class(self),), state
 

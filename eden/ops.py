@@ -138,6 +138,12 @@ def _arguments(
     )
 
 
+def _changed(tensor: Tensor) -> None:
+    # So that a backward pass that saved the old values says so instead of using the new ones.
+    if not tensor.is_inference():
+        torch.autograd.graph.increment_version(tensor)
+
+
 def corrupt(
     x: Tensor,
     errors: ErrorModel,
@@ -181,6 +187,7 @@ def corrupt(
     if out.untyped_storage().data_ptr() == x.untyped_storage().data_ptr() and x.numel() > 0:
         raise ValueError("out shares its memory with x; use corrupt_ to work in place")
     torch.ops.eden.corrupt_out(x, *arguments, out=out)
+    _changed(out)
     return out
 
 
@@ -200,4 +207,5 @@ def corrupt_(
     if torch.is_grad_enabled() and x.requires_grad:
         raise ValueError("x requires a gradient and cannot be changed in place; allowed under torch.no_grad()")
     torch.ops.eden.corrupt_(x, *arguments)
+    _changed(x)
     return x

@@ -102,3 +102,20 @@ def test_bad_files_are_named_and_change_nothing(tmp_path):
     header["layers"]["conv1"]["weight"]["errors"] = {"model": "uniform", "ber": 7}
     save_file(tensors, path, metadata={"eden": json.dumps(header)})
     refused("ber is 7")
+
+
+def test_a_layer_that_faults_cannot_reach_is_refused_before_anything_changes(tmp_path):
+    class Own(nn.Linear):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(input)
+
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    eden.save(eden.inject_(model, eden.Faults(eden.Uniform(1e-3))), tmp_path / "net.safetensors")
+    other = nn.Sequential(nn.Linear(4, 4), Own(4, 4))
+    before = other[0].weight.clone()
+    with pytest.raises(eden.FileError, match=r"1 \(Own computes its own forward\)"):
+        eden.load_(other, tmp_path / "net.safetensors")
+    assert torch.equal(other[0].weight, before)
+    assert type(other[0]) is nn.Linear
+    with eden.clean(model), pytest.raises(ValueError, match=r"call load_ outside of eden\.clean"):
+        eden.load_(model, tmp_path / "net.safetensors")

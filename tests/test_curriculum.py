@@ -171,3 +171,25 @@ def test_unreachable_rates_and_foreign_states_are_named():
     errors = {k: v for k, v in state["errors"].items() if k != "conv1.weight"}
     with pytest.raises(ValueError, match=r"another network: its operands differ in conv1\.weight"):
         curriculum.load_state_dict({**state, "errors": errors})
+
+
+def test_training_goes_on_after_the_faults_are_gone():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    curriculum = eden.Curriculum(model, 1e-2, epochs=4)
+    train(model, optimizer)
+    eden.remove_(model)
+    train(model, optimizer)
+    assert curriculum.optimizer_steps == 2, "no chip is counted that nothing was on"
+
+
+def test_a_network_follows_its_newest_curriculum():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    older = eden.Curriculum(model, 1e-2, epochs=4)
+    for chips in range(6):  # a set of both has no fixed order, so one try could pass by luck
+        newer = eden.Curriculum(model, 1e-2, epochs=4, chips="one", seed=chips)
+        train(model, optimizer, steps=1)
+        assert chip(model) == eden.inject.chip(model)
+        assert newer.optimizer_steps == 1
+    assert older.optimizer_steps == 0

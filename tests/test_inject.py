@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -393,3 +394,150 @@ def test_bad_input_to_a_network_under_faults():
     eden.inject_(unused, eden.Faults(ERRORS, ERRORS))
     with pytest.raises(ValueError, match="b: never called in a forward pass"):
         eden.calibrate_(unused, [torch.randn(1, 2)])
+
+
+def test_clean_refuses_what_would_outlive_it():
+    model = injected()
+    x = images()
+    with eden.clean(model):
+        reliable = model(x)
+        for name, act in (
+            ("inject_", lambda: eden.inject_(model, eden.Faults(ERRORS))),
+            ("remove_", lambda: eden.remove_(model)),
+        ):
+            with pytest.raises(ValueError, match=f"call {name} outside of eden.clean"):
+                act()
+        for copier in (copy.deepcopy, pickle.dumps):
+            with pytest.raises(RuntimeError, match=r"outside of eden\.clean"):
+                copier(model)
+    assert not torch.equal(model(x), reliable), "the errors are back"
+
+
+def test_calibration_leaves_every_layer_in_its_mode():
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    eden.inject_(model, eden.Faults(inputs=ERRORS)).train()
+    model[1].eval()
+    eden.calibrate_(model, [torch.randn(3, 4)])
+    assert [module.training for module in model.modules()] == [True, True, False]
+
+
+class Sometimes(nn.Module):
+    """Layer b reads what layer a reads, or something else, or nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.mode = "shared"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.mode == "none":
+            return self.a(x)
+        if self.mode == "empty":
+            return self.a(x) + self.b(x[:0]).sum()
+        return self.a(x) + self.b(x if self.mode == "shared" else 2 * x)
+
+
+def modes(model: Sometimes, *names: str) -> Iterator[torch.Tensor]:
+    for name in names:
+        model.mode = name
+        yield torch.ones(3, 4)
+
+
+def test_inputs_are_shared_only_where_every_forward_shares_them():
+    model = Sometimes()
+    eden.inject_(model, eden.Faults(inputs=ERRORS, storage="int8"))
+    addresses = [info.address for info in eden.operands(model).values()]
+    eden.calibrate_(model, modes(model, "shared"))
+    assert list(eden.operands(model)) == ["a.input"]
+    eden.calibrate_(model, modes(model, "shared", "apart"))
+    assert list(eden.operands(model)) == ["a.input", "b.input"], "calibrated again, on other data"
+    assert [info.address for info in eden.operands(model).values()] == addresses
+    assert eden.ranges(model) == {"a.input": (1.0, 1.0), "b.input": (1.0, 2.0)}
+
+    eden.calibrate_(model.b, [torch.ones(3, 4)])
+    assert [info.address for info in eden.operands(model).values()] == addresses, "a part of the network"
+
+    eden.calibrate_(model, modes(model, "shared"))
+    eden.inject_(model, eden.Faults(inputs=ERRORS, storage="int8"), lambda name, _: name == "b")
+    assert list(eden.operands(model)) == ["b.input"], "its first reader is left out now"
+    assert not {row.name for row in eden.coverage(model).faulty} & {row.name for row in eden.coverage(model).reliable}
+
+
+def test_a_layer_that_the_first_batches_do_not_reach_is_calibrated():
+    model = Sometimes()
+    eden.inject_(model, eden.Faults(inputs=ERRORS, storage="int8"))
+    eden.calibrate_(model, modes(model, "none", "empty", "apart"))
+    assert eden.ranges(model)["b.input"] == (2.0, 2.0)
+    assert eden.operands(model)["b.input"].bytes == 4
+
+
+def test_parametrized_weights_are_not_taken_for_tied():
+    class Same(nn.Module):
+        """Computes the same tensor object for every layer, as a reused id looks."""
+
+        weight = torch.zeros(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.weight
+
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    for layer in model:
+        nn.utils.parametrize.register_parametrization(layer, "weight", Same())
+    eden.inject_(model, eden.Faults(weights=ERRORS))
+    assert list(eden.operands(model)) == ["0.weight", "1.weight"]
+
+
+def test_a_sequence_first_layer_takes_a_single_sample():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=False).eval()
+    eden.inject_(layer, eden.Faults(inputs=eden.Uniform(0.01), storage="int8"))
+    x = torch.randn(5, 8)
+    eden.calibrate_(layer, [x])
+    assert eden.operands(layer)["linear1.input"].bytes == 5 * 8
+    assert torch.allclose(layer(x), layer(x.unsqueeze(1)).squeeze(1), atol=1e-5)
+
+
+def test_coverage_names_reliable_readers_of_a_tied_weight():
+    model = nn.ModuleDict(
+        {"embedding": nn.Embedding(6, 4), "head": nn.Linear(4, 6, bias=False), "other": nn.Linear(4, 6, bias=False)}
+    )
+    model["head"].weight = model["other"].weight = model["embedding"].weight
+    eden.inject_(model, eden.Faults(weights=ERRORS), filter_fn=lambda name, _: name == "head")
+    rows = {row.name: row for row in eden.coverage(model).rows}
+    assert rows["head.weight"].faulty
+    assert rows["embedding.weight"].note == "Embedding is reliable; tied to head.weight"
+    assert rows["other.weight"].note == "filter_fn left the layer out; tied to head.weight"
+    assert not rows["embedding.weight"].faulty
+    assert eden.coverage(model).reliable_bytes == 0
+
+
+def test_a_padded_batch_goes_through_an_encoder_layer_by_layer():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 2).eval()
+    x, padding = torch.randn(2, 5, 8), torch.tensor([[False] * 3 + [True] * 2, [False] * 5])
+    with torch.no_grad():
+        expected = encoder(x, src_key_padding_mask=padding)[~padding]
+        eden.inject_(encoder, eden.Faults(inputs=eden.Uniform(0.0)))
+        eden.calibrate_(encoder, [x])
+        loads = [info.loads for info in eden.operands(encoder).values()]
+        assert torch.allclose(encoder(x, src_key_padding_mask=padding)[~padding], expected, atol=1e-5)
+    assert [info.loads for info in eden.operands(encoder).values()] == [count + 1 for count in loads]
+    eden.remove_(encoder)
+    assert encoder.use_nested_tensor
+
+
+def test_a_weight_that_is_nan_does_not_read_as_zeros():
+    layer = nn.Linear(4, 4)
+    eden.inject_(layer, eden.Faults(weights=eden.Uniform(0.0), storage="int8"))
+    with torch.no_grad():
+        layer.weight[0, 0] = torch.nan
+    assert layer(torch.ones(1, 4)).isnan().all()
+
+
+def test_a_chip_is_a_64_bit_integer():
+    model = injected()
+    for put in (eden.inject.set_chip_, eden.inject.set_training_chip_):
+        with pytest.raises(TypeError, match="seed is a float"):
+            put(model, 1.7)
+        with pytest.raises(ValueError, match="seed is 9223372036854775808"):
+            put(model, 2**63)
+    assert eden.inject.chip(model) == 0

@@ -319,3 +319,17 @@ def test_the_operator_itself_checks_its_arguments(change, message):
         arguments[position] = value
     with pytest.raises(RuntimeError, match=message):
         torch.ops.eden.corrupt(*arguments)
+
+
+def test_a_backward_pass_notices_that_a_saved_tensor_was_corrupted():
+    for change in (
+        lambda x: eden.corrupt_(x, eden.Uniform(0.3)),
+        lambda x: eden.corrupt(torch.ones(64), eden.Uniform(0.3), out=x),
+    ):
+        weight, x = torch.ones(64, requires_grad=True), torch.ones(64)
+        loss = (weight * x).sum()
+        change(x)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
+    with torch.inference_mode():
+        eden.corrupt_(torch.ones(64), eden.Uniform(0.3))

@@ -38,7 +38,9 @@ struct Load {
 template <class Codec>
 EDEN_HOST_DEVICE inline void set_range(Load& load, const float* scale, const float* bounds) {
   if (scale != nullptr)
-    load.scale = *scale > 0.0f ? *scale : 1.0f;  // a tensor of zeros has no scale, and stays zeros
+    // A tensor of zeros has no scale, and stays zeros. That of a tensor with a NaN is NaN, and so
+    // is all that is read: a divergence must not look like a tensor of zeros.
+    load.scale = *scale == 0.0f ? 1.0f : *scale;
   if (bounds == nullptr) {
     load.region.correction = Correction::kNone;
     return;
