@@ -157,6 +157,12 @@ def check_boost(
     Curriculum(copied, target_ber, recipe.epochs, chips=chips, seed=seed)
 
 
+def rates_with_progress(model: nn.Module, validation: TensorDataset, chips: int, seed: int) -> dict[float, OverChips]:
+    """Accuracy over chips at each of ``RATES``, with a bar or plain lines."""
+    with progress_task("evaluate", total=len(RATES) * chips) as shown:
+        return at_rates(model, validation, RATES, chips, seed, on_chip=shown.advance)
+
+
 def put_under_faults(model: nn.Module, task: Task, errors: ErrorModel, train_set: TensorDataset, seed: int = 0) -> None:
     """Inject a task's faults with one error model for all operands and calibrate on its training samples."""
     inject_(model, Faults(errors, errors, task.storage, task.correction, seed))
@@ -226,7 +232,7 @@ def _run(task: Task, device: Device, folder: str | os.PathLike[str], options: Op
 
     baseline = _profile(model, validation, options, out, "baseline", coarse_only=True)
     say(f"before boosting it tolerates BER {baseline.coarse:.2g} in all operands (drop at most {options.max_drop:.1%})")
-    curves = [("baseline", at_rates(model, validation, RATES, options.chips, options.seed), clean_before)]
+    curves = [("baseline", rates_with_progress(model, validation, options.chips, options.seed), clean_before)]
 
     set_errors_(model, dict.fromkeys(baseline.limits, errors))
     curriculum = Curriculum(model, task.target_ber, task.boost.epochs, seed=options.seed)
@@ -240,7 +246,7 @@ def _run(task: Task, device: Device, folder: str | os.PathLike[str], options: Op
         f"{boosted.coarse / baseline.coarse:.1f} times the baseline's; limits from {min(boosted.limits.values()):.2g} "
         f"to {max(boosted.limits.values()):.2g}"
     )
-    curves.append(("boosted", at_rates(model, validation, RATES, options.chips, options.seed), clean_after))
+    curves.append(("boosted", rates_with_progress(model, validation, options.chips, options.seed), clean_after))
     accuracies = accuracy_curves(curves, task.name, options.seed, {"baseline": baseline, "boosted": boosted})
 
     moved = traffic(model, platform=options.platform)

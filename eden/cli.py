@@ -256,7 +256,7 @@ def evaluate(
 ) -> None:
     """Measure the accuracy over chips never trained on, against the bit error rate or at a placement."""
     from eden import evaluation
-    from eden.chain import RATES, accuracy_curves
+    from eden.chain import accuracy_curves, rates_with_progress
     from eden.checkpoint import load_
     from eden.files import output_file
     from eden.placement import Placement
@@ -277,7 +277,7 @@ def evaluate(
         over = evaluation.with_errors(model, validation, errors, chips, seed)
         typer.echo(f"as placed: {over.mean:.2%} over {chips} chips, worst {over.worst:.2%}")
         return
-    found = evaluation.at_rates(model, validation, RATES, chips, seed)
+    found = rates_with_progress(model, validation, chips, seed)
     for rate, over in found.items():
         typer.echo(f"BER {rate:.0e}: {over.mean:.2%} over {chips} chips, worst {over.worst:.2%}, best {over.best:.2%}")
     if out is not None:

@@ -462,7 +462,8 @@ def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float
     for layer in layers.values():
         layer._eden.observer = observe
     try:
-        with clean(model), torch.no_grad():
+        # A DataLoader draws from torch's global generator even where it does not shuffle.
+        with torch.random.fork_rng(devices=[]), clean(model), torch.no_grad():
             for batch in loader:
                 x = model_input(batch)
                 model(x.to(device) if isinstance(x, Tensor) else x)

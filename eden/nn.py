@@ -54,6 +54,12 @@ class Operand:
         return self.storage != "float32" or self.correction != "none"
 
 
+def _checkpointed() -> bool:
+    """Whether the forward pass at hand will be run again by torch.utils.checkpoint (in its non-reentrant form)."""
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
+    return hooks is not None and "checkpoint" in getattr(hooks[0], "__qualname__", "")
+
+
 @dataclasses.dataclass
 class LayerFaults:
     """What a faulty layer knows about its operands beside its buffers."""
@@ -65,11 +71,29 @@ class LayerFaults:
     calibrated: bool = False
     reliable: int = 0  # how many `clean` blocks are around
     observer: Any = None  # during calibration, called with (layer, input)
+    reads: int = 0  # under activation checkpointing, since the last recomputation
+    recomputed: bool = False
     own_input: tuple[str, int] = ("", 0)  # name and address of its input where no other layer reads it
 
     def __post_init__(self) -> None:
         if self.input is not None:
             self.own_input = self.input.name, self.input.address
+
+    def count_read(self, recomputing: bool) -> None:
+        """Count a checkpointed read, or refuse a recomputation that cannot tell which of several reads it repeats."""
+        if not recomputing:
+            if _checkpointed():
+                self.reads = 1 if self.recomputed else self.reads + 1
+                self.recomputed = False
+            return
+        self.recomputed = True
+        changing = [x.name for x in self.operands() if x.errors is not None and x.errors.failure < 1.0]
+        if self.reads > 1 and changing:
+            raise RuntimeError(
+                f"{', '.join(changing)}: read {self.reads} times under activation checkpointing since the last "
+                "backward pass, so recomputation cannot tell which read to repeat; allowed is one forward pass per "
+                "backward pass, or errors with failure=1"
+            )
 
     def operands(self) -> list[Operand]:
         """The operands that are under faults."""
@@ -101,6 +125,8 @@ class FaultyLayer(nn.Module):
             chip, access = self.eden_chip, self.eden_access
         # A checkpointed segment that is recomputed in the backward pass repeats the read that it recomputes.
         recomputing = not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+        if self.training and not torch.compiler.is_compiling():
+            faults.count_read(recomputing)
         number = access - 1 if recomputing else access
         weight = self.weight
         if faults.weight is not None:

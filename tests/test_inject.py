@@ -155,6 +155,27 @@ def test_training_advances_accesses_once_per_forward_not_in_recomputation():
             assert torch.equal(a, b)
 
 
+def test_recomputation_that_cannot_be_repeated_is_refused():
+    layer = nn.Sequential(nn.Linear(8, 8)).train()
+    x = torch.randn(2, 8, requires_grad=True)
+
+    def losses(failure: float) -> torch.Tensor:
+        eden.inject_(layer, eden.Faults(weights=eden.Uniform(0.02, failure), storage="int8"))
+        return sum(checkpoint(layer, x * factor, use_reentrant=False).sum() for factor in (1, 2))
+
+    losses(1.0).backward()
+    with pytest.raises(RuntimeError, match=r"0\.weight: read 2 times under activation checkpointing"):
+        losses(0.5).backward()
+
+
+def test_calibration_leaves_the_global_generator_alone():
+    model = small()
+    eden.inject_(model, eden.Faults(ERRORS, ERRORS))
+    before = torch.random.get_rng_state()
+    eden.calibrate_(model, torch.utils.data.DataLoader(torch.utils.data.TensorDataset(images()), batch_size=2))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
 def test_stored_parameters_never_change_and_gradients_arrive():
     model = injected(0.01).train()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
