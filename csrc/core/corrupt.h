@@ -73,11 +73,13 @@ class Stretch {
     for (int level = first_level(highest); level <= kLastLevel; ++level) {
       const int bits = block_bits(level);
       for (uint64_t block = begin >> bits; block <= (end - 1) >> bits; ++block) {
-        visit_marks(load.chip, level, block, [&](uint64_t cell, uint64_t code) {
-          if (code >= highest || cell < begin || cell >= end) return;
+        visit_marks(load.chip, level, block, [&](const Mark& mark) {
+          const uint64_t cell = mark.cell();
+          if (cell < begin || cell >= end || !mark.below(load.chip, highest)) return;
           if (!cell_fails(load.chip, cell, load.access, region.failure)) return;
-          sparse_.push_back({static_cast<uint32_t>(cell - begin),
-                             {code < region.sparse[0], code < region.sparse[1]}});
+          sparse_.push_back(
+              {static_cast<uint32_t>(cell - begin),
+               {mark.below(load.chip, region.sparse[0]), mark.below(load.chip, region.sparse[1])}});
         });
       }
     }
@@ -89,19 +91,15 @@ class Stretch {
     if (!dense_) return;
     const uint64_t first = begin >> kGroupBits, last = (end - 1) >> kGroupBits;
     first_mask_cell_ = first << kGroupBits;
-    zero_.resize(4 * (last - first + 1));
+    zero_.resize(last - first + 1);
     one_.resize(zero_.size());
     for (uint64_t group = first; group <= last; ++group) {
-      const CellGroup zero = dense_weak(load.chip, group, region.dense[0]);
-      const CellGroup one =
+      const uint32_t zero = dense_weak(load.chip, group, region.dense[0]);
+      const uint32_t one =
           region.dense[1] == region.dense[0] ? zero : dense_weak(load.chip, group, region.dense[1]);
-      CellGroup weak;
-      for (int i = 0; i < 4; ++i) weak.word[i] = zero.word[i] | one.word[i];
-      const CellGroup fails = failing(load.chip, group, load.access, region.failure, weak);
-      for (int i = 0; i < 4; ++i) {
-        zero_[4 * (group - first) + i] = zero.word[i] & fails.word[i];
-        one_[4 * (group - first) + i] = one.word[i] & fails.word[i];
-      }
+      const uint32_t fails = failing(load.chip, group, load.access, region.failure, zero | one);
+      zero_[group - first] = zero & fails;
+      one_[group - first] = one & fails;
     }
   }
 

@@ -7,17 +7,19 @@
 
 namespace eden {
 
-inline constexpr int kRandomLayoutVersion = 1;
+inline constexpr int kRandomLayoutVersion = 2;
 
 // The key is the chip's seed. The counter is (index, index, sub-index, stream | detail), so no two
 // purposes share a number.
 enum class Stream : uint32_t {
   kSparseMark = 1,  // index: block of cells; sub-index: draw; detail: level
-  kDenseMark = 2,   // index: group of 128 cells; sub-index: binary digit
-  kFailure = 3,     // index: group of 128 cells; sub-index: low half of the access number; detail:
-                    // digit, high half
-  kChip = 4,        // index: which chip; sub-index: purpose
-  kSearch = 5,      // index: trial; what a search draws for itself
+  kMarkTail = 2,    // index: block of cells; sub-index: mark; detail: level
+  kDenseMark = 3,   // index: group of 32 cells; sub-index: four binary digits
+  kFailure = 4,     // index: group of 32 cells; sub-index: low half of the access number; detail:
+                    // four binary digits, high part of the access number
+  kLine = 5,        // index: four lines
+  kChip = 6,        // index: which chip; sub-index: purpose
+  kSearch = 7,      // index: trial; what a search draws for itself
 };
 
 inline constexpr int kStreamShift = 28;

@@ -8,11 +8,6 @@
 namespace eden {
 namespace {
 
-uint64_t fraction_of_one(double probability) {
-  if (probability >= 1.0) return kAlways;
-  return static_cast<uint64_t>(std::ldexp(probability, 64));
-}
-
 uint64_t sparse_code(double rate) {
   if (rate >= std::ldexp(1.0, -kFirstLevel)) return kMaxSparseCode;
   const double lowest = std::ldexp(1.0, -kLastLevel);
@@ -28,20 +23,6 @@ uint64_t sparse_code(double rate) {
          static_cast<uint64_t>(std::llround(std::ldexp(position, kCodeOctaveShift)));
 }
 
-struct Thresholds {
-  uint64_t sparse;
-  uint64_t dense;
-};
-
-Thresholds thresholds(double weak) {
-  const double rate = -std::log1p(-weak);
-  const double sparse_limit = std::ldexp(1.0, -kFirstLevel);
-  if (rate <= sparse_limit) return {sparse_code(rate), 0};
-  // 1 - (1 - P) e^limit, written so that nothing cancels.
-  const double dense = weak >= 1.0 ? 1.0 : -std::expm1(sparse_limit - rate);
-  return {kMaxSparseCode, fraction_of_one(dense)};
-}
-
 void check_rate(const char* name, double rate, double failure) {
   if (!(rate >= 0.0 && rate <= failure)) {
     throw std::invalid_argument(std::string(name) + " is " + std::to_string(rate) +
@@ -51,6 +32,20 @@ void check_rate(const char* name, double rate, double failure) {
 
 }  // namespace
 
+uint64_t fraction_of_one(double probability) {
+  if (probability >= 1.0) return kAlways;
+  return static_cast<uint64_t>(std::ldexp(probability, 64));
+}
+
+WeakThresholds weak_thresholds(double weak) {
+  const double rate = -std::log1p(-weak);
+  const double sparse_limit = std::ldexp(1.0, -kFirstLevel);
+  if (rate <= sparse_limit) return {sparse_code(rate), 0};
+  // 1 - (1 - P) e^limit, written so that nothing cancels.
+  const double dense = weak >= 1.0 ? 1.0 : -std::expm1(sparse_limit - rate);
+  return {kMaxSparseCode, fraction_of_one(dense)};
+}
+
 std::array<int64_t, kRegionFields> make_region(double ber_zero, double ber_one, double failure,
                                                uint64_t address, Correction correction) {
   if (!(failure > 0.0 && failure <= 1.0)) {
@@ -59,9 +54,11 @@ std::array<int64_t, kRegionFields> make_region(double ber_zero, double ber_one, 
   }
   check_rate("ber_zero", ber_zero, failure);
   check_rate("ber_one", ber_one, failure);
-  const Thresholds zero = thresholds(std::min(1.0, ber_zero / failure));
-  const Thresholds one = thresholds(std::min(1.0, ber_one / failure));
+  const WeakThresholds zero = weak_thresholds(std::min(1.0, ber_zero / failure));
+  const WeakThresholds one = weak_thresholds(std::min(1.0, ber_one / failure));
   std::array<int64_t, kRegionFields> fields{};
+  fields[kEnd] = static_cast<int64_t>(kEndless);
+  fields[kModel] = static_cast<int64_t>(ModelKind::kCell);
   fields[kSparseZero] = static_cast<int64_t>(zero.sparse);
   fields[kSparseOne] = static_cast<int64_t>(one.sparse);
   fields[kDenseZero] = static_cast<int64_t>(zero.dense);

@@ -9,7 +9,47 @@
 
 namespace eden {
 
-enum class Storage : int64_t { kFloat32 = 0, kInt8 = 1 };
+enum class Storage : int64_t {
+  kFloat32 = 0,
+  kInt8 = 1,
+  kFloat16 = 2,
+  kBFloat16 = 3,
+  kFloat8E4M3 = 4,  // e4m3fn: no infinities
+  kFloat8E5M2 = 5,
+  kInt16 = 6,
+  kUint8 = 7,
+  kInt4 = 8,   // two to a byte, the first in the low half
+  kSign = 9,   // one bit, set for negative values
+  kInt32 = 10  // of int32 tensors alone
+};
+
+// The type of a tensor's elements. float32, float16 and bfloat16 can be kept in every storage but
+// int32, the others in their own alone.
+enum class ValueType : int64_t {
+  kFloat32 = 0,
+  kFloat16 = 1,
+  kBFloat16 = 2,
+  kFloat8E4M3 = 3,
+  kFloat8E5M2 = 4,
+  kInt8 = 5,
+  kUint8 = 6,
+  kInt16 = 7,
+  kInt32 = 8,
+};
+
+// How values become stored words and back, beside the storage itself.
+struct Conversion {
+  // Of the quantized storages: code = round-half-even(value / scale) + zero point, clipped to the
+  // storage's range (symmetric, without its lowest code, where the storage is signed and there is
+  // no zero point). For kSign the scale is the magnitude.
+  const float* scale = nullptr;
+  const int32_t* zero_point = nullptr;  // null for none
+  int64_t channels = 1;                 // numbers in scale and zero_point
+  int64_t channel_inner = 1;            // element i of a sample is of channel i / inner % channels
+  Correction correction = Correction::kNone;
+  float low = 0.0f;  // bounds of plausible values, as the storage can express them
+  float high = 0.0f;
+};
 
 // Values are the stored words themselves: nothing is converted, so no bit pattern changes but by a
 // flip.

@@ -12,9 +12,9 @@ namespace eden {
 
 inline constexpr int kTileCellBits = 16;
 inline constexpr int kTileCells = 1 << kTileCellBits;
-// Whole groups of 128 cells, one more than a tile has because a tile need not begin at a group's
-// first cell.
-inline constexpr int kTileMaskWords = kTileCells / 32 + 4;
+// Whole groups of cells, one more than a tile has because a tile need not begin at a group's first
+// cell.
+inline constexpr int kTileMaskWords = kTileCells / kGroupCells + 1;
 
 struct TileMasks {
   uint32_t* zero;  // kTileMaskWords words each
@@ -37,23 +37,17 @@ EDEN_HOST_DEVICE inline void tile_dense(const Load& load, TileSpan span, TileMas
   const Region& region = load.region;
   for (int g = thread; g < span.groups(); g += threads) {
     const uint64_t group = span.first_group() + static_cast<uint64_t>(g);
-    CellGroup zero{{0, 0, 0, 0}}, one{{0, 0, 0, 0}};
+    uint32_t zero = 0, one = 0;
     if ((region.dense[0] | region.dense[1]) != 0) {
       zero = dense_weak(load.chip, group, region.dense[0]);
       one =
           region.dense[1] == region.dense[0] ? zero : dense_weak(load.chip, group, region.dense[1]);
-      CellGroup weak;
-      for (int i = 0; i < 4; ++i) weak.word[i] = zero.word[i] | one.word[i];
-      const CellGroup fails = failing(load.chip, group, load.access, region.failure, weak);
-      for (int i = 0; i < 4; ++i) {
-        zero.word[i] &= fails.word[i];
-        one.word[i] &= fails.word[i];
-      }
+      const uint32_t fails = failing(load.chip, group, load.access, region.failure, zero | one);
+      zero &= fails;
+      one &= fails;
     }
-    for (int i = 0; i < 4; ++i) {
-      masks.zero[4 * g + i] = zero.word[i];
-      masks.one[4 * g + i] = one.word[i];
-    }
+    masks.zero[g] = zero;
+    masks.one[g] = one;
   }
 }
 
@@ -74,13 +68,19 @@ EDEN_HOST_DEVICE inline void tile_sparse(const Load& load, TileSpan span, TileMa
         static_cast<int64_t>(((span.end - 1) >> block_bits(level)) - first_block) + 1;
     for (; turn < blocks; turn += threads) {
       visit_marks(load.chip, level, first_block + static_cast<uint64_t>(turn),
-                  [&](uint64_t cell, uint64_t code) {
-                    if (code >= highest || cell < span.begin || cell >= span.end) return;
+                  [&](const Mark& mark) {
+                    const uint64_t cell = mark.cell();
+                    if (cell < span.begin || cell >= span.end) return;
+                    if (!mark.below(load.chip, highest)) return;
                     if (!cell_fails(load.chip, cell, load.access, region.failure)) return;
                     const uint64_t offset = cell - first_mask_cell;
                     const uint32_t bit = 1u << (offset & 31);
-                    if (code < region.sparse[0]) atomic_or(masks.zero + (offset >> 5), bit);
-                    if (code < region.sparse[1]) atomic_or(masks.one + (offset >> 5), bit);
+                    if (mark.below(load.chip, region.sparse[0])) {
+                      atomic_or(masks.zero + (offset >> 5), bit);
+                    }
+                    if (mark.below(load.chip, region.sparse[1])) {
+                      atomic_or(masks.one + (offset >> 5), bit);
+                    }
                   });
     }
     turn -= blocks;

@@ -20,87 +20,137 @@ EDEN_HOST_DEVICE inline int first_level(uint64_t threshold) {
                         : kLastLevel - static_cast<int>((threshold - 1) >> kCodeOctaveShift);
 }
 
-// Calls visit(cell, code) for every mark of a block. Several marks can lie on one cell, so what
-// visit does must be idempotent.
+// A mark is one 32-bit word: the cell in its highest block_bits, the first bits of the position in
+// the octave below them. The position's remaining bits are drawn only where those known leave a
+// comparison open.
+struct Mark {
+  uint64_t block;
+  uint32_t ordinal;  // in its block
+  int level;
+  uint32_t word;
+
+  EDEN_HOST_DEVICE uint64_t cell() const {
+    const int bits = block_bits(level);
+    return (block << bits) + (word >> (32 - bits));
+  }
+  // The position's known bits, in their place.
+  EDEN_HOST_DEVICE uint32_t position() const {
+    const int bits = block_bits(level);
+    return bits < 32 ? word << bits : 0;
+  }
+  EDEN_HOST_DEVICE uint32_t unknown() const {
+    return static_cast<uint32_t>((uint64_t{1} << block_bits(level)) - 1);
+  }
+  EDEN_HOST_DEVICE uint32_t tail(uint64_t chip) const {
+    return draw(chip, Stream::kMarkTail, static_cast<uint32_t>(level), block, ordinal).word[0] &
+           unknown();
+  }
+  EDEN_HOST_DEVICE bool below(uint64_t chip, uint64_t threshold) const {
+    const uint64_t octave = static_cast<uint64_t>(kLastLevel - level) << kCodeOctaveShift;
+    const uint64_t code = octave | position();
+    if ((code | unknown()) < threshold) return true;
+    if (code >= threshold) return false;
+    return (code | tail(chip)) < threshold;
+  }
+};
+
+// A block's first draw gives the number of its marks in two words and two marks; every further one
+// gives four.
+inline constexpr int kMarksInHead = 2;
+inline constexpr int kMarksInDraw = 4;
+
+EDEN_HOST_DEVICE inline PhiloxWords draw_marks(uint64_t chip, int level, uint64_t block,
+                                               uint32_t which) {
+  return draw(chip, Stream::kSparseMark, static_cast<uint32_t>(level), block, which);
+}
+
+EDEN_HOST_DEVICE inline int mark_count(const PhiloxWords& head) {
+  return poisson_count(head.word[0] | (static_cast<uint64_t>(head.word[1]) << 32));
+}
+
+// Calls visit(mark) for every mark of a block. Several marks can lie on one cell, so what visit
+// does must be idempotent.
 template <class Visit>
 EDEN_HOST_DEVICE inline void visit_marks(uint64_t chip, int level, uint64_t block, Visit&& visit) {
-  const int bits = block_bits(level);
-  const uint64_t first_cell = block << bits;
-  const uint64_t octave = static_cast<uint64_t>(kLastLevel - level) << kCodeOctaveShift;
-  const auto emit = [&](uint32_t position, uint32_t mark) {
-    visit(first_cell + (static_cast<uint64_t>(position) >> (32 - bits)), octave | mark);
-  };
-  const PhiloxWords head = draw(chip, Stream::kSparseMark, level, block, 0);
-  const int count = poisson_count(head.word[0] | (static_cast<uint64_t>(head.word[1]) << 32));
-  if (count > 0) emit(head.word[2], head.word[3]);
-  for (int done = 1; done < count; done += 2) {
-    const PhiloxWords words =
-        draw(chip, Stream::kSparseMark, level, block, static_cast<uint32_t>(done + 1) / 2);
-    emit(words.word[0], words.word[1]);
-    if (done + 1 < count) emit(words.word[2], words.word[3]);
+  PhiloxWords words = draw_marks(chip, level, block, 0);
+  const int count = mark_count(words);
+  for (int i = 0; i < count; ++i) {
+    const int place = i + kMarksInDraw - kMarksInHead;  // among all words of the draws
+    if (i >= kMarksInHead && place % kMarksInDraw == 0) {
+      words = draw_marks(chip, level, block, static_cast<uint32_t>(place / kMarksInDraw));
+    }
+    visit(Mark{block, static_cast<uint32_t>(i), level, words.word[place % kMarksInDraw]});
   }
 }
 
-// 128 Bernoulli variables of one probability, one to a bit, from their binary digits: the
-// comparison of each cell's uniform number with the probability goes from the most significant
-// digit until every cell in `wanted` is decided.
-struct CellGroup {
-  uint32_t word[4];
-};
-
-inline constexpr int kGroupBits = 7;
+// Bernoulli variables of 32 cells, one to a bit, from the binary digits of their uniform numbers:
+// the comparison of each cell's number with the probability goes from the most significant digit,
+// four to a draw, until every cell in `wanted` is decided.
+inline constexpr int kGroupBits = 5;
+inline constexpr int kGroupCells = 1 << kGroupBits;
+inline constexpr int kDigitsInDraw = 4;
 inline constexpr int kFractionDigits = 64;
 
-template <class DrawDigit>
-EDEN_HOST_DEVICE inline CellGroup bernoulli_group(uint64_t probability, CellGroup wanted,
-                                                  DrawDigit&& draw_digit) {
-  CellGroup result{{0, 0, 0, 0}};
-  if (probability == 0) return result;
-  if (probability == kAlways) return wanted;
-  CellGroup open = wanted;
-  for (int digit = 0; digit < kFractionDigits; ++digit) {
-    if ((open.word[0] | open.word[1] | open.word[2] | open.word[3]) == 0) break;
-    // No digit of the probability is left to be above the number's.
-    if ((probability << digit) == 0) break;
-    const PhiloxWords digits = draw_digit(static_cast<uint32_t>(digit));
-    if ((probability << digit) >> (kFractionDigits - 1)) {
-      for (int i = 0; i < 4; ++i) {
-        result.word[i] |= open.word[i] & ~digits.word[i];
-        open.word[i] &= digits.word[i];
-      }
+struct OpenGroup {
+  uint32_t result = 0;  // cells decided to be below
+  uint32_t open = 0;    // cells not decided yet
+};
+
+EDEN_HOST_DEVICE inline void compare_digits(uint64_t probability, int first_digit,
+                                            const PhiloxWords& digits, OpenGroup& group) {
+  for (int i = 0; i < kDigitsInDraw; ++i) {
+    if ((probability << (first_digit + i)) >> (kFractionDigits - 1)) {
+      group.result |= group.open & ~digits.word[i];
+      group.open &= digits.word[i];
     } else {
-      for (int i = 0; i < 4; ++i) open.word[i] &= ~digits.word[i];
+      group.open &= ~digits.word[i];
     }
   }
-  return result;
+}
+
+// draw_digits(i) gives digits 4i to 4i + 3.
+template <class DrawDigits>
+EDEN_HOST_DEVICE inline uint32_t bernoulli_group(uint64_t probability, uint32_t wanted,
+                                                 DrawDigits&& draw_digits) {
+  if (probability == 0) return 0;
+  if (probability == kAlways) return wanted;
+  OpenGroup group{0, wanted};
+  for (int digit = 0; digit < kFractionDigits && group.open != 0; digit += kDigitsInDraw) {
+    compare_digits(probability, digit, draw_digits(static_cast<uint32_t>(digit / kDigitsInDraw)),
+                   group);
+  }
+  return group.result;
+}
+
+EDEN_HOST_DEVICE inline PhiloxWords dense_digits(uint64_t chip, uint64_t group, uint32_t which) {
+  return draw(chip, Stream::kDenseMark, 0, group, which);
 }
 
 // The dense part of a group's weak cells, for one probability.
-EDEN_HOST_DEVICE inline CellGroup dense_weak(uint64_t chip, uint64_t group, uint64_t probability) {
-  return bernoulli_group(probability, {{~0u, ~0u, ~0u, ~0u}}, [&](uint32_t digit) {
-    return draw(chip, Stream::kDenseMark, 0, group, digit);
-  });
+EDEN_HOST_DEVICE inline uint32_t dense_weak(uint64_t chip, uint64_t group, uint64_t probability) {
+  return bernoulli_group(probability, ~0u,
+                         [&](uint32_t which) { return dense_digits(chip, group, which); });
+}
+
+EDEN_HOST_DEVICE inline PhiloxWords failure_digits(uint64_t chip, uint64_t group, uint64_t access,
+                                                   uint32_t which) {
+  constexpr int kDigitsShift = 24;
+  const uint32_t access_high = static_cast<uint32_t>(access >> 32) & ((1u << kDigitsShift) - 1u);
+  return draw(chip, Stream::kFailure, (which << kDigitsShift) | access_high, group,
+              static_cast<uint32_t>(access));
 }
 
 // Which of the wanted cells of a group, were they weak, would fail at this access.
-EDEN_HOST_DEVICE inline CellGroup failing(uint64_t chip, uint64_t group, uint64_t access,
-                                          uint64_t failure, CellGroup wanted) {
-  constexpr int kDigitShift = 20;
-  const uint32_t access_low = static_cast<uint32_t>(access);
-  const uint32_t access_high = static_cast<uint32_t>(access >> 32) & ((1u << kDigitShift) - 1u);
-  return bernoulli_group(failure, wanted, [&](uint32_t digit) {
-    return draw(chip, Stream::kFailure, (digit << kDigitShift) | access_high, group, access_low);
-  });
+EDEN_HOST_DEVICE inline uint32_t failing(uint64_t chip, uint64_t group, uint64_t access,
+                                         uint64_t failure, uint32_t wanted) {
+  return bernoulli_group(
+      failure, wanted, [&](uint32_t which) { return failure_digits(chip, group, access, which); });
 }
 
 EDEN_HOST_DEVICE inline bool cell_fails(uint64_t chip, uint64_t cell, uint64_t access,
                                         uint64_t failure) {
   if (failure == kAlways) return true;
-  const int bit = static_cast<int>(cell & ((1u << kGroupBits) - 1u));
-  CellGroup wanted{{0, 0, 0, 0}};
-  wanted.word[bit >> 5] = 1u << (bit & 31);
-  const CellGroup result = failing(chip, cell >> kGroupBits, access, failure, wanted);
-  return (result.word[bit >> 5] & wanted.word[bit >> 5]) != 0;
+  return failing(chip, cell >> kGroupBits, access, failure, 1u << (cell & (kGroupCells - 1u))) != 0;
 }
 
 }  // namespace eden
