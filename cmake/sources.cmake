@@ -5,6 +5,21 @@ set(EDEN_CORE_SOURCES
   csrc/core/placement.cpp
   csrc/core/region.cpp
   csrc/core/search.cpp
+  csrc/core/simd/apply_missing.cpp
+  csrc/core/simd/kernels.cpp
+)
+# Of eden_core too, each compiled for its instruction set where the target has it: cmake/simd.cmake.
+set(EDEN_BASELINE_SOURCES
+  csrc/core/simd/baseline.cpp
+)
+set(EDEN_AVX2_SOURCES
+  csrc/core/simd/avx2.cpp
+)
+set(EDEN_AVX512_SOURCES
+  csrc/core/simd/avx512.cpp
+)
+set(EDEN_NEON_SOURCES
+  csrc/core/simd/neon.cpp
 )
 set(EDEN_OPS_SOURCES
   csrc/ops/corrupt.cpp
@@ -26,5 +41,6 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_philox.cpp
   tests/csrc/test_placement.cpp
   tests/csrc/test_search.cpp
+  tests/csrc/test_simd.cpp
   tests/csrc/test_weak_cells.cpp
 )

@@ -1,0 +1,131 @@
+// What finding cells costs, for every instruction set that this machine has: eden_bench [repeats].
+//
+// Prints CPU nanoseconds, the least of several repeats, because other programs share the machine:
+//   <rate>       one mark drawn, at this rate of weak cells, in patches of 2^20 cells as an operand
+//                is worked on; and the milliseconds of 2^29 cells, 64 MiB of float32
+//   keep_failing one found cell
+//   dense        one group of 32 cells, both stored values alike; and with a failure probability
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <vector>
+
+#include "core/region.h"
+#include "core/simd/kernels.h"
+#include "core/weak_cells.h"
+
+namespace {
+
+using eden::simd::DenseQuery;
+using eden::simd::FoundCells;
+using eden::simd::Kernels;
+using eden::simd::SparseQuery;
+
+constexpr int kPatchBits = 20;
+constexpr uint64_t kOperandCells = uint64_t{1} << 29;
+
+double cpu_seconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+template <class Work>
+double least_seconds(int repeats, Work&& work) {
+  double least = INFINITY;
+  for (int i = 0; i < repeats; ++i) {
+    const double begin = cpu_seconds();
+    work();
+    least = std::fmin(least, cpu_seconds() - begin);
+  }
+  return least;
+}
+
+// All queries of a patch at one threshold; returns the number of blocks.
+uint64_t patch_queries(uint64_t origin, uint64_t threshold, std::vector<SparseQuery>& queries) {
+  uint64_t blocks = 0;
+  queries.clear();
+  for (int level = eden::first_level(threshold); level <= eden::kLastLevel; ++level) {
+    const int bits = eden::block_bits(level);
+    SparseQuery query{};
+    query.level = level;
+    query.origin = origin;
+    query.high = 1u << kPatchBits;
+    query.first_block = origin >> bits;
+    query.blocks =
+        static_cast<uint32_t>(((origin + query.high - 1) >> bits) - query.first_block) + 1;
+    query.always = query.strong = threshold;
+    blocks += query.blocks;
+    queries.push_back(query);
+  }
+  return blocks;
+}
+
+void time_rate(const Kernels& kernels, double rate, int repeats) {
+  const uint64_t threshold = eden::weak_thresholds(rate).sparse;
+  // The time of a smaller part of the operand is enough where there are many marks.
+  const uint64_t cells = rate > 3e-4 ? kOperandCells >> 4 : kOperandCells;
+  const uint64_t chip = 12345;
+  FoundCells found;
+  std::vector<SparseQuery> queries;
+  uint64_t blocks = 0, kept = 0;
+  const double seconds = least_seconds(repeats, [&] {
+    blocks = kept = 0;
+    for (uint64_t origin = 0; origin < cells; origin += uint64_t{1} << kPatchBits) {
+      found.size = 0;
+      blocks += patch_queries(origin, threshold, queries);
+      kernels.find_sparse(chip, queries.data(), queries.size(), found);
+      kept += found.size;
+    }
+  });
+  const double marks = static_cast<double>(blocks << eden::kMarksPerBlockLog2);
+  const double operands = static_cast<double>(kOperandCells) / static_cast<double>(cells);
+  std::printf("  %-8.0e %8.3f ns per mark drawn, %7.3f ns per cell kept, %8.3f ms for 2^29 cells\n",
+              rate, 1e9 * seconds / marks, 1e9 * seconds / static_cast<double>(kept),
+              1e3 * seconds * operands);
+  eden::simd::release(found);
+}
+
+void time_kernels(const Kernels& kernels, int repeats) {
+  std::printf("%s\n", kernels.name);
+  for (const double rate : {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 5e-2}) {
+    time_rate(kernels, rate, repeats);
+  }
+  const uint64_t half = uint64_t{1} << 63, access = 5;
+  FoundCells found;
+  constexpr uint32_t kEntries = 1 << 16;
+  eden::simd::reserve(found, kEntries);
+  const double keeping = least_seconds(repeats, [&] {
+    for (uint32_t i = 0; i < kEntries; ++i) found.cell[i] = i * 32;
+    found.size = kEntries;
+    kernels.keep_failing(7, 0, access, half, found);
+  });
+  std::printf("  keep_failing   %8.3f ns per found cell\n", 1e9 * keeping / kEntries);
+  eden::simd::release(found);
+  constexpr uint32_t kGroups = 1 << 15;
+  std::vector<uint32_t> always(kGroups), strong(kGroups);
+  DenseQuery query{0, kGroups, 0, half / 3, half / 3};
+  const auto time_dense = [&](const char* what, uint64_t failure) {
+    const double seconds = least_seconds(repeats, [&] {
+      kernels.find_dense(7, access, failure, &query, 1, always.data(), strong.data());
+    });
+    std::printf("  dense, %-21s %7.3f ns per group, %7.3f ms for 2^29 cells\n", what,
+                1e9 * seconds / kGroups,
+                1e3 * seconds / kGroups * (kOperandCells >> eden::kGroupBits));
+  };
+  time_dense("one probability", eden::kAlways);
+  time_dense("and failure 1/2", half);
+  query.strong = half;
+  time_dense("two probabilities", eden::kAlways);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const int repeats = count > 1 ? std::atoi(arguments[1]) : 15;
+  for (const char* name : {"avx512", "avx2", "neon", "baseline"}) {
+    if (const Kernels* kernels = eden::simd::kernels_of(name)) time_kernels(*kernels, repeats);
+  }
+  return 0;
+}

@@ -1,0 +1,15 @@
+#define EDEN_ISA_NAMESPACE avx2
+
+#include "core/simd/lanes_avx2.h"
+// After the lanes that it is written in.
+#include "core/simd/find.h"
+
+namespace eden::simd {
+
+const Kernels& kernels_avx2() {
+  static constexpr Kernels kTable = {
+      "avx2", avx2::find_sparse, avx2::find_raw, avx2::keep_failing, avx2::find_dense, apply_avx2};
+  return kTable;
+}
+
+}  // namespace eden::simd

@@ -1,0 +1,16 @@
+#define EDEN_ISA_NAMESPACE baseline
+
+#include "core/simd/lanes_portable.h"
+// After the lanes that it is written in.
+#include "core/simd/find.h"
+
+namespace eden::simd {
+
+const Kernels& kernels_baseline() {
+  static constexpr Kernels kTable = {"baseline",           baseline::find_sparse,
+                                     baseline::find_raw,   baseline::keep_failing,
+                                     baseline::find_dense, apply_baseline};
+  return kTable;
+}
+
+}  // namespace eden::simd

@@ -1,0 +1,761 @@
+// Finding cells, written in lanes: included by one translation unit for each instruction set, after
+// its lanes.
+#pragma once
+
+#include "core/random_layout.h"
+#include "core/region.h"
+#include "core/weak_cells.h"
+
+namespace eden::simd::EDEN_ISA_NAMESPACE {
+namespace {
+
+// ---- Philox4x32-10, as in philox.h, of every lane at once ----
+
+constexpr int kRounds = 10;
+constexpr uint32_t kMultiplier0 = 0xD2511F53u, kMultiplier1 = 0xCD9E8D57u;
+
+struct Keys {
+  uint32_t first[kRounds], second[kRounds];
+};
+
+EDEN_LANES Keys make_keys(uint64_t chip) {
+  Keys keys;
+  uint32_t first = static_cast<uint32_t>(chip), second = static_cast<uint32_t>(chip >> 32);
+  for (int round = 0; round < kRounds; ++round) {
+    keys.first[round] = first;
+    keys.second[round] = second;
+    first += 0x9E3779B9u;
+    second += 0xBB67AE85u;
+  }
+  return keys;
+}
+
+// kSets independent sets of lanes at a time hide one another's latency.
+template <int kSets>
+struct Numbers {
+  Words word[kSets][4];
+};
+
+template <int kSets, int kFirstRound>
+EDEN_LANES void finish_rounds(const Keys& keys, Wide (&state)[kSets][4], Numbers<kSets>& numbers) {
+#pragma GCC unroll 10
+  for (int round = kFirstRound; round < kRounds; ++round) {
+#pragma GCC unroll 2
+    for (int set = 0; set < kSets; ++set) {
+      Wide(&x)[4] = state[set];
+      Wide high0, low0, high1, low1;
+      multiply(x[0], kMultiplier0, high0, low0);
+      multiply(x[2], kMultiplier1, high1, low1);
+      x[0] = exclusive_or(high1, x[1], keys.first[round]);
+      x[1] = low1;
+      x[2] = exclusive_or(high0, x[3], keys.second[round]);
+      x[3] = low0;
+    }
+  }
+#pragma GCC unroll 2
+  for (int set = 0; set < kSets; ++set) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) numbers.word[set][i] = narrow(state[set][i]);
+  }
+}
+
+struct Counter {
+  Words word[4];
+};
+
+template <int kSets>
+EDEN_LANES void draw_lanes(const Keys& keys, const Counter (&counter)[kSets],
+                           Numbers<kSets>& numbers) {
+  Wide state[kSets][4];
+#pragma GCC unroll 2
+  for (int set = 0; set < kSets; ++set) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) state[set][i] = widen(counter[set].word[i]);
+  }
+  finish_rounds<kSets, 0>(keys, state, numbers);
+}
+
+// The same where only the counters' first words differ: most of the first two rounds is then done
+// once for all lanes.
+template <int kSets>
+EDEN_LANES void draw_lanes(const Keys& keys, const Words (&first)[kSets], uint32_t second,
+                           uint32_t third, uint32_t fourth, Numbers<kSets>& numbers) {
+  const uint64_t product1 = static_cast<uint64_t>(kMultiplier1) * third;
+  const uint32_t after0 = static_cast<uint32_t>(product1 >> 32) ^ second ^ keys.first[0];
+  const uint32_t after1 = static_cast<uint32_t>(product1);
+  const uint64_t product0 = static_cast<uint64_t>(kMultiplier0) * after0;
+  const uint32_t high0 = static_cast<uint32_t>(product0 >> 32);
+  const Wide low0 = widen(broadcast(static_cast<uint32_t>(product0)));
+  Wide state[kSets][4];
+#pragma GCC unroll 2
+  for (int set = 0; set < kSets; ++set) {
+    Wide high, low, low1;
+    multiply(widen(first[set]), kMultiplier0, high, low);
+    multiply(exclusive_or(high, fourth ^ keys.second[0]), kMultiplier1, high, low1);
+    state[set][0] = exclusive_or(high, after1 ^ keys.first[1]);
+    state[set][1] = low1;
+    state[set][2] = exclusive_or(low, high0 ^ keys.second[1]);
+    state[set][3] = low0;
+  }
+  finish_rounds<kSets, 2>(keys, state, numbers);
+}
+
+constexpr uint32_t stream_word(Stream stream, uint32_t detail) {
+  return (static_cast<uint32_t>(stream) << kStreamShift) | detail;
+}
+
+EDEN_LANES uint32_t low_half(uint64_t number) { return static_cast<uint32_t>(number); }
+EDEN_LANES uint32_t high_half(uint64_t number) { return static_cast<uint32_t>(number >> 32); }
+
+// Work is done on two sets of lanes at a time, and lists have room for as many more words as the
+// last store may write beyond their end.
+constexpr size_t kSetsAtOnce = 2;
+constexpr size_t kStep = kSetsAtOnce * kLanes;
+constexpr size_t kBatch = 512;
+static_assert(kBatch % kStep == 0);
+
+// Lanes [at, end) of a batch.
+EDEN_LANES Mask lanes_before(size_t at, size_t end) {
+  const size_t left = at < end ? end - at : 0;
+  return less(lane_numbers(), broadcast(static_cast<uint32_t>(left < kLanes ? left : kLanes)));
+}
+
+// ---- Marks ----
+
+// The number of marks of a head's blocks, 0 in lanes that are not valid.
+EDEN_LANES Words count_marks(const Words (&head)[4], Mask valid) {
+  Mask tie;
+  Words count = count_by_high_words(head[1], tie);
+  if (__builtin_expect(any(both(tie, valid)), 0)) {
+    alignas(64) uint32_t low[kLanes], high[kLanes], counts[kLanes];
+    store(low, head[0]);
+    store(high, head[1]);
+    store(counts, count);
+    for (uint32_t lanes = bits_of(tie); lanes != 0; lanes &= lanes - 1) {
+      const int lane = __builtin_ctz(lanes);
+      counts[lane] = static_cast<uint32_t>(count_of_head(low[lane], high[lane]));
+    }
+    count = load(counts);
+  }
+  return where(valid, count);
+}
+
+// Blocks of any queries, one to a lane: fields side by side.
+struct Blocks {
+  static constexpr size_t kRoom = kBatch + kStep;
+  alignas(64) uint32_t low_index[kRoom];
+  alignas(64) uint32_t high_index[kRoom];
+  alignas(64) uint32_t level[kRoom];
+  alignas(64) uint32_t query[kRoom];
+  alignas(64) uint32_t count[kRoom];
+  // Of find_sparse alone. Offsets are from the lowest wanted cell.
+  alignas(64) uint32_t base[kRoom];  // of the block's first cell, modulo 2^32
+  alignas(64) uint32_t low[kRoom];
+  alignas(64) uint32_t span[kRoom];    // number of wanted cells
+  alignas(64) uint32_t strong[kRoom];  // largest position below the threshold
+  alignas(64) uint32_t always[kRoom];
+  alignas(64) uint32_t never[kRoom];  // 1 where no mark is below the threshold `always`
+  size_t size = 0;
+  bool two_thresholds = false;
+};
+
+// Which positions in a level's octave lie below a threshold.
+struct Limit {
+  bool some;
+  uint32_t largest;
+};
+EDEN_LANES Limit limit_in_level(uint64_t threshold, int level) {
+  const uint64_t octave = static_cast<uint64_t>(kLastLevel - level) << kCodeOctaveShift;
+  if (threshold <= octave) return {false, 0};
+  const uint64_t positions = threshold - octave;
+  return {true, positions > 0xffffffffu ? 0xffffffffu : static_cast<uint32_t>(positions) - 1};
+}
+
+EDEN_LANES int bits_of_block(int level) {
+  return (level < kLastLevel ? level + 1 : kLastLevel) + kMarksPerBlockLog2;
+}
+
+constexpr uint32_t kMarksInFirstDraw = static_cast<uint32_t>(kMarksInHead);
+constexpr uint32_t kMarksPerDraw = static_cast<uint32_t>(kMarksInDraw);
+
+// The ordinal of the first mark of a further draw.
+EDEN_LANES uint32_t first_ordinal(uint32_t which) {
+  return kMarksPerDraw * which - (kMarksPerDraw - kMarksInFirstDraw);
+}
+
+// Draws all marks of the blocks and shows each to the judge; lanes that are done are squeezed out
+// between the draws.
+template <class Judge>
+EDEN_LANES void draw_blocks(const Keys& keys, Blocks& blocks, Judge& judge) {
+  for (size_t at = 0; at < blocks.size; at += kStep) {
+    Counter counter[kSetsAtOnce];
+#pragma GCC unroll 2
+    for (size_t set = 0; set < kSetsAtOnce; ++set) {
+      const size_t lane = at + set * kLanes;
+      counter[set] = {
+          {load(blocks.low_index + lane), load(blocks.high_index + lane), broadcast(0),
+           bit_or(load(blocks.level + lane), broadcast(stream_word(Stream::kSparseMark, 0)))}};
+    }
+    Numbers<kSetsAtOnce> numbers;
+    draw_lanes(keys, counter, numbers);
+#pragma GCC unroll 2
+    for (size_t set = 0; set < kSetsAtOnce; ++set) {
+      const size_t lane = at + set * kLanes;
+      const Words count = count_marks(numbers.word[set], lanes_before(lane, blocks.size));
+      store(blocks.count + lane, count);
+      const auto place = judge.place(blocks, lane);
+#pragma GCC unroll 2
+      for (uint32_t i = 0; i < kMarksInFirstDraw; ++i) {
+        judge.take(place, blocks, lane, i, numbers.word[set][kMarksPerDraw - kMarksInFirstDraw + i],
+                   less(broadcast(i), count));
+      }
+    }
+  }
+  size_t size = blocks.size;
+  for (uint32_t which = 1; size != 0; ++which) {
+    const uint32_t ordinal = first_ordinal(which);
+    size_t left = 0;
+    for (size_t at = 0; at < size; at += kStep) {
+      Counter counter[kSetsAtOnce];
+#pragma GCC unroll 2
+      for (size_t set = 0; set < kSetsAtOnce; ++set) {
+        const size_t lane = at + set * kLanes;
+        counter[set] = {
+            {load(blocks.low_index + lane), load(blocks.high_index + lane), broadcast(which),
+             bit_or(load(blocks.level + lane), broadcast(stream_word(Stream::kSparseMark, 0)))}};
+      }
+      Numbers<kSetsAtOnce> numbers;
+      draw_lanes(keys, counter, numbers);
+#pragma GCC unroll 2
+      for (size_t set = 0; set < kSetsAtOnce; ++set) {
+        const size_t lane = at + set * kLanes;
+        const Words count = where(lanes_before(lane, size), load(blocks.count + lane));
+        const auto place = judge.place(blocks, lane);
+#pragma GCC unroll 4
+        for (uint32_t i = 0; i < kMarksPerDraw; ++i) {
+          judge.take(place, blocks, lane, ordinal + i, numbers.word[set][i],
+                     less(broadcast(ordinal + i), count));
+        }
+        const Mask more = less(broadcast(ordinal + kMarksPerDraw), count);
+        judge.squeeze(blocks, lane, left, more);
+        compress(blocks.low_index + left, more, load(blocks.low_index + lane));
+        compress(blocks.high_index + left, more, load(blocks.high_index + lane));
+        compress(blocks.level + left, more, load(blocks.level + lane));
+        compress(blocks.query + left, more, load(blocks.query + lane));
+        left += compress(blocks.count + left, more, count);
+      }
+    }
+    size = left;
+  }
+  blocks.size = 0;
+}
+
+EDEN_LANES void append(uint32_t* field, size_t blocks, uint32_t value) {
+  for (size_t at = 0; at < blocks; at += kLanes) store(field + at, broadcast(value));
+}
+
+// Blocks first_block to first_block + count - 1; there is room for them.
+EDEN_LANES void append_indices(Blocks& blocks, uint32_t query, int level, uint64_t first_block,
+                               size_t count) {
+  const size_t size = blocks.size;
+  const uint32_t low = low_half(first_block), high = high_half(first_block);
+  for (size_t at = 0; at < count; at += kLanes) {
+    const Words number = add(lane_numbers(), broadcast(static_cast<uint32_t>(at)));
+    const Words index = add(number, broadcast(low));
+    store(blocks.low_index + size + at, index);
+    // Beyond a multiple of 2^32 the sum is less than what was added to.
+    store(blocks.high_index + size + at,
+          add(broadcast(high), where(less(index, broadcast(low)), broadcast(1))));
+  }
+  append(blocks.level + size, count, static_cast<uint32_t>(level));
+  append(blocks.query + size, count, query);
+}
+
+template <bool kTwoThresholds>
+class CellJudge {
+ public:
+  struct Place {
+    Words base, low, span, bits, shift, unknown, strong, always, never;
+  };
+
+  EDEN_INLINE CellJudge(uint64_t chip, const SparseQuery* queries, FoundCells& found)
+      : chip_(chip), queries_(queries), found_(found), end_(found.cell + found.size) {}
+  EDEN_INLINE void finish() { found_.size = static_cast<size_t>(end_ - found_.cell); }
+
+  EDEN_INLINE Place place(const Blocks& blocks, size_t lane) const {
+    const Words level = load(blocks.level + lane);
+    // block_bits of every lane.
+    const Words bits = add(add(level, broadcast(kMarksPerBlockLog2)),
+                           where(less(level, broadcast(kLastLevel)), broadcast(1)));
+    Place place{load(blocks.base + lane),
+                load(blocks.low + lane),
+                load(blocks.span + lane),
+                bits,
+                sub(broadcast(32), bits),
+                sub(shift_left(broadcast(1), bits), broadcast(1)),
+                load(blocks.strong + lane),
+                broadcast(0),
+                broadcast(0)};
+    if (kTwoThresholds) {
+      place.always = load(blocks.always + lane);
+      place.never = load(blocks.never + lane);
+    }
+    return place;
+  }
+
+  EDEN_INLINE void take(const Place& place, const Blocks& blocks, size_t lane, uint32_t ordinal,
+                        Words word, Mask valid) {
+    const Words cell = add(shift_right(word, place.shift), place.base);
+    const Words lowest = shift_left(word, place.bits), highest = bit_or(lowest, place.unknown);
+    const Mask near = both(both(valid, less(cell, place.span)), at_most(lowest, place.strong));
+    Mask tie = without(near, at_most(highest, place.strong));
+    const Words twice = add(cell, place.low);
+    Words entry = add(twice, twice);
+    if (kTwoThresholds) {
+      const Mask never = common_bits(place.never, place.never);
+      const Mask always = without(at_most(highest, place.always), never);
+      tie = either(tie, both(near, without(without(at_most(lowest, place.always), never), always)));
+      entry = add(entry, where(without(near, always), broadcast(1)));
+    }
+    if (__builtin_expect(any(tie), 0)) judge_ties(blocks, lane, ordinal, word, tie);
+    end_ += compress(end_, without(near, tie), entry);
+  }
+
+  EDEN_INLINE void squeeze(Blocks& blocks, size_t lane, size_t to, Mask more) const {
+    compress(blocks.base + to, more, load(blocks.base + lane));
+    compress(blocks.low + to, more, load(blocks.low + lane));
+    compress(blocks.span + to, more, load(blocks.span + lane));
+    compress(blocks.strong + to, more, load(blocks.strong + lane));
+    if (kTwoThresholds) {
+      compress(blocks.always + to, more, load(blocks.always + lane));
+      compress(blocks.never + to, more, load(blocks.never + lane));
+    }
+  }
+
+ private:
+  __attribute__((noinline)) void judge_ties(const Blocks& blocks, size_t lane, uint32_t ordinal,
+                                            Words word, Mask tie) {
+    alignas(64) uint32_t words[kLanes];
+    store(words, word);
+    finish();
+    for (uint32_t lanes = bits_of(tie); lanes != 0; lanes &= lanes - 1) {
+      const int i = __builtin_ctz(lanes);
+      const size_t at = lane + static_cast<size_t>(i);
+      const uint64_t block =
+          (static_cast<uint64_t>(blocks.high_index[at]) << 32) | blocks.low_index[at];
+      judge_mark(chip_, queries_[blocks.query[at]], block, ordinal, words[i], found_);
+    }
+    end_ = found_.cell + found_.size;
+  }
+
+  uint64_t chip_;
+  const SparseQuery* queries_;
+  FoundCells& found_;
+  uint32_t* end_;
+};
+
+template <bool kTwoThresholds>
+__attribute__((noinline)) void judge_blocks(uint64_t chip, const Keys& keys,
+                                            const SparseQuery* queries, Blocks& blocks,
+                                            FoundCells& found) {
+  reserve(found, blocks.size * kPoissonTableSize + kStep);
+  CellJudge<kTwoThresholds> judge(chip, queries, found);
+  draw_blocks(keys, blocks, judge);
+  judge.finish();
+}
+
+EDEN_LANES void judge_blocks(uint64_t chip, const Keys& keys, const SparseQuery* queries,
+                             Blocks& blocks, FoundCells& found) {
+  if (blocks.size == 0) return;
+  if (blocks.two_thresholds) {
+    judge_blocks<true>(chip, keys, queries, blocks, found);
+  } else {
+    judge_blocks<false>(chip, keys, queries, blocks, found);
+  }
+  blocks.two_thresholds = false;
+}
+
+void find_sparse(uint64_t chip, const SparseQuery* queries, size_t count, FoundCells& found) {
+  const Keys keys = make_keys(chip);
+  Blocks blocks;
+  for (size_t i = 0; i < count; ++i) {
+    const SparseQuery& query = queries[i];
+    const Limit strong = limit_in_level(query.strong, query.level);
+    if (!strong.some || query.low >= query.high || query.blocks == 0) continue;
+    const Limit always = limit_in_level(query.always, query.level);
+    const bool two = always.some != strong.some || always.largest != strong.largest;
+    const int bits = bits_of_block(query.level);
+    // The blocks that hold wanted cells.
+    uint64_t block = (query.origin + query.low) >> bits;
+    uint64_t last = (query.origin + query.high - 1) >> bits;
+    if (block < query.first_block) block = query.first_block;
+    if (last > query.first_block + query.blocks - 1) last = query.first_block + query.blocks - 1;
+    while (block <= last) {
+      if (blocks.size == kBatch) judge_blocks(chip, keys, queries, blocks, found);
+      size_t more = static_cast<size_t>(last - block) + 1;
+      if (more > kBatch - blocks.size) more = kBatch - blocks.size;
+      uint32_t low = query.low, high = query.high;
+      if (bits == 32) {
+        // Such a block is as long as offsets go modulo 2^32, so a window is cut at its ends.
+        more = 1;
+        const uint64_t begin = block << bits;
+        if (begin > query.origin + low) low = static_cast<uint32_t>(begin - query.origin);
+        const uint64_t left = (query.origin + high - 1) - begin;
+        if (left >> bits != 0) high = low_half(begin - query.origin);
+      }
+      append_indices(blocks, static_cast<uint32_t>(i), query.level, block, more);
+      const size_t size = blocks.size;
+      const uint32_t base = low_half((block << bits) - query.origin) - low;
+      for (size_t at = 0; at < more; at += kLanes) {
+        const Words number = add(lane_numbers(), broadcast(static_cast<uint32_t>(at)));
+        store(blocks.base + size + at,
+              add(broadcast(base), shift_left(number, broadcast(static_cast<uint32_t>(bits)))));
+      }
+      append(blocks.low + size, more, low);
+      append(blocks.span + size, more, high - low);
+      append(blocks.strong + size, more, strong.largest);
+      append(blocks.always + size, more, always.largest);
+      append(blocks.never + size, more, always.some ? 0 : 1);
+      blocks.two_thresholds |= two;
+      blocks.size += more;
+      block += more;
+    }
+  }
+  judge_blocks(chip, keys, queries, blocks, found);
+}
+
+class RawJudge {
+ public:
+  struct Place {};
+
+  EDEN_INLINE RawJudge(const SparseQuery* queries, RawMarks& found)
+      : queries_(queries), found_(found), end_(found.mark + found.size) {}
+  EDEN_INLINE void finish() { found_.size = static_cast<size_t>(end_ - found_.mark); }
+  EDEN_INLINE Place place(const Blocks&, size_t) const { return {}; }
+
+  EDEN_INLINE void take(const Place&, const Blocks& blocks, size_t lane, uint32_t ordinal,
+                        Words word, Mask valid) {
+    alignas(64) uint32_t words[kLanes], lanes[kLanes];
+    const size_t size = compress(words, valid, word);
+    compress(lanes, valid, lane_numbers());
+    for (size_t i = 0; i < size; ++i) {
+      const size_t at = lane + lanes[i];
+      const uint32_t query = blocks.query[at];
+      *end_++ = {query, blocks.low_index[at] - low_half(queries_[query].first_block), ordinal,
+                 words[i]};
+    }
+  }
+
+  EDEN_INLINE void squeeze(Blocks&, size_t, size_t, Mask) const {}
+
+ private:
+  const SparseQuery* queries_;
+  RawMarks& found_;
+  RawMark* end_;
+};
+
+void find_raw(uint64_t chip, const SparseQuery* queries, size_t count, RawMarks& found) {
+  const Keys keys = make_keys(chip);
+  Blocks blocks;
+  const auto draw_all = [&] {
+    reserve(found, blocks.size * kPoissonTableSize);
+    RawJudge judge(queries, found);
+    draw_blocks(keys, blocks, judge);
+    judge.finish();
+  };
+  for (size_t i = 0; i < count; ++i) {
+    for (uint32_t first = 0; first < queries[i].blocks;) {
+      if (blocks.size == kBatch) draw_all();
+      size_t more = queries[i].blocks - first;
+      if (more > kBatch - blocks.size) more = kBatch - blocks.size;
+      append_indices(blocks, static_cast<uint32_t>(i), queries[i].level,
+                     queries[i].first_block + first, more);
+      blocks.size += more;
+      first += static_cast<uint32_t>(more);
+    }
+  }
+  if (blocks.size != 0) draw_all();
+}
+
+// ---- Digits ----
+
+// A comparison of uniform numbers with a probability, four binary digits at a time.
+class Digits {
+ public:
+  EDEN_INLINE Digits(uint64_t probability) : probability_(probability) {}
+
+  // By the digits of draw `which`: the bits that are less, of those that were open.
+  EDEN_INLINE Words compare(const Words (&digits)[4], uint32_t which, Words& open) const {
+    Words is_less = broadcast(0), equal = open;
+#pragma GCC unroll 4
+    for (int i = 3; i >= 0; --i) {
+      const Words digit = digits[i], wanted = broadcast(probability_digit(which, i));
+      is_less = digit_less(is_less, digit, wanted);
+      equal = digit_equal(equal, digit, wanted);
+    }
+    is_less = bit_and(is_less, open);
+    open = equal;
+    return is_less;
+  }
+
+ private:
+  EDEN_INLINE uint32_t probability_digit(uint32_t which, int i) const {
+    const int place = kFractionDigits - 1 - kDigitsInDraw * static_cast<int>(which) - i;
+    return 0u - (static_cast<uint32_t>(probability_ >> place) & 1u);
+  }
+
+  uint64_t probability_;
+};
+
+constexpr uint32_t kDraws = kFractionDigits / kDigitsInDraw;
+constexpr uint32_t kFailureDigitsShift = 24;
+
+EDEN_LANES uint32_t failure_word(uint64_t access, uint32_t which) {
+  const uint32_t access_high = high_half(access) & ((1u << kFailureDigitsShift) - 1u);
+  return stream_word(Stream::kFailure, (which << kFailureDigitsShift) | access_high);
+}
+
+// Groups of which some cells are still open.
+struct OpenGroups {
+  static constexpr size_t kRoom = kBatch + kStep;
+  alignas(64) uint32_t index[kRoom];
+  alignas(64) uint32_t always[kRoom];
+  alignas(64) uint32_t strong[kRoom];
+  size_t size = 0;
+
+  template <bool kTwo>
+  EDEN_INLINE void append(Words at_index, Words open_always, Words open_strong, Mask valid) {
+    const Words open = kTwo ? bit_or(open_always, open_strong) : open_always;
+    const Mask mask = both(valid, common_bits(open, open));
+    compress(always + size, mask, open_always);
+    if (kTwo) compress(strong + size, mask, open_strong);
+    size += compress(index + size, mask, at_index);
+  }
+};
+
+EDEN_LANES void join(uint32_t* words, const uint32_t* index, Words bits, size_t count) {
+  alignas(64) uint32_t lanes[kLanes];
+  store(lanes, bits);
+  if (count > kLanes) count = kLanes;
+  for (size_t i = 0; i < count; ++i) words[index[i]] |= lanes[i];
+}
+
+// Draws until no group is open, from draw `which` on. third(which) and fourth(which) are the last
+// words of the counter, whose first is first + the group's index.
+template <bool kTwo, class Counters>
+EDEN_LANES void settle(const Keys& keys, OpenGroups& groups, uint64_t first, uint32_t which,
+                       const Digits& always, const Digits& strong, uint32_t* always_words,
+                       uint32_t* strong_words, Counters&& counters) {
+  for (; groups.size != 0 && which < kDraws; ++which) {
+    const size_t size = groups.size;
+    groups.size = 0;
+    for (size_t at = 0; at < size; at += kLanes) {
+      alignas(64) uint32_t index[kLanes];
+      const Words at_index = load(groups.index + at);
+      store(index, at_index);
+      const Words counter[1] = {add(at_index, broadcast(low_half(first)))};
+      Numbers<1> numbers;
+      draw_lanes(keys, counter, high_half(first), counters.third(which), counters.fourth(which),
+                 numbers);
+      Words open_always = load(groups.always + at), open_strong = broadcast(0);
+      const Words found = always.compare(numbers.word[0], which, open_always);
+      join(always_words, index, found, size - at);
+      if (kTwo) {
+        open_strong = load(groups.strong + at);
+        join(strong_words, index, strong.compare(numbers.word[0], which, open_strong), size - at);
+      }
+      groups.append<kTwo>(at_index, open_always, open_strong, lanes_before(at, size));
+    }
+  }
+  groups.size = 0;
+}
+
+struct DenseCounters {
+  EDEN_INLINE uint32_t third(uint32_t which) const { return which; }
+  EDEN_INLINE uint32_t fourth(uint32_t) const { return stream_word(Stream::kDenseMark, 0); }
+};
+
+struct FailureCounters {
+  uint64_t access;
+  EDEN_INLINE uint32_t third(uint32_t) const { return low_half(access); }
+  EDEN_INLINE uint32_t fourth(uint32_t which) const { return failure_word(access, which); }
+};
+
+// What a probability of 0 or 1 makes of its digits.
+struct Extremes {
+  uint32_t wanted, fixed;
+  EDEN_INLINE Extremes(uint64_t probability)
+      : wanted(probability == 0 || probability == kAlways ? 0 : ~0u),
+        fixed(probability == kAlways ? ~0u : 0) {}
+};
+
+// Groups whose numbers agree in their high half, at most kBatch of them, into arrays with room for
+// whole sets of lanes.
+template <bool kTwo>
+EDEN_LANES void find_groups(const Keys& keys, uint64_t first, size_t count,
+                            uint64_t always_probability, uint64_t strong_probability,
+                            OpenGroups& open, uint32_t* always, uint32_t* strong) {
+  constexpr uint32_t kUnconditional = 2;
+  const Digits always_digits(always_probability), strong_digits(strong_probability);
+  const Extremes always_extremes(always_probability), strong_extremes(strong_probability);
+  const DenseCounters counters;
+  for (size_t at = 0; at < count; at += kLanes) {
+    const Words index = add(lane_numbers(), broadcast(static_cast<uint32_t>(at)));
+    const Words counter[1] = {add(index, broadcast(low_half(first)))};
+    Numbers<1> numbers[kUnconditional];
+#pragma GCC unroll 2
+    for (uint32_t which = 0; which < kUnconditional; ++which) {
+      draw_lanes(keys, counter, high_half(first), counters.third(which), counters.fourth(which),
+                 numbers[which]);
+    }
+    Words open_always = broadcast(always_extremes.wanted), open_strong = broadcast(0);
+    Words found = broadcast(always_extremes.fixed);
+#pragma GCC unroll 2
+    for (uint32_t which = 0; which < kUnconditional; ++which) {
+      found = bit_or(found, always_digits.compare(numbers[which].word[0], which, open_always));
+    }
+    store(always + at, found);
+    if (kTwo) {
+      open_strong = broadcast(strong_extremes.wanted);
+      found = broadcast(strong_extremes.fixed);
+#pragma GCC unroll 2
+      for (uint32_t which = 0; which < kUnconditional; ++which) {
+        found = bit_or(found, strong_digits.compare(numbers[which].word[0], which, open_strong));
+      }
+      store(strong + at, found);
+    }
+    open.append<kTwo>(index, open_always, open_strong, lanes_before(at, count));
+  }
+  settle<kTwo>(keys, open, first, kUnconditional, always_digits, strong_digits, always, strong,
+               counters);
+}
+
+// Leaves of the weak cells those that fail.
+template <bool kTwo>
+EDEN_LANES void keep_failing_groups(const Keys& keys, uint64_t first, size_t count, uint64_t access,
+                                    uint64_t failure, OpenGroups& open, uint32_t* always,
+                                    uint32_t* strong, uint32_t* fails) {
+  const Extremes extremes(failure);
+  for (size_t at = 0; at < count; at += kLanes) {
+    Words weak = load(always + at);
+    if (kTwo) weak = bit_or(weak, load(strong + at));
+    store(fails + at, broadcast(extremes.fixed));
+    open.append<false>(add(lane_numbers(), broadcast(static_cast<uint32_t>(at))),
+                       bit_and(weak, broadcast(extremes.wanted)), weak, lanes_before(at, count));
+  }
+  settle<false>(keys, open, first, 0, Digits(failure), Digits(0), fails, nullptr,
+                FailureCounters{access});
+  for (size_t at = 0; at < count; at += kLanes) {
+    const Words kept = load(fails + at);
+    store(always + at, bit_and(load(always + at), kept));
+    if (kTwo) store(strong + at, bit_and(load(strong + at), kept));
+  }
+}
+
+template <bool kTwo>
+EDEN_LANES void find_dense_query(const Keys& keys, uint64_t access, uint64_t failure,
+                                 const DenseQuery& query, uint32_t* always, uint32_t* strong) {
+  constexpr size_t kRoom = kBatch + kLanes;
+  alignas(64) uint32_t always_words[kRoom], strong_words[kTwo ? kRoom : 1], fails[kRoom];
+  OpenGroups open;
+  for (size_t at = 0; at < query.groups;) {
+    const uint64_t first = query.first_group + at;
+    size_t count = query.groups - at;
+    if (count > kBatch) count = kBatch;
+    const uint64_t same_high = (uint64_t{1} << 32) - low_half(first);
+    if (count > same_high) count = static_cast<size_t>(same_high);
+    find_groups<kTwo>(keys, first, count, query.always, query.strong, open, always_words,
+                      strong_words);
+    if (failure != kAlways) {
+      keep_failing_groups<kTwo>(keys, first, count, access, failure, open, always_words,
+                                strong_words, fails);
+    }
+    __builtin_memcpy(always + query.place + at, always_words, count * sizeof(uint32_t));
+    if (strong != nullptr) {
+      __builtin_memcpy(strong + query.place + at, kTwo ? strong_words : always_words,
+                       count * sizeof(uint32_t));
+    }
+    at += count;
+  }
+}
+
+void find_dense(uint64_t chip, uint64_t access, uint64_t failure, const DenseQuery* queries,
+                size_t count, uint32_t* always, uint32_t* strong) {
+  const Keys keys = make_keys(chip);
+  for (size_t i = 0; i < count; ++i) {
+    if (strong == nullptr || queries[i].always == queries[i].strong) {
+      find_dense_query<false>(keys, access, failure, queries[i], always, strong);
+    } else {
+      find_dense_query<true>(keys, access, failure, queries[i], always, strong);
+    }
+  }
+}
+
+void keep_failing(uint64_t chip, uint64_t origin, uint64_t access, uint64_t failure,
+                  FoundCells& found) {
+  if (failure == kAlways) return;
+  if (failure == 0) {
+    found.size = 0;
+    return;
+  }
+  constexpr uint32_t kLargestOffset = 0x7fffffffu;
+  const uint64_t first_group = origin >> kGroupBits;
+  if (((origin + kLargestOffset) >> kGroupBits) >> 32 != first_group >> 32) {
+    return keep_failing_one_by_one(chip, origin, access, failure, found);
+  }
+  const Keys keys = make_keys(chip);
+  const Digits digits(failure);
+  const FailureCounters counters{access};
+  const Words lead = broadcast(low_half(origin) & (kGroupCells - 1));
+  const Words place_in_group = broadcast(kGroupCells - 1);
+  constexpr size_t kRoom = kBatch + kStep;
+  alignas(64) uint32_t open[kRoom], kept[kRoom];
+  size_t total = 0;
+  // Decides kLanes entries by their draw; returns which fail and which are open still.
+  const auto decide = [&](Words entry, uint32_t which, const Words(&numbers)[4], Mask& fails,
+                          Mask& undecided) __attribute__((always_inline)) {
+    const Words cell = add(shift_right<1>(entry), lead);
+    const Words bit = shift_left(broadcast(1), bit_and(cell, place_in_group));
+    Words equal = bit;
+    fails = common_bits(digits.compare(numbers, which, equal), bit);
+    undecided = common_bits(equal, bit);
+  };
+  const auto group_of = [&](Words entry) __attribute__((always_inline)) {
+    return add(shift_right<kGroupBits>(add(shift_right<1>(entry), lead)),
+               broadcast(low_half(first_group)));
+  };
+  for (size_t begin = 0; begin < found.size; begin += kBatch) {
+    const size_t end = found.size - begin < kBatch ? found.size : begin + kBatch;
+    size_t left = end - begin, size_kept = 0;
+    __builtin_memcpy(open, found.cell + begin, left * sizeof(uint32_t));
+    for (uint32_t which = 0; left != 0 && which < kDraws; ++which) {
+      const size_t size = left;
+      left = 0;
+      for (size_t at = 0; at < size; at += kStep) {
+        Words entry[kSetsAtOnce], group[kSetsAtOnce];
+#pragma GCC unroll 2
+        for (size_t set = 0; set < kSetsAtOnce; ++set) {
+          entry[set] = load(open + at + set * kLanes);
+          group[set] = group_of(entry[set]);
+        }
+        Numbers<kSetsAtOnce> numbers;
+        draw_lanes(keys, group, high_half(first_group), counters.third(which),
+                   counters.fourth(which), numbers);
+#pragma GCC unroll 2
+        for (size_t set = 0; set < kSetsAtOnce; ++set) {
+          Mask fails, undecided;
+          decide(entry[set], which, numbers.word[set], fails, undecided);
+          const Mask valid = lanes_before(at + set * kLanes, size);
+          left += compress(open + left, both(valid, undecided), entry[set]);
+          size_kept += compress(kept + size_kept, both(valid, fails), entry[set]);
+        }
+      }
+    }
+    __builtin_memcpy(found.cell + total, kept, size_kept * sizeof(uint32_t));
+    total += size_kept;
+  }
+  found.size = total;
+}
+
+}  // namespace
+}  // namespace eden::simd::EDEN_ISA_NAMESPACE

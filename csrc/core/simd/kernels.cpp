@@ -1,0 +1,122 @@
+#include "core/simd/kernels.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+#include "core/simd/tables.h"
+#include "core/weak_cells.h"
+
+namespace eden::simd {
+namespace {
+
+template <class Entry>
+void grow(Entry*& entries, size_t size, size_t& capacity, size_t more) {
+  if (capacity - size >= more) return;
+  const size_t wanted = size + more > 2 * capacity ? size + more : 2 * capacity;
+  if (wanted > SIZE_MAX / sizeof(Entry)) throw std::bad_alloc();
+  void* grown = std::realloc(entries, wanted * sizeof(Entry));
+  if (grown == nullptr) throw std::bad_alloc();
+  entries = static_cast<Entry*>(grown);
+  capacity = wanted;
+}
+
+template <class Found, class Entry>
+void free_entries(Found& found, Entry* entries) {
+  std::free(entries);
+  found = Found{};
+}
+
+struct Candidate {
+  const char* name;
+  bool usable;
+  const Kernels& (*table)();
+};
+
+// From the best to the one that every machine has. __builtin_cpu_supports asks the operating system
+// too whether it keeps the registers.
+template <class Visit>
+const Kernels* first_candidate(Visit&& accepts) {
+  const Candidate candidates[] = {
+#if defined(EDEN_HAS_AVX512)
+      {"avx512",
+       __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"),
+       kernels_avx512},
+#endif
+#if defined(EDEN_HAS_AVX2)
+      {"avx2",
+       __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2"),
+       kernels_avx2},
+#endif
+#if defined(EDEN_HAS_NEON)
+      {"neon", true, kernels_neon},
+#endif
+      {"baseline", true, kernels_baseline},
+  };
+  for (const Candidate& candidate : candidates) {
+    if (candidate.usable && accepts(candidate.name)) return &candidate.table();
+  }
+  return nullptr;
+}
+
+const Kernels& choose() {
+  const char* wanted = std::getenv("EDEN_ISA");
+  if (wanted == nullptr || *wanted == '\0') {
+    return *first_candidate([](const char*) { return true; });
+  }
+  if (const Kernels* kernels = kernels_of(wanted)) return *kernels;
+  std::string allowed;
+  first_candidate([&](const char* name) {
+    allowed.append(allowed.empty() ? "" : ", ").append(name);
+    return false;
+  });
+  throw std::invalid_argument("EDEN_ISA: found " + std::string(wanted) +
+                              ", on this machine it can be " + allowed);
+}
+
+}  // namespace
+
+void reserve(FoundCells& found, size_t more) { grow(found.cell, found.size, found.capacity, more); }
+void release(FoundCells& found) { free_entries(found, found.cell); }
+void reserve(RawMarks& found, size_t more) { grow(found.mark, found.size, found.capacity, more); }
+void release(RawMarks& found) { free_entries(found, found.mark); }
+
+const Kernels* kernels_of(const char* name) {
+  return first_candidate([&](const char* candidate) { return std::strcmp(candidate, name) == 0; });
+}
+
+const Kernels& kernels() {
+  static const Kernels& chosen = choose();
+  return chosen;
+}
+
+int count_of_head(uint32_t low_word, uint32_t high_word) {
+  return mark_count({{low_word, high_word, 0, 0}});
+}
+
+void judge_mark(uint64_t chip, const SparseQuery& query, uint64_t block, uint32_t ordinal,
+                uint32_t word, FoundCells& found) {
+  const Mark mark{block, ordinal, query.level, word};
+  const uint64_t offset = mark.cell() - query.origin;
+  if (offset < query.low || offset >= query.high || !mark.below(chip, query.strong)) return;
+  const bool always = query.always == query.strong || mark.below(chip, query.always);
+  reserve(found, 1);
+  found.cell[found.size++] = (static_cast<uint32_t>(offset) << 1) | (always ? 0u : 1u);
+}
+
+void keep_failing_one_by_one(uint64_t chip, uint64_t origin, uint64_t access, uint64_t failure,
+                             FoundCells& found) {
+  size_t kept = 0;
+  for (size_t i = 0; i < found.size; ++i) {
+    const uint32_t entry = found.cell[i];
+    if (cell_fails(chip, origin + (entry >> 1), access, failure)) found.cell[kept++] = entry;
+  }
+  found.size = kept;
+}
+
+}  // namespace eden::simd

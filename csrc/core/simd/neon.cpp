@@ -1,0 +1,15 @@
+#define EDEN_ISA_NAMESPACE neon
+
+#include "core/simd/lanes_neon.h"
+// After the lanes that it is written in.
+#include "core/simd/find.h"
+
+namespace eden::simd {
+
+const Kernels& kernels_neon() {
+  static constexpr Kernels kTable = {
+      "neon", neon::find_sparse, neon::find_raw, neon::keep_failing, neon::find_dense, apply_neon};
+  return kTable;
+}
+
+}  // namespace eden::simd

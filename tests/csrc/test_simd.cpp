@@ -1,0 +1,373 @@
+// Do the inner loops of every instruction set find what weak_cells.h says?
+#include <algorithm>
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "catch2.h"
+#include "core/simd/kernels.h"
+#include "core/weak_cells.h"
+
+namespace {
+
+using eden::simd::DenseQuery;
+using eden::simd::FoundCells;
+using eden::simd::Kernels;
+using eden::simd::RawMark;
+using eden::simd::RawMarks;
+using eden::simd::SparseQuery;
+
+// The first random numbers of std::mt19937_64 are the same everywhere; its distributions are not.
+class Random {
+ public:
+  explicit Random(uint64_t seed) : engine_(seed) {}
+  uint64_t bits() { return engine_(); }
+  uint64_t below(uint64_t end) { return engine_() % end; }
+  bool chance(int percent) { return below(100) < static_cast<uint64_t>(percent); }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+std::vector<const Kernels*> all_kernels() {
+  std::vector<const Kernels*> found;
+  for (const char* name : {"baseline", "avx2", "avx512", "neon"}) {
+    if (const Kernels* kernels = eden::simd::kernels_of(name)) found.push_back(kernels);
+  }
+  return found;
+}
+
+// Owns what the kernels append to.
+template <class Found>
+struct Owned {
+  Found found;
+  ~Owned() { eden::simd::release(found); }
+};
+
+std::vector<uint32_t> unique(std::vector<uint32_t> entries) {
+  std::sort(entries.begin(), entries.end());
+  entries.erase(std::unique(entries.begin(), entries.end()), entries.end());
+  return entries;
+}
+
+std::vector<uint32_t> entries_of(const FoundCells& found) {
+  return unique(std::vector<uint32_t>(found.cell, found.cell + found.size));
+}
+
+std::vector<uint32_t> reference_sparse(uint64_t chip, const std::vector<SparseQuery>& queries) {
+  std::vector<uint32_t> entries;
+  for (const SparseQuery& query : queries) {
+    for (uint32_t i = 0; i < query.blocks; ++i) {
+      eden::visit_marks(chip, query.level, query.first_block + i, [&](const eden::Mark& mark) {
+        const uint64_t cell = mark.cell();
+        if (cell < query.origin + query.low || cell >= query.origin + query.high) return;
+        if (!mark.below(chip, query.strong)) return;
+        entries.push_back(static_cast<uint32_t>(cell - query.origin) << 1 |
+                          !mark.below(chip, query.always));
+      });
+    }
+  }
+  return unique(entries);
+}
+
+// A threshold anywhere: in the level's octave, at its ends, outside it, or exactly at (or one
+// beside) a mark of the query's blocks, known bits and tail.
+uint64_t random_threshold(Random& random, uint64_t chip, const SparseQuery& query) {
+  const uint64_t octave = static_cast<uint64_t>(eden::kLastLevel - query.level)
+                          << eden::kCodeOctaveShift;
+  switch (random.below(8)) {
+    case 0:
+      return octave + random.below(3);
+    case 1:
+      return octave + (uint64_t{1} << eden::kCodeOctaveShift) - random.below(3);
+    case 2:
+      return octave + (random.bits() >> 32);
+    case 3:
+      return random.below(eden::kMaxSparseCode + 1);
+    case 4:
+      return octave + (uint64_t{1} << eden::kCodeOctaveShift) + random.below(2);
+    default: {
+      std::vector<uint64_t> codes;
+      const uint64_t block = query.first_block + random.below(query.blocks);
+      eden::visit_marks(chip, query.level, block, [&](const eden::Mark& mark) {
+        codes.push_back(octave | mark.position() | mark.tail(chip));
+      });
+      if (codes.empty()) return octave + 1;
+      return codes[random.below(codes.size())] + random.below(3) - (random.chance(50) ? 1 : 0);
+    }
+  }
+}
+
+SparseQuery random_query(Random& random, uint64_t chip, uint64_t origin, int level,
+                         uint32_t most_blocks) {
+  SparseQuery query{};
+  const int bits = eden::block_bits(level);
+  query.level = level;
+  query.origin = origin;
+  const uint64_t block_cells = uint64_t{1} << bits;
+  const uint64_t span = std::min<uint64_t>(uint64_t{1} << 31, block_cells * most_blocks);
+  query.low = static_cast<uint32_t>(random.chance(30) ? 0 : random.below(span / 2));
+  query.high = query.low + static_cast<uint32_t>(1 + random.below(span / 2));
+  query.first_block = (origin + query.low) >> bits;
+  query.blocks = static_cast<uint32_t>(((origin + query.high - 1) >> bits) - query.first_block) + 1;
+  if (random.chance(20) && query.blocks > 1) --query.blocks;  // not all of the window
+  query.strong = random_threshold(random, chip, query);
+  query.always = random.chance(50) ? query.strong : random_threshold(random, chip, query);
+  if (query.always > query.strong) std::swap(query.always, query.strong);
+  return query;
+}
+
+uint64_t random_origin(Random& random) {
+  switch (random.below(4)) {
+    case 0:
+      return 0;
+    case 1:
+      return (uint64_t{1} << (37 + random.below(25))) - random.below(uint64_t{1} << 31);
+    case 2:  // so that the last level's window reaches into a second block
+      return ((1 + random.below(1000)) << 32) - random.below(uint64_t{1} << 31);
+    default:
+      return random.below(uint64_t{1} << 62);
+  }
+}
+
+bool same_marks(const RawMark& a, const RawMark& b) {
+  return a.query == b.query && a.block == b.block && a.ordinal == b.ordinal && a.word == b.word;
+}
+
+}  // namespace
+
+TEST_CASE("every instruction set finds the marks of the scalar functions") {
+  Random random(1);
+  size_t found_cells = 0, strong_only = 0;
+  for (int trial = 0; trial < 400; ++trial) {
+    const uint64_t chip = random.bits(), origin = random_origin(random);
+    std::vector<SparseQuery> queries;
+    const size_t count = 1 + random.below(trial % 2 ? 40 : 4);
+    for (size_t i = 0; i < count; ++i) {
+      const int level = eden::kFirstLevel +
+                        static_cast<int>(random.below(eden::kLastLevel - eden::kFirstLevel + 1));
+      queries.push_back(random_query(random, chip, origin, level, random.chance(10) ? 1500 : 5));
+    }
+    const std::vector<uint32_t> expected = reference_sparse(chip, queries);
+    found_cells += expected.size();
+    for (const uint32_t entry : expected) strong_only += entry & 1;
+    for (const Kernels* kernels : all_kernels()) {
+      Owned<FoundCells> owned;
+      kernels->find_sparse(chip, queries.data(), queries.size(), owned.found);
+      INFO(kernels->name << ", trial " << trial);
+      REQUIRE(entries_of(owned.found) == expected);
+    }
+  }
+  CHECK(found_cells > 10000);
+  CHECK(strong_only > 1000);
+}
+
+TEST_CASE("a threshold at a mark's own code is decided by its tail") {
+  Random random(2);
+  int ties = 0;
+  for (int level = eden::kFirstLevel; level <= eden::kLastLevel; ++level) {
+    for (int trial = 0; trial < 20; ++trial) {
+      const uint64_t chip = random.bits(), block = random.below(1000);
+      std::vector<eden::Mark> marks;
+      eden::visit_marks(chip, level, block, [&](const eden::Mark& mark) { marks.push_back(mark); });
+      if (marks.empty()) continue;
+      const eden::Mark& mark = marks[random.below(marks.size())];
+      const uint64_t octave = static_cast<uint64_t>(eden::kLastLevel - level)
+                              << eden::kCodeOctaveShift;
+      const uint64_t code = octave | mark.position() | mark.tail(chip);
+      const uint64_t origin = mark.cell() - std::min<uint64_t>(mark.cell(), random.below(100));
+      const uint32_t offset = static_cast<uint32_t>(mark.cell() - origin);
+      SparseQuery query{block, origin, 1, offset, offset + 1, level, code, code + 1};
+      for (const Kernels* kernels : all_kernels()) {
+        INFO(kernels->name << ", level " << level);
+        for (const auto& [always, strong] : {std::pair{code, code},
+                                             {code, code + 1},
+                                             {code + 1, code + 1},
+                                             {uint64_t{0}, code + 1}}) {
+          query.always = always;
+          query.strong = strong;
+          Owned<FoundCells> owned;
+          kernels->find_sparse(chip, &query, 1, owned.found);
+          const auto expected = reference_sparse(chip, {query});
+          REQUIRE(entries_of(owned.found) == expected);
+          ties += strong > code && !expected.empty();
+        }
+      }
+    }
+  }
+  CHECK(ties > 1000);
+}
+
+TEST_CASE("every instruction set draws the marks themselves") {
+  Random random(3);
+  for (int trial = 0; trial < 100; ++trial) {
+    const uint64_t chip = random.bits();
+    std::vector<SparseQuery> queries(1 + random.below(20));
+    std::vector<RawMark> expected;
+    for (size_t i = 0; i < queries.size(); ++i) {
+      SparseQuery& query = queries[i];
+      query = {};
+      query.level = eden::kFirstLevel +
+                    static_cast<int>(random.below(eden::kLastLevel - eden::kFirstLevel + 1));
+      query.blocks = static_cast<uint32_t>(random.below(random.chance(10) ? 1000 : 4));
+      query.first_block = random.chance(50) ? random.below(uint64_t{1} << 50)
+                                            : (uint64_t{1} << 32) - random.below(100);
+      for (uint32_t b = 0; b < query.blocks; ++b) {
+        eden::visit_marks(chip, query.level, query.first_block + b, [&](const eden::Mark& mark) {
+          expected.push_back({static_cast<uint32_t>(i), b, mark.ordinal, mark.word});
+        });
+      }
+    }
+    const auto order = [](const RawMark& a, const RawMark& b) {
+      return std::tie(a.query, a.block, a.ordinal) < std::tie(b.query, b.block, b.ordinal);
+    };
+    for (const Kernels* kernels : all_kernels()) {
+      Owned<RawMarks> owned;
+      kernels->find_raw(chip, queries.data(), queries.size(), owned.found);
+      std::vector<RawMark> found(owned.found.mark, owned.found.mark + owned.found.size);
+      std::sort(found.begin(), found.end(), order);
+      INFO(kernels->name << ", trial " << trial);
+      REQUIRE(found.size() == expected.size());
+      REQUIRE(std::equal(found.begin(), found.end(), expected.begin(), same_marks));
+    }
+  }
+}
+
+TEST_CASE("every instruction set keeps the cells whose read fails") {
+  Random random(4);
+  const uint64_t failures[] = {0,
+                               1,
+                               uint64_t{1} << 60,
+                               uint64_t{1} << 63,
+                               0x123456789abcdef0u,
+                               0xfffffffffffff000u,
+                               eden::kAlways - 1,
+                               eden::kAlways};
+  for (int trial = 0; trial < 60; ++trial) {
+    const uint64_t chip = random.bits(), origin = random_origin(random), access = random.bits();
+    for (const uint64_t failure : failures) {
+      std::vector<uint32_t> entries(random.below(trial % 5 ? 60 : 3000));
+      const uint64_t end = random.chance(50) ? 4000 : uint64_t{1} << 31;
+      for (uint32_t& entry : entries)
+        entry = static_cast<uint32_t>(random.below(end) << 1 | random.below(2));
+      std::vector<uint32_t> expected;
+      for (const uint32_t entry : entries) {
+        if (eden::cell_fails(chip, origin + (entry >> 1), access, failure))
+          expected.push_back(entry);
+      }
+      std::sort(expected.begin(), expected.end());
+      for (const Kernels* kernels : all_kernels()) {
+        Owned<FoundCells> owned;
+        eden::simd::reserve(owned.found, entries.size() + 1);
+        std::copy(entries.begin(), entries.end(), owned.found.cell);
+        owned.found.size = entries.size();
+        kernels->keep_failing(chip, origin, access, failure, owned.found);
+        std::vector<uint32_t> kept(owned.found.cell, owned.found.cell + owned.found.size);
+        std::sort(kept.begin(), kept.end());
+        INFO(kernels->name << ", trial " << trial << ", failure " << failure);
+        REQUIRE(kept == expected);
+      }
+    }
+  }
+}
+
+TEST_CASE("every instruction set finds the dense cells") {
+  Random random(5);
+  const auto probability = [&]() -> uint64_t {
+    switch (random.below(8)) {
+      case 0:
+        return 0;
+      case 1:
+        return eden::kAlways;
+      case 2:
+        return random.bits() >> 10;
+      case 3:
+        return uint64_t{1} << random.below(64);
+      case 4:  // open to the last digits
+        return eden::kAlways - random.below(3);
+      default:
+        return random.bits();
+    }
+  };
+  constexpr uint32_t kUntouched = 0xdeadbeefu;
+  for (int trial = 0; trial < 300; ++trial) {
+    const uint64_t chip = random.bits(), access = random.bits();
+    const uint64_t failure = trial % 3 == 0 ? eden::kAlways : probability();
+    const bool one_mask = trial % 4 == 0;
+    std::vector<DenseQuery> queries(1 + random.below(5));
+    uint32_t place = static_cast<uint32_t>(random.below(3));
+    for (DenseQuery& query : queries) {
+      query.groups = static_cast<uint32_t>(random.below(random.chance(10) ? 1300 : 40));
+      query.first_group = random.chance(30) ? (uint64_t{1} << 32) - random.below(20)
+                                            : random.below(uint64_t{1} << 57);
+      query.place = place;
+      place += query.groups + static_cast<uint32_t>(random.below(3));
+      query.strong = probability();
+      query.always = one_mask || random.chance(30) ? query.strong : probability();
+      if (query.always > query.strong) std::swap(query.always, query.strong);
+    }
+    std::vector<uint32_t> always(place + 1, kUntouched), strong(place + 1, kUntouched);
+    for (const DenseQuery& query : queries) {
+      for (uint32_t g = 0; g < query.groups; ++g) {
+        const uint64_t group = query.first_group + g;
+        const uint32_t weak_always = eden::dense_weak(chip, group, query.always);
+        const uint32_t weak_strong = eden::dense_weak(chip, group, query.strong);
+        const uint32_t fails = eden::failing(chip, group, access, failure, weak_strong);
+        always[query.place + g] = weak_always & fails;
+        strong[query.place + g] = weak_strong & fails;
+      }
+    }
+    for (const Kernels* kernels : all_kernels()) {
+      std::vector<uint32_t> found_always(place + 1, kUntouched),
+          found_strong(place + 1, kUntouched);
+      kernels->find_dense(chip, access, failure, queries.data(), queries.size(),
+                          found_always.data(), one_mask ? nullptr : found_strong.data());
+      INFO(kernels->name << ", trial " << trial);
+      REQUIRE(found_always == always);
+      if (!one_mask) REQUIRE(found_strong == strong);
+    }
+  }
+}
+
+TEST_CASE("what is found is appended, and nothing asked finds nothing") {
+  const SparseQuery query{0, 0, 64, 0, 64 << 8, 4, eden::kMaxSparseCode, eden::kMaxSparseCode};
+  SparseQuery no_block = query, no_window = query, no_threshold = query;
+  no_block.blocks = 0;
+  no_window.high = 0;
+  no_threshold.always = no_threshold.strong = 0;
+  for (const Kernels* kernels : all_kernels()) {
+    Owned<FoundCells> owned;
+    for (const SparseQuery& nothing : {no_block, no_window, no_threshold}) {
+      kernels->find_sparse(1, &nothing, 1, owned.found);
+    }
+    CHECK(owned.found.size == 0);
+    kernels->find_sparse(1, &query, 1, owned.found);
+    const size_t once = owned.found.size;
+    const auto entries = entries_of(owned.found);
+    CHECK(once > 100);
+    kernels->find_sparse(1, &query, 1, owned.found);
+    CHECK(owned.found.size == 2 * once);
+    CHECK(entries_of(owned.found) == entries);
+  }
+}
+
+TEST_CASE("the instruction set is the best one, or the one asked for") {
+  CHECK(eden::simd::kernels_of("baseline") != nullptr);
+  CHECK(eden::simd::kernels_of("sse9") == nullptr);
+  const char* wanted = std::getenv("EDEN_ISA");
+  if (wanted == nullptr || *wanted == '\0') {
+    const Kernels* best = nullptr;
+    for (const char* name : {"avx512", "avx2", "neon", "baseline"}) {
+      if (best == nullptr) best = eden::simd::kernels_of(name);
+    }
+    CHECK(&eden::simd::kernels() == best);
+  } else if (eden::simd::kernels_of(wanted) != nullptr) {
+    CHECK(std::string(eden::simd::kernels().name) == wanted);
+  } else {
+    CHECK_THROWS_WITH(eden::simd::kernels(),
+                      Catch::Contains(wanted) && Catch::Contains("baseline"));
+  }
+}
