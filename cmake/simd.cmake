@@ -17,7 +17,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   endforeach()
   if(EDEN_COMPILES_AVX512 AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC takes the operand that its own intrinsics leave undefined on purpose for uninitialized.
-    set_property(SOURCE ${EDEN_AVX512_SOURCES} APPEND PROPERTY COMPILE_OPTIONS -Wno-maybe-uninitialized)
+    set_property(SOURCE ${EDEN_AVX512_SOURCES} APPEND PROPERTY COMPILE_OPTIONS
+      -Wno-uninitialized -Wno-maybe-uninitialized)
   endif()
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   list(APPEND EDEN_ISA_SOURCES ${EDEN_NEON_SOURCES})

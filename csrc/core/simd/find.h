@@ -112,6 +112,7 @@ EDEN_LANES uint32_t high_half(uint64_t number) { return static_cast<uint32_t>(nu
 constexpr size_t kSetsAtOnce = 2;
 constexpr size_t kStep = kSetsAtOnce * kLanes;
 constexpr size_t kBatch = 512;
+constexpr uint32_t kWholeOctave = 0xffffffffu;
 static_assert(kBatch % kStep == 0);
 
 // Lanes [at, end) of a batch.
@@ -148,32 +149,19 @@ struct Blocks {
   alignas(64) uint32_t level[kRoom];
   alignas(64) uint32_t query[kRoom];
   alignas(64) uint32_t count[kRoom];
-  // Of find_sparse alone. Offsets are from the lowest wanted cell.
-  alignas(64) uint32_t base[kRoom];  // of the block's first cell, modulo 2^32
-  alignas(64) uint32_t low[kRoom];
-  alignas(64) uint32_t span[kRoom];    // number of wanted cells
-  alignas(64) uint32_t strong[kRoom];  // largest position below the threshold
+  // Of find_sparse alone: see Place.
+  alignas(64) uint32_t base[kRoom];
+  alignas(64) uint32_t span[kRoom];
+  alignas(64) uint32_t entry[kRoom];
+  alignas(64) uint32_t strong[kRoom];
   alignas(64) uint32_t always[kRoom];
-  alignas(64) uint32_t never[kRoom];  // 1 where no mark is below the threshold `always`
   size_t size = 0;
   bool two_thresholds = false;
-};
 
-// Which positions in a level's octave lie below a threshold.
-struct Limit {
-  bool some;
-  uint32_t largest;
+  EDEN_INLINE uint64_t index(size_t lane) const {
+    return (static_cast<uint64_t>(high_index[lane]) << 32) | low_index[lane];
+  }
 };
-EDEN_LANES Limit limit_in_level(uint64_t threshold, int level) {
-  const uint64_t octave = static_cast<uint64_t>(kLastLevel - level) << kCodeOctaveShift;
-  if (threshold <= octave) return {false, 0};
-  const uint64_t positions = threshold - octave;
-  return {true, positions > 0xffffffffu ? 0xffffffffu : static_cast<uint32_t>(positions) - 1};
-}
-
-EDEN_LANES int bits_of_block(int level) {
-  return (level < kLastLevel ? level + 1 : kLastLevel) + kMarksPerBlockLog2;
-}
 
 constexpr uint32_t kMarksInFirstDraw = static_cast<uint32_t>(kMarksInHead);
 constexpr uint32_t kMarksPerDraw = static_cast<uint32_t>(kMarksInDraw);
@@ -183,23 +171,41 @@ EDEN_LANES uint32_t first_ordinal(uint32_t which) {
   return kMarksPerDraw * which - (kMarksPerDraw - kMarksInFirstDraw);
 }
 
+// Calls step(std::integral_constant-like number of sets, first lane) over `size` lanes.
+template <int kSets>
+struct Sets {
+  static constexpr int kNumber = kSets;
+};
+template <class Step>
+EDEN_LANES void for_each_step(size_t size, Step&& step) {
+  size_t at = 0;
+  for (; at + kLanes < size; at += kStep) step(Sets<kSetsAtOnce>(), at);
+  if (at < size) step(Sets<1>(), at);
+}
+
+template <int kSets>
+EDEN_LANES void draw_marks_of(const Keys& keys, const Blocks& blocks, size_t at, uint32_t which,
+                              Numbers<kSets>& numbers) {
+  Counter counter[kSets];
+#pragma GCC unroll 2
+  for (size_t set = 0; set < kSets; ++set) {
+    const size_t lane = at + set * kLanes;
+    counter[set] = {
+        {load(blocks.low_index + lane), load(blocks.high_index + lane), broadcast(which),
+         bit_or(load(blocks.level + lane), broadcast(stream_word(Stream::kSparseMark, 0)))}};
+  }
+  draw_lanes(keys, counter, numbers);
+}
+
 // Draws all marks of the blocks and shows each to the judge; lanes that are done are squeezed out
 // between the draws.
 template <class Judge>
 EDEN_LANES void draw_blocks(const Keys& keys, Blocks& blocks, Judge& judge) {
-  for (size_t at = 0; at < blocks.size; at += kStep) {
-    Counter counter[kSetsAtOnce];
+  for_each_step(blocks.size, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
+    Numbers<sets.kNumber> numbers;
+    draw_marks_of(keys, blocks, at, 0, numbers);
 #pragma GCC unroll 2
-    for (size_t set = 0; set < kSetsAtOnce; ++set) {
-      const size_t lane = at + set * kLanes;
-      counter[set] = {
-          {load(blocks.low_index + lane), load(blocks.high_index + lane), broadcast(0),
-           bit_or(load(blocks.level + lane), broadcast(stream_word(Stream::kSparseMark, 0)))}};
-    }
-    Numbers<kSetsAtOnce> numbers;
-    draw_lanes(keys, counter, numbers);
-#pragma GCC unroll 2
-    for (size_t set = 0; set < kSetsAtOnce; ++set) {
+    for (size_t set = 0; set < sets.kNumber; ++set) {
       const size_t lane = at + set * kLanes;
       const Words count = count_marks(numbers.word[set], lanes_before(lane, blocks.size));
       store(blocks.count + lane, count);
@@ -210,24 +216,16 @@ EDEN_LANES void draw_blocks(const Keys& keys, Blocks& blocks, Judge& judge) {
                    less(broadcast(i), count));
       }
     }
-  }
+  });
   size_t size = blocks.size;
   for (uint32_t which = 1; size != 0; ++which) {
     const uint32_t ordinal = first_ordinal(which);
     size_t left = 0;
-    for (size_t at = 0; at < size; at += kStep) {
-      Counter counter[kSetsAtOnce];
+    for_each_step(size, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
+      Numbers<sets.kNumber> numbers;
+      draw_marks_of(keys, blocks, at, which, numbers);
 #pragma GCC unroll 2
-      for (size_t set = 0; set < kSetsAtOnce; ++set) {
-        const size_t lane = at + set * kLanes;
-        counter[set] = {
-            {load(blocks.low_index + lane), load(blocks.high_index + lane), broadcast(which),
-             bit_or(load(blocks.level + lane), broadcast(stream_word(Stream::kSparseMark, 0)))}};
-      }
-      Numbers<kSetsAtOnce> numbers;
-      draw_lanes(keys, counter, numbers);
-#pragma GCC unroll 2
-      for (size_t set = 0; set < kSetsAtOnce; ++set) {
+      for (size_t set = 0; set < sets.kNumber; ++set) {
         const size_t lane = at + set * kLanes;
         const Words count = where(lanes_before(lane, size), load(blocks.count + lane));
         const auto place = judge.place(blocks, lane);
@@ -244,7 +242,7 @@ EDEN_LANES void draw_blocks(const Keys& keys, Blocks& blocks, Judge& judge) {
         compress(blocks.query + left, more, load(blocks.query + lane));
         left += compress(blocks.count + left, more, count);
       }
-    }
+    });
     size = left;
   }
   blocks.size = 0;
@@ -271,111 +269,267 @@ EDEN_LANES void append_indices(Blocks& blocks, uint32_t query, int level, uint64
   append(blocks.query + size, count, query);
 }
 
-template <bool kTwoThresholds>
-class CellJudge {
- public:
-  struct Place {
-    Words base, low, span, bits, shift, unknown, strong, always, never;
-  };
+// ---- Cells ----
 
-  EDEN_INLINE CellJudge(uint64_t chip, const SparseQuery* queries, FoundCells& found)
-      : chip_(chip), queries_(queries), found_(found), end_(found.cell + found.size) {}
+// Which positions in a level's octave lie below a threshold.
+struct Limit {
+  bool some;
+  uint32_t largest;
+};
+EDEN_LANES Limit limit_in_level(uint64_t threshold, int level) {
+  const uint64_t octave = static_cast<uint64_t>(kLastLevel - level) << kCodeOctaveShift;
+  if (threshold <= octave) return {false, 0};
+  const uint64_t positions = threshold - octave;
+  return {true, positions > kWholeOctave ? kWholeOctave : static_cast<uint32_t>(positions) - 1};
+}
+
+EDEN_LANES int bits_of_block(int level) {
+  return (level < kLastLevel ? level + 1 : kLastLevel) + kMarksPerBlockLog2;
+}
+
+// How marks of a lane's block become entries.
+struct Place {
+  Words base;  // offset of the block's first cell from the lowest wanted one, modulo 2^32
+  Words span;  // number of wanted cells from that one on
+  Words
+      entry;  // the lowest wanted cell's entry; odd where all cells flip for the strong value alone
+  Words bits, shift, unknown;
+  Words strong;  // largest position that flips the cell
+  Words always;  // largest position for which the entry stays as it is
+};
+
+EDEN_LANES void set_bits(Place& place, Words bits) {
+  place.bits = bits;
+  place.shift = sub(broadcast(32), bits);
+  place.unknown = sub(shift_left(broadcast(1), bits), broadcast(1));
+}
+
+// How many thresholds cut a level.
+enum class Cut { kNone, kOne, kTwo };
+
+// Where found cells go.
+class Collector {
+ public:
+  EDEN_INLINE Collector(uint64_t chip, FoundCells& found)
+      : chip_(chip), found_(found), end_(found.cell + found.size) {}
   EDEN_INLINE void finish() { found_.size = static_cast<size_t>(end_ - found_.cell); }
 
-  EDEN_INLINE Place place(const Blocks& blocks, size_t lane) const {
-    const Words level = load(blocks.level + lane);
-    // block_bits of every lane.
-    const Words bits = add(add(level, broadcast(kMarksPerBlockLog2)),
-                           where(less(level, broadcast(kLastLevel)), broadcast(1)));
-    Place place{load(blocks.base + lane),
-                load(blocks.low + lane),
-                load(blocks.span + lane),
-                bits,
-                sub(broadcast(32), bits),
-                sub(shift_left(broadcast(1), bits), broadcast(1)),
-                load(blocks.strong + lane),
-                broadcast(0),
-                broadcast(0)};
-    if (kTwoThresholds) {
-      place.always = load(blocks.always + lane);
-      place.never = load(blocks.never + lane);
-    }
-    return place;
-  }
-
-  EDEN_INLINE void take(const Place& place, const Blocks& blocks, size_t lane, uint32_t ordinal,
-                        Words word, Mask valid) {
+  // Takes the marks of valid lanes, of which `source` knows the queries and blocks.
+  template <Cut kCut, class Source>
+  EDEN_INLINE void take(const Place& place, const Source& source, uint32_t ordinal, Words word,
+                        Mask valid) {
     const Words cell = add(shift_right(word, place.shift), place.base);
-    const Words lowest = shift_left(word, place.bits), highest = bit_or(lowest, place.unknown);
-    const Mask near = both(both(valid, less(cell, place.span)), at_most(lowest, place.strong));
-    Mask tie = without(near, at_most(highest, place.strong));
-    const Words twice = add(cell, place.low);
-    Words entry = add(twice, twice);
-    if (kTwoThresholds) {
-      const Mask never = common_bits(place.never, place.never);
-      const Mask always = without(at_most(highest, place.always), never);
-      tie = either(tie, both(near, without(without(at_most(lowest, place.always), never), always)));
-      entry = add(entry, where(without(near, always), broadcast(1)));
+    Words entry = add(add(cell, cell), place.entry);
+    Mask wanted = both(valid, less(cell, place.span));
+    if (kCut != Cut::kNone) {
+      const Words lowest = shift_left(word, place.bits), highest = bit_or(lowest, place.unknown);
+      const Mask below = both(wanted, at_most(highest, place.strong));
+      // Where the bits not drawn yet decide.
+      Mask tie = without(both(wanted, at_most(lowest, place.strong)), below);
+      if (kCut == Cut::kTwo) {
+        const Mask always = at_most(highest, place.always);
+        tie = either(tie, without(both(wanted, at_most(lowest, place.always)), always));
+        entry = add(entry, where(without(below, always), broadcast(1)));
+      }
+      wanted = below;
+      if (__builtin_expect(any(tie), 0)) {
+        judge_ties(source, ordinal, word, tie);
+        wanted = without(wanted, tie);
+      }
     }
-    if (__builtin_expect(any(tie), 0)) judge_ties(blocks, lane, ordinal, word, tie);
-    end_ += compress(end_, without(near, tie), entry);
-  }
-
-  EDEN_INLINE void squeeze(Blocks& blocks, size_t lane, size_t to, Mask more) const {
-    compress(blocks.base + to, more, load(blocks.base + lane));
-    compress(blocks.low + to, more, load(blocks.low + lane));
-    compress(blocks.span + to, more, load(blocks.span + lane));
-    compress(blocks.strong + to, more, load(blocks.strong + lane));
-    if (kTwoThresholds) {
-      compress(blocks.always + to, more, load(blocks.always + lane));
-      compress(blocks.never + to, more, load(blocks.never + lane));
-    }
+    end_ += compress(end_, wanted, entry);
   }
 
  private:
-  __attribute__((noinline)) void judge_ties(const Blocks& blocks, size_t lane, uint32_t ordinal,
-                                            Words word, Mask tie) {
+  template <class Source>
+  __attribute__((noinline)) void judge_ties(const Source& source, uint32_t ordinal, Words word,
+                                            Mask tie) {
     alignas(64) uint32_t words[kLanes];
     store(words, word);
     finish();
     for (uint32_t lanes = bits_of(tie); lanes != 0; lanes &= lanes - 1) {
-      const int i = __builtin_ctz(lanes);
-      const size_t at = lane + static_cast<size_t>(i);
-      const uint64_t block =
-          (static_cast<uint64_t>(blocks.high_index[at]) << 32) | blocks.low_index[at];
-      judge_mark(chip_, queries_[blocks.query[at]], block, ordinal, words[i], found_);
+      const int lane = __builtin_ctz(lanes);
+      judge_mark(chip_, source.query(lane), source.block(lane), ordinal, words[lane], found_);
     }
     end_ = found_.cell + found_.size;
   }
 
   uint64_t chip_;
-  const SparseQuery* queries_;
   FoundCells& found_;
   uint32_t* end_;
 };
 
 template <bool kTwoThresholds>
-__attribute__((noinline)) void judge_blocks(uint64_t chip, const Keys& keys,
-                                            const SparseQuery* queries, Blocks& blocks,
-                                            FoundCells& found) {
+class CellJudge {
+ public:
+  EDEN_INLINE CellJudge(const SparseQuery* queries, Collector& collector)
+      : queries_(queries), collector_(collector) {}
+
+  EDEN_INLINE Place place(const Blocks& blocks, size_t lane) const {
+    Place place;
+    place.base = load(blocks.base + lane);
+    place.span = load(blocks.span + lane);
+    place.entry = load(blocks.entry + lane);
+    place.strong = load(blocks.strong + lane);
+    place.always = kTwoThresholds ? load(blocks.always + lane) : place.strong;
+    // block_bits of every lane.
+    const Words level = load(blocks.level + lane);
+    set_bits(place, add(add(level, broadcast(kMarksPerBlockLog2)),
+                        where(less(level, broadcast(kLastLevel)), broadcast(1))));
+    return place;
+  }
+
+  EDEN_INLINE void take(const Place& place, const Blocks& blocks, size_t lane, uint32_t ordinal,
+                        Words word, Mask valid) {
+    collector_.take<kTwoThresholds ? Cut::kTwo : Cut::kOne>(place, Source{blocks, queries_, lane},
+                                                            ordinal, word, valid);
+  }
+
+  EDEN_INLINE void squeeze(Blocks& blocks, size_t lane, size_t to, Mask more) const {
+    compress(blocks.base + to, more, load(blocks.base + lane));
+    compress(blocks.span + to, more, load(blocks.span + lane));
+    compress(blocks.entry + to, more, load(blocks.entry + lane));
+    compress(blocks.strong + to, more, load(blocks.strong + lane));
+    if (kTwoThresholds) compress(blocks.always + to, more, load(blocks.always + lane));
+  }
+
+ private:
+  struct Source {
+    const Blocks& blocks;
+    const SparseQuery* queries;
+    size_t first;
+    const SparseQuery& query(int lane) const {
+      return queries[blocks.query[first + static_cast<size_t>(lane)]];
+    }
+    uint64_t block(int lane) const { return blocks.index(first + static_cast<size_t>(lane)); }
+  };
+
+  const SparseQuery* queries_;
+  Collector& collector_;
+};
+
+template <bool kTwoThresholds>
+__attribute__((noinline)) void find_in_blocks(uint64_t chip, const Keys& keys,
+                                              const SparseQuery* queries, Blocks& blocks,
+                                              FoundCells& found) {
   reserve(found, blocks.size * kPoissonTableSize + kStep);
-  CellJudge<kTwoThresholds> judge(chip, queries, found);
+  Collector collector(chip, found);
+  CellJudge<kTwoThresholds> judge(queries, collector);
   draw_blocks(keys, blocks, judge);
-  judge.finish();
+  collector.finish();
 }
 
-EDEN_LANES void judge_blocks(uint64_t chip, const Keys& keys, const SparseQuery* queries,
-                             Blocks& blocks, FoundCells& found) {
+EDEN_LANES void find_in_blocks(uint64_t chip, const Keys& keys, const SparseQuery* queries,
+                               Blocks& blocks, FoundCells& found) {
   if (blocks.size == 0) return;
   if (blocks.two_thresholds) {
-    judge_blocks<true>(chip, keys, queries, blocks, found);
+    find_in_blocks<true>(chip, keys, queries, blocks, found);
   } else {
-    judge_blocks<false>(chip, keys, queries, blocks, found);
+    find_in_blocks<false>(chip, keys, queries, blocks, found);
   }
   blocks.two_thresholds = false;
 }
 
+// Consecutive blocks of one query, at most kBatch of them, whose numbers agree in their high half.
+struct Run {
+  const SparseQuery& query;
+  uint64_t first_block;
+  size_t blocks;
+  uint32_t base, span, entry, strong, always;  // as in Place, of the first block
+};
+
+struct RunSource {
+  const Run& run;
+  Words index;
+  const SparseQuery& query(int) const { return run.query; }
+  uint64_t block(int lane) const {
+    alignas(64) uint32_t lanes[kLanes];
+    store(lanes, index);
+    return run.first_block + lanes[lane];
+  }
+};
+
+// As draw_blocks, where the lanes share all but the block's number, so that only that and the count
+// are carried from draw to draw.
+template <Cut kCut>
+__attribute__((noinline)) void find_in_run(uint64_t chip, const Keys& keys, const Run& run,
+                                           FoundCells& found) {
+  constexpr int kCountShift = 16;
+  static_assert(kBatch <= size_t{1} << kCountShift);
+  reserve(found, run.blocks * kPoissonTableSize + kStep);
+  Collector collector(chip, found);
+  const uint32_t low = low_half(run.first_block), high = high_half(run.first_block);
+  const uint32_t last_word =
+      stream_word(Stream::kSparseMark, static_cast<uint32_t>(run.query.level));
+  Place common;
+  common.base = broadcast(run.base);
+  common.span = broadcast(run.span);
+  common.entry = broadcast(run.entry);
+  common.strong = broadcast(run.strong);
+  common.always = broadcast(run.always);
+  set_bits(common, broadcast(static_cast<uint32_t>(bits_of_block(run.query.level))));
+  alignas(64) uint32_t packed[kBatch + kStep];
+  for_each_step(run.blocks, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
+    Words index[sets.kNumber], counter[sets.kNumber];
+#pragma GCC unroll 2
+    for (size_t set = 0; set < sets.kNumber; ++set) {
+      index[set] = add(lane_numbers(), broadcast(static_cast<uint32_t>(at + set * kLanes)));
+      counter[set] = add(index[set], broadcast(low));
+    }
+    Numbers<sets.kNumber> numbers;
+    draw_lanes(keys, counter, high, 0, last_word, numbers);
+#pragma GCC unroll 2
+    for (size_t set = 0; set < sets.kNumber; ++set) {
+      const size_t lane = at + set * kLanes;
+      const Words count = count_marks(numbers.word[set], lanes_before(lane, run.blocks));
+      store(packed + lane, bit_or(index[set], shift_left<kCountShift>(count)));
+      Place place = common;
+      place.base = add(common.base, shift_left(index[set], common.bits));
+#pragma GCC unroll 2
+      for (uint32_t i = 0; i < kMarksInFirstDraw; ++i) {
+        collector.take<kCut>(place, RunSource{run, index[set]}, i,
+                             numbers.word[set][kMarksPerDraw - kMarksInFirstDraw + i],
+                             less(broadcast(i), count));
+      }
+    }
+  });
+  size_t size = run.blocks;
+  for (uint32_t which = 1; size != 0; ++which) {
+    const uint32_t ordinal = first_ordinal(which);
+    size_t left = 0;
+    for_each_step(size, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
+      Words both_parts[sets.kNumber], index[sets.kNumber], counter[sets.kNumber];
+#pragma GCC unroll 2
+      for (size_t set = 0; set < sets.kNumber; ++set) {
+        both_parts[set] = load(packed + at + set * kLanes);
+        index[set] = bit_and(both_parts[set], broadcast((1u << kCountShift) - 1));
+        counter[set] = add(index[set], broadcast(low));
+      }
+      Numbers<sets.kNumber> numbers;
+      draw_lanes(keys, counter, high, which, last_word, numbers);
+#pragma GCC unroll 2
+      for (size_t set = 0; set < sets.kNumber; ++set) {
+        const Words count =
+            where(lanes_before(at + set * kLanes, size), shift_right<kCountShift>(both_parts[set]));
+        Place place = common;
+        place.base = add(common.base, shift_left(index[set], common.bits));
+#pragma GCC unroll 4
+        for (uint32_t i = 0; i < kMarksPerDraw; ++i) {
+          collector.take<kCut>(place, RunSource{run, index[set]}, ordinal + i, numbers.word[set][i],
+                               less(broadcast(ordinal + i), count));
+        }
+        const Mask more = less(broadcast(ordinal + kMarksPerDraw), count);
+        left += compress(packed + left, more, both_parts[set]);
+      }
+    });
+    size = left;
+  }
+  collector.finish();
+}
+
 void find_sparse(uint64_t chip, const SparseQuery* queries, size_t count, FoundCells& found) {
+  // From so many blocks on a query is worth a run of its own.
+  constexpr size_t kRunBlocks = 2 * kStep;
   const Keys keys = make_keys(chip);
   Blocks blocks;
   for (size_t i = 0; i < count; ++i) {
@@ -383,7 +537,9 @@ void find_sparse(uint64_t chip, const SparseQuery* queries, size_t count, FoundC
     const Limit strong = limit_in_level(query.strong, query.level);
     if (!strong.some || query.low >= query.high || query.blocks == 0) continue;
     const Limit always = limit_in_level(query.always, query.level);
-    const bool two = always.some != strong.some || always.largest != strong.largest;
+    const uint32_t flag = always.some ? 0 : 1;
+    const uint32_t stays = always.some ? always.largest : kWholeOctave;
+    const bool two = always.some && always.largest != strong.largest;
     const int bits = bits_of_block(query.level);
     // The blocks that hold wanted cells.
     uint64_t block = (query.origin + query.low) >> bits;
@@ -391,49 +547,67 @@ void find_sparse(uint64_t chip, const SparseQuery* queries, size_t count, FoundC
     if (block < query.first_block) block = query.first_block;
     if (last > query.first_block + query.blocks - 1) last = query.first_block + query.blocks - 1;
     while (block <= last) {
-      if (blocks.size == kBatch) judge_blocks(chip, keys, queries, blocks, found);
-      size_t more = static_cast<size_t>(last - block) + 1;
-      if (more > kBatch - blocks.size) more = kBatch - blocks.size;
       uint32_t low = query.low, high = query.high;
+      size_t more = static_cast<size_t>(last - block) + 1;
       if (bits == 32) {
         // Such a block is as long as offsets go modulo 2^32, so a window is cut at its ends.
         more = 1;
         const uint64_t begin = block << bits;
         if (begin > query.origin + low) low = static_cast<uint32_t>(begin - query.origin);
-        const uint64_t left = (query.origin + high - 1) - begin;
-        if (left >> bits != 0) high = low_half(begin - query.origin);
+        if ((query.origin + high - 1) >> bits != block) {
+          high = low_half(begin - query.origin);
+        }
       }
-      append_indices(blocks, static_cast<uint32_t>(i), query.level, block, more);
-      const size_t size = blocks.size;
       const uint32_t base = low_half((block << bits) - query.origin) - low;
-      for (size_t at = 0; at < more; at += kLanes) {
-        const Words number = add(lane_numbers(), broadcast(static_cast<uint32_t>(at)));
-        store(blocks.base + size + at,
-              add(broadcast(base), shift_left(number, broadcast(static_cast<uint32_t>(bits)))));
+      const uint32_t entry = 2 * low + flag;
+      const uint64_t same_high = (uint64_t{1} << 32) - low_half(block);
+      if (more >= kRunBlocks && same_high >= kRunBlocks) {
+        more -= more % kStep;
+        if (more > kBatch) more = kBatch;
+        if (more > same_high) more = static_cast<size_t>(same_high);
+        const Run run{query, block, more, base, high - low, entry, strong.largest, stays};
+        if (two) {
+          find_in_run<Cut::kTwo>(chip, keys, run, found);
+        } else if (strong.largest != kWholeOctave) {
+          find_in_run<Cut::kOne>(chip, keys, run, found);
+        } else {
+          find_in_run<Cut::kNone>(chip, keys, run, found);
+        }
+      } else {
+        if (blocks.size == kBatch) find_in_blocks(chip, keys, queries, blocks, found);
+        if (more > kBatch - blocks.size) more = kBatch - blocks.size;
+        append_indices(blocks, static_cast<uint32_t>(i), query.level, block, more);
+        const size_t size = blocks.size;
+        for (size_t at = 0; at < more; at += kLanes) {
+          const Words number = add(lane_numbers(), broadcast(static_cast<uint32_t>(at)));
+          store(blocks.base + size + at,
+                add(broadcast(base), shift_left(number, broadcast(static_cast<uint32_t>(bits)))));
+        }
+        append(blocks.span + size, more, high - low);
+        append(blocks.entry + size, more, entry);
+        append(blocks.strong + size, more, strong.largest);
+        append(blocks.always + size, more, stays);
+        blocks.two_thresholds |= two;
+        blocks.size += more;
       }
-      append(blocks.low + size, more, low);
-      append(blocks.span + size, more, high - low);
-      append(blocks.strong + size, more, strong.largest);
-      append(blocks.always + size, more, always.largest);
-      append(blocks.never + size, more, always.some ? 0 : 1);
-      blocks.two_thresholds |= two;
-      blocks.size += more;
       block += more;
     }
   }
-  judge_blocks(chip, keys, queries, blocks, found);
+  find_in_blocks(chip, keys, queries, blocks, found);
 }
+
+// ---- Marks as they are ----
 
 class RawJudge {
  public:
-  struct Place {};
+  struct Nothing {};
 
   EDEN_INLINE RawJudge(const SparseQuery* queries, RawMarks& found)
       : queries_(queries), found_(found), end_(found.mark + found.size) {}
   EDEN_INLINE void finish() { found_.size = static_cast<size_t>(end_ - found_.mark); }
-  EDEN_INLINE Place place(const Blocks&, size_t) const { return {}; }
+  EDEN_INLINE Nothing place(const Blocks&, size_t) const { return {}; }
 
-  EDEN_INLINE void take(const Place&, const Blocks& blocks, size_t lane, uint32_t ordinal,
+  EDEN_INLINE void take(const Nothing&, const Blocks& blocks, size_t lane, uint32_t ordinal,
                         Words word, Mask valid) {
     alignas(64) uint32_t words[kLanes], lanes[kLanes];
     const size_t size = compress(words, valid, word);
@@ -482,16 +656,20 @@ void find_raw(uint64_t chip, const SparseQuery* queries, size_t count, RawMarks&
 // A comparison of uniform numbers with a probability, four binary digits at a time.
 class Digits {
  public:
-  EDEN_INLINE Digits(uint64_t probability) : probability_(probability) {}
+  EDEN_INLINE explicit Digits(uint64_t probability) {
+    for (int i = 0; i < kFractionDigits; ++i) {
+      digit_[i] = 0u - static_cast<uint32_t>((probability << i) >> (kFractionDigits - 1));
+    }
+  }
 
   // By the digits of draw `which`: the bits that are less, of those that were open.
   EDEN_INLINE Words compare(const Words (&digits)[4], uint32_t which, Words& open) const {
     Words is_less = broadcast(0), equal = open;
 #pragma GCC unroll 4
-    for (int i = 3; i >= 0; --i) {
-      const Words digit = digits[i], wanted = broadcast(probability_digit(which, i));
-      is_less = digit_less(is_less, digit, wanted);
-      equal = digit_equal(equal, digit, wanted);
+    for (int i = kDigitsInDraw - 1; i >= 0; --i) {
+      const Words wanted = broadcast(digit_[kDigitsInDraw * which + static_cast<uint32_t>(i)]);
+      is_less = digit_less(is_less, digits[i], wanted);
+      equal = digit_equal(equal, digits[i], wanted);
     }
     is_less = bit_and(is_less, open);
     open = equal;
@@ -499,12 +677,7 @@ class Digits {
   }
 
  private:
-  EDEN_INLINE uint32_t probability_digit(uint32_t which, int i) const {
-    const int place = kFractionDigits - 1 - kDigitsInDraw * static_cast<int>(which) - i;
-    return 0u - (static_cast<uint32_t>(probability_ >> place) & 1u);
-  }
-
-  uint64_t probability_;
+  alignas(64) uint32_t digit_[kFractionDigits];  // all bits of each alike
 };
 
 constexpr uint32_t kDraws = kFractionDigits / kDigitsInDraw;
@@ -533,10 +706,11 @@ struct OpenGroups {
   }
 };
 
-EDEN_LANES void join(uint32_t* words, const uint32_t* index, Words bits, size_t count) {
+// Joins the bits of lanes [at, end) of a list.
+EDEN_LANES void join(uint32_t* words, const uint32_t* index, Words bits, size_t at, size_t end) {
   alignas(64) uint32_t lanes[kLanes];
   store(lanes, bits);
-  if (count > kLanes) count = kLanes;
+  const size_t count = end - at < kLanes ? end - at : kLanes;
   for (size_t i = 0; i < count; ++i) words[index[i]] |= lanes[i];
 }
 
@@ -549,23 +723,32 @@ EDEN_LANES void settle(const Keys& keys, OpenGroups& groups, uint64_t first, uin
   for (; groups.size != 0 && which < kDraws; ++which) {
     const size_t size = groups.size;
     groups.size = 0;
-    for (size_t at = 0; at < size; at += kLanes) {
-      alignas(64) uint32_t index[kLanes];
-      const Words at_index = load(groups.index + at);
-      store(index, at_index);
-      const Words counter[1] = {add(at_index, broadcast(low_half(first)))};
-      Numbers<1> numbers;
+    for_each_step(size, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
+      Words at_index[sets.kNumber], counter[sets.kNumber];
+#pragma GCC unroll 2
+      for (size_t set = 0; set < sets.kNumber; ++set) {
+        at_index[set] = load(groups.index + at + set * kLanes);
+        counter[set] = add(at_index[set], broadcast(low_half(first)));
+      }
+      Numbers<sets.kNumber> numbers;
       draw_lanes(keys, counter, high_half(first), counters.third(which), counters.fourth(which),
                  numbers);
-      Words open_always = load(groups.always + at), open_strong = broadcast(0);
-      const Words found = always.compare(numbers.word[0], which, open_always);
-      join(always_words, index, found, size - at);
-      if (kTwo) {
-        open_strong = load(groups.strong + at);
-        join(strong_words, index, strong.compare(numbers.word[0], which, open_strong), size - at);
+#pragma GCC unroll 2
+      for (size_t set = 0; set < sets.kNumber; ++set) {
+        const size_t lane = at + set * kLanes;
+        alignas(64) uint32_t index[kLanes];
+        store(index, at_index[set]);
+        Words open_always = load(groups.always + lane), open_strong = broadcast(0);
+        const Words found = always.compare(numbers.word[set], which, open_always);
+        join(always_words, index, found, lane, size);
+        if (kTwo) {
+          open_strong = load(groups.strong + lane);
+          const Words strong_found = strong.compare(numbers.word[set], which, open_strong);
+          join(strong_words, index, strong_found, lane, size);
+        }
+        groups.append<kTwo>(at_index[set], open_always, open_strong, lanes_before(lane, size));
       }
-      groups.append<kTwo>(at_index, open_always, open_strong, lanes_before(at, size));
-    }
+    });
   }
   groups.size = 0;
 }
@@ -599,33 +782,46 @@ EDEN_LANES void find_groups(const Keys& keys, uint64_t first, size_t count,
   const Digits always_digits(always_probability), strong_digits(strong_probability);
   const Extremes always_extremes(always_probability), strong_extremes(strong_probability);
   const DenseCounters counters;
-  for (size_t at = 0; at < count; at += kLanes) {
-    const Words index = add(lane_numbers(), broadcast(static_cast<uint32_t>(at)));
-    const Words counter[1] = {add(index, broadcast(low_half(first)))};
-    Numbers<1> numbers[kUnconditional];
+  for_each_step(count, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
+    Words index[sets.kNumber], counter[sets.kNumber];
+#pragma GCC unroll 2
+    for (size_t set = 0; set < sets.kNumber; ++set) {
+      index[set] = add(lane_numbers(), broadcast(static_cast<uint32_t>(at + set * kLanes)));
+      counter[set] = add(index[set], broadcast(low_half(first)));
+    }
+    Words found_always[sets.kNumber], found_strong[sets.kNumber];
+    Words open_always[sets.kNumber], open_strong[sets.kNumber];
+#pragma GCC unroll 2
+    for (size_t set = 0; set < sets.kNumber; ++set) {
+      found_always[set] = broadcast(always_extremes.fixed);
+      open_always[set] = broadcast(always_extremes.wanted);
+      found_strong[set] = broadcast(strong_extremes.fixed);
+      open_strong[set] = broadcast(strong_extremes.wanted);
+    }
 #pragma GCC unroll 2
     for (uint32_t which = 0; which < kUnconditional; ++which) {
+      Numbers<sets.kNumber> numbers;
       draw_lanes(keys, counter, high_half(first), counters.third(which), counters.fourth(which),
-                 numbers[which]);
-    }
-    Words open_always = broadcast(always_extremes.wanted), open_strong = broadcast(0);
-    Words found = broadcast(always_extremes.fixed);
+                 numbers);
 #pragma GCC unroll 2
-    for (uint32_t which = 0; which < kUnconditional; ++which) {
-      found = bit_or(found, always_digits.compare(numbers[which].word[0], which, open_always));
-    }
-    store(always + at, found);
-    if (kTwo) {
-      open_strong = broadcast(strong_extremes.wanted);
-      found = broadcast(strong_extremes.fixed);
-#pragma GCC unroll 2
-      for (uint32_t which = 0; which < kUnconditional; ++which) {
-        found = bit_or(found, strong_digits.compare(numbers[which].word[0], which, open_strong));
+      for (size_t set = 0; set < sets.kNumber; ++set) {
+        const Words(&digits)[4] = numbers.word[set];
+        found_always[set] =
+            bit_or(found_always[set], always_digits.compare(digits, which, open_always[set]));
+        if (kTwo) {
+          found_strong[set] =
+              bit_or(found_strong[set], strong_digits.compare(digits, which, open_strong[set]));
+        }
       }
-      store(strong + at, found);
     }
-    open.append<kTwo>(index, open_always, open_strong, lanes_before(at, count));
-  }
+#pragma GCC unroll 2
+    for (size_t set = 0; set < sets.kNumber; ++set) {
+      const size_t lane = at + set * kLanes;
+      store(always + lane, found_always[set]);
+      if (kTwo) store(strong + lane, found_strong[set]);
+      open.append<kTwo>(index[set], open_always[set], open_strong[set], lanes_before(lane, count));
+    }
+  });
   settle<kTwo>(keys, open, first, kUnconditional, always_digits, strong_digits, always, strong,
                counters);
 }
@@ -711,19 +907,6 @@ void keep_failing(uint64_t chip, uint64_t origin, uint64_t access, uint64_t fail
   constexpr size_t kRoom = kBatch + kStep;
   alignas(64) uint32_t open[kRoom], kept[kRoom];
   size_t total = 0;
-  // Decides kLanes entries by their draw; returns which fail and which are open still.
-  const auto decide = [&](Words entry, uint32_t which, const Words(&numbers)[4], Mask& fails,
-                          Mask& undecided) __attribute__((always_inline)) {
-    const Words cell = add(shift_right<1>(entry), lead);
-    const Words bit = shift_left(broadcast(1), bit_and(cell, place_in_group));
-    Words equal = bit;
-    fails = common_bits(digits.compare(numbers, which, equal), bit);
-    undecided = common_bits(equal, bit);
-  };
-  const auto group_of = [&](Words entry) __attribute__((always_inline)) {
-    return add(shift_right<kGroupBits>(add(shift_right<1>(entry), lead)),
-               broadcast(low_half(first_group)));
-  };
   for (size_t begin = 0; begin < found.size; begin += kBatch) {
     const size_t end = found.size - begin < kBatch ? found.size : begin + kBatch;
     size_t left = end - begin, size_kept = 0;
@@ -731,25 +914,28 @@ void keep_failing(uint64_t chip, uint64_t origin, uint64_t access, uint64_t fail
     for (uint32_t which = 0; left != 0 && which < kDraws; ++which) {
       const size_t size = left;
       left = 0;
-      for (size_t at = 0; at < size; at += kStep) {
-        Words entry[kSetsAtOnce], group[kSetsAtOnce];
+      for_each_step(size, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
+        Words entry[sets.kNumber], cell[sets.kNumber], group[sets.kNumber];
 #pragma GCC unroll 2
-        for (size_t set = 0; set < kSetsAtOnce; ++set) {
+        for (size_t set = 0; set < sets.kNumber; ++set) {
           entry[set] = load(open + at + set * kLanes);
-          group[set] = group_of(entry[set]);
+          cell[set] = add(shift_right<1>(entry[set]), lead);
+          group[set] = add(shift_right<kGroupBits>(cell[set]), broadcast(low_half(first_group)));
         }
-        Numbers<kSetsAtOnce> numbers;
+        Numbers<sets.kNumber> numbers;
         draw_lanes(keys, group, high_half(first_group), counters.third(which),
                    counters.fourth(which), numbers);
 #pragma GCC unroll 2
-        for (size_t set = 0; set < kSetsAtOnce; ++set) {
-          Mask fails, undecided;
-          decide(entry[set], which, numbers.word[set], fails, undecided);
+        for (size_t set = 0; set < sets.kNumber; ++set) {
+          const Words bit = shift_left(broadcast(1), bit_and(cell[set], place_in_group));
+          Words equal = bit;
+          const Words is_less = digits.compare(numbers.word[set], which, equal);
           const Mask valid = lanes_before(at + set * kLanes, size);
-          left += compress(open + left, both(valid, undecided), entry[set]);
-          size_kept += compress(kept + size_kept, both(valid, fails), entry[set]);
+          left += compress(open + left, both(valid, common_bits(equal, bit)), entry[set]);
+          size_kept +=
+              compress(kept + size_kept, both(valid, common_bits(is_less, bit)), entry[set]);
         }
-      }
+      });
     }
     __builtin_memcpy(found.cell + total, kept, size_kept * sizeof(uint32_t));
     total += size_kept;

@@ -10,6 +10,7 @@
 // Nothing of a translation unit with flags of its own may be seen by another: see kernels.h.
 #define EDEN_INLINE inline __attribute__((always_inline))
 #define EDEN_LANES static EDEN_INLINE
+#define EDEN_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace eden::simd::EDEN_ISA_NAMESPACE {
 namespace {

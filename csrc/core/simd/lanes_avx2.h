@@ -27,6 +27,10 @@ EDEN_LANES Words bit_or(Words a, Words b) { return _mm256_or_si256(a, b); }
 EDEN_LANES Words shift_left(Words a, Words count) { return _mm256_sllv_epi32(a, count); }
 EDEN_LANES Words shift_right(Words a, Words count) { return _mm256_srlv_epi32(a, count); }
 template <int kCount>
+EDEN_LANES Words shift_left(Words a) {
+  return _mm256_slli_epi32(a, kCount);
+}
+template <int kCount>
 EDEN_LANES Words shift_right(Words a) {
   return _mm256_srli_epi32(a, kCount);
 }

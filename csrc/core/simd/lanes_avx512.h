@@ -25,6 +25,10 @@ EDEN_LANES Words bit_or(Words a, Words b) { return _mm512_or_si512(a, b); }
 EDEN_LANES Words shift_left(Words a, Words count) { return _mm512_sllv_epi32(a, count); }
 EDEN_LANES Words shift_right(Words a, Words count) { return _mm512_srlv_epi32(a, count); }
 template <int kCount>
+EDEN_LANES Words shift_left(Words a) {
+  return _mm512_slli_epi32(a, kCount);
+}
+template <int kCount>
 EDEN_LANES Words shift_right(Words a) {
   return _mm512_srli_epi32(a, kCount);
 }

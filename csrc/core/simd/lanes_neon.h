@@ -31,6 +31,10 @@ EDEN_LANES Words shift_right(Words a, Words count) {
   return vshlq_u32(a, vnegq_s32(vreinterpretq_s32_u32(count)));
 }
 template <int kCount>
+EDEN_LANES Words shift_left(Words a) {
+  return vshlq_n_u32(a, kCount);
+}
+template <int kCount>
 EDEN_LANES Words shift_right(Words a) {
   return vshrq_n_u32(a, kCount);
 }

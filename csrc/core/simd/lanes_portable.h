@@ -35,6 +35,10 @@ EDEN_LANES Words shift_right(Words a, Words count) {
   return (a >> (count & 31u)) & reinterpret_cast<Words>(count < 32u);
 }
 template <int kCount>
+EDEN_LANES Words shift_left(Words a) {
+  return a << kCount;
+}
+template <int kCount>
 EDEN_LANES Words shift_right(Words a) {
   return a >> kCount;
 }
