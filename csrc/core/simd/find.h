@@ -711,6 +711,7 @@ EDEN_LANES void join(uint32_t* words, const uint32_t* index, Words bits, size_t 
   alignas(64) uint32_t lanes[kLanes];
   store(lanes, bits);
   const size_t count = end - at < kLanes ? end - at : kLanes;
+#pragma GCC unroll 1
   for (size_t i = 0; i < count; ++i) words[index[i]] |= lanes[i];
 }
 
@@ -798,7 +799,8 @@ EDEN_LANES void find_groups(const Keys& keys, uint64_t first, size_t count,
       found_strong[set] = broadcast(strong_extremes.fixed);
       open_strong[set] = broadcast(strong_extremes.wanted);
     }
-#pragma GCC unroll 2
+// One after the other: more than two sets of lanes at a time do not fit in the registers.
+#pragma GCC unroll 1
     for (uint32_t which = 0; which < kUnconditional; ++which) {
       Numbers<sets.kNumber> numbers;
       draw_lanes(keys, counter, high_half(first), counters.third(which), counters.fourth(which),
