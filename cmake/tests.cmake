@@ -33,7 +33,7 @@ add_test(NAME "instruction sets leave no weak symbols" COMMAND ${CMAKE_COMMAND} 
   -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/check_symbols.cmake)
 # The environment variable is read once, so each value takes a process of its own.
 foreach(isa baseline avx2 avx512 neon missing)
-  add_test(NAME "EDEN_ISA=${isa}" COMMAND eden_tests "the instruction set is the best one, or the one asked for")
+  add_test(NAME "EDEN_ISA=${isa}" COMMAND eden_tests "the instruction set is the best one or the one asked for")
   set_tests_properties("EDEN_ISA=${isa}" PROPERTIES ENVIRONMENT EDEN_ISA=${isa}
     PASS_REGULAR_EXPRESSION "All tests passed")
 endforeach()

@@ -401,7 +401,7 @@ TEST_CASE("what is found is appended, and nothing asked finds nothing") {
   }
 }
 
-TEST_CASE("the instruction set is the best one, or the one asked for") {
+TEST_CASE("the instruction set is the best one or the one asked for") {
   CHECK(eden::simd::kernels_of("baseline") != nullptr);
   CHECK(eden::simd::kernels_of("sse9") == nullptr);
   const char* wanted = std::getenv("EDEN_ISA");

@@ -38,9 +38,9 @@ struct Numbers {
 
 template <int kSets, int kFirstRound>
 EDEN_LANES void finish_rounds(const Keys& keys, Wide (&state)[kSets][4], Numbers<kSets>& numbers) {
-#pragma GCC unroll 10
+  EDEN_UNROLL(10)
   for (int round = kFirstRound; round < kRounds; ++round) {
-#pragma GCC unroll 2
+    EDEN_UNROLL(2)
     for (int set = 0; set < kSets; ++set) {
       Wide(&x)[4] = state[set];
       Wide high0, low0, high1, low1;
@@ -52,9 +52,9 @@ EDEN_LANES void finish_rounds(const Keys& keys, Wide (&state)[kSets][4], Numbers
       x[3] = low0;
     }
   }
-#pragma GCC unroll 2
+  EDEN_UNROLL(2)
   for (int set = 0; set < kSets; ++set) {
-#pragma GCC unroll 4
+    EDEN_UNROLL(4)
     for (int i = 0; i < 4; ++i) numbers.word[set][i] = narrow(state[set][i]);
   }
 }
@@ -67,9 +67,9 @@ template <int kSets>
 EDEN_LANES void draw_lanes(const Keys& keys, const Counter (&counter)[kSets],
                            Numbers<kSets>& numbers) {
   Wide state[kSets][4];
-#pragma GCC unroll 2
+  EDEN_UNROLL(2)
   for (int set = 0; set < kSets; ++set) {
-#pragma GCC unroll 4
+    EDEN_UNROLL(4)
     for (int i = 0; i < 4; ++i) state[set][i] = widen(counter[set].word[i]);
   }
   finish_rounds<kSets, 0>(keys, state, numbers);
@@ -87,7 +87,7 @@ EDEN_LANES void draw_lanes(const Keys& keys, const Words (&first)[kSets], uint32
   const uint32_t high0 = static_cast<uint32_t>(product0 >> 32);
   const Wide low0 = widen(broadcast(static_cast<uint32_t>(product0)));
   Wide state[kSets][4];
-#pragma GCC unroll 2
+  EDEN_UNROLL(2)
   for (int set = 0; set < kSets; ++set) {
     Wide high, low, low1;
     multiply(widen(first[set]), kMultiplier0, high, low);
@@ -171,7 +171,8 @@ EDEN_LANES uint32_t first_ordinal(uint32_t which) {
   return kMarksPerDraw * which - (kMarksPerDraw - kMarksInFirstDraw);
 }
 
-// Calls step(std::integral_constant-like number of sets, first lane) over `size` lanes.
+// Calls step(number of sets, first lane) over `size` lanes; the number is a type, so that a step's
+// loops over sets are unrolled.
 template <int kSets>
 struct Sets {
   static constexpr int kNumber = kSets;
@@ -187,7 +188,7 @@ template <int kSets>
 EDEN_LANES void draw_marks_of(const Keys& keys, const Blocks& blocks, size_t at, uint32_t which,
                               Numbers<kSets>& numbers) {
   Counter counter[kSets];
-#pragma GCC unroll 2
+  EDEN_UNROLL(2)
   for (size_t set = 0; set < kSets; ++set) {
     const size_t lane = at + set * kLanes;
     counter[set] = {
@@ -204,13 +205,13 @@ EDEN_LANES void draw_blocks(const Keys& keys, Blocks& blocks, Judge& judge) {
   for_each_step(blocks.size, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
     Numbers<sets.kNumber> numbers;
     draw_marks_of(keys, blocks, at, 0, numbers);
-#pragma GCC unroll 2
+    EDEN_UNROLL(2)
     for (size_t set = 0; set < sets.kNumber; ++set) {
       const size_t lane = at + set * kLanes;
       const Words count = count_marks(numbers.word[set], lanes_before(lane, blocks.size));
       store(blocks.count + lane, count);
       const auto place = judge.place(blocks, lane);
-#pragma GCC unroll 2
+      EDEN_UNROLL(2)
       for (uint32_t i = 0; i < kMarksInFirstDraw; ++i) {
         judge.take(place, blocks, lane, i, numbers.word[set][kMarksPerDraw - kMarksInFirstDraw + i],
                    less(broadcast(i), count));
@@ -224,12 +225,12 @@ EDEN_LANES void draw_blocks(const Keys& keys, Blocks& blocks, Judge& judge) {
     for_each_step(size, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
       Numbers<sets.kNumber> numbers;
       draw_marks_of(keys, blocks, at, which, numbers);
-#pragma GCC unroll 2
+      EDEN_UNROLL(2)
       for (size_t set = 0; set < sets.kNumber; ++set) {
         const size_t lane = at + set * kLanes;
         const Words count = where(lanes_before(lane, size), load(blocks.count + lane));
         const auto place = judge.place(blocks, lane);
-#pragma GCC unroll 4
+        EDEN_UNROLL(4)
         for (uint32_t i = 0; i < kMarksPerDraw; ++i) {
           judge.take(place, blocks, lane, ordinal + i, numbers.word[set][i],
                      less(broadcast(ordinal + i), count));
@@ -471,21 +472,21 @@ __attribute__((noinline)) void find_in_run(uint64_t chip, const Keys& keys, cons
   alignas(64) uint32_t packed[kBatch + kStep];
   for_each_step(run.blocks, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
     Words index[sets.kNumber], counter[sets.kNumber];
-#pragma GCC unroll 2
+    EDEN_UNROLL(2)
     for (size_t set = 0; set < sets.kNumber; ++set) {
       index[set] = add(lane_numbers(), broadcast(static_cast<uint32_t>(at + set * kLanes)));
       counter[set] = add(index[set], broadcast(low));
     }
     Numbers<sets.kNumber> numbers;
     draw_lanes(keys, counter, high, 0, last_word, numbers);
-#pragma GCC unroll 2
+    EDEN_UNROLL(2)
     for (size_t set = 0; set < sets.kNumber; ++set) {
       const size_t lane = at + set * kLanes;
       const Words count = count_marks(numbers.word[set], lanes_before(lane, run.blocks));
       store(packed + lane, bit_or(index[set], shift_left<kCountShift>(count)));
       Place place = common;
       place.base = add(common.base, shift_left(index[set], common.bits));
-#pragma GCC unroll 2
+      EDEN_UNROLL(2)
       for (uint32_t i = 0; i < kMarksInFirstDraw; ++i) {
         collector.take<kCut>(place, RunSource{run, index[set]}, i,
                              numbers.word[set][kMarksPerDraw - kMarksInFirstDraw + i],
@@ -499,7 +500,7 @@ __attribute__((noinline)) void find_in_run(uint64_t chip, const Keys& keys, cons
     size_t left = 0;
     for_each_step(size, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
       Words both_parts[sets.kNumber], index[sets.kNumber], counter[sets.kNumber];
-#pragma GCC unroll 2
+      EDEN_UNROLL(2)
       for (size_t set = 0; set < sets.kNumber; ++set) {
         both_parts[set] = load(packed + at + set * kLanes);
         index[set] = bit_and(both_parts[set], broadcast((1u << kCountShift) - 1));
@@ -507,13 +508,13 @@ __attribute__((noinline)) void find_in_run(uint64_t chip, const Keys& keys, cons
       }
       Numbers<sets.kNumber> numbers;
       draw_lanes(keys, counter, high, which, last_word, numbers);
-#pragma GCC unroll 2
+      EDEN_UNROLL(2)
       for (size_t set = 0; set < sets.kNumber; ++set) {
         const Words count =
             where(lanes_before(at + set * kLanes, size), shift_right<kCountShift>(both_parts[set]));
         Place place = common;
         place.base = add(common.base, shift_left(index[set], common.bits));
-#pragma GCC unroll 4
+        EDEN_UNROLL(4)
         for (uint32_t i = 0; i < kMarksPerDraw; ++i) {
           collector.take<kCut>(place, RunSource{run, index[set]}, ordinal + i, numbers.word[set][i],
                                less(broadcast(ordinal + i), count));
@@ -562,7 +563,7 @@ void find_sparse(uint64_t chip, const SparseQuery* queries, size_t count, FoundC
       const uint32_t entry = 2 * low + flag;
       const uint64_t same_high = (uint64_t{1} << 32) - low_half(block);
       if (more >= kRunBlocks && same_high >= kRunBlocks) {
-        more -= more % kStep;
+        more -= more % kLanes;
         if (more > kBatch) more = kBatch;
         if (more > same_high) more = static_cast<size_t>(same_high);
         const Run run{query, block, more, base, high - low, entry, strong.largest, stays};
@@ -665,7 +666,7 @@ class Digits {
   // By the digits of draw `which`: the bits that are less, of those that were open.
   EDEN_INLINE Words compare(const Words (&digits)[4], uint32_t which, Words& open) const {
     Words is_less = broadcast(0), equal = open;
-#pragma GCC unroll 4
+    EDEN_UNROLL(4)
     for (int i = kDigitsInDraw - 1; i >= 0; --i) {
       const Words wanted = broadcast(digit_[kDigitsInDraw * which + static_cast<uint32_t>(i)]);
       is_less = digit_less(is_less, digits[i], wanted);
@@ -711,7 +712,7 @@ EDEN_LANES void join(uint32_t* words, const uint32_t* index, Words bits, size_t 
   alignas(64) uint32_t lanes[kLanes];
   store(lanes, bits);
   const size_t count = end - at < kLanes ? end - at : kLanes;
-#pragma GCC unroll 1
+  EDEN_UNROLL(1)
   for (size_t i = 0; i < count; ++i) words[index[i]] |= lanes[i];
 }
 
@@ -726,7 +727,7 @@ EDEN_LANES void settle(const Keys& keys, OpenGroups& groups, uint64_t first, uin
     groups.size = 0;
     for_each_step(size, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
       Words at_index[sets.kNumber], counter[sets.kNumber];
-#pragma GCC unroll 2
+      EDEN_UNROLL(2)
       for (size_t set = 0; set < sets.kNumber; ++set) {
         at_index[set] = load(groups.index + at + set * kLanes);
         counter[set] = add(at_index[set], broadcast(low_half(first)));
@@ -734,7 +735,7 @@ EDEN_LANES void settle(const Keys& keys, OpenGroups& groups, uint64_t first, uin
       Numbers<sets.kNumber> numbers;
       draw_lanes(keys, counter, high_half(first), counters.third(which), counters.fourth(which),
                  numbers);
-#pragma GCC unroll 2
+      EDEN_UNROLL(2)
       for (size_t set = 0; set < sets.kNumber; ++set) {
         const size_t lane = at + set * kLanes;
         alignas(64) uint32_t index[kLanes];
@@ -785,27 +786,27 @@ EDEN_LANES void find_groups(const Keys& keys, uint64_t first, size_t count,
   const DenseCounters counters;
   for_each_step(count, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
     Words index[sets.kNumber], counter[sets.kNumber];
-#pragma GCC unroll 2
+    EDEN_UNROLL(2)
     for (size_t set = 0; set < sets.kNumber; ++set) {
       index[set] = add(lane_numbers(), broadcast(static_cast<uint32_t>(at + set * kLanes)));
       counter[set] = add(index[set], broadcast(low_half(first)));
     }
     Words found_always[sets.kNumber], found_strong[sets.kNumber];
     Words open_always[sets.kNumber], open_strong[sets.kNumber];
-#pragma GCC unroll 2
+    EDEN_UNROLL(2)
     for (size_t set = 0; set < sets.kNumber; ++set) {
       found_always[set] = broadcast(always_extremes.fixed);
       open_always[set] = broadcast(always_extremes.wanted);
       found_strong[set] = broadcast(strong_extremes.fixed);
       open_strong[set] = broadcast(strong_extremes.wanted);
     }
-// One after the other: more than two sets of lanes at a time do not fit in the registers.
-#pragma GCC unroll 1
+    // One after the other: more than two sets of lanes at a time do not fit in the registers.
+    EDEN_UNROLL(1)
     for (uint32_t which = 0; which < kUnconditional; ++which) {
       Numbers<sets.kNumber> numbers;
       draw_lanes(keys, counter, high_half(first), counters.third(which), counters.fourth(which),
                  numbers);
-#pragma GCC unroll 2
+      EDEN_UNROLL(2)
       for (size_t set = 0; set < sets.kNumber; ++set) {
         const Words(&digits)[4] = numbers.word[set];
         found_always[set] =
@@ -816,7 +817,7 @@ EDEN_LANES void find_groups(const Keys& keys, uint64_t first, size_t count,
         }
       }
     }
-#pragma GCC unroll 2
+    EDEN_UNROLL(2)
     for (size_t set = 0; set < sets.kNumber; ++set) {
       const size_t lane = at + set * kLanes;
       store(always + lane, found_always[set]);
@@ -918,7 +919,7 @@ void keep_failing(uint64_t chip, uint64_t origin, uint64_t access, uint64_t fail
       left = 0;
       for_each_step(size, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
         Words entry[sets.kNumber], cell[sets.kNumber], group[sets.kNumber];
-#pragma GCC unroll 2
+        EDEN_UNROLL(2)
         for (size_t set = 0; set < sets.kNumber; ++set) {
           entry[set] = load(open + at + set * kLanes);
           cell[set] = add(shift_right<1>(entry[set]), lead);
@@ -927,7 +928,7 @@ void keep_failing(uint64_t chip, uint64_t origin, uint64_t access, uint64_t fail
         Numbers<sets.kNumber> numbers;
         draw_lanes(keys, group, high_half(first_group), counters.third(which),
                    counters.fourth(which), numbers);
-#pragma GCC unroll 2
+        EDEN_UNROLL(2)
         for (size_t set = 0; set < sets.kNumber; ++set) {
           const Words bit = shift_left(broadcast(1), bit_and(cell[set], place_in_group));
           Words equal = bit;

@@ -12,6 +12,14 @@
 #define EDEN_LANES static EDEN_INLINE
 #define EDEN_INLINE_LAMBDA __attribute__((always_inline))
 
+// Before a loop: how often it is unrolled.
+#define EDEN_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define EDEN_UNROLL(times) EDEN_PRAGMA(unroll times)
+#else
+#define EDEN_UNROLL(times) EDEN_PRAGMA(GCC unroll times)
+#endif
+
 namespace eden::simd::EDEN_ISA_NAMESPACE {
 namespace {
 

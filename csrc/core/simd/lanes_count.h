@@ -13,7 +13,7 @@ EDEN_LANES Words count_by_high_words(Words high, Mask& tie) {
   constexpr int kCompared = 20;  // one block in ten thousand has more marks
   Words count = broadcast(0);
   tie = at_most(broadcast(kPoissonHigh.word[kCompared]), high);
-#pragma GCC unroll 20
+  EDEN_UNROLL(20)
   for (int i = 0; i < kCompared; ++i) {
     const Words word = broadcast(kPoissonHigh.word[i]);
     count = add_one(count, less(word, high));
