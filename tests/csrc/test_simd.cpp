@@ -114,6 +114,10 @@ SparseQuery random_query(Random& random, uint64_t chip, uint64_t origin, int lev
   query.first_block = (origin + query.low) >> bits;
   query.blocks = static_cast<uint32_t>(((origin + query.high - 1) >> bits) - query.first_block) + 1;
   if (random.chance(20) && query.blocks > 1) --query.blocks;  // not all of the window
+  if (random.chance(20) && query.blocks > 1) {
+    --query.blocks;
+    ++query.first_block;
+  }
   query.strong = random_threshold(random, chip, query);
   query.always = random.chance(50) ? query.strong : random_threshold(random, chip, query);
   if (query.always > query.strong) std::swap(query.always, query.strong);
@@ -165,6 +169,28 @@ TEST_CASE("every instruction set finds the marks of the scalar functions") {
   CHECK(strong_only > 1000);
 }
 
+TEST_CASE("blocks are numbered on beyond a multiple of 2^32") {
+  Random random(6);
+  for (int trial = 0; trial < 60; ++trial) {
+    const uint64_t chip = random.bits();
+    SparseQuery query{};
+    query.level = eden::kFirstLevel + static_cast<int>(random.below(6));
+    query.blocks = static_cast<uint32_t>(1 + random.below(trial % 2 ? 2000 : 100));
+    query.first_block = ((1 + random.below(100)) << 32) - random.below(query.blocks + 1);
+    query.origin = query.first_block << eden::block_bits(query.level);
+    query.high = query.blocks << eden::block_bits(query.level);
+    query.strong = random_threshold(random, chip, query);
+    query.always = random.chance(50) ? query.strong : random.below(query.strong + 1);
+    const std::vector<uint32_t> expected = reference_sparse(chip, {query});
+    for (const Kernels* kernels : all_kernels()) {
+      Owned<FoundCells> owned;
+      kernels->find_sparse(chip, &query, 1, owned.found);
+      INFO(kernels->name << ", trial " << trial);
+      REQUIRE(entries_of(owned.found) == expected);
+    }
+  }
+}
+
 TEST_CASE("a threshold at a mark's own code is decided by its tail") {
   Random random(2);
   int ties = 0;
@@ -202,7 +228,7 @@ TEST_CASE("a threshold at a mark's own code is decided by its tail") {
 }
 
 TEST_CASE("a head whose high word is one of the table's is counted by its low word") {
-  // Found by trying all 2^32 blocks: one head in 140 million is such a one.
+  // Found by trying 2^34 blocks: one head in 140 million is such a one.
   struct Border {
     uint64_t block;
     uint32_t marks;
@@ -215,7 +241,8 @@ TEST_CASE("a head whose high word is one of the table's is counted by its low wo
         {1656348901u, 8},       {2974528159u, 12}, {3905967738u, 13}, {2851427959u, 15},
         {2865792963u, 17},      {1994593527u, 18}, {783751274u, 19},  {3437730123u, 20},
         {1532388064u, 21},      {2476062918u, 22}, {784334300u, 22},  {1198136704u, 23},
-        {2145234745u, 26},      {2536853058u, 29}, {710701965u, 30},  {2816740911u, 31}}) {
+        {2145234745u, 26},      {2536853058u, 29}, {710701965u, 30},  {2816740911u, 31},
+        {21842241590u, 32}}) {
     const eden::PhiloxWords head = eden::draw_marks(kChip, kLevel, border.block, 0);
     bool in_table = false;
     for (const uint64_t entry : eden::kPoissonTable) in_table |= entry >> 32 == head.word[1];

@@ -562,7 +562,7 @@ void find_sparse(uint64_t chip, const SparseQuery* queries, size_t count, FoundC
       const uint32_t base = low_half((block << bits) - query.origin) - low;
       const uint32_t entry = 2 * low + flag;
       const uint64_t same_high = (uint64_t{1} << 32) - low_half(block);
-      if (more >= kRunBlocks && same_high >= kRunBlocks) {
+      if (more >= kRunBlocks) {
         more -= more % kLanes;
         if (more > kBatch) more = kBatch;
         if (more > same_high) more = static_cast<size_t>(same_high);
