@@ -158,6 +158,7 @@ struct SmallFloat {
   // What is too large: the infinity, or the one magnitude that is NaN.
   static constexpr uint32_t kOverflow = kHasInfinities ? kSpecial : kMagnitude;
   static constexpr uint32_t kLargest = kOverflow - 1;
+  static constexpr uint32_t kLastNumber = kHasInfinities ? kSpecial : kLargest;  // then NaNs
   static constexpr uint32_t kRebias = static_cast<uint32_t>(127 - kBias) << 23;
   static constexpr uint32_t kSmallestNormal = kRebias + (1u << 23);  // as a float32
   // The float32 whose last place is this format's smallest subnormal number.
@@ -205,6 +206,7 @@ using Float8E5M2Format = SmallFloat<5, 2, true>;
 // The upper half of a float32.
 struct BFloat16Format {
   static constexpr uint32_t kLargest = 0x7f7fu;
+  static constexpr uint32_t kLastNumber = 0x7f80u;
 
   EDEN_ALWAYS_INLINE static uint32_t encode(float value) {
     const uint32_t bits = bits_of(value);
@@ -218,6 +220,7 @@ struct BFloat16Format {
 
 struct Float32Format {
   static constexpr uint32_t kLargest = 0x7f7fffffu;
+  static constexpr uint32_t kLastNumber = kFloatInfinity;
 
   EDEN_ALWAYS_INLINE static uint32_t encode(float value) { return bits_of(value); }
   EDEN_ALWAYS_INLINE static float decode(uint32_t word) { return float_of(word); }
@@ -245,8 +248,28 @@ struct ElementCode {
   float most;
   float low;  // bounds of plausible values, as the storage can express them
   float high;
+  int32_t low_key;  // the same for values that are stored as they are: see key_of
+  int32_t high_key;
   uint32_t below;  // the bits, in the type of the values, that replace a value below `low`
   uint32_t above;  // likewise above `high`
+};
+
+template <int kBits>
+struct IntegersOf;
+template <>
+struct IntegersOf<8> {
+  using Signed = int8_t;
+  using Unsigned = uint8_t;
+};
+template <>
+struct IntegersOf<16> {
+  using Signed = int16_t;
+  using Unsigned = uint16_t;
+};
+template <>
+struct IntegersOf<32> {
+  using Signed = int32_t;
+  using Unsigned = uint32_t;
 };
 
 // Values of one type in one storage. Bits and words are held in the low bits of 32-bit integers.
@@ -263,6 +286,8 @@ struct Codec {
   static constexpr bool kCorrectable = traits_of(own_storage(kValue)).kind == WordKind::kFloat;
   static constexpr uint32_t kMask =
       kWidthBits == 32 ? ~uint32_t{0} : (uint32_t{1} << (kWidthBits % 32)) - 1;
+  using Signed = typename IntegersOf<kValueBits>::Signed;
+  using Unsigned = typename IntegersOf<kValueBits>::Unsigned;
 
   // Values to float32 and back, both exact or rounded to nearest even.
   EDEN_ALWAYS_INLINE static float value_of(uint32_t bits) {
@@ -319,10 +344,31 @@ struct Codec {
     return magnitude >= kFloatInfinity ? bound : overflows ? finite : stored;
   }
 
+  // Floating-point numbers as integers in the same order, -0 just before 0; NaNs lie beyond the
+  // infinities. So that values that are stored as they are need no conversion to be judged.
+  EDEN_ALWAYS_INLINE static Signed key_of(Signed bits) {
+    constexpr Signed kMagnitude = static_cast<Signed>(static_cast<Unsigned>(~Unsigned{0}) >> 1);
+    const Signed sign = static_cast<Signed>(bits >> (kValueBits - 1));
+    return static_cast<Signed>(bits ^ static_cast<Signed>(sign & kMagnitude));
+  }
+
+  EDEN_ALWAYS_INLINE static void set_keys(ElementCode& code) {
+    constexpr int32_t kNever = static_cast<int32_t>(-1) << (kValueBits - 1);
+    // Zeros are equal, whatever their signs: both are inside a range that ends at one of them.
+    const float low = code.low == 0.0f ? -0.0f : code.low;
+    const float high = code.high == 0.0f ? 0.0f : code.high;
+    const int32_t low_key = key_of(static_cast<Signed>(bits_of_value(low)));
+    const int32_t high_key = key_of(static_cast<Signed>(bits_of_value(high)));
+    // Nothing lies inside a range of which an end is NaN.
+    const bool empty = !(low == low && high == high);
+    code.low_key = low == low ? low_key : kNever;
+    code.high_key = empty ? kNever : high_key;
+  }
+
   // From the numbers of the element's channel.
   EDEN_ALWAYS_INLINE static ElementCode code(const Conversion& conversion, float scale,
                                              int32_t zero_point) {
-    ElementCode code{1.0f, 0, 0.0f, 0.0f, 0.0f, 0.0f, 0, 0};
+    ElementCode code{1.0f, 0, 0.0f, 0.0f, 0.0f, 0.0f, 0, 0, 0, 0};
     if constexpr (kHasScale) code.scale = scale;
     if constexpr (kQuantized) {
       // A tensor of zeros has no scale, and stays zeros. That of a tensor with a NaN is NaN, and so
@@ -345,6 +391,7 @@ struct Codec {
         const bool clamps = conversion.correction == Correction::kClamp;
         code.below = clamps ? bits_of_value(code.low) : 0;
         code.above = clamps ? bits_of_value(code.high) : 0;
+        if constexpr (kIdentity) set_keys(code);
       }
     }
     return code;
@@ -362,15 +409,27 @@ struct Codec {
   template <bool kFlips, bool kCorrects>
   EDEN_ALWAYS_INLINE static uint32_t read(uint32_t bits, uint32_t zero, uint32_t one,
                                           const ElementCode& code) {
-    uint32_t word = bits;
-    if constexpr (!kIdentity) word = encode(value_of(bits), code);
-    if constexpr (kFlips) word ^= (word & one) | (~word & zero);
-    if constexpr (kIdentity && !(kCorrects && kCorrectable)) {
-      return word;
+    if constexpr (kIdentity) {
+      Unsigned word = static_cast<Unsigned>(bits);
+      if constexpr (kFlips) word = flipped(word, zero, one);
+      if constexpr (!(kCorrects && kCorrectable)) {
+        return word;
+      } else {
+        constexpr Unsigned kMagnitude = static_cast<Unsigned>(~Unsigned{0}) >> 1;
+        constexpr Unsigned kLastNumber = FormatOfStorage::kLastNumber;
+        const Signed key = key_of(static_cast<Signed>(word));
+        const bool is_below = key < static_cast<Signed>(code.low_key);
+        const bool is_above = key > static_cast<Signed>(code.high_key);
+        const bool is_nan = static_cast<Unsigned>(word & kMagnitude) > kLastNumber;
+        Unsigned result = is_above ? static_cast<Unsigned>(code.above) : word;
+        result = is_below ? static_cast<Unsigned>(code.below) : result;
+        return is_nan ? Unsigned{0} : result;
+      }
     } else {
+      uint32_t word = encode(value_of(bits), code);
+      if constexpr (kFlips) word = flipped(word, zero, one);
       const float value = decode(word, code);
-      uint32_t result = word;
-      if constexpr (!kIdentity) result = bits_of_value(value);
+      uint32_t result = bits_of_value(value);
       if constexpr (kCorrects) {
         // An implausible value is one outside [low, high], NaN or an infinity beyond them.
         const bool plausible = (value >= code.low) & (value <= code.high);
@@ -380,6 +439,13 @@ struct Codec {
       }
       return result;
     }
+  }
+
+  template <class Word>
+  EDEN_ALWAYS_INLINE static Word flipped(Word word, uint32_t zero, uint32_t one) {
+    const Word flips = static_cast<Word>((word & static_cast<Word>(one)) |
+                                         (static_cast<Word>(~word) & static_cast<Word>(zero)));
+    return static_cast<Word>(word ^ flips);
   }
 
  private:

@@ -278,6 +278,55 @@ TEST_CASE("the largest plausible value is plausible once it is stored") {
          65504.0f));
 }
 
+TEST_CASE("words that are judged as integers are judged as their values would be") {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float nan = std::nanf("");
+  const auto check = [&]<ValueType kValue, Storage kStorage>() {
+    using Code = Codec<kValue, kStorage>;
+    for (const Correction correction : {Correction::kZero, Correction::kClamp}) {
+      for (const auto& [low, high] : std::vector<std::pair<float, float>>{{-1.5f, 2.0f},
+                                                                          {0.0f, 1.0f},
+                                                                          {-0.0f, 1.0f},
+                                                                          {-1.0f, 0.0f},
+                                                                          {-1.0f, -0.0f},
+                                                                          {0.0f, -0.0f},
+                                                                          {-0.0f, 0.0f},
+                                                                          {1.0f, 2.0f},
+                                                                          {-3.0f, -1e-6f},
+                                                                          {2.0f, -2.0f},
+                                                                          {-infinity, infinity},
+                                                                          {-1e9f, 1e9f},
+                                                                          {nan, 1.0f},
+                                                                          {-1.0f, nan},
+                                                                          {nan, nan},
+                                                                          {infinity, infinity}}) {
+        Conversion conversion;
+        conversion.correction = correction;
+        conversion.low = low;
+        conversion.high = high;
+        const ElementCode code = Code::code(conversion, 1.0f, 0);
+        int64_t wrong = 0;
+        uint32_t first = 0;
+        for (uint32_t word = 0; word < 1u << Code::kWidthBits; ++word) {
+          const float value = Code::value_of(word);
+          const float expected = eden::correct(value, correction, code.low, code.high);
+          const bool kept = value >= code.low && value <= code.high;
+          const uint32_t bits = kept ? word : Code::bits_of_value(expected);
+          if (Code::template read<false, true>(word, 0, 0, code) != bits && wrong++ == 0) {
+            first = word;
+          }
+        }
+        INFO("low " << low << ", high " << high << ", first wrong word " << first);
+        CHECK(wrong == 0);
+      }
+    }
+  };
+  check.operator()<ValueType::kFloat16, Storage::kFloat16>();
+  check.operator()<ValueType::kBFloat16, Storage::kBFloat16>();
+  check.operator()<ValueType::kFloat8E4M3, Storage::kFloat8E4M3>();
+  check.operator()<ValueType::kFloat8E5M2, Storage::kFloat8E5M2>();
+}
+
 TEST_CASE("int8 codes are those of the codec that came first") {
   using Old = eden::QuantizedInt8Codec;
   using New = Codec<ValueType::kFloat32, Storage::kInt8>;
@@ -470,6 +519,42 @@ TEST_CASE("every instruction set reads every storage as the codecs do, element b
         }
       }
     }
+  }
+}
+
+TEST_CASE("every instruction set converts every word and many values as the formats do") {
+  std::vector<uint16_t> halves(1 << 16);
+  for (size_t word = 0; word < halves.size(); ++word) halves[word] = static_cast<uint16_t>(word);
+  std::vector<float> floats;
+  for_many_floats([&](float value) { floats.push_back(value); });
+  const auto check = [&]<class Format, ValueType kValue, Storage kStorage>(
+                         const eden::simd::Kernels& kernels) {
+    std::vector<float> read(floats.size());
+    kernels.apply(ValueType::kFloat32, kStorage)(
+        {floats.data(), read.data(), static_cast<int64_t>(floats.size()), 0, nullptr, nullptr}, {});
+    int64_t wrong = 0;
+    for (size_t i = 0; i < floats.size(); ++i) {
+      wrong += bits_of(read[i]) != bits_of(Format::decode(Format::encode(floats[i])));
+    }
+    if constexpr (storage_bits(kStorage) == 16) {
+      std::vector<uint16_t> back(halves.size());
+      kernels.apply(kValue, Storage::kFloat32)(
+          {halves.data(), back.data(), static_cast<int64_t>(halves.size()), 0, nullptr, nullptr},
+          {});
+      for (size_t i = 0; i < halves.size(); ++i) {
+        wrong += back[i] != Format::encode(Format::decode(halves[i]));
+      }
+    }
+    INFO(kernels.name << ", storage " << static_cast<int>(kStorage));
+    CHECK(wrong == 0);
+  };
+  for (const auto* kernels : instruction_sets()) {
+    check.operator()<eden::Float16Format, ValueType::kFloat16, Storage::kFloat16>(*kernels);
+    check.operator()<eden::BFloat16Format, ValueType::kBFloat16, Storage::kBFloat16>(*kernels);
+    check.operator()<eden::Float8E4M3Format, ValueType::kFloat8E4M3, Storage::kFloat8E4M3>(
+        *kernels);
+    check.operator()<eden::Float8E5M2Format, ValueType::kFloat8E5M2, Storage::kFloat8E5M2>(
+        *kernels);
   }
 }
 
