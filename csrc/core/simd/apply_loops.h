@@ -24,10 +24,17 @@
 namespace eden::simd::EDEN_ISA_NAMESPACE {
 namespace {
 
-// Words of any alignment that are read from and written to memory of any type.
-using Bits8 = uint8_t;
-typedef uint16_t __attribute__((may_alias, aligned(1))) Bits16;
-typedef uint32_t __attribute__((may_alias, aligned(1))) Bits32;
+// Words of any alignment, in memory of any type. Structures, because a template argument keeps no
+// attributes of a plain integer.
+struct __attribute__((packed, may_alias)) Bits8 {
+  uint8_t bits;
+};
+struct __attribute__((packed, may_alias)) Bits16 {
+  uint16_t bits;
+};
+struct __attribute__((packed, may_alias)) Bits32 {
+  uint32_t bits;
+};
 
 template <int kBits>
 struct BitsOf {
@@ -55,10 +62,10 @@ void read_stretch(const Value* in, Value* out, int64_t count, const Mask* zero, 
                   ElementCode code) {
   EDEN_INDEPENDENT
   for (int64_t i = 0; i < count; ++i) {
-    const uint32_t flips_zero = kFlips ? zero[i] : 0;
-    const uint32_t flips_one = kFlips ? one[i] : 0;
-    out[i] = static_cast<Value>(
-        Code::template read<kFlips, kCorrects>(in[i], flips_zero, flips_one, code));
+    const uint32_t flips_zero = kFlips ? zero[i].bits : 0;
+    const uint32_t flips_one = kFlips ? one[i].bits : 0;
+    out[i].bits = static_cast<decltype(out[i].bits)>(
+        Code::template read<kFlips, kCorrects>(in[i].bits, flips_zero, flips_one, code));
   }
 }
 
@@ -136,9 +143,9 @@ void read_mixed(const Bits32* in, Bits32* out, int64_t count, const Mask* zero, 
     code.high = codes.high[i];
     code.below = bits_of(code.low) & kept;
     code.above = bits_of(code.high) & kept;
-    const uint32_t flips_zero = kFlips ? zero[i] : 0;
-    const uint32_t flips_one = kFlips ? one[i] : 0;
-    out[i] = Code::template read<kFlips, kCorrects>(in[i], flips_zero, flips_one, code);
+    const uint32_t flips_zero = kFlips ? zero[i].bits : 0;
+    const uint32_t flips_one = kFlips ? one[i].bits : 0;
+    out[i].bits = Code::template read<kFlips, kCorrects>(in[i].bits, flips_zero, flips_one, code);
   }
 }
 
@@ -173,7 +180,7 @@ const typename BitsOf<kWidth>::Type* mask_words(const uint64_t* mask, int64_t fi
                                                 uint8_t* buffer) {
   if constexpr (kWidth < 8) {
     spread<kWidth>(reinterpret_cast<const uint8_t*>(mask) + first * kWidth / 8, count, buffer);
-    return buffer;
+    return reinterpret_cast<const Bits8*>(buffer);
   } else {
     return reinterpret_cast<const typename BitsOf<kWidth>::Type*>(mask) + first;
   }
@@ -194,7 +201,7 @@ void encode_block(const Bits32* in, Word* out, int64_t count) {
 #endif
   EDEN_INDEPENDENT
   for (int64_t j = i; j < count; ++j) {
-    out[j] = static_cast<Word>(Format::encode(float_of(in[j])));
+    out[j].bits = static_cast<decltype(out[j].bits)>(Format::encode(float_of(in[j].bits)));
   }
 }
 
@@ -210,7 +217,7 @@ void decode_block(const Word* in, Bits32* out, int64_t count) {
   }
 #endif
   EDEN_INDEPENDENT
-  for (int64_t j = i; j < count; ++j) out[j] = bits_of(Format::decode(in[j]));
+  for (int64_t j = i; j < count; ++j) out[j].bits = bits_of(Format::decode(in[j].bits));
 }
 
 // The type whose values are a float storage's words.
