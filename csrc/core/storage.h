@@ -145,9 +145,10 @@ inline constexpr uint32_t kFloatMagnitude = 0x7fffffffu;
 inline constexpr uint32_t kFloatQuietNaN = 0x00400000u;
 
 // A format of floating-point numbers of at most 16 bits. Conversion from float32 rounds to nearest,
-// ties to even; what is too large becomes an infinity, or NaN in a format without infinities.
-// Without library calls, and without arithmetic on subnormal numbers whose result would depend on
-// whether the processor flushes them to zero, so that every backend gives the same bits.
+// ties to even; what is too large becomes an infinity, or the largest number in a format without
+// infinities, as in torch 2.13. Without library calls, and without arithmetic on subnormal numbers
+// whose result would depend on whether the processor flushes them to zero, so that every backend
+// gives the same bits.
 template <int kExponentBits, int kMantissaBits, bool kHasInfinities>
 struct SmallFloat {
   static constexpr int kWidth = 1 + kExponentBits + kMantissaBits;
@@ -155,7 +156,7 @@ struct SmallFloat {
   static constexpr int kBias = (1 << (kExponentBits - 1)) - 1;
   static constexpr uint32_t kMagnitude = (1u << (kWidth - 1)) - 1;
   static constexpr uint32_t kSpecial = ((1u << kExponentBits) - 1) << kMantissaBits;
-  // What is too large: the infinity, or the one magnitude that is NaN.
+  // Behind the largest number: the infinity, or the one magnitude that is NaN.
   static constexpr uint32_t kOverflow = kHasInfinities ? kSpecial : kMagnitude;
   static constexpr uint32_t kLargest = kOverflow - 1;
   static constexpr uint32_t kLastNumber = kHasInfinities ? kSpecial : kLargest;  // then NaNs
@@ -170,7 +171,7 @@ struct SmallFloat {
     const uint32_t bits = bits_of(value);
     const uint32_t sign = (bits >> (32 - kWidth)) & (kMagnitude + 1);
     const uint32_t magnitude = bits & kFloatMagnitude;
-    constexpr uint32_t kTop = (kOverflow << kShift) + kRebias;
+    constexpr uint32_t kTop = (kLastNumber << kShift) + kRebias;
     const uint32_t limited = magnitude < kTop ? magnitude : kTop;
     const uint32_t half = (1u << (kShift - 1)) - 1 + ((limited >> kShift) & 1);
     const uint32_t normal = (limited + half - kRebias) >> kShift;
@@ -332,8 +333,8 @@ struct Codec {
   }
 
   // A bound as the storage can express it: the largest plausible value, once stored, comes back
-  // rounded, perhaps upwards, and must not be taken for implausible. What a float storage can
-  // express only as an infinity or NaN is bounded by its largest number.
+  // rounded, perhaps upwards, and must not be taken for implausible. A finite bound that a float
+  // storage can express only as an infinity becomes its largest number.
   EDEN_ALWAYS_INLINE static float stored_bound(float bound, const ElementCode& code) {
     const float stored = decode(encode(bound, code), code);
     if constexpr (kKind != WordKind::kFloat) return stored;
@@ -341,7 +342,7 @@ struct Codec {
     const uint32_t largest = bits_of(FormatOfStorage::decode(FormatOfStorage::kLargest));
     const bool overflows = (bits_of(stored) & kFloatMagnitude) > largest;
     const float finite = float_of(largest | (bits_of(bound) & ~kFloatMagnitude));
-    return magnitude >= kFloatInfinity ? bound : overflows ? finite : stored;
+    return overflows && magnitude < kFloatInfinity ? finite : stored;
   }
 
   // Floating-point numbers as integers in the same order, -0 just before 0; NaNs lie beyond the
