@@ -24,3 +24,10 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   list(APPEND EDEN_ISA_SOURCES ${EDEN_NEON_SOURCES})
   list(APPEND EDEN_ISA_DEFINITIONS EDEN_HAS_NEON)
 endif()
+# The loops of apply_loops.h are left to the compiler to turn into vectors, whatever the build type; that a comparison
+# could raise a floating-point exception, which nobody looks at, would keep it from doing so.
+foreach(isa BASELINE AVX2 AVX512 NEON)
+  set(source csrc/core/simd/apply_${isa}.cpp)
+  string(TOLOWER ${source} source)
+  set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -O3 -fno-trapping-math)
+endforeach()

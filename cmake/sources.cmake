@@ -5,20 +5,23 @@ set(EDEN_CORE_SOURCES
   csrc/core/placement.cpp
   csrc/core/region.cpp
   csrc/core/search.cpp
-  csrc/core/simd/apply_missing.cpp
   csrc/core/simd/kernels.cpp
 )
 # Of eden_core too, each compiled for its instruction set where the target has it: cmake/simd.cmake.
 set(EDEN_BASELINE_SOURCES
+  csrc/core/simd/apply_baseline.cpp
   csrc/core/simd/baseline.cpp
 )
 set(EDEN_AVX2_SOURCES
+  csrc/core/simd/apply_avx2.cpp
   csrc/core/simd/avx2.cpp
 )
 set(EDEN_AVX512_SOURCES
+  csrc/core/simd/apply_avx512.cpp
   csrc/core/simd/avx512.cpp
 )
 set(EDEN_NEON_SOURCES
+  csrc/core/simd/apply_neon.cpp
   csrc/core/simd/neon.cpp
 )
 set(EDEN_OPS_SOURCES
@@ -42,5 +45,6 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_placement.cpp
   tests/csrc/test_search.cpp
   tests/csrc/test_simd.cpp
+  tests/csrc/test_storage.cpp
   tests/csrc/test_weak_cells.cpp
 )

@@ -8,3 +8,7 @@
 #else
 #define EDEN_HOST_DEVICE
 #endif
+
+// For functions that are also called in a translation unit compiled for an instruction set: they
+// leave no copy of their own there, which the linker might keep for everybody.
+#define EDEN_ALWAYS_INLINE EDEN_HOST_DEVICE inline __attribute__((always_inline))

@@ -1,0 +1,166 @@
+"""Scales and zero points of the storages that keep codes instead of values, and the gradient through them.
+
+A value v is kept as the code ``clip(round(v / scale) + zero_point)``, halves rounded to even, and read as
+``(code - zero_point) * scale``. Without a zero point a signed storage is symmetric and leaves its lowest code out; with
+one it uses all of them. The operator quantizes by itself, in the same pass as flips and corrections; here is what it
+needs to know. Everything is computed with tensors, without looking at their values, so it can be compiled and costs no
+synchronization.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+CODE_BITS: dict[str, int] = {"int16": 16, "int8": 8, "uint8": 8, "int4": 4}
+"""The storages that keep codes, and the bits of a code."""
+
+
+def code_range(storage: str, affine: bool = False) -> tuple[int, int]:
+    """The lowest and highest code that quantization makes; a flip can make any that the bits can hold.
+
+    Args:
+        storage: a key of ``CODE_BITS``.
+        affine: whether there is a zero point.
+
+    Raises:
+        ValueError: for a storage that keeps no codes.
+    """
+    if storage not in CODE_BITS:
+        raise ValueError(f"storage is {storage!r}; allowed are {', '.join(CODE_BITS)}")
+    if storage.startswith("u"):
+        return 0, 2 ** CODE_BITS[storage] - 1
+    highest = 2 ** (CODE_BITS[storage] - 1) - 1
+    return (-highest - 1 if affine else -highest), highest
+
+
+def _others(x: Tensor, channel_dim: int) -> list[int]:
+    if not -1 <= channel_dim < x.dim():
+        raise ValueError(f"channel_dim is {channel_dim}; allowed are -1 for none and 0 to {x.dim() - 1}")
+    return [dim for dim in range(x.dim()) if dim != channel_dim]
+
+
+def ranges(x: Tensor, channel_dim: int = -1) -> tuple[Tensor, Tensor]:
+    """The smallest and largest value of a tensor or of each of its channels.
+
+    Args:
+        x: floating-point tensor of at least one element.
+        channel_dim: dimension of the channels, -1 for one range of all.
+
+    Returns:
+        Two float32 tensors, of shape (channels,), or () without channels. They carry no gradient. NaN where a value is.
+
+    Raises:
+        ValueError: for a dimension that ``x`` does not have.
+    """
+    others = _others(x, channel_dim)
+    values = x.detach()
+    if not others:
+        return values.float(), values.float()
+    return values.amin(others).float(), values.amax(others).float()
+
+
+def mean_magnitude(x: Tensor, channel_dim: int = -1) -> Tensor:
+    """The mean of ``abs(x)``, of all values or of each channel: the scale at which one bit, the sign, loses least.
+
+    ``scale * sign(x)`` is nearest to ``x`` in squared error at this scale (Rastegari et al., ECCV 2016).
+
+    Args:
+        x: floating-point tensor.
+        channel_dim: dimension of the channels, -1 for one scale of all.
+
+    Returns:
+        float32 tensor of shape (channels,), or () without channels, without a gradient.
+
+    Raises:
+        ValueError: for a dimension that ``x`` does not have.
+    """
+    others = _others(x, channel_dim)
+    magnitudes = x.detach().float().abs()
+    return magnitudes.mean(others) if others else magnitudes
+
+
+def quantization(low: Tensor, high: Tensor, storage: str, affine: bool = False) -> tuple[Tensor, Tensor | None]:
+    """Scale and zero point at which a storage's codes just cover a range of values.
+
+    Symmetric codes of a signed storage cover the range from minus to plus the larger magnitude of the two ends. uint8
+    without a zero point covers 0 to ``high``, and keeps what is negative as 0. Affine codes cover the range from
+    ``low`` to ``high``, widened to hold 0, which is always kept exactly.
+
+    Args:
+        low: float32, the smallest value, of shape () or (channels,).
+        high: float32, the largest value, of the same shape.
+        storage: a key of ``CODE_BITS``.
+        affine: whether to use a zero point.
+
+    Returns:
+        The scale, float32, and the zero point, int32, or None; both of the shape of the range. The scale of a range
+        that holds nothing but 0 is 0, which the operator takes for 1; that of a range with a NaN is NaN, and so is all
+        that is read with it.
+
+    Raises:
+        ValueError: for a storage that keeps no codes, or ends of different shapes.
+    """
+    lowest, highest = code_range(storage, affine)
+    if low.shape != high.shape:
+        raise ValueError(f"low has the shape {tuple(low.shape)} and high {tuple(high.shape)}; allowed are equal ones")
+    if not affine:
+        # torch.maximum keeps a NaN of either end.
+        magnitude = torch.maximum(low.abs(), high.abs()) if lowest < 0 else torch.maximum(low * 0.0, high)
+        return magnitude.float() / highest, None
+    steps = highest - lowest
+    zero = torch.zeros_like(low)
+    low, high = torch.minimum(low, zero).float(), torch.maximum(high, zero).float()
+    # Divided one by one: the width of a range can exceed the largest float32.
+    scale = high / steps - low / steps
+    point = torch.round(lowest - low / torch.where(scale == 0, 1.0, scale))
+    return scale, torch.nan_to_num(point, nan=0.0).clamp(lowest, highest).to(torch.int32)
+
+
+def _along(numbers: Tensor, x: Tensor, channel_dim: int) -> Tensor:
+    if numbers.numel() == 1 or channel_dim < 0:
+        return numbers.reshape(())
+    return numbers.reshape([-1 if dim == channel_dim else 1 for dim in range(x.dim())])
+
+
+def clipped_gradient(
+    grad: Tensor,
+    x: Tensor,
+    scale: Tensor | None,
+    zero_point: Tensor | None,
+    storage: str,
+    channel_dim: int = -1,
+) -> Tensor:
+    """The gradient of reading ``x`` through a storage: clipped straight-through.
+
+    Where quantization clips, the code does not depend on the value, and no gradient passes; elsewhere it passes as it
+    is (Hubara et al., JMLR 2018). For one bit, the sign, the derivative is that of a hard tanh which saturates at the
+    scale: it passes where ``abs(x) <= scale`` (Courbariaux et al., arXiv 1602.02830, where the scale is 1).
+    Conversions between floating-point formats, flips and corrections let everything through.
+
+    Args:
+        grad: the gradient with respect to what was read.
+        x: what was stored, of the shape of ``grad``.
+        scale: float32 tensor of 1 or ``x.shape[channel_dim]`` elements; None is 1. Not looked at where values are kept
+            as floating-point numbers.
+        zero_point: int32 tensor of as many elements, or None.
+        storage: name of the storage.
+        channel_dim: dimension of the channels, -1 for none.
+
+    Returns:
+        The gradient with respect to ``x``, of the shape and dtype of ``grad``; 0 for values that are NaN.
+    """
+    if storage == "sign":
+        limit = 1.0 if scale is None else _along(scale, x, channel_dim)
+        return torch.where(x.float().abs() <= limit, grad, 0.0)
+    if storage not in CODE_BITS:
+        return grad
+    lowest, highest = code_range(storage, zero_point is not None)
+    ratio = x.float()
+    if scale is not None:
+        scale = _along(scale, x, channel_dim)
+        ratio = ratio / torch.where(scale == 0, 1.0, scale)
+    code = torch.round(ratio)
+    if zero_point is not None:
+        code = code + _along(zero_point, x, channel_dim).clamp(lowest, highest)
+    return torch.where((code >= lowest) & (code <= highest), grad, 0.0)
