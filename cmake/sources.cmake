@@ -25,6 +25,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_fit.cpp
   tests/csrc/test_philox.cpp
   tests/csrc/test_placement.cpp
+  tests/csrc/test_region.cpp
   tests/csrc/test_search.cpp
   tests/csrc/test_weak_cells.cpp
 )

@@ -343,7 +343,11 @@ class LineModel(_ByContent, ErrorModel):
                 f"ber is {ber}; allowed is at most {self.highest_ber}: failure ({self.failure}) in every line that was "
                 "measured with errors"
             )
-        return type(self).measured(_scaled_rates(self.rates, ber, self.failure), self.failure, self.geometry)
+        if ber == self.highest_ber:
+            rates = np.where(self.rates > 0.0, self.failure, 0.0)
+        else:
+            rates = _scaled_rates(self.rates, ber, self.failure)
+        return type(self).measured(rates, self.failure, self.geometry)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, with the key ``model`` naming the kind; the measured form has ``rates``, a list of numbers."""
@@ -364,7 +368,10 @@ class LineModel(_ByContent, ErrorModel):
 
 
 def _check_rates(rates: ArrayLike, failure: float) -> NDArray[np.float64]:
-    array = np.asarray(rates)
+    try:
+        array = np.asarray(rates)
+    except ValueError as error:
+        raise ValueError(f"rates are no array ({error}); allowed is one dimension with one line or more") from error
     if array.dtype.kind not in "iuf":
         raise TypeError(f"rates are of the type {array.dtype}; allowed are numbers from 0 to failure ({failure})")
     if array.ndim != 1 or array.size == 0:
@@ -396,9 +403,9 @@ def _scaled_rates(rates: NDArray[np.float64], ber: float, failure: float) -> NDA
     fits = (wanted - count * failure) * descending <= failure * remaining[:-1]
     k = int(fits.argmax()) if fits.any() else rates.size
     if k == rates.size or remaining[k] == 0.0:
-        return np.where(rates > 0.0, failure, 0.0) if ber > 0.0 else np.zeros_like(rates)
+        return np.where(rates > 0.0, failure, 0.0)
     factor = max(wanted - k * failure, 0.0) / remaining[k]
-    return np.where(rates > 0.0, np.minimum(rates * factor, failure), 0.0)
+    return np.minimum(rates * factor, failure)
 
 
 @dataclass(frozen=True, eq=False)
