@@ -405,7 +405,7 @@ def _scaled_rates(rates: NDArray[np.float64], ber: float, failure: float) -> NDA
     if k == rates.size or remaining[k] == 0.0:
         return np.where(rates > 0.0, failure, 0.0)
     factor = max(wanted - k * failure, 0.0) / remaining[k]
-    return np.minimum(rates * factor, failure)
+    return np.where(rates > 0.0, np.minimum(rates * factor, failure), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
