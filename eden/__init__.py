@@ -9,9 +9,10 @@ from eden.checkpoint import load_, save
 from eden.coverage import Coverage, coverage
 from eden.curriculum import Curriculum
 from eden.device import Device
-from eden.errors import DataDependent, ErrorModel, Uniform
+from eden.errors import Bitline, CellMap, DataDependent, ErrorModel, Uniform, Wordline
 from eden.files import FileError
 from eden.fitting import fit
+from eden.geometry import Geometry
 from eden.inject import (
     Faults,
     calibrate_,
@@ -35,6 +36,8 @@ __version__ = version("eden-dram")
 
 __all__ = [
     "AccuracyCurves",
+    "Bitline",
+    "CellMap",
     "Coverage",
     "Curriculum",
     "DataDependent",
@@ -42,12 +45,14 @@ __all__ = [
     "ErrorModel",
     "Faults",
     "FileError",
+    "Geometry",
     "Placement",
     "Savings",
     "SearchError",
     "Tolerance",
     "Traffic",
     "Uniform",
+    "Wordline",
     "calibrate_",
     "clean",
     "corrupt",

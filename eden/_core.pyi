@@ -3,8 +3,18 @@
 import enum
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 RANDOM_LAYOUT_VERSION: int
 REGION_FIELDS: int
+REGION_END: int
+ROW_BITS_MULTIPLE: int
+SUBARRAY_ROWS_MULTIPLE: int
+MAP_FLAG_BITS: int
+MAP_FLIPS_ZERO: int
+MAP_FLIPS_ONE: int
+LINE_MARK_BITS: int
 INT8_LARGEST_CODE: int
 OPERAND_ALIGNMENT: int
 
@@ -17,6 +27,16 @@ class Storage(enum.Enum):
     float32 = 0
     int8 = 1
 
+class ModelKind(enum.Enum):
+    cell = 0
+    bitline = 1
+    wordline = 2
+    map = 3
+
+class TableKind(enum.Enum):
+    population = 0
+    measured = 1
+
 class ChipPurpose(enum.Enum):
     training = 0
     search = 1
@@ -24,6 +44,23 @@ class ChipPurpose(enum.Enum):
     evaluation = 3
 
 def make_region(ber_zero: float, ber_one: float, failure: float, address: int, correction: Correction) -> list[int]: ...
+def make_lines_region(
+    kind: ModelKind,
+    table_kind: TableKind,
+    failure: float,
+    address: int,
+    correction: Correction,
+    table_first: int,
+    table_length: int,
+    row_bits: int,
+    subarray_rows: int,
+) -> list[int]: ...
+def make_map_region(
+    failure: float, address: int, correction: Correction, table_first: int, table_length: int
+) -> list[int]: ...
+def make_line_table(probabilities: NDArray[np.float64]) -> NDArray[np.int64]: ...
+def line_bin_begins() -> NDArray[np.int64]: ...
+def map_order(cells: NDArray[np.int64]) -> NDArray[np.uint64]: ...
 def storage_bits(storage: Storage) -> int: ...
 def derive_chip(seed: int, purpose: ChipPurpose, index: int) -> int: ...
 def philox4x32_10(counter: Sequence[int], key: Sequence[int]) -> list[int]: ...

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from eden import _core
-from eden.errors import ErrorModel
+from eden.errors import ErrorModel, Uniform
 from eden.files import HEADER_KEY, FileError, write_tensors
 from eden.inject import Faults, _eligible_layers, _refuse_inside_clean, faulty_layers, inject_, operands, set_errors_
 from eden.nn import Operand, write_region
@@ -177,10 +177,10 @@ def load_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
         first = (saved[0].weight or saved[0].input) if saved else None
         if first is None:
             raise ValueError("no operand")
-        anything = next((errors for errors in models.values() if errors is not None), None)
         has_weights = any(layer.weight for layer in saved)
         has_inputs = any(layer.input for layer in saved)
-        placeholder = anything or ErrorModel.from_dict({"model": "uniform", "ber": 0.0})
+        # Any address will do for it, while a saved map or geometry may not reach where inject_ first puts an operand.
+        placeholder = Uniform(0.0)
         faults = Faults(
             placeholder if has_weights else None,
             placeholder if has_inputs else None,

@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
-from eden import _core
-from eden.errors import ErrorModel
+from eden import _core, geometry
+from eden.errors import ErrorModel, LineModel
 from eden.files import VersionedFile
 
 # Latencies are printed with a few digits; a nanosecond's billionth is no difference.
@@ -79,6 +79,15 @@ class Geometry(_Part):
     cells_per_bank: Annotated[Whole, pydantic.Field(ge=8)]
     row_bits: Annotated[Whole, pydantic.Field(ge=1)]
     subarray_rows: Annotated[Whole, pydantic.Field(ge=1)]
+
+    def agrees(self, other: geometry.Geometry) -> bool:
+        """Whether an error model's geometry is that of this device; how many ranks there are is not compared."""
+        return (other.banks, other.bank_rows * other.row_bits, other.row_bits, other.subarray_rows) == (
+            self.banks,
+            self.cells_per_bank,
+            self.row_bits,
+            self.subarray_rows,
+        )
 
 
 class OperatingPoint(_Part):
@@ -403,7 +412,8 @@ class Device(VersionedFile):
         geometry: size and shape.
         random_layout: version of the layout of random numbers that its chips are drawn with.
         failure: probability F that a read of a weak cell is inverted.
-        model: the model that was chosen, ``uniform`` or ``data_dependent``.
+        model: the kind of the error models: ``uniform`` (Model 0), ``bitline`` (1), ``wordline`` (2),
+            ``data_dependent`` (3), or ``cell_map``.
         nominal: the operating point within the specification, at the device's temperature.
         assumptions: what the figures rest on that was not measured, one sentence each.
         notes: what was read, left out and chosen, and why, one sentence each.
@@ -424,7 +434,7 @@ class Device(VersionedFile):
     geometry: Geometry
     random_layout: Whole
     failure: Annotated[Number, pydantic.Field(gt=0.0, le=1.0)]
-    model: Literal["uniform", "data_dependent"]
+    model: Literal["uniform", "bitline", "wordline", "data_dependent", "cell_map"]
     nominal: OperatingPoint
     assumptions: tuple[str, ...]
     notes: tuple[str, ...]
@@ -461,6 +471,11 @@ class Device(VersionedFile):
                     raise ValueError(
                         f"points of {partition.name}: found model {point.errors.KIND} with failure "
                         f"{point.errors.failure:g}; allowed is the device's {self.model} with {self.failure:g}"
+                    )
+                if isinstance(point.errors, LineModel) and not self.geometry.agrees(point.errors.geometry):
+                    raise ValueError(
+                        f"points of {partition.name}: found an error model of {point.errors.geometry}; allowed is the "
+                        f"device's geometry ({self.geometry})"
                     )
         return self
 

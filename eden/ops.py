@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from eden import _core, _library
-from eden.errors import ErrorModel
+from eden.errors import Bitline, CellMap, DataDependent, ErrorModel, LineModel, Uniform, Wordline
 
 _library.load()
 
@@ -43,6 +46,117 @@ def region(errors: ErrorModel | None, address: int = 0, correction: str = "none"
     mode = _core.Correction.__members__[correction]
     if errors is None:
         return list(_core.make_region(0.0, 0.0, 1.0, address, mode))
+    return list(_core.make_region(errors.ber_zero, errors.ber_one, errors.failure, address, mode))
+
+
+Piece = tuple[ErrorModel | None, int, int]
+"""A piece of memory that an operand lies in: its error model (None: reliable), the first bit, the number of bits."""
+
+_MODELS = (Uniform, DataDependent, Bitline, Wordline, CellMap)
+
+
+def regions(
+    pieces: Sequence[Piece], bits: int, width: int, correction: str = "none"
+) -> tuple[list[list[int]], NDArray[np.int64] | None]:
+    """The int64 rows and table that tell the operators where an operand lies and how its cells fail.
+
+    Args:
+        pieces: the pieces of memory that hold the operand, in order; the last one may be longer than what is left.
+        bits: size of the operand, in bits.
+        width: bits of an element.
+        correction: "none", "zero" or "clamp".
+
+    Returns:
+        One row of fields (csrc/core/region.h) for each piece, and the table of their lines and maps, one-dimensional
+        int64, or None if no piece needs one. Pieces of equal models share their part of the table.
+
+    Raises:
+        TypeError: for a type of argument that is not allowed.
+        ValueError: for one out of range: a misplaced address, pieces that do not hold the operand, a piece that does
+            not lie in the cells that its model's geometry or map describes.
+    """
+    if correction not in CORRECTIONS:
+        raise ValueError(f"correction is {correction!r}; allowed are {', '.join(CORRECTIONS)}")
+    mode = _core.Correction.__members__[correction]
+    _check_count("width", width, 1)
+    if _check_count("bits", bits, 0) % width:
+        raise ValueError(f"bits is {bits}; allowed is a multiple of the element's {width} bits")
+    if not pieces:
+        raise ValueError("pieces is empty; allowed is one piece or more")
+    rows: list[list[int]] = []
+    parts: list[NDArray[np.int64]] = []
+    places: dict[LineModel | CellMap, tuple[int, int]] = {}
+    used = end = 0
+    for i, (errors, address, size) in enumerate(pieces):
+        _check_piece(f"pieces[{i}]", errors, address, size, width)
+        if errors not in places and isinstance(errors, (LineModel, CellMap)):
+            part, length = _table_part(errors)
+            parts.append(part)
+            places[errors] = used, length
+            used += part.size
+        row = _row(errors, address, mode, places)
+        end += size
+        if i + 1 < len(pieces):
+            row[_core.REGION_END] = end
+        rows.append(row)
+    if end < bits:
+        raise ValueError(f"pieces hold {end} bits; allowed is what the operand takes, {bits}, or more")
+    return rows, np.concatenate(parts) if parts else None
+
+
+def _check_count(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} is a {type(value).__name__}; allowed is an int")
+    if value < least:
+        raise ValueError(f"{name} is {value}; allowed is {least} or more")
+    return value
+
+
+def _check_piece(name: str, errors: Any, address: Any, size: Any, width: int) -> None:
+    if errors is not None and not isinstance(errors, _MODELS):
+        raise TypeError(f"errors of {name} is a {type(errors).__name__}; allowed is one of eden's error models or None")
+    for which, value in (("address", address), ("bits", size)):
+        if _check_count(f"{which} of {name}", value, 0) % width:
+            raise ValueError(f"{which} of {name} is {value}; allowed is a multiple of the element's {width} bits")
+    end, what = 2**63, "addresses end"
+    if isinstance(errors, LineModel):
+        end, what = errors.geometry.end, "the geometry of its model ends"
+    elif isinstance(errors, CellMap):
+        end, what = errors.bits, "its map ends"
+    if address + size > end:
+        raise ValueError(
+            f"address of {name} is {address}, of {size} bits; allowed is a piece that ends at {end} or before, where "
+            f"{what}"
+        )
+
+
+def _table_part(errors: LineModel | CellMap) -> tuple[NDArray[np.int64], int]:
+    """What the table holds for a model, and the number of its entries."""
+    if isinstance(errors, CellMap):
+        return errors.entries(), errors.cells.size
+    probabilities = errors.line_probabilities()
+    return _core.make_line_table(probabilities), probabilities.size
+
+
+def _row(
+    errors: ErrorModel | None,
+    address: int,
+    mode: _core.Correction,
+    places: dict[LineModel | CellMap, tuple[int, int]],
+) -> list[int]:
+    if errors is None:
+        return list(_core.make_region(0.0, 0.0, 1.0, address, mode))
+    if isinstance(errors, CellMap):
+        return list(_core.make_map_region(errors.failure, address, mode, *places[errors]))
+    if isinstance(errors, LineModel):
+        kind = _core.ModelKind.__members__[errors.KIND]
+        form = _core.TableKind.population if errors.rates is None else _core.TableKind.measured
+        geometry = errors.geometry
+        return list(
+            _core.make_lines_region(
+                kind, form, errors.failure, address, mode, *places[errors], geometry.row_bits, geometry.subarray_rows
+            )
+        )
     return list(_core.make_region(errors.ber_zero, errors.ber_one, errors.failure, address, mode))
 
 

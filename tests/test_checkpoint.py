@@ -43,6 +43,27 @@ def test_round_trip(tmp_path, already):
     assert eden.inject.chip(other) == 77
 
 
+def test_every_error_model_is_read_back(tmp_path):
+    def plain() -> nn.Module:
+        return nn.Sequential(*(nn.Linear(4, 4) for _ in range(5)))
+
+    small = eden.Geometry(row_bits=128, subarray_rows=32, bank_rows=32)
+    models = [
+        eden.Bitline(1e-3, 0.1),
+        eden.Wordline(1e-3, 0.1, 0.5, small),
+        eden.Bitline.measured([0.1, 0.25, 0.0], 0.5),
+        eden.Wordline.measured([0.0, 0.5], geometry=small),
+        eden.CellMap([3, 1], [True, False], [False, True], 2**42),
+    ]
+    model = plain()
+    eden.inject_(model, eden.Faults(weights=eden.Uniform(0.01)))
+    # Operand 0 lies within the map's cells.
+    eden.set_errors_(model, {f"{i}.weight": errors for i, errors in enumerate([models[-1], *models[:-1]])})
+    eden.save(model, tmp_path / "net.safetensors")
+    other = eden.load_(plain(), tmp_path / "net.safetensors")
+    assert [info.errors for info in eden.operands(other).values()] == [models[-1], *models[:-1]]
+
+
 def test_tied_weights_are_saved_once(tmp_path):
     def tied() -> nn.Module:
         model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from latency_csv import line, write
 
-from eden import DataDependent, Device, FileError, fit
+from eden import Bitline, CellMap, DataDependent, Device, ErrorModel, FileError, Geometry, Wordline, fit
 
 Body = dict[str, Any]
 
@@ -41,6 +41,46 @@ def test_round_trip(device: Device, tmp_path: Path) -> None:
     assert again == device
     again.save(tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "device.json").read_bytes()
+
+
+GEOMETRY = Geometry(bank_rows=2**14)  # that of the device above: banks of 2^30 cells
+OTHER_MODELS: dict[str, Callable[[float], ErrorModel]] = {
+    "bitline": lambda ber: Bitline(ber, 0.1, geometry=GEOMETRY),
+    "wordline": lambda ber: Wordline(ber, 0.1, geometry=GEOMETRY),
+    "measured": lambda ber: Bitline.measured([ber / 2, 3 * ber / 2], geometry=GEOMETRY),
+    "cell_map": lambda ber: CellMap(range(int(ber * 10**6)), True, True, 10**6),
+}
+
+
+def with_models(body: Body, make: Callable[[float], ErrorModel]) -> Body:
+    """The body of a device file with other error models of about the same rates."""
+    for part in (body["whole"], *body["partitions"]):
+        for point in (*part["points"], *part["points_at_other_temperatures"]):
+            rate = float(f"{(point['errors']['ber_zero'] + point['errors']['ber_one']) / 2:.1g}")
+            model = make(rate)
+            point["errors"] = model.to_dict()
+            point["zero"] = point["one"] = [model.ber, model.ber]
+    return {**body, "model": model.KIND}
+
+
+@pytest.mark.parametrize("name", OTHER_MODELS)
+def test_every_error_model_is_read_back(name: str, body: Body, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(with_models(body, OTHER_MODELS[name])))
+    device = Device.load(tmp_path / "a.json")
+    device.save(tmp_path / "b.json")
+    again = Device.load(tmp_path / "b.json")
+    assert again == device
+    assert again.errors(trcd=5.0) == OTHER_MODELS[name](device.errors(trcd=5.0).ber)
+    assert again.errors(trcd=5.0).ber > 0.0
+
+
+def test_a_model_of_another_geometry_is_named(body: Body, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(with_models(body, lambda ber: Wordline(ber, 0.1))))
+    with pytest.raises(
+        FileError, match=r"found an error model of .*bank_rows=32768.*; allowed is the device's geometry"
+    ):
+        Device.load(path)
 
 
 def test_measured_points_give_the_fitted_model(device: Device) -> None:
@@ -161,7 +201,10 @@ def point(body: Body, index: int = 2) -> Body:
         (lambda b: b.pop("partitions"), "partitions: Field required"),
         (lambda b: b.update(partitions=[]), "partitions: Tuple should have at least 1 item"),
         (lambda b: b.update(extra=1), "extra: Extra inputs are not permitted"),
-        (lambda b: b.update(model="bitline"), "model: Input should be 'uniform' or 'data_dependent'"),
+        (
+            lambda b: b.update(model="row"),
+            "model: Input should be 'uniform', 'bitline', 'wordline', 'data_dependent' or 'cell_map'",
+        ),
         (lambda b: b.update(model="uniform"), "found model data_dependent .*; allowed is the device's uniform"),
         (lambda b: b.update(failure=0.0), "failure: Input should be greater than 0"),
         (lambda b: b.update(failure=0.5), "with failure 1; allowed is the device's data_dependent with 0.5"),

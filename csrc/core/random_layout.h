@@ -20,6 +20,7 @@ enum class Stream : uint32_t {
   kLine = 5,        // index: four lines
   kChip = 6,        // index: which chip; sub-index: purpose
   kSearch = 7,      // index: trial; what a search draws for itself
+  kMapOrder = 8,    // index: cell of a map; the order in which a map's cells go as its rate falls
 };
 
 inline constexpr int kStreamShift = 28;

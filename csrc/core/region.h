@@ -4,7 +4,9 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "core/platform.h"
 
@@ -62,6 +64,11 @@ enum RegionField : int {
   kSubarrayRows = 13,  // cells of a bitline
   kRegionFields = 14,
 };
+
+// A wordline's length is a multiple of this and a bitline's of a group's cells, so that the numbers
+// drawn for a group of neighbours in line space belong to one line.
+inline constexpr int64_t kRowBitsMultiple = 128;
+inline constexpr int64_t kSubarrayRowsMultiple = 32;
 
 // An entry of a map: the cell's address, then whether it flips when it stores 1, and when it stores
 // 0. A region's entries are in ascending order.
@@ -122,5 +129,23 @@ uint64_t fraction_of_one(double probability);
 // failure] or a failure outside (0, 1].
 std::array<int64_t, kRegionFields> make_region(double ber_zero, double ber_one, double failure,
                                                uint64_t address, Correction correction);
+
+// The entries of a table of lines, for the probability of each entry that a cell of its lines is
+// weak. Throws std::invalid_argument for a probability outside [0, 1].
+std::vector<int64_t> make_line_table(const double* probabilities, size_t count);
+
+// The region of Models 1 and 2, whose cells' reads, where they are weak, fail with probability
+// failure. Its entries are in the table from element table_first on; table_length counts them.
+// Throws std::invalid_argument naming the argument that is not allowed.
+std::array<int64_t, kRegionFields> make_lines_region(ModelKind kind, TableKind table_kind,
+                                                     double failure, uint64_t address,
+                                                     Correction correction, int64_t table_first,
+                                                     int64_t table_length, int64_t row_bits,
+                                                     int64_t subarray_rows);
+
+// The region of a map of weak cells; otherwise likewise. An empty map is allowed.
+std::array<int64_t, kRegionFields> make_map_region(double failure, uint64_t address,
+                                                   Correction correction, int64_t table_first,
+                                                   int64_t table_length);
 
 }  // namespace eden

@@ -1,5 +1,7 @@
+#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include "core/lines.h"
 #include "core/random_layout.h"
 #include "core/region.h"
 #include "core/storage.h"
@@ -8,6 +10,38 @@
 namespace py = pybind11;
 
 namespace eden {
+namespace {
+
+py::array_t<int64_t> line_bin_begins() {
+  py::array_t<int64_t> begins(kLineBins + 1);
+  for (int bin = 0; bin <= kLineBins; ++bin) {
+    begins.mutable_at(bin) = static_cast<int64_t>(line_bin_begin(bin));
+  }
+  return begins;
+}
+
+// Copied without a conversion: pybind11 would take floats for whole numbers.
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+py::array_t<int64_t> line_table(const Array<double>& probabilities) {
+  const std::vector<int64_t> table =
+      make_line_table(probabilities.data(), static_cast<size_t>(probabilities.size()));
+  return py::array_t<int64_t>(static_cast<py::ssize_t>(table.size()), table.data());
+}
+
+py::array_t<uint64_t> map_order(const Array<int64_t>& cells) {
+  py::array_t<uint64_t> order(cells.size());
+  const int64_t* cell = cells.data();
+  uint64_t* number = order.mutable_data();
+  for (py::ssize_t i = 0; i < cells.size(); ++i) {
+    const PhiloxWords words = draw(0, Stream::kMapOrder, 0, static_cast<uint64_t>(cell[i]), 0);
+    number[i] = words.word[0] | (static_cast<uint64_t>(words.word[1]) << 32);
+  }
+  return order;
+}
+
+}  // namespace
 
 void bind_region(py::module_& m) {
   m.attr("RANDOM_LAYOUT_VERSION") = kRandomLayoutVersion;
@@ -34,6 +68,36 @@ void bind_region(py::module_& m) {
   m.def("make_region", &make_region, py::arg("ber_zero"), py::arg("ber_one"), py::arg("failure"),
         py::arg("address"), py::arg("correction"),
         "The int64 fields of a region of Models 0 and 3.");
+
+  py::enum_<ModelKind>(m, "ModelKind", "How the weak cells of a region are laid out.")
+      .value("cell", ModelKind::kCell)
+      .value("bitline", ModelKind::kBitline)
+      .value("wordline", ModelKind::kWordline)
+      .value("map", ModelKind::kMap);
+  py::enum_<TableKind>(m, "TableKind", "How a line finds its entry in the table of its region.")
+      .value("population", TableKind::kPopulation)
+      .value("measured", TableKind::kMeasured);
+  m.attr("REGION_END") = static_cast<int>(kEnd);
+  m.attr("ROW_BITS_MULTIPLE") = kRowBitsMultiple;
+  m.attr("SUBARRAY_ROWS_MULTIPLE") = kSubarrayRowsMultiple;
+  m.attr("MAP_FLAG_BITS") = kMapFlagBits;
+  m.attr("MAP_FLIPS_ZERO") = kMapFlipsZero;
+  m.attr("MAP_FLIPS_ONE") = kMapFlipsOne;
+  m.attr("LINE_MARK_BITS") = kLineMarkBits;
+  m.def("line_bin_begins", &line_bin_begins,
+        "The smallest distance of a line's mark in each bin of a population, and the end of the "
+        "last one.");
+  m.def("make_line_table", &line_table, py::arg("probabilities"),
+        "The int64 entries of a table of lines, two for each probability.");
+  m.def("make_lines_region", &make_lines_region, py::arg("kind"), py::arg("table_kind"),
+        py::arg("failure"), py::arg("address"), py::arg("correction"), py::arg("table_first"),
+        py::arg("table_length"), py::arg("row_bits"), py::arg("subarray_rows"),
+        "The int64 fields of a region of Models 1 and 2.");
+  m.def("make_map_region", &make_map_region, py::arg("failure"), py::arg("address"),
+        py::arg("correction"), py::arg("table_first"), py::arg("table_length"),
+        "The int64 fields of a region of a map of weak cells.");
+  m.def("map_order", &map_order, py::arg("cells"),
+        "A uint64 for each cell of a map; those with the smallest stay longest as its rate falls.");
   m.def(
       "derive_chip",
       [](int64_t seed, ChipPurpose purpose, uint64_t index) {
