@@ -200,9 +200,7 @@ def _read(
         raise TypeError(f"{operand.name} has the dtype {x.dtype}; allowed are {allowed}")
     correction = bounds if operand.correction != "none" else None
     # Under autocast the values that the memory holds in its own storage are computed with in a shorter format.
-    result: Tensor = torch.ops.eden.corrupt(
-        x.float(), region, chip, access, scale, correction, ops.STORAGES[operand.storage], batch_dim
-    )
+    result = ops.read(x.float(), region, chip, access, scale, correction, ops.STORAGES[operand.storage], batch_dim)
     return result.to(x.dtype)
 
 
