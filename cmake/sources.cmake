@@ -8,6 +8,7 @@ set(EDEN_CORE_SOURCES
   csrc/core/search.cpp
 )
 set(EDEN_OPS_SOURCES
+  csrc/ops/advance.cpp
   csrc/ops/corrupt.cpp
   csrc/ops/cpu/corrupt_cpu.cpp
   csrc/ops/cpu/output_pool.cpp

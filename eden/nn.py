@@ -134,7 +134,7 @@ class FaultyLayer(nn.Module):
         if faults.input is not None:
             input = self._eden_read_input(faults.input, input, chip, number)
         if not recomputing:
-            access.add_(1)
+            ops.advance_(access)
         if faults.spatial_dims == 0:
             return F.linear(input, weight, self.bias)
         output: Tensor = self._conv_forward(input, weight, self.bias)  # type: ignore[operator]

@@ -63,6 +63,7 @@ def _fake_mutation(*arguments: Any, **keywords: Any) -> None:
 torch.library.register_fake("eden::corrupt", _fake_corrupt)
 torch.library.register_fake("eden::corrupt_", _fake_mutation)
 torch.library.register_fake("eden::corrupt_out", _fake_mutation)
+torch.library.register_fake("eden::advance_", _fake_mutation)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -184,6 +185,11 @@ def read(x: Tensor, *arguments: Any) -> Tensor:
             return result
     result = torch.ops.eden.corrupt(x, *arguments)
     return result
+
+
+def advance_(access: Tensor) -> None:
+    """Add 1 to an access number, int64 of any shape, in place; kept by AOTInductor, which takes ``add_`` for constant."""
+    torch.ops.eden.advance_(access)
 
 
 def empty_cache() -> None:

@@ -29,6 +29,8 @@ STABLE_TORCH_LIBRARY(eden, m) {
       "corrupt_out(Tensor x, Tensor region, Tensor chip, Tensor access, Tensor? scale, Tensor? "
       "bounds, int storage, "
       "int batch_dim, *, Tensor(a!) out) -> ()");
+  // Adds 1 to the access number of an operand, int64.
+  m.def("advance_(Tensor(a!) access) -> ()");
   // The idle memory that the CPU operators keep for their results (cpu/output_pool.h).
   m.def("cached_bytes() -> int");
   m.def("empty_cache() -> ()");
