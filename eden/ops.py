@@ -188,7 +188,13 @@ def read(x: Tensor, *arguments: Any) -> Tensor:
 
 
 def advance_(access: Tensor) -> None:
-    """Add 1 to an access number, int64 of any shape, in place; kept by AOTInductor, which takes ``add_`` for constant."""
+    """Add 1 in place to an access number, int64 of any shape.
+
+    An operator of EDEN's, because AOTInductor takes the sum of a one-element buffer and 1 for a constant.
+
+    Raises:
+        RuntimeError: for another dtype.
+    """
     torch.ops.eden.advance_(access)
 
 
