@@ -2,6 +2,7 @@
 //   run_package OPERATORS.so PACKAGE.pt2 ROWS COLUMNS < NUMBERS
 // NUMBERS are whole numbers: the bits of x [ROWS, COLUMNS], the region, the chip, the access. What
 // is read is printed in the same form as x.
+#include <ATen/ATen.h>
 #include <dlfcn.h>
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 
