@@ -105,9 +105,10 @@ def _batching_rule(
     assert mapped is not None
     at = _POSITION["batch_dim"] - 1
     batch_dim = rest[at]
+    # Either way the numbers of the example's own dimensions stay right, should another argument name one.
     if batch_dim < 0 or x.dim() == 1:
-        rest[at] = mapped
-        return call(x, *rest), mapped
+        rest[at] = x.dim() - 1
+        return call(x.movedim(mapped, -1), *rest), x.dim() - 1
     x = x.movedim(mapped, batch_dim)
     examples, samples = x.shape[batch_dim : batch_dim + 2]
     y = call(x.flatten(batch_dim, batch_dim + 1), *rest)
