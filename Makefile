@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BUILD := build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup build test demo cifar reference lint format check test-cpp test-python test-gpu test-abi catalogue sanitize clean
+.PHONY: help setup build test demo cifar reference lint format check test-cpp test-python test-gpu test-slow test-abi catalogue sanitize clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -61,6 +61,9 @@ reference: setup  ## ResNet-20 under uniform errors beside figures of an indepen
 
 test-gpu: setup  ## bit equality with the CPU, on a machine with a GPU
 	$(BIN)/python -m pytest tests/gpu -m gpu
+
+test-slow: build  ## the tests that take minutes: a package of AOTInductor in a C++ program
+	$(BIN)/python -m pytest -m slow
 
 test-abi: setup  ## one build of the operators on the oldest and the newest torch (downloads both)
 	bash tools/test_abi.sh

@@ -1,6 +1,7 @@
 # Every source file of every library, one line each, in alphabetical order.
 set(EDEN_CORE_SOURCES
   csrc/core/betting.cpp
+  csrc/core/block_pool.cpp
   csrc/core/fit.cpp
   csrc/core/placement.cpp
   csrc/core/region.cpp
@@ -25,8 +26,10 @@ set(EDEN_NEON_SOURCES
   csrc/core/simd/neon.cpp
 )
 set(EDEN_OPS_SOURCES
+  csrc/ops/advance.cpp
   csrc/ops/corrupt.cpp
   csrc/ops/cpu/corrupt_cpu.cpp
+  csrc/ops/cpu/output_pool.cpp
 )
 set(EDEN_CUDA_SOURCES
   csrc/ops/cuda/corrupt_cuda.cu
@@ -40,6 +43,7 @@ set(EDEN_PYTHON_SOURCES
 )
 set(EDEN_TEST_SOURCES
   tests/csrc/test_betting.cpp
+  tests/csrc/test_block_pool.cpp
   tests/csrc/test_fit.cpp
   tests/csrc/test_philox.cpp
   tests/csrc/test_placement.cpp

@@ -25,7 +25,7 @@ from eden.inject import (
     set_errors_,
     set_ranges_,
 )
-from eden.ops import corrupt, corrupt_
+from eden.ops import corrupt, corrupt_, empty_cache
 from eden.placement import Placement, place
 from eden.tolerance import Tolerance
 
@@ -58,6 +58,7 @@ __all__ = [
     "corrupt",
     "corrupt_",
     "coverage",
+    "empty_cache",
     "fit",
     "inject_",
     "load_",

@@ -134,7 +134,7 @@ class FaultyLayer(nn.Module):
         if faults.input is not None:
             input = self._eden_read_input(faults.input, input, chip, number)
         if not recomputing:
-            access.add_(1)
+            ops.advance_(access)
         if faults.spatial_dims == 0:
             return F.linear(input, weight, self.bias)
         output: Tensor = self._conv_forward(input, weight, self.bias)  # type: ignore[operator]
@@ -200,9 +200,7 @@ def _read(
         raise TypeError(f"{operand.name} has the dtype {x.dtype}; allowed are {allowed}")
     correction = bounds if operand.correction != "none" else None
     # Under autocast the values that the memory holds in its own storage are computed with in a shorter format.
-    result: Tensor = torch.ops.eden.corrupt(
-        x.float(), region, chip, access, scale, correction, ops.STORAGES[operand.storage], batch_dim
-    )
+    result = ops.read(x.float(), region, chip, access, scale, correction, ops.STORAGES[operand.storage], batch_dim)
     return result.to(x.dtype)
 
 

@@ -10,6 +10,8 @@
 // batch_dim  the dimension whose samples are read one after another from the same cells, -1 for
 // none
 //
+// What corrupt returns has the strides of torch.empty_like(x).
+//
 // Rates, chip, access and correction are tensors, so that changing them neither recompiles nor
 // synchronizes.
 #include <torch/csrc/stable/library.h>
@@ -27,4 +29,9 @@ STABLE_TORCH_LIBRARY(eden, m) {
       "corrupt_out(Tensor x, Tensor region, Tensor chip, Tensor access, Tensor? scale, Tensor? "
       "bounds, int storage, "
       "int batch_dim, *, Tensor(a!) out) -> ()");
+  // Adds 1 to the access number of an operand, int64.
+  m.def("advance_(Tensor(a!) access) -> ()");
+  // The idle memory that the CPU operators keep for their results (cpu/output_pool.h).
+  m.def("cached_bytes() -> int");
+  m.def("empty_cache() -> ()");
 }

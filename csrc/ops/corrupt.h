@@ -91,8 +91,10 @@ inline Tensor dense(const Tensor& x) {
   return x.is_contiguous() ? x : torch::stable::contiguous(x);
 }
 
-// The operators of one device, from its launcher, which works on dense tensors.
-template <void (*Launch)(const Tensor& x, const CorruptArguments& arguments, Tensor& out)>
+// The operators of one device, from its launcher, which works on dense tensors, and from what makes
+// an uninitialized tensor as torch.empty_like does.
+template <void (*Launch)(const Tensor& x, const CorruptArguments& arguments, Tensor& out),
+          Tensor (*EmptyLike)(const Tensor& x)>
 struct CorruptOperators {
   static Tensor corrupt(Tensor x, Tensor region, Tensor chip, Tensor access,
                         std::optional<Tensor> scale, std::optional<Tensor> bounds, int64_t storage,
@@ -114,9 +116,8 @@ struct CorruptOperators {
 
  private:
   static Tensor run(const Tensor& x, const CorruptArguments& arguments) {
-    const Tensor source = dense(x);
-    Tensor out = torch::stable::new_empty(source, x.sizes());
-    Launch(source, arguments, out);
+    Tensor out = EmptyLike(x);
+    run_into(x, arguments, out);
     return out;
   }
 
@@ -127,7 +128,10 @@ struct CorruptOperators {
     if (out.is_contiguous()) {
       Launch(dense(x), arguments, out);
     } else {
-      torch::stable::copy_(out, run(x, arguments));
+      const Tensor source = dense(x);
+      Tensor result = EmptyLike(source);
+      Launch(source, arguments, result);
+      torch::stable::copy_(out, result);
     }
   }
 };
@@ -135,10 +139,10 @@ struct CorruptOperators {
 }  // namespace eden::ops
 
 // Registers a device's launcher for every operator of the schema.
-#define EDEN_IMPLEMENT_CORRUPT(dispatch_key, launch)             \
-  STABLE_TORCH_LIBRARY_IMPL(eden, dispatch_key, m) {             \
-    using Operators = eden::ops::CorruptOperators<launch>;       \
-    m.impl("corrupt", TORCH_BOX(&Operators::corrupt));           \
-    m.impl("corrupt_", TORCH_BOX(&Operators::corrupt_in_place)); \
-    m.impl("corrupt_out", TORCH_BOX(&Operators::corrupt_out));   \
+#define EDEN_IMPLEMENT_CORRUPT(dispatch_key, launch, empty_like)       \
+  STABLE_TORCH_LIBRARY_IMPL(eden, dispatch_key, m) {                   \
+    using Operators = eden::ops::CorruptOperators<launch, empty_like>; \
+    m.impl("corrupt", TORCH_BOX(&Operators::corrupt));                 \
+    m.impl("corrupt_", TORCH_BOX(&Operators::corrupt_in_place));       \
+    m.impl("corrupt_out", TORCH_BOX(&Operators::corrupt_out));         \
   }

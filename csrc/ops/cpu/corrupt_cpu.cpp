@@ -1,5 +1,6 @@
 #include "core/corrupt.h"
 #include "ops/corrupt.h"
+#include "ops/cpu/output_pool.h"
 
 namespace eden::ops {
 namespace {
@@ -33,4 +34,4 @@ void launch_cpu(const Tensor& x, const CorruptArguments& arguments, Tensor& out)
 }  // namespace
 }  // namespace eden::ops
 
-EDEN_IMPLEMENT_CORRUPT(CPU, eden::ops::launch_cpu)
+EDEN_IMPLEMENT_CORRUPT(CPU, eden::ops::launch_cpu, eden::ops::empty_output)

@@ -100,4 +100,4 @@ void launch_cuda(const Tensor& x, const CorruptArguments& arguments, Tensor& out
 }  // namespace
 }  // namespace eden::ops
 
-EDEN_IMPLEMENT_CORRUPT(CUDA, eden::ops::launch_cuda)
+EDEN_IMPLEMENT_CORRUPT(CUDA, eden::ops::launch_cuda, torch::stable::empty_like)
