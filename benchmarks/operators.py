@@ -283,7 +283,7 @@ def table_network(report: Report, sizes: Sizes) -> None:
 
         return run
 
-    report.row("", ["/ merely copied, >= 0.95", "/ clean", "images/s: its own", "merely copied", "clean"])
+    report.row("", ["/ merely copied: >= 0.95", "/ clean", "images/s: its own", "merely copied", "clean"])
     for name, make, seconds in (("inference", inference, 12.0), ("training", training, 24.0)):
         times = compare({key: make(model) for key, model in networks().items()}, sizes.budget(seconds))
         for key in ("float32, zero", "int8"):
@@ -385,7 +385,9 @@ def main() -> int:
     threads = 1 if arguments.quick else THREADS
     torch.set_num_threads(threads)
     report = Report()
-    print(f"torch {torch.__version__}, {threads} thread(s); a figure: median of paired ratios [95% interval] verdict")
+    print(
+        f"torch {torch.__version__}, {threads} thread(s); a figure: median of paired ratios [95% interval] ratio of minima, verdict on the median"
+    )
     if arguments.quick:
         print("--quick: too small and too short for the figures below to mean anything")
     try:
