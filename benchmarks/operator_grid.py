@@ -4,8 +4,8 @@ Candidates are timed side by side in one process, in rounds: every round times e
 changing from round to round. A figure is the median over rounds of the ratio of two candidates' times in the same
 round, so what slows the machine for longer than a round cancels. Its interval is the distribution-free one of the
 median, from two order statistics of the ratios, at a confidence of 95%; below six rounds no such interval exists and
-the smallest and the largest ratio stand for it. On a machine that others use too the ratio of the minima over all rounds,
-which is given beside it, can be the better figure.
+the smallest and the largest ratio stand for it. On a machine that others use too, the ratio of the minima over all
+rounds, which is given beside it, can be the better figure.
 """
 
 from __future__ import annotations

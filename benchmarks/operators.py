@@ -385,9 +385,8 @@ def main() -> int:
     threads = 1 if arguments.quick else THREADS
     torch.set_num_threads(threads)
     report = Report()
-    print(
-        f"torch {torch.__version__}, {threads} thread(s); a figure: median of paired ratios [95% interval] ratio of minima, verdict on the median"
-    )
+    print(f"torch {torch.__version__}, {threads} thread(s)")
+    print("a figure: median of paired ratios, [its 95% interval], ratio of the minima, verdict on the median")
     if arguments.quick:
         print("--quick: too small and too short for the figures below to mean anything")
     try:
