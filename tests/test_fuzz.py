@@ -4,6 +4,8 @@ The second implementation is reference_cells.py. Its thresholds are those of the
 rates in double precision, so a number can fall between them: for fewer than one in 2^30 cells.
 """
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -138,6 +140,12 @@ def test_the_references_random_numbers_have_their_known_answers(counter, key, ex
     assert " ".join(f"{word:08x}" for word in found) == expected
 
 
+def test_the_table_of_marks_in_a_block_is_that_of_exact_arithmetic():
+    header = Path(__file__).parent.parent / "csrc" / "core" / "poisson.h"
+    table = [int(number, 16) for number in re.findall(r"0x([0-9a-f]+)u", header.read_text())]
+    assert table == reference.poisson_table().tolist()
+
+
 @given(rates())
 @SETTINGS
 def test_thresholds_are_those_of_exact_arithmetic(rate):
@@ -224,7 +232,7 @@ def test_a_cell_is_weak_from_its_lowest_mark_on(chip, level):
     batch=st.integers(-1, 3),
     correction=st.sampled_from(["none", "zero", "clamp"]),
     bounds=st.tuples(st.floats(-4.0, 0.0, width=32), st.floats(0.0, 4.0, width=32)),
-    scale=st.floats(2.0**-9, 0.125, width=32) | st.sampled_from([0.0, float("nan")]),
+    scale=st.floats(2.0**-9, 0.125, width=32) | st.sampled_from([0.0, float("nan"), 2.0**-5]),
     seed=st.integers(0, 2**31),
 )
 @SETTINGS
@@ -233,9 +241,12 @@ def test_values_are_those_of_the_mathematics(
 ):
     ber_zero, ber_one, failure = rate
     x = laid_out(torch.float32, layout, seed)
-    # Values of a plausible size, and every fifth whatever the bits say: NaN, infinities, denormal numbers.
+    # Values of a plausible size; every fifth whatever the bits say: NaN, infinities, denormal numbers; and ties.
     usual = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
-    x = torch.where(torch.arange(x.numel()).reshape(x.shape) % 5 == 0, x, usual)
+    place_in_five = torch.arange(x.numel()).reshape(x.shape) % 5
+    x = torch.where(place_in_five == 0, x, usual)
+    if scale > 0.0:
+        x = torch.where(place_in_five == 1, (torch.floor(usual / scale) + 0.5) * scale, x)
     batch_dim = min(batch, x.dim() - 1)
     width = 32 if storage == "float32" else 8
     address = place * 32
