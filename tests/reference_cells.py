@@ -226,20 +226,36 @@ def read(
 # -- quantization and correction ---------------------------------------------------------------------------------------
 
 
-def encode(values: npt.NDArray[np.float32], scale: np.float32, bits: int) -> npt.NDArray[np.uint64]:
-    """Symmetric codes of values, as words: round half to even, clipped, NaN to 0."""
-    largest = np.float32(2 ** (bits - 1) - 1)
+class Codes(NamedTuple):
+    """A quantized storage: its width, and the codes that values take; signed ones are in two's complement."""
+
+    bits: int
+    lowest: int
+    largest: int
+
+
+CODES = {
+    "int16": Codes(16, -32767, 32767),
+    "int8": Codes(8, -127, 127),
+    "uint8": Codes(8, 0, 255),
+    "int4": Codes(4, -7, 7),
+}
+
+
+def encode(values: npt.NDArray[np.float32], scale: np.float32, codes: Codes) -> npt.NDArray[np.uint64]:
+    """Codes of values, as words: round half to even, clipped, NaN to 0."""
     with np.errstate(all="ignore"):
-        ratio = np.clip(values / scale, -largest, largest)
-    codes = np.where(np.isnan(ratio), 0.0, np.rint(ratio)).astype(np.int64)
-    return codes.astype(np.uint64) & np.uint64(2**bits - 1)
+        ratio = np.clip(values / scale, np.float32(codes.lowest), np.float32(codes.largest))
+    rounded = np.where(np.isnan(ratio), 0.0, np.rint(ratio)).astype(np.int64)
+    return rounded.astype(np.uint64) & np.uint64(2**codes.bits - 1)
 
 
-def decode(words: npt.NDArray[np.uint64], scale: np.float32, bits: int) -> npt.NDArray[np.float32]:
+def decode(words: npt.NDArray[np.uint64], scale: np.float32, codes: Codes) -> npt.NDArray[np.float32]:
     """Values of the codes in words."""
-    codes = words.astype(np.int64)
-    codes -= (codes >> (bits - 1)) << bits
-    return codes.astype(np.float32) * scale
+    numbers = words.astype(np.int64)
+    if codes.lowest < 0:
+        numbers -= (numbers >> (codes.bits - 1)) << codes.bits
+    return numbers.astype(np.float32) * scale
 
 
 def correct(

@@ -22,6 +22,7 @@ from eden import _core, ops
 
 ACCEPTED = accepted()
 DTYPES = {name: dtype for name, dtype in EXPECTED_DTYPES.items() if f"dtype {name}" in ACCEPTED}
+QUANTIZED = [name for name in reference.CODES if f"quantized {name}" in ACCEPTED]
 MOST_ELEMENTS = 2048
 
 # Fields of a region, csrc/core/region.h, for cells that store 0 and 1.
@@ -224,7 +225,7 @@ def test_a_cell_is_weak_from_its_lowest_mark_on(chip, level):
 
 
 @given(
-    storage=st.sampled_from(["float32", "int8"]),
+    storage=st.sampled_from(["float32", *QUANTIZED]),
     layout=layouts(),
     rate=rates(),
     chip=chips,
@@ -248,26 +249,24 @@ def test_values_are_those_of_the_mathematics(
     if scale > 0.0:
         x = torch.where(place_in_five == 1, (torch.floor(usual / scale) + 0.5) * scale, x)
     batch_dim = min(batch, x.dim() - 1)
-    width = 32 if storage == "float32" else 8
     address = place * 32
     errors = eden.DataDependent(ber_zero, ber_one, failure)
     stored_scale = np.float32(1.0 if scale == 0.0 else scale)  # a tensor of zeros has no scale
     low, high = (np.float32(bound) for bound in bounds)
     values = x.numpy()
-    if storage == "float32":
-        words = values.view(np.uint32)
+    codes = reference.CODES.get(storage)
+    if codes is None:
+        width, words = 32, values.view(np.uint32)
     else:
-        words = reference.encode(values, stored_scale, 8).astype(np.uint8)
+        width, words = codes.bits, reference.encode(values, stored_scale, codes).astype(np.uint16)
         with np.errstate(all="ignore"):
             low, high = (
-                reference.decode(reference.encode(np.array([bound]), stored_scale, 8), stored_scale, 8)[0]
+                reference.decode(reference.encode(np.array([bound]), stored_scale, codes), stored_scale, codes)[0]
                 for bound in (low, high)
             )
     read = reference.read(by_sample(words, batch_dim), width, chip, address, 0, (ber_zero, ber_one), failure)
     read = np.ascontiguousarray(to_shape(read, tuple(x.shape), batch_dim))
-    decoded = (
-        read.view(np.float32) if storage == "float32" else reference.decode(read.astype(np.uint64), stored_scale, 8)
-    )
+    decoded = read.view(np.float32) if codes is None else reference.decode(read.astype(np.uint64), stored_scale, codes)
     expected = reference.correct(decoded, correction, low, high).reshape(-1)
     region = operator_arguments(x, errors, chip, address)["region"]
     region[..., CORRECTION_FIELD] = ops.CORRECTIONS.index(correction)
