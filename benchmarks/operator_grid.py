@@ -5,7 +5,9 @@ changing from round to round. A figure is the median over rounds of the ratio of
 round, so what slows the machine for longer than a round cancels. Its interval is the distribution-free one of the
 median, from two order statistics of the ratios, at a confidence of 95%; below six rounds no such interval exists and
 the smallest and the largest ratio stand for it. On a machine that others use too, the ratio of the minima over all
-rounds, which is given beside it, can be the better figure.
+rounds, which is given beside it, can be the better figure. There two threads can also wait for each other longer than
+either candidate works, which draws ratios towards 1: a figure whose interval spans more than a factor of 2, or whose
+copy took more than twice as long as the fastest copy of as many bytes, is neither hit nor miss but "unsure".
 """
 
 from __future__ import annotations
@@ -164,6 +166,9 @@ def wall_clock(call: Callable[[], Any]) -> float:
     return time.perf_counter() - begin
 
 
+UNSURE = 2.0
+
+
 @dataclasses.dataclass
 class Figure:
     """One ratio, or why there is none.
@@ -179,6 +184,7 @@ class Figure:
         target: what the ratio is to be, None for a figure without a demand.
         at_least: whether the ratio is to be at least the target; at most otherwise.
         seconds: median seconds of numerator and denominator.
+        disturbed: whether its copies were far slower than others of as many bytes.
         error: why it could not be measured.
     """
 
@@ -192,15 +198,18 @@ class Figure:
     target: float | None = None
     at_least: bool = False
     seconds: tuple[float, float] | None = None
+    disturbed: bool = False
     error: str | None = None
 
     @property
     def verdict(self) -> str:
-        """Hit, miss, error, or nothing for a figure without a target."""
-        if self.error is not None or self.ratio is None:
+        """Hit, miss, unsure, error, or nothing for a figure without a target."""
+        if self.ratio is None or self.low is None or self.high is None:
             return "error"
         if self.target is None:
             return ""
+        if self.disturbed or self.high > UNSURE * self.low:
+            return "unsure"
         met = self.ratio >= self.target if self.at_least else self.ratio <= self.target
         return "hit" if met else "miss"
 
@@ -215,6 +224,7 @@ class Report:
 
     def __init__(self) -> None:
         self.figures: list[Figure] = []
+        self.fastest_copy: dict[int, float] = {}
 
     def heading(self, table: str, text: str) -> None:
         """A table's title."""
@@ -229,13 +239,18 @@ class Report:
         denominator: str,
         target: float | None = None,
         at_least: bool = False,
+        copied_bytes: int | None = None,
     ) -> Figure:
-        """Enter the ratio of two candidates."""
+        """Enter the ratio of two candidates, the second of them a copy of so many bytes if that is given."""
         ratio, low, high = times.ratio(numerator, denominator)
         seconds = (times.median(numerator), times.median(denominator))
         rounds = len(times.seconds[numerator])
         minima = times.ratio_of_minima(numerator, denominator)
         figure = Figure(table, what, ratio, low, high, minima, rounds, target, at_least, seconds)
+        if copied_bytes is not None:
+            fastest = min([*times.seconds[denominator], self.fastest_copy.get(copied_bytes, math.inf)])
+            self.fastest_copy[copied_bytes] = fastest
+            figure.disturbed = times.median(denominator) > UNSURE * fastest
         self.figures.append(figure)
         return figure
 
@@ -254,9 +269,10 @@ class Report:
     def summary(self) -> None:
         """Print how many figures hit their targets, missed them or could not be measured."""
         verdicts = [figure.verdict for figure in self.figures]
-        count = {verdict: verdicts.count(verdict) for verdict in ("hit", "miss", "error")}
+        count = {verdict: verdicts.count(verdict) for verdict in ("hit", "miss", "unsure", "error")}
         print(
             f"\n{len(verdicts)} figures: {count['hit']} hit their target, {count['miss']} miss it, "
+            f"{count['unsure']} are unsure, "
             f"{count['error']} could not be measured, {verdicts.count('')} have none"
         )
 

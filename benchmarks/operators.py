@@ -103,7 +103,9 @@ def table_copy_row(
             errors.append((f"{label}, {rate:.0e}", error))
             cells.append("error")
             continue
-        cells.append(str(report.add("a", f"{label}, {rate:.0e}", times, "corrupt", "copy", target)))
+        cells.append(
+            str(report.add("a", f"{label}, {rate:.0e}", times, "corrupt", "copy", target, copied_bytes=x.nbytes))
+        )
         copy_seconds[rate] = times.median("copy")
     if len(errors) == len(RATES) and len({one_line(error) for _, error in errors}) == 1:
         report.fail("a", label, errors[0][1])

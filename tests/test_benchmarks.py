@@ -1,5 +1,6 @@
 """Do the benchmarks run, print every table, and hide nothing that could not be measured?"""
 
+import importlib
 import json
 import os
 import subprocess
@@ -86,12 +87,28 @@ def test_the_gpu_benchmark_runs(tmp_path):
     assert any(figure["error"] is None for figure in figures)
 
 
-def test_the_interval_of_a_median_has_its_confidence():
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        from operator_grid import median_interval
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+@pytest.fixture
+def grid(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("operator_grid")
+
+
+def test_the_interval_of_a_median_has_its_confidence(grid):
     # Tables of the sign test: with 10, 20 and 50 numbers the 2nd, 6th and 18th from each end.
-    assert [median_interval(n) for n in (10, 20, 50)] == [(1, 8), (5, 14), (17, 32)]
-    assert [median_interval(n) for n in (1, 2, 5, 6)] == [(0, 0), (0, 1), (0, 4), (0, 5)]
+    assert [grid.median_interval(n) for n in (10, 20, 50)] == [(1, 8), (5, 14), (17, 32)]
+    assert [grid.median_interval(n) for n in (1, 2, 5, 6)] == [(0, 0), (0, 1), (0, 4), (0, 5)]
+
+
+def test_verdicts(grid):
+    def verdict(copies, reads, at_least=False):
+        return report.add(
+            "a", "", grid.Times({"read": reads, "copy": copies}), "read", "copy", 1.5, at_least, 64
+        ).verdict
+
+    report = grid.Report()
+    assert verdict([1.0] * 9, [1.4] * 9) == "hit"
+    assert verdict([1.0] * 9, [1.6] * 9) == "miss"
+    assert verdict([1.0] * 9, [1.6] * 9, at_least=True) == "hit"
+    assert verdict([1.0] * 9, [1.0] * 4 + [1.4] + [2.1] * 4) == "unsure"  # an interval of more than a factor of 2
+    assert verdict([2.1] * 9, [2.2] * 9) == "unsure"  # copies of 64 bytes were done in 1 second before
+    assert report.fail("a", "", ValueError("text")).verdict == "error"
