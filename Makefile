@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BUILD := build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup build test demo cifar reference lint format check test-cpp test-python test-gpu test-slow test-abi catalogue sanitize clean
+.PHONY: help setup build test demo cifar reference bench bench-gpu lint format check test-cpp test-python test-gpu test-slow test-abi catalogue sanitize clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,10 +59,16 @@ cifar: setup  ## the same on the pretrained ResNet-20 and CIFAR-10; needs EDEN_D
 reference: setup  ## ResNet-20 under uniform errors beside figures of an independent implementation; needs EDEN_DATA
 	$(BIN)/python benchmarks/reference.py
 
-test-gpu: setup  ## bit equality with the CPU, on a machine with a GPU
-	$(BIN)/python -m pytest tests/gpu -m gpu
+bench: setup  ## the operator beside a copy, other methods and inside a network: every figure a ratio measured side by side
+	$(BIN)/python benchmarks/operators.py
 
-test-slow: build  ## the tests that take minutes: a package of AOTInductor in a C++ program
+bench-gpu: setup  ## achieved bandwidth of the operator beside a device copy, on a machine with a GPU
+	$(BIN)/python benchmarks/operators_gpu.py
+
+test-gpu: setup  ## bit equality with the CPU, on a machine with a GPU
+	$(BIN)/python -m pytest -m gpu
+
+test-slow: setup  ## the tests that take minutes: a package of AOTInductor in a C++ program
 	$(BIN)/python -m pytest -m slow
 
 test-abi: setup  ## one build of the operators on the oldest and the newest torch (downloads both)

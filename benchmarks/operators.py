@@ -1,0 +1,409 @@
+"""The operator beside a copy, beside other methods, and inside a network, each figure a ratio measured side by side.
+
+Tables:
+(a) reading a tensor into a kept output, over Tensor.copy_ into the same output, for sizes, dtypes, error models, rates;
+(b) beside it what the random numbers alone cost, where the core can say so;
+(c) float32 kept as int8, over torch's fused fake quantization and over a copy;
+(d) other ways to the same flips, over the operator: sparse sampling with torch.randint, a Bernoulli mask per bit;
+(e) ResNet-20 with errors in all weights and inputs, images/s over those of the network whose inputs are merely copied;
+(f) failures per access over errors that persist; samples that share their cells over samples that do not;
+(g) what a call costs, on one element.
+
+How a figure and its interval are found is told in operator_grid.py. The exit status is 0 however the figures turn out,
+1 if one of them could not be measured.
+"""
+
+import argparse
+import copy
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from operator_grid import (
+    DTYPES,
+    MIB,
+    MODELS,
+    RATES,
+    TARGETS,
+    Budget,
+    Report,
+    compare,
+    one_line,
+    operator_arguments,
+    size_text,
+    values,
+)
+from torch import Tensor, nn
+
+import eden
+from eden import _core
+from eden.models import ResNet
+
+TABLES = "acdefg"
+THREADS = 2
+
+corrupt = torch.ops.eden.corrupt
+corrupt_out = torch.ops.eden.corrupt_out
+
+
+class Sizes:
+    """How large and how long everything is: as demanded, or just enough to see that it runs."""
+
+    def __init__(self, quick: bool) -> None:
+        self.quick = quick
+        self.tensors = (1 << 16, 1 << 12) if quick else (64 * MIB, MIB)
+        self.bernoulli = 1 << 12 if quick else 4 * MIB
+        self.images = (4, 3, 8, 8) if quick else (128, 3, 32, 32)
+        self.batch = (8, 4, 8, 8) if quick else (128, 16, 32, 32)
+        self.calls = 3 if quick else 200
+
+    def budget(self, seconds: float, least: int = 6) -> Budget:
+        """Of one comparison."""
+        return Budget(0.0, 1, 1) if self.quick else Budget(seconds, least, 500)
+
+    def network(self) -> nn.Module:
+        """An untrained network."""
+        return ResNet(blocks=1, channels=4) if self.quick else ResNet()
+
+
+def table_copy(report: Report, sizes: Sizes) -> None:
+    has_random_numbers = hasattr(_core, "random_numbers_seconds")
+    report.heading("a", "read into a kept output / Tensor.copy_ into the same output, by bit error rate: at most")
+    report.row("", [f"{rate:.0e}" for rate in RATES])
+    report.row("demanded: 64 MiB, float32, Uniform", [f"{target:g}" for target in TARGETS])
+    if not has_random_numbers:
+        print("  (b) what the random numbers alone cost is left out: this core does not tell")
+    for size in sizes.tensors:
+        for dtype_name, dtype in DTYPES.items():
+            x = values(dtype, (size // dtype.itemsize,))
+            out = torch.empty_like(x)
+            for model_name, model in MODELS.items():
+                label = f"{size_text(size)}, {dtype_name}, {model_name}"
+                copy_seconds = table_copy_row(report, sizes, label, x, out, model)
+                if has_random_numbers and model_name == "Uniform" and copy_seconds:
+                    random_numbers_row(report, f"{size_text(size)}, {dtype_name}", 8 * size, copy_seconds)
+
+
+def table_copy_row(
+    report: Report, sizes: Sizes, label: str, x: Tensor, out: Tensor, model: Callable[[float], Any]
+) -> dict[float, float]:
+    """One row of table (a); the median seconds of a copy by rate, where there is a figure."""
+    budget = sizes.budget(0.7 if x.nbytes > MIB else 0.25)
+    cells, errors, copy_seconds = [], [], {}
+    for rate, target in zip(RATES, TARGETS, strict=True):
+        try:
+            arguments = operator_arguments(x, model(rate))
+            times = compare(
+                {"corrupt": lambda a=arguments: corrupt_out(**a, out=out), "copy": lambda: out.copy_(x)}, budget
+            )
+        except Exception as error:
+            errors.append((f"{label}, {rate:.0e}", error))
+            cells.append("error")
+            continue
+        cells.append(
+            str(report.add("a", f"{label}, {rate:.0e}", times, "corrupt", "copy", target, copied_bytes=x.nbytes))
+        )
+        copy_seconds[rate] = times.median("copy")
+    if len(errors) == len(RATES) and len({one_line(error) for _, error in errors}) == 1:
+        report.fail("a", label, errors[0][1])
+        return {}
+    report.row(label, cells)
+    for what, error in errors:
+        report.fail("a", what, error)
+    return copy_seconds
+
+
+def random_numbers_row(report: Report, label: str, cells: int, copy_seconds: dict[float, float]) -> None:
+    ratios = []
+    for rate, seconds in copy_seconds.items():
+        alone = min(_core.random_numbers_seconds(cells, rate) for _ in range(3))
+        ratios.append(f"{alone / seconds:.3g}")
+    report.row(f"  (b) random numbers alone, {label}", ratios)
+
+
+def table_fused(report: Report, sizes: Sizes) -> None:
+    size = sizes.tensors[0]
+    report.heading("c", f"float32 kept as int8, {size_text(size)}, scale 0.03, Uniform, by bit error rate")
+    report.row("", [f"{rate:.0e}" for rate in RATES])
+    x = values(torch.float32, (size // 4,))
+    out = torch.empty_like(x)
+    scale = torch.tensor(0.03)
+    rows: dict[tuple[str, str], list[str]] = {
+        ("fresh", "fake"): [],
+        ("kept", "fake"): [],
+        ("kept", "copy"): [],
+        ("fake", "copy"): [],
+    }
+    for rate in RATES:
+        arguments = operator_arguments(x, eden.Uniform(rate), storage="int8", scale=scale)
+        times = compare(
+            {
+                "fresh": lambda a=arguments: corrupt(**a),
+                "kept": lambda a=arguments: corrupt_out(**a, out=out),
+                "fake": lambda: torch.fake_quantize_per_tensor_affine(x, 0.03, 0, -127, 127),
+                "copy": lambda: out.copy_(x),
+            },
+            sizes.budget(2.0),
+        )
+        for (numerator, denominator), cells in rows.items():
+            cells.append(str(report.add("c", f"{numerator}/{denominator}, {rate:.0e}", times, numerator, denominator)))
+    names = {
+        "fresh": "into fresh memory",
+        "kept": "into a kept output",
+        "fake": "fake_quantize (fresh)",
+        "copy": "copy (kept)",
+    }
+    for (numerator, denominator), cells in rows.items():
+        report.row(f"{names[numerator]} / {names[denominator]}", cells, 46)
+
+
+def sparse_by_randint(x: Tensor, rate: float) -> Tensor:
+    """Flips at positions drawn with replacement: what coincides is lost, so it is not exact."""
+    y = x.clone()
+    words = y.view(torch.int32).view(-1)
+    cells = 32 * words.numel()
+    count = int(torch.poisson(torch.tensor(rate * cells, dtype=torch.float64)))
+    position = torch.randint(cells, (count,))
+    word = position >> 5
+    mask = torch.ones((), dtype=torch.int32) << (position & 31).to(torch.int32)
+    words.scatter_(0, word, words.gather(0, word) ^ mask)
+    return y
+
+
+def bernoulli_per_bit(x: Tensor, rate: float) -> Tensor:
+    mask = torch.zeros(x.shape, dtype=torch.int32)
+    for bit in range(32):
+        mask |= (torch.rand(x.shape) < rate).to(torch.int32) << bit
+    return (x.view(torch.int32) ^ mask).view(torch.float32)
+
+
+def table_peers(report: Report, sizes: Sizes) -> None:
+    generator = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    baselines: Sequence[tuple[str, Callable[[Tensor, float], Tensor], int, tuple[float, ...], float, float]] = (
+        ("sparse by randint, clone included", sparse_by_randint, sizes.tensors[0], RATES[:5], 3.0, 2.0),
+        ("a Bernoulli mask per bit", bernoulli_per_bit, sizes.bernoulli, RATES[2:5], 100.0, 3.0),
+    )
+    report.heading("d", "another method / the operator, float32, Uniform, by bit error rate: at least")
+    for name, baseline, size, rates, target, seconds in baselines:
+        x = values(torch.float32, (size // 4,))
+        out = torch.empty_like(x)
+        kept, fresh = [], []
+        for rate in rates:
+            arguments = operator_arguments(x, eden.Uniform(rate))
+            times = compare(
+                {
+                    "peer": lambda x=x, rate=rate, baseline=baseline: baseline(x, rate),
+                    "kept": lambda a=arguments, out=out: corrupt_out(**a, out=out),
+                    "fresh": lambda a=arguments: corrupt(**a),
+                },
+                sizes.budget(seconds, 3),
+            )
+            what = f"{name}, {size_text(size)}, {rate:.0e}"
+            kept.append(str(report.add("d", f"{what}, kept output", times, "peer", "kept", target, at_least=True)))
+            fresh.append(str(report.add("d", f"{what}, fresh memory", times, "peer", "fresh")))
+        report.row(f"{name}, {size_text(size)}; demanded {target:g}", [f"{rate:.0e}" for rate in rates], 60)
+        report.row("  / the operator into a kept output", kept, 60)
+        report.row("  / the operator into fresh memory", fresh, 60)
+    torch.random.set_rng_state(generator)
+
+
+class KeptCopy(torch.autograd.Function):
+    """The identity by way of a kept buffer."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, buffer: Tensor) -> Tensor:
+        """Fill the buffer and go on with it."""
+        buffer.copy_(x)
+        return buffer.detach()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        """The identity's."""
+        return grad, None
+
+
+def copy_inputs_(model: nn.Module) -> nn.Module:
+    """Let every convolution and linear layer read a copy of its input, in a buffer that the layer keeps."""
+    for layer in model.modules():
+        if not isinstance(layer, (nn.Conv2d, nn.Linear)):
+            continue
+        buffers: dict[tuple[int, ...], Tensor] = {}
+
+        def read(_: nn.Module, inputs: tuple[Tensor], buffers: dict[tuple[int, ...], Tensor] = buffers) -> Any:
+            x = inputs[0]
+            if tuple(x.shape) not in buffers:
+                buffers[tuple(x.shape)] = torch.empty(x.shape, dtype=x.dtype)
+            buffer = buffers[tuple(x.shape)]
+            return KeptCopy.apply(x, buffer) if torch.is_grad_enabled() else buffer.copy_(x)
+
+        layer.register_forward_pre_hook(read)
+    return model
+
+
+def table_network(report: Report, sizes: Sizes) -> None:
+    batch = sizes.images[0]
+    report.heading("e", f"ResNet-20, batch {batch}, Uniform 1e-3 in all weights and inputs: images/s over the others'")
+    print("  merely copied: each convolution's and linear layer's input goes through a kept buffer, weights do not")
+    x = values(torch.float32, sizes.images)
+    target = torch.arange(batch) % 10
+    state = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    base = sizes.network()
+    torch.random.set_rng_state(state)
+    errors = eden.Uniform(1e-3)
+
+    def networks() -> dict[str, nn.Module]:
+        result = {"clean": copy.deepcopy(base), "merely copied": copy_inputs_(copy.deepcopy(base))}
+        for name, storage, correction in (("float32, zero", "float32", "zero"), ("int8", "int8", "none")):
+            model = copy.deepcopy(base)
+            eden.inject_(model, eden.Faults(errors, errors, storage=storage, correction=correction))
+            eden.calibrate_(model, [x])
+            result[name] = model
+        return result
+
+    def inference(model: nn.Module) -> Callable[[], Any]:
+        model.eval()
+
+        def run() -> Tensor:
+            with torch.inference_mode():
+                return model(x)
+
+        return run
+
+    def training(model: nn.Module) -> Callable[[], Any]:
+        model.train()
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+
+        def run() -> None:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), target).backward()
+            optimizer.step()
+
+        return run
+
+    report.row("", ["/ merely copied: >= 0.95", "/ clean", "images/s: its own", "merely copied", "clean"])
+    for name, make, seconds in (("inference", inference, 12.0), ("training", training, 24.0)):
+        times = compare({key: make(model) for key, model in networks().items()}, sizes.budget(seconds))
+        for key in ("float32, zero", "int8"):
+            what = f"{name}, {key}"
+            # Seconds are the inverse of images/s.
+            copied = report.add("e", f"{what} / copied", times, "merely copied", key, 0.95, at_least=True)
+            clean = report.add("e", f"{what} / clean", times, "clean", key)
+            rates = [f"{batch / times.median(candidate):.4g}" for candidate in (key, "merely copied", "clean")]
+            report.row(what, [str(copied), str(clean), *rates])
+        report.add("e", f"{name}, merely copied / clean", times, "clean", "merely copied")
+
+
+def table_accesses(report: Report, sizes: Sizes) -> None:
+    size, rates = sizes.tensors[0], RATES[2:]
+    report.heading("f", "failures per access, and batches, by bit error rate")
+    report.row("", [f"{rate:.0e}" for rate in rates], 60)
+    x = values(torch.float32, (size // 4,))
+    out = torch.empty_like(x)
+    cells = []
+    for rate in rates:
+        persistent, failing = (operator_arguments(x, eden.Uniform(rate, failure)) for failure in (1.0, 0.5))
+        times = compare(
+            {
+                "failure 1/2": lambda a=failing: corrupt_out(**a, out=out),
+                "failure 1": lambda a=persistent: corrupt_out(**a, out=out),
+            },
+            sizes.budget(1.5),
+        )
+        cells.append(str(report.add("f", f"failure 1/2 / failure 1, {rate:.0e}", times, "failure 1/2", "failure 1")))
+    report.row(f"failure 1/2 / failure 1, float32, {size_text(size)}", cells, 60)
+
+    x = values(torch.float32, sizes.batch)
+    out = torch.empty_like(x)
+    shared_over_own, shared_over_copy = [], []
+    for rate in rates:
+        shared, own = (operator_arguments(x, eden.Uniform(rate), batch_dim=dim) for dim in (0, -1))
+        times = compare(
+            {
+                "shared": lambda a=shared: corrupt_out(**a, out=out),
+                "own": lambda a=own: corrupt_out(**a, out=out),
+                "copy": lambda: out.copy_(x),
+            },
+            sizes.budget(1.0),
+        )
+        shared_over_own.append(str(report.add("f", f"shared / own cells, {rate:.0e}", times, "shared", "own")))
+        shared_over_copy.append(str(report.add("f", f"shared cells / copy, {rate:.0e}", times, "shared", "copy")))
+    shape = " x ".join(map(str, sizes.batch))
+    report.row(f"batch of {shape}: shared cells / own cells", shared_over_own, 60)
+    report.row(f"batch of {shape}: shared cells / copy", shared_over_copy, 60)
+
+
+def table_call(report: Report, sizes: Sizes) -> None:
+    report.heading("g", "a call on one float32 element, Uniform 1e-3, over Tensor.copy_")
+    x = values(torch.float32, (1,))
+    out = torch.empty_like(x)
+    errors = eden.Uniform(1e-3)
+    arguments = operator_arguments(x, errors)
+    calls: dict[str, Callable[[], Any]] = {
+        "torch.ops.eden.corrupt_out": lambda: corrupt_out(**arguments, out=out),
+        "torch.ops.eden.corrupt": lambda: corrupt(**arguments),
+        "eden.corrupt, out given": lambda: eden.corrupt(x, errors, out=out),
+        "eden.corrupt": lambda: eden.corrupt(x, errors),
+        "Tensor.clone": lambda: x.clone(),
+        "Tensor.copy_": lambda: out.copy_(x),
+    }
+
+    def repeated(call: Callable[[], Any]) -> Callable[[], None]:
+        def run() -> None:
+            for _ in range(sizes.calls):
+                call()
+
+        return run
+
+    times = compare({name: repeated(call) for name, call in calls.items()}, sizes.budget(2.0))
+    report.row("", ["/ Tensor.copy_", "microseconds"])
+    for name in calls:
+        figure = report.add("g", name, times, name, "Tensor.copy_")
+        report.row(name, [str(figure), f"{1e6 * times.median(name) / sizes.calls:.3g}"])
+
+
+RUNNERS: dict[str, Callable[[Report, Sizes], None]] = {
+    "a": table_copy,
+    "c": table_fused,
+    "d": table_peers,
+    "e": table_network,
+    "f": table_accesses,
+    "g": table_call,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny tensors, one round: only to see that it runs")
+    parser.add_argument("--only", choices=TABLES, action="append", help="this table alone; may be given again")
+    parser.add_argument("--json", type=Path, help="write all figures to this file too")
+    arguments = parser.parse_args()
+    sizes = Sizes(arguments.quick)
+    before = torch.get_num_threads()
+    threads = 1 if arguments.quick else THREADS
+    torch.set_num_threads(threads)
+    report = Report()
+    print(f"torch {torch.__version__}, {threads} thread(s)")
+    print("a figure: median of paired ratios, [its 95% interval], ratio of the minima, verdict on the median")
+    if arguments.quick:
+        print("--quick: too small and too short for the figures below to mean anything")
+    try:
+        for table in arguments.only or TABLES:
+            try:
+                RUNNERS[table](report, sizes)
+            except Exception as error:
+                report.fail(table, f"table ({table})", error)
+    finally:
+        torch.set_num_threads(before)
+    report.summary()
+    if arguments.json:
+        report.write(arguments.json, {"torch": torch.__version__, "threads": threads, "quick": arguments.quick})
+    return int(any(figure.error for figure in report.figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
