@@ -1,5 +1,7 @@
 # Every source file of every library, one line each, in alphabetical order.
 set(EDEN_CORE_SOURCES
+  csrc/core/corrupt.cpp
+  csrc/core/flips.cpp
   csrc/core/betting.cpp
   csrc/core/block_pool.cpp
   csrc/core/fit.cpp
