@@ -11,7 +11,7 @@ namespace {
 
 // Large enough that the marks of deep levels, whose blocks span many patches, cost little; small
 // enough for a cache.
-constexpr uint64_t kPatchCells = uint64_t{1} << 20;
+constexpr uint64_t kPatchCells = uint64_t{1} << 21;
 constexpr uint64_t kPatchElements = uint64_t{1} << 17;
 constexpr uint64_t kColumnMultiple = 512;
 
@@ -159,9 +159,30 @@ void LoadWork::pass(const Segment& segment, const Patch& patch, const PatchFlips
   }
   for (const Fixup& fixup : flips.fixups()) {
     const int64_t first = element_of(segment.grid.run_begin(patch, fixup.row)) + fixup.element;
+    if (plain_) {
+      flip_element(load_.shape.tensor_index(sample, first) * value_bytes_, fixup);
+      continue;
+    }
     const uint64_t zero[2] = {fixup.zero, 0}, one[2] = {fixup.one, 0};
     const int64_t at = load_.shape.tensor_index(sample, first) * value_bytes_;
     apply_({in_ + at, out_ + at, 1, first, zero, one}, load_.conversion);
+  }
+}
+
+void LoadWork::flip_element(int64_t at, const Fixup& fixup) const {
+  const auto flip = [&]<class Word>(Word word) {
+    std::memcpy(&word, in_ + at, sizeof(word));
+    word = static_cast<Word>(word ^ ((word & static_cast<Word>(fixup.one)) |
+                                     (static_cast<Word>(~word) & static_cast<Word>(fixup.zero))));
+    std::memcpy(out_ + at, &word, sizeof(word));
+  };
+  switch (value_bytes_) {
+    case 4:
+      return flip(uint32_t{});
+    case 2:
+      return flip(uint16_t{});
+    default:
+      return flip(uint8_t{});
   }
 }
 

@@ -39,6 +39,7 @@ class LoadWork {
 
   void pass(const Segment& segment, const Patch& patch, const PatchFlips& flips,
             int64_t sample) const;
+  void flip_element(int64_t at, const Fixup& fixup) const;
   void pass_run(int64_t sample, int64_t first, int64_t count, const uint64_t* zero,
                 const uint64_t* one) const;
   const Segment& segment_of(int64_t patch) const;

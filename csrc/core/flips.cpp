@@ -11,8 +11,32 @@ namespace {
 // From this many cells on, a mask for every element costs less than a list of the elements hit.
 constexpr size_t kCellsPerFlipInList = 3000;
 
+// Clearing the words of found cells one by one costs as much as clearing so many in a row.
+constexpr size_t kWordsClearedPerCell = 8;
+
 // A run's mask is read in whole words, and beyond its end by what loads more than it needs.
 constexpr size_t kSpareWords = 8;
+
+// Sets the bits of found cells; what the loops need is in their arguments, because a store to a
+// mask could, for all that a compiler knows, change a member.
+template <class BitOf>
+void join_cells(const simd::FoundCells& found, bool symmetric, uint64_t* always, uint64_t* strong,
+                BitOf bit_of) {
+  const uint32_t* const cells = found.cell;
+  const size_t size = found.size;
+  if (symmetric) {
+    for (size_t i = 0; i < size; ++i) {
+      const uint64_t bit = bit_of(cells[i] >> 1);
+      always[bit / 64] |= uint64_t{1} << (bit % 64);
+    }
+    return;
+  }
+  for (size_t i = 0; i < size; ++i) {
+    const uint64_t bit = bit_of(cells[i] >> 1);
+    strong[bit / 64] |= uint64_t{1} << (bit % 64);
+    always[bit / 64] |= static_cast<uint64_t>(~cells[i] & 1) << (bit % 64);
+  }
+}
 
 }  // namespace
 
@@ -21,9 +45,9 @@ void PatchFlips::find(const simd::Kernels& kernels, const Load& load, const Regi
   clear_masks();
   kernels_ = &kernels;
   fixups_.clear();
-  masked_ = false;
+  masked_ = dense_ = false;
   found_.size = weaker_.size = 0;
-  grid_ = &grid;
+  grid_ = grid;
   patch_ = patch;
   row_words_ = (static_cast<size_t>(patch.columns) + 63) / 64;
   const size_t words = row_words_ * patch.rows + kSpareWords;
@@ -115,7 +139,7 @@ void PatchFlips::add_dense_words(uint64_t first_group, size_t groups) {
   };
   join(dense_always_, always_);
   if (!symmetric_) join(dense_strong_, strong_);
-  masked_ = true;
+  masked_ = dense_ = true;
   dirty_words_ = row_words_;
 }
 
@@ -180,7 +204,7 @@ void PatchFlips::find_lines(const Load& load, const Region& region) {
 // (of a wordline patch: from the patch's origin).
 void PatchFlips::find_line_marks(const Load& load, uint64_t length, uint64_t first_line) {
   const size_t count = lines_.size();
-  const bool bitline = grid_->row_bits != 0;
+  const bool bitline = grid_.row_bits != 0;
   const uint64_t space = first_line * length;
   const uint64_t origin = bitline ? space : patch_.origin;
   const uint64_t end = bitline ? space + count * length : origin + patch_.columns;
@@ -294,7 +318,7 @@ void PatchFlips::bitline_cells_to_addresses(const Region& region) {
     if (place < row_in_subarray || place - row_in_subarray >= patch_.rows) continue;
     const uint64_t away = (place - row_in_subarray) * region.row_bits + column;
     const uint64_t address = patch_.origin + away;
-    if (address < grid_->begin || address >= grid_->end) continue;
+    if (address < grid_.begin || address >= grid_.end) continue;
     found_.cell[kept++] = static_cast<uint32_t>(away) << 1;
   }
   found_.size = kept;
@@ -320,30 +344,23 @@ void PatchFlips::find_map(const Load& load, const Region& region) {
   kernels_->keep_failing(load.chip, patch_.origin, load.access, region.failure, weaker_);
 }
 
+template <class Visit>
+void PatchFlips::with_bit_of(Visit&& visit) const {
+  if (patch_.stride == 0) {
+    visit([](uint64_t offset) { return offset; });
+  } else {
+    visit([this](uint64_t offset) {
+      const auto row = static_cast<uint32_t>(offset / patch_.stride);
+      return row * row_words_ * 64 + (patch_.origin + offset - grid_.run_begin(patch_, row));
+    });
+  }
+}
+
 void PatchFlips::into_masks(const simd::FoundCells& found, std::vector<uint64_t>& strong) {
   if (found.size == 0) return;
   dirty_words_ = row_words_ * patch_.rows;
-  uint64_t* const always = always_.data();
-  uint64_t* const only = strong.data();
-  const auto join = [&](uint32_t cell, size_t bit) {
-    const uint64_t value = uint64_t{1} << (bit % 64);
-    if (symmetric_) {
-      always[bit / 64] |= value;
-      return;
-    }
-    only[bit / 64] |= value;
-    if ((cell & 1) == 0) always[bit / 64] |= value;
-  };
-  if (patch_.rows == 1 && patch_.stride == 0) {
-    for (size_t i = 0; i < found.size; ++i) join(found.cell[i], found.cell[i] >> 1);
-    return;
-  }
-  for (size_t i = 0; i < found.size; ++i) {
-    const uint64_t offset = found.cell[i] >> 1;
-    const auto row = static_cast<uint32_t>(offset / patch_.stride);
-    const uint64_t in_run = patch_.origin + offset - grid_->run_begin(patch_, row);
-    join(found.cell[i], row * row_words_ * 64 + in_run);
-  }
+  with_bit_of(
+      [&](auto bit_of) { join_cells(found, symmetric_, always_.data(), strong.data(), bit_of); });
 }
 
 // Takes every element that the masks hit out of them.
@@ -360,7 +377,7 @@ void PatchFlips::into_fixups(int width) {
       uint64_t in_run = offset;
       if (patch_.stride != 0) {
         row = static_cast<uint32_t>(offset / patch_.stride);
-        in_run = patch_.origin + offset - grid_->run_begin(patch_, row);
+        in_run = patch_.origin + offset - grid_.run_begin(patch_, row);
       }
       const auto element = static_cast<uint32_t>(in_run / w);
       const size_t word = row * row_words_ + static_cast<size_t>(element) * w / 64;
@@ -377,8 +394,21 @@ void PatchFlips::into_fixups(int width) {
 }
 
 void PatchFlips::clear_masks() {
-  std::fill_n(always_.begin(), dirty_words_, 0);
-  if (!symmetric_) std::fill_n(strong_.begin(), dirty_words_, 0);
+  const size_t found = found_.size + weaker_.size;
+  if (!dense_ && found * kWordsClearedPerCell < dirty_words_) {
+    with_bit_of([&](auto bit_of) {
+      for (const simd::FoundCells* cells : {static_cast<const simd::FoundCells*>(&found_),
+                                            static_cast<const simd::FoundCells*>(&weaker_)}) {
+        for (size_t i = 0; i < cells->size; ++i) {
+          const uint64_t word = bit_of(cells->cell[i] >> 1) / 64;
+          always_[word] = strong_[word] = 0;
+        }
+      }
+    });
+  } else {
+    std::fill_n(always_.begin(), dirty_words_, 0);
+    if (!symmetric_) std::fill_n(strong_.begin(), dirty_words_, 0);
+  }
   dirty_words_ = 0;
 }
 

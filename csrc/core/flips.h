@@ -58,15 +58,19 @@ class PatchFlips {
   void find_map(const Load& load, const Region& region);
   void bitline_cells_to_addresses(const Region& region);
   void add_dense_words(uint64_t first_group, size_t groups);
+  // Calls visit(bit_of), where bit_of(offset) is the place of a found cell in the masks.
+  template <class Visit>
+  void with_bit_of(Visit&& visit) const;
   void into_masks(const simd::FoundCells& found, std::vector<uint64_t>& strong);
   void into_fixups(int width);
   void clear_masks();
 
   const simd::Kernels* kernels_ = nullptr;
-  const PatchGrid* grid_ = nullptr;
+  PatchGrid grid_{};
   Patch patch_{};
   size_t row_words_ = 0;
   bool masked_ = false;
+  bool dense_ = false;       // whether the masks hold more than the found cells
   size_t dirty_words_ = 0;   // of the masks, from the first on, that may hold a bit
   bool symmetric_ = true;    // whether all flips are those of both values
   bool strong_one_ = false;  // the value that flips more often
