@@ -74,8 +74,12 @@ test-slow: setup  ## the tests that take minutes: a package of AOTInductor in a 
 test-abi: setup  ## one build of the operators on the oldest and the newest torch (downloads both)
 	bash tools/test_abi.sh
 
-sanitize: setup  ## the C++ tests under the address and undefined-behaviour sanitizers
+sanitize: setup  ## the C++ tests under the address, undefined-behaviour and thread sanitizers
 	$(BIN)/cmake -S . -B build-sanitize -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DEDEN_BUILD_PYTHON=OFF \
 	  -DEDEN_BUILD_TESTS=ON -DEDEN_SANITIZE=address,undefined
 	$(BIN)/cmake --build build-sanitize
 	$(BIN)/ctest --test-dir build-sanitize --output-on-failure
+	$(BIN)/cmake -S . -B build-sanitize/thread -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DEDEN_BUILD_PYTHON=OFF \
+	  -DEDEN_BUILD_TESTS=ON -DEDEN_SANITIZE=thread
+	$(BIN)/cmake --build build-sanitize/thread
+	$(BIN)/ctest --test-dir build-sanitize/thread --output-on-failure

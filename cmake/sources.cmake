@@ -41,6 +41,7 @@ set(EDEN_PYTHON_SOURCES
   csrc/python/bind_placement.cpp
   csrc/python/bind_region.cpp
   csrc/python/bind_search.cpp
+  csrc/python/bind_simd.cpp
   csrc/python/module.cpp
 )
 set(EDEN_TEST_SOURCES

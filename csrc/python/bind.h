@@ -9,5 +9,6 @@ void bind_fit(pybind11::module_& m);
 void bind_placement(pybind11::module_& m);
 void bind_region(pybind11::module_& m);
 void bind_search(pybind11::module_& m);
+void bind_simd(pybind11::module_& m);
 
 }  // namespace eden

@@ -8,4 +8,5 @@ PYBIND11_MODULE(_core, m) {
   eden::bind_placement(m);
   eden::bind_region(m);
   eden::bind_search(m);
+  eden::bind_simd(m);
 }

@@ -2,7 +2,7 @@
 // each cell judged for itself has?
 #include <cstring>
 #include <map>
-#include <random>
+#include <thread>
 #include <tuple>
 #include <vector>
 
@@ -240,4 +240,21 @@ TEST_CASE("counts say what a run does, at every width") {
     }
     CHECK((counts == expected));
   }
+}
+
+TEST_CASE("two threads at one load give the bits of one") {
+  const auto row = row_of(0.02, 0.1, 0.9, 64, eden::kEndless);
+  eden::Load load = load_of(1, 4, 300000);
+  load.regions = row.data();
+  load.region_count = 1;
+  const auto in = pattern(1200000);
+  auto alone = in, together = in;
+  const eden::LoadWork one(load, ValueType::kInt8, Storage::kInt8, in.data(), alone.data());
+  one.run(0, one.pieces());
+  const eden::LoadWork two(load, ValueType::kInt8, Storage::kInt8, in.data(), together.data());
+  const int64_t half = two.pieces() / 2;
+  std::thread first([&] { two.run(0, half); });
+  two.run(half, two.pieces());
+  first.join();
+  CHECK((alone == together));
 }
