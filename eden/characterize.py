@@ -409,7 +409,7 @@ def profile(
     searched = _searched(model)
     errors: dict[str, ErrorModel] = {name: info.errors for name, info in searched.items() if info.errors is not None}
     search = _core.Search(
-        operands=[(name, info.bytes or 0, min(CEILING, errors[name].failure)) for name, info in searched.items()],
+        operands=[(name, info.bytes or 0, min(CEILING, errors[name].highest_ber)) for name, info in searched.items()],
         max_drop=max_drop,
         confidence=confidence,
         quantile=quantile,
