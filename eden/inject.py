@@ -52,8 +52,8 @@ class Faults:
         seed: which chip.
         batch: "restart" reads every sample of a batch from the same cells, as a device that runs one sample at a time
             does; "contiguous" gives each sample cells of its own.
-        quantization: of codes, "symmetric" (int8: -127 to 127, 0 kept as 0) or "affine" (a zero point, so that the codes
-            just cover a range that is not symmetric). uint8 always has a zero point; it is 0 where no value is negative.
+        quantization: of codes, "symmetric" (int8: -127 to 127) or "affine" (a zero point, so that the codes just cover
+            a range that is not symmetric). uint8 always has a zero point, which is 0 where no value is negative.
         weight_channels: whether each output channel of a weight has a scale of its own, instead of one per weight; of
             codes and "sign".
     """
@@ -200,7 +200,8 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
         The same network.
 
     Raises:
-        ValueError: if no layer is left to put under faults, or inside `clean`.
+        ValueError: if no layer is left to put under faults, if a memory does not hold an operand at its address (give
+            its place with `set_errors_`), or inside `clean`; nothing is changed then.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a {type(model).__name__}; allowed is a torch.nn.Module")
@@ -219,10 +220,9 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
             + (f", of which filter_fn refused all {len(eligible)}" if eligible else "")
         )
     known = _known_ranges(model)
-    if faulty_layers(model):
-        remove_(model)
     batch_dims = _batch_dims(model)
     addresses: dict[int, Operand] = {}  # by Parameter, so that tied weights share their cells
+    made: list[tuple[nn.Module, LayerFaults]] = []
     for index, (name, layer) in enumerate(eligible.items()):
         if name not in chosen:
             continue
@@ -255,7 +255,17 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
             )
         batch_dim = -1 if faults.batch == "contiguous" else batch_dims.get(name, 0)
         spatial_dims = 0 if isinstance(layer, nn.Linear) else cast(Tensor, layer.weight).dim() - 2
-        make_faulty(layer, LayerFaults(weight, activation, batch_dim, spatial_dims), faults.seed)
+        made.append((layer, LayerFaults(weight, activation, batch_dim, spatial_dims)))
+    for layer, layer_faults in made:  # before anything changes
+        for operand in layer_faults.operands():
+            try:
+                operand.rows(False, cast(Tensor, layer.weight).numel() if operand.kind == "weight" else None)
+            except ValueError as error:
+                raise ValueError(f"the errors of {operand.name}: {error}") from error
+    if faulty_layers(model):
+        remove_(model)
+    for layer, layer_faults in made:
+        make_faulty(layer, layer_faults, faults.seed)
     owners: dict[str, Operand] = {}  # by the shared operand's name; its first layer may be left out this time
     for name, (operand, (low, high), magnitude) in known.items():
         layer = model.get_submodule(name)
@@ -354,6 +364,24 @@ def operands(model: nn.Module) -> dict[str, OperandInfo]:
                 operand.name, operand.kind, size, operand.errors, operand.storage, operand.address, loads, (layer_name,)
             )
     return dict(sorted(found.items(), key=lambda item: item[1].address))
+
+
+def scalable_errors(model: nn.Module) -> dict[str, ErrorModel]:
+    """The error models of the operands that have one, which can be brought to other rates.
+
+    Raises:
+        ValueError: for an operand that lies in several pieces of memory, or a network without a layer under faults.
+    """
+    found: dict[str, ErrorModel] = {}
+    for name, info in operands(model).items():
+        if isinstance(info.errors, tuple):
+            raise ValueError(
+                f"{name} lies in {len(info.errors)} pieces of memory, which have no common rate; allowed is one error "
+                "model (eden.set_errors_)"
+            )
+        if info.errors is not None:
+            found[name] = info.errors
+    return found
 
 
 def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Piece] | None]) -> None:

@@ -424,7 +424,8 @@ def _capacity(errors: Memory, address: int) -> int:
 
 @functools.lru_cache(maxsize=16)
 def _kept_table(key: tuple[Any, ...], device: torch.device) -> Tensor:
-    parts = [_table_part(model.errors if isinstance(model, _Identity) else model)[0] for model in key]
+    models: list[Any] = [_model_of(model) for model in key]
+    parts = [_table_part(model)[0] for model in models]
     with torch.inference_mode(False):
         return torch.from_numpy(np.concatenate(parts)).to(device)
 
@@ -730,7 +731,7 @@ def corrupt(
             pieces, which have their own.
         access: number of this read; only failures of weak cells with ``errors.failure < 1`` depend on it.
         out: where the result goes, of the shape, dtype and device of ``x``; may not be ``x`` (see ``corrupt_``).
-        storage: name of the form in which the memory keeps ``x``, a key of ``eden.ops.STORAGES``; if None, its own bits.
+        storage: name of the form in which memory keeps ``x``, a key of ``eden.ops.STORAGES``; None for its own bits.
             float32, float16 and bfloat16 can be kept in every storage but int32, other dtypes in their own alone.
         scale: of "int16", "int8", "uint8", "int4" and "sign" storage of floating-point values, which need it: a number,
             or float32 of one element or of one for each channel. A value is kept as the code round(value / scale) +
