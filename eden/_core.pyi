@@ -26,6 +26,15 @@ class Correction(enum.Enum):
 class Storage(enum.Enum):
     float32 = 0
     int8 = 1
+    float16 = 2
+    bfloat16 = 3
+    float8_e4m3fn = 4
+    float8_e5m2 = 5
+    int16 = 6
+    uint8 = 7
+    int4 = 8
+    sign = 9
+    int32 = 10
 
 class ModelKind(enum.Enum):
     cell = 0

@@ -313,10 +313,9 @@ def _searched(model: nn.Module) -> dict[str, inject.OperandInfo]:
     unknown = [name for name, info in searched.items() if info.bytes is None]
     if unknown:
         raise ValueError(f"the size of {', '.join(unknown)} is not known; call eden.calibrate_ first")
-    for name, info in searched.items():
-        assert info.errors is not None
-        if info.errors.failure < FLOOR:
-            raise ValueError(f"operand {name!r}: failure is {info.errors.failure}; allowed is {FLOOR} or more")
+    for name, errors in inject.scalable_errors(model).items():
+        if errors.highest_ber < FLOOR:
+            raise ValueError(f"operand {name!r}: its highest BER is {errors.highest_ber}; allowed is {FLOOR} or more")
     return searched
 
 
@@ -407,9 +406,9 @@ def profile(
         raise ValueError(f"float_accuracy is {float_accuracy}; allowed is 0 to 1")
 
     searched = _searched(model)
-    errors: dict[str, ErrorModel] = {name: info.errors for name, info in searched.items() if info.errors is not None}
+    errors = inject.scalable_errors(model)
     search = _core.Search(
-        operands=[(name, info.bytes or 0, min(CEILING, errors[name].failure)) for name, info in searched.items()],
+        operands=[(name, info.bytes or 0, min(CEILING, errors[name].highest_ber)) for name, info in searched.items()],
         max_drop=max_drop,
         confidence=confidence,
         quantile=quantile,

@@ -6,7 +6,6 @@ import json
 import os
 from typing import Any, ClassVar
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -15,7 +14,8 @@ from eden import _core
 from eden.errors import ErrorModel, Uniform
 from eden.files import HEADER_KEY, FileError, write_tensors
 from eden.inject import Faults, _eligible_layers, _refuse_inside_clean, faulty_layers, inject_, operands, set_errors_
-from eden.nn import Operand, write_region
+from eden.nn import Operand, set_range, write_region
+from eden.ops import Memory
 
 
 class _SavedOperand(BaseModel):
@@ -28,6 +28,19 @@ class _SavedOperand(BaseModel):
     storage: str
     correction: str
     sample_numel: int | None
+    pieces: list[tuple[dict[str, Any] | None, int, int]] | None = None
+    affine: bool = False
+    channels: bool = False
+
+    def memory(self) -> Memory:
+        """What the operand lies in. Raises ValueError or TypeError for what is no error model."""
+        if self.pieces is not None:
+            return tuple((_model(errors), address, bits) for errors, address, bits in self.pieces)
+        return _model(self.errors)
+
+
+def _model(spec: dict[str, Any] | None) -> ErrorModel | None:
+    return None if spec is None else ErrorModel.from_dict(spec)
 
 
 class _SavedLayer(BaseModel):
@@ -37,6 +50,7 @@ class _SavedLayer(BaseModel):
     input: _SavedOperand | None
     batch_dim: int
     range: tuple[float, float] | None
+    magnitude: float | None = None
 
 
 class _Header(BaseModel):
@@ -57,14 +71,21 @@ class _Header(BaseModel):
 def _saved_operand(operand: Operand | None) -> _SavedOperand | None:
     if operand is None:
         return None
+    errors, pieces = operand.errors, None
+    if isinstance(errors, tuple):
+        pieces = [(None if model is None else model.to_dict(), address, bits) for model, address, bits in errors]
+        errors = None
     return _SavedOperand(
         name=operand.name,
         kind=operand.kind,
         address=operand.address,
-        errors=operand.errors.to_dict() if operand.errors is not None else None,
+        errors=errors.to_dict() if errors is not None else None,
         storage=operand.storage,
         correction=operand.correction,
         sample_numel=operand.sample_numel,
+        pieces=pieces,
+        affine=operand.affine,
+        channels=operand.channels,
     )
 
 
@@ -106,6 +127,7 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
                 range=(float(layer.eden_input_bounds[0]), float(layer.eden_input_bounds[1]))
                 if layer._eden.calibrated
                 else None,
+                magnitude=layer._eden.magnitude,
             )
             for name, layer in layers.items()
         },
@@ -168,7 +190,7 @@ def load_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
         raise FileError(path, f"layers: {', '.join(missing)} are no layers of this network that faults can reach")
     try:
         models = {
-            operand.name: ErrorModel.from_dict(operand.errors) if operand.errors is not None else None
+            operand.name: operand.memory()
             for layer in header.layers.values()
             for operand in (layer.weight, layer.input)
             if operand is not None
@@ -199,9 +221,9 @@ def load_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
             if operand is not None and kept is not None:
                 operand.name, operand.address, operand.sample_numel = kept.name, kept.address, kept.sample_numel
                 operand.storage, operand.correction = kept.storage, kept.correction
+                operand.affine, operand.channels = kept.affine, kept.channels
                 write_region(layer, operand)
         if saved_layer.range is not None:
-            layer.eden_input_bounds.copy_(torch.tensor(saved_layer.range))
-            layer._eden.calibrated = True
+            set_range(layer, *saved_layer.range, saved_layer.magnitude)
     set_errors_(model, models)
     return model

@@ -6,7 +6,7 @@ import dataclasses
 
 from torch import nn
 
-from eden.inject import _eligible_layers, _join, faulty_layers, operands
+from eden.inject import OperandInfo, _eligible_layers, _join, faulty_layers, operands
 from eden.nn import BASES, FaultyLayer
 
 
@@ -89,7 +89,7 @@ def coverage(model: nn.Module) -> Coverage:
             info.kind,
             info.bytes,
             info.errors is not None,
-            f"{info.storage}, BER {info.errors.ber:.3g}" if info.errors is not None else "no error model",
+            _memory(info),
             info.loads,
         )
         for info in infos.values()
@@ -118,6 +118,15 @@ def coverage(model: nn.Module) -> Coverage:
         ):
             rows.append(CoverageRow(_join(name, "input"), "input", None, False, _why(name, module, "input", left_out)))
     return Coverage(tuple(rows))
+
+
+def _memory(info: OperandInfo) -> str:
+    if info.errors is None:
+        return "no error model"
+    if isinstance(info.errors, tuple):
+        rates = [0.0 if model is None else model.ber for model, _, _ in info.errors]
+        return f"{info.storage}, {len(rates)} pieces, BER {min(rates):.3g} to {max(rates):.3g}"
+    return f"{info.storage}, BER {info.errors.ber:.3g}"
 
 
 def _why(name: str, layer: nn.Module, role: str, left_out: dict[str, str]) -> str:

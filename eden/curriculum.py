@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from eden.errors import ErrorModel
-from eden.inject import draw_chip, faulty_layers, operands, set_errors_, set_training_chip_
+from eden.inject import draw_chip, faulty_layers, scalable_errors, set_errors_, set_training_chip_
 
 SCHEDULES = ("linear", "logarithmic")
 _DECADES = 2.0  # a logarithmic ramp starts this far below its target
@@ -181,7 +181,7 @@ class Curriculum:
 
 
 def _error_models(model: nn.Module) -> dict[str, ErrorModel]:
-    found = {name: info.errors for name, info in operands(model).items() if info.errors is not None}
+    found = scalable_errors(model)
     if not found:
         raise ValueError(f"{type(model).__name__} has no operand with an error model; set one with eden.inject_")
     return found

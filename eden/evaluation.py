@@ -5,14 +5,24 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from eden.errors import ErrorModel
-from eden.inject import clean, draw_chip, faulty_layers, model_device, operands, set_chip_, set_errors_
+from eden.inject import (
+    clean,
+    draw_chip,
+    faulty_layers,
+    model_device,
+    operands,
+    scalable_errors,
+    set_chip_,
+    set_errors_,
+)
+from eden.ops import Piece
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +146,7 @@ def at_rates(
 
     Each operand keeps the asymmetry of its error model, and has that model again afterwards.
     """
-    before = {name: info.errors for name, info in operands(model).items() if info.errors is not None}
+    before = scalable_errors(model)
     try:
         found = {}
         for rate in rates:
@@ -150,7 +160,7 @@ def at_rates(
 def with_errors(
     model: nn.Module,
     dataset: TensorDataset,
-    errors: dict[str, ErrorModel],
+    errors: Mapping[str, ErrorModel | Sequence[Piece] | None],
     chips: int,
     seed: int = 0,
     on_chip: Callable[[], None] | None = None,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from eden import _core, ops
+from eden import _core, ops, quantization
 from eden.errors import ErrorModel
 from eden.nn import (
     BASES,
@@ -20,8 +20,11 @@ from eden.nn import (
     Operand,
     make_faulty,
     make_original,
+    operand_numel,
+    set_range,
     write_region,
 )
+from eden.ops import Memory, Piece
 
 FilterFn = Callable[[str, nn.Module], bool]
 
@@ -40,12 +43,19 @@ class Faults:
     Args:
         weights: error model of the memory that holds the weights, None for a reliable one.
         inputs: error model of the memory that holds the input feature maps, None for a reliable one.
-        storage: "float32", or "int8" (symmetric codes -127 to 127 of one scale per tensor).
+        storage: the form in which the memory keeps values: "float32", "float16", "bfloat16", "float8_e4m3fn",
+            "float8_e5m2"; codes of "int16", "int8", "uint8" or "int4" bits; or "sign", one bit, read as plus or minus
+            the operand's mean magnitude. Codes cover the range of a weight at each forward pass, and that of an input
+            as calibrated.
         correction: what becomes of an implausible value, one outside its operand's range, NaN or infinite, on every
             load: "none" leaves it, "zero" replaces it by 0, "clamp" by the nearer end of the range.
         seed: which chip.
         batch: "restart" reads every sample of a batch from the same cells, as a device that runs one sample at a time
             does; "contiguous" gives each sample cells of its own.
+        quantization: of codes, "symmetric" (int8: -127 to 127) or "affine" (a zero point, so that the codes just cover
+            a range that is not symmetric). uint8 always has a zero point, which is 0 where no value is negative.
+        weight_channels: whether each output channel of a weight has a scale of its own, instead of one per weight; of
+            codes and "sign".
     """
 
     weights: ErrorModel | None = None
@@ -54,6 +64,8 @@ class Faults:
     correction: str = "none"
     seed: int = 0
     batch: str = "restart"
+    quantization: str = "symmetric"
+    weight_channels: bool = False
 
     def __post_init__(self) -> None:
         for name in ("weights", "inputs"):
@@ -66,12 +78,24 @@ class Faults:
         if self.weights is None and self.inputs is None:
             raise ValueError("Faults has neither weights nor inputs; give an error model for one of them")
         for name, allowed in (
-            ("storage", tuple(ops.STORAGES)),
+            ("storage", tuple(name for name in ops.STORAGES if name != "int32")),
             ("correction", ops.CORRECTIONS),
             ("batch", ("restart", "contiguous")),
+            ("quantization", ("symmetric", "affine")),
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"Faults.{name} is {getattr(self, name)!r}; allowed are {', '.join(allowed)}")
+        if self.quantization == "affine" and self.storage not in quantization.CODE_BITS:
+            raise ValueError(
+                f"Faults.quantization is 'affine'; allowed with storage {self.storage!r}, which keeps no codes, is "
+                "'symmetric'"
+            )
+        if not isinstance(self.weight_channels, bool):
+            raise TypeError(f"Faults.weight_channels is a {type(self.weight_channels).__name__}; allowed is a bool")
+        if self.weight_channels and self.storage not in (*quantization.CODE_BITS, "sign"):
+            raise ValueError(
+                f"Faults.weight_channels is True; allowed with storage {self.storage!r}, which has no scale, is False"
+            )
         _check_seed("Faults.seed", self.seed)
 
 
@@ -83,7 +107,7 @@ class OperandInfo:
         name: ``layer.weight`` or ``layer.input``.
         kind: "weight" or "input".
         bytes: size in its storage; of an input, one sample's; None for an input before `calibrate_`.
-        errors: its error model.
+        errors: its error model; or the pieces of memory that it lies in (`set_errors_`).
         storage: the form in which the memory keeps it.
         address: its first bit.
         loads: how often it was read since the chip was set.
@@ -93,7 +117,7 @@ class OperandInfo:
     name: str
     kind: str
     bytes: int | None
-    errors: ErrorModel | None
+    errors: Memory
     storage: str
     address: int
     loads: int
@@ -176,7 +200,8 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
         The same network.
 
     Raises:
-        ValueError: if no layer is left to put under faults, or inside `clean`.
+        ValueError: if no layer is left to put under faults, if a memory does not hold an operand at its address (give
+            its place with `set_errors_`), or inside `clean`; nothing is changed then.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a {type(model).__name__}; allowed is a torch.nn.Module")
@@ -195,10 +220,9 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
             + (f", of which filter_fn refused all {len(eligible)}" if eligible else "")
         )
     known = _known_ranges(model)
-    if faulty_layers(model):
-        remove_(model)
     batch_dims = _batch_dims(model)
     addresses: dict[int, Operand] = {}  # by Parameter, so that tied weights share their cells
+    made: list[tuple[nn.Module, LayerFaults]] = []
     for index, (name, layer) in enumerate(eligible.items()):
         if name not in chosen:
             continue
@@ -215,6 +239,8 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
                 faults.weights,
                 faults.storage,
                 faults.correction,
+                affine=faults.quantization == "affine",
+                channels=faults.weight_channels,
             )
             addresses.setdefault(key, weight)
         if faults.inputs is not None:
@@ -225,27 +251,37 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
                 faults.inputs,
                 faults.storage,
                 faults.correction,
+                affine=faults.quantization == "affine",
             )
         batch_dim = -1 if faults.batch == "contiguous" else batch_dims.get(name, 0)
         spatial_dims = 0 if isinstance(layer, nn.Linear) else cast(Tensor, layer.weight).dim() - 2
-        make_faulty(layer, LayerFaults(weight, activation, batch_dim, spatial_dims), faults.seed)
+        made.append((layer, LayerFaults(weight, activation, batch_dim, spatial_dims)))
+    for layer, layer_faults in made:  # before anything changes
+        for operand in layer_faults.operands():
+            try:
+                operand.rows(False, cast(Tensor, layer.weight).numel() if operand.kind == "weight" else None)
+            except ValueError as error:
+                raise ValueError(f"the errors of {operand.name}: {error}") from error
+    if faulty_layers(model):
+        remove_(model)
+    for layer, layer_faults in made:
+        make_faulty(layer, layer_faults, faults.seed)
     owners: dict[str, Operand] = {}  # by the shared operand's name; its first layer may be left out this time
-    for name, (operand, bounds) in known.items():
+    for name, (operand, (low, high), magnitude) in known.items():
         layer = model.get_submodule(name)
         if isinstance(layer, FaultyLayer) and layer._eden.input is not None:
             first = owners.setdefault(operand.name, layer._eden.input)
             layer._eden.input.name, layer._eden.input.address = first.name, first.address
             layer._eden.input.sample_numel = operand.sample_numel
-            layer.eden_input_bounds.copy_(bounds)
-            layer._eden.calibrated = True
+            set_range(layer, low, high, magnitude)
             write_region(layer, layer._eden.input)
     _use_layers_one_by_one(model)
     return model
 
 
-def _known_ranges(model: nn.Module) -> dict[str, tuple[Operand, Tensor]]:
+def _known_ranges(model: nn.Module) -> dict[str, tuple[Operand, list[float], float | None]]:
     return {
-        name: (layer._eden.input, layer.eden_input_bounds.clone())
+        name: (layer._eden.input, layer.eden_input_bounds.tolist(), layer._eden.magnitude)
         for name, layer in faulty_layers(model).items()
         if layer._eden.calibrated and layer._eden.input is not None
     }
@@ -330,29 +366,68 @@ def operands(model: nn.Module) -> dict[str, OperandInfo]:
     return dict(sorted(found.items(), key=lambda item: item[1].address))
 
 
-def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | None]) -> None:
-    """Change the error models of operands, in place; a compiled network is not compiled again.
+def scalable_errors(model: nn.Module) -> dict[str, ErrorModel]:
+    """The error models of the operands that have one, which can be brought to other rates.
+
+    Raises:
+        ValueError: for an operand that lies in several pieces of memory, or a network without a layer under faults.
+    """
+    found: dict[str, ErrorModel] = {}
+    for name, info in operands(model).items():
+        if isinstance(info.errors, tuple):
+            raise ValueError(
+                f"{name} lies in {len(info.errors)} pieces of memory, which have no common rate; allowed is one error "
+                "model (eden.set_errors_)"
+            )
+        if info.errors is not None:
+            found[name] = info.errors
+    return found
+
+
+def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Piece] | None]) -> None:
+    """Change the error models of operands, in place.
+
+    A compiled network is not compiled again, unless the number of an operand's pieces or the size of their models'
+    table changes; all populations of lines have tables of one size.
 
     Args:
         model: a network under faults.
-        errors: by operand name; None makes an operand reliable, its storage and correction kept.
+        errors: by operand name: the error model of the memory, the operand staying at its address; or the pieces of
+            memory that hold it, in order, each a tuple (error model or None, first bit, bits), as a placement gives
+            them; None makes an operand reliable, its storage and correction kept. After pieces, a single model holds
+            at the operand's own address again.
 
     Raises:
-        ValueError: for a name that is no operand of the network; nothing is changed then.
-        TypeError: for a value that is no error model; nothing is changed then.
+        ValueError: for a name that is no operand of the network, or a memory that does not hold the operand; nothing is
+            changed then.
+        TypeError: for a value that is no error model and no pieces; nothing is changed then.
     """
     layers = _require_faults(model)
     names = {operand.name for layer in layers.values() for operand in layer._eden.operands()}
+    memories: dict[str, Memory] = {}
     for name, value in errors.items():
         if name not in names:
             raise ValueError(f"{name!r} is no operand under faults; allowed are {', '.join(sorted(names))}")
-        if value is not None and not isinstance(value, ErrorModel):
-            raise TypeError(f"the errors of {name} are a {type(value).__name__}; allowed is an error model or None")
-    for layer in layers.values():
-        for operand in layer._eden.operands():
-            if operand.name in errors:
-                operand.errors = errors[operand.name]
-                write_region(layer, operand)
+        if value is None or isinstance(value, ErrorModel):
+            memories[name] = value
+        elif isinstance(value, (list, tuple)) and all(isinstance(p, (list, tuple)) and len(p) == 3 for p in value):
+            memories[name] = tuple((memory, address, bits) for memory, address, bits in value)
+        else:
+            raise TypeError(
+                f"the errors of {name} are a {type(value).__name__}; allowed is an error model, a list of pieces "
+                "(errors, address, bits), or None"
+            )
+    changed = [
+        (layer, operand) for layer in layers.values() for operand in layer._eden.operands() if operand.name in memories
+    ]
+    for layer, operand in changed:
+        try:
+            dataclasses.replace(operand, errors=memories[operand.name]).rows(False, operand_numel(layer, operand))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"the errors of {operand.name}: {error}") from error
+    for layer, operand in changed:
+        operand.errors = memories[operand.name]
+        write_region(layer, operand)
 
 
 def set_chip_(model: nn.Module, seed: int) -> None:
@@ -420,7 +495,8 @@ def model_device(model: nn.Module) -> torch.device:
 def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float, float]]:
     """Find the ranges and shapes of every operand on reliable memory, in evaluation mode.
 
-    An input's range is the smallest and largest value over all of ``loader``. Layers that read the same tensor objects
+    An input's range is the smallest and largest value over all of ``loader``; in "sign" storage its scale is the mean
+    magnitude over all of it. Layers that read the same tensor objects
     in every forward pass come to share one operand.
 
     Args:
@@ -439,6 +515,8 @@ def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float
     low: dict[str, float] = {}
     high: dict[str, float] = {}
     sizes: dict[str, int] = {}
+    magnitudes: dict[str, float] = {}  # sums, of as many values as counts says
+    counts: dict[str, int] = {}
     reads: dict[str, list[Tensor]] = {}  # of the batch at hand; held, so that no id is given out twice
     first_readers: dict[str, list[str | None]] = {name: [] for name in layers}  # of the same tensors, by batch
     batches = 0
@@ -452,6 +530,10 @@ def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float
             raise ValueError(f"{_join(name, 'input')} has a value that is not finite on reliable memory")
         low[name] = min(low.get(name, smallest), smallest)
         high[name] = max(high.get(name, largest), largest)
+        operand = layer._eden.input
+        if operand is not None and operand.storage == "sign":
+            magnitudes[name] = magnitudes.get(name, 0.0) + float(x.detach().abs().sum(dtype=torch.float64))
+            counts[name] = counts.get(name, 0) + x.numel()
         reads.setdefault(name, []).append(x)
         dim = layer._eden.batch_dim if layer._eden.batch_dim >= 0 else 0
         sizes.setdefault(name, x.numel() if layer.unbatched(x) else x.numel() // x.shape[dim])
@@ -489,8 +571,7 @@ def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float
         )
     owners: dict[tuple[str | None, ...], FaultyLayer] = {}
     for name, layer in layers.items():
-        layer._eden.calibrated = True
-        layer.eden_input_bounds.copy_(torch.tensor([low[name], high[name]]))
+        set_range(layer, low[name], high[name], magnitudes[name] / counts[name] if name in counts else None)
         operand = layer._eden.input
         if operand is None:
             continue
@@ -521,7 +602,7 @@ def ranges(model: nn.Module) -> dict[str, tuple[float, float]]:
 
 
 def set_ranges_(model: nn.Module, new: Mapping[str, tuple[float, float]]) -> None:
-    """Set the ranges of input operands by hand.
+    """Set the ranges of input operands by hand; the mean magnitude that "sign" storage needs stays as calibrated.
 
     Args:
         model: a network under faults.
@@ -541,5 +622,4 @@ def set_ranges_(model: nn.Module, new: Mapping[str, tuple[float, float]]) -> Non
     for layer in layers.values():
         operand = layer._eden.input
         if operand is not None and operand.name in new:
-            layer.eden_input_bounds.copy_(torch.tensor(new[operand.name]))
-            layer._eden.calibrated = True
+            set_range(layer, *new[operand.name], layer._eden.magnitude)

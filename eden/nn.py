@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eden import _core, ops
-from eden.errors import ErrorModel
+from eden import _core, ops, quantization
+from eden.ops import Memory
 
 BASES: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Classes of layers whose weights and inputs can be put under faults."""
@@ -34,24 +34,56 @@ class Operand:
         name: ``layer.weight`` or ``layer.input``; of the first layer where several share one.
         kind: "weight" or "input".
         address: first bit in the memory.
-        errors: error model of the memory, None for reliable.
+        errors: error model of the memory, None for reliable; or the pieces of memory that it lies in, each with an
+            address of its own.
         storage: form in which the memory keeps it.
         correction: what replaces implausible values.
         sample_numel: elements of an input's sample, None before calibration.
+        affine: whether its codes have a zero point.
+        channels: whether each output channel of a weight has a scale of its own.
     """
 
     name: str
     kind: str
     address: int
-    errors: ErrorModel | None
+    errors: Memory
     storage: str
     correction: str
     sample_numel: int | None = None
+    affine: bool = False
+    channels: bool = False
 
     @property
     def needs_range(self) -> bool:
         """Whether it cannot be read without a known range of its values."""
-        return self.storage != "float32" or self.correction != "none"
+        return self.storage in quantization.CODE_BITS or self.correction != "none"
+
+    @property
+    def failures(self) -> list[float]:
+        """Failure probabilities of the memories that it lies in."""
+        if isinstance(self.errors, tuple):
+            return [model.failure for model, _, _ in self.errors if model is not None]
+        return [] if self.errors is None else [self.errors.failure]
+
+    def quantizer(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scale and zero point of its codes for a range of values, both of the range's shape."""
+        # uint8 has no symmetric form: its zero point is 0 where no value is negative.
+        return quantization.quantization(low, high, self.storage, self.affine or self.storage == "uint8")
+
+    def rows(self, reliable: bool, numel: int | None) -> tuple[list[list[int]], Any]:
+        """The rows and the table (an int64 array or None) for its region.
+
+        Raises:
+            ValueError: for a memory that does not hold it, ``numel`` being the number of its elements where known.
+        """
+        width = ops.STORAGE_BITS[self.storage]
+        size = 0 if numel is None else numel * width
+        pieces = self.errors if isinstance(self.errors, tuple) else ((self.errors, self.address, size),)
+        rows, table = ops.regions(pieces, size, width, self.correction)
+        if reliable:
+            # As many rows, and the same table: nothing is to be compiled again for a moment.
+            rows, _ = ops.regions([(None, address, bits) for _, address, bits in pieces], size, width)
+        return rows, table
 
 
 def _checkpointed() -> bool:
@@ -74,6 +106,7 @@ class LayerFaults:
     reads: int = 0  # under activation checkpointing, since the last recomputation
     recomputed: bool = False
     own_input: tuple[str, int] = ("", 0)  # name and address of its input where no other layer reads it
+    magnitude: float | None = None  # mean magnitude of the input's values, as calibrated
 
     def __post_init__(self) -> None:
         if self.input is not None:
@@ -87,7 +120,7 @@ class LayerFaults:
                 self.recomputed = False
             return
         self.recomputed = True
-        changing = [x.name for x in self.operands() if x.errors is not None and x.errors.failure < 1.0]
+        changing = [x.name for x in self.operands() if any(failure < 1.0 for failure in x.failures)]
         if self.reads > 1 and changing:
             raise RuntimeError(
                 f"{', '.join(changing)}: read {self.reads} times under activation checkpointing since the last "
@@ -107,8 +140,12 @@ class FaultyLayer(nn.Module):
     weight: Tensor
     bias: Tensor | None
     eden_weight_region: Tensor
+    eden_weight_table: Tensor
     eden_input_region: Tensor
+    eden_input_table: Tensor
     eden_input_bounds: Tensor
+    eden_input_scale: Tensor
+    eden_input_zero_point: Tensor
     eden_chip: Tensor
     eden_access: Tensor
     eden_training_chip: Tensor
@@ -130,7 +167,7 @@ class FaultyLayer(nn.Module):
         number = access - 1 if recomputing else access
         weight = self.weight
         if faults.weight is not None:
-            weight = _read_weight(faults.weight, weight, self.eden_weight_region, chip, number)
+            weight = self._eden_read_weight(faults.weight, weight, chip, number)
         if faults.input is not None:
             input = self._eden_read_input(faults.input, input, chip, number)
         if not recomputing:
@@ -146,24 +183,63 @@ class FaultyLayer(nn.Module):
         return x.dim() < self._eden.spatial_dims + 2 + max(self._eden.batch_dim, 0)
 
     def _eden_read_input(self, operand: Operand, x: Tensor, chip: Tensor, access: Tensor) -> Tensor:
-        scale = bounds = None
-        if operand.needs_range:
-            if not self._eden.calibrated and self._eden.observer is None:
+        faults = self._eden
+        _check_computed(operand, x)
+        scale = zero_point = bounds = None
+        if faults.observer is not None and x.numel() > 0:
+            if operand.needs_range:
+                low, high = torch.aminmax(x.detach())
+                bounds = _bounds(operand, low, high)
+                scale, zero_point = _codes(operand, low, high)
+            if operand.storage == "sign":
+                scale = quantization.mean_magnitude(x)
+        elif operand.needs_range or operand.storage == "sign":
+            if not faults.calibrated and faults.observer is None:
                 raise RuntimeError(
                     f"{operand.name} has no calibrated range, which storage {operand.storage!r} with correction "
                     f"{operand.correction!r} needs; call eden.calibrate_(model, loader) first"
                 )
-            known = self._eden.observer is None or x.numel() == 0
-            bounds = self.eden_input_bounds if known else _bounds(x)
-            scale = _scale(operand, bounds)
-        batch_dim = -1 if self.unbatched(x) else self._eden.batch_dim
-        return _read(operand, x, self.eden_input_region, chip, access, scale, bounds, batch_dim)
+            if operand.storage == "sign" and faults.magnitude is None and faults.observer is None:
+                raise RuntimeError(
+                    f"{operand.name} has no calibrated mean magnitude, which storage 'sign' needs beside a range; call "
+                    "eden.calibrate_(model, loader) first"
+                )
+            if operand.correction != "none":
+                bounds = self.eden_input_bounds
+            if operand.storage == "sign" or operand.storage in quantization.CODE_BITS:
+                scale = self.eden_input_scale
+                if operand.affine or operand.storage == "uint8":
+                    zero_point = self.eden_input_zero_point
+        batch_dim = -1 if self.unbatched(x) else faults.batch_dim
+        region, table = self.eden_input_region, self.eden_input_table
+        return _read(operand, x, region, table, chip, access, scale, zero_point, bounds, -1, batch_dim)
+
+    def _eden_read_weight(self, operand: Operand, weight: Tensor, chip: Tensor, access: Tensor) -> Tensor:
+        _check_computed(operand, weight)
+        scale = zero_point = bounds = None
+        channel_dim = 0 if operand.channels else -1
+        if operand.needs_range:
+            values = weight.detach()
+            if operand.channels and operand.storage in quantization.CODE_BITS:
+                low, high = quantization.ranges(values, channel_dim)
+                scale, zero_point = _codes(operand, low, high)
+                if operand.correction != "none":
+                    bounds = _bounds(operand, low.amin(), high.amax())
+            else:
+                low, high = torch.aminmax(values)
+                scale, zero_point = _codes(operand, low, high)
+                bounds = _bounds(operand, low, high)
+        if operand.storage == "sign":
+            scale = quantization.mean_magnitude(weight, channel_dim)
+        region, table = self.eden_weight_region, self.eden_weight_table
+        return _read(operand, weight, region, table, chip, access, scale, zero_point, bounds, channel_dim, -1)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        bounds = self.eden_input_bounds
+        exact = [(name, getattr(self, name)) for name in ("eden_input_bounds", "eden_input_scale")]
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         # A network that is moved to a shorter floating-point format keeps its exact ranges.
-        self.eden_input_bounds = bounds.to(self.eden_input_bounds.device)
+        for name, value in exact:
+            setattr(self, name, value.to(getattr(self, name).device))
         return self
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -174,42 +250,49 @@ class FaultyLayer(nn.Module):
         return _restore, (original_class(self),), state
 
 
-def _bounds(x: Tensor) -> Tensor:
-    return torch.stack(torch.aminmax(x.detach())).float()
+def _check_computed(operand: Operand, x: Tensor) -> None:
+    if x.dtype not in _COMPUTED:
+        allowed = ", ".join(str(dtype) for dtype in _COMPUTED)
+        raise TypeError(f"{operand.name} has the dtype {x.dtype}; allowed are {allowed}")
 
 
-def _scale(operand: Operand, bounds: Tensor) -> Tensor | None:
-    if operand.storage != "int8":
-        return None
-    scale: Tensor = bounds.abs().amax() / _core.INT8_LARGEST_CODE
-    return scale
+def _bounds(operand: Operand, low: Tensor, high: Tensor) -> Tensor | None:
+    return torch.stack((low, high)).float() if operand.correction != "none" else None
+
+
+def _codes(operand: Operand, low: Tensor, high: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    if operand.storage not in quantization.CODE_BITS:
+        return None, None
+    return operand.quantizer(low, high)
 
 
 def _read(
     operand: Operand,
     x: Tensor,
     region: Tensor,
+    table: Tensor,
     chip: Tensor,
     access: Tensor,
     scale: Tensor | None,
+    zero_point: Tensor | None,
     bounds: Tensor | None,
+    channel_dim: int,
     batch_dim: int,
 ) -> Tensor:
-    if x.dtype not in _COMPUTED:
-        allowed = ", ".join(str(dtype) for dtype in _COMPUTED)
-        raise TypeError(f"{operand.name} has the dtype {x.dtype}; allowed are {allowed}")
-    correction = bounds if operand.correction != "none" else None
-    # Under autocast the values that the memory holds in its own storage are computed with in a shorter format.
-    result = ops.read(x.float(), region, chip, access, scale, correction, ops.STORAGES[operand.storage], batch_dim)
-    return result.to(x.dtype)
-
-
-def _read_weight(operand: Operand, weight: Tensor, region: Tensor, chip: Tensor, access: Tensor) -> Tensor:
-    scale = bounds = None
-    if operand.needs_range:
-        bounds = _bounds(weight)
-        scale = _scale(operand, bounds)
-    return _read(operand, weight, region, chip, access, scale, bounds, -1)
+    # Under autocast too the memory holds its own storage, whatever format the layer computes with.
+    return ops.read(
+        x,
+        region,
+        table if table.numel() else None,
+        chip,
+        access,
+        scale,
+        zero_point,
+        bounds,
+        ops.STORAGES[operand.storage],
+        channel_dim,
+        batch_dim,
+    )
 
 
 _faulty_classes: dict[type[nn.Module], type[nn.Module]] = {}
@@ -237,25 +320,64 @@ def _restore(original: type[nn.Module]) -> nn.Module:
     return cls.__new__(cls)
 
 
+def operand_numel(layer: FaultyLayer, operand: Operand) -> int | None:
+    """Elements of a weight or of an input's sample, None where they are not known."""
+    return layer.weight.numel() if operand is layer._eden.weight else operand.sample_numel
+
+
 def write_region(layer: FaultyLayer, operand: Operand) -> None:
-    """Bring a layer's region buffer to what its operand says, in place."""
-    buffer = layer.eden_weight_region if operand is layer._eden.weight else layer.eden_input_region
-    if layer._eden.reliable:
-        fields = ops.region(None, operand.address)
+    """Bring a layer's region and table buffers to what its operand says, in place where their size stays.
+
+    Raises:
+        ValueError: for a memory that does not hold the operand.
+    """
+    rows, entries = operand.rows(layer._eden.reliable > 0, operand_numel(layer, operand))
+    role = "weight" if operand is layer._eden.weight else "input"
+    _write(layer, f"eden_{role}_region", torch.tensor(rows, dtype=torch.int64))
+    table = torch.empty(0, dtype=torch.int64) if entries is None else torch.from_numpy(entries)
+    _write(layer, f"eden_{role}_table", table)
+
+
+def _write(layer: FaultyLayer, name: str, value: Tensor) -> None:
+    buffer = getattr(layer, name)
+    if buffer.shape == value.shape:
+        buffer.copy_(value)
     else:
-        fields = ops.region(operand.errors, operand.address, operand.correction)
-    buffer.copy_(torch.tensor(fields, dtype=torch.int64))
+        setattr(layer, name, value.to(buffer.device, copy=True))
 
 
-_BUFFERS = (
-    "eden_weight_region",
-    "eden_input_region",
-    "eden_input_bounds",
-    "eden_chip",
-    "eden_access",
-    "eden_training_chip",
-    "eden_training_access",
-)
+def set_range(layer: FaultyLayer, low: float, high: float, magnitude: float | None) -> None:
+    """Set what is known of a layer's input, in place: its range and, for one bit, its values' mean magnitude."""
+    faults = layer._eden
+    faults.calibrated, faults.magnitude = True, magnitude
+    layer.eden_input_bounds.copy_(torch.tensor([low, high]))
+    operand = faults.input
+    if operand is None:
+        return
+    if operand.storage == "sign":
+        layer.eden_input_scale.fill_(torch.nan if magnitude is None else magnitude)
+    elif operand.storage in quantization.CODE_BITS:
+        scale, zero_point = operand.quantizer(*layer.eden_input_bounds)
+        layer.eden_input_scale.copy_(scale)
+        if zero_point is not None:
+            layer.eden_input_zero_point.copy_(zero_point)
+
+
+def _buffers(seed: int) -> dict[str, Tensor]:
+    number = torch.int64
+    return {
+        "eden_weight_region": torch.zeros((1, _core.REGION_FIELDS), dtype=number),
+        "eden_weight_table": torch.empty(0, dtype=number),
+        "eden_input_region": torch.zeros((1, _core.REGION_FIELDS), dtype=number),
+        "eden_input_table": torch.empty(0, dtype=number),
+        "eden_input_bounds": torch.full((2,), torch.nan, dtype=torch.float32),
+        "eden_input_scale": torch.tensor(torch.nan, dtype=torch.float32),
+        "eden_input_zero_point": torch.tensor(0, dtype=torch.int32),
+        "eden_chip": torch.tensor(seed, dtype=number),
+        "eden_access": torch.tensor(0, dtype=number),
+        "eden_training_chip": torch.tensor(seed, dtype=number),
+        "eden_training_access": torch.tensor(0, dtype=number),
+    }
 
 
 def make_faulty(module: nn.Module, faults: LayerFaults, seed: int) -> FaultyLayer:
@@ -264,14 +386,8 @@ def make_faulty(module: nn.Module, faults: LayerFaults, seed: int) -> FaultyLaye
     layer = cast(FaultyLayer, module)
     device = layer.weight.device
     layer._eden = faults
-    for name in _BUFFERS[:2]:
-        layer.register_buffer(
-            name, torch.zeros(_core.REGION_FIELDS, dtype=torch.int64, device=device), persistent=False
-        )
-    bounds = torch.full((2,), torch.nan, dtype=torch.float32, device=device)
-    layer.register_buffer("eden_input_bounds", bounds, persistent=False)
-    for name, value in zip(_BUFFERS[3:], (seed, 0, seed, 0), strict=True):
-        layer.register_buffer(name, torch.tensor(value, dtype=torch.int64, device=device), persistent=False)
+    for name, value in _buffers(seed).items():
+        layer.register_buffer(name, value.to(device), persistent=False)
     for operand in faults.operands():
         write_region(layer, operand)
     return layer
@@ -281,7 +397,7 @@ def make_original(layer: FaultyLayer) -> nn.Module:
     """Give a layer its own class back and take its buffers away."""
     module: nn.Module = layer
     original = original_class(module)
-    for name in _BUFFERS:
+    for name in _buffers(0):
         delattr(module, name)
     del module.__dict__["_eden"]
     module.__class__ = original

@@ -197,7 +197,7 @@ def point(body: Body, index: int = 2) -> Body:
     [
         (lambda b: b.update(format="eden-tolerance"), "format: found 'eden-tolerance', allowed is 'eden-device'"),
         (lambda b: b.update(version=2), "version: found 2, allowed is 1"),
-        (lambda b: b.update(random_layout=99), "random_layout is 99; allowed is 1"),
+        (lambda b: b.update(random_layout=99), "random_layout is 99; allowed is 2"),
         (lambda b: b.pop("partitions"), "partitions: Field required"),
         (lambda b: b.update(partitions=[]), "partitions: Tuple should have at least 1 item"),
         (lambda b: b.update(extra=1), "extra: Extra inputs are not permitted"),

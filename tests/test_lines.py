@@ -14,10 +14,6 @@ from numpy.typing import NDArray
 import eden
 from eden.fitting import fit_counts
 
-pytestmark = pytest.mark.skipif(
-    "table" not in str(torch.ops.eden.corrupt.default._schema), reason="the operator takes no table of lines yet"
-)
-
 # A wordline of 256 cells, a bitline of 64.
 GEOMETRY = eden.Geometry(row_bits=256, subarray_rows=64, bank_rows=4096)
 SUBARRAY_BITS = 256 * 64

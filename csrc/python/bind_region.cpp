@@ -54,7 +54,16 @@ void bind_region(py::module_& m) {
 
   py::enum_<Storage>(m, "Storage", "The form in which a memory stores a tensor's elements.")
       .value("float32", Storage::kFloat32)
-      .value("int8", Storage::kInt8);
+      .value("int8", Storage::kInt8)
+      .value("float16", Storage::kFloat16)
+      .value("bfloat16", Storage::kBFloat16)
+      .value("float8_e4m3fn", Storage::kFloat8E4M3)
+      .value("float8_e5m2", Storage::kFloat8E5M2)
+      .value("int16", Storage::kInt16)
+      .value("uint8", Storage::kUint8)
+      .value("int4", Storage::kInt4)
+      .value("sign", Storage::kSign)
+      .value("int32", Storage::kInt32);
   m.def("storage_bits", &storage_bits, py::arg("storage"),
         "Bits that an element takes in a storage.");
   m.attr("INT8_LARGEST_CODE") = static_cast<int>(kInt8LargestCode);
