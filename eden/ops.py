@@ -447,26 +447,34 @@ def _tabled(errors: Memory) -> tuple[Any, ...]:
     return tuple(_key(model) for model in dict.fromkeys(models) if isinstance(model, (LineModel, CellMap)))
 
 
-# torch.compile calls these while tracing, and compiles again for another error model.
+def _joined(parts: tuple[Any, ...]) -> tuple[Memory, int]:
+    """A memory and an address, of which ``parts`` are those of a model alone or of one piece after another."""
+    if len(parts) == 2:
+        return parts[0], parts[1]
+    return tuple((parts[i], parts[i + 1], parts[i + 2]) for i in range(0, len(parts), 3)), 0
+
+
+# torch.compile calls these while tracing, and compiles again for another error model. A model among the arguments can
+# be a constant, a tuple that holds one cannot.
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _constant_region(errors: Memory, address: int, width: int, correction: str) -> tuple[int, ...]:
-    return tuple(field for row in _located(errors, address, width, correction)[0] for field in row)
+def _constant_region(width: int, correction: str, *parts: Any) -> tuple[int, ...]:
+    return tuple(field for row in _located(*_joined(parts), width, correction)[0] for field in row)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _constant_has_table(errors: Memory) -> bool:
-    return len(_tabled(errors)) > 0
+def _constant_has_table(*parts: Any) -> bool:
+    return len(_tabled(_joined(parts)[0])) > 0
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _constant_table(errors: Memory) -> Tensor:
+def _constant_table(*parts: Any) -> Tensor:
     # A constant of the graph: 27 kB for a population of lines, 8 bytes for each cell of a map.
-    return _kept_table(_tabled(errors), torch.device("cpu"))
+    return _kept_table(_tabled(_joined(parts)[0]), torch.device("cpu"))
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _constant_capacity(errors: Memory, address: int) -> int:
-    return _capacity(errors, address)
+def _constant_capacity(*parts: Any) -> int:
+    return _capacity(*_joined(parts))
 
 
 def _memory(
@@ -474,9 +482,15 @@ def _memory(
 ) -> tuple[Tensor, Tensor | None, int]:
     """Rows and table of a memory as tensors, and the bits of an operand that it holds."""
     if torch.compiler.is_compiling():
-        fields = torch.tensor(_constant_region(errors, address, width, correction), dtype=torch.int64, device=device)
-        table = _constant_table(errors).to(device) if _constant_has_table(errors) else None
-        return fields.view(-1, _core.REGION_FIELDS), table, _constant_capacity(errors, address)
+        parts: list[Any] = []
+        if isinstance(errors, tuple):
+            for piece in errors:
+                parts.extend(piece)
+        else:
+            parts.extend((errors, address))
+        fields = torch.tensor(_constant_region(width, correction, *parts), dtype=torch.int64, device=device)
+        table = _constant_table(*parts).to(device) if _constant_has_table(*parts) else None
+        return fields.view(-1, _core.REGION_FIELDS), table, _constant_capacity(*parts)
     if _plain():
         return _kept_memory(_key(errors), address, width, correction, device)
     rows, entries = _located(errors, address, width, correction)

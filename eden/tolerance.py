@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
-from eden.errors import ErrorModel
+from eden.errors import CellMap, ErrorModel
 from eden.files import VersionedFile
 
 FLOOR = 1e-9
@@ -114,7 +114,10 @@ class Tolerance(VersionedFile):
                 model = ErrorModel.from_dict(spec)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"error_models of operand {name!r}: {error}") from error
-            if abs(model.ber - self.limits[name]) > 1e-6 * self.limits[name]:
+            # A map is brought to a rate from below, to within one of its cells.
+            cell = model.failure / model.bits if isinstance(model, CellMap) else 0.0
+            slack = 1e-6 * self.limits[name]
+            if not -slack - cell <= model.ber - self.limits[name] <= slack:
                 raise ValueError(f"operand {name!r} has the limit {self.limits[name]}, its error model {model.ber}")
         return self
 

@@ -140,3 +140,21 @@ def test_a_layer_that_faults_cannot_reach_is_refused_before_anything_changes(tmp
     assert type(other[0]) is nn.Linear
     with eden.clean(model), pytest.raises(ValueError, match=r"call load_ outside of eden\.clean"):
         eden.load_(model, tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize("storage", ["sign", "uint8", "int4", "float8_e4m3fn"])
+def test_storages_lines_and_pieces_come_back(tmp_path, storage):
+    model = network()
+    codes = storage in ("uint8", "int4")
+    options = {"quantization": "affine" if codes else "symmetric", "weight_channels": codes}
+    eden.inject_(model, eden.Faults(eden.Bitline(0.01, 0.1), eden.Wordline(0.01, 0.1), storage, "clamp", **options))
+    eden.calibrate_(model, [images()])
+    cells = eden.CellMap([5, 80, 800], True, [True, False, True], 1600)
+    eden.set_errors_(model, {"conv1.weight": [(eden.Uniform(0.1), 640, 64), (cells, 64, 1504)], "conv1.input": None})
+    expected = model(images())
+    eden.save(model, tmp_path / "net.safetensors")
+    other = eden.load_(network(), tmp_path / "net.safetensors")
+    assert eden.operands(other)["conv1.weight"].errors == eden.operands(model)["conv1.weight"].errors
+    assert torch.equal(other(images()), expected)
+    whole = eden.inject_(model, eden.Faults(eden.Uniform(0.0), eden.Uniform(0.0), storage, **options))
+    assert not torch.equal(whole(images()), expected)

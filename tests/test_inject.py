@@ -373,6 +373,11 @@ class Custom(nn.Linear):
         (lambda m: eden.Faults(weights=1e-3), TypeError, "Faults.weights is a float"),
         (lambda m: eden.Faults(ERRORS, storage="int3"), ValueError, "'int3'; allowed are float32, int8"),
         (lambda m: eden.Faults(ERRORS, correction="median"), ValueError, "'median'; allowed are none, zero, clamp"),
+        (lambda m: eden.Faults(ERRORS, storage="int32"), ValueError, "'int32'; allowed are float32, int8"),
+        (lambda m: eden.Faults(ERRORS, quantization="log"), ValueError, "'log'; allowed are symmetric, affine"),
+        (lambda m: eden.Faults(ERRORS, quantization="affine"), ValueError, "Faults.quantization is 'affine'"),
+        (lambda m: eden.Faults(ERRORS, weight_channels=True), ValueError, "Faults.weight_channels is True"),
+        (lambda m: eden.Faults(ERRORS, storage="int8", weight_channels=1), TypeError, "weight_channels is a int"),
         (lambda m: eden.Faults(ERRORS, batch="x"), ValueError, "allowed are restart, contiguous"),
         (lambda m: eden.Faults(ERRORS, seed=0.5), TypeError, "Faults.seed is a float"),
         (lambda m: eden.Faults(ERRORS, seed=2**64), ValueError, "Faults.seed is"),
@@ -562,3 +567,159 @@ def test_a_chip_is_a_64_bit_integer():
         with pytest.raises(ValueError, match="seed is 9223372036854775808"):
             put(model, 2**63)
     assert eden.inject.chip(model) == 0
+
+
+STORAGES = [name for name in eden.ops.STORAGES if name != "int32"]
+
+
+def linear() -> tuple[nn.Sequential, torch.Tensor]:
+    generator = torch.Generator().manual_seed(6)
+    model = nn.Sequential(nn.Linear(12, 7, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.randn(7, 12, generator=generator))
+    return model, torch.randn(40, 12, generator=generator) + 0.3
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("quantization", ["symmetric", "affine"])
+@pytest.mark.parametrize("channels", [False, True])
+def test_a_layer_reads_what_the_storage_keeps(storage, quantization, channels):
+    codes = storage in eden.quantization.CODE_BITS
+    if (channels and not codes and storage != "sign") or (quantization == "affine" and not codes):
+        pytest.skip("Faults refuses it, see test_bad_input_is_named")
+    model, x = linear()
+    weight = model[0].weight.detach().clone()
+    faults = {"storage": storage, "quantization": quantization, "weight_channels": channels}
+    eden.inject_(model, eden.Faults(eden.Uniform(0.0), eden.Uniform(0.0), **faults))
+    eden.calibrate_(model, [x[:15], x[15:]])
+
+    def stored(values: torch.Tensor, channel_dim: int) -> torch.Tensor:
+        if storage == "sign":
+            scale = values.abs().mean(1, keepdim=True) if channel_dim == 0 else values.abs().mean()
+            return torch.where(values < 0, -scale, scale)
+        if not codes:
+            return values.to(getattr(torch, storage)).float()
+        affine = quantization == "affine" or storage == "uint8"
+        low, high = eden.quantization.ranges(values, channel_dim)
+        scale, point = eden.quantization.quantization(low, high, storage, affine)
+        if channel_dim == 0:
+            scale, point = scale.unsqueeze(1), point if point is None else point.unsqueeze(1)
+        point = 0 if point is None else point
+        code = torch.round(values / scale) + point
+        return (code.clamp(*eden.quantization.code_range(storage, affine)) - point) * scale
+
+    expected = stored(x, -1) @ stored(weight, 0 if channels else -1).T
+    assert torch.allclose(model(x), expected, atol=1e-5)
+    bits = eden.ops.STORAGE_BITS[storage]
+    assert eden.operands(model)["0.weight"].bytes == -(-weight.numel() * bits // 8)
+    # Faults show, and gradients arrive.
+    eden.set_errors_(model, {name: eden.Uniform(0.05) for name in eden.operands(model)})
+    faulty = model.train()(x)
+    assert not torch.equal(faulty, expected)
+    faulty.nan_to_num(0.0, 0.0, 0.0).sum().backward()
+    assert model[0].weight.grad is not None
+    twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    for twin in twins:
+        assert torch.equal(twin.eval()(x).nan_to_num(), model.eval()(x).nan_to_num())
+
+
+def test_inputs_that_are_never_negative_use_all_codes_of_uint8():
+    model, x = linear()
+    x = x.abs()
+    eden.inject_(model, eden.Faults(inputs=eden.Uniform(0.0), storage="uint8"))
+    eden.calibrate_(model, [x])
+    scale = x.max() / 255
+    assert torch.allclose(model(x), torch.round(x / scale) * scale @ model[0].weight.T, atol=1e-5)
+    assert int(model[0].eden_input_zero_point) == 0
+
+
+def test_one_bit_needs_a_mean_magnitude_beside_a_range():
+    model, x = linear()
+    eden.inject_(model, eden.Faults(inputs=eden.Uniform(0.0), storage="sign"))
+    eden.set_ranges_(model, {"0.input": (-1.0, 1.0)})
+    with pytest.raises(RuntimeError, match=r"0\.input has no calibrated mean magnitude"):
+        model(x)
+    eden.calibrate_(model, [x[:15], x[15:]])
+    expected = model(x)
+    eden.set_ranges_(model, {"0.input": (-1.0, 1.0)})
+    assert torch.equal(model(x), expected)
+    eden.inject_(model, eden.Faults(inputs=eden.Uniform(0.0), storage="sign"))
+    assert torch.equal(model(x), expected)
+
+
+GEOMETRY = eden.Geometry(row_bits=256, subarray_rows=64, bank_rows=4096)
+MODELS = [
+    eden.DataDependent(0.01, 0.05),
+    eden.Bitline(0.03, 0.1, geometry=GEOMETRY),
+    eden.Wordline(0.03, 0.1, 0.5, GEOMETRY),
+    eden.Bitline.measured([0.0, 0.1, 0.02], geometry=GEOMETRY),
+]
+
+
+@pytest.mark.parametrize("errors", MODELS)
+def test_a_layer_reads_its_operand_where_the_operator_does(errors):
+    model, x = linear()
+    weight = model[0].weight.detach()
+    eden.inject_(model, eden.Faults(errors, errors, seed=5))
+    for access in range(2):
+        read = eden.corrupt(weight, errors, seed=5, address=0, access=access)
+        sample = eden.corrupt(x, errors, seed=5, address=2**40, access=access, batch_dim=0)
+        assert torch.equal((sample @ read.T).nan_to_num(), model(x).nan_to_num())
+    with eden.clean(model):
+        assert torch.equal(model(x), x @ weight.T)
+    eden.set_errors_(model, {"0.weight": None, "0.input": None})
+    assert torch.equal(model(x), x @ weight.T)
+
+
+def test_operands_in_several_pieces():
+    model, x = linear()
+    weight = model[0].weight.detach()
+    eden.inject_(model, eden.Faults(eden.Uniform(0.0), eden.Uniform(0.0), storage="int8"))
+    eden.calibrate_(model, [x])
+    reliable = model(x)
+    cells = eden.CellMap(range(0, 400, 3), True, True, 400)
+    pieces = [(MODELS[1], 1024, 160), (cells, 0, 240), (None, 64, 4000)]
+    eden.set_errors_(model, {"0.weight": pieces})
+    scale = weight.abs().max() / 127
+    read = eden.corrupt(weight, pieces, storage="int8", scale=scale)
+    sample = eden.corrupt(x, eden.Uniform(0.0), storage="int8", scale=x.abs().max() / 127)
+    assert torch.equal(model(x), sample @ read.T)
+    assert not torch.equal(model(x), reliable)
+    with eden.clean(model):
+        assert torch.equal(model(x), reliable)
+    assert eden.operands(model)["0.weight"].errors == tuple(pieces)
+    rows = {row.name: row for row in eden.coverage(model).rows}
+    assert rows["0.weight"].note == f"int8, 3 pieces, BER 0 to {cells.ber:.3g}"
+    with pytest.raises(ValueError, match=r"0\.weight lies in 3 pieces of memory, which have no common rate"):
+        eden.profile(model, [(x, torch.zeros(40, dtype=torch.int64))])
+    for bad, message in (
+        ([(None, 0, 8)], r"the errors of 0\.weight: pieces hold 8 bits; allowed is what the operand takes, 672"),
+        (cells, r"the errors of 0\.weight: address of pieces\[0\] is 0, of 672 bits"),
+        ([(None, 4, 8000)], "multiple of the element's 8 bits"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            eden.set_errors_(model, {"0.input": None, "0.weight": bad})
+        assert eden.operands(model)["0.input"].errors is not None, "nothing is changed"
+    eden.set_errors_(model, {"0.weight": eden.Uniform(0.0)})
+    assert torch.equal(model(x), reliable)
+
+
+def test_a_map_that_does_not_hold_the_operands_changes_nothing():
+    model, _ = linear()
+    errors = eden.CellMap([1], True, True, 10**6)
+    with pytest.raises(ValueError, match=r"the errors of 0\.input: address of pieces\[0\] is 1099511627776"):
+        eden.inject_(model, eden.Faults(errors, errors))
+    assert type(model[0]) is nn.Linear
+
+
+def test_another_population_of_lines_compiles_nothing_again():
+    model, x = linear()
+    eden.inject_(model, eden.Faults(MODELS[1], MODELS[1], storage="int8"))
+    eden.calibrate_(model, [x])
+    counter = torch._dynamo.testing.CompileCounter()
+    compiled = torch.compile(model, fullgraph=True, backend=counter)
+    for ber in (0.01, 0.2):
+        errors = eden.Wordline(ber, 0.2, geometry=GEOMETRY)
+        eden.set_errors_(model, {"0.weight": errors, "0.input": errors})
+        assert torch.equal(compiled(x), model(x))
+    assert counter.frame_count == 1

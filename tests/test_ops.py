@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import eden
-from eden import _core, ops
+from eden import _core, ops, quantization
 
 UNIFORM = eden.Uniform(1e-2)
 
@@ -196,19 +196,25 @@ def test_gradient_is_straight_through():
     assert torch.equal(x.grad, torch.arange(100.0))
 
 
-def tensors(x, errors=UNIFORM, correction="none", address=0):
-    return (
-        x,
-        torch.tensor(ops.region(errors, address, correction)),
-        torch.tensor(0),
-        torch.tensor(0),
-    )
+def tensors(x, errors=UNIFORM, correction="none", address=0, **changes):
+    """All arguments of the operator in the order of its schema."""
+    known = {
+        "x": x,
+        "region": torch.tensor(ops.region(errors, address, correction)),
+        "chip": torch.tensor(0),
+        "access": torch.tensor(0),
+        "storage": ops.STORAGES["float32"],
+        "channel_dim": -1,
+        "batch_dim": -1,
+        **changes,
+    }
+    return tuple(known.get(argument.name) for argument in torch.ops.eden.corrupt.default._schema.arguments)
 
 
 def test_quantized_gradient_is_clipped():
     x = torch.tensor([-2.0, -1.0, 0.3, 1.0, 1.5]).requires_grad_()
     scale = torch.tensor(1.0 / 127)
-    y = torch.ops.eden.corrupt(*tensors(x, eden.Uniform(0.0)), scale, None, ops.STORAGES["int8"], -1)
+    y = torch.ops.eden.corrupt(*tensors(x, eden.Uniform(0.0), scale=scale, storage=ops.STORAGES["int8"]))
     assert torch.allclose(y, torch.tensor([-1.0, -1.0, 0.3, 1.0, 1.0]), atol=0.5 / 127)
     y.sum().backward()
     assert x.grad.tolist() == [0.0, 1.0, 1.0, 1.0, 0.0]
@@ -216,10 +222,10 @@ def test_quantized_gradient_is_clipped():
 
 def test_batches_restart_at_the_address():
     sample = random(torch.float32, 3, 50)
-    alone = torch.ops.eden.corrupt(*tensors(sample), None, None, 0, -1)
+    alone = torch.ops.eden.corrupt(*tensors(sample))
     for dim in (0, 1, 2):
         batch = torch.stack([sample] * 4, dim)
-        read = torch.ops.eden.corrupt(*tensors(batch), None, None, 0, dim)
+        read = torch.ops.eden.corrupt(*tensors(batch, batch_dim=dim))
         for one in read.unbind(dim):
             assert same(one, alone)
 
@@ -232,26 +238,26 @@ def test_opcheck(storage, correction):
     errors = eden.Uniform(0.0) if storage == "float32" else eden.Uniform(0.05)
     scale = torch.tensor(0.02) if storage == "int8" else None
     bounds = None if correction == "none" else torch.tensor([-1.5, 2.0])
+    rest = {"scale": scale, "bounds": bounds, "storage": ops.STORAGES[storage], "batch_dim": 0}
     for gradient in (False, True):
-        arguments = (*tensors(x.clone().requires_grad_(gradient), errors, correction), scale, bounds)
-        arguments = (*arguments, ops.STORAGES[storage], 0)
+        arguments = tensors(x.clone().requires_grad_(gradient), errors, correction, **rest)
         torch.library.opcheck(torch.ops.eden.corrupt.default, arguments)
-    arguments = (*tensors(x, errors, correction), scale, bounds, ops.STORAGES[storage], 0)
+    arguments = tensors(x, errors, correction, **rest)
     torch.library.opcheck(torch.ops.eden.corrupt_.default, arguments)
     torch.library.opcheck(torch.ops.eden.corrupt_out.default, arguments, {"out": torch.empty_like(x)})
 
 
 def test_opcheck_int8():
-    arguments = (*tensors(random(torch.int8, 100)), None, None, ops.STORAGES["int8"], -1)
+    arguments = tensors(random(torch.int8, 100), storage=ops.STORAGES["int8"])
     torch.library.opcheck(torch.ops.eden.corrupt.default, arguments)
 
 
 def test_compiled_equals_eager():
     x = random(torch.float32, 64, 64)
-    region, chip, access = tensors(x)[1:]
+    _, region, _, chip, access, *rest = tensors(x, batch_dim=0)
 
     def read(x, region, chip, access):
-        return torch.ops.eden.corrupt(x * 3, region, chip, access, None, None, 0, 0).nan_to_num() * 2
+        return torch.ops.eden.corrupt(x * 3, region, None, chip, access, *rest).nan_to_num() * 2
 
     compiled = torch.compile(read, fullgraph=True)
     for ber in (1e-4, 1e-2, 0.2):
@@ -304,21 +310,22 @@ def test_bad_arguments_are_named(call, error, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({1: torch.zeros(3, dtype=torch.int64)}, "region"),
-        ({2: torch.zeros(1)}, "chip"),
-        ({3: torch.zeros(2, dtype=torch.int64)}, "access"),
-        ({5: torch.zeros(3)}, "bounds"),
-        ({6: 77}, "storage is 77"),
-        ({6: 1}, "scale is missing"),
-        ({7: 4}, "batch_dim is 4"),
+        ({"region": torch.zeros(3, dtype=torch.int64)}, "region"),
+        ({"chip": torch.zeros(1)}, "chip"),
+        ({"access": torch.zeros(2, dtype=torch.int64)}, "access"),
+        ({"bounds": torch.zeros(3)}, "bounds"),
+        ({"storage": 77}, "storage is 77"),
+        ({"batch_dim": 4}, "batch_dim is 4"),
+        ({"table": torch.zeros(3)}, "table"),
+        ({"storage": 1, "scale": torch.ones(2)}, "scale"),
+        ({"storage": 1, "scale": torch.ones(1), "zero_point": torch.zeros(1)}, "zero_point"),
+        ({"storage": 10}, "storage"),
+        ({"channel_dim": 0, "batch_dim": 0}, "channel_dim is 0"),
     ],
 )
 def test_the_operator_itself_checks_its_arguments(change, message):
-    arguments = [*tensors(torch.ones(10)), None, None, 0, -1]
-    for position, value in change.items():
-        arguments[position] = value
     with pytest.raises(RuntimeError, match=message):
-        torch.ops.eden.corrupt(*arguments)
+        torch.ops.eden.corrupt(*tensors(torch.ones(10), **change))
 
 
 def test_a_backward_pass_notices_that_a_saved_tensor_was_corrupted():
@@ -333,3 +340,133 @@ def test_a_backward_pass_notices_that_a_saved_tensor_was_corrupted():
             loss.backward()
     with torch.inference_mode():
         eden.corrupt_(torch.ones(64), eden.Uniform(0.3))
+
+
+DTYPES = [getattr(torch, name) for name in ops.STORAGES if name not in ("int4", "sign")]
+NO_ERRORS = eden.Uniform(0.0)
+
+
+def words(dtype: torch.dtype, n: int) -> torch.Tensor:
+    size = torch.empty((), dtype=dtype).element_size()
+    numbers = torch.randint(0, 256, (n * size,), generator=torch.Generator().manual_seed(4), dtype=torch.uint8)
+    return numbers.view(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype_is_read_in_its_own_storage(dtype):
+    x = words(dtype, 5000)
+    assert torch.equal(eden.corrupt(x, NO_ERRORS).view(torch.uint8), x.view(torch.uint8))
+    flips = eden.corrupt(x, UNIFORM, seed=1).view(torch.uint8) ^ x.view(torch.uint8)
+    # The same cells whatever the bytes mean.
+    as_bytes = eden.corrupt(x.view(torch.uint8), UNIFORM, seed=1) ^ x.view(torch.uint8)
+    assert flips.any()
+    assert torch.equal(flips, as_bytes)
+
+
+def reference(x: torch.Tensor, storage: str, scale: torch.Tensor, zero_point: torch.Tensor | None) -> torch.Tensor:
+    """Float32 values through a reliable storage, by torch's own arithmetic; scale as it broadcasts."""
+    if storage == "sign":
+        return torch.where(torch.signbit(x), -scale, scale)
+    if storage not in quantization.CODE_BITS:
+        return x.to(getattr(torch, storage)).float()
+    lowest, highest = quantization.code_range(storage, zero_point is not None)
+    point = 0 if zero_point is None else zero_point
+    return ((torch.round(x / scale) + point).clamp(lowest, highest) - point) * scale
+
+
+@pytest.mark.parametrize("storage", [name for name in ops.STORAGES if name != "int32"])
+@pytest.mark.parametrize("channels", [False, True])
+def test_values_pass_a_reliable_storage_as_torch_converts_them(storage, channels):
+    x = random(torch.float32, 6, 50)
+    quantized = storage in quantization.CODE_BITS
+    if channels and not quantized and storage != "sign":
+        pytest.skip("no scale")
+    for affine in (False, True) if quantized else (False,):
+        shape = (6,) if channels else ()
+        scale = torch.linspace(0.01, 0.3, 6) if channels else torch.tensor(0.1)
+        point = torch.full(shape, 3, dtype=torch.int32) if affine else None
+        given = {"scale": scale, "zero_point": point, "channel_dim": 0 if channels else None}
+        options = given if quantized or storage == "sign" else {}
+        read = eden.corrupt(x, NO_ERRORS, storage=storage, **options)
+        expected = reference(x, storage, scale.unsqueeze(1) if channels else scale, None if point is None else 3)
+        assert torch.equal(read, expected)
+        half = eden.corrupt(x.half(), NO_ERRORS, storage=storage, **options)
+        assert half.dtype == torch.float16
+        leaf = x.clone().requires_grad_()
+        eden.corrupt(leaf, eden.Uniform(0.01), storage=storage, **options).nan_to_num().sum().backward()
+        ones = torch.ones_like(x)
+        clipped = quantization.clipped_gradient(ones, x, scale, point, storage, 0 if channels else -1)
+        if storage in ("float32", "bfloat16", "float16", "float8_e5m2", "float8_e4m3fn"):
+            continue  # where a flip made a NaN, nan_to_num stops the gradient
+        assert torch.equal(leaf.grad, clipped)
+
+
+def test_a_correction_replaces_implausible_values():
+    x = torch.tensor([-3.0, -1.0, 0.5, 2.0, torch.nan, torch.inf])
+    assert eden.corrupt(x, NO_ERRORS, bounds=(-1.0, 1.0), correction="zero").tolist() == [0, -1, 0.5, 0, 0, 0]
+    clamped = eden.corrupt(x, NO_ERRORS, bounds=torch.tensor([-1.0, 1.0]), correction="clamp")
+    assert clamped.tolist() == [-1, -1, 0.5, 1, 0, 1]
+
+
+@pytest.mark.parametrize("model", [eden.Bitline, eden.Wordline])
+def test_pieces_are_read_as_operands_of_their_own(model):
+    x = random(torch.int8, 3000)
+    lines, cells = model(0.05, 0.1), eden.CellMap(range(0, 8000, 3), True, True, 8000)
+    pieces = [(lines, 800, 8000), (cells, 160, 4000), (None, 0, 4000), (UNIFORM, 8 * 12345, 80000)]
+    read = eden.corrupt(x, pieces, seed=3)
+    alone = [
+        eden.corrupt(x[:1000], lines, seed=3, address=800),
+        eden.corrupt(x[1000:1500], cells, seed=3, address=160),
+        x[1500:2000],
+        eden.corrupt(x[2000:], UNIFORM, seed=3, address=8 * 12345),
+    ]
+    assert torch.equal(read, torch.cat(alone))
+    assert not torch.equal(read[:1000], x[:1000])
+    compiled = torch.compile(lambda x: eden.corrupt(x, pieces, seed=3), fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(x), read)
+    batch = torch.stack([x, x], 1)
+    assert torch.equal(eden.corrupt(batch, pieces, seed=3, batch_dim=1), torch.stack([read, read], 1))
+
+
+SCALED = {"storage": "int8", "scale": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("x", "errors", "options", "error", "message"),
+    [
+        (torch.ones(4), UNIFORM, {"storage": "int3"}, ValueError, "storage is 'int3'; allowed are float32, int8"),
+        (torch.ones(4), UNIFORM, {"storage": 3}, TypeError, "storage is a int"),
+        (torch.ones(4), UNIFORM, {"storage": "int32"}, TypeError, r"'int32', which cannot hold torch\.float32"),
+        (torch.ones(4).byte(), UNIFORM, {"storage": "int8"}, TypeError, r"cannot hold torch\.uint8; .* are uint8"),
+        (torch.ones(4), UNIFORM, {"storage": "int8"}, ValueError, "scale is None"),
+        (torch.ones(4), UNIFORM, {"storage": "int8", "zero_point": 1}, ValueError, "scale is None, and zero_point"),
+        (torch.ones(4), UNIFORM, {"scale": 1.0}, ValueError, "scale is given, but float32 storage"),
+        (torch.ones(4), UNIFORM, SCALED | {"scale": "x"}, TypeError, "scale is a str"),
+        (torch.ones(4), UNIFORM, SCALED | {"scale": -1.0}, ValueError, "scale is -1.0"),
+        (torch.ones(4), UNIFORM, SCALED | {"scale": torch.ones(1).double()}, TypeError, r"torch\.float64 tensor"),
+        (torch.ones(4), UNIFORM, SCALED | {"scale": torch.ones(4)}, ValueError, "allowed without channel_dim is one"),
+        (torch.ones(4), UNIFORM, SCALED | {"scale": torch.ones(3), "channel_dim": 0}, ValueError, "scale has 3.* or 4"),
+        (torch.ones(4), UNIFORM, SCALED | {"channel_dim": 1}, ValueError, "channel_dim is 1"),
+        (torch.ones(4), UNIFORM, SCALED | {"zero_point": 0.5}, TypeError, "zero_point is a float"),
+        (torch.ones(4), UNIFORM, SCALED | {"zero_point": 128}, ValueError, "zero_point is 128; .* -128 to 127"),
+        (torch.ones(4), UNIFORM, SCALED | {"storage": "sign", "zero_point": 1}, ValueError, "zero_point is given"),
+        (torch.ones(4), UNIFORM, SCALED | {"batch_dim": 0, "channel_dim": 0}, ValueError, "are both 0"),
+        (torch.ones(4), UNIFORM, {"batch_dim": True}, TypeError, "batch_dim is a bool"),
+        (torch.ones(4), UNIFORM, {"correction": "median"}, ValueError, "correction is 'median'"),
+        (torch.ones(4), UNIFORM, {"correction": "zero"}, ValueError, "bounds is None"),
+        (torch.ones(4), UNIFORM, {"bounds": (0.0, 1.0)}, ValueError, "bounds is given"),
+        (torch.ones(4), UNIFORM, {"bounds": (1.0, 0.0), "correction": "zero"}, ValueError, "low at most high"),
+        (torch.ones(4), UNIFORM, {"bounds": 3.0, "correction": "zero"}, TypeError, "bounds is 3.0"),
+        (torch.ones(4).byte(), UNIFORM, {"bounds": (0.0, 1.0), "correction": "zero"}, ValueError, "allowed for codes"),
+        (torch.ones(4), [], {}, TypeError, "errors holds what is no piece"),
+        (torch.ones(4), [(UNIFORM, 0)], {}, TypeError, "errors holds what is no piece"),
+        (torch.ones(4), [(UNIFORM, 0, 64)], {}, ValueError, "pieces of 64 bits in all; .* 128, or more"),
+        (torch.ones(4), [(UNIFORM, 0, 128)], {"address": 32}, ValueError, "address is 32"),
+        (torch.ones(4), [(UNIFORM, 8, 128)], {}, ValueError, r"address of pieces\[0\] is 8"),
+        (torch.ones(4), eden.CellMap([3], True, True, 100), {}, ValueError, "address is 0; .* at 100, where its map"),
+    ],
+)
+def test_bad_storages_and_memories_are_named(x, errors, options, error, message):
+    for read in (eden.corrupt, eden.corrupt_):
+        with pytest.raises(error, match=message):
+            read(x, errors, **options)
