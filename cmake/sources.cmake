@@ -2,7 +2,9 @@
 set(EDEN_CORE_SOURCES
   csrc/core/betting.cpp
   csrc/core/block_pool.cpp
+  csrc/core/corrupt.cpp
   csrc/core/fit.cpp
+  csrc/core/flips.cpp
   csrc/core/placement.cpp
   csrc/core/region.cpp
   csrc/core/search.cpp
@@ -48,6 +50,7 @@ set(EDEN_PYTHON_SOURCES
 set(EDEN_TEST_SOURCES
   tests/csrc/test_betting.cpp
   tests/csrc/test_block_pool.cpp
+  tests/csrc/test_corrupt.cpp
   tests/csrc/test_fit.cpp
   tests/csrc/test_philox.cpp
   tests/csrc/test_placement.cpp

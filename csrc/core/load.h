@@ -1,4 +1,5 @@
-// One load of an operand: the tensor's shape as the memory sees it, and what the region does to it.
+// One load of an operand: the tensor's shape as the memory sees it, where it lies, and what the
+// memory does to it.
 #pragma once
 
 #include "core/region.h"
@@ -7,8 +8,8 @@
 namespace eden {
 
 // A tensor of `outer x batch x inner` elements in row-major order. The samples along `batch` are
-// read one after another from the same cells; element (o, i) of a sample is at its region's address
-// + (o x inner + i) x width.
+// read one after another from the same cells; element (o, i) of a sample is the sample's element
+// o x inner + i.
 struct LoadShape {
   int64_t outer = 1;
   int64_t batch = 1;
@@ -23,34 +24,21 @@ struct LoadShape {
 };
 
 struct Load {
-  Region region;
+  const int64_t* regions = nullptr;  // rows of RegionField
+  int64_t region_count = 0;
+  const int64_t* table = nullptr;  // of the regions' lines and maps
   uint64_t chip = 0;
   uint64_t access = 0;
   LoadShape shape;
-  float scale = 1.0f;
-  float low = 0.0f;  // bounds of plausible values, for a correction
-  float high = 0.0f;
-};
+  Conversion conversion;
 
-// A load's scale and bounds as its storage can express them: the largest plausible value, once
-// stored, comes back as the code's value, which may lie a rounding above it and must not be taken
-// for implausible.
-template <class Codec>
-EDEN_HOST_DEVICE inline void set_range(Load& load, const float* scale, const float* bounds) {
-  if (scale != nullptr)
-    // A tensor of zeros has no scale, and stays zeros. That of a tensor with a NaN is NaN, and so
-    // is all that is read: a divergence must not look like a tensor of zeros.
-    load.scale = *scale == 0.0f ? 1.0f : *scale;
-  if (bounds == nullptr) {
-    load.region.correction = Correction::kNone;
-    return;
+  EDEN_HOST_DEVICE Region region(int64_t i) const {
+    return unpack_region(regions + i * kRegionFields);
   }
-  load.low = bounds[0];
-  load.high = bounds[1];
-  if constexpr (!Codec::kIdentity) {
-    load.low = Codec::decode(Codec::encode(load.low, load.scale), load.scale);
-    load.high = Codec::decode(Codec::encode(load.high, load.scale), load.scale);
+  // The operand's first bit in a region.
+  EDEN_HOST_DEVICE uint64_t first_bit(int64_t i) const {
+    return i == 0 ? 0 : static_cast<uint64_t>(regions[(i - 1) * kRegionFields + kEnd]);
   }
-}
+};
 
 }  // namespace eden

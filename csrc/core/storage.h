@@ -22,6 +22,7 @@ enum class Storage : int64_t {
   kSign = 9,   // one bit, set for negative values
   kInt32 = 10  // of int32 tensors alone
 };
+inline constexpr int64_t kStorages = 11;
 
 // The type of a tensor's elements. float32, float16 and bfloat16 can be kept in every storage but
 // int32, the others in their own alone.
@@ -36,6 +37,7 @@ enum class ValueType : int64_t {
   kInt16 = 7,
   kInt32 = 8,
 };
+inline constexpr int64_t kValueTypes = 9;
 
 // How values become stored words and back, beside the storage itself.
 struct Conversion {

@@ -1,14 +1,17 @@
 // The schema of every operator, on one page.
 //
-// x        float32 or int8, of any shape
-// region   int64 vector of core/region.h: where the operand lies and how its cells fail
-// chip     int64 scalar, the seed of the chip
-// access   int64 scalar, the number of this read of the operand
-// scale    float32 scalar, for a storage that quantizes
-// bounds   float32 [low, high] of plausible values, for a correction
-// storage  core/storage.h: the form in which the memory keeps x
-// batch_dim  the dimension whose samples are read one after another from the same cells, -1 for
-// none
+// x           of any shape, and of a type of core/storage.h
+// region      int64 [pieces, fields] of core/region.h, or [fields] for one piece: where the operand
+//             lies and how its cells fail
+// table       int64 vector of what the regions' lines and maps are; none needed for Models 0 and 3
+// chip        int64 scalar, the seed of the chip
+// access      int64 scalar, the number of this read of the operand
+// scale       float32 scalar, or vector of one number for each channel, for a storage that
+// quantizes zero_point  int32, likewise; none for symmetric codes bounds      float32 [low, high]
+// of plausible values, for a correction storage     core/storage.h: the form in which the memory
+// keeps x channel_dim the dimension of the channels, -1 for none batch_dim   the dimension whose
+// samples are read one after another from the same cells, -1 for
+//             none
 //
 // What corrupt returns has the strides of torch.empty_like(x).
 //
@@ -18,17 +21,25 @@
 
 STABLE_TORCH_LIBRARY(eden, m) {
   m.def(
-      "corrupt(Tensor x, Tensor region, Tensor chip, Tensor access, Tensor? scale, Tensor? bounds, "
-      "int storage, "
-      "int batch_dim) -> Tensor");
+      "corrupt(Tensor x, "
+      "Tensor region, Tensor? table, Tensor chip, Tensor access, Tensor? scale, Tensor? "
+      "zero_point, Tensor? bounds, int storage, int channel_dim, int batch_dim) -> Tensor");
   m.def(
-      "corrupt_(Tensor(a!) x, Tensor region, Tensor chip, Tensor access, Tensor? scale, Tensor? "
-      "bounds, int storage, "
-      "int batch_dim) -> ()");
+      "corrupt_(Tensor(a!) x, "
+      "Tensor region, Tensor? table, Tensor chip, Tensor access, Tensor? scale, Tensor? "
+      "zero_point, Tensor? bounds, int storage, int channel_dim, int batch_dim) -> ()");
   m.def(
-      "corrupt_out(Tensor x, Tensor region, Tensor chip, Tensor access, Tensor? scale, Tensor? "
-      "bounds, int storage, "
-      "int batch_dim, *, Tensor(a!) out) -> ()");
+      "corrupt_out(Tensor x, "
+      "Tensor region, Tensor? table, Tensor chip, Tensor access, Tensor? scale, Tensor? "
+      "zero_point, Tensor? bounds, int storage, int channel_dim, int batch_dim, *, Tensor(a!) out) "
+      "-> ()");
+  // What corrupt would do to the stored bits: int64 [bits of an element, 2, 2], for every bit
+  // position (the least significant first) and stored value the number of cells read, and of those
+  // flipped. On the CPU alone.
+  m.def(
+      "count_flips(Tensor x, "
+      "Tensor region, Tensor? table, Tensor chip, Tensor access, Tensor? scale, Tensor? "
+      "zero_point, Tensor? bounds, int storage, int channel_dim, int batch_dim) -> Tensor");
   // Adds 1 to the access number of an operand, int64.
   m.def("advance_(Tensor(a!) access) -> ()");
   // The idle memory that the CPU operators keep for their results (cpu/output_pool.h).

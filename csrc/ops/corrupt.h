@@ -19,39 +19,120 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 struct CorruptArguments {
-  Tensor region, chip, access;
-  std::optional<Tensor> scale, bounds;
+  Tensor region;
+  std::optional<Tensor> table;
+  Tensor chip, access;
+  std::optional<Tensor> scale, zero_point, bounds;
   Storage storage;
-  int64_t batch_dim;
+  ValueType value;
+  LoadShape shape;
+  int64_t channels;
+  int64_t channel_inner;
+
+  int64_t regions() const { return region.numel() / kRegionFields; }
 };
 
-inline void check_field(const Tensor& tensor, const char* name, ScalarType dtype, int64_t numel,
-                        const Tensor& x) {
-  STD_TORCH_CHECK(
-      tensor.scalar_type() == dtype && tensor.numel() == numel && tensor.is_contiguous(),
-      "eden::corrupt: ", name, " must be contiguous, of ", numel,
-      " elements and of its fixed dtype; it has ", tensor.numel(), " elements");
+inline ValueType value_type(const Tensor& x) {
+  switch (x.scalar_type()) {
+    case ScalarType::Float:
+      return ValueType::kFloat32;
+    case ScalarType::Half:
+      return ValueType::kFloat16;
+    case ScalarType::BFloat16:
+      return ValueType::kBFloat16;
+    case ScalarType::Float8_e4m3fn:
+      return ValueType::kFloat8E4M3;
+    case ScalarType::Float8_e5m2:
+      return ValueType::kFloat8E5M2;
+    case ScalarType::Char:
+      return ValueType::kInt8;
+    case ScalarType::Byte:
+      return ValueType::kUint8;
+    case ScalarType::Short:
+      return ValueType::kInt16;
+    case ScalarType::Int:
+      return ValueType::kInt32;
+    default:
+      STD_TORCH_CHECK(
+          false,
+          "eden::corrupt: x has a dtype that no storage holds; allowed are float32, "
+          "float16, bfloat16, float8_e4m3fn, float8_e5m2, int8, uint8, int16 and int32");
+  }
+}
+
+inline void check_tensor(const Tensor& tensor, const char* name, ScalarType dtype,
+                         const Tensor& x) {
+  STD_TORCH_CHECK(tensor.scalar_type() == dtype && tensor.is_contiguous(), "eden::corrupt: ", name,
+                  " must be contiguous and of its fixed dtype");
   STD_TORCH_CHECK(tensor.device() == x.device(), "eden::corrupt: ", name,
                   " is on another device than x");
 }
 
-inline CorruptArguments check_arguments(const Tensor& x, const Tensor& region, const Tensor& chip,
+inline void check_field(const Tensor& tensor, const char* name, ScalarType dtype, int64_t numel,
+                        const Tensor& x) {
+  check_tensor(tensor, name, dtype, x);
+  STD_TORCH_CHECK(tensor.numel() == numel, "eden::corrupt: ", name, " has ", tensor.numel(),
+                  " elements; allowed is ", numel);
+}
+
+inline LoadShape load_shape(const Tensor& x, int64_t batch_dim);
+
+inline CorruptArguments check_arguments(const Tensor& x, const Tensor& region,
+                                        std::optional<Tensor> table, const Tensor& chip,
                                         const Tensor& access, std::optional<Tensor> scale,
+                                        std::optional<Tensor> zero_point,
                                         std::optional<Tensor> bounds, int64_t storage,
-                                        int64_t batch_dim) {
-  STD_TORCH_CHECK(storage == static_cast<int64_t>(Storage::kFloat32) ||
-                      storage == static_cast<int64_t>(Storage::kInt8),
-                  "eden::corrupt: storage is ", storage, ", which names no storage");
-  check_field(region, "region", ScalarType::Long, kRegionFields, x);
+                                        int64_t channel_dim, int64_t batch_dim) {
+  const ValueType value = value_type(x);
+  const auto form = static_cast<Storage>(storage);
+  STD_TORCH_CHECK(storage_bits(form) != 0, "eden::corrupt: storage is ", storage,
+                  ", which names no storage");
+  STD_TORCH_CHECK(
+      can_store(value, form),
+      "eden::corrupt: x has a dtype that this storage cannot hold; allowed are float32, "
+      "float16 and bfloat16 in every storage but int32, and every dtype in its own");
+  check_tensor(region, "region", ScalarType::Long, x);
+  STD_TORCH_CHECK(region.numel() >= kRegionFields && region.numel() % kRegionFields == 0,
+                  "eden::corrupt: region has ", region.numel(), " elements; allowed are rows of ",
+                  static_cast<int>(kRegionFields));
+  if (table) check_tensor(*table, "table", ScalarType::Long, x);
   check_field(chip, "chip", ScalarType::Long, 1, x);
   check_field(access, "access", ScalarType::Long, 1, x);
-  if (scale) check_field(*scale, "scale", ScalarType::Float, 1, x);
-  if (bounds) check_field(*bounds, "bounds", ScalarType::Float, 2, x);
   STD_TORCH_CHECK(batch_dim >= -1 && batch_dim < std::max<int64_t>(x.dim(), 1),
                   "eden::corrupt: batch_dim is ", batch_dim, ", x has ", x.dim(), " dimensions");
-  return {
-      region,   chip, access, std::move(scale), std::move(bounds), static_cast<Storage>(storage),
-      batch_dim};
+  STD_TORCH_CHECK(channel_dim >= -1 && channel_dim < std::max<int64_t>(x.dim(), 1) &&
+                      (channel_dim < 0 || channel_dim != batch_dim),
+                  "eden::corrupt: channel_dim is ", channel_dim, ", x has ", x.dim(),
+                  " dimensions and batch_dim is ", batch_dim);
+  int64_t channels = 1, channel_inner = 1;
+  if (channel_dim >= 0 && x.dim() > 0) {
+    channels = x.size(channel_dim);
+    for (int64_t d = channel_dim + 1; d < x.dim(); ++d) {
+      if (d != batch_dim) channel_inner *= x.size(d);
+    }
+  }
+  const bool converts = form != own_storage(value);
+  if (scale) check_field(*scale, "scale", ScalarType::Float, channels, x);
+  STD_TORCH_CHECK(!converts || !is_quantized(form) || scale.has_value(),
+                  "eden::corrupt: scale is missing; an integer storage of floating-point values "
+                  "needs one");
+  if (zero_point) {
+    STD_TORCH_CHECK(scale.has_value(), "eden::corrupt: zero_point was given without scale");
+    check_field(*zero_point, "zero_point", ScalarType::Int, channels, x);
+  }
+  if (bounds) check_field(*bounds, "bounds", ScalarType::Float, 2, x);
+  return {region,
+          std::move(table),
+          chip,
+          access,
+          std::move(scale),
+          std::move(zero_point),
+          std::move(bounds),
+          form,
+          value,
+          load_shape(x, batch_dim),
+          scale ? channels : 1,
+          channel_inner};
 }
 
 inline LoadShape load_shape(const Tensor& x, int64_t batch_dim) {
@@ -66,25 +147,6 @@ inline LoadShape load_shape(const Tensor& x, int64_t batch_dim) {
   return shape;
 }
 
-// Calls run.template operator()<Codec>() for the codec of x's dtype in a storage.
-template <class Run>
-void with_codec(const Tensor& x, const CorruptArguments& arguments, Run&& run) {
-  if (x.scalar_type() == ScalarType::Float && arguments.storage == Storage::kFloat32) {
-    run.template operator()<Float32Codec>();
-  } else if (x.scalar_type() == ScalarType::Char && arguments.storage == Storage::kInt8) {
-    run.template operator()<Int8Codec>();
-  } else if (x.scalar_type() == ScalarType::Float && arguments.storage == Storage::kInt8) {
-    STD_TORCH_CHECK(arguments.scale.has_value(),
-                    "eden::corrupt: scale is missing; int8 storage of float32 needs one");
-    run.template operator()<QuantizedInt8Codec>();
-  } else {
-    STD_TORCH_CHECK(false,
-                    "eden::corrupt: x has a dtype that this storage cannot hold; allowed are "
-                    "float32 in float32, "
-                    "float32 in int8 and int8 in int8");
-  }
-}
-
 // The dense, row-major copy of a tensor that a launcher works on (the tensor itself where it is one
 // already).
 inline Tensor dense(const Tensor& x) {
@@ -96,22 +158,32 @@ inline Tensor dense(const Tensor& x) {
 template <void (*Launch)(const Tensor& x, const CorruptArguments& arguments, Tensor& out),
           Tensor (*EmptyLike)(const Tensor& x)>
 struct CorruptOperators {
-  static Tensor corrupt(Tensor x, Tensor region, Tensor chip, Tensor access,
-                        std::optional<Tensor> scale, std::optional<Tensor> bounds, int64_t storage,
-                        int64_t batch_dim) {
-    return run(x, check_arguments(x, region, chip, access, scale, bounds, storage, batch_dim));
+  static Tensor corrupt(Tensor x, Tensor region, std::optional<Tensor> table, Tensor chip,
+                        Tensor access, std::optional<Tensor> scale,
+                        std::optional<Tensor> zero_point, std::optional<Tensor> bounds,
+                        int64_t storage, int64_t channel_dim, int64_t batch_dim) {
+    return run(x, check_arguments(x, region, table, chip, access, scale, zero_point, bounds,
+                                  storage, channel_dim, batch_dim));
   }
 
-  static void corrupt_out(Tensor x, Tensor region, Tensor chip, Tensor access,
-                          std::optional<Tensor> scale, std::optional<Tensor> bounds,
-                          int64_t storage, int64_t batch_dim, Tensor out) {
-    run_into(x, check_arguments(x, region, chip, access, scale, bounds, storage, batch_dim), out);
+  static void corrupt_out(Tensor x, Tensor region, std::optional<Tensor> table, Tensor chip,
+                          Tensor access, std::optional<Tensor> scale,
+                          std::optional<Tensor> zero_point, std::optional<Tensor> bounds,
+                          int64_t storage, int64_t channel_dim, int64_t batch_dim, Tensor out) {
+    run_into(x,
+             check_arguments(x, region, table, chip, access, scale, zero_point, bounds, storage,
+                             channel_dim, batch_dim),
+             out);
   }
 
-  static void corrupt_in_place(Tensor x, Tensor region, Tensor chip, Tensor access,
-                               std::optional<Tensor> scale, std::optional<Tensor> bounds,
-                               int64_t storage, int64_t batch_dim) {
-    run_into(x, check_arguments(x, region, chip, access, scale, bounds, storage, batch_dim), x);
+  static void corrupt_in_place(Tensor x, Tensor region, std::optional<Tensor> table, Tensor chip,
+                               Tensor access, std::optional<Tensor> scale,
+                               std::optional<Tensor> zero_point, std::optional<Tensor> bounds,
+                               int64_t storage, int64_t channel_dim, int64_t batch_dim) {
+    run_into(x,
+             check_arguments(x, region, table, chip, access, scale, zero_point, bounds, storage,
+                             channel_dim, batch_dim),
+             x);
   }
 
  private:

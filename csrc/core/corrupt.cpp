@@ -1,0 +1,256 @@
+#include "core/corrupt.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace eden {
+namespace {
+
+// Large enough that the marks of deep levels, whose blocks span many patches, cost little; small
+// enough for a cache.
+constexpr uint64_t kPatchCells = uint64_t{1} << 21;
+constexpr uint64_t kPatchElements = uint64_t{1} << 17;
+constexpr uint64_t kColumnMultiple = 512;
+
+// The bits of a mask from one on, moved to the front of words of their own.
+const uint64_t* mask_words(const uint64_t* mask, uint64_t bit, uint64_t bits,
+                           std::vector<uint64_t>& scratch) {
+  if (bit == 0) return mask;
+  scratch.assign(bits / 64 + 2, 0);
+  for (uint64_t i = 0; i < bits; ++i) {
+    const uint64_t from = bit + i;
+    scratch[i / 64] |= ((mask[from / 64] >> (from % 64)) & 1) << (i % 64);
+  }
+  return scratch.data();
+}
+
+// The same for what reads bytes: only a mask that does not begin one is moved.
+const uint64_t* mask_from(const uint64_t* mask, uint64_t bit, uint64_t bits,
+                          std::vector<uint64_t>& scratch) {
+  if (mask == nullptr) return nullptr;
+  if (bit % 8 != 0) return mask_words(mask, bit, bits, scratch);
+  return reinterpret_cast<const uint64_t*>(reinterpret_cast<const char*>(mask) + bit / 8);
+}
+
+// Adds to counts as LoadWork::count says, for a run of elements in one codec.
+template <class Codec>
+void count_run(const char* in, int64_t count, int64_t first, const uint64_t* zero,
+               const uint64_t* one, const Conversion& conversion, int64_t* counts) {
+  constexpr int kBytes = Codec::kValueBits / 8;
+  for (int64_t i = 0; i < count; ++i) {
+    uint32_t word = 0;
+    std::memcpy(&word, in + i * kBytes, kBytes);
+    if constexpr (!Codec::kIdentity) {
+      const int64_t channel = (first + i) / conversion.channel_inner % conversion.channels;
+      word = Codec::encode(Codec::value_of(word), Codec::code_of_channel(conversion, channel));
+    }
+    for (int bit = 0; bit < Codec::kWidthBits; ++bit) {
+      const int64_t cell = i * Codec::kWidthBits + bit;
+      const uint32_t stored = (word >> bit) & 1;
+      const uint64_t* mask = stored != 0 ? one : zero;
+      int64_t* of_bit = counts + (bit * 2 + static_cast<int>(stored)) * 2;
+      ++of_bit[0];
+      if (mask != nullptr) of_bit[1] += static_cast<int64_t>((mask[cell / 64] >> (cell % 64)) & 1);
+    }
+  }
+}
+
+template <ValueType kValue>
+auto count_of(Storage storage) {
+  using Count = void (*)(const char*, int64_t, int64_t, const uint64_t*, const uint64_t*,
+                         const Conversion&, int64_t*);
+  const auto one = [&]<Storage kStorage>(Count& found) {
+    if constexpr (can_store(kValue, kStorage)) {
+      if (storage == kStorage) found = &count_run<Codec<kValue, kStorage>>;
+    }
+  };
+  Count found = nullptr;
+  [&]<int64_t... kIndex>(std::integer_sequence<int64_t, kIndex...>) {
+    (one.template operator()<static_cast<Storage>(kIndex)>(found), ...);
+  }(std::make_integer_sequence<int64_t, kStorages>());
+  return found;
+}
+
+}  // namespace
+
+LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const void* in, void* out,
+                   const simd::Kernels& kernels)
+    : load_(load),
+      value_(value),
+      storage_(storage),
+      width_(storage_bits(storage)),
+      value_bytes_(storage_bits(own_storage(value)) / 8),
+      in_(static_cast<const char*>(in)),
+      out_(static_cast<char*>(out)),
+      kernels_(kernels),
+      apply_(kernels.apply(value, storage)) {
+  if (apply_ == nullptr) throw std::invalid_argument("this type cannot be kept in this storage");
+  plain_ = storage == own_storage(value) && load.conversion.correction == Correction::kNone;
+  const auto width = static_cast<uint64_t>(width_);
+  const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * width;
+  const uint64_t cells = std::min(kPatchCells, kPatchElements * width);
+  uint64_t first = 0;
+  for (int64_t i = 0; i < load.region_count && first < bits; ++i) {
+    const Region region = load.region(i);
+    if (region.address % width != 0 || (region.end % width != 0 && region.end < bits) ||
+        region.end < first) {
+      throw std::invalid_argument(
+          "region " + std::to_string(i) + " begins at address " + std::to_string(region.address) +
+          " and ends at bit " + std::to_string(region.end) +
+          "; allowed are ascending multiples of the element's " + std::to_string(width_) + " bits");
+    }
+    const uint64_t end = std::min(region.end, bits);
+    if (end == first) continue;
+    const PatchGrid grid = PatchGrid::cut(region, end - first, cells, kColumnMultiple);
+    segments_.push_back({region, grid, patches_, first});
+    patches_ += grid.patches;
+    first = end;
+  }
+  if (first < bits) {
+    throw std::invalid_argument("region ends at bit " + std::to_string(first) +
+                                "; the operand has " + std::to_string(bits));
+  }
+}
+
+int64_t LoadWork::elements_per_piece() const {
+  return std::max<int64_t>(1, load_.shape.sample_size() / std::max<int64_t>(1, patches_));
+}
+
+const LoadWork::Segment& LoadWork::segment_of(int64_t patch) const {
+  size_t at = segments_.size() - 1;
+  while (segments_[at].first_patch > patch) --at;
+  return segments_[at];
+}
+
+void LoadWork::run(int64_t first_piece, int64_t last_piece) const {
+  static thread_local PatchFlips flips;
+  const bool listable = plain_ || in_ != out_;
+  int64_t found = -1;
+  const Segment* segment = nullptr;
+  Patch patch{};
+  for (int64_t piece = first_piece; piece < last_piece; ++piece) {
+    const int64_t which = piece / load_.shape.batch, sample = piece % load_.shape.batch;
+    if (which != found) {
+      segment = &segment_of(which);
+      patch = segment->grid.patch(which - segment->first_patch);
+      if (patch.rows != 0) {
+        flips.find(kernels_, load_, segment->region, segment->grid, patch, width_, listable);
+      }
+      found = which;
+    }
+    if (patch.rows != 0) pass(*segment, patch, flips, sample);
+  }
+}
+
+void LoadWork::pass(const Segment& segment, const Patch& patch, const PatchFlips& flips,
+                    int64_t sample) const {
+  const auto width = static_cast<uint64_t>(width_);
+  const auto element_of = [&](uint64_t address) {
+    return static_cast<int64_t>((address - segment.region.address + segment.first_bit) / width);
+  };
+  for (uint32_t row = 0; row < patch.rows; ++row) {
+    const int64_t first = element_of(segment.grid.run_begin(patch, row));
+    const int64_t last = element_of(segment.grid.run_end(patch, row));
+    pass_run(sample, first, last - first, flips.masked() ? flips.zero(row) : nullptr,
+             flips.masked() ? flips.one(row) : nullptr);
+  }
+  for (const Fixup& fixup : flips.fixups()) {
+    const int64_t first = element_of(segment.grid.run_begin(patch, fixup.row)) + fixup.element;
+    if (plain_) {
+      flip_element(load_.shape.tensor_index(sample, first) * value_bytes_, fixup);
+      continue;
+    }
+    const uint64_t zero[2] = {fixup.zero, 0}, one[2] = {fixup.one, 0};
+    const int64_t at = load_.shape.tensor_index(sample, first) * value_bytes_;
+    apply_({in_ + at, out_ + at, 1, first, zero, one}, load_.conversion);
+  }
+}
+
+void LoadWork::flip_element(int64_t at, const Fixup& fixup) const {
+  const auto flip = [&]<class Word>(Word word) {
+    std::memcpy(&word, in_ + at, sizeof(word));
+    word = static_cast<Word>(word ^ ((word & static_cast<Word>(fixup.one)) |
+                                     (static_cast<Word>(~word) & static_cast<Word>(fixup.zero))));
+    std::memcpy(out_ + at, &word, sizeof(word));
+  };
+  switch (value_bytes_) {
+    case 4:
+      return flip(uint32_t{});
+    case 2:
+      return flip(uint16_t{});
+    default:
+      return flip(uint8_t{});
+  }
+}
+
+void LoadWork::pass_run(int64_t sample, int64_t first, int64_t count, const uint64_t* zero,
+                        const uint64_t* one) const {
+  static thread_local std::vector<uint64_t> zero_scratch, one_scratch;
+  const LoadShape& shape = load_.shape;
+  const auto width = static_cast<uint64_t>(width_);
+  for (int64_t done = 0; done < count;) {
+    const int64_t index = first + done;
+    const int64_t length =
+        shape.outer == 1 ? count : std::min(count - done, shape.inner - index % shape.inner);
+    const int64_t at = shape.tensor_index(sample, index) * value_bytes_;
+    if (plain_ && zero == nullptr) {
+      if (in_ != out_) {
+        std::memcpy(out_ + at, in_ + at, static_cast<size_t>(length * value_bytes_));
+      }
+    } else {
+      const uint64_t bit = static_cast<uint64_t>(done) * width;
+      const uint64_t bits = static_cast<uint64_t>(length) * width;
+      apply_({in_ + at, out_ + at, length, index, mask_from(zero, bit, bits, zero_scratch),
+              zero == one ? mask_from(zero, bit, bits, zero_scratch)
+                          : mask_from(one, bit, bits, one_scratch)},
+             load_.conversion);
+    }
+    done += length;
+  }
+}
+
+void LoadWork::count(int64_t* counts) const {
+  const auto of = [&]<int64_t... kIndex>(std::integer_sequence<int64_t, kIndex...>) {
+    decltype(count_of<ValueType::kFloat32>(storage_)) found = nullptr;
+    ((value_ == static_cast<ValueType>(kIndex)
+          ? void(found = count_of<static_cast<ValueType>(kIndex)>(storage_))
+          : void()),
+     ...);
+    return found;
+  }(std::make_integer_sequence<int64_t, kValueTypes>());
+  PatchFlips flips;
+  const auto width = static_cast<uint64_t>(width_);
+  const LoadShape& shape = load_.shape;
+  std::vector<uint64_t> zero_scratch, one_scratch;
+  for (int64_t which = 0; which < patches_; ++which) {
+    const Segment& segment = segment_of(which);
+    const Patch patch = segment.grid.patch(which - segment.first_patch);
+    if (patch.rows == 0) continue;
+    flips.find(kernels_, load_, segment.region, segment.grid, patch, width_, false);
+    for (uint32_t row = 0; row < patch.rows; ++row) {
+      const uint64_t begin = segment.grid.run_begin(patch, row) - segment.region.address;
+      const uint64_t end = segment.grid.run_end(patch, row) - segment.region.address;
+      const auto first = static_cast<int64_t>((begin + segment.first_bit) / width);
+      const auto count = static_cast<int64_t>((end - begin) / width);
+      for (int64_t sample = 0; sample < shape.batch; ++sample) {
+        for (int64_t done = 0, length = 0; done < count; done += length) {
+          const int64_t index = first + done;
+          length =
+              shape.outer == 1 ? count : std::min(count - done, shape.inner - index % shape.inner);
+          const uint64_t bit = static_cast<uint64_t>(done) * width;
+          const uint64_t bits = static_cast<uint64_t>(length) * width;
+          const bool any = flips.masked();
+          of(in_ + shape.tensor_index(sample, index) * value_bytes_, length, index,
+             any ? mask_words(flips.zero(row), bit, bits, zero_scratch) : nullptr,
+             any ? mask_words(flips.one(row), bit, bits, one_scratch) : nullptr, load_.conversion,
+             counts);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace eden
