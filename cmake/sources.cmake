@@ -58,5 +58,6 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_search.cpp
   tests/csrc/test_simd.cpp
   tests/csrc/test_storage.cpp
+  tests/csrc/test_tile.cpp
   tests/csrc/test_weak_cells.cpp
 )

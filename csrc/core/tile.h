@@ -279,7 +279,7 @@ EDEN_HOST_DEVICE inline void tile_sparse_lines(const Load& load, const Tile& til
                                                AtomicOr&& atomic_or) {
   const Region& region = tile.region;
   const bool bitlines = region.model == ModelKind::kBitline;
-  // A mark on the cell at `place` in one of the tile's lines.
+  // A mark on a cell, in line space, that one of the tile's lines has in it.
   const auto judge = [&](const Mark& mark, uint32_t line, uint64_t cell) {
     if (!mark.below(load.chip, scratch.line[line].sparse)) return;
     uint32_t row = 0;
@@ -389,7 +389,7 @@ EDEN_HOST_DEVICE inline void tile_phase(int phase, const Load& load, const Tile&
 
 // What a thread reads and writes at once, in memory of values of any type.
 inline constexpr int kTileVectorWords = 4;
-struct alignas(16) __attribute__((may_alias)) TileVector {
+struct __attribute__((may_alias, aligned(16))) TileVector {
   uint32_t word[kTileVectorWords];
 };
 

@@ -54,7 +54,7 @@ void launch_cuda(const Tensor& x, const CorruptArguments& arguments, Tensor& out
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
   cuda::DeviceLoad load{};
   load.regions = data<int64_t>(arguments.region);
-  load.region_count = arguments.region.size(0);
+  load.region_count = arguments.regions();
   load.table = data<int64_t>(arguments.table);
   load.chip = data<int64_t>(arguments.chip);
   load.access = data<int64_t>(arguments.access);

@@ -40,8 +40,8 @@ __global__ void __launch_bounds__(kThreads)
   load.access = static_cast<uint64_t>(*device.access);
   load.shape = device.shape;
   load.conversion = device.conversion;
-  load.conversion.correction = static_cast<Correction>(device.regions[kCorrection]);
   if (device.bounds != nullptr) {
+    load.conversion.correction = static_cast<Correction>(device.regions[kCorrection]);
     load.conversion.low = device.bounds[0];
     load.conversion.high = device.bounds[1];
   }
