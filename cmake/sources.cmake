@@ -35,6 +35,10 @@ set(EDEN_OPS_SOURCES
 )
 set(EDEN_CUDA_SOURCES
   csrc/ops/cuda/corrupt_cuda.cu
+  csrc/ops/cuda/kernel_bfloat16.cu
+  csrc/ops/cuda/kernel_float16.cu
+  csrc/ops/cuda/kernel_float32.cu
+  csrc/ops/cuda/kernel_own.cu
 )
 set(EDEN_PYTHON_SOURCES
   csrc/python/bind_fit.cpp
@@ -55,5 +59,6 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_search.cpp
   tests/csrc/test_simd.cpp
   tests/csrc/test_storage.cpp
+  tests/csrc/test_tile.cpp
   tests/csrc/test_weak_cells.cpp
 )

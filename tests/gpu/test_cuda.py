@@ -45,19 +45,24 @@ def test_bits_equal_the_cpu(errors, shape, dtype):
         assert torch.equal(words(inside), words(expected))
 
 
-@pytest.mark.parametrize("storage", list(ops.STORAGES))
+@pytest.mark.parametrize("storage", [name for name in ops.STORAGES if name != "int32"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("correction", ops.CORRECTIONS)
 @pytest.mark.parametrize("batch_dim", [-1, 0, 1])
-def test_fused_bits_equal_the_cpu(storage, correction, batch_dim):
-    x = torch.randn(6, 5, 4001)
-    scale = torch.tensor(0.025) if storage == "int8" else None
+@pytest.mark.parametrize("channel_dim", [-1, 2])
+def test_fused_bits_equal_the_cpu(storage, dtype, correction, batch_dim, channel_dim):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(6, 5, 401, generator=generator).to(dtype)
+    channels = 401 if channel_dim == 2 else 1
+    scale = torch.linspace(0.02, 0.5, channels)
     bounds = torch.tensor([-2.0, 2.5]) if correction != "none" else None
     for errors in MODELS:
-        region = torch.tensor(ops.region(errors, 1 << 30, correction))
-        arguments = [x, region, torch.tensor(3), torch.tensor(1), scale, bounds]
+        region = torch.tensor([ops.region(errors, 1 << 30, correction)])
+        arguments = [x, region, None, torch.tensor(3), torch.tensor(1), scale, None, bounds]
         moved = [argument.cuda() if argument is not None else None for argument in arguments]
-        read = [torch.ops.eden.corrupt(*a, ops.STORAGES[storage], batch_dim) for a in (arguments, moved)]
-        assert torch.equal(words(read[0]), words(read[1]))
+        last = (ops.STORAGES[storage], channel_dim, batch_dim)
+        read = [torch.ops.eden.corrupt(*a, *last) for a in (arguments, moved)]
+        assert torch.equal(read[0].view(torch.uint8), read[1].cpu().view(torch.uint8))
 
 
 def test_network_and_graph_capture():
