@@ -15,7 +15,6 @@ MAP_FLAG_BITS: int
 MAP_FLIPS_ZERO: int
 MAP_FLIPS_ONE: int
 LINE_MARK_BITS: int
-INT8_LARGEST_CODE: int
 OPERAND_ALIGNMENT: int
 
 class Correction(enum.Enum):
@@ -206,6 +205,5 @@ class Search:
     def limits_certificate(self) -> Certificate | None: ...
 
 def draw_samples(draw_seed: int, population: int, count: int) -> list[int]: ...
-
 def instruction_set() -> str: ...
 def random_numbers_seconds(cells: int, ber: float, threads: int = 2) -> float: ...

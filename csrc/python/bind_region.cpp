@@ -66,7 +66,6 @@ void bind_region(py::module_& m) {
       .value("int32", Storage::kInt32);
   m.def("storage_bits", &storage_bits, py::arg("storage"),
         "Bits that an element takes in a storage.");
-  m.attr("INT8_LARGEST_CODE") = static_cast<int>(kInt8LargestCode);
 
   py::enum_<ChipPurpose>(m, "ChipPurpose", "Why a chip is drawn.")
       .value("training", ChipPurpose::kTraining)
