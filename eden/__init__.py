@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from eden.accounting import Savings, Traffic, savings, traffic
 from eden.characterize import SearchError, profile
 from eden.checkpoint import load_, save
+from eden.counting import FlipCounts, counting
 from eden.coverage import Coverage, coverage
 from eden.curriculum import Curriculum
 from eden.device import Device
@@ -45,6 +46,7 @@ __all__ = [
     "ErrorModel",
     "Faults",
     "FileError",
+    "FlipCounts",
     "Geometry",
     "Placement",
     "Savings",
@@ -57,6 +59,7 @@ __all__ = [
     "clean",
     "corrupt",
     "corrupt_",
+    "counting",
     "coverage",
     "empty_cache",
     "fit",

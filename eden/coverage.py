@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from torch import nn
 
+from eden.counting import FlipCounts
 from eden.inject import OperandInfo, _eligible_layers, _join, faulty_layers, operands
 from eden.nn import BASES, FaultyLayer
 
@@ -22,6 +24,7 @@ class CoverageRow:
         faulty: whether faults reach it.
         note: the error model's storage and rate, or why no fault reaches it.
         loads: how often it was read from the faulty memory.
+        flips: what was flipped in the loads that were counted, None where none was.
     """
 
     name: str
@@ -30,6 +33,7 @@ class CoverageRow:
     faulty: bool
     note: str
     loads: int = 0
+    flips: FlipCounts | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +68,8 @@ class Coverage:
         for row in self.rows:
             size = "?" if row.bytes is None else str(row.bytes)
             memory = row.note if row.faulty else f"reliable: {row.note}"
+            if row.flips is not None:
+                memory += f"; {row.flips.summary}"
             lines.append(f"{row.name:<{width}}  {row.kind:<9}  {size:>10}  {row.loads:>6}  {memory}")
         lines.append(
             f"under faults: {len(self.faulty)} operands, {self.faulty_bytes} bytes; "
@@ -72,8 +78,12 @@ class Coverage:
         return "\n".join(lines)
 
 
-def coverage(model: nn.Module) -> Coverage:
+def coverage(model: nn.Module, counts: Mapping[str, FlipCounts] | None = None) -> Coverage:
     """What of a network is under faults, and what is not.
+
+    Args:
+        model: a network under faults.
+        counts: what ``eden.counting`` yielded, to show the flips requested and realized beside each operand.
 
     Returns:
         A row for each operand under faults, each parameter that no fault reaches and each input of a layer with
@@ -91,6 +101,7 @@ def coverage(model: nn.Module) -> Coverage:
             info.errors is not None,
             _memory(info),
             info.loads,
+            (counts or {}).get(info.name),
         )
         for info in infos.values()
     ]

@@ -41,6 +41,8 @@ class Operand:
         sample_numel: elements of an input's sample, None before calibration.
         affine: whether its codes have a zero point.
         channels: whether each output channel of a weight has a scale of its own.
+        flips: while `counting`, int64 [bits of an element, 2, 2]: by bit position and stored value, the cells read and
+            those flipped.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Operand:
     sample_numel: int | None = None
     affine: bool = False
     channels: bool = False
+    flips: Tensor | None = None
 
     @property
     def needs_range(self) -> bool:
@@ -279,6 +282,11 @@ def _read(
     channel_dim: int,
     batch_dim: int,
 ) -> Tensor:
+    if operand.flips is not None:
+        # On the CPU whatever the network is on: an account, not the ordinary path.
+        arguments = (x, region, table if table.numel() else None, chip, access, scale, zero_point, bounds)
+        on_host = [None if tensor is None else tensor.detach().cpu() for tensor in arguments]
+        operand.flips += torch.ops.eden.count_flips(*on_host, ops.STORAGES[operand.storage], channel_dim, batch_dim)
     # Under autocast too the memory holds its own storage, whatever format the layer computes with.
     return ops.read(
         x,

@@ -190,8 +190,15 @@ def _fake_mutation(*arguments: Any, **keywords: Any) -> None:
     return None
 
 
+def _fake_count(x: Tensor, region: Tensor, *others: Any) -> Tensor:
+    bits = _BITS_OF_NUMBER[others[_POSITION["storage"] - 2]]
+    return region.new_empty((bits, 2, 2))
+
+
+_BITS_OF_NUMBER = {STORAGES[name]: bits for name, bits in STORAGE_BITS.items()}
 torch.library.register_fake("eden::corrupt", _fake_corrupt)
 torch.library.register_fake("eden::corrupt_", _fake_mutation)
+torch.library.register_fake("eden::count_flips", _fake_count)
 torch.library.register_fake("eden::corrupt_out", _fake_mutation)
 torch.library.register_fake("eden::advance_", _fake_mutation)
 
