@@ -71,6 +71,11 @@ class Geometry:
             value = _check_whole(name, getattr(self, name), 1)
             if value % factor:
                 raise ValueError(f"{name} is {value}; allowed is a multiple of {factor}{why}")
+        if self.row_bits * self.subarray_rows > _core.MOST_SUBARRAY_CELLS:
+            raise ValueError(
+                f"subarray_rows is {self.subarray_rows} with row_bits {self.row_bits}; allowed are "
+                f"{_core.MOST_SUBARRAY_CELLS} cells in a subarray"
+            )
         _check_whole("banks", self.banks, 1)
         if self.ranks is not None:
             _check_whole("ranks", self.ranks, 1)

@@ -100,3 +100,8 @@ def test_json_form():
         eden.Geometry.from_dict([])
     with pytest.raises(dataclasses.FrozenInstanceError):
         SMALL.banks = 4
+
+
+def test_a_subarray_too_large_for_its_offsets_is_refused() -> None:
+    with pytest.raises(ValueError, match="subarray_rows is 16384"):
+        eden.Geometry(row_bits=2**17, subarray_rows=2**14, bank_rows=2**14)

@@ -6,9 +6,6 @@
 
 namespace eden {
 
-// The cells of a patch's whole bitlines, and of a subarray: offsets among them take 31 bits.
-inline constexpr uint64_t kMostLineCells = uint64_t{1} << 30;
-
 // `rows` runs of up to `columns` cells; run r lies within [origin + r x stride, + columns).
 struct Patch {
   uint64_t origin;
@@ -53,7 +50,7 @@ struct PatchGrid {
     const uint64_t wanted = cells / smaller(rows, region.subarray_rows);
     grid.columns =
         smaller(larger(wanted / column_multiple * column_multiple, column_multiple),
-                smaller(region.row_bits, kMostLineCells / region.subarray_rows / 128 * 128));
+                smaller(region.row_bits, kMostSubarrayCells / region.subarray_rows / 128 * 128));
     grid.patches_in_row = (region.row_bits + grid.columns - 1) / grid.columns;
     grid.patches = static_cast<int64_t>(subarrays * grid.patches_in_row);
     return grid;

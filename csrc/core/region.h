@@ -67,6 +67,8 @@ enum RegionField : int {
 
 // A wordline's length is a multiple of this and a bitline's of a group's cells, so that the numbers
 // drawn for a group of neighbours in line space belong to one line.
+// The cells of a subarray: offsets among them take 31 bits.
+inline constexpr uint64_t kMostSubarrayCells = uint64_t{1} << 30;
 inline constexpr int64_t kRowBitsMultiple = 128;
 inline constexpr int64_t kSubarrayRowsMultiple = 32;
 

@@ -87,6 +87,7 @@ void bind_region(py::module_& m) {
       .value("measured", TableKind::kMeasured);
   m.attr("REGION_END") = static_cast<int>(kEnd);
   m.attr("ROW_BITS_MULTIPLE") = kRowBitsMultiple;
+  m.attr("MOST_SUBARRAY_CELLS") = kMostSubarrayCells;
   m.attr("SUBARRAY_ROWS_MULTIPLE") = kSubarrayRowsMultiple;
   m.attr("MAP_FLAG_BITS") = kMapFlagBits;
   m.attr("MAP_FLIPS_ZERO") = kMapFlipsZero;

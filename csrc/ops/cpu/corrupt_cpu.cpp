@@ -30,7 +30,7 @@ void check_table(const Load& load, int64_t numel) {
                     region.table_first, " and on of a table of ", numel, " numbers, ", length,
                     " of them");
     const bool shaped = !lines || (region.row_bits >= 1 && region.subarray_rows >= 1 &&
-                                   region.row_bits <= kMostLineCells / region.subarray_rows &&
+                                   region.row_bits <= kMostSubarrayCells / region.subarray_rows &&
                                    region.row_bits % 128 == 0 && region.subarray_rows % 32 == 0);
     STD_TORCH_CHECK(shaped, "eden::corrupt: region ", i, " has rows of ", region.row_bits,
                     " bits and subarrays of ", region.subarray_rows, " rows");
