@@ -56,15 +56,17 @@ class FlipCounts:
 class Account(Mapping[str, FlipCounts]):
     """The counts of each operand under faults, by name; grows as the network runs."""
 
-    def __init__(self, operands: dict[str, Operand]) -> None:
+    def __init__(self, operands: list[Operand]) -> None:
+        # Layers that share an operand each have a description of it, under one name.
         self._operands = operands
+        self._by_name = {operand.name: operand for operand in operands}
         self._counts = {
             name: torch.zeros((ops.STORAGE_BITS[operand.storage], 2, 2), dtype=torch.int64)
-            for name, operand in operands.items()
+            for name, operand in self._by_name.items()
         }
 
     def __getitem__(self, name: str) -> FlipCounts:
-        counts, errors = self._counts[name], self._operands[name].errors
+        counts, errors = self._counts[name], self._by_name[name].errors
         model = errors if isinstance(errors, ErrorModel) else None
         return FlipCounts(name, counts[..., 0].clone(), counts[..., 1].clone(), model)
 
@@ -78,8 +80,8 @@ class Account(Mapping[str, FlipCounts]):
         return "\n".join(str(counts) for counts in self.values())
 
     def _count(self, counting: bool) -> None:
-        for name, operand in self._operands.items():
-            operand.flips = self._counts[name] if counting else None
+        for operand in self._operands:
+            operand.flips = self._counts[operand.name] if counting else None
 
 
 @contextlib.contextmanager
@@ -102,8 +104,8 @@ def counting(model: nn.Module) -> Iterator[Account]:
     layers = faulty_layers(model)
     if not layers:
         raise ValueError("the network has no layer under faults; call eden.inject_ first")
-    found = {operand.name: operand for layer in layers.values() for operand in layer._eden.operands()}
-    if any(operand.flips is not None for operand in found.values()):
+    found = [operand for layer in layers.values() for operand in layer._eden.operands()]
+    if any(operand.flips is not None for operand in found):
         raise RuntimeError("the network's flips are being counted already")
     account = Account(found)
     account._count(True)

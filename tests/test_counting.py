@@ -74,3 +74,23 @@ def test_counting_twice_or_nothing_is_refused() -> None:
     eden.inject_(model, eden.Faults(weights=eden.Uniform(1e-3)))
     with eden.counting(model), pytest.raises(RuntimeError, match="already"), eden.counting(model):
         pass
+
+
+class _Shared(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.query = nn.Linear(16, 8)
+        self.key = nn.Linear(16, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.query(x) + self.key(x)
+
+
+def test_every_layer_that_reads_a_shared_operand_counts() -> None:
+    model, x = _Shared().eval(), torch.randn(5, 16)
+    eden.inject_(model, eden.Faults(inputs=eden.Uniform(0.1)))
+    eden.calibrate_(model, [(x, None)])
+    with eden.counting(model) as account, torch.no_grad():
+        model(x)
+    assert list(account) == ["query.input"]
+    assert account["query.input"].cells.sum() == 2 * x.numel() * 32
