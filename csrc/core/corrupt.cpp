@@ -203,10 +203,9 @@ void LoadWork::pass_run(int64_t sample, int64_t first, int64_t count, const uint
     } else {
       const uint64_t bit = static_cast<uint64_t>(done) * width;
       const uint64_t bits = static_cast<uint64_t>(length) * width;
-      apply_({in_ + at, out_ + at, length, index, mask_from(zero, bit, bits, zero_scratch),
-              zero == one ? mask_from(zero, bit, bits, zero_scratch)
-                          : mask_from(one, bit, bits, one_scratch)},
-             load_.conversion);
+      const uint64_t* of_zero = mask_from(zero, bit, bits, zero_scratch);
+      const uint64_t* of_one = zero == one ? of_zero : mask_from(one, bit, bits, one_scratch);
+      apply_({in_ + at, out_ + at, length, index, of_zero, of_one}, load_.conversion);
     }
     done += length;
   }

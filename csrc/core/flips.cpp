@@ -40,6 +40,17 @@ void join_cells(const simd::FoundCells& found, bool symmetric, uint64_t* always,
 
 }  // namespace
 
+void cell_queries(uint64_t origin, uint32_t cells, uint64_t always, uint64_t strong,
+                  std::vector<simd::SparseQuery>& queries) {
+  queries.clear();
+  for (int level = first_level(strong); level <= kLastLevel; ++level) {
+    const uint64_t first = origin >> block_bits(level);
+    const uint64_t last = (origin + cells - 1) >> block_bits(level);
+    queries.push_back(
+        {first, origin, static_cast<uint32_t>(last - first + 1), 0, cells, level, always, strong});
+  }
+}
+
 void PatchFlips::find(const simd::Kernels& kernels, const Load& load, const Region& region,
                       const PatchGrid& grid, const Patch& patch, int width, bool listable) {
   clear_masks();
@@ -90,13 +101,7 @@ void PatchFlips::find_cells(const Load& load, const Region& region) {
   const uint64_t high = region.sparse[strong], low = region.sparse[1 - strong];
   symmetric_ = high == low && region.dense[0] == region.dense[1];
   const uint64_t begin = patch_.origin, end = begin + patch_.columns;
-  sparse_queries_.clear();
-  for (int level = first_level(high); level <= kLastLevel; ++level) {
-    const int bits = block_bits(level);
-    const uint64_t first = begin >> bits, last = (end - 1) >> bits;
-    sparse_queries_.push_back({first, begin, static_cast<uint32_t>(last - first + 1), 0,
-                               patch_.columns, level, low, high});
-  }
+  cell_queries(begin, patch_.columns, low, high, sparse_queries_);
   kernels_->find_sparse(load.chip, sparse_queries_.data(), sparse_queries_.size(), found_);
   if (region.failure != kAlways) {
     kernels_->keep_failing(load.chip, begin, load.access, region.failure, found_);
@@ -104,8 +109,8 @@ void PatchFlips::find_cells(const Load& load, const Region& region) {
   if (region.dense[strong] == 0) return;
   const uint64_t first_group = begin >> kGroupBits;
   const auto groups = static_cast<uint32_t>(((end - 1) >> kGroupBits) - first_group + 1);
-  dense_always_.resize(groups + 2);
-  dense_strong_.resize(groups + 2);
+  dense_always_.resize(groups);
+  dense_strong_.resize(groups);
   const simd::DenseQuery query{first_group, groups, 0, region.dense[1 - strong],
                                region.dense[strong]};
   const bool equal = region.dense[0] == region.dense[1];
@@ -122,7 +127,6 @@ void PatchFlips::find_cells(const Load& load, const Region& region) {
 void PatchFlips::add_dense_words(uint64_t first_group, size_t groups) {
   const uint64_t lead = patch_.origin - (first_group << kGroupBits);  // below 32
   const auto join = [&](std::vector<uint32_t>& words, std::vector<uint64_t>& mask) {
-    words[groups] = words[groups + 1] = 0;
     // Cells beyond the patch are other elements'.
     const uint64_t covered = (static_cast<uint64_t>(groups) << kGroupBits) - lead;
     if (covered > patch_.columns) {
@@ -171,14 +175,11 @@ void PatchFlips::find_lines(const Load& load, const Region& region) {
   if (bitline) {
     find_line_dense(load, length, first_line);
     bitline_cells_to_addresses(region);
-    if (region.failure != kAlways) {
-      kernels_->keep_failing(load.chip, patch_.origin, load.access, region.failure, found_);
-    }
-    return;
   }
   if (region.failure != kAlways) {
     kernels_->keep_failing(load.chip, patch_.origin, load.access, region.failure, found_);
   }
+  if (bitline) return;
   // A wordline's dense part is found where its cells are.
   dense_queries_.clear();
   const uint64_t begin = patch_.origin, end = begin + patch_.columns;
@@ -194,7 +195,7 @@ void PatchFlips::find_lines(const Load& load, const Region& region) {
                               lines_[i].dense, lines_[i].dense});
   }
   if (dense_queries_.empty()) return;
-  dense_always_.assign(groups + 2, 0);
+  dense_always_.assign(groups, 0);
   kernels_->find_dense(load.chip, load.access, region.failure, dense_queries_.data(),
                        dense_queries_.size(), dense_always_.data(), nullptr);
   add_dense_words(first_group, groups);

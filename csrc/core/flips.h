@@ -11,6 +11,11 @@
 
 namespace eden {
 
+// The queries for the sparse marks of consecutive cells of Models 0 and 3, one for each level that
+// holds marks below the larger threshold.
+void cell_queries(uint64_t origin, uint32_t cells, uint64_t always, uint64_t strong,
+                  std::vector<simd::SparseQuery>& queries);
+
 // An element that some flip hits, where flips are few.
 struct Fixup {
   uint32_t row;      // run of the patch

@@ -3,6 +3,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/flips.h"
 #include "core/region.h"
 #include "core/simd/kernels.h"
 #include "core/weak_cells.h"
@@ -13,7 +14,7 @@ namespace py = pybind11;
 namespace eden {
 namespace {
 
-constexpr uint64_t kPatch = uint64_t{1} << 21;
+constexpr uint32_t kPatch = 1u << 21;
 
 void find_all(const Region& region, uint64_t begin, uint64_t end) {
   simd::FoundCells found;
@@ -21,13 +22,7 @@ void find_all(const Region& region, uint64_t begin, uint64_t end) {
   std::vector<simd::SparseQuery> queries;
   const uint64_t sparse = region.sparse[0], dense = region.dense[0];
   for (uint64_t origin = begin; origin < end; origin += kPatch) {
-    queries.clear();
-    for (int level = first_level(sparse); level <= kLastLevel; ++level) {
-      const uint64_t first = origin >> block_bits(level);
-      const uint64_t last = (origin + kPatch - 1) >> block_bits(level);
-      queries.push_back({first, origin, static_cast<uint32_t>(last - first + 1), 0, kPatch, level,
-                         sparse, sparse});
-    }
+    cell_queries(origin, kPatch, sparse, sparse, queries);
     found.size = 0;
     simd::kernels().find_sparse(1, queries.data(), queries.size(), found);
     if (dense == 0) continue;

@@ -31,7 +31,8 @@ void check_table(const Load& load, int64_t numel) {
                     " of them");
     const bool shaped = !lines || (region.row_bits >= 1 && region.subarray_rows >= 1 &&
                                    region.row_bits <= kMostSubarrayCells / region.subarray_rows &&
-                                   region.row_bits % 128 == 0 && region.subarray_rows % 32 == 0);
+                                   region.row_bits % kRowBitsMultiple == 0 &&
+                                   region.subarray_rows % kSubarrayRowsMultiple == 0);
     STD_TORCH_CHECK(shaped, "eden::corrupt: region ", i, " has rows of ", region.row_bits,
                     " bits and subarrays of ", region.subarray_rows, " rows");
   }
