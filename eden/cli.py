@@ -324,6 +324,28 @@ def report(
 
 
 @app.command()
+def schema(
+    name: Annotated[str, typer.Argument(help="device, tolerance, placement, traffic, savings or accuracy")],
+) -> None:
+    """Print the JSON Schema of one of the files, for editors and for programs that write them."""
+    import json
+
+    from eden.accounting import Savings, Traffic
+    from eden.device import Device
+    from eden.placement import Placement
+    from eden.reporting import AccuracyCurves
+    from eden.tolerance import Tolerance
+
+    files = {
+        file.FORMAT.removeprefix("eden-"): file
+        for file in (Device, Tolerance, Placement, Traffic, Savings, AccuracyCurves)
+    }
+    if name not in files:
+        raise ValueError(f"schema of {name!r}; allowed are {', '.join(files)}")
+    typer.echo(json.dumps(files[name].json_schema(), indent=2))
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for everything that the chain writes")] = Path("out"),
     task: TaskOption = "digits",

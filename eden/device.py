@@ -35,7 +35,10 @@ Flag = Annotated[bool, pydantic.Strict()]
 Probability = Annotated[Number, pydantic.Field(ge=0.0, le=1.0)]
 Interval = tuple[Probability, Probability]
 Errors = Annotated[
-    ErrorModel, pydantic.PlainValidator(_to_error_model), pydantic.PlainSerializer(lambda model: model.to_dict())
+    ErrorModel,
+    pydantic.PlainValidator(_to_error_model, json_schema_input_type=dict[str, Any]),
+    pydantic.PlainSerializer(lambda model: model.to_dict()),
+    pydantic.WithJsonSchema(ErrorModel.json_schema()),
 ]
 
 

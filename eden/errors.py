@@ -35,6 +35,18 @@ _NO_PROBABILITY = 1e-100
 _MAP_CELLS = 2 ** (63 - _core.MAP_FLAG_BITS)
 
 
+_JSON_PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
+
+
+def _json_object(kind: str, properties: dict[str, Any], optional: Sequence[str]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"model": {"const": kind}, **properties},
+        "required": ["model", *(name for name in properties if name not in optional)],
+        "additionalProperties": False,
+    }
+
+
 def _check_probability(name: str, value: Any, low_open: bool = False) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} is a {type(value).__name__}; allowed is a number from 0 to 1")
@@ -82,10 +94,23 @@ class ErrorModel(abc.ABC):
         return list(inspect.signature(cls).parameters)
 
     @staticmethod
+    def _kinds() -> dict[str, type[ErrorModel]]:
+        models: tuple[type[ErrorModel], ...] = (Uniform, DataDependent, Bitline, Wordline, CellMap)
+        return {model.KIND: model for model in models}
+
+    @staticmethod
+    def json_schema() -> dict[str, Any]:
+        """JSON Schema of the form that ``to_dict`` writes and ``from_dict`` reads, of every kind of model."""
+        return {"oneOf": [form for model in ErrorModel._kinds().values() for form in model._json_forms()]}
+
+    @classmethod
+    def _json_forms(cls) -> list[dict[str, Any]]:
+        return [_json_object(cls.KIND, dict.fromkeys(cls._parameters(), _JSON_PROBABILITY), optional=("failure",))]
+
+    @staticmethod
     def from_dict(spec: dict[str, Any]) -> ErrorModel:
         """The model of a JSON form. Raises ValueError or TypeError naming the key that is wrong."""
-        models: tuple[type[ErrorModel], ...] = (Uniform, DataDependent, Bitline, Wordline, CellMap)
-        kinds = {model.KIND: model for model in models}
+        kinds = ErrorModel._kinds()
         kind = spec.get("model")
         if kind not in kinds:
             raise ValueError(f"model is {kind!r}; allowed are {', '.join(sorted(kinds))}")
@@ -358,6 +383,13 @@ class LineModel(_ByContent, ErrorModel):
         return {"model": self.KIND, **own, "failure": self.failure, "geometry": self.geometry.to_dict()}
 
     @classmethod
+    def _json_forms(cls) -> list[dict[str, Any]]:
+        rest = {"failure": _JSON_PROBABILITY, "geometry": Geometry.json_schema()}
+        population = {"ber": _JSON_PROBABILITY, "dispersion": _JSON_PROBABILITY}
+        measured = {"rates": {"type": "array", "items": _JSON_PROBABILITY, "minItems": 1}}
+        return [_json_object(cls.KIND, {**own, **rest}, optional=tuple(rest)) for own in (population, measured)]
+
+    @classmethod
     def _from_fields(cls, fields: dict[str, Any]) -> Self:
         if "geometry" in fields:
             fields = {**fields, "geometry": Geometry.from_dict(fields["geometry"])}
@@ -561,6 +593,17 @@ class CellMap(_ByContent, ErrorModel):
             "failure": self.failure,
             "cells": [[cell, name] for cell, name in zip(self.cells.tolist(), names, strict=True)],
         }
+
+    @classmethod
+    def _json_forms(cls) -> list[dict[str, Any]]:
+        address = {"type": "integer", "minimum": 0}
+        cell = {"type": "array", "prefixItems": [address, {"enum": list(_FLIPS)}], "minItems": 2, "maxItems": 2}
+        properties = {
+            "bits": {"type": "integer", "minimum": 1},
+            "failure": _JSON_PROBABILITY,
+            "cells": {"type": "array", "items": cell},
+        }
+        return [_json_object(cls.KIND, properties, optional=("failure",))]
 
     @classmethod
     def _from_fields(cls, fields: dict[str, Any]) -> Self:

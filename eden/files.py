@@ -140,6 +140,22 @@ class VersionedFile(pydantic.BaseModel):
         write_text(path, json.dumps(body, indent=2) + "\n")
 
     @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """JSON Schema (draft 2020-12) of the file, for editors, generators and other languages.
+
+        It says of each field whether it must be there, its type and range. What fields must be to each other, such as
+        sorted points, only ``load`` checks.
+        """
+        body = cls.model_json_schema(mode="validation")
+        head = {"format": {"const": cls.FORMAT}, "version": {"const": cls.VERSION}}
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **body,
+            "properties": {**head, **body["properties"]},
+            "required": [*head, *body.get("required", [])],
+        }
+
+    @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read and validate a file.
 

@@ -145,6 +145,18 @@ class Geometry:
         return dataclasses.asdict(self)
 
     @staticmethod
+    def json_schema() -> dict[str, Any]:
+        """JSON Schema of the form that ``to_dict`` writes and ``from_dict`` reads."""
+        properties: dict[str, Any] = {
+            field.name: {"type": "integer", "minimum": 1, "default": field.default}
+            for field in dataclasses.fields(Geometry)
+        }
+        properties["row_bits"]["multipleOf"] = _core.ROW_BITS_MULTIPLE
+        properties["subarray_rows"]["multipleOf"] = _core.SUBARRAY_ROWS_MULTIPLE
+        properties["ranks"]["type"] = ["integer", "null"]
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+
+    @staticmethod
     def from_dict(spec: Any) -> Geometry:
         """The geometry of a JSON form; what is left out is as in ``Geometry()``.
 

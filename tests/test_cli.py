@@ -21,7 +21,7 @@ from eden.reporting import AccuracyCurves
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TASK = f"{tiny_task.__file__}:tiny"
-COMMANDS = ("fit", "retrain", "profile", "place", "savings", "evaluate", "report", "demo", "devices")
+COMMANDS = ("fit", "retrain", "profile", "place", "savings", "evaluate", "report", "demo", "devices", "schema")
 PROFILE = ("--max-drop", "0.05", "--confidence", "0.9")
 
 Eden = Callable[..., str]
@@ -189,6 +189,11 @@ def test_devices(run: Eden) -> None:
     listed = run("devices", "list").splitlines()
     assert [text.split()[0] for text in listed] == list(eden.Device.builtin_names())
     assert run("devices", "show", "ddr3-b33") == eden.Device.builtin("ddr3-b33").describe() + "\n"
+
+
+def test_schema(run: Eden, fails: Fails) -> None:
+    assert json.loads(run("schema", "device")) == eden.Device.json_schema()
+    assert "allowed are device, tolerance, placement, traffic, savings, accuracy" in fails("schema", "network")
 
 
 def test_version(run: Eden) -> None:

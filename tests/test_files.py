@@ -1,13 +1,19 @@
 """Are files written whole or not at all, and do errors name file, place, what was found and what is allowed?"""
 
+import importlib.resources
+import json
 import os
 import resource
+from pathlib import Path
 from typing import ClassVar
 
+import chain
+import jsonschema
 import pytest
 import torch
 from safetensors import safe_open
 
+import eden
 from eden.files import (
     HEADER_KEY,
     FileError,
@@ -31,6 +37,51 @@ def test_round_trip(tmp_path):
     Example(rates=[0.5]).save(tmp_path / "a.json")
     assert Example.load(tmp_path / "a.json") == Example(rates=[0.5])
     assert oct((tmp_path / "a.json").stat().st_mode & 0o777) == oct(0o666 & ~_umask())
+
+
+# What the tests of these files write; each model of errors that a file can hold is among them.
+MODELS = [
+    eden.Uniform(1e-3, 0.5),
+    eden.DataDependent(1e-4, 2e-3),
+    eden.Bitline(1e-3, 0.1),
+    eden.Wordline.measured([1e-3, 0.0, 0.2]),
+    eden.CellMap(cells=[5, 9], flips_zero=[True, False], flips_one=True, bits=64, failure=0.25),
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.KIND)
+def test_the_schema_of_error_models_allows_what_is_written_and_nothing_else(model: eden.ErrorModel) -> None:
+    schema = jsonschema.Draft202012Validator(eden.ErrorModel.json_schema())
+    body = model.to_dict()
+    schema.validate(body)
+    for damaged in (
+        {**body, "model": "unheard-of"},
+        {**body, "failure": 1.5},
+        {**body, "more": 1},
+        {key: value for key, value in body.items() if key not in ("ber", "ber_one", "rates", "cells")},
+    ):
+        assert not schema.is_valid(damaged), damaged
+        with pytest.raises((TypeError, ValueError)):
+            eden.ErrorModel.from_dict(damaged)
+
+
+@pytest.mark.parametrize("name", eden.Device.builtin_names())
+def test_the_catalogue_keeps_to_the_schema(name: str) -> None:
+    body = json.loads((importlib.resources.files("eden.catalogue") / f"{name}.json").read_text())
+    schema = jsonschema.Draft202012Validator(eden.Device.json_schema())
+    schema.validate(body)
+    for damaged in ({**body, "version": 99}, {**body, "format": "eden-tolerance"}, {**body, "failure": 0}):
+        assert not schema.is_valid(damaged)
+    del body["geometry"]
+    assert not schema.is_valid(body)
+
+
+def test_files_keep_to_their_schema(tmp_path: Path) -> None:
+    tolerance = chain.tolerance({"fc.weight": 1e-3, "fc.input": 1e-4})
+    for file in (tolerance, eden.place(tolerance, chain.device())):
+        file.save(tmp_path / "file.json")
+        schema = jsonschema.Draft202012Validator(type(file).json_schema())
+        schema.validate(json.loads((tmp_path / "file.json").read_text()))
 
 
 def _umask() -> int:
