@@ -2,51 +2,48 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.resources
-import itertools
 import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
-from eden import _core, geometry
+from eden import _core
 from eden.errors import ErrorModel, LineModel
 from eden.files import VersionedFile
+from eden.geometry import Geometry
+from eden.partition import (
+    FittedPoint,
+    Number,
+    OperatingPoint,
+    Part,
+    Partition,
+    Probability,
+    Whole,
+    axis,
+    off_nominal,
+)
 
-# Latencies are printed with a few digits; a nanosecond's billionth is no difference.
-_SAME = 1e-9
 
-
-def _to_error_model(value: Any) -> ErrorModel:
-    if isinstance(value, ErrorModel):
+def _to_geometry(value: Any) -> Geometry:
+    if isinstance(value, Geometry):
         return value
-    if not isinstance(value, dict):
-        raise ValueError("an error model is an object with the key 'model'")
     try:
-        return ErrorModel.from_dict(value)
+        return Geometry.from_dict(value)
     except TypeError as error:
         raise ValueError(str(error)) from error
 
 
-# A JSON true or "0.1" in place of a number is a damaged file.
-Number = Annotated[float, pydantic.Strict()]
-Whole = Annotated[int, pydantic.Strict()]
-Flag = Annotated[bool, pydantic.Strict()]
-Probability = Annotated[Number, pydantic.Field(ge=0.0, le=1.0)]
-Interval = tuple[Probability, Probability]
-Errors = Annotated[
-    ErrorModel,
-    pydantic.PlainValidator(_to_error_model, json_schema_input_type=dict[str, Any]),
-    pydantic.PlainSerializer(lambda model: model.to_dict()),
-    pydantic.WithJsonSchema(ErrorModel.json_schema()),
+_Geometry = Annotated[
+    Geometry,
+    pydantic.PlainValidator(_to_geometry, json_schema_input_type=dict[str, Any]),
+    pydantic.PlainSerializer(lambda geometry: geometry.to_dict()),
+    pydantic.WithJsonSchema(Geometry.json_schema()),
 ]
 
 
-class _Part(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True)
-
-
-class Source(_Part):
+class Source(Part):
     """Where a device's figures come from.
 
     Attributes:
@@ -67,110 +64,26 @@ class Source(_Part):
     vendor: str | None
 
 
-class Geometry(_Part):
-    """Size and shape of the device.
+class Margin(Part):
+    """What the owner adds to the fitted rates for what was not measured.
 
     Attributes:
-        banks: number of banks.
-        cells_per_bank: number of cells, each of one bit, of a bank.
-        row_bits: cells of a row (wordline) of a bank.
-        subarray_rows: rows of a subarray.
+        factor: what every bit error rate was multiplied with, 1 for none.
+        reason: what for, such as ageing.
 
     """
 
-    banks: Annotated[Whole, pydantic.Field(ge=1)]
-    cells_per_bank: Annotated[Whole, pydantic.Field(ge=8)]
-    row_bits: Annotated[Whole, pydantic.Field(ge=1)]
-    subarray_rows: Annotated[Whole, pydantic.Field(ge=1)]
-
-    def agrees(self, other: geometry.Geometry) -> bool:
-        """Whether an error model's geometry is that of this device; how many ranks there are is not compared."""
-        return (other.banks, other.bank_rows * other.row_bits, other.row_bits, other.subarray_rows) == (
-            self.banks,
-            self.cells_per_bank,
-            self.row_bits,
-            self.subarray_rows,
-        )
-
-
-class OperatingPoint(_Part):
-    """How a memory is operated.
-
-    Attributes:
-        vdd: supply voltage in V.
-        trcd: row activation latency tRCD in ns.
-        trp: precharge latency tRP in ns.
-        temperature: in degrees Celsius.
-        refresh_interval: in ms.
-
-    """
-
-    vdd: Annotated[Number, pydantic.Field(gt=0.0)]
-    trcd: Annotated[Number, pydantic.Field(gt=0.0)]
-    trp: Annotated[Number, pydantic.Field(gt=0.0)]
-    temperature: Annotated[Number, pydantic.Field(ge=-273.15)]
-    refresh_interval: Annotated[Number, pydantic.Field(gt=0.0)]
+    factor: Annotated[Number, pydantic.Field(ge=1.0)] = 1.0
+    reason: str = "none was set"
 
     def __str__(self) -> str:
-        return f"tRCD {self.trcd:g} ns, tRP {self.trp:g} ns, {self.temperature:g} C, {self.vdd:g} V"
+        return "no margin" if self.factor == 1.0 else f"bit error rates times {self.factor:g} ({self.reason})"
 
 
-class FittedPoint(OperatingPoint):
-    """An operating point with the error model that was fitted there.
-
-    Attributes:
-        errors: the error model.
-        zero: 95% interval of the rate of stored zeros.
-        one: 95% interval of the rate of stored ones.
-        readings: numbers of readings of stored zeros and of stored ones; 0 at a nominal point that is taken from the
-            specification.
-        dispersion: variance of the logarithm of the odds between readings.
-        dispersion_fitted: whether these readings told the dispersion, or it was borrowed from other points.
-
-    """
-
-    errors: Errors
-    zero: Interval
-    one: Interval
-    readings: tuple[Annotated[Whole, pydantic.Field(ge=0)], Annotated[Whole, pydantic.Field(ge=0)]]
-    dispersion: Annotated[Number, pydantic.Field(ge=0.0)]
-    dispersion_fitted: Flag
-
-    @pydantic.model_validator(mode="after")
-    def _intervals_hold_their_rates(self) -> Self:
-        for name, rate, (low, high) in (
-            ("zero", self.errors.ber_zero, self.zero),
-            ("one", self.errors.ber_one, self.one),
-        ):
-            if not low <= rate <= high:
-                raise ValueError(f"{name} is [{low:g}, {high:g}]; allowed is an interval that holds the rate {rate:g}")
-        return self
-
-
-class LeftOut(_Part):
-    """A measured operating point that is not offered, and why.
-
-    Attributes:
-        trcd: in ns.
-        trp: in ns.
-        temperature: in degrees Celsius.
-        reason: why.
-
-    """
-
-    trcd: Number
-    trp: Number
-    temperature: Number
-    reason: str
-
-
-class Measured(_Part):
+class Measured(OperatingPoint):
     """All readings of one condition, over the tested banks of the whole module.
 
     Attributes:
-        trcd: in ns.
-        trp: in ns.
-        temperature: in degrees Celsius.
         pattern: the byte that was stored, such as ``0xff``.
         readings: their number.
         rate: mean bit error rate, by maximum likelihood.
@@ -182,9 +95,6 @@ class Measured(_Part):
 
     """
 
-    trcd: Number
-    trp: Number
-    temperature: Number
     pattern: Annotated[str, pydantic.Field(pattern=r"^0x[0-9a-f]{1,2}$")]
     readings: Annotated[Whole, pydantic.Field(ge=1)]
     rate: Probability
@@ -204,14 +114,12 @@ class Measured(_Part):
         return self
 
 
-class FitRow(_Part):
+class FitRow(Part):
     """One model's fit at one operating point, or the sum over all points.
 
     Attributes:
-        model: ``uniform`` (Model 0) or ``data_dependent`` (Model 3).
-        trcd: in ns, None in the sum.
-        trp: in ns, None in the sum.
-        temperature: in degrees Celsius, None in the sum.
+        model: ``uniform`` (Model 0), ``bitline`` (1), ``wordline`` (2) or ``data_dependent`` (3).
+        point: the operating point, None in the sum.
         parameters: number of fitted parameters.
         observations: number of readings.
         log_likelihood: natural logarithm of the likelihood at its maximum.
@@ -219,191 +127,26 @@ class FitRow(_Part):
 
     """
 
-    model: Literal["uniform", "data_dependent"]
-    trcd: Number | None
-    trp: Number | None
-    temperature: Number | None
+    model: Literal["uniform", "bitline", "wordline", "data_dependent"]
+    point: OperatingPoint | None
     parameters: Annotated[Whole, pydantic.Field(ge=1)]
     observations: Annotated[Whole, pydantic.Field(ge=1)]
     log_likelihood: Number
     bic: Number
 
 
-def _sort_key(nominal: OperatingPoint, point: OperatingPoint) -> tuple[float, bool, bool, float]:
-    """Nominal first, then tRCD and then tRP from mild to harsh; by temperature before all."""
-    off_trcd, off_trp = point.trcd != nominal.trcd, point.trp != nominal.trp
-    return (point.temperature, off_trcd or off_trp, off_trp, -point.trp if off_trp else -point.trcd)
+def _with_margin(partition: Partition, factor: float) -> Partition:
+    return partition.model_copy(
+        update={
+            name: tuple(point.with_margin(factor) for point in getattr(partition, name))
+            for name in ("points", "points_at_other_temperatures")
+        }
+    )
 
 
-class Partition(_Part):
-    """A part of a device that has an operating point of its own.
-
-    Attributes:
-        name: its name, such as ``bank3``.
-        capacity_bytes: its size in bytes.
-        nominal: whether it is kept at its nominal operating point, where it makes no errors.
-        points: the operating points it may be run at: nominal first, then shorter tRCD, then shorter tRP, from mild to
-            harsh, all at the device's temperature.
-        points_at_other_temperatures: the same at other measured temperatures, which are not for choosing.
-        left_out: measured operating points that are not offered.
-
-    """
-
-    name: Annotated[str, pydantic.Field(min_length=1)]
-    capacity_bytes: Annotated[Whole, pydantic.Field(gt=0)]
-    nominal: Flag
-    points: Annotated[tuple[FittedPoint, ...], pydantic.Field(min_length=1)]
-    points_at_other_temperatures: tuple[FittedPoint, ...]
-    left_out: tuple[LeftOut, ...]
-
-    @pydantic.model_validator(mode="after")
-    def _consistent(self) -> Self:
-        nominal = self.points[0]
-        if any(point.temperature != nominal.temperature for point in self.points):
-            raise ValueError(f"points of {self.name}: found several temperatures; allowed is one")
-        if any(point.temperature == nominal.temperature for point in self.points_at_other_temperatures):
-            raise ValueError(
-                f"points_at_other_temperatures of {self.name}: found {nominal.temperature:g} C, the temperature of "
-                "points; allowed are others"
-            )
-        for points in (self.points, self.points_at_other_temperatures):
-            keys = [_sort_key(nominal, point) for point in points]
-            if any(after <= before for before, after in itertools.pairwise(keys)):
-                raise ValueError(
-                    f"points of {self.name} are not sorted or repeat; allowed is by temperature, nominal first, then "
-                    "tRCD and then tRP from mild to harsh, each once"
-                )
-            for point in points:
-                self._check_point(nominal, point)
-        for temperature in self.temperatures:
-            for parameter in ("trcd", "trp"):
-                self._check_monotone(self._sweep(parameter, temperature))
-        if self.nominal and (len(self.points) > 1 or nominal.errors.ber_zero > 0 or nominal.errors.ber_one > 0):
-            raise ValueError(f"partition {self.name} is nominal; allowed is its nominal point alone, with BER 0")
-        return self
-
-    def _check_point(self, nominal: FittedPoint, point: FittedPoint) -> None:
-        if point.vdd != nominal.vdd or point.refresh_interval != nominal.refresh_interval:
-            raise ValueError(
-                f"points of {self.name}: found {point.vdd:g} V and {point.refresh_interval:g} ms; allowed are the "
-                f"nominal {nominal.vdd:g} V and {nominal.refresh_interval:g} ms, the only ones measured"
-            )
-        if point.trcd > nominal.trcd or point.trp > nominal.trp:
-            raise ValueError(f"points of {self.name}: found {point}; allowed is nominal ({nominal}) first, or harsher")
-        if point.trcd != nominal.trcd and point.trp != nominal.trp:
-            raise ValueError(f"points of {self.name}: found {point}; allowed is one latency below nominal, not both")
-
-    def _check_monotone(self, points: list[FittedPoint]) -> None:
-        for mild, harsh in itertools.pairwise(points):
-            if harsh.errors.ber_zero < mild.errors.ber_zero or harsh.errors.ber_one < mild.errors.ber_one:
-                raise ValueError(
-                    f"points of {self.name}: the rates at {harsh} are below those at {mild}, a milder point"
-                )
-
-    @property
-    def temperatures(self) -> tuple[float, ...]:
-        """Temperatures in degrees Celsius at which there are fitted points, in increasing order."""
-        return tuple(sorted({point.temperature for point in (*self.points, *self.points_at_other_temperatures)}))
-
-    def _sweep(self, parameter: str, temperature: float) -> list[FittedPoint]:
-        """The points along one latency, from nominal or the mildest to the harshest."""
-        nominal = self.points[0]
-        other = "trp" if parameter == "trcd" else "trcd"
-        return [
-            point
-            for point in (*self.points, *self.points_at_other_temperatures)
-            if point.temperature == temperature and getattr(point, other) == getattr(nominal, other)
-        ]
-
-    def errors(
-        self,
-        *,
-        vdd: float | None = None,
-        trcd: float | None = None,
-        trp: float | None = None,
-        temperature: float | None = None,
-        refresh_interval: float | None = None,
-    ) -> ErrorModel:
-        """The error model at an operating point; what is not given is nominal, or the device's temperature.
-
-        At a measured point it is the fitted model. Between two measured points it is the model of the next harsher one:
-        errors only grow as a latency shrinks, so its rates bound those in between from above.
-
-        Args:
-            vdd: supply voltage in V.
-            trcd: row activation latency in ns.
-            trp: precharge latency in ns.
-            temperature: in degrees Celsius, one of the measured ones.
-            refresh_interval: in ms.
-
-        Raises:
-            ValueError: naming the parameter, what was found and what is allowed, outside the fitted range, inside a
-                region that was left out, or for a parameter that was not measured.
-            TypeError: for what is no number.
-
-        """
-        nominal = self.points[0]
-        given = {"vdd": vdd, "trcd": trcd, "trp": trp, "temperature": temperature, "refresh_interval": refresh_interval}
-        for name, value in given.items():
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-                raise TypeError(f"{name} is a {type(value).__name__}; allowed is a number")
-        for name, value, unit in (("vdd", vdd, "V"), ("refresh_interval", refresh_interval, "ms")):
-            allowed = getattr(nominal, name)
-            if value is not None and value != allowed:
-                raise ValueError(
-                    f"{name} is {value} {unit}; allowed for {self.name} is {allowed:g} {unit} (nominal): no other was "
-                    "measured"
-                )
-        if temperature is None:
-            temperature = nominal.temperature
-        elif temperature not in self.temperatures:
-            raise ValueError(
-                f"temperature is {temperature} C; allowed for {self.name} are the measured "
-                f"{', '.join(f'{value:g}' for value in self.temperatures)} C"
-            )
-        trcd = nominal.trcd if trcd is None else trcd
-        trp = nominal.trp if trp is None else trp
-        off_nominal = [
-            name for name, value in (("trcd", trcd), ("trp", trp)) if not abs(value - getattr(nominal, name)) <= _SAME
-        ]
-        if len(off_nominal) == 2:
-            raise ValueError(
-                f"trcd is {trcd} ns and trp is {trp} ns; allowed is one of them below nominal ({nominal.trcd:g} and "
-                f"{nominal.trp:g} ns): the two were not measured together"
-            )
-        parameter = off_nominal[0] if off_nominal else "trcd"
-        return self._at(parameter, trcd if parameter == "trcd" else trp, temperature)
-
-    def _at(self, parameter: str, value: float, temperature: float) -> ErrorModel:
-        sweep = self._sweep(parameter, temperature)
-        left_out = [
-            point
-            for point in self.left_out
-            if point.temperature == temperature
-            and getattr(point, "trp" if parameter == "trcd" else "trcd")
-            == getattr(self.points[0], "trp" if parameter == "trcd" else "trcd")
-        ]
-        grid = [getattr(point, parameter) for point in sweep]
-        where = f"{self.name} at {temperature:g} C"
-        reasons = "".join(f"; {getattr(gap, parameter):g} ns is left out: {gap.reason}" for gap in left_out)
-        if not grid:
-            raise ValueError(f"{parameter} is {value} ns; nothing is fitted for {where}{reasons}")
-        if not (min(grid) - _SAME <= value <= max(grid) + _SAME):
-            note = "; it is kept at its nominal operating point" if self.nominal else reasons
-            raise ValueError(
-                f"{parameter} is {value} ns; allowed for {where} is {min(grid):g} to {max(grid):g} ns{note}"
-            )
-        harsher = next(point for point in sweep if getattr(point, parameter) <= value + _SAME)
-        bound = getattr(harsher, parameter)
-        milder = min((at for at in grid if at > value + _SAME), default=value)
-        if value - bound > _SAME:
-            for gap in left_out:
-                if bound < getattr(gap, parameter) < milder:
-                    raise ValueError(
-                        f"{parameter} is {value} ns; allowed for {where} is {min(grid):g} to {max(grid):g} ns without "
-                        f"the region between {bound:g} and {milder:g} ns: {gap.reason}"
-                    )
-        return harsher.errors
+def _same_arrays(geometry: Geometry, other: Geometry) -> bool:
+    """Whether two geometries differ in nothing but how many ranks they count."""
+    return dataclasses.replace(geometry, ranks=None) == dataclasses.replace(other, ranks=None)
 
 
 class Device(VersionedFile):
@@ -418,6 +161,7 @@ class Device(VersionedFile):
         model: the kind of the error models: ``uniform`` (Model 0), ``bitline`` (1), ``wordline`` (2),
             ``data_dependent`` (3), or ``cell_map``.
         nominal: the operating point within the specification, at the device's temperature.
+        margin: what its owner added to the rates, which all of them hold.
         assumptions: what the figures rest on that was not measured, one sentence each.
         notes: what was read, left out and chosen, and why, one sentence each.
         choice: the table behind the choice of the model.
@@ -430,15 +174,16 @@ class Device(VersionedFile):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     FORMAT: ClassVar[str] = "eden-device"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     name: Annotated[str, pydantic.Field(min_length=1)]
     source: Source
-    geometry: Geometry
+    geometry: _Geometry
     random_layout: Whole
     failure: Annotated[Number, pydantic.Field(gt=0.0, le=1.0)]
     model: Literal["uniform", "bitline", "wordline", "data_dependent", "cell_map"]
     nominal: OperatingPoint
+    margin: Margin = Margin()
     assumptions: tuple[str, ...]
     notes: tuple[str, ...]
     choice: tuple[FitRow, ...]
@@ -459,10 +204,14 @@ class Device(VersionedFile):
                 raise ValueError(f"partitions: the name {name!r} occurs twice; allowed is once")
         if not any(partition.nominal for partition in self.partitions):
             raise ValueError("partitions: none is nominal; allowed is one or more that makes no errors")
-        capacity = sum(partition.capacity_bytes for partition in self.partitions)
-        cells = self.geometry.banks * self.geometry.cells_per_bank
-        if capacity * 8 > cells:
-            raise ValueError(f"partitions: found {capacity} bytes in all; allowed is {cells // 8}, the geometry's")
+        cells = self.geometry.capacity_bits * (self.geometry.ranks or 1)
+        end, before = 0, "the device's beginning"
+        for partition in sorted(self.partitions, key=lambda part: part.address):
+            if partition.address < end:
+                raise ValueError(f"partition {partition.name} begins at bit {partition.address}, inside {before}")
+            end, before = partition.address + 8 * partition.capacity_bytes, partition.name
+        if end > cells:
+            raise ValueError(f"partition {before} ends at bit {end}; allowed is {cells}, where the geometry ends")
         for partition in (self.whole, *self.partitions):
             first = partition.points[0]
             if any(getattr(first, field) != getattr(self.nominal, field) for field in OperatingPoint.model_fields):
@@ -475,7 +224,7 @@ class Device(VersionedFile):
                         f"points of {partition.name}: found model {point.errors.KIND} with failure "
                         f"{point.errors.failure:g}; allowed is the device's {self.model} with {self.failure:g}"
                     )
-                if isinstance(point.errors, LineModel) and not self.geometry.agrees(point.errors.geometry):
+                if isinstance(point.errors, LineModel) and not _same_arrays(self.geometry, point.errors.geometry):
                     raise ValueError(
                         f"points of {partition.name}: found an error model of {point.errors.geometry}; allowed is the "
                         f"device's geometry ({self.geometry})"
@@ -529,8 +278,8 @@ class Device(VersionedFile):
         """The error model of the whole module, or of one partition, at an operating point.
 
         What is not given is nominal; the temperature is then the device's (``nominal.temperature``, the highest one
-        measured unless the fit was told otherwise). At a measured point it is the fitted model, between two the one of
-        the next harsher, which bounds the rates in between from above.
+        measured unless the fit was told otherwise). At a measured point it is the fitted model; elsewhere that of the
+        least harsh measured point that is as harsh or harsher in every parameter, which bounds the rates from above.
 
         Args:
             vdd: supply voltage in V.
@@ -547,42 +296,65 @@ class Device(VersionedFile):
         part = self.whole if partition is None else self.partition(partition)
         return part.errors(vdd=vdd, trcd=trcd, trp=trp, temperature=temperature, refresh_interval=refresh_interval)
 
+    def with_margin(self, factor: float, reason: str = "temperature and ageing") -> Device:
+        """The same device with every bit error rate multiplied, for what the measurements do not cover.
+
+        The rates stay at or below the failure probability, where a read tells nothing any more, and intervals are
+        multiplied as rates are. Files made from the device carry the margin: placement, savings and report.
+
+        Args:
+            factor: 1 or more.
+            reason: what the margin is for.
+
+        Raises:
+            ValueError: for a factor below 1, and for a device that has a margin already: take the one without.
+
+        """
+        if self.margin.factor != 1.0:
+            raise ValueError(f"{self.name} has a margin already, {self.margin}; allowed is a device without one")
+        if not 1.0 <= factor < math.inf:
+            raise ValueError(f"factor is {factor}; allowed is 1 or more")
+        margin = Margin(factor=factor, reason=reason)
+        return self.model_copy(
+            update={
+                "margin": margin,
+                "whole": _with_margin(self.whole, factor),
+                "partitions": tuple(_with_margin(part, factor) for part in self.partitions),
+                "assumptions": (*self.assumptions, f"a margin set by the owner: {margin}"),
+            }
+        )
+
     def curve(
-        self, parameter: Literal["trcd", "trp"] = "trcd", temperature: float | None = None, partition: str | None = None
+        self, parameter: str = "trcd", temperature: float | None = None, partition: str | None = None
     ) -> list[FittedPoint]:
-        """The fitted points along one latency, from mild to harsh, for plotting.
+        """The fitted points along one parameter, all others nominal, from mild to harsh, for plotting.
 
         Raises:
             ValueError: for another parameter, an unknown partition or temperature.
 
         """
-        if parameter not in ("trcd", "trp"):
-            raise ValueError(f"parameter is {parameter!r}; allowed are trcd and trp")
         part = self.whole if partition is None else self.partition(partition)
         temperature = self.nominal.temperature if temperature is None else temperature
+        axis(parameter)
         if temperature not in part.temperatures:
             raise ValueError(f"temperature is {temperature} C; allowed are {', '.join(map(str, part.temperatures))} C")
-        return part._sweep(parameter, temperature)
+        return part.sweep(parameter, temperature)
 
-    def measured_curve(
-        self, parameter: Literal["trcd", "trp"] = "trcd", temperature: float | None = None
-    ) -> list[Measured]:
-        """The measured conditions along one latency, from mild to harsh and by pattern, those left out included.
+    def measured_curve(self, parameter: str = "trcd", temperature: float | None = None) -> list[Measured]:
+        """The measured conditions along one parameter, from mild to harsh and by pattern, those left out included.
 
         Raises:
             ValueError: for another parameter.
 
         """
-        if parameter not in ("trcd", "trp"):
-            raise ValueError(f"parameter is {parameter!r}; allowed are trcd and trp")
-        other = "trp" if parameter == "trcd" else "trcd"
+        along = axis(parameter)
         temperature = self.nominal.temperature if temperature is None else temperature
         rows = [
             row
             for row in self.measured
-            if row.temperature == temperature and getattr(row, other) == getattr(self.nominal, other)
+            if row.temperature == temperature and set(off_nominal(self.nominal, row)) <= {parameter}
         ]
-        return sorted(rows, key=lambda row: (-getattr(row, parameter), int(row.pattern, 16)))
+        return sorted(rows, key=lambda row: (along.harshness(row), int(row.pattern, 16)))
 
     def describe(self) -> str:
         """What the device is and what it rests on, for a terminal."""
@@ -591,9 +363,11 @@ class Device(VersionedFile):
             f"{self.name}: {self.source.text}",
             f"  source      {self.source.citation or self.source.file} (licence: {self.source.licence})",
             f"  size        {size:g} MiB in {len(self.partitions)} partitions, {self.geometry.banks} banks of "
-            f"{self.geometry.cells_per_bank} cells",
+            f"{self.geometry.bank_rows} rows of {self.geometry.row_bits} bits, subarrays of "
+            f"{self.geometry.subarray_rows} rows",
             f"  model       {self.model}, failure F = {self.failure:g}",
-            f"  nominal     {self.nominal}, refresh {self.nominal.refresh_interval:g} ms",
+            f"  nominal     {self.nominal}",
+            f"  margin      {self.margin}",
             "",
             "  whole module            BER zeros  [95% interval]            BER ones   [95% interval]       readings",
         ]

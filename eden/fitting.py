@@ -18,10 +18,12 @@ from typing import Literal, NamedTuple
 from scipy import stats
 
 from eden import _core
-from eden.device import Device, FitRow, FittedPoint, Geometry, LeftOut, Measured, OperatingPoint, Partition, Source
+from eden.device import Device, FitRow, Measured, Source
 from eden.errors import DataDependent, ErrorModel, Uniform
 from eden.files import FileError
+from eden.geometry import Geometry
 from eden.measurements import CELLS_PER_BANK, Campaign, Reading, read
+from eden.partition import FittedPoint, LeftOut, OperatingPoint, Partition
 
 CONFIDENCE = 0.95
 # A difference of BIC above this is "very strong" evidence (Kass and Raftery, J. Am. Stat. Assoc. 90, 1995).
@@ -32,9 +34,6 @@ REGIME_GAP = 10.0
 REGIME_ERRORS = 10.0
 # The digits that a device file keeps: more than any interval supports, fewer than libraries of mathematics differ in.
 DIGITS = 4
-# Rows of a 2^30-cell bank and subarrays as in the design's default geometry; bank totals do not depend on them.
-ROW_BITS = 65536
-SUBARRAY_ROWS = 512
 
 Model = Literal["uniform", "data_dependent"]
 Counts = list[tuple[float, float]]
@@ -149,7 +148,8 @@ class FitReport:
             "  point                              model           parameters readings   log-likelihood          BIC",
         ]
         for row in device.choice:
-            place = "all" if row.trcd is None else f"tRCD {row.trcd:g}, tRP {row.trp:g} ns, {row.temperature:g} C"
+            at = row.point
+            place = "all" if at is None else f"tRCD {at.trcd:g}, tRP {at.trp:g} ns, {at.temperature:g} C"
             lines.append(
                 f"  {place:34} {row.model:15} {row.parameters:10} {row.observations:8} {row.log_likelihood:16.2f} "
                 f"{row.bic:12.2f}"
@@ -171,6 +171,7 @@ def fit(
     refresh_interval: float = 64.0,
     reliable: str = "bank0",
     cells_per_bank: int = CELLS_PER_BANK,
+    geometry: Geometry | None = None,
 ) -> Device:
     """Fit a device to a measurement campaign.
 
@@ -187,6 +188,8 @@ def fit(
         refresh_interval: the refresh interval of the measurements in ms, recorded as an assumption.
         reliable: the bank that is kept at its nominal operating point.
         cells_per_bank: number of cells behind a bank's rate.
+        geometry: rows, subarrays and banks of the module. If None, rows and subarrays are those of ``Geometry()``,
+            recorded as an assumption.
 
     Raises:
         FileError: for a file that cannot be used, naming the place, what was found and what is allowed.
@@ -205,6 +208,7 @@ def fit(
         refresh_interval=refresh_interval,
         reliable=reliable,
         cells_per_bank=cells_per_bank,
+        geometry=geometry,
     ).device
 
 
@@ -221,6 +225,7 @@ def analyse(
     refresh_interval: float = 64.0,
     reliable: str = "bank0",
     cells_per_bank: int = CELLS_PER_BANK,
+    geometry: Geometry | None = None,
 ) -> FitReport:
     """The same as ``fit``, with the report of what was read, left out, assumed and chosen."""
     for label, value, high in (
@@ -231,6 +236,12 @@ def analyse(
         if not 0.0 < value <= high:
             raise ValueError(f"{label} is {value}; allowed is above 0, up to {high:g}")
     campaign = read(path, format, module, cells_per_bank)
+    arrays = geometry or _default_geometry(campaign)
+    if (arrays.banks, arrays.bank_rows * arrays.row_bits) != (campaign.banks, campaign.cells_per_bank):
+        raise ValueError(
+            f"geometry has {arrays.banks} banks of {arrays.bank_rows * arrays.row_bits} cells; allowed are the "
+            f"measurements' {campaign.banks} banks of {campaign.cells_per_bank} cells"
+        )
     banks = [f"bank{bank}" for bank in range(campaign.banks)]
     if reliable not in banks:
         raise ValueError(f"reliable is {reliable!r}; allowed are {', '.join(banks)}")
@@ -257,7 +268,20 @@ def analyse(
             refresh_interval=refresh_interval,
         ),
         reliable=reliable,
+        geometry=arrays,
+        geometry_given=geometry is not None,
     ).run()
+
+
+def _default_geometry(campaign: Campaign) -> Geometry:
+    usual = Geometry()
+    subarray = usual.row_bits * usual.subarray_rows
+    if campaign.cells_per_bank % subarray:
+        raise ValueError(
+            f"cells_per_bank is {campaign.cells_per_bank}; allowed without a geometry is a multiple of {subarray}, the "
+            f"cells of a subarray of {usual.subarray_rows} rows of {usual.row_bits} bits"
+        )
+    return Geometry(bank_rows=campaign.cells_per_bank // usual.row_bits, banks=campaign.banks)
 
 
 @dataclass
@@ -265,6 +289,7 @@ class _Scope:
     """The whole module or one bank: its readings by condition, and the dispersion that it lends to itself."""
 
     name: str
+    bank: int | None
     conditions: dict[Condition, Values]
     lent: float = 0.0
 
@@ -278,7 +303,10 @@ class _Fitter:
         failure: float,
         nominal: OperatingPoint,
         reliable: str,
+        geometry: Geometry,
+        geometry_given: bool,
     ) -> None:
+        self.geometry, self.geometry_given = geometry, geometry_given
         self.campaign, self.name, self.failure, self.nominal, self.reliable = campaign, name, failure, nominal, reliable
         self.source = source or Source(
             text=f"module {campaign.module} of {campaign.path.name}",
@@ -311,12 +339,7 @@ class _Fitter:
         device = Device(
             name=self.name,
             source=self.source,
-            geometry=Geometry(
-                banks=campaign.banks,
-                cells_per_bank=campaign.cells_per_bank,
-                row_bits=ROW_BITS,
-                subarray_rows=SUBARRAY_ROWS,
-            ),
+            geometry=self.geometry,
             random_layout=_core.RANDOM_LAYOUT_VERSION,
             failure=self.failure,
             model=self.model,
@@ -329,6 +352,11 @@ class _Fitter:
             measured=measured,
         )
         return FitReport(device, campaign)
+
+    def _operating_point(self, condition: Condition) -> OperatingPoint:
+        return OperatingPoint(
+            vdd=self.nominal.vdd, refresh_interval=self.nominal.refresh_interval, **condition._asdict()
+        )
 
     def _check_nominal(self) -> None:
         for reading in self.campaign.readings:
@@ -366,7 +394,7 @@ class _Fitter:
                 count = reading.errors[bank]
                 if count is not None:
                     counts.append((count, cells))
-        return _Scope(name, conditions)
+        return _Scope(name, bank, conditions)
 
     def _usable(self, values: Values) -> str | None:
         """Why a condition cannot be fitted, or None."""
@@ -427,9 +455,7 @@ class _Fitter:
                 rows.append(
                     FitRow(
                         model=model,
-                        trcd=condition.trcd,
-                        trp=condition.trp,
-                        temperature=condition.temperature,
+                        point=self._operating_point(condition),
                         parameters=result.parameters,
                         observations=result.observations,
                         log_likelihood=round(result.log_likelihood, 3),
@@ -445,9 +471,7 @@ class _Fitter:
             rows.append(
                 FitRow(
                     model=model,
-                    trcd=None,
-                    trp=None,
-                    temperature=None,
+                    point=None,
                     parameters=int(parameters),
                     observations=int(observations),
                     log_likelihood=round(log_likelihood, 3),
@@ -473,6 +497,8 @@ class _Fitter:
         at_temperature = [point for point in points if point.temperature == self.nominal.temperature]
         return Partition(
             name=scope.name,
+            kind="module" if scope.bank is None else "bank",
+            address=0 if scope.bank is None else scope.bank * self.campaign.cells_per_bank,
             capacity_bytes=capacity,
             nominal=nominal_only,
             points=(nominal, *at_temperature),
@@ -507,9 +533,7 @@ class _Fitter:
         ended: str | None = None
 
         def leave_out(condition: Condition, reason: str) -> None:
-            left_out.append(
-                LeftOut(trcd=condition.trcd, trp=condition.trp, temperature=condition.temperature, reason=reason)
-            )
+            left_out.append(LeftOut(**self._operating_point(condition).model_dump(), reason=reason))
 
         for condition in conditions:
             values = scope.conditions[condition]
@@ -545,11 +569,7 @@ class _Fitter:
                     f"{self.campaign.module} fail at that rate at tRCD {condition.trcd:g} and tRP {condition.trp:g} ns"
                 )
         return FittedPoint(
-            vdd=self.nominal.vdd,
-            trcd=condition.trcd,
-            trp=condition.trp,
-            temperature=condition.temperature,
-            refresh_interval=self.nominal.refresh_interval,
+            **self._operating_point(condition).model_dump(),
             errors=_error_model(
                 self.model,
                 min(_round(zero.estimate), self.failure),
@@ -603,9 +623,7 @@ class _Fitter:
                 off += not 0.5 <= rate.estimate / predicted <= 2.0
             rows.append(
                 Measured(
-                    trcd=condition.trcd,
-                    trp=condition.trp,
-                    temperature=condition.temperature,
+                    **self._operating_point(condition).model_dump(),
                     pattern=f"0x{pattern:x}",
                     readings=len(counts),
                     rate=_round(rate.estimate),
@@ -634,11 +652,14 @@ class _Fitter:
             f"{self.reliable} is kept at the nominal operating point with BER 0, as the specification promises",
             "between two measured latencies the rates of the harsher one hold as an upper bound",
             "a bank that is 0 in a reading where no bank, or not every other bank, failed was tested",
-            f"rows of {ROW_BITS} bits and subarrays of {SUBARRAY_ROWS} rows: the measurements do not state them, and "
-            "Models 0 and 3 do not depend on them",
             "the largest dispersion between readings at other conditions holds where the readings tell none (a single "
             "one of each value, or no failures)",
         ]
+        if not self.geometry_given:
+            lines.append(
+                f"rows of {self.geometry.row_bits} bits and subarrays of {self.geometry.subarray_rows} rows: the "
+                "measurements do not state them, and Models 0 and 3 do not depend on them"
+            )
         return tuple(lines)
 
 

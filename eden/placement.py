@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 import pydantic
 
 from eden import _core
-from eden.device import Device, Errors, OperatingPoint, Partition
+from eden.device import Device, Margin
 from eden.errors import ErrorModel, Uniform
 from eden.files import VersionedFile
+from eden.partition import Errors, OperatingPoint, Partition
 from eden.tolerance import Tolerance
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Placement(VersionedFile):
     """Version of the random numbers' layout, which fixes what cells a chip's seed makes weak."""
     nominal: OperatingPoint
     """The device's operating point within specification."""
+    margin: Margin = Margin()
+    """What the device's rates hold beyond what was measured."""
     operands: dict[str, PlacedOperand] = pydantic.Field(min_length=1)
     partitions: dict[str, PlacedPartition] = pydantic.Field(min_length=1)
     notes: tuple[str, ...] = ()
@@ -208,6 +211,8 @@ def _notes(tolerance: Tolerance, device: Device) -> tuple[str, ...]:
             f"Limits were found with a failure probability of {_listed(profiled)}, the device has {_listed(fitted)}: "
             "rates per read are compared, errors persist differently."
         )
+    if device.margin.factor > 1.0:
+        notes.append(f"The device's rates hold a margin: {device.margin}.")
     return tuple(notes)
 
 
@@ -303,6 +308,7 @@ def place(
             "objective": objective,
             "random_layout": _core.RANDOM_LAYOUT_VERSION,
             "nominal": _point(device.nominal),
+            "margin": device.margin,
             "operands": slots,
             "partitions": placed,
             "notes": _notes(tolerance, device),

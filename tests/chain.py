@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from eden.device import Margin
 from eden.errors import DataDependent, ErrorModel, Uniform
 from eden.tolerance import Certificate, Tolerance
 
@@ -46,6 +47,7 @@ class Device:
     name: str = "ddr3-test"
     partitions: tuple[Partition, ...] = ()
     nominal: Point = field(default_factory=Point)
+    margin: Margin = field(default_factory=Margin)
 
 
 RATES = {10.0: (1e-8, 2e-8), 7.5: (2e-5, 6e-5), 5.0: (5e-3, 1.5e-2), 2.5: (0.13, 0.23)}

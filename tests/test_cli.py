@@ -248,8 +248,8 @@ def test_damaged_device_files(fails: Fails, tmp_path: Path) -> None:
         path.write_text(text[:part])
         message = fails("retrain", "--out", tmp_path / "out", "--task", TASK, "--device", path)
         assert re.fullmatch(rf"{path}: line \d+, column \d+: .*; it is truncated or is no JSON file", message)
-    path.write_text(json.dumps({**json.loads(text), "version": 2}))
-    assert fails("devices", "show", path) == f"{path}: version: found 2, allowed is 1 (this version of eden's)"
+    path.write_text(json.dumps({**json.loads(text), "version": 3}))
+    assert fails("devices", "show", path) == f"{path}: version: found 3, allowed is 2 (this version of eden's)"
     path.write_bytes(b"\xff\xfe")
     assert fails("devices", "show", path) == f"{path}: byte 0 is no UTF-8 text; is this the right file?"
     assert "cannot be read: Is a directory" in fails("devices", "show", tmp_path)

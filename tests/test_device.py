@@ -1,5 +1,6 @@
 """Does a device answer inside what was measured and refuse outside, and is every damaged file named with its place?"""
 
+import copy
 import itertools
 import json
 import random
@@ -112,11 +113,14 @@ def test_rates_only_grow_as_a_latency_shrinks(device: Device) -> None:
         ({"trcd": 12.6}, r"trcd is 12.6 ns; allowed for whole at 20 C is 5 to 12.5 ns"),
         ({"trcd": float("nan")}, r"trcd is nan ns; allowed"),
         ({"trp": 2.5}, r"trp is 2.5 ns; allowed for whole at 20 C is 5 to 12.5 ns$"),
-        ({"trcd": 7.5, "trp": 10.0}, r"trcd is 7.5 ns and trp is 10.0 ns; allowed is one of them below nominal"),
-        ({"vdd": 1.35}, r"vdd is 1.35 V; allowed for whole is 1.5 V \(nominal\): no other was measured"),
-        ({"refresh_interval": 128}, r"refresh_interval is 128 ms; allowed for whole is 64 ms"),
+        ({"trcd": 7.5, "trp": 10.0}, r"trcd is 7.5 ns and trp is 10 ns; allowed for whole is one of them off nominal"),
+        ({"vdd": 1.35}, r"vdd is 1.35 V; allowed for whole at 20 C is 1.5 V \(nominal\): no other was measured"),
+        ({"refresh_interval": 128}, r"refresh_interval is 128.0 ms; allowed for whole at 20 C is 64 ms"),
         ({"temperature": 85}, r"temperature is 85 C; allowed for whole are the measured 10, 20 C"),
-        ({"trcd": 10.0, "partition": "bank0"}, r"allowed for bank0 at 20 C is 12.5 to 12.5 ns; it is kept at its nom"),
+        (
+            {"trcd": 10.0, "partition": "bank0"},
+            r"allowed for bank0 at 20 C is 12.5 ns \(nominal\): it is kept at its nom",
+        ),
         ({"partition": "rank0"}, r"partition is 'rank0'; allowed for test are bank0, bank1"),
         ({"trcd": 5.0, "temperature": 10}, r"trcd is 5.0 ns; allowed for whole at 10 C is 7.5 to 7.5 ns"),
     ],
@@ -124,6 +128,74 @@ def test_rates_only_grow_as_a_latency_shrinks(device: Device) -> None:
 def test_outside_of_what_was_measured(device: Device, arguments: Body, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         device.errors(**arguments)
+
+
+def joint(body: Body, both: float = 0.02) -> Device:
+    """The device with joint points of tRCD, VDD and the refresh interval in bank1, and one that was left out."""
+    body = copy.deepcopy(body)
+    points, nominal = body["partitions"][1]["points"], body["nominal"]
+
+    def at(rate: float, **changes: float) -> Body:
+        errors = {"model": "data_dependent", "ber_zero": rate, "ber_one": rate, "failure": 1.0}
+        return {**points[0], **changes, "errors": errors, "zero": [0.0, 1.0], "one": [0.0, 1.0]}
+
+    points += [at(1e-4, vdd=1.2), at(both, vdd=1.2, trcd=5.0), at(0.1, vdd=1.0, trcd=5.0)]
+    points += [at(1e-5, refresh_interval=256.0)]
+    body["partitions"][1]["left_out"] = [{**nominal, "vdd": 1.1, "reason": "it was measured in a draught"}]
+    points.sort(
+        key=lambda p: (
+            8 * (p["refresh_interval"] > 64) + 4 * (p["vdd"] < 1.5) + 2 * (p["trp"] < 12.5) + (p["trcd"] < 12.5),
+            -p["trcd"],
+            -p["trp"],
+            -p["vdd"],
+        )
+    )
+    return Device.model_validate({key: value for key, value in body.items() if key not in ("format", "version")})
+
+
+def test_points_measured_together_bound_what_is_milder_in_every_parameter(body: Body) -> None:
+    device = joint(body)
+    bank = device.partition("bank1")
+    assert bank.errors(vdd=1.2).ber == 1e-4
+    assert bank.errors(vdd=1.3, trcd=6.0).ber == bank.errors(vdd=1.2, trcd=7.5).ber == 0.02
+    assert bank.errors(refresh_interval=100.0).ber == 1e-5
+    assert bank.point(vdd=1.3, trcd=6.0).vdd == 1.2
+    assert bank.errors(trcd=7.5) == device.partition("bank1").points[2].errors
+    assert [point.vdd for point in bank.sweep("vdd", 20.0)] == [1.5, 1.2]
+    for arguments, message in (
+        ({"vdd": 1.2, "trp": 10.0}, r"trp is 10 ns and vdd is 1.2 V; allowed for bank1 is one of them off nominal"),
+        ({"vdd": 1.1}, r"vdd is 1.1 V; allowed for bank1 at 20 C is 1.2 to 1.5 V; 1.1 V is left out: .*draught"),
+        ({"vdd": 1.1, "trcd": 10.0}, r"outside of the region from .* because .* in it is left out: .*draught"),
+        ({"refresh_interval": 300.0}, r"refresh_interval is 300.0 ms; allowed for bank1 at 20 C is 64 to 256 ms"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            bank.errors(**arguments)
+
+
+def test_a_joint_point_below_a_milder_one_is_named(body: Body) -> None:
+    with pytest.raises(ValueError, match=r"the rates at tRCD 5 ns, .*1.2 V.* are below those at .* a milder point"):
+        joint(body, both=1e-6)
+
+
+def test_a_margin_multiplies_every_rate_and_is_kept(device: Device, tmp_path: Path) -> None:
+    wide = device.with_margin(3.0, "ageing over ten years")
+    for part, wider in zip((device.whole, *device.partitions), (wide.whole, *wide.partitions), strict=True):
+        for point, raised in zip(part.points, wider.points, strict=True):
+            assert raised.errors.ber == pytest.approx(min(3 * point.errors.ber, 1.0))
+            assert raised.zero[1] == pytest.approx(min(3 * point.zero[1], 1.0))
+    assert any("times 3 (ageing over ten years)" in text for text in wide.assumptions)
+    assert "times 3 (ageing over ten years)" in wide.describe()
+    wide.save(tmp_path / "wide.json")
+    assert Device.load(tmp_path / "wide.json") == wide
+    # Rates never pass the failure probability.
+    assert device.with_margin(1e6).errors(trcd=5.0).ber_one == 1.0
+    with pytest.raises(
+        ValueError, match=r"test has a margin already, bit error rates times 3 .*; allowed is a device with"
+    ):
+        wide.with_margin(2.0)
+    for factor in (0.5, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=f"factor is {factor}; allowed is 1 or more"):
+            device.with_margin(factor)
 
 
 def test_what_is_no_number(device: Device) -> None:
@@ -153,8 +225,8 @@ def test_curves(device: Device) -> None:
     assert [point.trp for point in device.curve("trp", partition="bank3")] == [12.5, 10.0, 7.5, 5.0]
     assert [point.trcd for point in device.curve("trcd", temperature=10.0)] == [7.5]
     assert {row.trcd for row in device.measured_curve("trcd")} == {12.5, 10.0, 7.5, 5.0, 2.5}
-    with pytest.raises(ValueError, match="parameter is 'vdd'; allowed are trcd and trp"):
-        device.curve("vdd")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="parameter is 'tras'; allowed are trcd, trp, vdd, refresh_interval"):
+        device.curve("tras")
     with pytest.raises(ValueError, match=r"temperature is 30 C; allowed are 10.0, 20.0 C"):
         device.curve("trcd", temperature=30)
 
@@ -196,7 +268,7 @@ def point(body: Body, index: int = 2) -> Body:
     ("change", "message"),
     [
         (lambda b: b.update(format="eden-tolerance"), "format: found 'eden-tolerance', allowed is 'eden-device'"),
-        (lambda b: b.update(version=2), "version: found 2, allowed is 1"),
+        (lambda b: b.update(version=1), "version: found 1, allowed is 2"),
         (lambda b: b.update(random_layout=99), "random_layout is 99; allowed is 2"),
         (lambda b: b.pop("partitions"), "partitions: Field required"),
         (lambda b: b.update(partitions=[]), "partitions: Tuple should have at least 1 item"),
@@ -208,8 +280,17 @@ def point(body: Body, index: int = 2) -> Body:
         (lambda b: b.update(model="uniform"), "found model data_dependent .*; allowed is the device's uniform"),
         (lambda b: b.update(failure=0.0), "failure: Input should be greater than 0"),
         (lambda b: b.update(failure=0.5), "with failure 1; allowed is the device's data_dependent with 0.5"),
-        (lambda b: b["geometry"].update(banks=True), r"geometry.banks: Input should be a valid integer"),
-        (lambda b: b["geometry"].update(cells_per_bank=2**20), "found 1073741824 bytes in all; allowed is 1048576"),
+        (lambda b: b["geometry"].update(banks=True), r"geometry: .*banks is a bool; allowed is an int"),
+        (
+            lambda b: b["geometry"].update(ranks=1, banks=7),
+            "partition bank7 ends at bit 8589934592; allowed is 7516192768, where the geometry ends",
+        ),
+        (
+            lambda b: b["partitions"][3].update(address=2**30 + 8),
+            "partition bank3 begins at bit 1073741832, inside bank1",
+        ),
+        (lambda b: b["partitions"][3].update(kind="chip"), r"partitions\[3\].kind: Input should be 'module', 'rank'"),
+        (lambda b: b["margin"].update(factor=0.5), "margin.factor: Input should be greater than or equal to 1"),
         (lambda b: b["nominal"].update(trcd=13.0), "the first is .*; allowed is nominal"),
         (lambda b: b["nominal"].update(vdd="1.5"), "nominal.vdd: Input should be a valid number"),
         (lambda b: b["nominal"].update(vdd=-1.5), "nominal.vdd: Input should be greater than 0"),
@@ -230,7 +311,10 @@ def point(body: Body, index: int = 2) -> Body:
         (lambda b: point(b).update(zero=[0.0, 1.5]), r"points\[2\].zero\[1\]: .*less than or equal to 1"),
         (lambda b: point(b).update(zero=[0.0]), r"points\[2\].zero\[1\]: Field required"),
         (lambda b: point(b).update(trcd=20.0), "points of bank1"),
-        (lambda b: point(b).update(vdd=1.2), "found 1.2 V and 64 ms; allowed are the nominal"),
+        (
+            lambda b: point(b).update(vdd=1.6),
+            "points of bank1: found .*1.6 V.*; allowed is nominal .* first, or harsher",
+        ),
         (lambda b: point(b).update(temperature=50.0), "found several temperatures; allowed is one"),
         (lambda b: point(b).update(trp=11.0), "points of bank1"),
         (lambda b: point(b).update(dispersion=float("nan")), "dispersion: Input should be a finite number"),

@@ -103,22 +103,22 @@ def test_the_table_sums_and_decides(tmp_path: Path) -> None:
     result = report(tmp_path, sweep(NOMINAL, (7.5, 1000, 9000), (5.0, 10**6, 10**7), repeats=4))
     rows = result.device.choice
     for model in ("uniform", "data_dependent"):
-        parts = [row for row in rows if row.model == model and row.trcd is not None]
-        (whole,) = [row for row in rows if row.model == model and row.trcd is None]
-        assert {row.trcd for row in parts} == {7.5, 5.0}
+        parts = [row for row in rows if row.model == model and row.point is not None]
+        (whole,) = [row for row in rows if row.model == model and row.point is None]
+        assert {row.point.trcd for row in parts if row.point} == {7.5, 5.0}
         assert whole.bic == pytest.approx(sum(row.bic for row in parts), abs=0.01)
         for row in parts:
             assert row.bic == pytest.approx(
                 row.parameters * np.log(row.observations) - 2 * row.log_likelihood, abs=0.01
             )
-    sums = {row.model: row.bic for row in rows if row.trcd is None}
+    sums = {row.model: row.bic for row in rows if row.point is None}
     assert sums["data_dependent"] < sums["uniform"] - 10
     assert "chose Model 3 (data-dependent): the BIC of Model 3 is" in "\n".join(result.device.notes)
 
 
 def test_a_difference_that_is_not_decisive_leaves_model_0(tmp_path: Path) -> None:
     device = report(tmp_path, sweep(NOMINAL, (7.5, 1000, 1005), (5.0, 10**6, 1004000), repeats=4)).device
-    sums = {row.model: row.bic for row in device.choice if row.trcd is None}
+    sums = {row.model: row.bic for row in device.choice if row.point is None}
     assert sums["data_dependent"] > sums["uniform"] - 10
     assert device.model == "uniform"
 
@@ -159,7 +159,10 @@ def test_mixed_regimes_are_left_out_by_name(tmp_path: Path) -> None:
     assert reasons(result).keys() == {(7.5, 12.5)}
     assert "stored zeros mix two regimes" in reasons(result)[7.5, 12.5]
     for trcd in (7.5, 6.0, 9.0):
-        with pytest.raises(ValueError, match=r"trcd is .* without the region between 5 and 12.5 ns: .*mix two regimes"):
+        with pytest.raises(
+            ValueError,
+            match=r"trcd is .* ns; .* outside of the region from trcd 12.5 ns to trcd 5 ns, .*mix two regimes",
+        ):
             result.device.errors(trcd=trcd)
     assert result.device.errors(trcd=5.0).ber > 0.05
     assert "mix two regimes" in result.text()
@@ -223,7 +226,7 @@ def test_both_sweeps_are_fitted_each_along_its_latency(tmp_path: Path) -> None:
         (12.5, 5.0),
     ]
     assert device.errors(trp=7.5).ber_one == pytest.approx(303 / CELLS, rel=1e-3)
-    with pytest.raises(ValueError, match=r"trcd is 7.5 ns and trp is 7.5 ns; allowed is one of them below nominal"):
+    with pytest.raises(ValueError, match=r"trcd is 7.5 ns and trp is 7.5 ns; allowed for whole is one of them off"):
         device.errors(trcd=7.5, trp=7.5)
 
 
@@ -258,7 +261,9 @@ def test_partitions_have_their_own_rates_and_one_is_reliable(tmp_path: Path) -> 
         assert errors.ber_one == pytest.approx(4040 * (bank + 1) / CELLS, rel=1e-3)
         assert device.partitions[bank].errors(trcd=7.5) == errors
     assert device.errors(partition="bank0").ber == 0
-    with pytest.raises(ValueError, match=r"trcd is 7.5 ns; allowed for bank0 at 20 C is 12.5 to 12.5 ns; it is kept"):
+    with pytest.raises(
+        ValueError, match=r"trcd is 7.5 ns; allowed for bank0 at 20 C is 12.5 ns \(nominal\): it is kept"
+    ):
         device.errors(trcd=7.5, partition="bank0")
     other = report(tmp_path, rows, reliable="bank5").device
     assert [part.nominal for part in other.partitions].index(True) == 5
@@ -288,8 +293,24 @@ def test_measured_rows_hold_what_was_read(tmp_path: Path) -> None:
     assert row.least == pytest.approx(1000 / CELLS, rel=1e-3)
     assert row.most == pytest.approx(1020 / CELLS, rel=1e-3)
     assert row.low < row.rate < row.high
-    with pytest.raises(ValueError, match="parameter is 'vdd'; allowed are trcd and trp"):
-        device.measured_curve("vdd")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="parameter is 'tras'; allowed are trcd, trp, vdd, refresh_interval"):
+        device.measured_curve("tras")
+
+
+def test_geometry_is_assumed_or_given(tmp_path: Path) -> None:
+    rows = sweep(NOMINAL, (7.5, 1000, 3000))
+    assert any(
+        "subarrays of 512 rows: the measurements do not" in text for text in report(tmp_path, rows).device.assumptions
+    )
+    geometry = eden.Geometry(row_bits=2**15, subarray_rows=1024, bank_rows=2**15)
+    device = report(tmp_path, rows, geometry=geometry).device
+    assert device.geometry == geometry
+    assert not any("subarrays" in text for text in device.assumptions)
+    assert [part.address for part in device.partitions] == [bank * 2**30 for bank in range(8)]
+    with pytest.raises(ValueError, match=r"geometry has 8 banks of 2147483648 cells; allowed are the measurements' 8"):
+        report(tmp_path, rows, geometry=eden.Geometry())
+    with pytest.raises(ValueError, match=r"cells_per_bank is 1090519040; allowed without a geometry is a multiple of"):
+        report(tmp_path, sweep(NOMINAL, (7.5, 0, 0)), cells_per_bank=2**30 + 2**24)
 
 
 def test_failure_is_an_assumption_and_bounds_the_rates(tmp_path: Path) -> None:

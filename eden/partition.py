@@ -1,0 +1,381 @@
+"""Partitions of a memory: the operating points that a part of it may be run at, each with its error model."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+import pydantic
+
+from eden.errors import ErrorModel
+
+# Latencies and voltages are printed with a few digits; a billionth is no difference.
+_SAME = 1e-9
+
+
+def _to_error_model(value: Any) -> ErrorModel:
+    if isinstance(value, ErrorModel):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError("an error model is an object with the key 'model'")
+    try:
+        return ErrorModel.from_dict(value)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+# A JSON true or "0.1" in place of a number is a damaged file.
+Number = Annotated[float, pydantic.Strict()]
+Whole = Annotated[int, pydantic.Strict()]
+Flag = Annotated[bool, pydantic.Strict()]
+Probability = Annotated[Number, pydantic.Field(ge=0.0, le=1.0)]
+Interval = tuple[Probability, Probability]
+Errors = Annotated[
+    ErrorModel,
+    pydantic.PlainValidator(_to_error_model, json_schema_input_type=dict[str, Any]),
+    pydantic.PlainSerializer(lambda model: model.to_dict()),
+    pydantic.WithJsonSchema(ErrorModel.json_schema()),
+]
+
+
+class Part(pydantic.BaseModel):
+    """Base of what a device file consists of: unknown keys are errors, nothing changes once it is made."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+
+
+class OperatingPoint(Part):
+    """How a memory is operated.
+
+    Attributes:
+        vdd: supply voltage in V.
+        trcd: row activation latency tRCD in ns.
+        trp: precharge latency tRP in ns.
+        temperature: in degrees Celsius.
+        refresh_interval: in ms.
+
+    """
+
+    vdd: Annotated[Number, pydantic.Field(gt=0.0)]
+    trcd: Annotated[Number, pydantic.Field(gt=0.0)]
+    trp: Annotated[Number, pydantic.Field(gt=0.0)]
+    temperature: Annotated[Number, pydantic.Field(ge=-273.15)]
+    refresh_interval: Annotated[Number, pydantic.Field(gt=0.0)]
+
+    def __str__(self) -> str:
+        return (
+            f"tRCD {self.trcd:g} ns, tRP {self.trp:g} ns, {self.temperature:g} C, {self.vdd:g} V, "
+            f"refresh {self.refresh_interval:g} ms"
+        )
+
+
+class _Axis(NamedTuple):
+    """A parameter that a memory is run harder by: its name, unit, and the sign in which it is harsher."""
+
+    name: Literal["vdd", "trcd", "trp", "refresh_interval"]
+    unit: str
+    harsher: Literal[-1, 1]
+
+    def harshness(self, point: OperatingPoint) -> float:
+        value: float = getattr(point, self.name)
+        return self.harsher * value
+
+
+# In the order in which points are listed: those off nominal in tRCD alone, in tRP alone, in both, and so on.
+AXES = (
+    _Axis(name="trcd", unit="ns", harsher=-1),
+    _Axis(name="trp", unit="ns", harsher=-1),
+    _Axis(name="vdd", unit="V", harsher=-1),
+    _Axis(name="refresh_interval", unit="ms", harsher=1),
+)
+
+
+def axis(name: str) -> _Axis:
+    """The parameter of a name. Raises ValueError for one that there is not."""
+    for found in AXES:
+        if found.name == name:
+            return found
+    raise ValueError(f"parameter is {name!r}; allowed are {', '.join(found.name for found in AXES)}")
+
+
+def as_harsh(point: OperatingPoint, other: OperatingPoint) -> bool:
+    """Whether a point is at least as harsh as another in every parameter, temperatures apart."""
+    return all(axis.harshness(point) >= axis.harshness(other) - _SAME for axis in AXES)
+
+
+def off_nominal(nominal: OperatingPoint, point: OperatingPoint) -> tuple[str, ...]:
+    """Names of the parameters in which a point is not nominal, the temperature apart."""
+    return tuple(axis.name for axis in AXES if abs(getattr(point, axis.name) - getattr(nominal, axis.name)) > _SAME)
+
+
+def _values(point: OperatingPoint, names: Iterable[str], verb: str = "") -> str:
+    return " and ".join(
+        f"{along.name}{verb} {getattr(point, along.name):g} {along.unit}" for along in AXES if along.name in names
+    )
+
+
+def sort_key(nominal: OperatingPoint, point: OperatingPoint) -> tuple[float, ...]:
+    """By temperature; nominal first, then by the parameters that are off nominal, each from mild to harsh."""
+    off = off_nominal(nominal, point)
+    which = sum(1 << i for i, axis in enumerate(AXES) if axis.name in off)
+    return (point.temperature, which, *(axis.harshness(point) for axis in AXES))
+
+
+class FittedPoint(OperatingPoint):
+    """An operating point with the error model that was fitted there.
+
+    Attributes:
+        errors: the error model.
+        zero: 95% interval of the rate of stored zeros.
+        one: 95% interval of the rate of stored ones.
+        readings: numbers of readings of stored zeros and of stored ones; 0 at a nominal point that is taken from the
+            specification.
+        dispersion: variance of the logarithm of the odds between readings.
+        dispersion_fitted: whether these readings told the dispersion, or it was borrowed from other points.
+
+    """
+
+    errors: Errors
+    zero: Interval
+    one: Interval
+    readings: tuple[Annotated[Whole, pydantic.Field(ge=0)], Annotated[Whole, pydantic.Field(ge=0)]]
+    dispersion: Annotated[Number, pydantic.Field(ge=0.0)]
+    dispersion_fitted: Flag
+
+    @pydantic.model_validator(mode="after")
+    def _intervals_hold_their_rates(self) -> Self:
+        for name, rate, (low, high) in (
+            ("zero", self.errors.ber_zero, self.zero),
+            ("one", self.errors.ber_one, self.one),
+        ):
+            if not low <= rate <= high:
+                raise ValueError(f"{name} is [{low:g}, {high:g}]; allowed is an interval that holds the rate {rate:g}")
+        return self
+
+    def with_margin(self, factor: float) -> FittedPoint:
+        """The same with every rate multiplied, up to the failure probability; see ``Device.with_margin``."""
+        highest = self.errors.highest_ber
+        errors = self.errors.scaled(min(self.errors.ber * factor, highest)) if self.errors.ber > 0.0 else self.errors
+        intervals = {
+            name: (min(low * factor, rate), max(rate, min(high * factor, 1.0)))
+            for name, rate, (low, high) in (
+                ("zero", errors.ber_zero, self.zero),
+                ("one", errors.ber_one, self.one),
+            )
+        }
+        return self.model_copy(update={"errors": errors, **intervals})
+
+
+class LeftOut(OperatingPoint):
+    """A measured operating point that is not offered, and why.
+
+    Attributes:
+        reason: why.
+
+    """
+
+    reason: str
+
+
+class Partition(Part):
+    """A part of a device that can be run at an operating point of its own.
+
+    Attributes:
+        name: what it is called.
+        kind: what it is: ``module`` (all of the device), ``rank``, ``bank`` or ``subarray``.
+        address: its first bit in the device's geometry.
+        capacity_bytes: its size in bytes.
+        nominal: whether it is kept at its nominal operating point, where it makes no errors.
+        points: the operating points it may be run at: nominal first, then those with a shorter tRCD, a shorter tRP, a
+            lower VDD, a longer refresh interval, and several of these together; from mild to harsh, all at the device's
+            temperature.
+        points_at_other_temperatures: the same at other measured temperatures, which are not for choosing.
+        left_out: measured operating points that are not offered.
+
+    """
+
+    name: Annotated[str, pydantic.Field(min_length=1)]
+    kind: Literal["module", "rank", "bank", "subarray"]
+    address: Annotated[Whole, pydantic.Field(ge=0)]
+    capacity_bytes: Annotated[Whole, pydantic.Field(gt=0)]
+    nominal: Flag
+    points: Annotated[tuple[FittedPoint, ...], pydantic.Field(min_length=1)]
+    points_at_other_temperatures: tuple[FittedPoint, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Self:
+        nominal = self.points[0]
+        if any(point.temperature != nominal.temperature for point in self.points):
+            raise ValueError(f"points of {self.name}: found several temperatures; allowed is one")
+        if any(point.temperature == nominal.temperature for point in self.points_at_other_temperatures):
+            raise ValueError(
+                f"points_at_other_temperatures of {self.name}: found {nominal.temperature:g} C, the temperature of "
+                "points; allowed are others"
+            )
+        for points in (self.points, self.points_at_other_temperatures):
+            for point in points:
+                if not as_harsh(point, nominal):
+                    raise ValueError(
+                        f"points of {self.name}: found {point}; allowed is nominal ({nominal}) first, or harsher"
+                    )
+            keys = [sort_key(nominal, point) for point in points]
+            if any(after <= before for before, after in itertools.pairwise(keys)):
+                raise ValueError(
+                    f"points of {self.name} are not sorted or repeat; allowed is by temperature, nominal first, then "
+                    "by the parameters that are off nominal, each from mild to harsh, each point once"
+                )
+        for temperature in self.temperatures:
+            self._check_monotone(self._at(temperature))
+        if self.nominal and (len(self.points) > 1 or nominal.errors.ber_zero > 0 or nominal.errors.ber_one > 0):
+            raise ValueError(f"partition {self.name} is nominal; allowed is its nominal point alone, with BER 0")
+        return self
+
+    def _check_monotone(self, points: Sequence[FittedPoint]) -> None:
+        for mild, harsh in itertools.permutations(points, 2):
+            if as_harsh(harsh, mild) and (
+                harsh.errors.ber_zero < mild.errors.ber_zero or harsh.errors.ber_one < mild.errors.ber_one
+            ):
+                raise ValueError(
+                    f"points of {self.name}: the rates at {harsh} are below those at {mild}, a milder point"
+                )
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Temperatures in degrees Celsius at which there are fitted points, in increasing order."""
+        return tuple(sorted({point.temperature for point in (*self.points, *self.points_at_other_temperatures)}))
+
+    def _at(self, temperature: float) -> list[FittedPoint]:
+        points = (*self.points, *self.points_at_other_temperatures)
+        return [point for point in points if point.temperature == temperature]
+
+    def sweep(self, parameter: str, temperature: float) -> list[FittedPoint]:
+        """The points along one parameter, all others nominal, from nominal or the mildest to the harshest."""
+        nominal = self.points[0]
+        return [point for point in self._at(temperature) if set(off_nominal(nominal, point)) <= {parameter}]
+
+    def point(
+        self,
+        *,
+        vdd: float | None = None,
+        trcd: float | None = None,
+        trp: float | None = None,
+        temperature: float | None = None,
+        refresh_interval: float | None = None,
+    ) -> FittedPoint:
+        """The fitted point that answers for an operating point; what is not given is nominal.
+
+        At a measured point it is that point. Elsewhere it is the least harsh measured one that is as harsh or harsher
+        in every parameter: a cell that fails under some stress fails under a larger one, so its rates bound those asked
+        for from above.
+
+        Args:
+            vdd: supply voltage in V.
+            trcd: row activation latency in ns.
+            trp: precharge latency in ns.
+            temperature: in degrees Celsius, one of the measured ones; nominal is the device's.
+            refresh_interval: in ms.
+
+        Raises:
+            ValueError: naming the parameter, what was found and what is allowed, outside the fitted range, inside a
+                region that was left out, or for a parameter that was not measured.
+            TypeError: for what is no number.
+
+        """
+        nominal = self.points[0]
+        given = {"vdd": vdd, "trcd": trcd, "trp": trp, "temperature": temperature, "refresh_interval": refresh_interval}
+        for name, value in given.items():
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+                raise TypeError(f"{name} is a {type(value).__name__}; allowed is a number")
+        if temperature is not None and temperature not in self.temperatures:
+            raise ValueError(
+                f"temperature is {temperature} C; allowed for {self.name} are the measured "
+                f"{', '.join(f'{value:g}' for value in self.temperatures)} C"
+            )
+        wanted = OperatingPoint.model_construct(
+            None, **{name: getattr(nominal, name) if value is None else float(value) for name, value in given.items()}
+        )
+        points, off = self._at(wanted.temperature), off_nominal(nominal, wanted)
+        self._check_range(wanted, points)
+        bounds = [point for point in points if as_harsh(point, wanted)]
+        if not bounds:
+            nominals = _values(nominal, off)
+            raise ValueError(
+                f"{_values(wanted, off, ' is')}; allowed for {self.name} is one of them off nominal ({nominals}), or what "
+                "some measured point is as harsh as in every parameter: these were not measured together"
+            )
+        bound = min(bounds, key=lambda point: (point.errors.ber, sort_key(nominal, point)))
+        self._check_gaps(wanted, bound, points)
+        return bound
+
+    def errors(
+        self,
+        *,
+        vdd: float | None = None,
+        trcd: float | None = None,
+        trp: float | None = None,
+        temperature: float | None = None,
+        refresh_interval: float | None = None,
+    ) -> ErrorModel:
+        """The error model at an operating point: that of ``point``, which takes the same arguments."""
+        return self.point(
+            vdd=vdd, trcd=trcd, trp=trp, temperature=temperature, refresh_interval=refresh_interval
+        ).errors
+
+    def _check_range(self, wanted: OperatingPoint, points: Sequence[FittedPoint]) -> None:
+        nominal = self.points[0]
+        off = off_nominal(nominal, wanted)
+        where = f"{self.name} at {wanted.temperature:g} C"
+        for along in AXES:
+            value = getattr(wanted, along.name)
+            # One parameter alone has the range of its own sweep.
+            known = self.sweep(along.name, wanted.temperature) if off in ((), (along.name,)) else points
+            grid = sorted({getattr(point, along.name) for point in known})
+            if along.name not in off and not math.isnan(value) and off:
+                continue
+            if not grid:
+                raise ValueError(
+                    f"{along.name} is {value} {along.unit}; nothing is fitted for {where}{self._gaps(along, wanted)}"
+                )
+            if grid[0] - _SAME <= value <= grid[-1] + _SAME:
+                continue
+            if len(grid) == 1 and grid[0] == getattr(nominal, along.name) and not self._gaps(along, wanted):
+                why = "it is kept at its nominal operating point" if self.nominal else "no other was measured"
+                raise ValueError(
+                    f"{along.name} is {value} {along.unit}; allowed for {where} is {grid[0]:g} {along.unit} (nominal): "
+                    f"{why}"
+                )
+            raise ValueError(
+                f"{along.name} is {value} {along.unit}; allowed for {where} is {grid[0]:g} to {grid[-1]:g} "
+                f"{along.unit}{self._gaps(along, wanted)}"
+            )
+
+    def _gaps(self, along: _Axis, wanted: OperatingPoint) -> str:
+        nominal = self.points[0]
+        return "".join(
+            f"; {getattr(gap, along.name):g} {along.unit} is left out: {gap.reason}"
+            for gap in self.left_out
+            if gap.temperature == wanted.temperature and set(off_nominal(nominal, gap)) <= {along.name}
+        )
+
+    def _check_gaps(self, wanted: OperatingPoint, bound: FittedPoint, points: Iterable[FittedPoint]) -> None:
+        """Refuse what lies in a region whose measurements were left out: between them and the next measured points."""
+        if as_harsh(wanted, bound):
+            return
+        milder = [point for point in points if as_harsh(wanted, point)]
+        nearest = [
+            point for point in milder if not any(as_harsh(other, point) for other in milder if other is not point)
+        ]
+        for gap in self.left_out:
+            if gap.temperature != wanted.temperature or not as_harsh(bound, gap):
+                continue
+            for point in nearest:
+                if as_harsh(gap, point):
+                    off = off_nominal(self.points[0], wanted)
+                    raise ValueError(
+                        f"{_values(wanted, off, ' is')}; allowed for {self.name} at {wanted.temperature:g} C is what lies "
+                        f"outside of the region from {_values(point, off)} to {_values(bound, off)}, because "
+                        f"{_values(gap, off)} in it is left out: {gap.reason}"
+                    )
