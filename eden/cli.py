@@ -83,6 +83,22 @@ def devices_show(device: Annotated[str, typer.Argument(help=_DEVICE_HELP)]) -> N
     typer.echo(_device(device).describe())
 
 
+@devices_app.command("plot")
+def devices_plot(
+    device: Annotated[str, typer.Argument(help=_DEVICE_HELP)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="file to write: .svg, .pdf or .png")],
+    parameter: Annotated[str, typer.Option(help="trcd, trp, vdd or refresh_interval")] = "trcd",
+    temperature: Annotated[float | None, typer.Option(help="in degrees Celsius; the device's if left out")] = None,
+) -> None:
+    """Draw a device's bit error rates along one parameter, as measured and as fitted."""
+    from eden.figures import device_figure, save_figure
+    from eden.files import output_file
+
+    output_file(out)
+    save_figure(device_figure(_device(device), parameter, temperature), out)
+    typer.echo(f"written: {out}")
+
+
 @app.command()
 def fit(
     measurements: Annotated[Path, typer.Argument(help="file of a measurement campaign")],

@@ -77,6 +77,7 @@ class _Axis(NamedTuple):
     name: Literal["vdd", "trcd", "trp", "refresh_interval"]
     unit: str
     harsher: Literal[-1, 1]
+    title: str
 
     def harshness(self, point: OperatingPoint) -> float:
         value: float = getattr(point, self.name)
@@ -85,10 +86,10 @@ class _Axis(NamedTuple):
 
 # In the order in which points are listed: those off nominal in tRCD alone, in tRP alone, in both, and so on.
 AXES = (
-    _Axis(name="trcd", unit="ns", harsher=-1),
-    _Axis(name="trp", unit="ns", harsher=-1),
-    _Axis(name="vdd", unit="V", harsher=-1),
-    _Axis(name="refresh_interval", unit="ms", harsher=1),
+    _Axis(name="trcd", unit="ns", harsher=-1, title="row activation latency tRCD"),
+    _Axis(name="trp", unit="ns", harsher=-1, title="precharge latency tRP"),
+    _Axis(name="vdd", unit="V", harsher=-1, title="supply voltage VDD"),
+    _Axis(name="refresh_interval", unit="ms", harsher=1, title="refresh interval"),
 )
 
 
@@ -303,8 +304,8 @@ class Partition(Part):
         if not bounds:
             nominals = _values(nominal, off)
             raise ValueError(
-                f"{_values(wanted, off, ' is')}; allowed for {self.name} is one of them off nominal ({nominals}), or what "
-                "some measured point is as harsh as in every parameter: these were not measured together"
+                f"{_values(wanted, off, ' is')}; allowed for {self.name} is one of them off nominal ({nominals}), or "
+                "what some measured point is as harsh as in every parameter: these were not measured together"
             )
         bound = min(bounds, key=lambda point: (point.errors.ber, sort_key(nominal, point)))
         self._check_gaps(wanted, bound, points)
@@ -375,7 +376,7 @@ class Partition(Part):
                 if as_harsh(gap, point):
                     off = off_nominal(self.points[0], wanted)
                     raise ValueError(
-                        f"{_values(wanted, off, ' is')}; allowed for {self.name} at {wanted.temperature:g} C is what lies "
-                        f"outside of the region from {_values(point, off)} to {_values(bound, off)}, because "
+                        f"{_values(wanted, off, ' is')}; allowed for {self.name} at {wanted.temperature:g} C is what "
+                        f"lies outside of the region from {_values(point, off)} to {_values(bound, off)}, because "
                         f"{_values(gap, off)} in it is left out: {gap.reason}"
                     )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import io
 import math
 import os
 import platform as host
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,21 +15,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pydantic
 
 from eden import _core
-from eden.device import Device, Measured
+from eden.device import Device
+from eden.figures import COLOURS, NEUTRAL, STYLE, device_figure, new_figure, rate_text, rates_on, svg
 from eden.files import VersionedFile, output_folder, write_text
 from eden.placement import Placement
 from eden.tolerance import Tolerance
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
-
     from eden.accounting import Savings
 
-# Okabe and Ito's colours, distinct under all common forms of colour blindness; the order keeps neighbours apart.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-NEUTRAL = "#7a7a7a"
 MOST_OPERANDS = 60
 """Operands that the tolerance figure shows; the table below it has them all."""
 
@@ -153,7 +145,7 @@ def report(
     import matplotlib
 
     sections = []
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         if accuracy is not None:
             sections.append(_accuracy_section(accuracy))
         if tolerance is not None:
@@ -206,15 +198,6 @@ def _render(**context: Any) -> str:
 
 
 # -- numbers as text ---------------------------------------------------------------------------------------------------
-
-
-def _rate(value: float) -> str:
-    if value == 0.0:
-        return "0"
-    exponent = math.floor(math.log10(value) + 1e-9)
-    if exponent >= -2:
-        return f"{value:.3g}"
-    return f"{value / 10**exponent:.2g} × 10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _percent(value: float, digits: int = 1) -> str:
@@ -303,16 +286,16 @@ def _summary(
         fine = tolerance.limits_certificate
         confirmed = f", confirmed on {_count(fine.chips, 'chip')} that the search never used" if fine else ""
         lines.append(
-            f"All operands at once tolerate a bit error rate (BER) of {_rate(tolerance.coarse)}, confirmed on "
+            f"All operands at once tolerate a bit error rate (BER) of {rate_text(tolerance.coarse)}, confirmed on "
             f"{_count(tolerance.coarse_certificate.chips, 'chip')}; one by one, their limits run from "
-            f"{_rate(min(tolerance.limits.values()))} to {_rate(max(tolerance.limits.values()))}{confirmed}."
+            f"{rate_text(min(tolerance.limits.values()))} to {rate_text(max(tolerance.limits.values()))}{confirmed}."
         )
     if accuracy is not None and len(accuracy.tolerated) > 1:
         first, *_, last = accuracy.tolerated.items()
         factor = f", {last[1] / first[1]:.3g} times as much" if first[1] > 0 else ""
         lines.append(
-            f"Boosting moves the BER that the whole network tolerates from {_rate(first[1])} ({first[0]}) to "
-            f"{_rate(last[1])} ({last[0]}){factor}."
+            f"Boosting moves the BER that the whole network tolerates from {rate_text(first[1])} ({first[0]}) to "
+            f"{rate_text(last[1])} ({last[0]}){factor}."
         )
     if device is not None:
         size = sum(partition.capacity_bytes for partition in device.partitions)
@@ -369,7 +352,7 @@ def _provenance(
 
 
 def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
-    figure, axes = _new_figure()
+    figure, axes = new_figure()
     rates = [point.ber for point in accuracy.points if point.ber > 0]
     zero_at = 10.0 ** (math.floor(math.log10(min(rates, default=1e-6)) + 1e-9) - 1)
     for i, label in enumerate(accuracy.labels):
@@ -383,7 +366,7 @@ def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
             axes.axvline(tolerated, color=colour, linestyle=":", linewidth=1.2)
     axes.set_xscale("log")
     # A logarithmic axis has no 0: reliable memory is drawn a decade below the lowest rate.
-    _rates_on(axes.xaxis, zero_at=zero_at * 1.01 if any(point.ber == 0 for point in accuracy.points) else 0.0)
+    rates_on(axes.xaxis, zero_at=zero_at * 1.01 if any(point.ber == 0 for point in accuracy.points) else 0.0)
     axes.set_xlabel("bit error rate (BER) of every operand")
     axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
@@ -393,7 +376,7 @@ def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
         "Accuracy over chips",
         ("network", "BER", "mean", "low", "high", "chips"),
         [
-            (p.label, _rate(p.ber), _percent(p.mean), _percent(p.low), _percent(p.high), f"{p.chips}")
+            (p.label, rate_text(p.ber), _percent(p.mean), _percent(p.low), _percent(p.high), f"{p.chips}")
             for p in accuracy.points
         ],
         (False, True, True, True, True, True),
@@ -403,7 +386,7 @@ def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
         "accuracy",
         "Accuracy against bit error rate",
         f"Mean over chips; the band is the {accuracy.spread}.{dotted}",
-        _svg(figure, "accuracy"),
+        svg(figure, "accuracy"),
         "Accuracy of each network against the bit error rate of its operands",
         [table],
     )
@@ -412,24 +395,24 @@ def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
 def _tolerance_section(tolerance: Tolerance) -> _Section:
     ordered = sorted(tolerance.limits.items(), key=lambda item: (item[1], item[0]))
     shown = ordered if len(ordered) <= MOST_OPERANDS else ordered[:MOST_OPERANDS]
-    figure, axes = _new_figure(height=1.1 + 0.19 * len(shown))
+    figure, axes = new_figure(height=1.1 + 0.19 * len(shown))
     lowest = min(*(limit for _, limit in shown), tolerance.coarse) / 3 or 1e-9
     for kind, colour in (("weight", COLOURS[0]), ("input", COLOURS[4])):
         rows = [i for i, (name, _) in enumerate(shown) if tolerance.kinds[name] == kind]
         axes.barh(rows, [shown[i][1] - lowest for i in rows], left=lowest, color=colour, height=0.72, label=kind)
     if tolerance.coarse > 0:
-        axes.axvline(tolerance.coarse, color=NEUTRAL, linestyle="--", label=f"coarse, {_rate(tolerance.coarse)}")
+        axes.axvline(tolerance.coarse, color=NEUTRAL, linestyle="--", label=f"coarse, {rate_text(tolerance.coarse)}")
     axes.set_xscale("log")
     axes.set_xlim(left=lowest)
     axes.set_yticks(range(len(shown)), [name for name, _ in shown], fontsize=7.5)
     axes.set_ylim(len(shown) - 0.4, -0.6)
-    _rates_on(axes.xaxis)
+    rates_on(axes.xaxis)
     axes.set_xlabel("highest tolerated bit error rate (BER)")
     figure.legend(loc="outside upper right", ncols=3)
     table = _Table(
         "Operands from the least to the most tolerant",
         ("operand", "kind", "size", "tolerated BER"),
-        [(name, tolerance.kinds[name], _size(tolerance.bytes[name]), _rate(limit)) for name, limit in ordered],
+        [(name, tolerance.kinds[name], _size(tolerance.bytes[name]), rate_text(limit)) for name, limit in ordered],
         (False, False, True, True),
     )
     cut = f" The figure shows the {MOST_OPERANDS} least tolerant." if len(shown) < len(ordered) else ""
@@ -438,60 +421,13 @@ def _tolerance_section(tolerance: Tolerance) -> _Section:
         "Tolerance per operand",
         f"Highest mean BER of each operand at which, with all others at theirs, the {_drop(tolerance)} is at most "
         f"{_points(tolerance.max_drop)}. The dashed line is the coarse BER, the same for all.{cut}",
-        _svg(figure, "tolerance"),
+        svg(figure, "tolerance"),
         "Tolerated bit error rate of each operand on a logarithmic axis",
         [table],
     )
 
 
-def _stored(row: Measured) -> str:
-    """Which stored value a measured pattern tells of."""
-    return {0x00: "zeros", 0xFF: "ones"}.get(int(row.pattern, 16), "mixed")
-
-
 def _device_section(device: Device) -> _Section:
-    figure, axes = _new_figure()
-    sweep = device.curve("trcd")
-    rows = device.measured_curve("trcd")
-    rates = [row.rate for row in rows if row.rate > 0]
-    rates += [rate for point in sweep for rate in (point.errors.ber_zero, point.errors.ber_one) if rate > 0]
-    floor = 10 ** math.floor(math.log10(min(rates, default=1e-9)) - 1)
-    looks = {"zeros": (COLOURS[0], "o", -0.06), "ones": (COLOURS[1], "s", 0.06), "mixed": (NEUTRAL, "x", 0.0)}
-    for value, (colour, _, _) in looks.items():
-        if value == "mixed":
-            continue
-        fitted = [point.errors.ber_zero if value == "zeros" else point.errors.ber_one for point in sweep]
-        axes.plot(
-            [p.trcd for p in sweep],
-            [max(rate, floor) for rate in fitted],
-            color=colour,
-            # As Device.errors has it: between two measured latencies the harsher one's rate.
-            drawstyle="steps-pre",
-            label=f"fit, {value}",
-        )
-    for value, (colour, marker, shift) in looks.items():
-        mine = [row for row in rows if _stored(row) == value]
-        if mine:
-            axes.errorbar(
-                [row.trcd + shift for row in mine],
-                [max(row.rate, floor) for row in mine],
-                yerr=[
-                    [max(row.rate, floor) - max(row.low, floor) for row in mine],
-                    [max(row.high, floor) - max(row.rate, floor) for row in mine],
-                ],
-                fmt=marker,
-                color=colour,
-                capsize=2.5,
-                markersize=5,
-                label=f"measured, {value}",
-            )
-    axes.set_yscale("log")
-    axes.set_ylim(floor * 0.6, 1.5)
-    _rates_on(axes.yaxis, zero_at=floor * 1.01)
-    axes.invert_xaxis()
-    axes.set_xlabel("row activation latency tRCD (ns); shorter to the right")
-    axes.set_ylabel("bit error rate (BER)")
-    axes.legend(loc="upper left", ncols=2)
     fits = _Table(
         "Fitted operating points of the whole module",
         ("tRCD (ns)", "tRP (ns)", "BER of zeros", "95% interval", "BER of ones", "95% interval", "readings"),
@@ -499,10 +435,10 @@ def _device_section(device: Device) -> _Section:
             (
                 f"{p.trcd:g}",
                 f"{p.trp:g}",
-                _rate(p.errors.ber_zero),
-                _range(*p.zero, _rate),
-                _rate(p.errors.ber_one),
-                _range(*p.one, _rate),
+                rate_text(p.errors.ber_zero),
+                _range(*p.zero, rate_text),
+                rate_text(p.errors.ber_one),
+                _range(*p.one, rate_text),
                 f"{p.readings[0]} and {p.readings[1]}" if any(p.readings) else "specification",
             )
             for p in device.whole.points
@@ -517,7 +453,7 @@ def _device_section(device: Device) -> _Section:
                 part.name,
                 _size(part.capacity_bytes),
                 "nominal only" if part.nominal else str(len(part.points)),
-                _rate(max(point.errors.ber for point in part.points)),
+                rate_text(max(point.errors.ber for point in part.points)),
             )
             for part in device.partitions
         ],
@@ -534,7 +470,7 @@ def _device_section(device: Device) -> _Section:
         f"ns. Bars are 95% intervals over readings; mixed patterns store zeros and ones together. Between two "
         f"measured latencies the rate of the shorter one is used. "
         f"Model: {device.model.replace('_', '-')}, failure probability {device.failure:g}.",
-        _svg(figure, "device"),
+        svg(device_figure(device, "trcd"), "device"),
         "Fitted and measured bit error rates of stored zeros and ones against tRCD",
         [fits, partitions],
         [*left_out, *(f"Assumed: {text}." for text in device.assumptions), *device.notes],
@@ -551,7 +487,7 @@ def _placement_section(placement: Placement) -> _Section:
         label: NEUTRAL if label.endswith("(nominal)") else COLOURS[i % len(COLOURS)]
         for i, label in enumerate(_point_labels(placement))
     }
-    figure, axes = _new_figure(height=1.6 + 0.32 * len(used))
+    figure, axes = new_figure(height=1.6 + 0.32 * len(used))
     left = [0.0] * len(used)
     for kind, paleness in (("weight", 0.0), ("input", 0.5)):
         widths = [
@@ -582,7 +518,7 @@ def _placement_section(placement: Placement) -> _Section:
                 f"{part.operating_point.trcd:g}",
                 f"{part.operating_point.trp:g}",
                 f"{part.operating_point.refresh_interval:g}",
-                _rate(part.errors.ber),
+                rate_text(part.errors.ber),
                 _size(part.used_bytes),
                 _size(part.capacity_bytes),
                 _percent(sum(o.bytes for o in placement.operands.values() if o.partition == name) / total),
@@ -596,7 +532,7 @@ def _placement_section(placement: Placement) -> _Section:
         "Operands",
         ("operand", "kind", "size", "tolerated BER", "BER met", "partition", "first byte"),
         [
-            (name, o.kind, _size(o.bytes), _rate(o.limit), _rate(o.ber), o.partition, f"{o.address:,}")
+            (name, o.kind, _size(o.bytes), rate_text(o.limit), rate_text(o.ber), o.partition, f"{o.address:,}")
             for name, o in placement.operands.items()
         ],
         (False, False, True, True, True, False, True),
@@ -607,7 +543,7 @@ def _placement_section(placement: Placement) -> _Section:
         "placement",
         "Placement by partition",
         f"Every operand lies in a partition whose BER it tolerates.{rest}",
-        _svg(figure, "placement"),
+        svg(figure, "placement"),
         "Share of the operands' bytes in each partition, coloured by operating point",
         [partitions, operands],
         placement.notes,
@@ -650,59 +586,3 @@ def _savings_section(savings: Savings) -> _Section:
         tables=[results, terms],
         notes=savings.assumptions,
     )
-
-
-# -- figures -----------------------------------------------------------------------------------------------------------
-
-_STYLE: Any = {
-    # Names of operands are no formulas.
-    "text.parse_math": False,
-    "svg.fonttype": "none",
-    # The same data gives the same file.
-    "svg.hashsalt": "eden",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "text.color": "#3c4043",
-    "axes.edgecolor": "#9aa0a6",
-    "axes.labelcolor": "#3c4043",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e3e6e8",
-    "grid.linewidth": 0.6,
-    "xtick.color": "#5f6368",
-    "ytick.color": "#5f6368",
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-}
-
-
-def _new_figure(height: float = 3.4) -> tuple[Figure, Axes]:
-    # Without pyplot: no global figures, no window system.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.4, height), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _rates_on(axis: Axis, zero_at: float = 0.0) -> None:
-    """Label a logarithmic axis; what is not above ``zero_at`` stands for 0."""
-    axis.set_major_formatter(lambda value, _: "0" if value <= zero_at else _rate(value).removeprefix("1 × "))
-
-    def between_decades(value: float, _: float) -> str:
-        low, high = sorted(axis.get_view_interval())
-        digit = round(value / 10.0 ** math.floor(math.log10(value))) if value > 0 else 0
-        # On a short axis the decades alone would leave nothing to read a bar by.
-        return _rate(value) if digit in (2, 5) and value > zero_at and high < 100 * max(low, zero_at) else ""
-
-    axis.set_minor_formatter(between_decades)
-
-
-def _svg(figure: Figure, prefix: str) -> str:
-    """The figure as an SVG element; its ids begin with ``prefix``, so that several fit into one page."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)

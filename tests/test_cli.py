@@ -191,6 +191,26 @@ def test_devices(run: Eden) -> None:
     assert run("devices", "show", "ddr3-b33") == eden.Device.builtin("ddr3-b33").describe() + "\n"
 
 
+def test_plot(run: Eden, fails: Fails, tmp_path: Path) -> None:
+    for name, beginning in (("b33.svg", b"<?xml"), ("b33.pdf", b"%PDF"), ("b33.png", b"\x89PNG")):
+        run("devices", "plot", "ddr3-b33", "--out", tmp_path / name)
+        first = (tmp_path / name).read_bytes()
+        assert first.startswith(beginning)
+        run("devices", "plot", "ddr3-b33", "--out", tmp_path / name)
+        assert (tmp_path / name).read_bytes() == first
+    drawn = (tmp_path / "b33.svg").read_text()
+    for label in ("row activation latency tRCD (ns)", "fit, zeros", "measured, ones", "measured, mixed"):
+        assert label in drawn
+    run("devices", "plot", "ddr3-p9", "--parameter", "trp", "--out", tmp_path / "p9.svg")
+    assert "precharge latency tRP (ns)" in (tmp_path / "p9.svg").read_text()
+    assert "allowed are .svg, .pdf and .png" in fails("devices", "plot", "ddr3-b33", "--out", tmp_path / "b33.gif")
+    assert "allowed are trcd, trp, vdd" in fails(
+        "devices", "plot", "ddr3-b33", "--parameter", "tras", "--out", tmp_path / "a.svg"
+    )
+    assert not (tmp_path / "b33.gif").exists()
+    assert not (tmp_path / "a.svg").exists()
+
+
 def test_schema(run: Eden, fails: Fails) -> None:
     assert json.loads(run("schema", "device")) == eden.Device.json_schema()
     assert "allowed are device, tolerance, placement, traffic, savings, accuracy" in fails("schema", "network")
@@ -200,7 +220,7 @@ def test_version(run: Eden) -> None:
     assert run("--version") == f"eden {eden.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS, "devices list", "devices show"])
+@pytest.mark.parametrize("command", ["", *COMMANDS, "devices list", "devices show", "devices plot"])
 def test_help(run: Eden, command: str) -> None:
     printed = run(*command.split(), "--help")
     assert printed.startswith(f"Usage: eden {command}".rstrip())
