@@ -174,6 +174,8 @@ class VersionedFile(pydantic.BaseModel):
             raise FileError(
                 path, f"line {error.lineno}, column {error.colno}: {error.msg}; it is truncated or is no JSON file"
             ) from error
+        except ValueError as error:  # a whole number of more digits than Python converts
+            raise FileError(path, f"a number in it cannot be read: {error}") from error
         except RecursionError as error:
             raise FileError(path, "nested too deeply to be one of EDEN's files") from error
         if not isinstance(body, dict):
