@@ -29,6 +29,8 @@ constexpr double kWholeAsymptote = 36.0;
 constexpr double kSmallestScale = 1e-3;
 constexpr double kLargestScale = 1e3;
 constexpr double kFarthestLocation = 1e4;
+// Up to so many groups with something in common are searched for in one simplex.
+constexpr size_t kJoint = 2;
 // Counter word that keeps these random numbers apart from those of chips.
 constexpr uint32_t kPopulationWord = 0x43525631u;
 
@@ -389,6 +391,13 @@ class Group {
     double value;
   };
 
+  // Moves the location so that the rate at a place is the one given; false where none does.
+  bool through(const Place& log_odds, Search& s) const {
+    if (log_odds.value >= s.asymptote) return false;
+    s.location = log_odds.at + std::exp(s.log_scale) * place_on(log_odds.value, s.asymptote);
+    return std::isfinite(s.location);
+  }
+
   Best best(const Held& held, const std::vector<Search>& starts) const {
     const bool free_location = !held.location && !held.log_odds;
     const bool free_scale = !held.log_scale;
@@ -403,13 +412,7 @@ class Group {
         s.log_scale = std::clamp(x[next++], lowest_log_scale(), highest_log_scale());
       }
       if (free_asymptote) s.asymptote = std::clamp(x[next++], -kWholeAsymptote, kWholeAsymptote);
-      if (held.log_odds) {
-        if (held.log_odds->value >= s.asymptote) return false;
-        s.location =
-            held.log_odds->at + std::exp(s.log_scale) * place_on(held.log_odds->value, s.asymptote);
-        return std::isfinite(s.location);
-      }
-      return true;
+      return !held.log_odds || through(*held.log_odds, s);
     };
     Best best{starts.front(), -kInfinity};
     for (Search start : starts) {
@@ -515,6 +518,7 @@ class Curves {
       }
       return result;
     }
+    if (warm && size() <= kJoint) return best_jointly(group, held, *warm);
     const bool share_asymptote = rule_.asymptote == Asymptote::kShared;
     const auto inner = [&](const std::vector<double>& x) {
       Best result{std::vector<Search>(size()), 0.0};
@@ -576,6 +580,79 @@ class Curves {
   }
 
  private:
+  // All parameters of few groups in one search, from where a neighbouring one ended.
+  Best best_jointly(size_t group, const Held& held, const std::vector<Search>& warm) const {
+    const bool own_scale = !rule_.shared_scale;
+    const bool own_asymptote = rule_.asymptote == Asymptote::kOwn;
+    const bool shared_asymptote = rule_.asymptote == Asymptote::kShared;
+    // One list of free parameters, read and written in the same order.
+    const auto visit = [&](std::vector<Search>& all, const auto& each) {
+      const auto over = [&](bool shared, double Search::* member, std::optional<double> at,
+                            double step) {
+        if (shared) {
+          if (!at) each(all[0].*member, step);
+          for (Search& s : all) s.*member = at.value_or(all[0].*member);
+          return;
+        }
+        for (size_t g = 0; g < all.size(); ++g) {
+          if (g == group && at) {
+            all[g].*member = *at;
+          } else {
+            each(all[g].*member, step);
+          }
+        }
+      };
+      over(!own_scale, &Search::log_scale, held.log_scale, 0.2);
+      if (shared_asymptote || own_asymptote) {
+        over(shared_asymptote, &Search::asymptote, held.asymptote, 0.2);
+      }
+      for (size_t g = 0; g < all.size(); ++g) {
+        if (g == group && held.location) {
+          all[g].location = *held.location;
+        } else if (g != group || !held.log_odds) {
+          each(all[g].location, 0.05 * groups_[g].width());
+        }
+      }
+    };
+    const auto complete = [&](std::vector<Search>& all) {
+      for (size_t g = 0; g < all.size(); ++g) {
+        all[g].log_scale = std::clamp(all[g].log_scale, groups_[g].lowest_log_scale(),
+                                      groups_[g].highest_log_scale());
+        all[g].asymptote = std::clamp(all[g].asymptote, -kWholeAsymptote, kWholeAsymptote);
+      }
+      return !held.log_odds || groups_[group].through(*held.log_odds, all[group]);
+    };
+    Best best{warm, -kInfinity};
+    for (const double shift : {0.0, -1.2, 1.2}) {
+      if (shift != 0.0 && held.log_scale) break;
+      std::vector<Search> all = warm;
+      for (Search& s : all) {
+        s.log_scale += shift;
+        if (held.log_odds && s.asymptote <= held.log_odds->value &&
+            rule_.asymptote != Asymptote::kOne) {
+          s.asymptote = held.log_odds->value + 0.1;
+        }
+      }
+      std::vector<double> x, steps;
+      visit(all, [&](double& value, double step) { x.push_back(value), steps.push_back(step); });
+      const auto set = [&](const std::vector<double>& values) {
+        size_t next = 0;
+        visit(all, [&](double& value, double) { value = values[next++]; });
+        return complete(all);
+      };
+      const auto function = [&](const std::vector<double>& values) {
+        if (!set(values)) return kImpossible;
+        double sum = 0.0;
+        for (size_t g = 0; g < size(); ++g) sum += groups_[g].log_likelihood(all[g]);
+        return sum;
+      };
+      Point found = climb(function, x, steps, 1e-4);
+      found = climb(function, found.x, steps, 1e-5);
+      if (found.value > best.value && set(found.x)) best = {all, found.value};
+    }
+    return best;
+  }
+
   // Shared parameters that are held stay where they are.
   std::vector<double> fixed(std::vector<double> x, const Held& held) const {
     if (rule_.shared_scale && held.log_scale) x[0] = *held.log_scale;
@@ -772,6 +849,45 @@ double ConditionLikelihood::log_marginal(double mean, double deviation) const {
   return sum > 0.0 ? std::log(sum) : kImpossible;
 }
 
+DispersionFit fit_dispersion(const std::vector<std::vector<Count>>& conditions) {
+  std::vector<std::vector<Weighted>> counts;
+  std::vector<std::pair<double, double>> ranges;
+  for (const std::vector<Count>& readings : conditions) {
+    check_readings(readings, std::nullopt);
+    counts.push_back(distinct(readings));
+    double least = kInfinity, most = -kInfinity;
+    for (const Count& count : readings) {
+      least = std::min(least, observed_log_odds(count));
+      most = std::max(most, observed_log_odds(count));
+    }
+    ranges.emplace_back(least - 0.1, most + 0.1);
+  }
+  if (counts.empty()) {
+    throw std::invalid_argument("no conditions; allowed is one or more");
+  }
+  const auto total = [&](double log_dispersion) {
+    double sum = 0.0;
+    for (size_t j = 0; j < counts.size(); ++j) {
+      const auto function = [&](double x) {
+        return log_probability(counts[j], x, std::exp(log_dispersion));
+      };
+      sum += golden_section(function, ranges[j].first, ranges[j].second, 30).value;
+    }
+    return sum;
+  };
+  constexpr int kGrid = 14;
+  const double step = (kHighestLogDispersion - kLowestLogDispersion) / kGrid;
+  Place best{kLowestLogDispersion, -kInfinity};
+  for (int i = 0; i <= kGrid; ++i) {
+    const double x = kLowestLogDispersion + i * step, value = total(x);
+    if (value > best.value) best = {x, value};
+  }
+  const Place finer = golden_section(total, std::max(best.at - step, kLowestLogDispersion),
+                                     std::min(best.at + step, kHighestLogDispersion), 18);
+  if (finer.value > best.value) best = finer;
+  return {std::exp(best.at), best.value};
+}
+
 CurveFit fit_curves(const std::vector<std::vector<CurveCondition>>& groups, const CurveRule& rule) {
   const Curves curves(groups, rule);
   const Curves::Best found = curves.best(0, {}, nullptr);
@@ -851,13 +967,16 @@ CurveEnds parameter_ends(const std::vector<std::vector<CurveCondition>>& groups,
   return {logistic(ends.low), logistic(ends.high)};
 }
 
-CurveEnds predict_reading(const std::vector<Count>& readings, double cells,
+CurveEnds predict_reading(const std::vector<Count>& readings, double cells, int repeats,
                           std::optional<double> dispersion, double drop) {
   check_readings(readings, dispersion);
   check_group(0, 1, drop);
   if (!(cells > 0.0 && cells <= 1e15)) {
     throw std::invalid_argument("cells is " + std::to_string(cells) +
                                 "; allowed is above 0, up to 1e15");
+  }
+  if (repeats < 1) {
+    throw std::invalid_argument("repeats is " + std::to_string(repeats) + "; allowed is 1 or more");
   }
   const std::vector<Weighted> counts = distinct(readings);
   double least = kInfinity, most = -kInfinity, errors = 0.0, total = 0.0;
@@ -876,7 +995,8 @@ CurveEnds predict_reading(const std::vector<Count>& readings, double cells,
       const double phi =
           dispersion ? *dispersion
                      : std::exp(std::clamp(x[1], kLowestLogDispersion, kHighestLogDispersion));
-      return log_probability(counts, x[0], phi) + log_probability({number, cells}, x[0], phi);
+      return log_probability(counts, x[0], phi) +
+             log_probability({number, cells}, x[0], phi / repeats);
     };
     std::vector<double> steps{0.3 * spread};
     if (!dispersion) steps.push_back(0.5);

@@ -109,9 +109,19 @@ CurveEnds parameter_ends(const std::vector<std::vector<CurveCondition>>& groups,
 
 // Where a further reading of `cells` cells lies, as numbers of errors: the profile predictive
 // likelihood (Bjornstad, "Predictive likelihood: a review", Stat. Sci. 5, 1990) of its log-odds has
-// fallen by `drop` at the ends. The dispersion is profiled out unless given.
-CurveEnds predict_reading(const std::vector<Count>& readings, double cells,
+// fallen by `drop` at the ends. The dispersion is profiled out unless given. With `repeats` above 1
+// the reading is the sum of as many, of `cells` cells together.
+CurveEnds predict_reading(const std::vector<Count>& readings, double cells, int repeats,
                           std::optional<double> dispersion, double drop);
+
+struct DispersionFit {
+  double dispersion;
+  double log_likelihood;
+};
+
+// One dispersion for all conditions, each with a rate of its own. Throws std::invalid_argument for
+// a condition that does not tell its dispersion.
+DispersionFit fit_dispersion(const std::vector<std::vector<Count>>& conditions);
 
 // A normal distribution of a condition's log-odds over modules.
 struct PopulationFit {

@@ -94,13 +94,25 @@ void bind_curves(py::module_& m) {
       "Profile-likelihood interval of a location, scale or asymptote (0, 1, 2).");
   m.def(
       "predict_reading",
-      [](const Pairs& readings, double cells, std::optional<double> dispersion, double drop) {
-        const CurveEnds ends = predict_reading(counts_of(readings), cells, dispersion, drop);
+      [](const Pairs& readings, double cells, int repeats, std::optional<double> dispersion,
+         double drop) {
+        const CurveEnds ends =
+            predict_reading(counts_of(readings), cells, repeats, dispersion, drop);
         return std::pair(ends.low, ends.high);
       },
-      py::arg("readings"), py::arg("cells"), py::arg("dispersion"), py::arg("drop"),
-      py::call_guard<py::gil_scoped_release>(),
+      py::arg("readings"), py::arg("cells"), py::arg("repeats"), py::arg("dispersion"),
+      py::arg("drop"), py::call_guard<py::gil_scoped_release>(),
       "Interval of the number of errors of a further reading.");
+  m.def(
+      "fit_dispersion",
+      [](const std::vector<Pairs>& conditions) {
+        std::vector<std::vector<Count>> counts;
+        for (const Pairs& readings : conditions) counts.push_back(counts_of(readings));
+        const DispersionFit fit = fit_dispersion(counts);
+        return std::pair(fit.dispersion, fit.log_likelihood);
+      },
+      py::arg("conditions"), py::call_guard<py::gil_scoped_release>(),
+      "One dispersion for all conditions, and the log-likelihood.");
   m.def("fit_population", &fit_population, py::arg("modules"),
         py::call_guard<py::gil_scoped_release>(),
         "Mean and standard deviation of the log-odds of modules.");

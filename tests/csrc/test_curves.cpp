@@ -152,7 +152,7 @@ TEST_CASE("Intervals of a curve and of a further reading cover what they should"
       *covered += ends.low <= centre && centre <= ends.high;
     }
     const double drop = 0.5 * (kReadings + 1) * limit;
-    const eden::CurveEnds ends = eden::predict_reading(first, 1e9, std::nullopt, drop);
+    const eden::CurveEnds ends = eden::predict_reading(first, 1e9, 1, std::nullopt, drop);
     const Count next =
         draw(random, eden::curve_log_odds(CurveLink::kProbit, truth, 1.0), 0.15, 1, 1e9)[0];
     reading += ends.low <= next.errors && next.errors <= ends.high;
@@ -173,14 +173,14 @@ TEST_CASE("The interval of a further reading is Student's where readings are nor
   constexpr double kQuantile = 2.7764;  // 4 degrees of freedom
   const double half = kQuantile * std::sqrt(square / 4 * (1 + 1.0 / 5));
   const double drop = 0.5 * 6 * std::log1p(kQuantile * kQuantile / 4);
-  const eden::CurveEnds ends = eden::predict_reading(readings, 1e9, std::nullopt, drop);
+  const eden::CurveEnds ends = eden::predict_reading(readings, 1e9, 1, std::nullopt, drop);
   CHECK(ends.low / 1e9 == Approx(rate_of(mean - half)).epsilon(0.02));
   CHECK(ends.high / 1e9 == Approx(rate_of(mean + half)).epsilon(0.02));
 }
 
 TEST_CASE("A reading after readings without errors has few errors or none") {
   const std::vector<Count> readings(3, Count{0, 1e9});
-  const eden::CurveEnds ends = eden::predict_reading(readings, 1e9, 0.1, 1.92);
+  const eden::CurveEnds ends = eden::predict_reading(readings, 1e9, 1, 0.1, 1.92);
   CHECK(ends.low == 0.0);
   CHECK(ends.high > 0.0);
   CHECK(ends.high < 5.0);
@@ -252,4 +252,18 @@ TEST_CASE("Seeded normal numbers are functions of seed, stream and index") {
   // Four standard errors: a false alarm in 16,000 seeds, and the seed is fixed.
   CHECK(std::abs(mean) < 4 / std::sqrt(1000.0));
   CHECK(std::abs(square - 1) < 4 * std::sqrt(2.0 / 1000));
+}
+
+TEST_CASE("A common dispersion is found again") {
+  std::mt19937_64 random(11);
+  std::vector<std::vector<Count>> conditions;
+  for (double log_odds : {-9.0, -4.0, -1.0, 0.5}) {
+    conditions.push_back(draw(random, log_odds, 0.2, 60, 1e10));
+  }
+  const eden::DispersionFit fit = eden::fit_dispersion(conditions);
+  // 236 degrees of freedom: four standard errors are 37%.
+  CHECK(fit.dispersion > 0.04 * 0.63);
+  CHECK(fit.dispersion < 0.04 * 1.37);
+  CHECK_THROWS_AS(eden::fit_dispersion({{{1, 10}}}), std::invalid_argument);
+  CHECK_THROWS_AS(eden::fit_dispersion({}), std::invalid_argument);
 }
