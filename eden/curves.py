@@ -300,6 +300,9 @@ class Dispersion:
         bic_common: BIC of one value for all.
         bic_own: BIC of one value each.
         chosen: ``"common"``, ``"own"``, or ``"given"`` where nothing is repeated.
+        outliers: factor, 1 or more, that makes predictions wider on the log-odds scale: 95% of the readings, each
+            predicted from the others of its condition, lie within it. Readings have heavier tails than a normal
+            distribution; a condition that happens to have no outlier yet learns of them from the others.
 
     """
 
@@ -308,6 +311,7 @@ class Dispersion:
     bic_common: float
     bic_own: float
     chosen: Literal["common", "own", "given"]
+    outliers: float
 
 
 class _Told(NamedTuple):
@@ -339,6 +343,7 @@ class Curve:
         left_out: conditions that are no part of the operating range, each with its reason.
         notes: what was decided, one sentence each.
         margin: what every rate has added to it.
+        outliers: factor that makes predictions wider, see ``Dispersion``.
 
     """
 
@@ -349,6 +354,7 @@ class Curve:
     left_out: tuple[Region, ...]
     notes: tuple[str, ...]
     margin: Margin
+    outliers: float
     _likelihoods: Mapping[float, _core.ConditionLikelihood] = field(repr=False)
     _told: Mapping[float, _Told] = field(repr=False)
     _alternatives: tuple[_Alternative, ...] = field(repr=False)
@@ -438,7 +444,7 @@ class Curve:
             self.margin,
         )
 
-    def predict(self, at: float, repeats: int = 1, cells: float | None = None) -> Prediction:
+    def predict(self, at: float, repeats: int = 1, cells: float | None = None, *, outliers: bool = True) -> Prediction:
         """Where the rate of a further reading will lie with 95% confidence.
 
         At a measured condition it rests on that condition's own readings, whether a curve passes through it or not; in
@@ -448,6 +454,7 @@ class Curve:
             at: the operating point in ns or V.
             repeats: of how many readings the mean rate is meant.
             cells: cells of a reading; those of the condition's first (of the group's first) if None.
+            outliers: make the interval wider by the factor that the outlying readings of all conditions ask for.
 
         Raises:
             ValueError: outside the measured range.
@@ -464,7 +471,10 @@ class Curve:
             else:
                 drop = 0.5 * _student(told.freedom) ** 2
             low, high = _core.predict_reading(condition.readings, cells * repeats, repeats, told.dispersion, drop)
-            return Prediction(at, low / (cells * repeats), high / (cells * repeats), condition.rate, "measured")
+            low, high = low / (cells * repeats), high / (cells * repeats)
+            if outliers and 0 < condition.rate < 1:
+                low, high = self._wider(low, condition.rate, high)
+            return Prediction(at, low, high, condition.rate, "measured")
         refusal = self._refusal(at)
         if refusal is not None:
             raise ValueError(
@@ -478,7 +488,9 @@ class Curve:
         chance = 1 / max(cells * repeats * estimate * (1 - estimate), 1e-9)
         usable = self.usable
         mild, harsh = next(pair for pair in pairwise(usable) if pair[1] < at < pair[0])
-        square = max(self._spread(place) for place in (mild, harsh)) / repeats + _student(math.inf) ** 2 * chance
+        factor = self.outliers if outliers else 1.0
+        square = max(self._spread(place) for place in (mild, harsh)) * factor**2 / repeats
+        square += _student(math.inf) ** 2 * chance
         below, above = centre - _logit(low), _logit(high) - centre
         return Prediction(
             at,
@@ -487,6 +499,15 @@ class Curve:
             estimate,
             basis,
         )
+
+    def _wider(self, low: float, estimate: float, high: float) -> tuple[float, float]:
+        """The interval made wider on the log-odds scale by the factor for outliers; ends at 0 and 1 stay."""
+        centre = _logit(estimate)
+        if low > 0:
+            low = min(low, _logistic(centre - self.outliers * (centre - _logit(low))))
+        if high < 1:
+            high = max(high, _logistic(centre + self.outliers * (_logit(high) - centre)))
+        return low, high
 
     def _spread(self, at: float) -> float:
         """Square of the half width, in log-odds, that the dispersion of a condition gives to a further reading."""
@@ -643,19 +664,25 @@ def _choose_dispersion(groups: Mapping[str, Sequence[Condition]], lent: float | 
     if not repeated:
         if lent is None:
             raise ValueError("no condition with errors was read twice, so nothing tells a dispersion; give one (lent)")
-        return Dispersion(None, {}, math.inf, math.inf, "given")
+        return Dispersion(None, {}, math.inf, math.inf, "given", 1.0)
     own = {key: _core.fit_dispersion([readings]) for key, readings in repeated.items()}
     common, together = _core.fit_dispersion(list(repeated.values()))
     readings = math.log(sum(map(len, repeated.values())))
     bic_common = (len(own) + 1) * readings - 2 * together
     bic_own = 2 * len(own) * readings - 2 * math.fsum(value for _, value in own.values())
-    return Dispersion(
-        common,
-        {key: value for key, (value, _) in own.items()},
-        bic_common,
-        bic_own,
-        "common" if bic_common <= bic_own else "own",
-    )
+    chosen: Literal["common", "own"] = "common" if bic_common <= bic_own else "own"
+    ratios: list[float] = []
+    for counts in repeated.values():
+        if chosen == "common":
+            freedom = sum(map(len, repeated.values())) - len(repeated)
+            value = common * (freedom + len(repeated)) / freedom
+            ratios += [abs(t) / _student(freedom) for t in _core.leave_one_out(counts, value)]
+        elif len(counts) > 2:
+            ratios += [abs(t) / _student(len(counts) - 2) for t in _core.leave_one_out(counts)]
+    # The order statistic below which a further one of exchangeable ratios lies with at least this probability.
+    rank = math.ceil(CONFIDENCE * (len(ratios) + 1))
+    outliers = max(1.0, sorted(ratios)[min(rank, len(ratios)) - 1]) if ratios else 1.0
+    return Dispersion(common, {key: value for key, (value, _) in own.items()}, bic_common, bic_own, chosen, outliers)
 
 
 def _told_by(
@@ -915,6 +942,7 @@ def fit_conditions(
             left_out=tuple(member.left_out),
             notes=tuple(member.notes),
             margin=margin or Margin(),
+            outliers=dispersion.outliers,
             _likelihoods=member.likelihoods,
             _told=member.told,
             _alternatives=tuple(alternatives),
@@ -978,6 +1006,7 @@ def fit_latency(
     bank: int | None = None,
     margin: Margin | None = None,
     lent: float | None = None,
+    share: bool = True,
 ) -> Curves:
     """The rates of stored zeros and ones along one latency, the other nominal, of a module or of one bank.
 
@@ -988,6 +1017,7 @@ def fit_latency(
         bank: one bank; the module (the sum of the tested banks) if None.
         margin: as in ``fit_conditions``.
         lent: as in ``fit_conditions``; if None and nothing is repeated, the dispersion between banks.
+        share: as in ``fit_conditions``.
 
     Raises:
         ValueError: where nothing was measured, or as ``fit_conditions`` does.
@@ -1008,7 +1038,7 @@ def fit_latency(
         len(c.readings) > 1 and _told(c.readings) for conditions in groups.values() for c in conditions
     ):
         lent = _between_banks(campaign)
-    return fit_conditions(groups, margin=margin, lent=lent)
+    return fit_conditions(groups, margin=margin, lent=lent, share=share)
 
 
 def fit_banks(
@@ -1220,6 +1250,7 @@ class VoltageCurve:
             lines.left_out,
             lines.notes,
             Margin(shift=lines.margin.shift),
+            lines.outliers,
             lines._likelihoods,
             lines._told,
             lines._alternatives,

@@ -137,7 +137,7 @@ struct Point {
 // authors.
 Point climb(const std::function<double(const std::vector<double>&)>& function,
             const std::vector<double>& start, const std::vector<double>& steps, double tolerance,
-            int evaluations = 600) {
+            int evaluations = 400) {
   const size_t n = start.size();
   std::vector<Point> simplex{{start, function(start)}};
   if (n == 0) return simplex[0];
@@ -214,7 +214,7 @@ double crossing(const Function& function, double inside, double step, double lim
   // False position with a halved value where one end stays (the Illinois variant).
   double above = function(near), below = function(far);
   int side = 0;
-  for (int i = 0; i < 60 && std::abs(far - near) > tolerance; ++i) {
+  for (int i = 0; i < 25 && std::abs(far - near) > tolerance; ++i) {
     const double share = std::clamp(above / (above - below), 0.05, 0.95);
     const double place = near + share * (far - near), value = function(place);
     if (value > 0.0) {
@@ -849,6 +849,35 @@ double ConditionLikelihood::log_marginal(double mean, double deviation) const {
   return sum > 0.0 ? std::log(sum) : kImpossible;
 }
 
+std::vector<double> leave_one_out(const std::vector<Count>& readings,
+                                  std::optional<double> dispersion) {
+  check_readings(readings, dispersion ? dispersion : std::optional<double>(0.0));
+  const size_t least = dispersion ? 2 : 3;
+  if (readings.size() < least) {
+    throw std::invalid_argument("found " + std::to_string(readings.size()) +
+                                " readings; allowed is " + std::to_string(least) + " or more");
+  }
+  std::vector<double> odds;
+  double chance = 0.0;
+  for (const Count& count : readings) {
+    odds.push_back(observed_log_odds(count));
+    chance += (1.0 / (count.errors + 0.5) + 1.0 / (count.cells - count.errors + 0.5)) /
+              static_cast<double>(readings.size());
+  }
+  const double others = static_cast<double>(readings.size() - 1);
+  std::vector<double> result;
+  for (size_t i = 0; i < odds.size(); ++i) {
+    double mean = 0.0, square = 0.0;
+    for (size_t j = 0; j < odds.size(); ++j) mean += j == i ? 0.0 : odds[j] / others;
+    for (size_t j = 0; j < odds.size(); ++j) {
+      square += j == i ? 0.0 : (odds[j] - mean) * (odds[j] - mean);
+    }
+    const double variance = (dispersion ? *dispersion : square / (others - 1.0)) + chance;
+    result.push_back((odds[i] - mean) / std::sqrt(variance * (1.0 + 1.0 / others)));
+  }
+  return result;
+}
+
 DispersionFit fit_dispersion(const std::vector<std::vector<Count>>& conditions) {
   std::vector<std::vector<Weighted>> counts;
   std::vector<std::pair<double, double>> ranges;
@@ -918,7 +947,7 @@ CurveEnds curve_ends(const std::vector<std::vector<CurveCondition>>& groups, con
   }
   return profile_ends(curves, best, fit.log_likelihood, group, hold, from, std::min(scale, 0.3),
                       kLowestLogOdds + 1.0, kHighestLogOdds - 1.0, drop,
-                      1e-3 * std::min(scale, 0.3));
+                      1e-2 * std::min(scale, 0.3));
 }
 
 CurveEnds parameter_ends(const std::vector<std::vector<CurveCondition>>& groups,

@@ -104,6 +104,13 @@ void bind_curves(py::module_& m) {
       py::arg("drop"), py::call_guard<py::gil_scoped_release>(),
       "Interval of the number of errors of a further reading.");
   m.def(
+      "leave_one_out",
+      [](const Pairs& readings, std::optional<double> dispersion) {
+        return leave_one_out(counts_of(readings), dispersion);
+      },
+      py::arg("readings"), py::arg("dispersion") = py::none(),
+      "Each reading against the others, in standard errors.");
+  m.def(
       "fit_dispersion",
       [](const std::vector<Pairs>& conditions) {
         std::vector<std::vector<Count>> counts;
