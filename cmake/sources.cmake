@@ -3,6 +3,7 @@ set(EDEN_CORE_SOURCES
   csrc/core/betting.cpp
   csrc/core/block_pool.cpp
   csrc/core/corrupt.cpp
+  csrc/core/curves.cpp
   csrc/core/fit.cpp
   csrc/core/flips.cpp
   csrc/core/placement.cpp
@@ -41,6 +42,7 @@ set(EDEN_CUDA_SOURCES
   csrc/ops/cuda/kernel_own.cu
 )
 set(EDEN_PYTHON_SOURCES
+  csrc/python/bind_curves.cpp
   csrc/python/bind_fit.cpp
   csrc/python/bind_placement.cpp
   csrc/python/bind_region.cpp
@@ -52,6 +54,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_betting.cpp
   tests/csrc/test_block_pool.cpp
   tests/csrc/test_corrupt.cpp
+  tests/csrc/test_curves.cpp
   tests/csrc/test_fit.cpp
   tests/csrc/test_philox.cpp
   tests/csrc/test_placement.cpp
