@@ -4,11 +4,18 @@ set(EDEN_CORE_SOURCES
   csrc/core/block_pool.cpp
   csrc/core/corrupt.cpp
   csrc/core/fit.cpp
+  csrc/core/fit_cells.cpp
+  csrc/core/fit_goodness.cpp
+  csrc/core/fit_lines.cpp
+  csrc/core/fit_models.cpp
+  csrc/core/fit_patterns.cpp
   csrc/core/flips.cpp
   csrc/core/placement.cpp
+  csrc/core/profile_likelihood.cpp
   csrc/core/region.cpp
   csrc/core/search.cpp
   csrc/core/simd/kernels.cpp
+  csrc/core/simulate_counts.cpp
 )
 # Of eden_core too, each compiled for its instruction set where the target has it: cmake/simd.cmake.
 set(EDEN_BASELINE_SOURCES
@@ -42,6 +49,7 @@ set(EDEN_CUDA_SOURCES
 )
 set(EDEN_PYTHON_SOURCES
   csrc/python/bind_fit.cpp
+  csrc/python/bind_fit_models.cpp
   csrc/python/bind_placement.cpp
   csrc/python/bind_region.cpp
   csrc/python/bind_search.cpp
@@ -53,6 +61,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_block_pool.cpp
   tests/csrc/test_corrupt.cpp
   tests/csrc/test_fit.cpp
+  tests/csrc/test_fit_models.cpp
   tests/csrc/test_philox.cpp
   tests/csrc/test_placement.cpp
   tests/csrc/test_region.cpp
