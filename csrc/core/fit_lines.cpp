@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -35,10 +36,17 @@ double log_choose(double n, double k) {
 // The logarithm of the density of ln(P / (1 - P)) at P = p, 1 - P = y.
 double log_density(const LineLaw& law, double a, double b, double p, double y) {
   const double sum = 1.0 / law.spread;
+  // (a + b) times the divergence of (mean, complement) from (p, y): near the mean without
+  // cancellation, far from it with the digits of p and y.
+  double divergence;
   const double shift = law.mean < 0.5 ? (law.mean - p) * sum : (y - law.complement) * sum;
-  return 0.5 * std::log(law.mean * law.complement * sum / (2 * std::numbers::pi)) -
-         deviance_part(a, shift) - deviance_part(b, -shift) + stirling_remainder(sum) -
-         stirling_remainder(a) - stirling_remainder(b);
+  if (std::abs(shift) < 0.5 * std::min(a, b)) {
+    divergence = deviance_part(a, shift) + deviance_part(b, -shift);
+  } else {
+    divergence = a * std::log(law.mean / p) + b * std::log(law.complement / y);
+  }
+  return 0.5 * std::log(law.mean * law.complement * sum / (2 * std::numbers::pi)) - divergence +
+         stirling_remainder(sum) - stirling_remainder(a) - stirling_remainder(b);
 }
 
 // The trapezoid rule over ln(P / (1 - P)), whose error vanishes faster than any power of the step
@@ -65,8 +73,8 @@ double log_integral(double cells, double seen, const LineLaw& law, const Seen& q
       mode * complement *
       (a + b + seen +
        rest * q.share * (1.0 - 2.0 * mode + q.share * mode * mode) / (unlike * unlike));
-  // Where the law ends within the likelihood's width of P = 1, the integrand turns within a half.
-  const double longest = seen > 0.3 * q.share * cells ? 0.22 : 0.4;
+  // Where the law ends within the likelihood's width of P = 1, the integrand turns sharply.
+  const double longest = seen > 0.3 * q.share * cells ? 0.15 : 0.4;
   const double step = std::min(longest, 0.75 / std::sqrt(bend));
   const auto value = [&](double t) {
     const double p = inverse_logit(t), y = inverse_logit(-t);
@@ -98,14 +106,40 @@ double log_integral(double cells, double seen, const LineLaw& law, const Seen& q
   return peak + std::log(sum * step);
 }
 
-std::vector<double> interpolation_nodes(double cells, double low, double high) {
-  std::vector<double> nodes;
-  const auto next = [&](double node) {
+// Weighted counts whose log-likelihoods sum to that of the lines: the lines' own, or, where there
+// are more of those than a smooth function of the count needs, nodes of an interpolation.
+std::vector<LineCount> nodes_of(std::span<const LineCount> counts, double furthest) {
+  const double cells = counts.front().cells;
+  const double low = counts.front().seen, high = counts.back().seen;
+  std::vector<LineCount> nodes;
+  for (double node = low; node < high;) {
+    nodes.push_back({cells, node, 0.0});
     const double side = std::min(node, cells - node);
-    return node + (side <= kDenseNodes ? 1.0 : std::max(1.0, std::floor(side / kNodeShare)));
-  };
-  for (double node = low; node < high; node = std::min(next(node), high)) nodes.push_back(node);
-  nodes.push_back(high);
+    const double distance = side <= kDenseNodes ? 1.0 : std::floor(side / kNodeShare);
+    node = std::min(node + std::max(std::floor(std::min(distance, furthest)), 1.0), high);
+  }
+  nodes.push_back({cells, high, 0.0});
+  if (furthest < kStencil || nodes.size() < kStencil || counts.size() <= nodes.size()) {
+    return {counts.begin(), counts.end()};
+  }
+  // The weights of Lagrange's polynomial through the stencil around each count.
+  size_t at = 0;
+  for (const LineCount& count : counts) {
+    while (at + 1 < nodes.size() && nodes[at + 1].seen <= count.seen) ++at;
+    if (nodes[at].seen == count.seen) {
+      nodes[at].lines += count.lines;
+      continue;
+    }
+    const size_t before = kStencil / 2 - 1;
+    const size_t begin = std::min(at < before ? 0 : at - before, nodes.size() - kStencil);
+    for (size_t j = begin; j < begin + kStencil; ++j) {
+      double weight = count.lines;
+      for (size_t k = begin; k < begin + kStencil; ++k) {
+        if (k != j) weight *= (count.seen - nodes[k].seen) / (nodes[j].seen - nodes[k].seen);
+      }
+      nodes[j].lines += weight;
+    }
+  }
   return nodes;
 }
 
@@ -150,7 +184,7 @@ double log_line(double cells, double seen, const LineLaw& law, const Seen& q) {
   double term = 1.0, sum = 1.0;
   for (int j = 0; j < kMostTerms; ++j) {
     const double left = rest - j;
-    if (left <= 0.0) return all_seen + std::log(sum);
+    if (left < 1.0) return all_seen + std::log(sum);
     const double ratio = left / (j + 1) * q.unseen * (law.mean + law.spread * (seen + j)) /
                          (law.complement + law.spread * (left - 1.0));
     term *= ratio;
@@ -168,7 +202,7 @@ double line_probability(double cells, double seen, const LineLaw& law, const See
 LineLikelihood::LineLikelihood(const std::vector<LineCount>& counts) {
   for (size_t first = 0; first < counts.size();) {
     size_t last = first;
-    Group group{counts[first].cells, 0.0, {}, {}, {}};
+    Group group{counts[first].cells, 0.0, {}, {}, {}, {}};
     while (last < counts.size() && counts[last].cells == group.cells) {
       group.lines += counts[last].lines;
       cells_ += counts[last].lines * group.cells;
@@ -177,32 +211,10 @@ LineLikelihood::LineLikelihood(const std::vector<LineCount>& counts) {
     }
     lines_ += group.lines;
     const double low = counts[first].seen, high = counts[last - 1].seen;
-    const std::vector<double> nodes = interpolation_nodes(group.cells, low, high);
-    if (nodes.size() < kStencil || last - first <= nodes.size()) {
-      group.nodes.assign(counts.begin() + static_cast<ptrdiff_t>(first),
-                         counts.begin() + static_cast<ptrdiff_t>(last));
-    } else {
-      for (const double node : nodes) group.nodes.push_back({group.cells, node, 0.0});
-      // The weights of Lagrange's polynomial through the stencil around each count.
-      size_t at = 0;
-      for (size_t i = first; i < last; ++i) {
-        const double count = counts[i].seen;
-        while (at + 1 < nodes.size() && nodes[at + 1] <= count) ++at;
-        if (nodes[at] == count) {
-          group.nodes[at].lines += counts[i].lines;
-          continue;
-        }
-        const size_t begin =
-            std::min(at < kStencil / 2 - 1 ? 0 : at - (kStencil / 2 - 1), nodes.size() - kStencil);
-        for (size_t j = begin; j < begin + kStencil; ++j) {
-          double weight = counts[i].lines;
-          for (size_t k = begin; k < begin + kStencil; ++k) {
-            if (k != j) weight *= (count - nodes[k]) / (nodes[j] - nodes[k]);
-          }
-          group.nodes[j].lines += weight;
-        }
-      }
-    }
+    const std::span<const LineCount> own(&counts[first], last - first);
+    group.nodes = nodes_of(own, group.cells);
+    // Where q < 1, the likelihood turns at S = q C within the deviation of a binomial.
+    group.thinned_nodes = nodes_of(own, std::sqrt(group.cells) / 8.0);
     // A logarithm takes a thirtieth of the time of a count's likelihood.
     const double unseen_first = group.cells - high;
     if (2 * group.cells + high < 30.0 * static_cast<double>(group.nodes.size())) {
@@ -252,7 +264,7 @@ double LineLikelihood::operator()(const LineLaw& law, const Seen& q) const {
       sum += beta_binomial(group, law);
       continue;
     }
-    for (const LineCount& node : group.nodes) {
+    for (const LineCount& node : q.unseen == 0.0 ? group.nodes : group.thinned_nodes) {
       if (node.lines != 0.0) sum += node.lines * log_line(node.cells, node.seen, law, q);
     }
   }

@@ -56,9 +56,9 @@ class LineLikelihood {
   struct Group {
     double cells;
     double lines;
-    // Weighted counts whose log-likelihoods sum to that of the lines: the lines' own, or, where
-    // there are more of those than a smooth function of the count needs, nodes of an interpolation.
+    // Weighted counts that stand for the lines' own: where q = 1, and where it is less.
     std::vector<LineCount> nodes;
+    std::vector<LineCount> thinned_nodes;
     // Lines with more than i cells seen, for i from 0; and with more than unseen_first + i not
     // seen, which all lines have below unseen_first. Empty where going through the nodes is less
     // work.
