@@ -5,11 +5,18 @@ set(EDEN_CORE_SOURCES
   csrc/core/corrupt.cpp
   csrc/core/curves.cpp
   csrc/core/fit.cpp
+  csrc/core/fit_cells.cpp
+  csrc/core/fit_goodness.cpp
+  csrc/core/fit_lines.cpp
+  csrc/core/fit_models.cpp
+  csrc/core/fit_patterns.cpp
   csrc/core/flips.cpp
   csrc/core/placement.cpp
+  csrc/core/profile_likelihood.cpp
   csrc/core/region.cpp
   csrc/core/search.cpp
   csrc/core/simd/kernels.cpp
+  csrc/core/simulate_counts.cpp
 )
 # Of eden_core too, each compiled for its instruction set where the target has it: cmake/simd.cmake.
 set(EDEN_BASELINE_SOURCES
@@ -44,6 +51,7 @@ set(EDEN_CUDA_SOURCES
 set(EDEN_PYTHON_SOURCES
   csrc/python/bind_curves.cpp
   csrc/python/bind_fit.cpp
+  csrc/python/bind_fit_models.cpp
   csrc/python/bind_placement.cpp
   csrc/python/bind_region.cpp
   csrc/python/bind_search.cpp
@@ -56,6 +64,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_corrupt.cpp
   tests/csrc/test_curves.cpp
   tests/csrc/test_fit.cpp
+  tests/csrc/test_fit_models.cpp
   tests/csrc/test_philox.cpp
   tests/csrc/test_placement.cpp
   tests/csrc/test_region.cpp
