@@ -6,6 +6,7 @@
 namespace eden {
 
 void bind_fit(pybind11::module_& m);
+void bind_measurements(pybind11::module_& m);
 void bind_placement(pybind11::module_& m);
 void bind_region(pybind11::module_& m);
 void bind_search(pybind11::module_& m);
