@@ -478,7 +478,7 @@ class _Arguments:
             first_row, end_row = span.start, span.stop
         return _Arguments(
             given=tuple(name for name, value in values.items() if value is not None),
-            at=[None if (value := point.get(name)) is None else float(value) for name in _POINT_FIELDS],
+            at=[float(point[name]) if name in point else None for name in _POINT_FIELDS],
             pattern=pattern or "",
             banks=numbers,
             rows=(first_row, end_row),

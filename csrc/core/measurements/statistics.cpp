@@ -374,6 +374,8 @@ void Statistics::visit_lines(int condition, Axis axis, Stored stored, Visit visi
 void Statistics::lines(int condition, Axis axis, Stored stored, size_t most,
                        std::vector<int64_t>& errors, std::vector<int64_t>& cells) const {
   const CountTable& table = line_table(condition, axis, stored);
+  errors.clear();
+  cells.clear();
   std::vector<std::pair<uint64_t, uint64_t>> failing;
   failing.reserve(table.size());
   table.for_each([&](uint64_t key, uint64_t count) { failing.emplace_back(key, count); });
