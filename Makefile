@@ -78,7 +78,7 @@ sanitize: setup  ## the C++ tests under the address, undefined-behaviour and thr
 	$(BIN)/cmake -S . -B build-sanitize -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DEDEN_BUILD_PYTHON=OFF \
 	  -DEDEN_BUILD_TESTS=ON -DEDEN_SANITIZE=address,undefined
 	$(BIN)/cmake --build build-sanitize
-	$(BIN)/ctest --test-dir build-sanitize --output-on-failure
+	EDEN_FUZZ_INPUTS=100000 $(BIN)/ctest --test-dir build-sanitize --output-on-failure
 	$(BIN)/cmake -S . -B build-sanitize/thread -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DEDEN_BUILD_PYTHON=OFF \
 	  -DEDEN_BUILD_TESTS=ON -DEDEN_SANITIZE=thread
 	$(BIN)/cmake --build build-sanitize/thread

@@ -11,6 +11,20 @@ set(EDEN_CORE_SOURCES
   csrc/core/fit_models.cpp
   csrc/core/fit_patterns.cpp
   csrc/core/flips.cpp
+  csrc/core/measurements/counts_csv.cpp
+  csrc/core/measurements/csv_parser.cpp
+  csrc/core/measurements/flips_csv.cpp
+  csrc/core/measurements/json_tokens.cpp
+  csrc/core/measurements/log.cpp
+  csrc/core/measurements/parser.cpp
+  csrc/core/measurements/pattern.cpp
+  csrc/core/measurements/retention.cpp
+  csrc/core/measurements/rowhammer_tester.cpp
+  csrc/core/measurements/rowscout.cpp
+  csrc/core/measurements/softmc.cpp
+  csrc/core/measurements/statistics.cpp
+  csrc/core/measurements/text.cpp
+  csrc/core/measurements/voltage_csv.cpp
   csrc/core/placement.cpp
   csrc/core/profile_likelihood.cpp
   csrc/core/region.cpp
@@ -52,6 +66,7 @@ set(EDEN_PYTHON_SOURCES
   csrc/python/bind_curves.cpp
   csrc/python/bind_fit.cpp
   csrc/python/bind_fit_models.cpp
+  csrc/python/bind_measurements.cpp
   csrc/python/bind_placement.cpp
   csrc/python/bind_region.cpp
   csrc/python/bind_search.cpp
@@ -65,6 +80,8 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_curves.cpp
   tests/csrc/test_fit.cpp
   tests/csrc/test_fit_models.cpp
+  tests/csrc/test_measurements.cpp
+  tests/csrc/test_measurements_fuzz.cpp
   tests/csrc/test_philox.cpp
   tests/csrc/test_placement.cpp
   tests/csrc/test_region.cpp

@@ -183,8 +183,8 @@ def test_other_damage(tmp_path: Path) -> None:
 
 def test_bad_arguments(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", [line(1)])
-    with pytest.raises(ValueError, match="format is 'softmc'; allowed are latency-variation"):
-        read(path, format="softmc")
+    with pytest.raises(ValueError, match=r"format is 'spd'; allowed are counts, .*latency-variation"):
+        read(path, format="spd")
     for cells in (0, -1, 7, 1.5, True):
         with pytest.raises(ValueError, match=f"cells_per_bank is {cells!r}; allowed is a whole number from 8"):
             read(path, cells_per_bank=cells)  # type: ignore[arg-type]
