@@ -22,11 +22,9 @@ from scipy import stats
 
 from eden import _core
 from eden.files import FileError, read_text
+from eden.fits import CONFIDENCE, DECISIVE
 from eden.measurements import Campaign
 
-CONFIDENCE = 0.95
-# A difference of BIC above this is "very strong" evidence (Kass and Raftery, J. Am. Stat. Assoc. 90, 1995).
-DECISIVE = 10.0
 # A curve that misses its conditions so far that chance would do so less often than this is not used.
 LACK_OF_FIT = 0.01
 # A rate that falls as the latency shrinks is no chance where its likelihood ratio would be so large less often than so.

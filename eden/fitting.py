@@ -7,7 +7,6 @@ is a further entry of ``MODELS``; a further format is a reader of ``eden.measure
 from __future__ import annotations
 
 import itertools
-import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -15,19 +14,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from scipy import stats
-
 from eden import _core
 from eden.device import Device, FitRow, Measured, Source
 from eden.errors import DataDependent, ErrorModel, Uniform
 from eden.files import FileError
+from eden.fits import DECISIVE, fit_counts
 from eden.geometry import Geometry
 from eden.measurements import CELLS_PER_BANK, Campaign, Reading, read
 from eden.partition import FittedPoint, LeftOut, OperatingPoint, Partition
 
-CONFIDENCE = 0.95
-# A difference of BIC above this is "very strong" evidence (Kass and Raftery, J. Am. Stat. Assoc. 90, 1995).
-DECISIVE = 10.0
 # Readings of one condition whose odds lie apart by more than this, with nothing in between, are two regimes and no
 # repeats of one; a gap counts only above this number of errors, below which chance makes such gaps.
 REGIME_GAP = 10.0
@@ -65,31 +60,6 @@ def _error_model(model: Model, zero: float, one: float, failure: float) -> Error
     if model == "uniform":
         return Uniform(ber=zero, failure=failure)
     return DataDependent(ber_zero=zero, ber_one=one, failure=failure)
-
-
-def fit_counts(groups: Sequence[Counts], dispersion: float | None = None) -> _core.RateFit:
-    """One rate per group of readings and one dispersion for all, by maximum likelihood, with 95% intervals.
-
-    With a fitted dispersion the likelihood ratio at an interval's ends is n ln(1 + t^2 / (n - g)) for n readings of g
-    rates, with Student's t: in the normal limit that makes intervals from few readings exact, where the usual
-    chi-square limit would make them too short.
-
-    Args:
-        groups: readings as (errors, cells), grouped by rate.
-        dispersion: variance of the logarithm of the odds between readings, fitted if None.
-
-    Raises:
-        ValueError: for counts that are none, or a dispersion that these readings cannot tell.
-
-    """
-    readings = sum(map(len, groups))
-    freedom = readings - len(groups)
-    if dispersion is None and freedom > 0:
-        quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom))
-        ratio = readings * math.log1p(quantile**2 / freedom)
-    else:
-        ratio = float(stats.chi2.ppf(CONFIDENCE, 1))
-    return _core.fit_rates(groups, ratio, 1.0 - CONFIDENCE, dispersion)
 
 
 def _informative(groups: Sequence[Counts]) -> bool:
