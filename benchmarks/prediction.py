@@ -64,12 +64,10 @@ class Score:
         n = len(self.covered)
         if not n:
             return f"  {name:24} {0:10} {self.refused:8}"
-        shares = (np.mean(values) for values in (self.covered, self.readings, self.means))
-        return (
-            f"  {name:24} {n:10} {self.refused:8} "
-            + " ".join(f"{100 * share:8.1f}%" for share in shares)
-            + f" {np.median(self.decades):8.3f} | {100 * np.mean(self.plain):8.1f}% {np.median(self.plain_decades):8.3f}"
-        )
+        shares = [np.mean(values) for values in (self.covered, self.readings, self.means, self.plain)]
+        covered, readings, means, plain = (f"{100 * share:8.1f}%" for share in shares)
+        wide, narrow = np.median(self.decades), np.median(self.plain_decades)
+        return f"  {name:24} {n:10} {self.refused:8} {covered} {readings} {means} {wide:8.3f} | {plain} {narrow:8.3f}"
 
 
 HEADER = (
@@ -147,8 +145,8 @@ def score_halves(campaign: Campaign, choose: Callable[[int], np.ndarray], scores
 def table_halves(campaigns: list[Campaign], seeds: int) -> bool:
     print("\n(a) halves of the readings, whole modules: rates of the other half in the interval of one further reading")
     print("    (covered: the rate of all its readings together; readings: single ones; mean of m: the rate of all of")
-    print("    them in the narrower interval that is made for a mean of as many; right of the bar: without the")
-    print("    factor for outlying readings)")
+    print("    them in the narrower interval that is made for a mean of as many; right of the bar: without")
+    print("    what outlying readings of other conditions add)")
     print(HEADER)
 
     def alternate(n: int) -> np.ndarray:

@@ -289,6 +289,28 @@ def regimes(readings: Counts) -> tuple[float, float] | None:
 
 
 @dataclass(frozen=True)
+class Outliers:
+    """How far readings lie from the others of their condition: 95% of all readings within these, each left out in turn.
+
+    Readings have heavier tails than a normal distribution, and a condition that happens to have no outlier yet learns of
+    them from the others. A half width h of a prediction becomes max(h, min(ratio h, deviation)): a condition whose own
+    readings are far apart needs no more.
+
+    Attributes:
+        ratio: of a reading's deviation to the half width that the others predict, 1 or more.
+        deviation: in log-odds.
+
+    """
+
+    ratio: float = 1.0
+    deviation: float = 0.0
+
+    def half_width(self, half: float) -> float:
+        """The half width of a prediction, in log-odds, made wider."""
+        return max(half, min(self.ratio * half, self.deviation))
+
+
+@dataclass(frozen=True)
 class Dispersion:
     """Over-dispersion between repeats, on the log-odds scale.
 
@@ -298,9 +320,7 @@ class Dispersion:
         bic_common: BIC of one value for all.
         bic_own: BIC of one value each.
         chosen: ``"common"``, ``"own"``, or ``"given"`` where nothing is repeated.
-        outliers: factor, 1 or more, that makes predictions wider on the log-odds scale: 95% of the readings, each
-            predicted from the others of its condition, lie within it. Readings have heavier tails than a normal
-            distribution; a condition that happens to have no outlier yet learns of them from the others.
+        outliers: what the outlying readings of all conditions ask for.
 
     """
 
@@ -309,7 +329,7 @@ class Dispersion:
     bic_common: float
     bic_own: float
     chosen: Literal["common", "own", "given"]
-    outliers: float
+    outliers: Outliers
 
 
 class _Told(NamedTuple):
@@ -341,7 +361,7 @@ class Curve:
         left_out: conditions that are no part of the operating range, each with its reason.
         notes: what was decided, one sentence each.
         margin: what every rate has added to it.
-        outliers: factor that makes predictions wider, see ``Dispersion``.
+        outliers: what makes predictions wider.
 
     """
 
@@ -352,7 +372,7 @@ class Curve:
     left_out: tuple[Region, ...]
     notes: tuple[str, ...]
     margin: Margin
-    outliers: float
+    outliers: Outliers
     _likelihoods: Mapping[float, _core.ConditionLikelihood] = field(repr=False)
     _told: Mapping[float, _Told] = field(repr=False)
     _alternatives: tuple[_Alternative, ...] = field(repr=False)
@@ -452,7 +472,7 @@ class Curve:
             at: the operating point in ns or V.
             repeats: of how many readings the mean rate is meant.
             cells: cells of a reading; those of the condition's first (of the group's first) if None.
-            outliers: make the interval wider by the factor that the outlying readings of all conditions ask for.
+            outliers: make the interval as wide as the outlying readings of all conditions ask for.
 
         Raises:
             ValueError: outside the measured range.
@@ -486,8 +506,8 @@ class Curve:
         chance = 1 / max(cells * repeats * estimate * (1 - estimate), 1e-9)
         usable = self.usable
         mild, harsh = next(pair for pair in pairwise(usable) if pair[1] < at < pair[0])
-        factor = self.outliers if outliers else 1.0
-        square = max(self._spread(place) for place in (mild, harsh)) * factor**2 / repeats
+        half = max(math.sqrt(self._spread(place)) for place in (mild, harsh))
+        square = (self.outliers.half_width(half) if outliers else half) ** 2 / repeats
         square += _student(math.inf) ** 2 * chance
         below, above = centre - _logit(low), _logit(high) - centre
         return Prediction(
@@ -499,12 +519,12 @@ class Curve:
         )
 
     def _wider(self, low: float, estimate: float, high: float) -> tuple[float, float]:
-        """The interval made wider on the log-odds scale by the factor for outliers; ends at 0 and 1 stay."""
+        """The interval made wider on the log-odds scale; ends at 0 and 1 stay."""
         centre = _logit(estimate)
         if low > 0:
-            low = min(low, _logistic(centre - self.outliers * (centre - _logit(low))))
+            low = min(low, _logistic(centre - self.outliers.half_width(max(centre - _logit(low), 0.0))))
         if high < 1:
-            high = max(high, _logistic(centre + self.outliers * (_logit(high) - centre)))
+            high = max(high, _logistic(centre + self.outliers.half_width(max(_logit(high) - centre, 0.0))))
         return low, high
 
     def _spread(self, at: float) -> float:
@@ -662,7 +682,7 @@ def _choose_dispersion(groups: Mapping[str, Sequence[Condition]], lent: float | 
     if not repeated:
         if lent is None:
             raise ValueError("no condition with errors was read twice, so nothing tells a dispersion; give one (lent)")
-        return Dispersion(None, {}, math.inf, math.inf, "given", 1.0)
+        return Dispersion(None, {}, math.inf, math.inf, "given", Outliers())
     own = {key: _core.fit_dispersion([readings]) for key, readings in repeated.items()}
     common, together = _core.fit_dispersion(list(repeated.values()))
     readings = math.log(sum(map(len, repeated.values())))
@@ -670,17 +690,32 @@ def _choose_dispersion(groups: Mapping[str, Sequence[Condition]], lent: float | 
     bic_own = 2 * len(own) * readings - 2 * math.fsum(value for _, value in own.values())
     chosen: Literal["common", "own"] = "common" if bic_common <= bic_own else "own"
     ratios: list[float] = []
+    deviations: list[float] = []
+    freedom = sum(map(len, repeated.values())) - len(repeated)
     for counts in repeated.values():
         if chosen == "common":
-            freedom = sum(map(len, repeated.values())) - len(repeated)
             value = common * (freedom + len(repeated)) / freedom
-            ratios += [abs(t) / _student(freedom) for t in _core.leave_one_out(counts, value)]
+            found, quantile = _core.leave_one_out(counts, value), _student(freedom)
         elif len(counts) > 2:
-            ratios += [abs(t) / _student(len(counts) - 2) for t in _core.leave_one_out(counts)]
-    # The order statistic below which a further one of exchangeable ratios lies with at least this probability.
-    rank = math.ceil(CONFIDENCE * (len(ratios) + 1))
-    outliers = max(1.0, sorted(ratios)[min(rank, len(ratios)) - 1]) if ratios else 1.0
-    return Dispersion(common, {key: value for key, (value, _) in own.items()}, bic_common, bic_own, chosen, outliers)
+            found, quantile = _core.leave_one_out(counts), _student(len(counts) - 2)
+        else:
+            continue
+        deviations += [abs(deviation) for deviation, _ in found]
+        ratios += [abs(studentized) / quantile for _, studentized in found]
+    return Dispersion(
+        common,
+        {key: value for key, (value, _) in own.items()},
+        bic_common,
+        bic_own,
+        chosen,
+        Outliers(max(1.0, _upper(ratios)), _upper(deviations)),
+    )
+
+
+def _upper(values: Sequence[float]) -> float:
+    """The order statistic that a further one of exchangeable values stays below with 95% or more; 0 of none."""
+    rank = math.ceil(CONFIDENCE * (len(values) + 1))
+    return sorted(values)[min(rank, len(values)) - 1] if values else 0.0
 
 
 def _told_by(

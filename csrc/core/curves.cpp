@@ -849,8 +849,8 @@ double ConditionLikelihood::log_marginal(double mean, double deviation) const {
   return sum > 0.0 ? std::log(sum) : kImpossible;
 }
 
-std::vector<double> leave_one_out(const std::vector<Count>& readings,
-                                  std::optional<double> dispersion) {
+std::vector<Deviation> leave_one_out(const std::vector<Count>& readings,
+                                     std::optional<double> dispersion) {
   check_readings(readings, dispersion ? dispersion : std::optional<double>(0.0));
   const size_t least = dispersion ? 2 : 3;
   if (readings.size() < least) {
@@ -865,7 +865,7 @@ std::vector<double> leave_one_out(const std::vector<Count>& readings,
               static_cast<double>(readings.size());
   }
   const double others = static_cast<double>(readings.size() - 1);
-  std::vector<double> result;
+  std::vector<Deviation> result;
   for (size_t i = 0; i < odds.size(); ++i) {
     double mean = 0.0, square = 0.0;
     for (size_t j = 0; j < odds.size(); ++j) mean += j == i ? 0.0 : odds[j] / others;
@@ -873,7 +873,8 @@ std::vector<double> leave_one_out(const std::vector<Count>& readings,
       square += j == i ? 0.0 : (odds[j] - mean) * (odds[j] - mean);
     }
     const double variance = (dispersion ? *dispersion : square / (others - 1.0)) + chance;
-    result.push_back((odds[i] - mean) / std::sqrt(variance * (1.0 + 1.0 / others)));
+    result.push_back(
+        {odds[i] - mean, (odds[i] - mean) / std::sqrt(variance * (1.0 + 1.0 / others))});
   }
   return result;
 }

@@ -114,12 +114,17 @@ CurveEnds parameter_ends(const std::vector<std::vector<CurveCondition>>& groups,
 CurveEnds predict_reading(const std::vector<Count>& readings, double cells, int repeats,
                           std::optional<double> dispersion, double drop);
 
-// Each reading against the others of its condition: its log-odds less their mean, by the standard
-// error of that difference if readings were normal. The variance is that of the others, or the
-// dispersion where one is given, and the binomial one besides. Needs three readings (two with a
-// dispersion) and throws std::invalid_argument otherwise.
-std::vector<double> leave_one_out(const std::vector<Count>& readings,
-                                  std::optional<double> dispersion);
+// A reading against the others of its condition.
+struct Deviation {
+  double log_odds;     // its log-odds less their mean
+  double studentized;  // the same by the standard error of the difference, if readings were normal
+};
+
+// Each reading against the others. The variance is that of the others, or the dispersion where one
+// is given, and the binomial one besides. Needs three readings (two with a dispersion) and throws
+// std::invalid_argument otherwise.
+std::vector<Deviation> leave_one_out(const std::vector<Count>& readings,
+                                     std::optional<double> dispersion);
 
 struct DispersionFit {
   double dispersion;

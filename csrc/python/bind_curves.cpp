@@ -106,10 +106,14 @@ void bind_curves(py::module_& m) {
   m.def(
       "leave_one_out",
       [](const Pairs& readings, std::optional<double> dispersion) {
-        return leave_one_out(counts_of(readings), dispersion);
+        std::vector<std::pair<double, double>> result;
+        for (const Deviation& one : leave_one_out(counts_of(readings), dispersion)) {
+          result.emplace_back(one.log_odds, one.studentized);
+        }
+        return result;
       },
       py::arg("readings"), py::arg("dispersion") = py::none(),
-      "Each reading against the others, in standard errors.");
+      "Each reading against the others: the difference in log-odds, and in standard errors.");
   m.def(
       "fit_dispersion",
       [](const std::vector<Pairs>& conditions) {
