@@ -148,6 +148,7 @@ def fit(
     cells_per_bank: int = CELLS_PER_BANK,
     geometry: Geometry | None = None,
     voltage: Voltage | None = None,
+    bank_curves: bool = False,
 ) -> Device:
     """Fit a device to a measurement campaign.
 
@@ -168,6 +169,7 @@ def fit(
             recorded as an assumption.
         voltage: bit error rates along the supply voltage, from ``eden.populations.vendor_voltage``, to be joined to
             those of the latencies; its first row is at ``vdd``.
+        bank_curves: fit curves along the latencies for every bank too, not only for the module; it takes some seconds.
 
     Raises:
         FileError: for a file that cannot be used, naming the place, what was found and what is allowed.
@@ -188,6 +190,7 @@ def fit(
         cells_per_bank=cells_per_bank,
         geometry=geometry,
         voltage=voltage,
+        bank_curves=bank_curves,
     ).device
 
 
@@ -206,6 +209,7 @@ def analyse(
     cells_per_bank: int = CELLS_PER_BANK,
     geometry: Geometry | None = None,
     voltage: Voltage | None = None,
+    bank_curves: bool = False,
 ) -> FitReport:
     """The same as ``fit``, with the report of what was read, left out, assumed and chosen."""
     for label, value, high in (
@@ -251,6 +255,7 @@ def analyse(
         geometry=arrays,
         geometry_given=geometry is not None,
         voltage=voltage,
+        bank_curves=bank_curves,
     ).run()
 
 
@@ -287,8 +292,9 @@ class _Fitter:
         geometry: Geometry,
         geometry_given: bool,
         voltage: Voltage | None,
+        bank_curves: bool,
     ) -> None:
-        self.voltage = voltage
+        self.voltage, self.bank_curves = voltage, bank_curves
         self.geometry, self.geometry_given = geometry, geometry_given
         self.campaign, self.name, self.failure, self.nominal, self.reliable = campaign, name, failure, nominal, reliable
         self.source = source or Source(
@@ -490,11 +496,13 @@ class _Fitter:
                 point for point in points if point.temperature != self.nominal.temperature
             ),
             left_out=tuple(left_out),
-            curves=() if nominal_only else tuple(self._curves(scope.bank)),
+            curves=tuple(self._curves(scope.bank)) if scope.bank is None or self.bank_curves else (),
         )
 
     def _curves(self, bank: int | None) -> Iterator[FittedCurve]:
         """The curves along both latencies at the device's temperature, where the readings tell one."""
+        if bank is not None and f"bank{bank}" == self.reliable:
+            return
         for parameter in AXES_OF_CURVES:
             try:
                 fitted = curves.fit_latency(self.campaign, parameter, self.nominal.temperature, bank=bank)
@@ -502,11 +510,14 @@ class _Fitter:
                 continue
             for stored, curve in fitted.groups.items():
                 formula = curve.formula
+                failing = [c.at for c in curve.conditions if c.at in curve.fitted and c.rate > 0]
                 if formula is not None:
                     yield FittedCurve(
                         parameter=parameter,
                         stored="zero" if stored == "zero" else "one",
                         temperature=self.nominal.temperature,
+                        mildest=max(failing),
+                        harshest=min(failing),
                         link=formula.link,
                         location=_digits(formula.location),
                         scale=_digits(formula.scale),
