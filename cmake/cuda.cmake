@@ -20,7 +20,7 @@ if(NOT EDEN_CUDA_MODE STREQUAL "OFF" AND CMAKE_CUDA_COMPILER)
   set(CMAKE_CUDA_EXTENSIONS OFF)
   message(STATUS "eden: CUDA operators for ${CMAKE_CUDA_ARCHITECTURES} with ${CMAKE_CUDA_COMPILER} ${CMAKE_CUDA_COMPILER_VERSION}")
   add_library(eden_ops_cuda SHARED ${EDEN_CUDA_SOURCES})
-  target_link_libraries(eden_ops_cuda PRIVATE eden_torch)
+  target_link_libraries(eden_ops_cuda PRIVATE eden_torch ${CMAKE_DL_LIBS})
   target_include_directories(eden_ops_cuda PRIVATE csrc)
   target_compile_definitions(eden_ops_cuda PRIVATE USE_CUDA)
   target_compile_options(eden_ops_cuda PRIVATE

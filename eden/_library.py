@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import torch
@@ -28,6 +29,16 @@ def load_cuda() -> None:
     torch.ops.load_library(str(OPS_CUDA))  # type: ignore[no-untyped-call]
 
 
+@functools.cache
+def require_cuda() -> None:
+    """Load the CUDA operators if they are not loaded yet.
+
+    Raises:
+        ImportError: if this build of EDEN has none.
+    """
+    load_cuda()
+
+
 def load() -> None:
     """Load the operators that this machine can run.
 
@@ -41,4 +52,4 @@ def load() -> None:
         raise ImportError(f"eden's operators are not built ({OPS} is missing); run: pip install . (or make build)")
     torch.ops.load_library(str(OPS))  # type: ignore[no-untyped-call]
     if torch.cuda.is_available() and OPS_CUDA.exists():
-        load_cuda()
+        require_cuda()

@@ -67,6 +67,7 @@ Memory = ErrorModel | tuple[Piece, ...] | None
 """What an operand lies in: one memory of an error model (None: reliable), or several pieces."""
 
 _MODELS = (Uniform, DataDependent, Bitline, Wordline, CellMap)
+_ADDRESSES = 2**63
 
 
 def regions(
@@ -146,7 +147,7 @@ def _last(errors: ErrorModel | None) -> tuple[int, str]:
         return errors.geometry.end, "the geometry of its model ends"
     if isinstance(errors, CellMap):
         return errors.bits, "its map ends"
-    return 2**63, "addresses end"
+    return _ADDRESSES, "addresses end"
 
 
 def _table_part(errors: LineModel | CellMap) -> tuple[NDArray[np.int64], int]:
@@ -182,15 +183,24 @@ def _row(
 _POSITION = {argument.name: i for i, argument in enumerate(torch.ops.eden.corrupt.default._schema.arguments)}
 
 
+def _check_devices(x: Tensor, *arguments: Any, out: Tensor | None = None) -> None:
+    # A meta tensor among real ones leads here, too, where no kernel looks at the others.
+    for name, value in (*zip(_POSITION, (x, *arguments), strict=False), ("out", out)):
+        if isinstance(value, Tensor) and value.device != x.device:
+            raise ValueError(f"{name} is on {value.device}; allowed is the device of x, {x.device}")
+
+
 def _fake_corrupt(x: Tensor, *arguments: Any) -> Tensor:
+    _check_devices(x, *arguments)
     return torch.empty_like(x)
 
 
-def _fake_mutation(*arguments: Any, **keywords: Any) -> None:
-    return None
+def _fake_mutation(x: Tensor, *arguments: Any, out: Tensor | None = None) -> None:
+    _check_devices(x, *arguments, out=out)
 
 
 def _fake_count(x: Tensor, region: Tensor, *others: Any) -> Tensor:
+    _check_devices(x, region, *others)
     bits = _BITS_OF_NUMBER[others[_POSITION["storage"] - 2]]
     return region.new_empty((bits, 2, 2))
 
@@ -429,6 +439,18 @@ def _capacity(errors: Memory, address: int) -> int:
     return sum(bits for _, _, bits in errors)
 
 
+def held_bits(errors: Memory, address: int) -> int | None:
+    """Bits of an operand that a memory holds from an address on, None where nothing but addresses ends.
+
+    Args:
+        errors: error model of the memory, None for a reliable one; or the pieces of memory, which have their own
+            addresses.
+        address: first bit of the operand.
+    """
+    one = errors is None or isinstance(errors, ErrorModel)
+    return None if one and address + _capacity(errors, address) == _ADDRESSES else _capacity(errors, address)
+
+
 @functools.lru_cache(maxsize=16)
 def _kept_table(key: tuple[Any, ...], device: torch.device) -> Tensor:
     models: list[Any] = [_model_of(model) for model in key]
@@ -646,6 +668,8 @@ def _arguments(
     stored = _storage(x, storage)
     if x.device.type not in ("cpu", "cuda", "meta"):
         raise TypeError(f"x is on {x.device}; allowed are cpu and cuda")
+    if x.is_cuda and not torch.compiler.is_compiling() and _plain():
+        _library.require_cuda()
     if not isinstance(errors, (ErrorModel, list, tuple)):
         raise TypeError(
             f"errors is a {type(errors).__name__}; allowed is an error model such as eden.Uniform(ber=1e-3), or a list "
@@ -675,7 +699,7 @@ def _arguments(
     if elements * width > capacity:
         if isinstance(errors, ErrorModel):
             end, what = _last(errors)
-            what = "" if end == 2**63 else f", at {end}, where {what}"
+            what = "" if end == _ADDRESSES else f", at {end}, where {what}"
             raise ValueError(f"address is {address}; {_allowed_address(width)}{what}")
         raise ValueError(
             f"errors holds pieces of {capacity} bits in all; allowed is what x takes, {elements * width}, or more"
@@ -773,6 +797,7 @@ def corrupt(
     Raises:
         TypeError: for a dtype, layout, device or type of argument that is not allowed, or a storage that cannot hold
             the dtype.
+        ImportError: for a tensor on a CUDA device, if this build of EDEN has no CUDA operators.
         ValueError: for an argument out of range, a memory that does not hold the tensor, or an ``out`` that does not
             fit.
         RuntimeError: under ``torch.vmap``, for an ``out`` or another batched argument than ``x``.

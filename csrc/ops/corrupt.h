@@ -30,6 +30,7 @@ struct CorruptArguments {
   int64_t channel_inner;
 
   int64_t regions() const { return region.numel() / kRegionFields; }
+  int64_t table_size() const { return table ? table->numel() : 0; }
 };
 
 inline ValueType value_type(const Tensor& x) {
