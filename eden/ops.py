@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -68,6 +67,7 @@ Memory = ErrorModel | tuple[Piece, ...] | None
 
 _MODELS = (Uniform, DataDependent, Bitline, Wordline, CellMap)
 _ADDRESSES = 2**63
+_LARGEST = torch.finfo(torch.float32).max
 
 
 def regions(
@@ -366,8 +366,18 @@ def cached_bytes() -> int:
     return count
 
 
+def _check_dense(name: str, tensor: Tensor) -> None:
+    if tensor.layout != torch.strided:
+        raise TypeError(f"{name} has the layout {tensor.layout}; allowed is torch.strided")
+    if tensor.is_nested:
+        raise TypeError(f"{name} is a nested tensor; allowed is one of a single shape")
+
+
 def _scalar(name: str, value: int | Tensor, device: torch.device) -> Tensor:
     if isinstance(value, Tensor):
+        _check_dense(name, value)
+        if value.is_meta and device.type != "meta":
+            raise ValueError(f"{name} is on meta; allowed is the device of x, {device}, or another that has values")
         if value.dtype != torch.int64 or value.numel() != 1:
             raise TypeError(
                 f"{name} is a {value.dtype} tensor of {value.numel()} elements; allowed is one int64 or an int"
@@ -557,6 +567,7 @@ def _dimension(name: str, x: Tensor, dim: int | None) -> int:
 def _numbers(name: str, value: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
     """A number or the numbers of channels, as the one-dimensional tensor that the operators take."""
     if isinstance(value, Tensor):
+        _check_dense(name, value)
         if value.dtype != dtype or value.dim() > 1 or value.numel() == 0:
             raise TypeError(
                 f"{name} is a {value.dtype} tensor of the shape {tuple(value.shape)}; allowed is {dtype}, of one "
@@ -588,8 +599,8 @@ def _quantization(
     if scale is None:
         also = ", and zero_point is given" if zero_point is not None else ""
         raise ValueError(f"scale is None{also}; allowed for {storage} storage of {x.dtype} is a number or a tensor")
-    if isinstance(scale, (int, float)) and not isinstance(scale, bool) and not 0.0 <= scale < math.inf:
-        raise ValueError(f"scale is {scale}; allowed is a finite number, 0 or more")
+    if isinstance(scale, (int, float)) and not isinstance(scale, bool) and not 0.0 <= scale <= _LARGEST:
+        raise ValueError(f"scale is {scale}; allowed is 0 to {_LARGEST}, the largest float32")
     scales = _numbers("scale", scale, torch.float32, x.device)
     points = None
     if zero_point is not None:
@@ -627,6 +638,7 @@ def _range(x: Tensor, bounds: Any, correction: str) -> Tensor | None:
     if bounds is None:
         raise ValueError(f"bounds is None; allowed with correction {correction!r} is (low, high)")
     if isinstance(bounds, Tensor):
+        _check_dense("bounds", bounds)
         if bounds.dtype != torch.float32 or bounds.shape != (2,):
             raise TypeError(
                 f"bounds is a {bounds.dtype} tensor of the shape {tuple(bounds.shape)}; allowed is float32 of shape "
@@ -641,6 +653,8 @@ def _range(x: Tensor, bounds: Any, correction: str) -> Tensor | None:
     for value in bounds:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise TypeError(f"bounds holds a {type(value).__name__}; allowed are two numbers")
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise ValueError(f"bounds holds {value}; allowed are numbers that float32 has, infinities among them")
     if not low <= high:
         raise ValueError(f"bounds is ({low}, {high}); allowed is low at most high")
     return torch.tensor([low, high], dtype=torch.float32, device=x.device)
@@ -663,8 +677,7 @@ def _arguments(
     """The operator's arguments after ``x``, in the order of its schema."""
     if not isinstance(x, Tensor):
         raise TypeError(f"x is a {type(x).__name__}; allowed is a tensor")
-    if x.layout != torch.strided:
-        raise TypeError(f"x has the layout {x.layout}; allowed is torch.strided")
+    _check_dense("x", x)
     stored = _storage(x, storage)
     if x.device.type not in ("cpu", "cuda", "meta"):
         raise TypeError(f"x is on {x.device}; allowed are cpu and cuda")
@@ -813,6 +826,7 @@ def corrupt(
         return read(x, *arguments)
     if not isinstance(out, Tensor):
         raise TypeError(f"out is a {type(out).__name__}; allowed is a tensor")
+    _check_dense("out", out)
     if out.shape != x.shape or out.dtype != x.dtype or out.device != x.device:
         raise ValueError(
             f"out has shape {tuple(out.shape)}, dtype {out.dtype} and device {out.device}; allowed are those of x: "

@@ -61,8 +61,13 @@ inline ValueType value_type(const Tensor& x) {
   }
 }
 
+inline void check_defined(const Tensor& tensor, const char* name) {
+  STD_TORCH_CHECK(tensor.defined(), "eden::corrupt: ", name, " is None; allowed is a tensor");
+}
+
 inline void check_tensor(const Tensor& tensor, const char* name, ScalarType dtype,
                          const Tensor& x) {
+  check_defined(tensor, name);
   STD_TORCH_CHECK(tensor.scalar_type() == dtype && tensor.is_contiguous(), "eden::corrupt: ", name,
                   " must be contiguous and of its fixed dtype");
   STD_TORCH_CHECK(tensor.device() == x.device(), "eden::corrupt: ", name,
@@ -84,6 +89,7 @@ inline CorruptArguments check_arguments(const Tensor& x, const Tensor& region,
                                         std::optional<Tensor> zero_point,
                                         std::optional<Tensor> bounds, int64_t storage,
                                         int64_t channel_dim, int64_t batch_dim) {
+  check_defined(x, "x");
   const ValueType value = value_type(x);
   const auto form = static_cast<Storage>(storage);
   STD_TORCH_CHECK(storage_bits(form) != 0, "eden::corrupt: storage is ", storage,
@@ -195,6 +201,7 @@ struct CorruptOperators {
   }
 
   static void run_into(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
+    check_defined(out, "out");
     STD_TORCH_CHECK(out.scalar_type() == x.scalar_type() && out.sizes() == x.sizes() &&
                         out.device() == x.device(),
                     "eden::corrupt: out must have the shape, dtype and device of x");

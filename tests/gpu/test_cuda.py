@@ -5,6 +5,7 @@ tests/test_exactness.py.
 """
 
 import copy
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -56,6 +57,7 @@ def one_model() -> dict[str, eden.ErrorModel]:
     return found
 
 
+@functools.cache
 def memories() -> dict[str, tuple[Any, int]]:
     """What an operand can lie in: errors, or pieces of memory, and an address."""
     found: dict[str, tuple[Any, int]] = {}
@@ -168,7 +170,8 @@ def test_converted_values_in_every_memory(storage: str, differences: Differences
     affine = scaled and storage != "sign"
     for dtype, (name, (errors, address)) in itertools.product(FLOATS, memories().items()):
         x = reals(dtype, 6, 5, 401)
-        for channels, correction, batch_dim in itertools.product((False, True), ops.CORRECTIONS, (None, 0, 1)):
+        ways = (("none", None), ("zero", 0), ("clamp", 1), ("clamp", None))
+        for channels, (correction, batch_dim) in itertools.product((False, True), ways):
             if channels and not scaled:
                 continue
             scale = torch.linspace(0.02, 0.5, 401) if channels else torch.tensor([0.1])
@@ -230,10 +233,11 @@ def test_every_layout(differences: Differences) -> None:
     errors = eden.DataDependent(0.01, 0.2, 0.6)
     for (name, laid), dtype in itertools.product(layouts().items(), (torch.float32, torch.float16, torch.int8)):
         x = laid.to(dtype)
-        moved = torch.empty_strided(x.size(), x.stride(), dtype=dtype, device=DEVICE).copy_(x)
         if name == "expanded":
             x = laid[:1].to(dtype).expand(laid.shape)
             moved = laid[:1].to(DEVICE, dtype).expand(laid.shape)
+        else:
+            moved = torch.empty_strided(x.size(), x.stride(), dtype=dtype, device=DEVICE).copy_(x)
         assert moved.stride() == x.stride()
         for batch_dim in (None, 0) if x.dim() else (None,):
             given: dict[str, Any] = {"batch_dim": batch_dim, "access": 4}
