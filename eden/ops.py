@@ -530,6 +530,9 @@ def _memory(
         fields = torch.tensor(_constant_region(width, correction, *parts), dtype=torch.int64, device=device)
         table = _constant_table(*parts).to(device) if _constant_has_table(*parts) else None
         return fields.view(-1, _core.REGION_FIELDS), table, _constant_capacity(*parts)
+    if isinstance(errors, tuple):
+        for i, (model, first, bits) in enumerate(errors):
+            _check_piece(f"pieces[{i}]", model, first, bits, width)
     if _plain():
         return _kept_memory(_key(errors), address, width, correction, device)
     rows, entries = _located(errors, address, width, correction)

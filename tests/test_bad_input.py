@@ -166,7 +166,7 @@ def test_entries_of_a_map_that_are_out_of_order_do_no_harm() -> None:
         (torch.empty(10, dtype=torch.int32), "out must have the shape"),
         (meta((10,), torch.float32), "out is on meta"),
         (torch.empty(10).to_sparse(), "Sparse"),
-        (torch.empty(1).expand(10), "single memory location"),
+        (torch.empty(1).expand(10), "has elements that share memory"),
     ],
     ids=["shape", "dtype", "device", "layout", "overlap"],
 )

@@ -160,6 +160,13 @@ inline Tensor dense(const Tensor& x) {
   return x.is_contiguous() ? x : torch::stable::contiguous(x);
 }
 
+inline bool is_expanded(const Tensor& x) {
+  for (int64_t d = 0; d < x.dim(); ++d) {
+    if (x.stride(d) == 0 && x.size(d) > 1) return true;
+  }
+  return false;
+}
+
 // The operators of one device, from its launcher, which works on dense tensors, and from what makes
 // an uninitialized tensor as torch.empty_like does.
 template <void (*Launch)(const Tensor& x, const CorruptArguments& arguments, Tensor& out),
@@ -208,6 +215,9 @@ struct CorruptOperators {
     if (out.is_contiguous()) {
       Launch(dense(x), arguments, out);
     } else {
+      STD_TORCH_CHECK(!is_expanded(out),
+                      "eden::corrupt: what is to be written has elements that share memory, as an "
+                      "expanded tensor has");
       const Tensor source = dense(x);
       Tensor result = EmptyLike(source);
       Launch(source, arguments, result);
