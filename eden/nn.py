@@ -268,11 +268,16 @@ def _check_held(operand: Operand, x: Tensor, batch_dim: int) -> None:
     samples = x.shape[batch_dim] if batch_dim >= 0 else 1
     elements = x.numel() // samples if samples else 0
     if elements > (operand.most_elements or 0):
-        what = "elements" if batch_dim < 0 else "elements in a sample"
-        raise ValueError(
-            f"{operand.name} has {elements} {what}; allowed in its memory, from its address to where its map, geometry "
-            f"or pieces end, is {operand.most_elements} or fewer"
-        )
+        _refuse_read(operand.name, elements, batch_dim >= 0, operand.most_elements)
+
+
+# Outside of graphs: an exception that the compiler meets would keep it from compiling this layer ever again.
+@torch.compiler.disable(reason="an input is larger than what its memory holds")  # type: ignore[no-untyped-call, untyped-decorator]
+def _refuse_read(name: str, elements: int, in_sample: bool, most: int | None) -> None:
+    raise ValueError(
+        f"{name} has {elements} elements{' in a sample' if in_sample else ''}; allowed in its memory, from its address "
+        f"to where its map, geometry or pieces end, is {most} or fewer"
+    )
 
 
 def _bounds(operand: Operand, low: Tensor, high: Tensor) -> Tensor | None:
