@@ -65,6 +65,13 @@ def test_the_gpu_benchmark_says_that_there_is_no_gpu():
     assert "no CUDA device" in result.stderr
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_what_runs_before_the_targets_for_gpus_says_that_there_is_none():
+    result = run("../tools/check_gpu.py")
+    assert result.returncode == 1
+    assert f"no CUDA device: torch {torch.__version__}, built " in result.stderr
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_the_gpu_benchmark_runs(tmp_path):

@@ -762,7 +762,7 @@ def test_a_read_that_its_memory_does_not_hold_is_refused_by_name(memory, element
     if batch == "contiguous":
         with pytest.raises(ValueError, match=rf"0\.input has 192 elements; .* {elements} or fewer"):
             model(torch.randn(3, 1, 8, 8))
-    with pytest.raises((ValueError, torch._dynamo.exc.Unsupported), match="allowed in its memory|its memory holds"):
+    with pytest.raises((ValueError, torch._dynamo.exc.Unsupported), match=r"allowed in its memory|its memory holds"):
         whole(larger)
     # Reliable memory holds anything, and so do models without a last address.
     with eden.clean(model):
