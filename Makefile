@@ -63,9 +63,11 @@ bench: setup  ## the operator beside a copy, other methods and inside a network:
 	$(BIN)/python benchmarks/operators.py
 
 bench-gpu: setup  ## achieved bandwidth of the operator beside a device copy, on a machine with a GPU
+	$(BIN)/python tools/check_gpu.py
 	$(BIN)/python benchmarks/operators_gpu.py
 
 test-gpu: setup  ## bit equality with the CPU, on a machine with a GPU
+	$(BIN)/python tools/check_gpu.py
 	$(BIN)/python -m pytest -m gpu
 
 test-slow: setup  ## the tests that take minutes: a package of AOTInductor in a C++ program

@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "core/region_check.h"
+
 namespace eden {
 namespace {
 
@@ -74,6 +76,46 @@ auto count_of(Storage storage) {
   return found;
 }
 
+// Throws for regions that cannot be followed.
+void check_regions(const Load& load, uint64_t width) {
+  const FoundFault found = find_fault(load, width);
+  if (found.fault == RegionFault::kNone) return;
+  std::string text = "region ";
+  if (load.region_count < 1) throw std::invalid_argument(text + "has no row");
+  const Region region = load.region(found.region);
+  const auto field = [&](const char* name, uint64_t value) {
+    text += std::string(", ") + name + " " + std::to_string(static_cast<int64_t>(value));
+  };
+  text += std::to_string(found.region) + " " + describe(found.fault) + " (found: model " +
+          std::to_string(static_cast<int64_t>(region.model));
+  field("address", region.address);
+  field("first bit", load.first_bit(found.region));
+  field("end", region.end);
+  switch (found.fault) {
+    case RegionFault::kTable:
+    case RegionFault::kShape:
+      field("table kind", static_cast<uint64_t>(region.table_kind));
+      field("entries from", static_cast<uint64_t>(region.table_first));
+      field("entries", static_cast<uint64_t>(region.table_length));
+      field("numbers in the table", static_cast<uint64_t>(load.table_size));
+      field("row bits", region.row_bits);
+      field("subarray rows", region.subarray_rows);
+      break;
+    case RegionFault::kCorrection:
+      field("correction", static_cast<uint64_t>(region.correction));
+      break;
+    case RegionFault::kThreshold:
+      field("sparse thresholds", region.sparse[0]);
+      field("and", region.sparse[1]);
+      break;
+    default:
+      break;
+  }
+  field("bits of an element", width);
+  field("bits of the operand", static_cast<uint64_t>(load.shape.sample_size()) * width);
+  throw std::invalid_argument(text + ")");
+}
+
 }  // namespace
 
 LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const void* in, void* out,
@@ -92,26 +134,16 @@ LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const voi
   const auto width = static_cast<uint64_t>(width_);
   const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * width;
   const uint64_t cells = std::min(kPatchCells, kPatchElements * width);
+  check_regions(load, width);
   uint64_t first = 0;
-  for (int64_t i = 0; i < load.region_count && first < bits; ++i) {
+  for (int64_t i = 0; first < bits; ++i) {
     const Region region = load.region(i);
-    if (region.address % width != 0 || (region.end % width != 0 && region.end < bits) ||
-        region.end < first) {
-      throw std::invalid_argument(
-          "region " + std::to_string(i) + " begins at address " + std::to_string(region.address) +
-          " and ends at bit " + std::to_string(region.end) +
-          "; allowed are ascending multiples of the element's " + std::to_string(width_) + " bits");
-    }
     const uint64_t end = std::min(region.end, bits);
     if (end == first) continue;
     const PatchGrid grid = PatchGrid::cut(region, end - first, cells, kColumnMultiple);
     segments_.push_back({region, grid, patches_, first});
     patches_ += grid.patches;
     first = end;
-  }
-  if (first < bits) {
-    throw std::invalid_argument("region ends at bit " + std::to_string(first) +
-                                "; the operand has " + std::to_string(bits));
   }
 }
 

@@ -15,8 +15,7 @@ namespace eden {
 class LoadWork {
  public:
   // `in` and `out` are row-major tensors of a type that can be kept in the storage; they may be the
-  // same. Throws std::invalid_argument naming a region that cuts an element or does not reach the
-  // operand's end.
+  // same. Throws std::invalid_argument naming a region that cannot be followed (region_check.h).
   LoadWork(const Load& load, ValueType value, Storage storage, const void* in, void* out,
            const simd::Kernels& kernels = simd::kernels());
 

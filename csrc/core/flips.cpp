@@ -335,8 +335,10 @@ void PatchFlips::find_map(const Load& load, const Region& region) {
   simd::reserve(found_, static_cast<size_t>(last - first));
   simd::reserve(weaker_, static_cast<size_t>(last - first));
   for (const int64_t* entry = first; entry != last; ++entry) {
-    const auto offset =
-        static_cast<uint32_t>((static_cast<uint64_t>(*entry) >> kMapFlagBits) - patch_.origin);
+    const uint64_t away = (static_cast<uint64_t>(*entry) >> kMapFlagBits) - patch_.origin;
+    // Entries that are not in order must not lead out of the masks.
+    if (away >= patch_.columns) continue;
+    const auto offset = static_cast<uint32_t>(away);
     if (*entry & kMapFlipsOne) found_.cell[found_.size++] = (offset << 1) | 1;
     if (*entry & kMapFlipsZero) weaker_.cell[weaker_.size++] = (offset << 1) | 1;
   }
