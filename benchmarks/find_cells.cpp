@@ -12,6 +12,7 @@
 #include <ctime>
 #include <vector>
 
+#include "core/lines.h"
 #include "core/region.h"
 #include "core/simd/kernels.h"
 #include "core/weak_cells.h"
@@ -91,8 +92,10 @@ void time_rate(const Kernels& kernels, double rate, int repeats) {
 void time_lines(const Kernels& kernels, int repeats) {
   constexpr uint32_t kLines = 4096, kLineCells = 512;
   constexpr int kLevel = 5;  // blocks of 512 cells
-  const std::vector<uint32_t> depth(kLines, eden::kLastLevel - kLevel + 1), limit(kLines, 1u << 31);
-  const eden::simd::Lines lines{0, kLines, kLineCells, depth.data(),       limit.data(), true,
+  const auto octave = static_cast<uint64_t>(eden::kLastLevel - kLevel) << eden::kCodeOctaveShift;
+  const std::vector<uint64_t> threshold(kLines, octave + (uint64_t{1} << 31));
+  const std::vector<uint32_t> key(kLines, eden::line_key(threshold[0]));
+  const eden::simd::Lines lines{0, kLines, kLineCells, threshold.data(),   key.data(), true,
                                 0, 12,     0,          kLines * kLineCells};
   std::vector<eden::simd::MarkBlock> blocks;
   for (uint64_t block = 0; block < kLines; ++block) blocks.push_back({block, kLevel});

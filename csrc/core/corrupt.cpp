@@ -1,6 +1,7 @@
 #include "core/corrupt.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -158,9 +159,10 @@ void LoadWork::run(int64_t first_piece, int64_t last_piece) const {
 
 void LoadWork::pass(const Segment& segment, const Patch& patch, const PatchFlips& flips,
                     int64_t sample) const {
-  const auto width = static_cast<uint64_t>(width_);
+  const int width_log2 = std::countr_zero(static_cast<unsigned>(width_));
   const auto element_of = [&](uint64_t address) {
-    return static_cast<int64_t>((address - segment.region.address + segment.first_bit) / width);
+    return static_cast<int64_t>((address - segment.region.address + segment.first_bit) >>
+                                width_log2);
   };
   static thread_local std::vector<simd::FlipRun> plain_runs;
   plain_runs.clear();

@@ -14,7 +14,8 @@ constexpr size_t kCellsPerFlipInList = 3000;
 // Clearing the words of found cells one by one costs as much as clearing so many in a row.
 constexpr size_t kWordsClearedPerCell = 8;
 
-// A run's mask is read in whole words, and beyond its end by what loads more than it needs.
+// A run's mask is read in whole words, and beyond its end by what loads more than it needs; so are
+// the words of groups.
 constexpr size_t kSpareWords = 8;
 
 // Sets the bits of found cells; what the loops need is in their arguments, because a store to a
@@ -32,8 +33,32 @@ void join_cells(const simd::FoundCells& found, bool symmetric, uint64_t* always,
   for (size_t i = 0; i < size; ++i) {
     const uint32_t bit = cells[i] >> 1;
     strong[bit / 64] |= uint64_t{1} << (bit % 64);
-    always[bit / 64] |= static_cast<uint64_t>(~cells[i] & 1) << (bit % 64);
+    // Cells come level by level, and most levels have but one kind.
+    if ((cells[i] & 1) == 0) always[bit / 64] |= uint64_t{1} << (bit % 64);
   }
+}
+
+// Makes one bit of every two, of which the first is the very first bit or, if that is `odd`, none
+// and that one.
+void join_pairs(uint64_t* words, size_t size, bool odd) {
+  uint64_t before = 0;
+  for (size_t w = 0; w < size; ++w) {
+    const uint64_t word = words[w];
+    uint64_t bits = odd ? (word << 1) | (before >> 63) : word;
+    before = word;
+    bits = (bits | (bits >> 1)) & 0x5555555555555555u;
+    bits = (bits | (bits >> 1)) & 0x3333333333333333u;
+    bits = (bits | (bits >> 2)) & 0x0f0f0f0f0f0f0f0fu;
+    bits = (bits | (bits >> 4)) & 0x00ff00ff00ff00ffu;
+    bits = (bits | (bits >> 8)) & 0x0000ffff0000ffffu;
+    bits = (bits | (bits >> 16)) & 0x00000000ffffffffu;
+    words[w] = 0;
+    words[w / 2] |= bits << (w % 2 * 32);
+  }
+}
+
+uint64_t two_groups(const uint32_t* words) {
+  return words[0] | (static_cast<uint64_t>(words[1]) << 32);
 }
 
 }  // namespace
@@ -122,8 +147,9 @@ void PatchFlips::find_cells(const Load& load, const Region& region) {
   if (region.dense[strong] == 0) return;
   const uint64_t first_group = begin >> kGroupBits;
   const auto groups = static_cast<uint32_t>(((end - 1) >> kGroupBits) - first_group + 1);
-  dense_always_.resize(groups);
-  dense_strong_.resize(groups);
+  dense_always_.resize(groups + kSpareWords);
+  dense_strong_.resize(groups + kSpareWords);
+  std::fill_n(dense_always_.begin() + groups, kSpareWords, 0);
   const simd::DenseQuery query{first_group, groups, 0, region.dense[1 - strong],
                                region.dense[strong]};
   const bool equal = region.dense[0] == region.dense[1];
@@ -132,26 +158,29 @@ void PatchFlips::find_cells(const Load& load, const Region& region) {
   if (!symmetric_ && equal) {
     std::copy_n(dense_always_.begin(), groups, dense_strong_.begin());
   }
-  add_dense_words(first_group, groups);
+  std::fill_n(dense_strong_.begin() + groups, kSpareWords, 0);
+  add_dense_words(0, groups);
 }
 
-// Joins the words of whole groups with the masks of a patch of one run, whose first bit is the
-// patch's first cell.
-void PatchFlips::add_dense_words(uint64_t first_group, size_t groups) {
-  const uint64_t lead = patch_.origin - (first_group << kGroupBits);  // below 32
+// Joins the words of groups [from, to) of all groups of a patch of one run, which begins within the
+// first one, with the masks.
+void PatchFlips::add_dense_words(size_t from, size_t to) {
+  const uint64_t lead = patch_.origin % kGroupCells;
   const auto join = [&](std::vector<uint32_t>& words, std::vector<uint64_t>& mask) {
     // Cells beyond the patch are other elements'.
-    const uint64_t covered = (static_cast<uint64_t>(groups) << kGroupBits) - lead;
-    if (covered > patch_.columns) {
-      const uint64_t beyond = covered - patch_.columns;  // below 32
-      words[groups - 1] &= ~uint32_t{0} >> beyond;
-    }
-    for (size_t w = 0; w * 64 < patch_.columns; ++w) {
-      const auto at = [&](size_t i) {
-        return i < groups ? static_cast<uint64_t>(words[i]) : uint64_t{0};
-      };
-      const uint64_t low = at(2 * w) | (at(2 * w + 1) << 32);
-      mask[w] |= lead == 0 ? low : (low >> lead) | (at(2 * w + 2) << (64 - lead));
+    const uint64_t covered = lead + patch_.columns;
+    if (covered < to * kGroupCells) words[to - 1] &= ~uint32_t{0} >> (to * kGroupCells - covered);
+    const uint32_t* const groups = words.data();
+    uint64_t* const into = mask.data();
+    // Word w of the mask is two groups and, where the run begins within one, the begin of the next.
+    const size_t first = from == 0 ? 0 : (from - 1) / 2, last = (to + 1) / 2;
+    if (lead == 0) {
+      for (size_t w = first; w < last; ++w) into[w] |= two_groups(groups + 2 * w);
+    } else {
+      for (size_t w = first; w < last; ++w) {
+        into[w] |= (two_groups(groups + 2 * w) >> lead) |
+                   (static_cast<uint64_t>(groups[2 * w + 2]) << (64 - lead));
+      }
     }
   };
   join(dense_always_, always_);
@@ -191,14 +220,17 @@ void PatchFlips::find_lines(const Load& load, const Region& region, const WeakLi
   lines.first_cell = first_line * length;
   lines.count = static_cast<uint32_t>(count);
   lines.length = static_cast<uint32_t>(length);
-  lines.depth = line_depth_.data();
-  lines.limit = line_limit_.data();
+  lines.threshold = line_threshold_.data();
+  lines.key = line_key_.data();
   lines.across = across;
   lines.row_shift = rows_.row_shift;
   if (joint != kFirstLevel) find_line_by_line(load, lines, joint);
   list_blocks(lines, joint);
   kernels_->find_in_lines(load.chip, lines, blocks_.data(), blocks_.size(), found_);
-  if (across) find_bitlines_dense(load, lines);
+  if (across && !dense_lines_.empty()) {
+    kernels_->find_dense_in_lines(load.chip, lines, dense_lines_.data(), dense_lines_.size(),
+                                  found_);
+  }
   if (region.failure != kAlways) {
     kernels_->keep_failing(load.chip, rows_, load.access, region.failure, found_);
   }
@@ -209,16 +241,15 @@ void PatchFlips::find_lines(const Load& load, const Region& region, const WeakLi
 // The thresholds of the patch's lines that have weak cells.
 void PatchFlips::find_weak_lines(const Load& load, const Region& region, const WeakLines& weak,
                                  uint64_t first_line, uint32_t count, int joint) {
-  line_depth_.assign(count, 0);
-  line_limit_.resize(count);
+  line_threshold_.assign(count, 0);
+  line_key_.assign(count, 0);
   for (std::vector<uint32_t>& lines : lines_of_level_) lines.clear();
   dense_lines_.clear();
   if (!weak.some) return;
   const auto take = [&](uint32_t line, const WeakThresholds& thresholds) {
     if (thresholds.sparse != 0) {
-      const uint64_t largest = thresholds.sparse - 1;
-      line_depth_[line] = static_cast<uint32_t>(largest >> kCodeOctaveShift) + 1;
-      line_limit_[line] = static_cast<uint32_t>(largest);
+      line_threshold_[line] = thresholds.sparse;
+      line_key_[line] = line_key(thresholds.sparse);
       const int level = std::max(first_level(thresholds.sparse), joint);
       if (level <= kLastLevel) lines_of_level_[static_cast<size_t>(level)].push_back(line);
     }
@@ -245,9 +276,8 @@ void PatchFlips::find_line_by_line(const Load& load, const simd::Lines& lines, i
   sparse_queries_.clear();
   const uint64_t origin = patch_.origin, end = origin + patch_.columns;
   for (uint32_t line = 0; line < lines.count; ++line) {
-    if (line_depth_[line] == 0) continue;
-    const uint64_t threshold =
-        ((uint64_t{line_depth_[line] - 1} << kCodeOctaveShift) | line_limit_[line]) + 1;
+    const uint64_t threshold = line_threshold_[line];
+    if (threshold == 0) continue;
     const uint64_t cell = lines.first_cell + uint64_t{line} * lines.length;
     const uint64_t from = std::max(cell, origin), to = std::min(cell + lines.length, end);
     for (int level = first_level(threshold); level < joint; ++level) {
@@ -261,69 +291,40 @@ void PatchFlips::find_line_by_line(const Load& load, const simd::Lines& lines, i
   kernels_->find_sparse(load.chip, sparse_queries_.data(), sparse_queries_.size(), found_);
 }
 
-// The blocks, from level `joint` on, that hold marks below the thresholds of the patch's lines.
+// The blocks, from level `joint` on, that hold marks below the thresholds of the patch's lines. A
+// line that has marks in one level has them in all that follow.
 void PatchFlips::list_blocks(const simd::Lines& lines, int joint) {
   // The wanted cells of all lines, in line space; of a line that crosses the rows, its wanted ones.
   const uint64_t begin = lines.first_cell + (lines.across ? 0 : lines.lead);
   const uint64_t end =
-      lines.across ? begin + uint64_t{lines.count} * lines.length : begin + patch_.columns;
+      begin + (lines.across ? uint64_t{lines.count} * lines.length : uint64_t{patch_.columns});
   const uint64_t from = lines.across ? lines.lead : 0;
   const uint64_t to = lines.across ? lines.lead + patch_.rows : lines.length;
+  // Bit b is block first_block + b of the level.
+  int bits = block_bits(joint);
+  uint64_t first_block = begin >> bits;
+  size_t count = ((end - 1) >> bits) - first_block + 1;
+  reached_.assign(count / 64 + 2, 0);
   blocks_.clear();
-  size_t previous = 0;  // where the blocks of the level before begin
   for (int level = joint; level <= kLastLevel; ++level) {
-    const int bits = block_bits(level);
-    const size_t first = blocks_.size();
-    const auto add = [&](uint64_t block) {
-      if (blocks_.size() == first || blocks_.back().index < block)
-        blocks_.push_back({block, level});
-    };
-    // A line that has marks in one level has them in all that follow: of these blocks, and of those
-    // of lines that begin with this level, each once and in order.
-    size_t next = previous;
-    const int longer = bits - block_bits(level - 1);
-    const auto add_longer = [&](uint64_t below) {
-      for (; next < first && blocks_[next].index >> longer < below; ++next) {
-        add(blocks_[next].index >> longer);
-      }
-    };
+    for (; bits < block_bits(level); ++bits) {
+      const size_t odd = first_block % 2;
+      join_pairs(reached_.data(), (count + odd + 63) / 64, odd != 0);
+      count = (count + odd + 1) / 2;
+      first_block /= 2;
+    }
     for (const uint32_t line : lines_of_level_[static_cast<size_t>(level)]) {
       const uint64_t cell = lines.first_cell + uint64_t{line} * lines.length;
       const uint64_t wanted = std::max(cell + from, begin), last = std::min(cell + to, end) - 1;
       for (uint64_t block = wanted >> bits; block <= last >> bits; ++block) {
-        add_longer(block);
-        add(block);
+        const uint64_t bit = block - first_block;
+        reached_[bit / 64] |= uint64_t{1} << (bit % 64);
       }
     }
-    add_longer(~uint64_t{0});
-    previous = first;
-  }
-}
-
-// The dense part of bitlines, as found cells.
-void PatchFlips::find_bitlines_dense(const Load& load, const simd::Lines& lines) {
-  if (dense_lines_.empty()) return;
-  const uint32_t groups = lines.length >> kGroupBits;
-  dense_queries_.clear();
-  for (const DenseLine& dense : dense_lines_) {
-    const uint64_t cell = lines.first_cell + uint64_t{dense.line} * lines.length;
-    dense_queries_.push_back({cell >> kGroupBits, groups,
-                              static_cast<uint32_t>(dense_queries_.size()) * groups,
-                              dense.probability, dense.probability});
-  }
-  dense_always_.resize(dense_queries_.size() * groups);
-  // Whether a read fails depends on the cell's address, which is not in this order.
-  kernels_->find_dense(load.chip, load.access, kAlways, dense_queries_.data(),
-                       dense_queries_.size(), dense_always_.data(), nullptr);
-  for (size_t i = 0; i < dense_lines_.size(); ++i) {
-    for (uint32_t g = 0; g < groups; ++g) {
-      uint32_t word = dense_always_[i * groups + g];
-      simd::reserve(found_, kGroupCells);
-      for (; word != 0; word &= word - 1) {
-        const uint32_t cell = g * kGroupCells + static_cast<uint32_t>(std::countr_zero(word));
-        const uint32_t place = ((cell - lines.lead) << rows_.row_shift) + dense_lines_[i].line;
-        if (place < lines.begin || place >= lines.end) continue;
-        found_.cell[found_.size++] = place << 1;
+    for (size_t w = 0; w * 64 < count; ++w) {
+      for (uint64_t word = reached_[w]; word != 0; word &= word - 1) {
+        const auto bit = static_cast<uint64_t>(std::countr_zero(word));
+        blocks_.push_back({first_block + w * 64 + bit, level});
       }
     }
   }
@@ -336,7 +337,7 @@ void PatchFlips::find_wordlines_dense(const Load& load, const Region& region,
   const uint64_t first_group = begin >> kGroupBits;
   const size_t groups = ((end - 1) >> kGroupBits) - first_group + 1;
   dense_queries_.clear();
-  for (const DenseLine& dense : dense_lines_) {
+  for (const simd::DenseLine& dense : dense_lines_) {
     const uint64_t cell = lines.first_cell + uint64_t{dense.line} * lines.length;
     const uint64_t first = std::max(cell, begin) >> kGroupBits;
     const uint64_t last = (std::min(cell + lines.length, end) - 1) >> kGroupBits;
@@ -344,10 +345,12 @@ void PatchFlips::find_wordlines_dense(const Load& load, const Region& region,
                               static_cast<uint32_t>(first - first_group), dense.probability,
                               dense.probability});
   }
-  dense_always_.assign(groups, 0);
+  dense_always_.assign(groups + kSpareWords, 0);
   kernels_->find_dense(load.chip, load.access, region.failure, dense_queries_.data(),
                        dense_queries_.size(), dense_always_.data(), nullptr);
-  add_dense_words(first_group, groups);
+  for (const simd::DenseQuery& query : dense_queries_) {
+    add_dense_words(query.place, query.place + query.groups);
+  }
 }
 
 void PatchFlips::find_map(const Load& load, const Region& region) {

@@ -59,12 +59,6 @@ class PatchFlips {
   struct OwnedCells : simd::FoundCells {
     ~OwnedCells() { simd::release(*this); }
   };
-  // A line whose cells have a dense part: its number in the patch, and their probability.
-  struct DenseLine {
-    uint32_t line;
-    uint64_t probability;
-  };
-
   const uint64_t* mask(const std::vector<uint64_t>& words, uint32_t row) const {
     return words.data() + row * row_words_;
   }
@@ -75,10 +69,9 @@ class PatchFlips {
                        uint64_t first_line, uint32_t count, int joint);
   void find_line_by_line(const Load& load, const simd::Lines& lines, int joint);
   void list_blocks(const simd::Lines& lines, int joint);
-  void find_bitlines_dense(const Load& load, const simd::Lines& lines);
   void find_wordlines_dense(const Load& load, const Region& region, const simd::Lines& lines);
   void find_map(const Load& load, const Region& region);
-  void add_dense_words(uint64_t first_group, size_t groups);
+  void add_dense_words(size_t from, size_t to);
   void into_masks(const simd::FoundCells& found, std::vector<uint64_t>& strong);
   void into_fixups(int width);
   void clear_masks();
@@ -101,11 +94,13 @@ class PatchFlips {
   std::vector<simd::DenseQuery> dense_queries_;
   std::vector<uint32_t> dense_always_, dense_strong_;
   // Of the patch's lines: see simd::Lines.
-  std::vector<uint32_t> line_depth_, line_limit_;
+  std::vector<uint64_t> line_threshold_;
+  std::vector<uint32_t> line_key_;
   std::vector<uint32_t> weak_line_, weak_mark_;
   // By the level from which on they share their blocks with others.
   std::array<std::vector<uint32_t>, kLastLevel + 1> lines_of_level_;
-  std::vector<DenseLine> dense_lines_;
+  std::vector<simd::DenseLine> dense_lines_;
+  std::vector<uint64_t> reached_;
   std::vector<simd::MarkBlock> blocks_;
 };
 

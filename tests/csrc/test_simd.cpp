@@ -266,9 +266,10 @@ TEST_CASE("a head whose high word is one of the table's is counted by its low wo
         kernels->find_sparse(kChip, &query, 1, cells.found);
         REQUIRE(entries_of(cells.found) == expected);
         // Of one line as long as the block, every mark is found.
-        const uint32_t depth = eden::kLastLevel - eden::kFirstLevel + 1, limit = ~0u;
+        const uint64_t threshold = eden::kMaxSparseCode;
+        const uint32_t key = eden::line_key(threshold);
         const uint32_t length = 1u << eden::block_bits(kLevel);
-        const Lines line{border.block * length, 1, length, &depth, &limit, false, 0,
+        const Lines line{border.block * length, 1, length, &threshold, &key, false, 0,
                          eden::simd::kOneRow,   0, length};
         const MarkBlock block{border.block, kLevel};
         Owned<FoundCells> marks;
@@ -290,15 +291,13 @@ TEST_CASE("every instruction set finds the marks of lines") {
     const uint64_t first_line = (random_origin(random) + random.below(1000)) / lines.length;
     lines.first_cell = first_line * lines.length;
     std::vector<uint64_t> thresholds(lines.count);
-    std::vector<uint32_t> depth(lines.count), limit(lines.count);
+    std::vector<uint32_t> keys(lines.count);
     for (size_t i = 0; i < lines.count; ++i) {
       thresholds[i] = random_threshold(random);
-      if (thresholds[i] == 0) continue;
-      depth[i] = static_cast<uint32_t>((thresholds[i] - 1) >> eden::kCodeOctaveShift) + 1;
-      limit[i] = static_cast<uint32_t>(thresholds[i] - 1);
+      keys[i] = eden::line_key(thresholds[i]);
     }
-    lines.depth = depth.data();
-    lines.limit = limit.data();
+    lines.threshold = thresholds.data();
+    lines.key = keys.data();
     lines.across = random.chance(50);
     const uint64_t cells = uint64_t{lines.count} * lines.length;
     lines.row_shift = eden::simd::kOneRow;
@@ -341,6 +340,48 @@ TEST_CASE("every instruction set finds the marks of lines") {
     }
   }
   CHECK(found_cells > 10000);
+}
+
+TEST_CASE("every instruction set finds the dense part of lines") {
+  Random random(8);
+  for (int trial = 0; trial < 100; ++trial) {
+    const uint64_t chip = random.bits();
+    Lines lines{};
+    lines.length = 32 * static_cast<uint32_t>(1 + random.below(40));
+    lines.count = static_cast<uint32_t>(1 + random.below(256));
+    lines.across = true;
+    lines.row_shift = 8;
+    // Some across a multiple of 2^32 groups.
+    const uint64_t near = random.chance(30) ? uint64_t{1} << 37 : random_origin(random);
+    lines.first_cell = near / lines.length * lines.length;
+    lines.lead = static_cast<uint32_t>(random.below(lines.length));
+    const uint32_t rows = 1 + static_cast<uint32_t>(random.below(lines.length - lines.lead));
+    lines.begin = static_cast<uint32_t>(random.below(200));
+    lines.end = ((rows - 1) << lines.row_shift) + 200;
+    std::vector<eden::simd::DenseLine> dense;
+    std::vector<uint32_t> expected;
+    for (uint32_t line = 0; line < lines.count; ++line) {
+      if (random.chance(70)) continue;
+      const uint64_t probability = random.chance(10)   ? eden::kAlways
+                                   : random.chance(10) ? 1
+                                                       : 1 + (random.bits() >> random.below(8));
+      dense.push_back({line, probability});
+      for (uint32_t place = 0; place < lines.length; ++place) {
+        const uint64_t cell = lines.first_cell + uint64_t{line} * lines.length + place;
+        const uint32_t word = eden::dense_weak(chip, cell >> eden::kGroupBits, probability);
+        if (((word >> (cell % eden::kGroupCells)) & 1) == 0 || place < lines.lead) continue;
+        const uint32_t at = ((place - lines.lead) << lines.row_shift) + line;
+        if (at >= lines.begin && at < lines.end) expected.push_back(2 * at);
+      }
+    }
+    expected = unique(expected);
+    for (const Kernels* kernels : all_kernels()) {
+      Owned<FoundCells> owned;
+      kernels->find_dense_in_lines(chip, lines, dense.data(), dense.size(), owned.found);
+      INFO(kernels->name << ", trial " << trial);
+      REQUIRE(entries_of(owned.found) == expected);
+    }
+  }
 }
 
 TEST_CASE("every instruction set finds the lines with small marks") {

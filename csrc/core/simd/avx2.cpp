@@ -11,6 +11,7 @@ const Kernels& kernels_avx2() {
   static constexpr Kernels kTable = {"avx2",
                                      avx2::find_sparse,
                                      avx2::find_in_lines,
+                                     avx2::find_dense_in_lines,
                                      avx2::find_weak_lines,
                                      avx2::keep_failing,
                                      avx2::find_dense,

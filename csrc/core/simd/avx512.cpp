@@ -11,6 +11,7 @@ const Kernels& kernels_avx512() {
   static constexpr Kernels kTable = {"avx512",
                                      avx512::find_sparse,
                                      avx512::find_in_lines,
+                                     avx512::find_dense_in_lines,
                                      avx512::find_weak_lines,
                                      avx512::keep_failing,
                                      avx512::find_dense,

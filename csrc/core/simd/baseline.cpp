@@ -11,6 +11,7 @@ const Kernels& kernels_baseline() {
   static constexpr Kernels kTable = {"baseline",
                                      baseline::find_sparse,
                                      baseline::find_in_lines,
+                                     baseline::find_dense_in_lines,
                                      baseline::find_weak_lines,
                                      baseline::keep_failing,
                                      baseline::find_dense,

@@ -603,13 +603,6 @@ void find_sparse(uint64_t chip, const SparseQuery* queries, size_t count, FoundC
 
 // ---- Lines ----
 
-// Multiplies every lane by one number; the products' low halves.
-EDEN_LANES Words times(Words words, uint32_t multiplier) {
-  Wide high, low;
-  multiply(widen(words), multiplier, high, low);
-  return narrow(low);
-}
-
 // The line of an offset below 2^31 from the first cell: a division by multiplication with the
 // rounded-up inverse, exact for numbers of groups below 2^26.
 class LineOfOffset {
@@ -653,7 +646,7 @@ class LineJudge {
     return {load(blocks.base + lane),
             load(blocks.span + lane),
             load(blocks.entry + lane),
-            sub(broadcast(kLastLevel), level),
+            shift_left<32 - kLineKeyShift>(sub(broadcast(kLastLevel), level)),
             bits,
             sub(broadcast(32), bits),
             sub(shift_left(broadcast(1), bits), broadcast(1))};
@@ -665,18 +658,17 @@ class LineJudge {
     const Mask inside = both(valid, less(cell, place.span));
     const Words offset = where(inside, add(cell, place.lowest));
     const Words line = line_of_(offset);
-    const Words depth = gather(lines_.depth, line);
-    const Words full = where(less(add(place.octave, broadcast(1)), depth), broadcast(kWholeOctave));
-    const Words limit = bit_or(gather(lines_.limit, line), full);
-    const Mask marked = both(inside, less(place.octave, depth));
+    const Words key = gather(lines_.key, line);
     const Words nearest = shift_left(word, place.bits);
-    const Mask below = both(marked, at_most(bit_or(nearest, place.unknown), limit));
-    // Where the bits not drawn yet decide.
-    const Mask tie = without(both(marked, at_most(nearest, limit)), below);
+    const Words highest = shift_right<kLineKeyShift>(bit_or(nearest, place.unknown));
+    const Words lowest = shift_right<kLineKeyShift>(nearest);
+    const Mask below = both(inside, less(bit_or(highest, place.octave), key));
+    // Where the bits not drawn yet, or those that a key has not, decide.
+    const Mask tie = without(both(inside, at_most(bit_or(lowest, place.octave), key)), below);
     if (__builtin_expect(any(tie), 0)) judge_ties(blocks, lane, ordinal, word, tie);
     Words at = sub(offset, broadcast(lines_.lead));
     if (lines_.across) {
-      const Words row = sub(at, times(line, lines_.length));
+      const Words row = sub(at, times(line, broadcast(lines_.length)));
       at = add(shift_left(row, broadcast(static_cast<uint32_t>(lines_.row_shift))), line);
     }
     const Mask wanted =
@@ -1015,6 +1007,121 @@ void find_dense(uint64_t chip, uint64_t access, uint64_t failure, const DenseQue
   }
 }
 
+// Groups of lines, each with its line's probability, of which some cells are open.
+struct OpenLineGroups {
+  static constexpr size_t kRoom = kBatch + kStep;
+  alignas(64) uint32_t slot[kRoom];
+  alignas(64) uint32_t low_index[kRoom];
+  alignas(64) uint32_t high_index[kRoom];
+  // The probability's digits that are still to be compared, and the cells that are open.
+  alignas(64) uint32_t high[kRoom];
+  alignas(64) uint32_t low[kRoom];
+  alignas(64) uint32_t open[kRoom];
+  size_t size = 0;
+};
+
+// Draws until no group is open; joins the bits found with `words`, by slot.
+EDEN_LANES void settle_line_groups(const Keys& keys, OpenLineGroups& groups, uint32_t* words) {
+  for (uint32_t which = 0; groups.size != 0 && which < kDraws; ++which) {
+    const size_t size = groups.size;
+    groups.size = 0;
+    for_each_step(size, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
+      Counter counter[sets.kNumber];
+      EDEN_UNROLL(2)
+      for (size_t set = 0; set < sets.kNumber; ++set) {
+        const size_t lane = at + set * kLanes;
+        counter[set] = {{load(groups.low_index + lane), load(groups.high_index + lane),
+                         broadcast(which), broadcast(stream_word(Stream::kDenseMark, 0))}};
+      }
+      Numbers<sets.kNumber> numbers;
+      draw_lanes(keys, counter, numbers);
+      EDEN_UNROLL(2)
+      for (size_t set = 0; set < sets.kNumber; ++set) {
+        const size_t lane = at + set * kLanes;
+        const Words high = load(groups.high + lane), low = load(groups.low + lane);
+        const Words open = load(groups.open + lane);
+        Words is_less = broadcast(0), equal = open;
+        const auto compare = [&]<int kDigit>() EDEN_INLINE_LAMBDA {
+          const Words digit = shift_right<31>(shift_left<kDigit>(high));
+          const Words wanted = sub(broadcast(0), digit);
+          is_less = digit_less(is_less, numbers.word[set][kDigit], wanted);
+          equal = digit_equal(equal, numbers.word[set][kDigit], wanted);
+        };
+        static_assert(kDigitsInDraw == 4);
+        compare.template operator()<3>();
+        compare.template operator()<2>();
+        compare.template operator()<1>();
+        compare.template operator()<0>();
+        const Words slot = load(groups.slot + lane);
+        alignas(64) uint32_t slots[kLanes];
+        store(slots, slot);
+        join(words, slots, bit_and(is_less, open), lane, size);
+        const Mask more = both(lanes_before(lane, size), common_bits(equal, equal));
+        const size_t to = groups.size;
+        compress(groups.slot + to, more, slot);
+        compress(groups.low_index + to, more, counter[set].word[0]);
+        compress(groups.high_index + to, more, counter[set].word[1]);
+        compress(groups.high + to, more,
+                 bit_or(shift_left<kDigitsInDraw>(high), shift_right<32 - kDigitsInDraw>(low)));
+        compress(groups.low + to, more, shift_left<kDigitsInDraw>(low));
+        groups.size += compress(groups.open + to, more, equal);
+      }
+    });
+  }
+  groups.size = 0;
+}
+
+void find_dense_in_lines(uint64_t chip, const Lines& lines, const DenseLine* dense, size_t count,
+                         FoundCells& found) {
+  const Keys keys = make_keys(chip);
+  // The groups of a line that hold wanted cells.
+  const uint32_t last_row = lines.lead + ((lines.end - 1) >> lines.row_shift);
+  const uint32_t first = lines.lead >> kGroupBits, last = last_row >> kGroupBits;
+  OpenLineGroups groups;
+  alignas(64) uint32_t words[kBatch], line[kBatch], row[kBatch];
+  size_t slots = 0;
+  const auto find_batch = [&] {
+    settle_line_groups(keys, groups, words);
+    reserve(found, slots * kGroupCells + kStep);
+    uint32_t* end = found.cell + found.size;
+    const Words row_shift = broadcast(static_cast<uint32_t>(lines.row_shift));
+    for (size_t slot = 0; slot < slots; ++slot) {
+      EDEN_UNROLL(8)
+      for (uint32_t bit = 0; bit < kGroupCells; bit += kLanes) {
+        const Words bits = add(lane_numbers(), broadcast(bit));
+        const Mask weak = common_bits(broadcast(words[slot]), shift_left(broadcast(1), bits));
+        const Words place =
+            add(shift_left(add(bits, broadcast(row[slot])), row_shift), broadcast(line[slot]));
+        const Mask wanted = both(
+            weak, less(sub(place, broadcast(lines.begin)), broadcast(lines.end - lines.begin)));
+        end += compress(end, wanted, add(place, place));
+      }
+    }
+    found.size = static_cast<size_t>(end - found.cell);
+    slots = 0;
+  };
+  for (size_t i = 0; i < count; ++i) {
+    const uint64_t cell = lines.first_cell + uint64_t{dense[i].line} * lines.length;
+    const bool all = dense[i].probability == kAlways;
+    for (uint32_t group = first; group <= last; ++group) {
+      const uint64_t index = (cell >> kGroupBits) + group;
+      line[slots] = dense[i].line;
+      row[slots] = (group << kGroupBits) - lines.lead;
+      words[slots] = all ? ~0u : 0;
+      const size_t at = groups.size;
+      groups.slot[at] = static_cast<uint32_t>(slots);
+      groups.low_index[at] = low_half(index);
+      groups.high_index[at] = high_half(index);
+      groups.high[at] = high_half(dense[i].probability);
+      groups.low[at] = low_half(dense[i].probability);
+      groups.open[at] = ~0u;
+      if (!all) ++groups.size;
+      if (++slots == kBatch) find_batch();
+    }
+  }
+  find_batch();
+}
+
 void keep_failing(uint64_t chip, const Rows& rows, uint64_t access, uint64_t failure,
                   FoundCells& found) {
   if (failure == kAlways) return;
@@ -1051,7 +1158,8 @@ void keep_failing(uint64_t chip, const Rows& rows, uint64_t access, uint64_t fai
         for (size_t set = 0; set < sets.kNumber; ++set) {
           entry[set] = load(open + at + set * kLanes);
           const Words place = shift_right<1>(entry[set]);
-          cell[set] = add(add(place, times(shift_right(place, row_shift), skipped)), lead);
+          cell[set] =
+              add(add(place, times(shift_right(place, row_shift), broadcast(skipped))), lead);
           group[set] = add(shift_right<kGroupBits>(cell[set]), broadcast(low_half(first_group)));
         }
         Numbers<sets.kNumber> numbers;

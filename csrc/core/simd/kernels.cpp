@@ -109,9 +109,7 @@ void judge_line_mark(uint64_t chip, const Lines& lines, const MarkBlock& block, 
   const uint64_t offset = mark.cell() - lines.first_cell;
   if (offset >= uint64_t{lines.count} * lines.length) return;
   const uint64_t line = offset / lines.length;
-  if (lines.depth[line] == 0) return;
-  const uint64_t octave = uint64_t{lines.depth[line] - 1} << kCodeOctaveShift;
-  if (!mark.below(chip, (octave | lines.limit[line]) + 1)) return;
+  if (!mark.below(chip, lines.threshold[line])) return;
   const uint64_t place = lines.across
                              ? ((offset % lines.length - lines.lead) << lines.row_shift) + line
                              : offset - lines.lead;

@@ -57,15 +57,21 @@ struct MarkBlock {
 struct Lines {
   uint64_t first_cell;  // of the first line
   uint32_t count;
-  uint32_t length;        // cells of a line, a multiple of 32; count x length is below 2^31
-  const uint32_t* depth;  // by line: in how many levels, from the last on, it has marks
-  const uint32_t* limit;  // by line: the largest position of a mark in the shallowest of them
+  uint32_t length;            // cells of a line, a multiple of 32; count x length is below 2^31
+  const uint64_t* threshold;  // by line: on its marks
+  const uint32_t* key;        // by line: the line_key of its threshold
   // Whether each of a line's cells lies in a row of its own, at the line's column: then the patch
   // begins with cell `lead` of every line, else with the cell `lead` after the first line's first.
   bool across;
   uint32_t lead;
   int row_shift;
   uint32_t begin, end;  // places [begin, end) are wanted
+};
+
+// A line whose cells have a dense part.
+struct DenseLine {
+  uint32_t line;
+  uint64_t probability;  // as a 64-bit fraction, above 0
 };
 
 // Groups of 32 cells with one probability for each stored value.
@@ -106,6 +112,9 @@ struct Kernels {
   // Appends the cells of lines with a mark in one of the blocks, likewise.
   void (*find_in_lines)(uint64_t chip, const Lines& lines, const MarkBlock* blocks, size_t count,
                         FoundCells& found);
+  // Appends the cells of the dense part of lines.
+  void (*find_dense_in_lines)(uint64_t chip, const Lines& lines, const DenseLine* dense,
+                              size_t count, FoundCells& found);
   // Writes which of `count` lines have a mark of at most `most`, in ascending order from the first
   // line on, and their marks; returns how many.
   size_t (*find_weak_lines)(uint64_t chip, uint64_t first_line, uint32_t count, uint32_t most,

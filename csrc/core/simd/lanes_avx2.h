@@ -31,6 +31,8 @@ EDEN_LANES Words gather(const uint32_t* from, Words index) {
 }
 EDEN_LANES Words add(Words a, Words b) { return _mm256_add_epi32(a, b); }
 EDEN_LANES Words sub(Words a, Words b) { return _mm256_sub_epi32(a, b); }
+// Modulo 2^32.
+EDEN_LANES Words times(Words a, Words b) { return _mm256_mullo_epi32(a, b); }
 EDEN_LANES Words bit_and(Words a, Words b) { return _mm256_and_si256(a, b); }
 EDEN_LANES Words bit_xor(Words a, Words b) { return _mm256_xor_si256(a, b); }
 EDEN_LANES Words bit_or(Words a, Words b) { return _mm256_or_si256(a, b); }

@@ -29,6 +29,8 @@ EDEN_LANES Words gather(const uint32_t* from, Words index) {
 }
 EDEN_LANES Words add(Words a, Words b) { return _mm512_add_epi32(a, b); }
 EDEN_LANES Words sub(Words a, Words b) { return _mm512_sub_epi32(a, b); }
+// Modulo 2^32.
+EDEN_LANES Words times(Words a, Words b) { return _mm512_mullo_epi32(a, b); }
 EDEN_LANES Words bit_and(Words a, Words b) { return _mm512_and_si512(a, b); }
 EDEN_LANES Words bit_xor(Words a, Words b) { return _mm512_xor_si512(a, b); }
 EDEN_LANES Words bit_or(Words a, Words b) { return _mm512_or_si512(a, b); }

@@ -29,6 +29,8 @@ EDEN_LANES Words gather(const uint32_t* from, Words index) {
 }
 EDEN_LANES Words add(Words a, Words b) { return vaddq_u32(a, b); }
 EDEN_LANES Words sub(Words a, Words b) { return vsubq_u32(a, b); }
+// Modulo 2^32.
+EDEN_LANES Words times(Words a, Words b) { return vmulq_u32(a, b); }
 EDEN_LANES Words bit_and(Words a, Words b) { return vandq_u32(a, b); }
 EDEN_LANES Words bit_xor(Words a, Words b) { return veorq_u32(a, b); }
 EDEN_LANES Words bit_or(Words a, Words b) { return vorrq_u32(a, b); }

@@ -11,6 +11,7 @@ const Kernels& kernels_neon() {
   static constexpr Kernels kTable = {"neon",
                                      neon::find_sparse,
                                      neon::find_in_lines,
+                                     neon::find_dense_in_lines,
                                      neon::find_weak_lines,
                                      neon::keep_failing,
                                      neon::find_dense,
