@@ -39,6 +39,13 @@ EDEN_HOST_DEVICE inline uint64_t line_bin_begin(int bin) {
   return (place + (1u << kLineBinsInOctaveLog2)) << (octave - 1);
 }
 
+// A threshold on marks, or the code of a mark, to within 2^kLineKeyShift: where keys differ, they
+// are in the order of what they stand for.
+inline constexpr int kLineKeyShift = 5;
+EDEN_HOST_DEVICE inline uint32_t line_key(uint64_t threshold) {
+  return threshold == 0 ? 0 : static_cast<uint32_t>((threshold - 1) >> kLineKeyShift);
+}
+
 inline constexpr int kLinesInDraw = 4;
 
 EDEN_HOST_DEVICE inline uint32_t line_mark(const PhiloxWords& words, uint64_t line) {
