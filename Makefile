@@ -63,9 +63,11 @@ bench: setup  ## the operator beside a copy, other methods and inside a network:
 	$(BIN)/python benchmarks/operators.py
 
 bench-gpu: setup  ## achieved bandwidth of the operator beside a device copy, on a machine with a GPU
+	$(BIN)/python tools/check_gpu.py
 	$(BIN)/python benchmarks/operators_gpu.py
 
 test-gpu: setup  ## bit equality with the CPU, on a machine with a GPU
+	$(BIN)/python tools/check_gpu.py
 	$(BIN)/python -m pytest -m gpu
 
 test-slow: setup  ## the tests that take minutes: a package of AOTInductor in a C++ program
@@ -74,12 +76,13 @@ test-slow: setup  ## the tests that take minutes: a package of AOTInductor in a 
 test-abi: setup  ## one build of the operators on the oldest and the newest torch (downloads both)
 	bash tools/test_abi.sh
 
+SANITIZE := -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" -DEDEN_BUILD_PYTHON=OFF \
+  -DEDEN_BUILD_TESTS=ON
+
 sanitize: setup  ## the C++ tests under the address, undefined-behaviour and thread sanitizers
-	$(BIN)/cmake -S . -B build-sanitize -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DEDEN_BUILD_PYTHON=OFF \
-	  -DEDEN_BUILD_TESTS=ON -DEDEN_SANITIZE=address,undefined
+	$(BIN)/cmake -S . -B build-sanitize $(SANITIZE) -DEDEN_SANITIZE=address,undefined
 	$(BIN)/cmake --build build-sanitize
 	EDEN_FUZZ_INPUTS=100000 $(BIN)/ctest --test-dir build-sanitize --output-on-failure
-	$(BIN)/cmake -S . -B build-sanitize/thread -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DEDEN_BUILD_PYTHON=OFF \
-	  -DEDEN_BUILD_TESTS=ON -DEDEN_SANITIZE=thread
+	$(BIN)/cmake -S . -B build-sanitize/thread $(SANITIZE) -DEDEN_SANITIZE=thread
 	$(BIN)/cmake --build build-sanitize/thread
 	$(BIN)/ctest --test-dir build-sanitize/thread --output-on-failure
