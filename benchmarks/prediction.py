@@ -121,7 +121,7 @@ def score_halves(campaign: Campaign, choose: Callable[[int], np.ndarray], scores
         curves = fitted(first, axis, temperature, bank)
         for name, byte in PATTERNS.items():
             for condition in other.get(byte, ()):
-                if (name, condition.at) not in counted or condition.at == 12.5:
+                if (name, condition.at) not in counted:
                     continue
                 mixed = next(c for c in every[byte] if c.at == condition.at)
                 kinds = ["all", "two regimes" if regimes(mixed.readings) else "one regime"]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from eden import _core
 from eden.files import FileError, read_text
@@ -294,9 +294,9 @@ def regimes(readings: Counts) -> tuple[float, float] | None:
 class Outliers:
     """How far readings lie from the others of their condition: 95% of all readings within these, each left out in turn.
 
-    Readings have heavier tails than a normal distribution, and a condition that happens to have no outlier yet learns of
-    them from the others. A half width h of a prediction becomes max(h, min(ratio h, deviation)): a condition whose own
-    readings are far apart needs no more.
+    Readings have heavier tails than a normal distribution, and a condition that happens to have no outlier yet learns
+    of them from the others. A half width h of a prediction becomes max(h, min(ratio h, deviation)): a condition whose
+    own readings are far apart needs no more.
 
     Attributes:
         ratio: of a reading's deviation to the half width that the others predict, 1 or more.
@@ -592,13 +592,22 @@ class Curve:
             high = min(high, max(self._ends(harsher[0])[1], estimate))
             return low, estimate, high, "curve"
         if at in usable:
-            low, high = self._ends(at)
-            best = self._likelihoods[at].best
-            return low, _logistic(best) if math.isfinite(best) else float(best > 0), high, "measured"
+            return *self._level(at), "measured"
         mild, harsh = next(pair for pair in pairwise(usable) if pair[1] < at < pair[0])
-        best = self._likelihoods[harsh].best
-        high = self._ends(harsh)[1]
-        return self._ends(mild)[0], _logistic(best) if math.isfinite(best) else high, high, "bracket"
+        _, estimate, high = self._level(harsh)
+        return self._level(mild)[0], estimate, high, "bracket"
+
+    def _level(self, at: float) -> tuple[float, float, float]:
+        """The rate at a measured place, never below that of a milder one."""
+        span = self._span
+        if span is not None and span[0] <= at <= span[1]:
+            low, estimate, high, _ = self._inside(at)
+            return low, estimate, high
+        milder = [place for place in self.usable if place >= at]
+        best = max(self._likelihoods[place].best for place in milder)
+        estimate = _logistic(best) if math.isfinite(best) else float(best > 0)
+        low = max(self._ends(place)[0] for place in milder)
+        return low, estimate, max(self._ends(at)[1], estimate)
 
     @property
     def _span(self) -> tuple[float, float] | None:
@@ -1370,7 +1379,7 @@ def fit_voltage(
 
 
 def _scatter(groups: Mapping[str, Sequence[Condition]]) -> float | None:
-    """Variance of log-odds about curves, from the modules with more points than parameters."""
+    """Variance of log-odds about probit curves, from the modules with more points than parameters."""
     chosen = [
         [condition for condition in conditions if condition.rate > 0]
         for conditions in groups.values()
@@ -1378,24 +1387,33 @@ def _scatter(groups: Mapping[str, Sequence[Condition]]) -> float | None:
     ]
     if not chosen:
         return None
-    best: tuple[float, float] | None = None
-    freedom = points = 0
-    for link in (_core.CurveLink.probit, _core.CurveLink.logit):
-        for logarithm in np.linspace(math.log(1e-4), math.log(30.0), 22):
-            value = math.exp(logarithm)
-            total, parameters, count = 0.0, 0, 0
-            for conditions in chosen:
-                asymptote = _core.Asymptote.own if len(conditions) > 3 else _core.Asymptote.one
-                places = [_core.CurveCondition(c.at, _core.ConditionLikelihood(c.readings, value)) for c in conditions]
-                fit = _core.fit_curves([places], _core.CurveRule(link, asymptote, False))
-                total += fit.log_likelihood + math.fsum(place.likelihood.log_likelihood for place in places)
-                parameters += fit.parameters
-                count += len(conditions)
-            if best is None or total > best[0]:
-                best = total, value
-                freedom, points = count - parameters, count
-    assert best is not None
-    return best[1] * points / max(freedom, 1)
+    rules = [
+        _core.CurveRule(
+            _core.CurveLink.probit, _core.Asymptote.own if len(conditions) > 3 else _core.Asymptote.one, False
+        )
+        for conditions in chosen
+    ]
+
+    def log_likelihood(logarithm: float) -> float:
+        total = 0.0
+        for conditions, rule in zip(chosen, rules, strict=True):
+            places = [
+                _core.CurveCondition(c.at, _core.ConditionLikelihood(c.readings, math.exp(logarithm)))
+                for c in conditions
+            ]
+            total += _core.fit_curves([places], rule).log_likelihood
+            total += math.fsum(place.likelihood.log_likelihood for place in places)
+        return total
+
+    grid = np.linspace(math.log(1e-4), math.log(30.0), 13)
+    best = float(grid[int(np.argmax([log_likelihood(float(x)) for x in grid]))])
+    step = float(grid[1] - grid[0])
+    found = optimize.minimize_scalar(
+        lambda x: -log_likelihood(x), bounds=(best - step, best + step), method="bounded", options={"xatol": 0.05}
+    )
+    points = sum(map(len, chosen))
+    parameters = sum(2 if rule.asymptote == _core.Asymptote.one else 3 for rule in rules)
+    return math.exp(float(found.x)) * points / (points - parameters)
 
 
 def combine(latency: Rate, voltage: Rate) -> Rate:
@@ -1436,6 +1454,7 @@ class Knot:
         failing: how many of them have errors.
         mean: of the log-odds; None where none fails.
         deviation: between modules, freed of the bias of few; None where none fails.
+        dispersion: median over the failing modules of the variance between readings of one; None where none fails.
         bound: the largest upper end of a module's rate, for a knot at which none fails.
 
     """
@@ -1446,6 +1465,7 @@ class Knot:
     failing: int
     mean: float | None
     deviation: float | None
+    dispersion: float | None
     bound: float
 
 
@@ -1506,10 +1526,10 @@ class Population:
     margin: Margin = Margin()
 
     def rate(self, group: str, at: float) -> Rate:
-        """The rate of a module that was not measured, with a 95% prediction interval.
+        """The rate that a reading of a module that was not measured will show, with a 95% prediction interval.
 
-        At a knot it is mean -+ t deviation sqrt(1 + 1 / n) on the log-odds scale, n modules, Student's t with n - 1
-        degrees of freedom; between knots a bracket; where no module fails, from 0 to the largest bound.
+        At a knot it is mean -+ t sqrt(deviation^2 (1 + 1 / n) + dispersion) on the log-odds scale, n modules, Student's
+        t with n - 1 degrees of freedom; between knots a bracket; where no module fails, from 0 to the largest bound.
 
         Raises:
             ValueError: for an unknown group or outside the knots.
@@ -1556,11 +1576,12 @@ class Population:
 
     @staticmethod
     def _interval(knot: Knot) -> tuple[float, float, float]:
-        if knot.mean is None or knot.deviation is None:
+        if knot.mean is None or knot.deviation is None or knot.dispersion is None:
             return 0.0, 0.0, knot.bound
         if knot.modules < 2:
             return 0.0, _logistic(knot.mean), 1.0
-        half = _student(knot.modules - 1) * knot.deviation * math.sqrt(1 + 1 / knot.modules)
+        spread = knot.deviation**2 * (1 + 1 / knot.modules) + knot.dispersion
+        half = _student(knot.modules - 1) * math.sqrt(spread)
         return _logistic(knot.mean - half), _logistic(knot.mean), _logistic(knot.mean + half)
 
 
@@ -1598,10 +1619,12 @@ def fit_population(name: str, modules: Mapping[str, Mapping[str, Curve]], margin
         failing = {m: like.best for m, like in likelihoods.items() if like.informative}
         bound = max(_logistic(like.upper(_DROP)) for like in likelihoods.values())
         if not failing:
-            knots.append(Knot(group, at, n, 0, None, None, bound))
+            knots.append(Knot(group, at, n, 0, None, None, None, bound))
             continue
         fit = _core.fit_population(list(likelihoods.values()))
-        knots.append(Knot(group, at, n, len(failing), fit.mean, fit.deviation * math.sqrt(n / (n - 1)), bound))
+        between = fit.deviation * math.sqrt(n / (n - 1))
+        within = float(np.median([like.dispersion for like in likelihoods.values() if like.informative]))
+        knots.append(Knot(group, at, n, len(failing), fit.mean, between, within, bound))
         best.append(failing)
     return Population(name, tuple(modules), tuple(knots), _shrunk(best), margin or Margin())
 
