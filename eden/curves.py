@@ -1335,7 +1335,7 @@ def fit_voltage(
     lines: float = 2.0**25,
     dispersion: float | None = None,
     margin: Margin | None = None,
-    share: bool = True,
+    share: bool = False,
 ) -> VoltageCurves:
     """Fit the share of lines with errors along the supply voltage, one curve per module of one vendor.
 
@@ -1348,7 +1348,7 @@ def fit_voltage(
         lines: number of lines behind a share (2^25 lines of 64 bytes are 2 GiB).
         dispersion: variance of the log-odds about the curves; fitted if None.
         margin: as in ``fit_conditions``; its shift is in V.
-        share: whether modules may share scale and asymptote.
+        share: whether modules may share scale and asymptote; slow for many modules.
 
     Raises:
         ValueError: for no modules, several vendors, or a dispersion that is not told and not given.
