@@ -787,6 +787,12 @@ class _Candidate:
     def adequate(self) -> bool:
         return self.p_value >= LACK_OF_FIT
 
+    @property
+    def told(self) -> bool:
+        """Whether as many conditions have errors as there are parameters; else it bounds answers but is not chosen."""
+        failing = sum(condition.likelihood.best > -math.inf for group in self.groups for condition in group)
+        return self.fit.parameters <= failing
+
     def row(self, chosen: bool) -> ChoiceRow:
         return ChoiceRow(
             self.names,
@@ -878,7 +884,7 @@ class _Group:
         for conditions in (usable, failing):
             self.fitted = conditions
             self.candidates = self._candidates(conditions) if conditions is usable else self.without_onset
-            if any(candidate.adequate for candidate in self.candidates):
+            if any(candidate.adequate and candidate.told for candidate in self.candidates):
                 if conditions is failing and len(failing) < len(usable):
                     self.notes.append(
                         f"the curve ends at {_place(failing[0].at, unit)}: the conditions without errors do not lie on "
@@ -897,11 +903,7 @@ class _Group:
     def _candidates(self, conditions: Sequence[Condition]) -> list[_Candidate]:
         places = [_core.CurveCondition(c.at, self.likelihoods[c.at]) for c in conditions]
         readings = sum(len(c.readings) for c in conditions)
-        return [
-            _candidate((self.name,), [places], rule, readings)
-            for rule in _RULES
-            if (2 if rule.asymptote == _core.Asymptote.one else 3) <= len(conditions)
-        ]
+        return [_candidate((self.name,), [places], rule, readings) for rule in _RULES]
 
     def alternatives(self) -> list[_Candidate]:
         return [candidate for candidate in self.candidates if candidate.adequate] if self.fitted else []
@@ -945,7 +947,9 @@ def fit_conditions(
         member.leave_out(unit)
         member.fit(unit)
     curved = [member for member in members if member.alternatives()]
-    own_best = {member.name: min(member.alternatives(), key=lambda c: c.bic) for member in curved}
+    own_best = {
+        member.name: min((c for c in member.alternatives() if c.told), key=lambda c: c.bic) for member in curved
+    }
     joint: list[_Candidate] = []
     if share and len(curved) > 1:
         names = tuple(member.name for member in curved)
@@ -954,7 +958,7 @@ def fit_conditions(
         joint = [_candidate(names, grouped, rule, readings) for rule in _SHARED_RULES]
         # The same penalty per parameter on both sides of the comparison.
         separate = sum(c.deviance + c.fit.parameters * math.log(readings) for c in own_best.values())
-    best_joint = min((c for c in joint if c.adequate), key=lambda c: c.bic, default=None)
+    best_joint = min((c for c in joint if c.adequate and c.told), key=lambda c: c.bic, default=None)
     together = best_joint is not None and best_joint.bic < separate
     rows = []
     curves = {}
@@ -969,7 +973,7 @@ def fit_conditions(
                 index = 0
                 limit = own_best[member.name].bic + DECISIVE
                 pool = [c for c in member.alternatives() if c.bic <= limit]
-            pool.sort(key=lambda c: c.bic)
+            pool.sort(key=lambda c: (not c.told, c.bic))
             alternatives = [_Alternative(c.groups, c.rule, c.fit, index, c.bic) for c in pool]
             # Whether the conditions without errors lie on the same curve is not known, so curves without them bound
             # the answer, too.
