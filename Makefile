@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BUILD := build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup build test demo cifar reference bench bench-gpu lint format check test-cpp test-python test-gpu test-slow test-abi catalogue sanitize clean
+.PHONY: help setup build test demo cifar reference prediction bench bench-gpu lint format check test-cpp test-python test-gpu test-slow test-abi catalogue sanitize clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,9 @@ cifar: setup  ## the same on the pretrained ResNet-20 and CIFAR-10; needs EDEN_D
 
 reference: setup  ## ResNet-20 under uniform errors beside figures of an independent implementation; needs EDEN_DATA
 	$(BIN)/python benchmarks/reference.py
+
+prediction: setup  ## how well half of the measurements predicts the other, patterns, left-out latencies and modules; needs EDEN_DATA
+	$(BIN)/python benchmarks/prediction.py
 
 bench: setup  ## the operator beside a copy, other methods and inside a network: every figure a ratio measured side by side
 	$(BIN)/python benchmarks/operators.py
