@@ -349,7 +349,10 @@ ModelFit fit_model(const std::vector<ValueCounts>& values, FitModel model,
   for (size_t g = 0; g < rates; ++g) {
     ParameterFit weak, ber;
     if (likelihood.seen(g) == 0.0) {
-      weak = rate_of_none(likelihood, g, spread, failure_estimate, rule.tail);
+      // Lines none of which failed tell no spread. Of all, the widest lets most lines go unharmed.
+      const bool unknown = likelihood.has_lines() && !fit_spread;
+      weak = rate_of_none(likelihood, g, unknown ? std::exp(kHighestLogSpread) : spread,
+                          failure_estimate, rule.tail);
       ber = weak;
       ber.high *= failure_estimate;
       weak.identified = rate_known;
