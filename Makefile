@@ -8,6 +8,7 @@ BUILD := build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup build test demo cifar reference prediction bench bench-gpu lint format check test-cpp test-python test-gpu test-slow test-abi catalogue sanitize clean
+.PHONY: help setup build test demo cifar reference bench bench-gpu lint format check test-cpp test-python test-gpu test-slow test-abi catalogue recovery sanitize clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,6 +41,9 @@ test-python:
 
 catalogue: build  ## fit the devices that ship with the package to the measurements in $EDEN_DATA
 	$(BIN)/python -m eden.catalogue
+
+recovery: build  ## fit 1,000 simulated campaigns of each error model: coverage and width of intervals, choice of the model
+	$(BIN)/python benchmarks/recovery.py
 
 format:  ## format the sources
 	$(BIN)/ruff check --fix .
