@@ -25,13 +25,17 @@ import numpy as np
 
 from eden.measurements import read
 
-LINES = 2**18
+
+class Lines:
+    of_a_block = 2**18
+
+
 GEOMETRY: dict[str, Any] = {"banks": 16, "rows": 2**15, "row_bits": 2**16}
 
 
-def _fields(random: np.random.Generator, lines: int = LINES) -> Iterator[tuple[int, int, int]]:
+def _fields(random: np.random.Generator) -> Iterator[tuple[int, int, int]]:
     """Banks, rows and bits of cells, in the order of the cells, as a tool that reads rows in turn prints them."""
-    cells = np.unique(random.integers(0, 2**4 * 2**15 * 2**16, lines))
+    cells = np.unique(random.integers(0, 2**4 * 2**15 * 2**16, Lines.of_a_block))
     return zip((cells >> 31).tolist(), (cells >> 16 & 0x7FFF).tolist(), (cells & 0xFFFF).tolist(), strict=True)
 
 
@@ -194,12 +198,14 @@ def main() -> None:
     parser.add_argument("--megabytes", type=float, default=256.0, help="size of each file")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--gigabytes", type=float, default=10.0, help="size of what the pipe gives; 0 leaves it out")
+    parser.add_argument("--block", type=int, default=Lines.of_a_block, help="lines that are made at once")
     arguments = parser.parse_args()
+    Lines.of_a_block = arguments.block
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         print("(a) time to read and count by time of wc -l")
         print(f"{'file':20}{'MiB':>10}{'flips':>12}{'ratio':>10}{'least':>8}{'most':>8}{'MiB/s':>12}")
-        for what in FILES:
+        for what in FILES if arguments.megabytes > 0 else ():
             print(compare(what, arguments.megabytes, arguments.rounds, folder), flush=True)
         if arguments.gigabytes > 0:
             print(f"\n(b) memory for {arguments.gigabytes:g} GiB of flips from a pipe")
