@@ -25,50 +25,53 @@ import numpy as np
 
 from eden.measurements import read
 
-
-class Lines:
-    of_a_block = 2**18
-
-
+Make = Callable[[np.random.Generator, int, int], bytes]
 GEOMETRY: dict[str, Any] = {"banks": 16, "rows": 2**15, "row_bits": 2**16}
 
 
-def _fields(random: np.random.Generator) -> Iterator[tuple[int, int, int]]:
+def _fields(random: np.random.Generator, lines: int) -> Iterator[tuple[int, int, int]]:
     """Banks, rows and bits of cells, in the order of the cells, as a tool that reads rows in turn prints them."""
-    cells = np.unique(random.integers(0, 2**4 * 2**15 * 2**16, Lines.of_a_block))
+    cells = np.unique(random.integers(0, 2**4 * 2**15 * 2**16, lines))
     return zip((cells >> 31).tolist(), (cells >> 16 & 0x7FFF).tolist(), (cells & 0xFFFF).tolist(), strict=True)
 
 
-def hbm(random: np.random.Generator, block: int) -> bytes:
+def hbm(random: np.random.Generator, block: int, lines: int) -> bytes:
     time_in_ms = 1000 + block
-    lines = (f"{c},{p},{b},{r},{bit >> 11},{bit & 255},{time_in_ms},255\n" for c, p, b, r, bit in _hbm_fields(random))
-    return "".join(lines).encode()
+    text = (
+        f"{c},{p},{b},{r},{bit >> 11},{bit & 255},{time_in_ms},255\n" for c, p, b, r, bit in _hbm_fields(random, lines)
+    )
+    return "".join(text).encode()
 
 
-def _hbm_fields(random: np.random.Generator) -> Iterator[tuple[int, int, int, int, int]]:
-    for bank, row, bit in _fields(random):
+def _hbm_fields(random: np.random.Generator, lines: int) -> Iterator[tuple[int, int, int, int, int]]:
+    for bank, row, bit in _fields(random, lines):
         yield bank >> 1 & 7, bank & 1, row & 15, row >> 1, bit
 
 
-def flips(random: np.random.Generator, block: int) -> bytes:
-    return "".join(f"1.35,{block + 1},50,0xff,{b},{r},{bit},0\n" for b, r, bit in _fields(random)).encode()
+def flips(random: np.random.Generator, block: int, lines: int) -> bytes:
+    return "".join(f"1.35,{block + 1},50,0xff,{b},{r},{bit},0\n" for b, r, bit in _fields(random, lines)).encode()
 
 
-def counts(random: np.random.Generator, block: int) -> bytes:
-    errors = random.integers(0, 2**20, 2**14).tolist()
-    lines = (f"1.35,7.5,12.5,50,0xff,{i % 16},{block * 2**10 + i // 16},{n},1073741824\n" for i, n in enumerate(errors))
-    return "".join(lines).encode()
+def counts(random: np.random.Generator, block: int, lines: int) -> bytes:
+    errors = random.integers(0, 2**20, lines // 16).tolist()
+    text = (
+        f"1.35,7.5,12.5,50,0xff,{i % 16},{block * (lines // 256 + 1) + i // 16},{n},1073741824\n"
+        for i, n in enumerate(errors)
+    )
+    return "".join(text).encode()
 
 
-def softmc(random: np.random.Generator, block: int) -> bytes:
+def softmc(random: np.random.Generator, block: int, lines: int) -> bytes:
     del block
-    lines = (f"Error at Col: {bit >> 6 & 1016}, Row: {r}, Bank: {b}, DATA: fe \n" for b, r, bit in _fields(random))
-    return "".join(lines).encode()
+    text = (
+        f"Error at Col: {bit >> 6 & 1016}, Row: {r}, Bank: {b}, DATA: fe \n" for b, r, bit in _fields(random, lines)
+    )
+    return "".join(text).encode()
 
 
-def rowhammer(random: np.random.Generator, block: int) -> bytes:
+def rowhammer(random: np.random.Generator, block: int, lines: int) -> bytes:
     rows: dict[int, list[int]] = {}
-    for _, row, bit in _fields(random):
+    for _, row, bit in _fields(random, lines):
         rows.setdefault(row, []).append(bit)
     entries = []
     for row, bits in rows.items():
@@ -91,9 +94,9 @@ def rowhammer(random: np.random.Generator, block: int) -> bytes:
     return f'{comma}        "pair_{block}_{block}": {{"errors_in_rows": {{\n{text}\n}}}}\n'.encode()
 
 
-def bitmap(ber: float) -> Callable[[np.random.Generator, int], bytes]:
-    def make(random: np.random.Generator, block: int) -> bytes:
-        del block
+def bitmap(ber: float) -> Make:
+    def make(random: np.random.Generator, block: int, lines: int) -> bytes:
+        del block, lines
         bits = 2**27
         data = np.zeros(bits // 8, np.uint8)
         cells = random.integers(0, bits, int(bits * ber))
@@ -105,7 +108,7 @@ def bitmap(ber: float) -> Callable[[np.random.Generator, int], bytes]:
 
 HBM_HEADER = b"channel,pseudo_channel,bank,row,column,bit,retention_time_in_ms,data_pattern\n"
 BITMAP: dict[str, Any] = {"banks": 1, "rows": 2**11, "row_bits": 2**16, "pattern": "0xff"}
-FILES: dict[str, tuple[str, bytes, Callable[[np.random.Generator, int], bytes], bytes, dict[str, Any]]] = {
+FILES: dict[str, tuple[str, bytes, Make, bytes, dict[str, Any]]] = {
     "dram-bender-hbm": ("dram-bender-hbm", HBM_HEADER, hbm, b"", {}),
     "flips": ("flips", b"vdd,trcd,temperature,pattern,bank,row,bit,repeat\n", flips, b"", GEOMETRY),
     "counts": ("counts", b"vdd,trcd,trp,temperature,pattern,bank,repeat,errors,cells\n", counts, b"", {}),
@@ -117,7 +120,7 @@ FILES: dict[str, tuple[str, bytes, Callable[[np.random.Generator, int], bytes], 
 }
 
 
-def write(path: Path, what: str, megabytes: float) -> None:
+def write(path: Path, what: str, megabytes: float, lines: int) -> None:
     """A file of at least a size, of blocks that repeat where that changes nothing for the reader."""
     _, header, block, footer, _ = FILES[what]
     made = 0
@@ -127,15 +130,15 @@ def write(path: Path, what: str, megabytes: float) -> None:
     with path.open("wb") as file:
         file.write(header)
         while file.tell() < megabytes * 2**20 and made < most:
-            file.write(block(random, made))
+            file.write(block(random, made, lines))
             made += 1
         file.write(footer)
 
 
-def compare(what: str, megabytes: float, rounds: int, folder: Path) -> str:
+def compare(what: str, megabytes: float, rounds: int, lines: int, folder: Path) -> str:
     """A line of the table: the ratio, and the reader's rate for those who want one."""
     path = folder / "file"
-    write(path, what, megabytes)
+    write(path, what, megabytes, lines)
     format, _, _, _, arguments = FILES[what]
     ratios, seconds = [], []
     counted = 0
@@ -156,12 +159,12 @@ def compare(what: str, megabytes: float, rounds: int, folder: Path) -> str:
     )
 
 
-def memory(gigabytes: float, folder: Path) -> str:
+def memory(gigabytes: float, lines: int, folder: Path) -> str:
     """Peak resident memory of a process that reads a pipe."""
     pipe = folder / "pipe"
     os.mkfifo(pipe)
     random = np.random.default_rng(2)
-    blocks = [hbm(random, 0) for _ in range(4)]
+    blocks = [hbm(random, 0, lines) for _ in range(4)]
 
     def feed() -> None:
         written = block = 0
@@ -198,18 +201,17 @@ def main() -> None:
     parser.add_argument("--megabytes", type=float, default=256.0, help="size of each file")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--gigabytes", type=float, default=10.0, help="size of what the pipe gives; 0 leaves it out")
-    parser.add_argument("--block", type=int, default=Lines.of_a_block, help="lines that are made at once")
+    parser.add_argument("--block", type=int, default=2**18, help="lines that are made at once")
     arguments = parser.parse_args()
-    Lines.of_a_block = arguments.block
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         print("(a) time to read and count by time of wc -l")
         print(f"{'file':20}{'MiB':>10}{'flips':>12}{'ratio':>10}{'least':>8}{'most':>8}{'MiB/s':>12}")
         for what in FILES if arguments.megabytes > 0 else ():
-            print(compare(what, arguments.megabytes, arguments.rounds, folder), flush=True)
+            print(compare(what, arguments.megabytes, arguments.rounds, arguments.block, folder), flush=True)
         if arguments.gigabytes > 0:
             print(f"\n(b) memory for {arguments.gigabytes:g} GiB of flips from a pipe")
-            print(memory(arguments.gigabytes, folder))
+            print(memory(arguments.gigabytes, arguments.block, folder))
 
 
 if __name__ == "__main__":
