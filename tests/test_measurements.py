@@ -660,3 +660,18 @@ def test_the_real_files(data_folder: Path) -> None:
     assert any("skipped 2 lines that are no JSON object, the first at line 1: 'CMD:" in note for note in scouted.notes)
     volts = read(folder / "voltage" / "dimm_faulty_cachelines_out.csv")
     assert (len(volts.cache_lines), len({entry.module for entry in volts.cache_lines})) == (168, 24)
+
+
+def test_the_examples_of_the_documentation_are_read(tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "measurements.md").read_text()
+    formats = []
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        if language:
+            continue
+        path = tmp_path / "example"
+        path.write_text(block)
+        campaign = read(path, max_damaged=0.0)
+        assert campaign.statistics is not None
+        assert campaign.statistics.conditions
+        formats.append(campaign.format)
+    assert formats == ["counts", "flips", "softmc", "dram-bender-hbm", "rowscout", "rowhammer-tester"]
