@@ -9,6 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup build test demo cifar reference prediction bench bench-gpu lint format check test-cpp test-python test-gpu test-slow test-abi catalogue sanitize clean
 .PHONY: help setup build test demo cifar reference bench bench-gpu lint format check test-cpp test-python test-gpu test-slow test-abi catalogue recovery sanitize clean
+.PHONY: help setup build test demo cifar reference bench bench-gpu bench-readers lint format check test-cpp test-python test-gpu test-slow test-abi catalogue sanitize clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -72,6 +73,9 @@ bench: setup  ## the operator beside a copy, other methods and inside a network:
 bench-gpu: setup  ## achieved bandwidth of the operator beside a device copy, on a machine with a GPU
 	$(BIN)/python tools/check_gpu.py
 	$(BIN)/python benchmarks/operators_gpu.py
+
+bench-readers: setup  ## the readers of measurement files beside wc -l, and the memory that 10 GB of flips take
+	$(BIN)/python benchmarks/measurements.py
 
 test-gpu: setup  ## bit equality with the CPU, on a machine with a GPU
 	$(BIN)/python tools/check_gpu.py

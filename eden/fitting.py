@@ -154,7 +154,7 @@ def fit(
 
     Args:
         path: the measurements.
-        format: what they were written by, see ``eden.measurements.READERS``.
+        format: what they were written by, see ``eden.measurements.FORMATS``.
         module: which module of a file that holds several.
         name: the device's name; the module's label if None.
         source: where the figures come from; the file and module, with the licence not stated, if None.
