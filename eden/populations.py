@@ -176,7 +176,7 @@ def fit_vendor(
     )
     population = Population(modules=tuple(modules), knots=knots, correlation=_rounded(fitted.correlation))
     points = _points(model, fitted)
-    parts = [part if part.nominal else _with_points(part, points) for part in (model.whole, *model.partitions)]
+    parts = [_with_points(part, points[:1] if part.nominal else points) for part in (model.whole, *model.partitions)]
     return model._changed(
         {
             "source": source,

@@ -129,7 +129,7 @@ def test_voltage(voltages: Path) -> None:
     assert 1e-4 / 512 < voltage.rows[2].low + voltage.rows[2].ber < 1e-3 / 512
     assert voltage.rows[2].low < voltage.rows[2].ber < voltage.rows[2].high
     assert any("no module of vendor A tells it" in text for text in voltage.assumptions)
-    with pytest.raises(ValueError, match="vendor is 'D'; allowed for .* are A, B"):
+    with pytest.raises(ValueError, match=r"vendor is 'D'; allowed for .* are A, B"):
         vendor_voltage(voltages, "D")
 
 
