@@ -9,19 +9,19 @@ from __future__ import annotations
 import itertools
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from eden import _core
+from eden import _core, curves
 from eden.device import Device, FitRow, Measured, Source
 from eden.errors import DataDependent, ErrorModel, Uniform
 from eden.files import FileError
 from eden.fits import DECISIVE, fit_counts
 from eden.geometry import Geometry
 from eden.measurements import CELLS_PER_BANK, Campaign, Reading, read
-from eden.partition import FittedPoint, LeftOut, OperatingPoint, Partition
+from eden.partition import FittedCurve, FittedPoint, LeftOut, OperatingPoint, Partition, Voltage
 
 # Readings of one condition whose odds lie apart by more than this, with nothing in between, are two regimes and no
 # repeats of one; a gap counts only above this number of errors, below which chance makes such gaps.
@@ -29,6 +29,7 @@ REGIME_GAP = 10.0
 REGIME_ERRORS = 10.0
 # The digits that a device file keeps: more than any interval supports, fewer than libraries of mathematics differ in.
 DIGITS = 4
+AXES_OF_CURVES: tuple[Literal["trcd", "trp"], ...] = ("trcd", "trp")
 
 Model = Literal["uniform", "data_dependent"]
 Counts = list[tuple[float, float]]
@@ -75,6 +76,10 @@ def _round(rate: float) -> float:
     if 0.5 < rate <= 1.0:
         return float(1 - Decimal(f"{1 - rate:.{DIGITS}g}"))
     return float(f"{rate:.{DIGITS}g}")
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
 
 
 def _regimes(counts: Counts) -> tuple[float, float] | None:
@@ -142,6 +147,7 @@ def fit(
     reliable: str = "bank0",
     cells_per_bank: int = CELLS_PER_BANK,
     geometry: Geometry | None = None,
+    voltage: Voltage | None = None,
 ) -> Device:
     """Fit a device to a measurement campaign.
 
@@ -160,6 +166,8 @@ def fit(
         cells_per_bank: number of cells behind a bank's rate.
         geometry: rows, subarrays and banks of the module. If None, rows and subarrays are those of ``Geometry()``,
             recorded as an assumption.
+        voltage: bit error rates along the supply voltage, from ``eden.populations.vendor_voltage``, to be joined to
+            those of the latencies; its first row is at ``vdd``.
 
     Raises:
         FileError: for a file that cannot be used, naming the place, what was found and what is allowed.
@@ -179,6 +187,7 @@ def fit(
         reliable=reliable,
         cells_per_bank=cells_per_bank,
         geometry=geometry,
+        voltage=voltage,
     ).device
 
 
@@ -196,6 +205,7 @@ def analyse(
     reliable: str = "bank0",
     cells_per_bank: int = CELLS_PER_BANK,
     geometry: Geometry | None = None,
+    voltage: Voltage | None = None,
 ) -> FitReport:
     """The same as ``fit``, with the report of what was read, left out, assumed and chosen."""
     for label, value, high in (
@@ -240,6 +250,7 @@ def analyse(
         reliable=reliable,
         geometry=arrays,
         geometry_given=geometry is not None,
+        voltage=voltage,
     ).run()
 
 
@@ -275,7 +286,9 @@ class _Fitter:
         reliable: str,
         geometry: Geometry,
         geometry_given: bool,
+        voltage: Voltage | None,
     ) -> None:
+        self.voltage = voltage
         self.geometry, self.geometry_given = geometry, geometry_given
         self.campaign, self.name, self.failure, self.nominal, self.reliable = campaign, name, failure, nominal, reliable
         self.source = source or Source(
@@ -317,6 +330,7 @@ class _Fitter:
             assumptions=self._assumptions(),
             notes=tuple(self.notes),
             choice=choice,
+            voltage=self.voltage,
             whole=whole_part,
             partitions=tuple(parts),
             measured=measured,
@@ -476,7 +490,28 @@ class _Fitter:
                 point for point in points if point.temperature != self.nominal.temperature
             ),
             left_out=tuple(left_out),
+            curves=() if nominal_only else tuple(self._curves(scope.bank)),
         )
+
+    def _curves(self, bank: int | None) -> Iterator[FittedCurve]:
+        """The curves along both latencies at the device's temperature, where the readings tell one."""
+        for parameter in AXES_OF_CURVES:
+            try:
+                fitted = curves.fit_latency(self.campaign, parameter, self.nominal.temperature, bank=bank)
+            except ValueError:  # nothing was measured along this latency
+                continue
+            for stored, curve in fitted.groups.items():
+                formula = curve.formula
+                if formula is not None:
+                    yield FittedCurve(
+                        parameter=parameter,
+                        stored="zero" if stored == "zero" else "one",
+                        temperature=self.nominal.temperature,
+                        link=formula.link,
+                        location=_digits(formula.location),
+                        scale=_digits(formula.scale),
+                        asymptote=_digits(formula.asymptote),
+                    )
 
     def _sweep(
         self,
@@ -549,7 +584,7 @@ class _Fitter:
             zero=(_round(zero.low), _round(zero.high)),
             one=(_round(one.low), _round(one.high)),
             readings=(len(values.zero), len(values.one)),
-            dispersion=float(f"{result.dispersion:.{DIGITS}g}"),
+            dispersion=_digits(result.dispersion),
             dispersion_fitted=result.dispersion_fitted,
         )
 
@@ -625,6 +660,8 @@ class _Fitter:
             "the largest dispersion between readings at other conditions holds where the readings tell none (a single "
             "one of each value, or no failures)",
         ]
+        if self.voltage is not None:
+            lines += self.voltage.assumptions
         if not self.geometry_given:
             lines.append(
                 f"rows of {self.geometry.row_bits} bits and subarrays of {self.geometry.subarray_rows} rows: the "
