@@ -637,7 +637,8 @@ def goodness_of_fit(
         raise ValueError(f"replicates is {replicates}; allowed is 1 or more")
     name = "uniform" if model == "data_dependent" else model
     kind = _KINDS[name]
-    axes: list[Axis] = [axis for axis in _ALONG if counts.along(axis) is not None]
+    every: tuple[Axis, ...] = ("bitline", "wordline")
+    axes = [axis for axis in every if counts.along(axis) is not None]
     if kind.axis is not None and kind.axis not in axes:
         raise ValueError(f"the counts have no {kind.axis}s; allowed for {_NAMES[name]} are counts along them")
     given = [(stored, counts)]

@@ -1,14 +1,12 @@
 """Fits a device to a campaign that tells single flips: Models 0 to 3, or the measured chip's own cell map.
 
-The counts of one operating point are fitted by ``eden.fits``; here it is decided which counts those are, what the points
-of a device have in common (the model, F, the dispersion of its lines), and what is offered of it. docs/devices.md has
-the reasons.
+The counts of one operating point are fitted by ``eden.fits``; here it is decided which counts those are, what the
+points of a device have in common (the model, F, the dispersion of its lines), and what is offered of it.
+docs/devices.md has the reasons.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,7 +52,7 @@ from eden.fits import (
 from eden.fitting import DIGITS, FitReport, _informative, _regimes, _round
 from eden.geometry import Geometry
 from eden.measurements import Campaign, ConditionStatistics, Flips
-from eden.partition import AXES, FittedPoint, LeftOut, OperatingPoint, Partition, as_harsh, off_nominal, sort_key
+from eden.partition import AXES, FittedPoint, LeftOut, OperatingPoint, Partition, as_harsh, sort_key
 
 # What a nominal parameter is where neither the measurements nor the user say: DDR3's.
 USUAL = {"vdd": 1.5, "trcd": 12.5, "trp": 12.5, "refresh_interval": 64.0}
@@ -123,8 +121,8 @@ def default_geometry(tested: Tested, subarray_rows: int | None) -> Geometry:
 class _Measurement:
     """What was counted under one condition, with what is needed to tell cells and lines.
 
-    ``stored`` is bool of (rows after which the pattern repeats, 8): what bit b of a row holds, by row and b modulo 8; None
-    where the data is not known. ``flips`` is None where the file does not tell them, or tells too many to keep.
+    ``stored`` is bool of (rows after which the pattern repeats, 8): what bit b of a row holds, by row and b modulo 8;
+    None where the data is not known. ``flips`` is None where the file does not tell them, or tells too many to keep.
     """
 
     point: OperatingPoint
@@ -322,7 +320,9 @@ class CellFitter:
     def _group(self) -> dict[OperatingPoint, list[_Measurement]]:
         """The conditions by operating point, in the order of a partition's points; what is not stated is nominal."""
         if self.campaign.statistics is None:
-            raise FileError(self.campaign.path, f"{self.campaign.format} tells no bit errors; allowed are formats that do")
+            raise FileError(
+                self.campaign.path, f"{self.campaign.format} tells no bit errors; allowed are formats that do"
+            )
         by_point: dict[OperatingPoint, list[_Measurement]] = {}
         sampled = self.campaign.statistics.cell_sample < 1.0
         unknown = 0
@@ -330,9 +330,10 @@ class CellFitter:
             condition = statistics.condition
             if condition.hammer_count is not None:
                 raise ValueError(
-                    f"hammer_count is {condition.hammer_count:g} in {self.campaign.path.name}: RowHammer is no operating "
-                    "point that a memory can be run at; allowed are conditions without it (eden.measurements.read gives "
-                    "the statistics of each condition, and eden.fits.fit_models fits them)"
+                    f"hammer_count is {condition.hammer_count:g} in {self.campaign.path.name}: RowHammer is no "
+                    "operating point that a memory can be run at; allowed are conditions without it "
+                    "(eden.measurements.read gives the statistics of each condition, and eden.fits.fit_models fits "
+                    "them)"
                 )
             stated = {name: getattr(condition, name) for name in OperatingPoint.model_fields}
             point = self.nominal.model_copy(update={name: value for name, value in stated.items() if value is not None})
@@ -350,15 +351,15 @@ class CellFitter:
             by_point.setdefault(point, []).append(measurement)
         if unknown:
             self.notes.append(
-                f"left out {unknown} conditions whose stored values are given flip by flip: their patterns do not tell how "
-                "many cells held each value"
+                f"left out {unknown} conditions whose stored values are given flip by flip: their patterns do not tell "
+                "how many cells held each value"
             )
         if not by_point:
             raise FileError(self.campaign.path, "found no condition that can be fitted; allowed is one or more")
         if sampled:
             self.notes.append(
-                "more cells failed than are kept one by one: repeated reads are told by a sample of cells, and lines only "
-                "where there was one pass"
+                "more cells failed than are kept one by one: repeated reads are told by a sample of cells, and lines "
+                "only where there was one pass"
             )
         order = sorted(by_point, key=lambda point: sort_key(self.nominal, point))
         return {point: by_point[point] for point in order}
@@ -410,7 +411,9 @@ class CellFitter:
         if len(scope.banks) * subarrays * row_bits <= MOST_LINES:
             held = np.array(
                 [
-                    mask[np.arange(max(rows.start, s * height), min(rows.stop, (s + 1) * height)) % len(mask)].sum(axis=0)
+                    mask[np.arange(max(rows.start, s * height), min(rows.stop, (s + 1) * height)) % len(mask)].sum(
+                        axis=0
+                    )
                     for s in range(first, first + subarrays)
                 ],
                 np.int64,
@@ -529,8 +532,8 @@ class CellFitter:
                     raise FileError(
                         self.campaign.path,
                         f"found {errors:g} errors with pattern {measurement.pattern} at the nominal operating point "
-                        f"({self.nominal}); allowed is none, because a device needs a reliable home: if that is not its "
-                        "nominal point, give trcd, trp, vdd or refresh_interval",
+                        f"({self.nominal}); allowed is none, because a device needs a reliable home: if that is not "
+                        "its nominal point, give trcd, trp, vdd or refresh_interval",
                     )
 
     def _choose_failure(self) -> None:
@@ -552,13 +555,13 @@ class CellFitter:
         elif 0.0 < found.high < 1.0:
             self.failure = found.high
             self.assumptions.append(
-                f"failure F = {found.high:.{DIGITS}g}: no cell failed in more than one of its reads, so only the product "
-                "of F and the share of weak cells is told, and F is taken as high as the reads allow"
+                f"failure F = {found.high:.{DIGITS}g}: no cell failed in more than one of its reads, so only the "
+                "product of F and the share of weak cells is told, and F is taken as high as the reads allow"
             )
         else:
             self.assumptions.append(
-                "failure F = 1: no cell that failed was read more than once, so only the product of F and the share of weak "
-                "cells is told; with 1, a weak cell fails at every read"
+                "failure F = 1: no cell that failed was read more than once, so only the product of F and the share of "
+                "weak cells is told; with 1, a weak cell fails at every read"
             )
         # The fits need an F that the counts do not contradict, the file one of few digits.
         self.failure = _round(self.failure)
@@ -577,8 +580,8 @@ class CellFitter:
             if value not in samples:
                 return _Fit(
                     samples,
-                    f"stored {_PLURAL[value]} were not measured, or made no error that the file shows (grid says that they "
-                    "were)"
+                    f"stored {_PLURAL[value]} were not measured, or made no error that the file shows (grid says that "
+                    "they were)"
                     if value != "both"
                     else "what its cells stored is not known",
                 )
@@ -587,8 +590,8 @@ class CellFitter:
             if gap:
                 return _Fit(
                     samples,
-                    f"the passes of stored {_PLURAL[value]} mix two regimes, with nothing between the rates {gap[0]:.3g} and "
-                    f"{gap[1]:.3g}",
+                    f"the passes of stored {_PLURAL[value]} mix two regimes, with nothing between the rates "
+                    f"{gap[0]:.3g} and {gap[1]:.3g}",
                 )
         try:
             choice = fit_models(
@@ -609,7 +612,7 @@ class CellFitter:
         if not told:
             self.notes.append("no cell failed at a condition that can be fitted: Model 0 (uniform), with BER 0")
             return ()
-        names = [name for name in next(iter(told.values())).choice.fits]  # type: ignore[union-attr]
+        names = list(next(iter(told.values())).choice.fits)  # type: ignore[union-attr]
         for point, fit in told.items():
             missing = [name for name in names if name not in fit.choice.fits]  # type: ignore[union-attr]
             names = [name for name in names if name not in missing]
@@ -631,26 +634,26 @@ class CellFitter:
                 if name in _MODELS:
                     rows.append(_row(name, point, row))
         rows += [_row(name, None, sums[name]) for name in names if name in _MODELS]
-        bic = {name: row[3] for name, row in sums.items()}
+        total = {name: row[3] for name, row in sums.items()}
         others = [name for name in names if name in _MODELS and name != "uniform"]
         if others:
-            best = min(others, key=lambda name: bic[name])
-            gain = bic["uniform"] - bic[best]
+            best = min(others, key=lambda name: total[name])
+            gain = total["uniform"] - total[best]
             self.model = best if gain > DECISIVE else "uniform"
             self.notes.append(
                 f"chose {_NUMBERS[self.model]}: over {len(told)} operating points the BIC of {_NUMBERS[best]} is "
-                f"{abs(gain):.1f} {'below' if gain > 0 else 'above'} that of Model 0, which holds unless it is more than "
-                f"{DECISIVE:g} below"
+                f"{abs(gain):.1f} {'below' if gain > 0 else 'above'} that of Model 0, which holds unless it is more "
+                f"than {DECISIVE:g} below"
             )
         for name in names:
-            if name not in _MODELS and bic[self.model] - bic[name] > DECISIVE:
+            if name not in _MODELS and total[self.model] - total[name] > DECISIVE:
                 axis = name.removesuffix("_by_value")
                 self.notes.append(
                     f"{axis}s with a rate for each stored value would describe the counts better still (BIC "
-                    f"{bic[self.model] - bic[name]:.1f} below), but no error model has both: the chosen one leaves out the "
-                    "other"
+                    f"{total[self.model] - total[name]:.1f} below), but no error model has both: the chosen one leaves out "
+                    "the other"
                 )
-        if all(name in bic and bic["uniform"] - bic[name] > DECISIVE for name in _AXES):
+        if all(name in total and total["uniform"] - total[name] > DECISIVE for name in _AXES):
             self.notes.append("cells cluster along bitlines and along wordlines, but an error model has one of them")
         return tuple(rows)
 
@@ -670,8 +673,8 @@ class CellFitter:
         estimate = 0.0 if found.estimate < LOWEST_DISPERSION else min(found.estimate, HIGHEST_DISPERSION)
         self.dispersion = _round(estimate)
         self.notes.append(
-            f"dispersion of the {axis}s {self.dispersion:g}, 95% interval [{found.low:.3g}, {found.high:.3g}]: one for all "
-            "operating points, from their counts together"
+            f"dispersion of the {axis}s {self.dispersion:g}, 95% interval [{found.low:.3g}, {found.high:.3g}]: one for "
+            "all operating points, from their counts together"
         )
 
     # -- what is offered --
@@ -773,9 +776,7 @@ class CellFitter:
                 (min(_round(low), rate), max(_round(high), rate))
                 for (low, high), rate in zip(intervals, (errors.ber_zero, errors.ber_one), strict=True)
             ]
-        readings = [
-            fit.samples[value].counts.reads if value in fit.samples else 0 for value in ("zero", "one")
-        ]
+        readings = [fit.samples[value].counts.reads if value in fit.samples else 0 for value in ("zero", "one")]
         if "both" in fit.samples:
             readings = [fit.samples["both"].counts.reads] * 2
         return FittedPoint(
@@ -830,8 +831,8 @@ class CellFitter:
             if found is None:
                 raise FileError(
                     self.campaign.path,
-                    f"does not tell (or too many to keep) which cells failed at {point}; allowed for cell_map are formats "
-                    "that name cells, with fewer of them",
+                    f"does not tell (or too many to keep) which cells failed at {point}; allowed for cell_map are "
+                    "formats that name cells, with fewer of them",
                 )
             inside = np.isin(found.bank, scope.banks)
             places = self._addresses(found) - address
@@ -865,7 +866,9 @@ class CellFitter:
                     if test.bins and test.p_value < LEVEL
                 ]
             tested = ", ".join(f"{test.of} of {test.bins[0].stored} {test.p_value:.3g}" for test in tests if test.bins)
-            self.notes.append(f"goodness of fit at {point}: p = {tested}" if tested else f"too few errors to test at {point}")
+            self.notes.append(
+                f"goodness of fit at {point}: p = {tested}" if tested else f"too few errors to test at {point}"
+            )
             yield PointFit(point, fit.choice, tuple(tests))
         if refused:
             self.notes.append(
@@ -885,7 +888,9 @@ class CellFitter:
             errors = fitted.get(tuple(getattr(point, name) for name in OperatingPoint.model_fields))
             for measurement in measurements:
                 values: list[Value] = ["zero", "one"] if measurement.stored is not None else ["both"]
-                samples = {value: self._sample(self.whole, measurement, value) for value in values if measurement.holds(value)}
+                samples = {
+                    value: self._sample(self.whole, measurement, value) for value in values if measurement.holds(value)
+                }
                 merged = _merged([sample.counts for sample in samples.values()])
                 (ber,) = fit_models(both=merged, failure=self.failure, replicates=0).fits["uniform"].ber
                 passes = np.sum([[errors for errors, _ in sample.totals] for sample in samples.values()], axis=0)
@@ -926,14 +931,16 @@ class CellFitter:
         self, point: OperatingPoint, measurement: _Measurement, ones: float, predicted: float | None, own: float
     ) -> None:
         """Note whether a pattern that was not fitted fails as the fitted zeros and ones predict."""
-        pure = [self._chosen(point, "zero"), self._chosen(point, "one")]
+        zero, one = self._chosen(point, "zero"), self._chosen(point, "one")
         text = f"pattern {measurement.pattern} at {point}: rate {own:.3g}"
         if predicted is not None:
             text += f", predicted {predicted:.3g}"
-        if len(self.tested.banks) > 1 and all(one is not None and one.pure(v) for one, v in zip(pure, ("zero", "one"), strict=True)):
+        if len(self.tested.banks) > 1 and zero and one and zero.pure("zero") and one.pure("one"):
             try:
                 test = compare_pattern(
-                    *(self._by_bank(one, values) for one, values in zip((*pure, measurement), (("zero",), ("one",), ("zero", "one")), strict=True)),  # type: ignore[arg-type]
+                    self._by_bank(zero, ("zero",)),
+                    self._by_bank(one, ("one",)),
+                    self._by_bank(measurement, ("zero", "one")),
                     share_of_ones=ones,
                 )
             except ValueError:  # too few errors
@@ -981,12 +988,13 @@ class CellFitter:
             self.assumptions.append("stored zeros and ones fail at one rate: the measurements do not tell them apart")
         if self.grid:
             self.assumptions.append(
-                "every pattern of the file was tested at every operating point in it: where it shows no flip, no cell failed"
+                "every pattern of the file was tested at every operating point in it: where it shows no flip, no cell "
+                "failed"
             )
         if self.cell_map:
             self.assumptions.append(
-                "the weak cells are those that failed in some pass; of a weak cell's n passes all succeed with probability "
-                "(1 - F)^n"
+                "the weak cells are those that failed in some pass; of a weak cell's n passes all succeed with "
+                "probability (1 - F)^n"
             )
             if any(
                 not any(measurement.pure(value) for measurement in measurements)
@@ -998,8 +1006,8 @@ class CellFitter:
                 )
         self.assumptions.append("between two measured points the rates of the harsher one hold as an upper bound")
         self.assumptions.append(
-            "the largest dispersion between passes at other points holds where the passes tell none (a single one of each "
-            "value, or no failures)"
+            "the largest dispersion between passes at other points holds where the passes tell none (a single one of "
+            "each value, or no failures)"
         )
 
 
@@ -1027,7 +1035,9 @@ def _falls(
     found = []
     for i, stored in enumerate(("zeros", "ones")):
         milder = [
-            (before[i], other) for other, before in seen if other.temperature == point.temperature and as_harsh(point, other)
+            (before[i], other)
+            for other, before in seen
+            if other.temperature == point.temperature and as_harsh(point, other)
         ]
         highest, at = max(milder, key=lambda one: one[0], default=(0.0, point))
         if rates[i] < highest:
@@ -1052,9 +1062,7 @@ def _merged(counts: Sequence[Counts]) -> Counts:
     )
 
 
-def check_tested(
-    banks: int | Sequence[int] | None, rows: int | range | None, row_bits: int | None
-) -> Tested | None:
+def check_tested(banks: int | Sequence[int] | None, rows: int | range | None, row_bits: int | None) -> Tested | None:
     """The tested cells of arguments that ``eden.measurements.read`` has checked; None where they are not given."""
     if banks is None or rows is None or row_bits is None:
         return None
@@ -1090,11 +1098,11 @@ def analyse_cells(
     """
     if tested is None:
         raise ValueError(
-            f"banks, rows and row_bits are missing: {campaign.path.name} ({campaign.format}) does not tell which cells were "
-            "tested, and without them there are no rates; allowed are all three"
+            f"banks, rows and row_bits are missing: {campaign.path.name} ({campaign.format}) does not tell which cells "
+            "were tested, and without them there are no rates; allowed are all three"
             if campaign.format != "rowscout"
-            else f"{campaign.path.name} is of the format rowscout, which does not tell which cells were tested, so that there "
-            "are no rates; allowed are formats that do, or that take banks, rows and row_bits"
+            else f"{campaign.path.name} is of the format rowscout, which does not tell which cells were tested, so "
+            "that there are no rates; allowed are formats that do, or that take banks, rows and row_bits"
         )
     assumptions: list[str] = []
     if geometry is None:
@@ -1116,8 +1124,8 @@ def analyse_cells(
     ):
         raise ValueError(
             f"geometry has {geometry.ranks or 1} ranks of {geometry.banks} banks of {geometry.bank_rows} rows of "
-            f"{geometry.row_bits} bits; allowed is one rank that holds the tested banks {_numbers(tested.banks)} and rows "
-            f"{tested.rows.start} to {tested.rows.stop - 1}, of {tested.row_bits} bits"
+            f"{geometry.row_bits} bits; allowed is one rank that holds the tested banks {_numbers(tested.banks)} and "
+            f"rows {tested.rows.start} to {tested.rows.stop - 1}, of {tested.row_bits} bits"
         )
     labels = [f"bank{bank}" for bank in range(geometry.banks)]
     if reliable is not None and reliable not in labels:
@@ -1158,7 +1166,9 @@ def _nominal(
     conditions = [] if campaign.statistics is None else [one.condition for one in campaign.statistics.conditions]
     chosen: dict[str, float] = {}
     given = {"vdd": vdd, "trcd": trcd, "trp": trp, "refresh_interval": refresh_interval}
-    mildest: dict[str, Callable[[list[float]], float]] = {along.name: min if along.harsher > 0 else max for along in AXES}
+    mildest: dict[str, Callable[[list[float]], float]] = {
+        along.name: min if along.harsher > 0 else max for along in AXES
+    }
     for along in AXES:
         stated = [value for one in conditions if (value := getattr(one, along.name)) is not None]
         value = given[along.name]
@@ -1176,7 +1186,8 @@ def _nominal(
     if temperature is None:
         if unstated:
             raise ValueError(
-                f"temperature is missing: {campaign.path.name} does not state it; allowed is a number of degrees Celsius"
+                f"temperature is missing: {campaign.path.name} does not state it; allowed is a number of degrees "
+                "Celsius"
             )
         temperature = temperatures[-1]
     elif unstated:
