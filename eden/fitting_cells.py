@@ -650,8 +650,8 @@ class CellFitter:
                 axis = name.removesuffix("_by_value")
                 self.notes.append(
                     f"{axis}s with a rate for each stored value would describe the counts better still (BIC "
-                    f"{total[self.model] - total[name]:.1f} below), but no error model has both: the chosen one leaves out "
-                    "the other"
+                    f"{total[self.model] - total[name]:.1f} below), but no error model has both: the chosen one leaves "
+                    "out the other"
                 )
         if all(name in total and total["uniform"] - total[name] > DECISIVE for name in _AXES):
             self.notes.append("cells cluster along bitlines and along wordlines, but an error model has one of them")
