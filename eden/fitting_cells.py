@@ -56,6 +56,8 @@ from eden.partition import AXES, FittedPoint, LeftOut, OperatingPoint, Partition
 
 # What a nominal parameter is where neither the measurements nor the user say: DDR3's.
 USUAL = {"vdd": 1.5, "trcd": 12.5, "trp": 12.5, "refresh_interval": 64.0}
+# Passes whose rates differ by less than a ten-thousandth, beyond chance, do not differ.
+NO_DISPERSION = 1e-8
 # Lines of one axis that are counted one by one; with more, the models of that axis are left out.
 MOST_LINES = 2**22
 
@@ -382,15 +384,20 @@ class CellFitter:
     def _errorless(self, scope: _Scope, point: OperatingPoint) -> _Sample:
         passes = self.repeats or max(measurement.passes for measurement in self.by_point[point])
         cells = len(scope.banks) * self.tested.cells_per_bank
-        counts = Counts(cells, 0, passes, 0)
-        return _Sample(None, counts, [(0.0, float(cells))] * passes)
+        none = np.zeros(0, np.int32)
+        flips = Flips(none, none, none, none, none)
+        return self._counted(scope, None, np.ones((1, 8), np.bool_), flips, [(0.0, float(cells))] * passes)
+
+    def _cells(self, scope: _Scope, mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:
+        """The cells that a mask holds: of each tested row of a bank, and of all banks of a scope."""
+        rows = self.tested.rows
+        in_row = mask @ ((self.tested.row_bits - np.arange(8) + 7) // 8)
+        of_row = in_row[np.arange(rows.start, rows.stop) % len(mask)]
+        return of_row, int(of_row.sum()) * len(scope.banks)
 
     def _sample(self, scope: _Scope, measurement: _Measurement, value: Value) -> _Sample:
-        rows, row_bits = self.tested.rows, self.tested.row_bits
         mask = measurement.mask(value)
-        which_rows = np.arange(rows.start, rows.stop) % len(mask)
-        in_row = mask @ ((row_bits - np.arange(8) + 7) // 8)
-        cells = int(in_row[which_rows].sum()) * len(scope.banks)
+        _, cells = self._cells(scope, mask)
         totals: dict[int, float] = dict.fromkeys(measurement.statistics.repeats, 0.0)
         for count in measurement.statistics.counts(_BITS[value]):
             if count.bank in scope.banks:
@@ -398,11 +405,25 @@ class CellFitter:
         readings = [(errors, float(cells)) for errors in totals.values()]
         if measurement.flips is None:
             return self._sample_of_counts(scope, measurement, value, cells, readings)
-        flips, bit = measurement.flips, _BITS[value]
-        mine = np.isin(flips.bank, scope.banks)
+        bit = _BITS[value]
+        mine = np.isin(measurement.flips.bank, scope.banks)
         if bit is not None:
-            mine &= flips.stored == bit
-        bank, row, place = (array[mine].astype(np.int64) for array in (flips.bank, flips.row, flips.bit))
+            mine &= measurement.flips.stored == bit
+        flips = Flips(*(array[mine] for array in measurement.flips))
+        return self._counted(scope, measurement, mask, flips, readings)
+
+    def _counted(
+        self,
+        scope: _Scope,
+        measurement: _Measurement | None,
+        mask: NDArray[np.bool_],
+        flips: Flips,
+        readings: list[tuple[float, float]],
+    ) -> _Sample:
+        """Counts of flips of the cells that a mask holds, along lines and by the number of failing passes."""
+        rows, row_bits = self.tested.rows, self.tested.row_bits
+        of_row, cells = self._cells(scope, mask)
+        bank, row, place = (array.astype(np.int64) for array in (flips.bank, flips.row, flips.bit))
         bank = np.searchsorted(np.array(scope.banks), bank)
         lines: dict[Axis, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
         height = self.geometry.subarray_rows
@@ -426,14 +447,14 @@ class CellFitter:
         if len(scope.banks) * len(rows) <= MOST_LINES:
             lines["wordline"] = (
                 np.bincount(bank * len(rows) + row - rows.start, minlength=len(scope.banks) * len(rows)),
-                np.tile(in_row[which_rows], len(scope.banks)),
+                np.tile(of_row, len(scope.banks)),
             )
         along = {axis: Lines(all_[all_ > 0], failed[all_ > 0]) for axis, (failed, all_) in lines.items()}
         bitlines, wordlines = along.get("bitline"), along.get("wordline")
-        histogram = np.bincount(flips.failures[mine], minlength=measurement.passes + 1)
-        histogram[0] = cells - int(mine.sum())
+        histogram = np.bincount(flips.failures, minlength=len(readings) + 1)
+        histogram[0] = cells - flips.bank.size
         counts = Counts.of_cells(histogram, bitlines=bitlines, wordlines=wordlines)
-        return _Sample(measurement, counts, readings, lines, self._addresses(flips)[mine])
+        return _Sample(measurement, counts, readings, lines, self._addresses(flips))
 
     def _addresses(self, flips: Flips) -> NDArray[np.int64]:
         row = flips.bank.astype(np.int64) * self.geometry.bank_rows + flips.row
@@ -572,7 +593,9 @@ class CellFitter:
         groups = [group for group in groups if group]
         if not groups or not _informative(groups):
             return 0.0, False
-        return fit_counts(groups).dispersion, True
+        dispersion = fit_counts(groups).dispersion
+        # What the search leaves where there is none.
+        return (dispersion if dispersion > NO_DISPERSION else 0.0), True
 
     def _fit(self, scope: _Scope, point: OperatingPoint) -> _Fit:
         samples = self._samples(scope, point)
@@ -653,7 +676,10 @@ class CellFitter:
                     f"{total[self.model] - total[name]:.1f} below), but no error model has both: the chosen one leaves "
                     "out the other"
                 )
-        if all(name in total and total["uniform"] - total[name] > DECISIVE for name in _AXES):
+        # Lines of each value tell clusters from what sets the values apart.
+        suffix = "_by_value" if "data_dependent" in total else ""
+        alike = total["data_dependent" if suffix else "uniform"]
+        if all(f"{axis}{suffix}" in total and alike - total[f"{axis}{suffix}"] > DECISIVE for axis in _AXES):
             self.notes.append("cells cluster along bitlines and along wordlines, but an error model has one of them")
         return tuple(rows)
 
@@ -963,8 +989,8 @@ class CellFitter:
         rows, geometry = self.tested.rows, self.geometry
         if untested:
             self.assumptions.append(
-                f"{_listed(untested)} were not tested: they are kept at the nominal operating point with BER 0, as the "
-                "specification promises"
+                "not tested, and so kept at the nominal operating point with BER 0, as the specification promises: "
+                + _listed(untested)
             )
         if reliable is not None and reliable not in untested:
             self.assumptions.append(
