@@ -561,6 +561,7 @@ class CellFitter:
         """One F for the device, from the repeated reads of all points."""
         if self.given_failure is not None:
             self.failure = self.given_failure
+            self._check_failure()
             self.assumptions.append(f"failure F = {self.failure:g}: it was given")
             return
         common: Common = fit_common(
@@ -586,6 +587,21 @@ class CellFitter:
             )
         # The fits need an F that the counts do not contradict, the file one of few digits.
         self.failure = _round(self.failure)
+
+    def _check_failure(self) -> None:
+        for point in self.by_point:
+            for value, sample in self._samples(self.whole, point).items():
+                counts = sample.counts
+                where = f"of stored {_PLURAL[value]} at {point}"
+                if self.failure == 1.0 and counts.failures < counts.failed * counts.reads:
+                    raise ValueError(
+                        f"failure is 1; allowed is below 1, because cells {where} failed in some of their reads alone"
+                    )
+                rate = counts.failures / (counts.cells * counts.reads)
+                if rate > self.failure:
+                    raise ValueError(
+                        f"failure is {self.failure:g}; allowed is {rate:.3g} to 1, because reads {where} fail at that "
+                    )
 
     def _between_passes(self, scope: _Scope, point: OperatingPoint) -> tuple[float, bool]:
         """The variance of the log-odds between passes, beyond chance, and whether the passes tell it."""

@@ -34,6 +34,13 @@ def measured(path: Path, **options: object) -> Device:
     return eden.fit(path, **{"geometry": GEOMETRY, "trcd": 12.5, **TESTED, **options})  # type: ignore[arg-type]
 
 
+def within_twice(rate: float, interval: tuple[float, float]) -> bool:
+    """Whether a 95% interval of twice the width, in logarithms, holds a rate; it misses one of 10,000."""
+    low, high = interval
+    stretch = math.sqrt(high / low)
+    return low / stretch <= rate <= high * stretch
+
+
 MODELS: dict[str, Callable[[float], ErrorModel]] = {
     "uniform": lambda rate: Uniform(rate, 0.7),
     "bitline": lambda rate: Bitline(rate, 0.05, 1.0, GEOMETRY),
@@ -81,11 +88,7 @@ def test_a_device_file_draws_chips_that_give_the_device_back(kind: str, tmp_path
         for value in ("zero", "one"):
             low, high = getattr(again.whole.point(trcd=trcd), value)
             rate = getattr(device.errors(trcd=trcd), f"ber_{value}")
-            # Twice as wide as 95%: it misses with a probability of 1e-4.
-            assert (
-                low**2 / rate <= rate <= high**2 / rate * 1.0
-                or low / (high / low) ** 0.5 <= rate <= high * (high / low) ** 0.5
-            )
+            assert within_twice(rate, (low, high))
 
 
 def test_cells_that_were_read_with_both_values_count_once(tmp_path: Path) -> None:
@@ -125,7 +128,7 @@ def test_a_cell_map_is_the_chip(tmp_path: Path) -> None:
     for byte in (0x00, 0xFF):
         # Whatever the seed: the cells are those of the chip that was measured.
         np.testing.assert_array_equal(read_pass(whole, byte, 77, 3), read_pass(model, byte, 5, 0))
-    assert device.errors(trcd=7.5, partition="bank3").ber == 0.0
+    assert device.errors(partition="bank3") == CellMap([], [], [], GEOMETRY.bank_rows * GEOMETRY.row_bits)
 
 
 def test_a_cell_map_of_some_rows_offers_these_alone(tmp_path: Path) -> None:
@@ -158,9 +161,7 @@ def test_retention_bitmaps(tmp_path: Path) -> None:
     point = device.whole.point(refresh_interval=512.0)
     assert device.model == "bitline"
     assert device.failure == pytest.approx(0.75, abs=0.03)
-    # One interval each: 5% would miss, so twice its width is asked for.
-    low, high = point.one
-    assert low / (high / low) ** 0.5 <= 1e-2 <= high * (high / low) ** 0.5
+    assert within_twice(1e-2, point.one)
     assert point.readings == (0, 3)
     assert device.nominal.refresh_interval == 64.0
 
@@ -178,8 +179,7 @@ def test_softmc_tells_wordlines_and_no_bits(tmp_path: Path) -> None:
     device = measured(path, at={"trcd": 7.5}, temperature=50.0)
     point = device.whole.point(trcd=7.5)
     assert device.model == "wordline"
-    low, high = point.one
-    assert low / (high / low) ** 0.5 <= 1e-2 <= high * (high / low) ** 0.5
+    assert within_twice(1e-2, point.one)
     with pytest.raises(FileError, match="which cells failed"):
         measured(path, at={"trcd": 7.5}, temperature=50.0, cell_map=True)
 
@@ -302,8 +302,12 @@ def test_a_pattern_without_a_flip_was_tested_only_if_the_user_says_so(tmp_path: 
 def test_a_given_f_is_kept_and_one_that_reads_contradict_is_refused(tmp_path: Path) -> None:
     path = write_flips(tmp_path / "a.csv", {at(trcd=7.5): Uniform(5e-3, 0.5)}, seed=43, passes=3)
     assert measured(path, failure=0.45).failure == 0.45
-    with pytest.raises(ValueError, match=r"failure is 1; allowed is below 1: some cells failed in some of their reads"):
+    with pytest.raises(
+        ValueError, match=r"failure is 1; allowed is below 1, because cells of stored zeros at tRCD 7.5"
+    ):
         measured(path, failure=1.0)
+    with pytest.raises(ValueError, match=r"failure is 0.001; allowed is 0.00[0-9]+ to 1, because reads of stored"):
+        measured(path, failure=0.001)
 
 
 def test_no_errors_at_all_are_no_device_of_flips(tmp_path: Path) -> None:
