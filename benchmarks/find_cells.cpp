@@ -3,8 +3,7 @@
 // Prints CPU nanoseconds, the least of several repeats, because other programs share the machine:
 //   <rate>       one mark drawn, at this rate of weak cells, in patches of 2^20 cells as an operand
 //                is worked on; and the milliseconds of 2^29 cells, 64 MiB of float32
-//   raw          one mark without a judgement, at the highest rate
-//   small        one block, in queries of two blocks each, as of a line
+//   lines        one block of marks that are judged by their lines
 //   keep_failing one found cell
 //   dense        one group of 32 cells, both stored values alike; and with a failure probability
 #include <cmath>
@@ -13,6 +12,7 @@
 #include <ctime>
 #include <vector>
 
+#include "core/lines.h"
 #include "core/region.h"
 #include "core/simd/kernels.h"
 #include "core/weak_cells.h"
@@ -89,40 +89,23 @@ void time_rate(const Kernels& kernels, double rate, int repeats) {
   eden::simd::release(found);
 }
 
-void time_raw(const Kernels& kernels, int repeats) {
-  eden::simd::RawMarks found;
-  std::vector<SparseQuery> queries;
-  patch_queries(0, eden::kMaxSparseCode, queries);
-  const double seconds = least_seconds(repeats, [&] {
-    found.size = 0;
-    kernels.find_raw(7, queries.data(), queries.size(), found);
-  });
-  std::printf("  raw      %8.3f ns per mark\n", 1e9 * seconds / static_cast<double>(found.size));
-  eden::simd::release(found);
-}
-
-void time_small_queries(const Kernels& kernels, int repeats) {
+void time_lines(const Kernels& kernels, int repeats) {
   constexpr uint32_t kLines = 4096, kLineCells = 512;
   constexpr int kLevel = 5;  // blocks of 512 cells
-  std::vector<SparseQuery> queries(kLines);
-  for (uint32_t line = 0; line < kLines; ++line) {
-    const uint64_t begin = uint64_t{line} * kLineCells + kLineCells / 2;
-    queries[line] = {begin >> eden::block_bits(kLevel),
-                     0,
-                     2,
-                     static_cast<uint32_t>(begin),
-                     static_cast<uint32_t>(begin) + kLineCells,
-                     kLevel,
-                     eden::kMaxSparseCode - line,
-                     eden::kMaxSparseCode - line};
-  }
+  const auto octave = static_cast<uint64_t>(eden::kLastLevel - kLevel) << eden::kCodeOctaveShift;
+  const std::vector<uint64_t> threshold(kLines, octave + (uint64_t{1} << 31));
+  const std::vector<uint32_t> key(kLines, eden::line_key(threshold[0]));
+  const eden::simd::Lines lines{0, kLines, kLineCells, threshold.data(),   key.data(), true,
+                                0, 12,     0,          kLines * kLineCells};
+  std::vector<eden::simd::MarkBlock> blocks;
+  for (uint64_t block = 0; block < kLines; ++block) blocks.push_back({block, kLevel});
   FoundCells found;
   const double seconds = least_seconds(repeats, [&] {
     found.size = 0;
-    kernels.find_sparse(7, queries.data(), queries.size(), found);
+    kernels.find_in_lines(7, lines, blocks.data(), blocks.size(), found);
   });
-  std::printf("  small    %8.3f ns per block, %7.3f ns per cell kept\n",
-              1e9 * seconds / (2 * kLines), 1e9 * seconds / static_cast<double>(found.size));
+  std::printf("  lines    %8.3f ns per block, %7.3f ns per cell kept\n", 1e9 * seconds / kLines,
+              1e9 * seconds / static_cast<double>(found.size));
   eden::simd::release(found);
 }
 
@@ -131,8 +114,7 @@ void time_kernels(const Kernels& kernels, int repeats) {
   for (const double rate : {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 5e-2}) {
     time_rate(kernels, rate, repeats);
   }
-  time_raw(kernels, repeats);
-  time_small_queries(kernels, repeats);
+  time_lines(kernels, repeats);
   const uint64_t half = uint64_t{1} << 63, access = 5;
   FoundCells found;
   constexpr uint32_t kEntries = 1 << 16;
@@ -140,7 +122,7 @@ void time_kernels(const Kernels& kernels, int repeats) {
   const double keeping = least_seconds(repeats, [&] {
     for (uint32_t i = 0; i < kEntries; ++i) found.cell[i] = i * 32;
     found.size = kEntries;
-    kernels.keep_failing(7, 0, access, half, found);
+    kernels.keep_failing(7, {0, 0, eden::simd::kOneRow}, access, half, found);
   });
   std::printf("  keep_failing   %8.3f ns per found cell\n", 1e9 * keeping / kEntries);
   eden::simd::release(found);

@@ -55,17 +55,21 @@ def values(dtype: torch.dtype, shape: tuple[int, ...], device: str = "cpu") -> T
     return torch.randint(limits.min, limits.max + 1, shape, generator=generator, dtype=dtype, device=device)
 
 
-def operator_arguments(x: Tensor, errors: Any, **changes: Any) -> dict[str, Any]:
-    """Arguments by name of ``torch.ops.eden.corrupt``, which is below ``eden.corrupt`` and knows more than it does.
+def operator_arguments(
+    x: Tensor, errors: Any, seed: int = 0, address: int = 0, access: int = 0, **changes: Any
+) -> dict[str, Any]:
+    """Arguments by name of ``torch.ops.eden.corrupt``: those that ``eden.corrupt`` would pass, but for ``changes``.
 
     Args:
         x: the tensor to be read.
         errors: the error model.
-        changes: arguments that differ from those that ``eden.corrupt`` would pass: storage (by name), scale, bounds,
-            batch_dim and others of the schema.
+        seed: the chip.
+        address: first bit, a multiple of x's own width.
+        access: number of the read.
+        changes: arguments of the schema that differ: storage (by name), scale, bounds, batch_dim and others.
     """
     names = [argument.name for argument in torch.ops.eden.corrupt.default._schema.arguments]
-    given = dict(zip(names, (x, *ops._arguments(x, errors, 0, 0, 0)), strict=True))
+    given = dict(zip(names, (x, *ops._arguments(x, errors, seed, address, access)), strict=True))
     if "storage" in changes:
         changes["storage"] = ops.STORAGES[changes["storage"]]
     unknown = changes.keys() - given.keys()

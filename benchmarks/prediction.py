@@ -121,7 +121,7 @@ def score_halves(campaign: Campaign, choose: Callable[[int], np.ndarray], scores
         curves = fitted(first, axis, temperature, bank)
         for name, byte in PATTERNS.items():
             for condition in other.get(byte, ()):
-                if (name, condition.at) not in counted or condition.at == 12.5:
+                if (name, condition.at) not in counted:
                     continue
                 mixed = next(c for c in every[byte] if c.at == condition.at)
                 kinds = ["all", "two regimes" if regimes(mixed.readings) else "one regime"]
@@ -231,7 +231,11 @@ def table_latencies(campaigns: list[Campaign]) -> None:
                     except ValueError:
                         refused += 1
                         continue
-                    found[prediction.basis].append((prediction.covers(condition.rate), prediction.decades))
+                    # Between a rate and a harsher one below it, nothing that is monotone can be right.
+                    falls = condition.rate > every[byte][index + 1].rate
+                    found[prediction.basis + (", rates not monotone there" if falls else "")].append(
+                        (prediction.covers(condition.rate), prediction.decades)
+                    )
     for basis, rows in sorted(found.items()):
         covered, decades = zip(*rows, strict=True)
         print(f"  {basis:34} {len(rows):10} {100 * np.mean(covered):8.1f}% {np.median(decades):9.3f}")

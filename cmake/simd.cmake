@@ -26,8 +26,14 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
 endif()
 # The loops of apply_loops.h are left to the compiler to turn into vectors, whatever the build type; that a comparison
 # could raise a floating-point exception, which nobody looks at, would keep it from doing so.
+# Under sanitizers that takes GCC a quarter of an hour a file, and speed is not what is asked for.
+if(EDEN_SANITIZE)
+  set(EDEN_APPLY_FLAGS -O1 -fno-trapping-math)
+else()
+  set(EDEN_APPLY_FLAGS -O3 -fno-trapping-math)
+endif()
 foreach(isa BASELINE AVX2 AVX512 NEON)
   set(source csrc/core/simd/apply_${isa}.cpp)
   string(TOLOWER ${source} source)
-  set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -O3 -fno-trapping-math)
+  set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS ${EDEN_APPLY_FLAGS})
 endforeach()

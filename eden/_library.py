@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import torch
@@ -22,10 +23,20 @@ def load_cuda() -> None:
     if not OPS_CUDA.exists():
         raise ImportError(
             f"this build of eden has no CUDA operators ({OPS_CUDA.name} is missing): "
-            "nvcc was not found when it was built; install the CUDA toolkit and reinstall eden, or set "
-            "EDEN_CMAKE_ARGS=-DEDEN_CUDA=ON to see what is missing"
+            "no nvcc of CUDA 12 or later was found when it was built; install the CUDA toolkit and reinstall eden, or "
+            "set EDEN_CMAKE_ARGS=-DEDEN_CUDA=ON to see what is missing"
         )
     torch.ops.load_library(str(OPS_CUDA))  # type: ignore[no-untyped-call]
+
+
+@functools.cache
+def require_cuda() -> None:
+    """Load the CUDA operators if they are not loaded yet.
+
+    Raises:
+        ImportError: if this build of EDEN has none.
+    """
+    load_cuda()
 
 
 def load() -> None:
@@ -41,4 +52,4 @@ def load() -> None:
         raise ImportError(f"eden's operators are not built ({OPS} is missing); run: pip install . (or make build)")
     torch.ops.load_library(str(OPS))  # type: ignore[no-untyped-call]
     if torch.cuda.is_available() and OPS_CUDA.exists():
-        load_cuda()
+        require_cuda()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from eden import _core
 from eden.files import FileError, read_text
@@ -292,9 +292,9 @@ def regimes(readings: Counts) -> tuple[float, float] | None:
 class Outliers:
     """How far readings lie from the others of their condition: 95% of all readings within these, each left out in turn.
 
-    Readings have heavier tails than a normal distribution, and a condition that happens to have no outlier yet learns of
-    them from the others. A half width h of a prediction becomes max(h, min(ratio h, deviation)): a condition whose own
-    readings are far apart needs no more.
+    Readings have heavier tails than a normal distribution, and a condition that happens to have no outlier yet learns
+    of them from the others. A half width h of a prediction becomes max(h, min(ratio h, deviation)): a condition whose
+    own readings are far apart needs no more.
 
     Attributes:
         ratio: of a reading's deviation to the half width that the others predict, 1 or more.
@@ -590,13 +590,22 @@ class Curve:
             high = min(high, max(self._ends(harsher[0])[1], estimate))
             return low, estimate, high, "curve"
         if at in usable:
-            low, high = self._ends(at)
-            best = self._likelihoods[at].best
-            return low, _logistic(best) if math.isfinite(best) else float(best > 0), high, "measured"
+            return *self._level(at), "measured"
         mild, harsh = next(pair for pair in pairwise(usable) if pair[1] < at < pair[0])
-        best = self._likelihoods[harsh].best
-        high = self._ends(harsh)[1]
-        return self._ends(mild)[0], _logistic(best) if math.isfinite(best) else high, high, "bracket"
+        _, estimate, high = self._level(harsh)
+        return self._level(mild)[0], estimate, high, "bracket"
+
+    def _level(self, at: float) -> tuple[float, float, float]:
+        """The rate at a measured place, never below that of a milder one."""
+        span = self._span
+        if span is not None and span[0] <= at <= span[1]:
+            low, estimate, high, _ = self._inside(at)
+            return low, estimate, high
+        milder = [place for place in self.usable if place >= at]
+        best = max(self._likelihoods[place].best for place in milder)
+        estimate = _logistic(best) if math.isfinite(best) else float(best > 0)
+        low = max(self._ends(place)[0] for place in milder)
+        return low, estimate, max(self._ends(at)[1], estimate)
 
     @property
     def _span(self) -> tuple[float, float] | None:
@@ -776,6 +785,12 @@ class _Candidate:
     def adequate(self) -> bool:
         return self.p_value >= LACK_OF_FIT
 
+    @property
+    def told(self) -> bool:
+        """Whether as many conditions have errors as there are parameters; else it bounds answers but is not chosen."""
+        failing = sum(condition.likelihood.best > -math.inf for group in self.groups for condition in group)
+        return self.fit.parameters <= failing
+
     def row(self, chosen: bool) -> ChoiceRow:
         return ChoiceRow(
             self.names,
@@ -867,7 +882,7 @@ class _Group:
         for conditions in (usable, failing):
             self.fitted = conditions
             self.candidates = self._candidates(conditions) if conditions is usable else self.without_onset
-            if any(candidate.adequate for candidate in self.candidates):
+            if any(candidate.adequate and candidate.told for candidate in self.candidates):
                 if conditions is failing and len(failing) < len(usable):
                     self.notes.append(
                         f"the curve ends at {_place(failing[0].at, unit)}: the conditions without errors do not lie on "
@@ -886,11 +901,7 @@ class _Group:
     def _candidates(self, conditions: Sequence[Condition]) -> list[_Candidate]:
         places = [_core.CurveCondition(c.at, self.likelihoods[c.at]) for c in conditions]
         readings = sum(len(c.readings) for c in conditions)
-        return [
-            _candidate((self.name,), [places], rule, readings)
-            for rule in _RULES
-            if (2 if rule.asymptote == _core.Asymptote.one else 3) <= len(conditions)
-        ]
+        return [_candidate((self.name,), [places], rule, readings) for rule in _RULES]
 
     def alternatives(self) -> list[_Candidate]:
         return [candidate for candidate in self.candidates if candidate.adequate] if self.fitted else []
@@ -934,7 +945,9 @@ def fit_conditions(
         member.leave_out(unit)
         member.fit(unit)
     curved = [member for member in members if member.alternatives()]
-    own_best = {member.name: min(member.alternatives(), key=lambda c: c.bic) for member in curved}
+    own_best = {
+        member.name: min((c for c in member.alternatives() if c.told), key=lambda c: c.bic) for member in curved
+    }
     joint: list[_Candidate] = []
     if share and len(curved) > 1:
         names = tuple(member.name for member in curved)
@@ -943,7 +956,7 @@ def fit_conditions(
         joint = [_candidate(names, grouped, rule, readings) for rule in _SHARED_RULES]
         # The same penalty per parameter on both sides of the comparison.
         separate = sum(c.deviance + c.fit.parameters * math.log(readings) for c in own_best.values())
-    best_joint = min((c for c in joint if c.adequate), key=lambda c: c.bic, default=None)
+    best_joint = min((c for c in joint if c.adequate and c.told), key=lambda c: c.bic, default=None)
     together = best_joint is not None and best_joint.bic < separate
     rows = []
     curves = {}
@@ -958,7 +971,7 @@ def fit_conditions(
                 index = 0
                 limit = own_best[member.name].bic + DECISIVE
                 pool = [c for c in member.alternatives() if c.bic <= limit]
-            pool.sort(key=lambda c: c.bic)
+            pool.sort(key=lambda c: (not c.told, c.bic))
             alternatives = [_Alternative(c.groups, c.rule, c.fit, index, c.bic) for c in pool]
             # Whether the conditions without errors lie on the same curve is not known, so curves without them bound
             # the answer, too.
@@ -1324,7 +1337,7 @@ def fit_voltage(
     lines: float = 2.0**25,
     dispersion: float | None = None,
     margin: Margin | None = None,
-    share: bool = True,
+    share: bool = False,
 ) -> VoltageCurves:
     """Fit the share of lines with errors along the supply voltage, one curve per module of one vendor.
 
@@ -1337,7 +1350,7 @@ def fit_voltage(
         lines: number of lines behind a share (2^25 lines of 64 bytes are 2 GiB).
         dispersion: variance of the log-odds about the curves; fitted if None.
         margin: as in ``fit_conditions``; its shift is in V.
-        share: whether modules may share scale and asymptote.
+        share: whether modules may share scale and asymptote; slow for many modules.
 
     Raises:
         ValueError: for no modules, several vendors, or a dispersion that is not told and not given.
@@ -1368,7 +1381,7 @@ def fit_voltage(
 
 
 def _scatter(groups: Mapping[str, Sequence[Condition]]) -> float | None:
-    """Variance of log-odds about curves, from the modules with more points than parameters."""
+    """Variance of log-odds about probit curves, from the modules with more points than parameters."""
     chosen = [
         [condition for condition in conditions if condition.rate > 0]
         for conditions in groups.values()
@@ -1376,24 +1389,33 @@ def _scatter(groups: Mapping[str, Sequence[Condition]]) -> float | None:
     ]
     if not chosen:
         return None
-    best: tuple[float, float] | None = None
-    freedom = points = 0
-    for link in (_core.CurveLink.probit, _core.CurveLink.logit):
-        for logarithm in np.linspace(math.log(1e-4), math.log(30.0), 22):
-            value = math.exp(logarithm)
-            total, parameters, count = 0.0, 0, 0
-            for conditions in chosen:
-                asymptote = _core.Asymptote.own if len(conditions) > 3 else _core.Asymptote.one
-                places = [_core.CurveCondition(c.at, _core.ConditionLikelihood(c.readings, value)) for c in conditions]
-                fit = _core.fit_curves([places], _core.CurveRule(link, asymptote, False))
-                total += fit.log_likelihood + math.fsum(place.likelihood.log_likelihood for place in places)
-                parameters += fit.parameters
-                count += len(conditions)
-            if best is None or total > best[0]:
-                best = total, value
-                freedom, points = count - parameters, count
-    assert best is not None
-    return best[1] * points / max(freedom, 1)
+    rules = [
+        _core.CurveRule(
+            _core.CurveLink.probit, _core.Asymptote.own if len(conditions) > 3 else _core.Asymptote.one, False
+        )
+        for conditions in chosen
+    ]
+
+    def log_likelihood(logarithm: float) -> float:
+        total = 0.0
+        for conditions, rule in zip(chosen, rules, strict=True):
+            places = [
+                _core.CurveCondition(c.at, _core.ConditionLikelihood(c.readings, math.exp(logarithm)))
+                for c in conditions
+            ]
+            total += _core.fit_curves([places], rule).log_likelihood
+            total += math.fsum(place.likelihood.log_likelihood for place in places)
+        return total
+
+    grid = np.linspace(math.log(1e-4), math.log(30.0), 13)
+    best = float(grid[int(np.argmax([log_likelihood(float(x)) for x in grid]))])
+    step = float(grid[1] - grid[0])
+    found = optimize.minimize_scalar(
+        lambda x: -log_likelihood(x), bounds=(best - step, best + step), method="bounded", options={"xatol": 0.05}
+    )
+    points = sum(map(len, chosen))
+    parameters = sum(2 if rule.asymptote == _core.Asymptote.one else 3 for rule in rules)
+    return math.exp(float(found.x)) * points / (points - parameters)
 
 
 def combine(latency: Rate, voltage: Rate) -> Rate:
@@ -1434,6 +1456,7 @@ class Knot:
         failing: how many of them have errors.
         mean: of the log-odds; None where none fails.
         deviation: between modules, freed of the bias of few; None where none fails.
+        dispersion: median over the failing modules of the variance between readings of one; None where none fails.
         bound: the largest upper end of a module's rate, for a knot at which none fails.
 
     """
@@ -1444,6 +1467,7 @@ class Knot:
     failing: int
     mean: float | None
     deviation: float | None
+    dispersion: float | None
     bound: float
 
 
@@ -1504,10 +1528,10 @@ class Population:
     margin: Margin = Margin()
 
     def rate(self, group: str, at: float) -> Rate:
-        """The rate of a module that was not measured, with a 95% prediction interval.
+        """The rate that a reading of a module that was not measured will show, with a 95% prediction interval.
 
-        At a knot it is mean -+ t deviation sqrt(1 + 1 / n) on the log-odds scale, n modules, Student's t with n - 1
-        degrees of freedom; between knots a bracket; where no module fails, from 0 to the largest bound.
+        At a knot it is mean -+ t sqrt(deviation^2 (1 + 1 / n) + dispersion) on the log-odds scale, n modules, Student's
+        t with n - 1 degrees of freedom; between knots a bracket; where no module fails, from 0 to the largest bound.
 
         Raises:
             ValueError: for an unknown group or outside the knots.
@@ -1554,11 +1578,12 @@ class Population:
 
     @staticmethod
     def _interval(knot: Knot) -> tuple[float, float, float]:
-        if knot.mean is None or knot.deviation is None:
+        if knot.mean is None or knot.deviation is None or knot.dispersion is None:
             return 0.0, 0.0, knot.bound
         if knot.modules < 2:
             return 0.0, _logistic(knot.mean), 1.0
-        half = _student(knot.modules - 1) * knot.deviation * math.sqrt(1 + 1 / knot.modules)
+        spread = knot.deviation**2 * (1 + 1 / knot.modules) + knot.dispersion
+        half = _student(knot.modules - 1) * math.sqrt(spread)
         return _logistic(knot.mean - half), _logistic(knot.mean), _logistic(knot.mean + half)
 
 
@@ -1596,10 +1621,12 @@ def fit_population(name: str, modules: Mapping[str, Mapping[str, Curve]], margin
         failing = {m: like.best for m, like in likelihoods.items() if like.informative}
         bound = max(_logistic(like.upper(_DROP)) for like in likelihoods.values())
         if not failing:
-            knots.append(Knot(group, at, n, 0, None, None, bound))
+            knots.append(Knot(group, at, n, 0, None, None, None, bound))
             continue
         fit = _core.fit_population(list(likelihoods.values()))
-        knots.append(Knot(group, at, n, len(failing), fit.mean, fit.deviation * math.sqrt(n / (n - 1)), bound))
+        between = fit.deviation * math.sqrt(n / (n - 1))
+        within = float(np.median([like.dispersion for like in likelihoods.values() if like.informative]))
+        knots.append(Knot(group, at, n, len(failing), fit.mean, between, within, bound))
         best.append(failing)
     return Population(name, tuple(modules), tuple(knots), _shrunk(best), margin or Margin())
 

@@ -7,6 +7,7 @@ is a further entry of ``MODELS``; a further format is a reader of ``eden.measure
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -156,6 +157,7 @@ def fit(
     cells_per_bank: int = CELLS_PER_BANK,
     geometry: Geometry | None = None,
     voltage: Voltage | None = None,
+    bank_curves: bool = False,
     at: Mapping[str, float] | None = None,
     pattern: str | None = None,
     banks: int | Sequence[int] | None = None,
@@ -193,6 +195,7 @@ def fit(
             ``Geometry()``; of flips, all is what holds the tested cells. Either is recorded as an assumption.
         voltage: bit error rates along the supply voltage, from ``eden.populations.vendor_voltage``, to be joined to
             those of the latencies; its first row is at ``vdd``. Not for flips.
+        bank_curves: fit curves along the latencies for every bank too, not only for the module; it takes some seconds.
         at: what the file of flips does not state of its conditions; see ``eden.measurements.read``, as for all that
             follows but ``grid`` and ``cell_map``.
         pattern: the data that was stored, where the file does not state it.
@@ -228,6 +231,7 @@ def fit(
         cells_per_bank=cells_per_bank,
         geometry=geometry,
         voltage=voltage,
+        bank_curves=bank_curves,
         at=at,
         pattern=pattern,
         banks=banks,
@@ -259,6 +263,7 @@ def analyse(
     cells_per_bank: int = CELLS_PER_BANK,
     geometry: Geometry | None = None,
     voltage: Voltage | None = None,
+    bank_curves: bool = False,
     at: Mapping[str, float] | None = None,
     pattern: str | None = None,
     banks: int | Sequence[int] | None = None,
@@ -324,8 +329,10 @@ def analyse(
         if given:
             raise ValueError(f"{label} is given, but {campaign.format} counts banks; it is allowed with flips of cells")
     failure = 1.0 if failure is None else failure
-    vdd = 1.5 if vdd is None else vdd
+    if vdd is None:
+        vdd = max((reading.vdd for reading in campaign.readings if reading.vdd is not None), default=1.5)
     reliable = "bank0" if reliable is None else reliable
+    _check_latencies_alone(campaign, vdd, refresh_interval)
     arrays = geometry or _default_geometry(campaign)
     if (arrays.banks, arrays.bank_rows * arrays.row_bits) != (campaign.banks, campaign.cells_per_bank):
         raise ValueError(
@@ -361,7 +368,26 @@ def analyse(
         geometry=arrays,
         geometry_given=geometry is not None,
         voltage=voltage,
+        bank_curves=bank_curves,
     ).run()
+
+
+def _check_latencies_alone(campaign: Campaign, vdd: float, refresh_interval: float) -> None:
+    """Refuse counts whose conditions differ in more than tRCD, tRP and temperature, or lack one of these."""
+    for field in ("trcd", "trp", "temperature"):
+        missing = [reading.line for reading in campaign.readings if math.isnan(getattr(reading, field))]
+        if missing:
+            raise FileError(
+                campaign.path, f"line {missing[0]}: {field} is not stated; allowed is a number there, or in at"
+            )
+    for field, nominal in (("vdd", vdd), ("refresh_interval", refresh_interval)):
+        off = [reading for reading in campaign.readings if getattr(reading, field) not in (None, nominal)]
+        if off:
+            raise FileError(
+                campaign.path,
+                f"line {off[0].line}: found {field} {getattr(off[0], field):g}; allowed for counts of banks is the nominal "
+                f"{nominal:g} (the argument {field}), as devices of counts are fitted along the latencies",
+            )
 
 
 def _source(campaign: Campaign) -> Source:
@@ -408,8 +434,9 @@ class _Fitter:
         geometry: Geometry,
         geometry_given: bool,
         voltage: Voltage | None,
+        bank_curves: bool,
     ) -> None:
-        self.voltage = voltage
+        self.voltage, self.bank_curves = voltage, bank_curves
         self.geometry, self.geometry_given = geometry, geometry_given
         self.campaign, self.name, self.failure, self.nominal, self.reliable = campaign, name, failure, nominal, reliable
         self.source = source or _source(campaign)
@@ -604,11 +631,13 @@ class _Fitter:
                 point for point in points if point.temperature != self.nominal.temperature
             ),
             left_out=tuple(left_out),
-            curves=() if nominal_only else tuple(self._curves(scope.bank)),
+            curves=tuple(self._curves(scope.bank)) if scope.bank is None or self.bank_curves else (),
         )
 
     def _curves(self, bank: int | None) -> Iterator[FittedCurve]:
         """The curves along both latencies at the device's temperature, where the readings tell one."""
+        if bank is not None and f"bank{bank}" == self.reliable:
+            return
         for parameter in AXES_OF_CURVES:
             try:
                 fitted = curves.fit_latency(self.campaign, parameter, self.nominal.temperature, bank=bank)
@@ -616,11 +645,14 @@ class _Fitter:
                 continue
             for stored, curve in fitted.groups.items():
                 formula = curve.formula
+                failing = [c.at for c in curve.conditions if c.at in curve.fitted and c.rate > 0]
                 if formula is not None:
                     yield FittedCurve(
                         parameter=parameter,
                         stored="zero" if stored == "zero" else "one",
                         temperature=self.nominal.temperature,
+                        mildest=max(failing),
+                        harshest=min(failing),
                         link=formula.link,
                         location=_digits(formula.location),
                         scale=_digits(formula.scale),

@@ -600,7 +600,8 @@ class CellFitter:
                 rate = counts.failures / (counts.cells * counts.reads)
                 if rate > self.failure:
                     raise ValueError(
-                        f"failure is {self.failure:g}; allowed is {rate:.3g} to 1, because reads {where} fail at that "
+                        f"failure is {self.failure:g}; allowed is {rate:.3g} to 1, because reads {where} fail at "
+                        "that rate"
                     )
 
     def _between_passes(self, scope: _Scope, point: OperatingPoint) -> tuple[float, bool]:

@@ -575,7 +575,8 @@ def _read_core(
         raise FileError(path, f"found no module {module!r}; there are: {listed}")
     label = module if module is not None else next(iter(modules)) if len(modules) == 1 else path.name
     lines = modules.get(label, reader.records - reader.damaged)
-    of_module = f" of module {label}; the file holds {sum(modules.values())} of {len(modules)} modules"
+    chosen = f" of module {label}" if label in modules else ""
+    of_module = f"{chosen}; the file holds {sum(modules.values())} of {len(modules)} modules"
     notes.append(f"read {lines} {noun}" + (of_module if modules else ""))
     if note is not None:
         notes.append("; ".join([note, *places[1:]]))

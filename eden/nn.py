@@ -43,6 +43,8 @@ class Operand:
         channels: whether each output channel of a weight has a scale of its own.
         flips: while `counting`, int64 [bits of an element, 2, 2]: by bit position and stored value, the cells read and
             those flipped.
+        most_elements: elements that its memory holds from its place on (of an input's sample), None where only
+            addresses end. Follows the others at each `write_region`.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Operand:
     affine: bool = False
     channels: bool = False
     flips: Tensor | None = None
+    most_elements: int | None = None
 
     @property
     def needs_range(self) -> bool:
@@ -214,6 +217,8 @@ class FaultyLayer(nn.Module):
                 if operand.affine or operand.storage == "uint8":
                     zero_point = self.eden_input_zero_point
         batch_dim = -1 if self.unbatched(x) else faults.batch_dim
+        if operand.most_elements is not None:
+            _check_held(operand, x, batch_dim)
         region, table = self.eden_input_region, self.eden_input_table
         return _read(operand, x, region, table, chip, access, scale, zero_point, bounds, -1, batch_dim)
 
@@ -257,6 +262,22 @@ def _check_computed(operand: Operand, x: Tensor) -> None:
     if x.dtype not in _COMPUTED:
         allowed = ", ".join(str(dtype) for dtype in _COMPUTED)
         raise TypeError(f"{operand.name} has the dtype {x.dtype}; allowed are {allowed}")
+
+
+def _check_held(operand: Operand, x: Tensor, batch_dim: int) -> None:
+    samples = x.shape[batch_dim] if batch_dim >= 0 else 1
+    elements = x.numel() // samples if samples else 0
+    if elements > (operand.most_elements or 0):
+        _refuse_read(operand.name, elements, batch_dim >= 0, operand.most_elements)
+
+
+# Outside of graphs: an exception that the compiler meets would keep it from compiling this layer ever again.
+@torch.compiler.disable(reason="an input is larger than what its memory holds")  # type: ignore[no-untyped-call, untyped-decorator]
+def _refuse_read(name: str, elements: int, in_sample: bool, most: int | None) -> None:
+    raise ValueError(
+        f"{name} has {elements} elements{' in a sample' if in_sample else ''}; allowed in its memory, from its address "
+        f"to where its map, geometry or pieces end, is {most} or fewer"
+    )
 
 
 def _bounds(operand: Operand, low: Tensor, high: Tensor) -> Tensor | None:
@@ -337,9 +358,15 @@ def write_region(layer: FaultyLayer, operand: Operand) -> None:
     """Bring a layer's region and table buffers to what its operand says, in place where their size stays.
 
     Raises:
-        ValueError: for a memory that does not hold the operand.
+        ValueError: naming the operand, for a memory that does not hold it.
     """
-    rows, entries = operand.rows(layer._eden.reliable > 0, operand_numel(layer, operand))
+    reliable = layer._eden.reliable > 0
+    try:
+        rows, entries = operand.rows(reliable, operand_numel(layer, operand))
+    except ValueError as error:
+        raise ValueError(f"the errors of {operand.name}: {error}") from error
+    held = None if reliable else ops.held_bits(operand.errors, operand.address)
+    operand.most_elements = None if held is None else held // ops.STORAGE_BITS[operand.storage]
     role = "weight" if operand is layer._eden.weight else "input"
     _write(layer, f"eden_{role}_region", torch.tensor(rows, dtype=torch.int64))
     table = torch.empty(0, dtype=torch.int64) if entries is None else torch.from_numpy(entries)

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -67,6 +66,8 @@ Memory = ErrorModel | tuple[Piece, ...] | None
 """What an operand lies in: one memory of an error model (None: reliable), or several pieces."""
 
 _MODELS = (Uniform, DataDependent, Bitline, Wordline, CellMap)
+_ADDRESSES = 2**63
+_LARGEST = torch.finfo(torch.float32).max
 
 
 def regions(
@@ -146,7 +147,7 @@ def _last(errors: ErrorModel | None) -> tuple[int, str]:
         return errors.geometry.end, "the geometry of its model ends"
     if isinstance(errors, CellMap):
         return errors.bits, "its map ends"
-    return 2**63, "addresses end"
+    return _ADDRESSES, "addresses end"
 
 
 def _table_part(errors: LineModel | CellMap) -> tuple[NDArray[np.int64], int]:
@@ -182,15 +183,24 @@ def _row(
 _POSITION = {argument.name: i for i, argument in enumerate(torch.ops.eden.corrupt.default._schema.arguments)}
 
 
+def _check_devices(x: Tensor, *arguments: Any, out: Tensor | None = None) -> None:
+    # A meta tensor among real ones leads here, too, where no kernel looks at the others.
+    for name, value in (*zip(_POSITION, (x, *arguments), strict=False), ("out", out)):
+        if isinstance(value, Tensor) and value.device != x.device:
+            raise ValueError(f"{name} is on {value.device}; allowed is the device of x, {x.device}")
+
+
 def _fake_corrupt(x: Tensor, *arguments: Any) -> Tensor:
+    _check_devices(x, *arguments)
     return torch.empty_like(x)
 
 
-def _fake_mutation(*arguments: Any, **keywords: Any) -> None:
-    return None
+def _fake_mutation(x: Tensor, *arguments: Any, out: Tensor | None = None) -> None:
+    _check_devices(x, *arguments, out=out)
 
 
 def _fake_count(x: Tensor, region: Tensor, *others: Any) -> Tensor:
+    _check_devices(x, region, *others)
     bits = _BITS_OF_NUMBER[others[_POSITION["storage"] - 2]]
     return region.new_empty((bits, 2, 2))
 
@@ -356,8 +366,18 @@ def cached_bytes() -> int:
     return count
 
 
+def _check_dense(name: str, tensor: Tensor) -> None:
+    if tensor.layout != torch.strided:
+        raise TypeError(f"{name} has the layout {tensor.layout}; allowed is torch.strided")
+    if tensor.is_nested:
+        raise TypeError(f"{name} is a nested tensor; allowed is one of a single shape")
+
+
 def _scalar(name: str, value: int | Tensor, device: torch.device) -> Tensor:
     if isinstance(value, Tensor):
+        _check_dense(name, value)
+        if value.is_meta and device.type != "meta":
+            raise ValueError(f"{name} is on meta; allowed is the device of x, {device}, or another that has values")
         if value.dtype != torch.int64 or value.numel() != 1:
             raise TypeError(
                 f"{name} is a {value.dtype} tensor of {value.numel()} elements; allowed is one int64 or an int"
@@ -429,6 +449,18 @@ def _capacity(errors: Memory, address: int) -> int:
     return sum(bits for _, _, bits in errors)
 
 
+def held_bits(errors: Memory, address: int) -> int | None:
+    """Bits of an operand that a memory holds from an address on, None where nothing but addresses ends.
+
+    Args:
+        errors: error model of the memory, None for a reliable one; or the pieces of memory, which have their own
+            addresses.
+        address: first bit of the operand.
+    """
+    one = errors is None or isinstance(errors, ErrorModel)
+    return None if one and address + _capacity(errors, address) == _ADDRESSES else _capacity(errors, address)
+
+
 @functools.lru_cache(maxsize=16)
 def _kept_table(key: tuple[Any, ...], device: torch.device) -> Tensor:
     models: list[Any] = [_model_of(model) for model in key]
@@ -498,6 +530,9 @@ def _memory(
         fields = torch.tensor(_constant_region(width, correction, *parts), dtype=torch.int64, device=device)
         table = _constant_table(*parts).to(device) if _constant_has_table(*parts) else None
         return fields.view(-1, _core.REGION_FIELDS), table, _constant_capacity(*parts)
+    if isinstance(errors, tuple):
+        for i, (model, first, bits) in enumerate(errors):
+            _check_piece(f"pieces[{i}]", model, first, bits, width)
     if _plain():
         return _kept_memory(_key(errors), address, width, correction, device)
     rows, entries = _located(errors, address, width, correction)
@@ -535,6 +570,7 @@ def _dimension(name: str, x: Tensor, dim: int | None) -> int:
 def _numbers(name: str, value: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
     """A number or the numbers of channels, as the one-dimensional tensor that the operators take."""
     if isinstance(value, Tensor):
+        _check_dense(name, value)
         if value.dtype != dtype or value.dim() > 1 or value.numel() == 0:
             raise TypeError(
                 f"{name} is a {value.dtype} tensor of the shape {tuple(value.shape)}; allowed is {dtype}, of one "
@@ -566,8 +602,8 @@ def _quantization(
     if scale is None:
         also = ", and zero_point is given" if zero_point is not None else ""
         raise ValueError(f"scale is None{also}; allowed for {storage} storage of {x.dtype} is a number or a tensor")
-    if isinstance(scale, (int, float)) and not isinstance(scale, bool) and not 0.0 <= scale < math.inf:
-        raise ValueError(f"scale is {scale}; allowed is a finite number, 0 or more")
+    if isinstance(scale, (int, float)) and not isinstance(scale, bool) and not 0.0 <= scale <= _LARGEST:
+        raise ValueError(f"scale is {scale}; allowed is 0 to {_LARGEST}, the largest float32")
     scales = _numbers("scale", scale, torch.float32, x.device)
     points = None
     if zero_point is not None:
@@ -605,6 +641,7 @@ def _range(x: Tensor, bounds: Any, correction: str) -> Tensor | None:
     if bounds is None:
         raise ValueError(f"bounds is None; allowed with correction {correction!r} is (low, high)")
     if isinstance(bounds, Tensor):
+        _check_dense("bounds", bounds)
         if bounds.dtype != torch.float32 or bounds.shape != (2,):
             raise TypeError(
                 f"bounds is a {bounds.dtype} tensor of the shape {tuple(bounds.shape)}; allowed is float32 of shape "
@@ -619,6 +656,8 @@ def _range(x: Tensor, bounds: Any, correction: str) -> Tensor | None:
     for value in bounds:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise TypeError(f"bounds holds a {type(value).__name__}; allowed are two numbers")
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise ValueError(f"bounds holds {value}; allowed are numbers that float32 has, infinities among them")
     if not low <= high:
         raise ValueError(f"bounds is ({low}, {high}); allowed is low at most high")
     return torch.tensor([low, high], dtype=torch.float32, device=x.device)
@@ -641,11 +680,12 @@ def _arguments(
     """The operator's arguments after ``x``, in the order of its schema."""
     if not isinstance(x, Tensor):
         raise TypeError(f"x is a {type(x).__name__}; allowed is a tensor")
-    if x.layout != torch.strided:
-        raise TypeError(f"x has the layout {x.layout}; allowed is torch.strided")
+    _check_dense("x", x)
     stored = _storage(x, storage)
     if x.device.type not in ("cpu", "cuda", "meta"):
         raise TypeError(f"x is on {x.device}; allowed are cpu and cuda")
+    if x.is_cuda and not torch.compiler.is_compiling() and _plain():
+        _library.require_cuda()
     if not isinstance(errors, (ErrorModel, list, tuple)):
         raise TypeError(
             f"errors is a {type(errors).__name__}; allowed is an error model such as eden.Uniform(ber=1e-3), or a list "
@@ -675,7 +715,7 @@ def _arguments(
     if elements * width > capacity:
         if isinstance(errors, ErrorModel):
             end, what = _last(errors)
-            what = "" if end == 2**63 else f", at {end}, where {what}"
+            what = "" if end == _ADDRESSES else f", at {end}, where {what}"
             raise ValueError(f"address is {address}; {_allowed_address(width)}{what}")
         raise ValueError(
             f"errors holds pieces of {capacity} bits in all; allowed is what x takes, {elements * width}, or more"
@@ -773,6 +813,7 @@ def corrupt(
     Raises:
         TypeError: for a dtype, layout, device or type of argument that is not allowed, or a storage that cannot hold
             the dtype.
+        ImportError: for a tensor on a CUDA device, if this build of EDEN has no CUDA operators.
         ValueError: for an argument out of range, a memory that does not hold the tensor, or an ``out`` that does not
             fit.
         RuntimeError: under ``torch.vmap``, for an ``out`` or another batched argument than ``x``.
@@ -788,6 +829,7 @@ def corrupt(
         return read(x, *arguments)
     if not isinstance(out, Tensor):
         raise TypeError(f"out is a {type(out).__name__}; allowed is a tensor")
+    _check_dense("out", out)
     if out.shape != x.shape or out.dtype != x.dtype or out.device != x.device:
         raise ValueError(
             f"out has shape {tuple(out.shape)}, dtype {out.dtype} and device {out.device}; allowed are those of x: "

@@ -191,6 +191,9 @@ class FittedCurve(Part):
         parameter: the latency, ``trcd`` or ``trp``.
         stored: the stored value.
         temperature: in degrees Celsius.
+        mildest: the longest latency in ns, of those with errors, that it was fitted to; between this and the next
+            milder point monotony alone bounds the rate.
+        harshest: the shortest one.
         link: G, ``probit`` (the normal distribution function) or ``logit`` (the logistic one).
         location: latency in ns at which half of the asymptote is reached.
         scale: spread of the cells' needs in ns.
@@ -202,6 +205,8 @@ class FittedCurve(Part):
     parameter: Literal["trcd", "trp"]
     stored: Literal["zero", "one"]
     temperature: Number
+    mildest: Number
+    harshest: Number
     link: Literal["probit", "logit"]
     location: Number
     scale: Annotated[Number, pydantic.Field(gt=0.0)]
@@ -553,24 +558,25 @@ class Partition(Part):
         return True
 
     def _on_curve(self, wanted: OperatingPoint, parameter: str, basis: str) -> Answer:
-        """The curves' rates, kept between those of the nearest measured points on both sides."""
+        """The curves' rates, kept between those of the nearest measured points; where there is none, the harsher's."""
+        latency = getattr(wanted, parameter)
         sweep = self.sweep(parameter, wanted.temperature)
         milder = [point for point in sweep if as_harsh(wanted, point)]
         harsher = [point for point in sweep if as_harsh(point, wanted)]
-        rates, intervals = {}, {}
+        rates, intervals, used = {}, {}, False
         for stored in ("zero", "one"):
             low = max((getattr(point.errors, f"ber_{stored}") for point in milder), default=0.0)
             high = min((getattr(point.errors, f"ber_{stored}") for point in harsher), default=1.0)
             curve = self._curve(parameter, stored, wanted.temperature)
-            if low == high:
-                rates[stored] = low
-            elif curve is None:
-                raise ValueError(
-                    f"{parameter} is {getattr(wanted, parameter):g} ns; no curve of stored {stored}s is fitted for "
-                    f"{self.name} at {wanted.temperature:g} C; allowed are measured points, or between='bound'"
-                )
+            if curve is not None and (basis == "extrapolated" or curve.harshest <= latency <= curve.mildest):
+                rates[stored], used = min(max(curve.rate(latency), low), high), True
+            elif harsher:
+                rates[stored] = high
             else:
-                rates[stored] = min(max(curve.rate(getattr(wanted, parameter)), low), high)
+                raise ValueError(
+                    f"{parameter} is {latency:g} ns; no curve of stored {stored}s is fitted for {self.name} at "
+                    f"{wanted.temperature:g} C to extrapolate with"
+                )
             ends = (
                 max((getattr(point, stored)[0] for point in milder), default=0.0),
                 min((getattr(point, stored)[1] for point in harsher), default=1.0),
@@ -586,7 +592,7 @@ class Partition(Part):
                 "readings": (0, 0),
                 "dispersion": 0.0,
                 "dispersion_fitted": False,
-                "basis": basis,
+                "basis": basis if used else "bound",
             }
         )
 

@@ -14,8 +14,17 @@ from eden.measurements import read
 from eden.partition import FittedPoint, Partition, Voltage, VoltageRow, with_rates
 
 
+UNTOLD_DISPERSION = 1.0
+"""Variance of the log-odds of a vendor's shares where no module has errors at three voltages, so that none is told."""
+
+
 def _digits(value: float) -> float:
     return float(f"{value:.{DIGITS}g}")
+
+
+def _rounded(matrix: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+    # Nine digits keep the least eigenvalue that the estimate leaves, a millionth.
+    return tuple(tuple(min(round(value, 9), 1.0) for value in row) for row in matrix)
 
 
 def vendor_voltage(
@@ -55,7 +64,8 @@ def vendor_voltage(
         for name, points in shares.items()
     ]
     assumed = assumption or curves.LineErrors()
-    fitted = curves.fit_voltage(modules, assumed)
+    told = any(sum(share > 0 for _, share in module.points) > 2 for module in modules)
+    fitted = curves.fit_voltage(modules, assumed, dispersion=None if told else UNTOLD_DISPERSION, share=False)
     population = curves.fit_population(vendor, {name: {"lines": found.lines} for name, found in fitted.curves.items()})
     rows = [VoltageRow(vdd=nominal, ber=0.0, low=0.0, high=0.0)]
     for knot in population.knots:
@@ -76,11 +86,18 @@ def vendor_voltage(
             f"errors along VDD are those of the median of {len(shares)} other modules of vendor {vendor}, of which the "
             "shares of cache lines with errors were measured, not bit error rates",
             f"in these shares {assumed}",
-            "both studies mean the same vendor by this label, and the modules differ in nothing that matters at a lower "
-            "VDD",
+            "both studies mean the same vendor by this label, and the modules do not differ in what a lower VDD does",
             "a lower VDD and shorter latencies fail cells independently of each other: no public measurement joins "
             "them, and where both act on the same cells the true rates are higher",
             "zeros and ones fail alike at a lower VDD",
+            *(
+                ()
+                if told
+                else (
+                    f"the log-odds of a module's share of lines vary by {UNTOLD_DISPERSION:g}: no module of vendor "
+                    f"{vendor} tells it",
+                )
+            ),
         ),
         rows=tuple(rows),
     )
@@ -157,7 +174,7 @@ def fit_vendor(
         )
         for knot in fitted.knots
     )
-    population = Population(modules=tuple(modules), knots=knots, correlation=fitted.correlation)
+    population = Population(modules=tuple(modules), knots=knots, correlation=_rounded(fitted.correlation))
     points = _points(model, fitted)
     parts = [part if part.nominal else _with_points(part, points) for part in (model.whole, *model.partitions)]
     return model._changed(

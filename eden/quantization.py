@@ -95,8 +95,8 @@ def quantization(low: Tensor, high: Tensor, storage: str, affine: bool = False) 
 
     Returns:
         The scale, float32, and the zero point, int32, or None; both of the shape of the range. The scale of a range
-        that holds nothing but 0 is 0, which the operator takes for 1; that of a range with a NaN is NaN, and so is all
-        that is read with it.
+        that holds nothing but 0 is 0, which the operator takes for 1; that of a range with a NaN or an infinity is
+        not finite, and all that is read with it is NaN.
 
     Raises:
         ValueError: for a storage that keeps no codes, or ends of different shapes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from eden import _core
 from eden.device import Margin
 from eden.errors import DataDependent, ErrorModel, Uniform
 from eden.tolerance import Certificate, Tolerance
@@ -104,7 +105,7 @@ def tolerance(limits: dict[str, float], size: int = 1000, model: ErrorModel | No
         "coarse_certificate": CERTIFICATE,
         "limits_certificate": CERTIFICATE,
         "seed": 5,
-        "random_layout": 1,
+        "random_layout": _core.RANDOM_LAYOUT_VERSION,
         "eden_version": "0.1.0",
         "observations": {"coarse": 300, "fine": 700},
     }

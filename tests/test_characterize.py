@@ -391,3 +391,22 @@ def test_operands_that_no_fault_reaches() -> None:
     inject.inject_(skipping, inject.Faults(weights=eden.Uniform(1e-3)))
     with pytest.raises(ValueError, match=r"^1.weight: never read in a forward pass"):
         eden.profile(skipping, loader(), **FAST)
+
+
+def test_weights_that_lie_in_a_map_of_cells() -> None:
+    network = make_network()
+    weights, filtered = 24 * FEATURES * 8, eden.Faults(weights=eden.Uniform(1e-3), storage="int8", seed=5)
+    inject.inject_(network, filtered, lambda name, _: name == "0")
+    inject.calibrate_(network, loader())
+    cells = np.random.default_rng(0).permutation(weights)[: weights // 3]
+    chip = eden.CellMap(cells, cells % 3 != 0, cells % 3 != 1, weights)
+    inject.set_errors_(network, {"0.weight": chip})
+    found = eden.profile(network, loader(), **FAST)
+    assert list(found.limits) == ["0.weight"]
+    # There are no weaker cells than the map's own.
+    assert 0 < found.limits["0.weight"] <= chip.ber
+    limited = eden.ErrorModel.from_dict(found.error_models["0.weight"])
+    assert isinstance(limited, eden.CellMap)
+    assert set(limited.cells.tolist()) <= set(cells.tolist())
+    assert abs(limited.ber - found.limits["0.weight"]) <= 1 / weights
+    assert inject.operands(network)["0.weight"].errors == chip

@@ -15,17 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from accepted import (
-    DISPERSION,
-    EXPECTED_DTYPES,
-    EXPECTED_MODELS,
-    EXPECTED_QUANTIZED,
-    NOT_YET_ACCEPTED,
-    accepted,
-    expected,
-    operator_arguments,
-    read_quantized,
-)
+from accepted import DISPERSION, DTYPES, MODELS, QUANTIZED, read_quantized
+from operator_grid import operator_arguments
 from scipy import optimize, special, stats
 
 import eden
@@ -140,17 +131,10 @@ class Storage:
         return self.words(y) ^ words
 
 
-ACCEPTED = accepted()
-NATIVE = [
-    Storage(name, 8 * dtype.itemsize, dtype) for name, dtype in EXPECTED_DTYPES.items() if f"dtype {name}" in ACCEPTED
-]
-QUANTIZED = [Storage(name, bits, None) for name, bits in EXPECTED_QUANTIZED.items() if f"quantized {name}" in ACCEPTED]
-LINES = [name for name in ("Bitline", "Wordline") if f"model {name}" in ACCEPTED]
+OWN = [Storage(name, 8 * dtype.itemsize, dtype) for name, dtype in DTYPES.items()]
+CODES = [Storage(name, bits, None) for name, bits in QUANTIZED.items()]
+LINES = ["Bitline", "Wordline"]
 BYTES = Storage("int8", 8, torch.int8)
-
-
-def test_everything_expected_is_accepted():
-    assert expected() - ACCEPTED == NOT_YET_ACCEPTED
 
 
 def count_by_bit(words: Words, flips: Words, bits: int) -> npt.NDArray[np.int64]:
@@ -184,7 +168,7 @@ class RateCase:
 
     def errors(self) -> Any:
         """The error model."""
-        errors = EXPECTED_MODELS[self.model](self.ber)
+        errors = MODELS[self.model](self.ber)
         return dataclasses.replace(errors, failure=self.failure) if self.failure < 1.0 else errors
 
 
@@ -205,21 +189,21 @@ RATES = (  # with bytes of words and reads
 def rate_cases() -> list[RateCase]:
     cases = [
         RateCase(storage, model, ber, 1.0, size, reads)
-        for storage in NATIVE
+        for storage in OWN
         for model in ("Uniform", "DataDependent")
         for ber, size, reads in RATES
     ]
     # Words are changed by the reads before, which a quantized storage would clip: it is read once.
     cases += [
         RateCase(storage, model, ber, 1.0, min(size, storage.bits << 17), 1)
-        for storage in QUANTIZED
+        for storage in CODES
         for model in ("Uniform", "DataDependent")
         for ber, size, reads in RATES
         if ber >= 1e-5
     ]
     cases += [
         RateCase(storage, model, ber, 0.3, size, 1)
-        for storage in NATIVE
+        for storage in OWN
         for model, ber, size in (
             ("Uniform", 1e-5, 1 << 22),
             ("DataDependent", 1e-3, 1 << 20),
@@ -227,7 +211,7 @@ def rate_cases() -> list[RateCase]:
         )
     ]
     # 2^39 cells.
-    return [*cases, RateCase(NATIVE[0], "Uniform", 1.001e-9, 1.0, 1 << 24, 1 << 12)]
+    return [*cases, RateCase(OWN[0], "Uniform", 1.001e-9, 1.0, 1 << 24, 1 << 12)]
 
 
 def changed_after(reads: int, rates: Words) -> Words:
@@ -268,7 +252,7 @@ def test_every_bit_position_and_value_meets_the_rate(case, comparisons):
     judge(p_values, comparisons)
 
 
-@pytest.mark.parametrize("storage", [*NATIVE, *QUANTIZED], ids=str)
+@pytest.mark.parametrize("storage", [*OWN, *CODES], ids=str)
 def test_flips_are_those_of_the_cells_whatever_the_storage(storage):
     # So what is shown of one storage's cells at the lowest rates holds for all.
     size, address = 1 << 15, 3 << 40
@@ -308,7 +292,7 @@ def test_the_sign_bit_of_floats_flips_by_what_it_stores(case, comparisons):
 ACCESSES = 8
 
 
-@budgeted(itertools.product(NATIVE, ((0.006, 0.3), (0.2, 0.7), (0.5, 0.5))), lambda case: ACCESSES + 1)
+@budgeted(itertools.product(OWN, ((0.006, 0.3), (0.2, 0.7), (0.5, 0.5))), lambda case: ACCESSES + 1)
 def test_repeated_reads_fail_as_weak_cells_do(case, comparisons):
     # The number of a cell's failures is zero-inflated binomial, so the number of cells with k of them is binomial.
     storage, (ber, failure) = case
@@ -328,7 +312,7 @@ def test_repeated_reads_fail_as_weak_cells_do(case, comparisons):
     )
 
 
-@budgeted([(storage, failure) for storage in NATIVE for failure in (1.0, 0.5)], lambda case: 1)
+@budgeted([(storage, failure) for storage in OWN for failure in (1.0, 0.5)], lambda case: 1)
 def test_samples_that_share_cells_share_their_flips(case, comparisons):
     # A batch has the errors of one sample, as many times as it has samples: its cells are the clusters.
     storage, failure = case
@@ -387,7 +371,7 @@ def test_runs_are_those_of_chance(case, comparisons):
     judge({"runs": float(min(1.0, 2 * min(law.cdf(runs), law.sf(runs - 1))))}, comparisons)
 
 
-@budgeted([(storage, process) for storage in NATIVE for process in PROCESSES if process != "sparse"], lambda case: 5)
+@budgeted([(storage, process) for storage in OWN for process in PROCESSES if process != "sparse"], lambda case: 5)
 def test_words_have_several_flips_as_often_as_chance_has_it(case, comparisons):
     storage, process = case
     errors = PROCESSES[process]()
@@ -452,19 +436,19 @@ def test_accesses_are_independent_given_the_weak_cells(case, comparisons):
 NESTED = (1e-9, 1e-7, 1e-6, 1e-5, 3e-4, 1e-3, 5e-3, 0.03, 0.06, 0.0606, 0.07, 0.1, 0.3, 0.5)
 
 
-@pytest.mark.parametrize("storage", [*NATIVE, *QUANTIZED], ids=str)
-@pytest.mark.parametrize("model", [name for name in EXPECTED_MODELS if f"model {name}" in ACCEPTED])
+@pytest.mark.parametrize("storage", [*OWN, *CODES], ids=str)
+@pytest.mark.parametrize("model", MODELS)
 def test_nesting_over_rates_is_exact(storage, model):
     words = storage.pattern(1 << 15)
     milder = np.zeros_like(words)
     for ber in NESTED:
-        flips = storage.flips(words, EXPECTED_MODELS[model](ber), seed=5, address=1 << 44)
+        flips = storage.flips(words, MODELS[model](ber), seed=5, address=1 << 44)
         assert not (milder & ~flips).any()
         milder = flips
     assert milder.any()
 
 
-@pytest.mark.parametrize("storage", [*NATIVE, *QUANTIZED], ids=str)
+@pytest.mark.parametrize("storage", [*OWN, *CODES], ids=str)
 @pytest.mark.parametrize("weak", [1e-3, 0.05, 0.4])
 def test_nesting_over_failures_is_exact(storage, weak):
     words = storage.pattern(1 << 15)
@@ -502,7 +486,7 @@ TABLE_RESOLUTION = 0.99  # the dispersion of conditional means over bins is a li
 
 def line_counts(model: str, storage: Storage, ber: float, of_bit: int | None) -> npt.NDArray[np.int64]:
     """Flips by line, over all chips, of cells of one bit position of the words (all of them for None)."""
-    errors = EXPECTED_MODELS[model](ber)
+    errors = MODELS[model](ber)
     words = storage.pattern(LINE_ROWS * ROW_BITS // storage.bits)
     counts = []
     for chip in range(LINE_CHIPS):
@@ -514,7 +498,7 @@ def line_counts(model: str, storage: Storage, ber: float, of_bit: int | None) ->
     return np.concatenate(counts)
 
 
-@budgeted(itertools.product(LINES, NATIVE[:1], LINE_RATES), lambda case: 2)
+@budgeted(itertools.product(LINES, OWN[:1], LINE_RATES), lambda case: 2)
 def test_lines_meet_the_rate_and_the_dispersion(case, comparisons):
     model, storage, ber = case
     counts = line_counts(model, storage, ber, None)
@@ -534,10 +518,10 @@ def test_lines_meet_the_rate_and_the_dispersion(case, comparisons):
     )
 
 
-@budgeted(itertools.product(LINES, NATIVE, (0.02, 0.25)), lambda case: case[1].bits)
+@budgeted(itertools.product(LINES, OWN, (0.02, 0.25)), lambda case: case[1].bits)
 def test_every_bit_position_meets_the_rate_of_lines(case, comparisons):
     model, storage, ber = case
-    errors = EXPECTED_MODELS[model](ber)
+    errors = MODELS[model](ber)
     words = storage.pattern(LINE_ROWS * ROW_BITS // storage.bits)
     totals = np.zeros(storage.bits, dtype=np.int64)
     for chip in range(LINE_CHIPS // 2):
@@ -558,7 +542,7 @@ def test_every_bit_position_meets_the_rate_of_lines(case, comparisons):
 def test_operands_on_one_line_share_how_weak_it_is(case, comparisons):
     # Two operands on the same lines, in cells of their own, find the same lines weak; operands on other lines do not:
     # given how many lines are weak to each, the number that is weak to both is hypergeometric.
-    errors = EXPECTED_MODELS[case](0.02)
+    errors = MODELS[case](0.02)
     half = LINE_ROWS // 2
     counts: dict[str, list[Any]] = {"one": [], "same": [], "other": []}
     for chip in range(LINE_CHIPS):

@@ -12,17 +12,15 @@ import numpy as np
 import pytest
 import reference_cells as reference
 import torch
-from accepted import EXPECTED_DTYPES, accepted, operator_arguments
+from accepted import DTYPES
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from operator_grid import operator_arguments
 from torch import Tensor
 
 import eden
 from eden import _core, ops
 
-ACCEPTED = accepted()
-DTYPES = {name: dtype for name, dtype in EXPECTED_DTYPES.items() if f"dtype {name}" in ACCEPTED}
-QUANTIZED = [name for name in reference.CODES if f"quantized {name}" in ACCEPTED]
 MOST_ELEMENTS = 2048
 
 # Fields of a region, csrc/core/region.h, for cells that store 0 and 1.
@@ -225,7 +223,7 @@ def test_a_cell_is_weak_from_its_lowest_mark_on(chip, level):
 
 
 @given(
-    storage=st.sampled_from(["float32", *QUANTIZED]),
+    storage=st.sampled_from(["float32", *reference.CODES]),
     layout=layouts(),
     rate=rates(),
     chip=chips,

@@ -723,3 +723,66 @@ def test_another_population_of_lines_compiles_nothing_again():
         eden.set_errors_(model, {"0.weight": errors, "0.input": errors})
         assert torch.equal(compiled(x), model(x))
     assert counter.frame_count == 1
+
+
+PLACE = 2**40  # of the first layer's input
+TILES = eden.Geometry(row_bits=128, subarray_rows=32, bank_rows=32, banks=1, ranks=2**28 + 1)  # 4096 bits behind PLACE
+
+
+@pytest.mark.parametrize(
+    ("memory", "elements"),
+    [
+        (eden.CellMap([PLACE + 5], True, True, PLACE + 4096), 128),
+        (eden.Bitline(0.01, 0.1, geometry=TILES), 128),
+        (eden.Wordline.measured([0.0, 0.1], geometry=TILES), 128),
+        ([(eden.Uniform(0.1), 64, 32 * 60), (None, 0, 32 * 40)], 100),
+    ],
+    ids=["map", "bitlines", "wordlines", "pieces"],
+)
+@pytest.mark.parametrize("batch", ["restart", "contiguous"])
+def test_a_read_that_its_memory_does_not_hold_is_refused_by_name(memory, elements, batch):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU()).eval()
+    eden.inject_(model, eden.Faults(inputs=eden.Uniform(0.0), batch=batch))
+    few = {"restart": 3, "contiguous": 1}[batch]
+    fitting, larger = torch.randn(few, 1, 8, 8), torch.randn(few, 1, 16, 16)
+    eden.calibrate_(model, [fitting])
+    eden.set_errors_(model, {"0.input": memory})
+    what = {"restart": "elements in a sample", "contiguous": "elements"}[batch]
+    message = rf"^0\.input has 256 {what}; allowed in its memory, .* is {elements} or fewer$"
+    torch._dynamo.reset()
+    for forward in (model, torch.compile(model, backend="aot_eager")):
+        assert forward(fitting).shape == (few, 2, 8, 8)
+        with pytest.raises(ValueError, match=message):
+            forward(larger)
+        assert forward(fitting).shape == (few, 2, 8, 8)
+    # The compiler still takes the whole network.
+    whole = torch.compile(model, backend="aot_eager", fullgraph=True)
+    assert whole(fitting).shape == (few, 2, 8, 8)
+    if batch == "contiguous":
+        with pytest.raises(ValueError, match=rf"0\.input has 192 elements; .* {elements} or fewer"):
+            model(torch.randn(3, 1, 8, 8))
+    with pytest.raises((ValueError, torch._dynamo.exc.Unsupported), match=r"allowed in its memory|its memory holds"):
+        whole(larger)
+    # Reliable memory holds anything, and so do models without a last address.
+    with eden.clean(model):
+        assert model(larger).isfinite().all()
+    eden.set_errors_(model, {"0.input": eden.Uniform(0.0)})
+    assert model(larger).shape == (few, 2, 16, 16)
+    # A calibration with what does not fit is refused by name, too.
+    eden.set_errors_(model, {"0.input": memory})
+    with pytest.raises(ValueError, match=r"the errors of 0\.input: "):
+        eden.calibrate_(model, [larger])
+
+
+def test_the_limit_of_a_memory_is_a_constant_of_a_compiled_network():
+    model, x = linear()
+    eden.inject_(model, eden.Faults(inputs=eden.Uniform(0.0)))
+    eden.calibrate_(model, [x])
+    counter = torch._dynamo.testing.CompileCounter()
+    compiled = torch.compile(model, fullgraph=True, backend=counter)
+    for ber in (0.01, 0.2):
+        eden.set_errors_(model, {"0.input": eden.Bitline(ber, 0.1, geometry=TILES)})
+        assert torch.equal(compiled(x).view(torch.int32), model(x).view(torch.int32))
+        eden.inject.set_chip_(model, 3)
+    assert counter.frame_count == 1

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import eden
+from eden import _core
 
 
 def fields(**changes: Any) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def fields(**changes: Any) -> dict[str, Any]:
         "coarse_certificate": certificate,
         "limits_certificate": certificate,
         "seed": 3,
-        "random_layout": 1,
+        "random_layout": _core.RANDOM_LAYOUT_VERSION,
         "eden_version": "0.1.0",
         "observations": {"coarse": 100},
         **changes,

@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 "$VENV/bin/python" -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir "$work" .
 wheel=$(ls "$work"/*.whl)
 echo "built $(basename "$wheel") on torch $("$VENV/bin/python" -c 'import torch; print(torch.__version__)')"
-cp -r tests pyproject.toml "$work/"
+cp -r tests benchmarks pyproject.toml "$work/"
 for torch in $ABI_TORCHES; do
   rm -rf "$work/venv"
   "$PYTHON" -m venv "$work/venv"

@@ -1,10 +1,13 @@
 #include "core/corrupt.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 #include <utility>
+
+#include "core/region_check.h"
 
 namespace eden {
 namespace {
@@ -14,6 +17,12 @@ namespace {
 constexpr uint64_t kPatchCells = uint64_t{1} << 21;
 constexpr uint64_t kPatchElements = uint64_t{1} << 17;
 constexpr uint64_t kColumnMultiple = 512;
+
+// A tensor of so many bytes and its source do not fit in a last cache of 32 MiB: nothing of the
+// output would be left there for whoever reads it next, and a store through the caches reads what
+// it overwrites. A constant, because what the C library says of the cache is off by ten on some
+// machines.
+constexpr int64_t kStreamedBytes = int64_t{16} << 20;
 
 // The bits of a mask from one on, moved to the front of words of their own.
 const uint64_t* mask_words(const uint64_t* mask, uint64_t bit, uint64_t bits,
@@ -74,6 +83,46 @@ auto count_of(Storage storage) {
   return found;
 }
 
+// Throws for regions that cannot be followed.
+void check_regions(const Load& load, uint64_t width) {
+  const FoundFault found = find_fault(load, width);
+  if (found.fault == RegionFault::kNone) return;
+  std::string text = "region ";
+  if (load.region_count < 1) throw std::invalid_argument(text + "has no row");
+  const Region region = load.region(found.region);
+  const auto field = [&](const char* name, uint64_t value) {
+    text += std::string(", ") + name + " " + std::to_string(static_cast<int64_t>(value));
+  };
+  text += std::to_string(found.region) + " " + describe(found.fault) + " (found: model " +
+          std::to_string(static_cast<int64_t>(region.model));
+  field("address", region.address);
+  field("first bit", load.first_bit(found.region));
+  field("end", region.end);
+  switch (found.fault) {
+    case RegionFault::kTable:
+    case RegionFault::kShape:
+      field("table kind", static_cast<uint64_t>(region.table_kind));
+      field("entries from", static_cast<uint64_t>(region.table_first));
+      field("entries", static_cast<uint64_t>(region.table_length));
+      field("numbers in the table", static_cast<uint64_t>(load.table_size));
+      field("row bits", region.row_bits);
+      field("subarray rows", region.subarray_rows);
+      break;
+    case RegionFault::kCorrection:
+      field("correction", static_cast<uint64_t>(region.correction));
+      break;
+    case RegionFault::kThreshold:
+      field("sparse thresholds", region.sparse[0]);
+      field("and", region.sparse[1]);
+      break;
+    default:
+      break;
+  }
+  field("bits of an element", width);
+  field("bits of the operand", static_cast<uint64_t>(load.shape.sample_size()) * width);
+  throw std::invalid_argument(text + ")");
+}
+
 }  // namespace
 
 LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const void* in, void* out,
@@ -89,29 +138,23 @@ LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const voi
       apply_(kernels.apply(value, storage)) {
   if (apply_ == nullptr) throw std::invalid_argument("this type cannot be kept in this storage");
   plain_ = storage == own_storage(value) && load.conversion.correction == Correction::kNone;
+  streams_ =
+      in != out && load.shape.sample_size() * load.shape.batch * value_bytes_ >= kStreamedBytes;
   const auto width = static_cast<uint64_t>(width_);
   const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * width;
   const uint64_t cells = std::min(kPatchCells, kPatchElements * width);
+  check_regions(load, width);
   uint64_t first = 0;
-  for (int64_t i = 0; i < load.region_count && first < bits; ++i) {
+  for (int64_t i = 0; first < bits; ++i) {
     const Region region = load.region(i);
-    if (region.address % width != 0 || (region.end % width != 0 && region.end < bits) ||
-        region.end < first) {
-      throw std::invalid_argument(
-          "region " + std::to_string(i) + " begins at address " + std::to_string(region.address) +
-          " and ends at bit " + std::to_string(region.end) +
-          "; allowed are ascending multiples of the element's " + std::to_string(width_) + " bits");
-    }
     const uint64_t end = std::min(region.end, bits);
     if (end == first) continue;
     const PatchGrid grid = PatchGrid::cut(region, end - first, cells, kColumnMultiple);
-    segments_.push_back({region, grid, patches_, first});
+    const bool lines = region.model == ModelKind::kBitline || region.model == ModelKind::kWordline;
+    segments_.push_back(
+        {region, lines ? weak_lines(region, load.table) : WeakLines{}, grid, patches_, first});
     patches_ += grid.patches;
     first = end;
-  }
-  if (first < bits) {
-    throw std::invalid_argument("region ends at bit " + std::to_string(first) +
-                                "; the operand has " + std::to_string(bits));
   }
 }
 
@@ -137,7 +180,8 @@ void LoadWork::run(int64_t first_piece, int64_t last_piece) const {
       segment = &segment_of(which);
       patch = segment->grid.patch(which - segment->first_patch);
       if (patch.rows != 0) {
-        flips.find(kernels_, load_, segment->region, segment->grid, patch, width_, listable);
+        flips.find(kernels_, load_, segment->region, segment->weak_lines, segment->grid, patch,
+                   width_, listable);
       }
       found = which;
     }
@@ -147,18 +191,24 @@ void LoadWork::run(int64_t first_piece, int64_t last_piece) const {
 
 void LoadWork::pass(const Segment& segment, const Patch& patch, const PatchFlips& flips,
                     int64_t sample) const {
-  const auto width = static_cast<uint64_t>(width_);
+  const int width_log2 = std::countr_zero(static_cast<unsigned>(width_));
   const auto element_of = [&](uint64_t address) {
-    return static_cast<int64_t>((address - segment.region.address + segment.first_bit) / width);
+    return static_cast<int64_t>((address - segment.region.address + segment.first_bit) >>
+                                width_log2);
   };
+  static thread_local std::vector<simd::FlipRun> plain_runs;
+  plain_runs.clear();
   for (uint32_t row = 0; row < patch.rows; ++row) {
-    const int64_t first = element_of(segment.grid.run_begin(patch, row));
+    const uint64_t begin = segment.grid.run_begin(patch, row);
+    const int64_t first = element_of(begin);
     const int64_t last = element_of(segment.grid.run_end(patch, row));
-    pass_run(sample, first, last - first, flips.masked() ? flips.zero(row) : nullptr,
-             flips.masked() ? flips.one(row) : nullptr);
+    pass_run(sample, first, last - first, begin - patch.origin - row * patch.stride,
+             flips.masked() ? flips.zero(row) : nullptr, flips.masked() ? flips.one(row) : nullptr,
+             plain_runs);
   }
+  kernels_.flip(plain_runs.data(), plain_runs.size(), streams_);
   for (const Fixup& fixup : flips.fixups()) {
-    const int64_t first = element_of(segment.grid.run_begin(patch, fixup.row)) + fixup.element;
+    const int64_t first = element_of(fixup.address);
     if (plain_) {
       flip_element(load_.shape.tensor_index(sample, first) * value_bytes_, fixup);
       continue;
@@ -186,8 +236,9 @@ void LoadWork::flip_element(int64_t at, const Fixup& fixup) const {
   }
 }
 
-void LoadWork::pass_run(int64_t sample, int64_t first, int64_t count, const uint64_t* zero,
-                        const uint64_t* one) const {
+void LoadWork::pass_run(int64_t sample, int64_t first, int64_t count, uint64_t first_bit,
+                        const uint64_t* zero, const uint64_t* one,
+                        std::vector<simd::FlipRun>& plain_runs) const {
   static thread_local std::vector<uint64_t> zero_scratch, one_scratch;
   const LoadShape& shape = load_.shape;
   const auto width = static_cast<uint64_t>(width_);
@@ -196,13 +247,18 @@ void LoadWork::pass_run(int64_t sample, int64_t first, int64_t count, const uint
     const int64_t length =
         shape.outer == 1 ? count : std::min(count - done, shape.inner - index % shape.inner);
     const int64_t at = shape.tensor_index(sample, index) * value_bytes_;
-    if (plain_ && zero == nullptr) {
-      if (in_ != out_) {
-        std::memcpy(out_ + at, in_ + at, static_cast<size_t>(length * value_bytes_));
+    const uint64_t bit = first_bit + static_cast<uint64_t>(done) * width;
+    const uint64_t bits = static_cast<uint64_t>(length) * width;
+    if (plain_) {
+      // Words of whole bytes, whose masks need not be moved.
+      const auto from = [bit](const uint64_t* mask) {
+        return mask == nullptr ? nullptr : reinterpret_cast<const char*>(mask) + bit / 8;
+      };
+      if (zero != nullptr || in_ != out_) {
+        plain_runs.push_back({in_ + at, out_ + at, static_cast<size_t>(length * value_bytes_),
+                              from(zero), from(one)});
       }
     } else {
-      const uint64_t bit = static_cast<uint64_t>(done) * width;
-      const uint64_t bits = static_cast<uint64_t>(length) * width;
       const uint64_t* of_zero = mask_from(zero, bit, bits, zero_scratch);
       const uint64_t* of_one = zero == one ? of_zero : mask_from(one, bit, bits, one_scratch);
       apply_({in_ + at, out_ + at, length, index, of_zero, of_one}, load_.conversion);
@@ -228,10 +284,12 @@ void LoadWork::count(int64_t* counts) const {
     const Segment& segment = segment_of(which);
     const Patch patch = segment.grid.patch(which - segment.first_patch);
     if (patch.rows == 0) continue;
-    flips.find(kernels_, load_, segment.region, segment.grid, patch, width_, false);
+    flips.find(kernels_, load_, segment.region, segment.weak_lines, segment.grid, patch, width_,
+               false);
     for (uint32_t row = 0; row < patch.rows; ++row) {
       const uint64_t begin = segment.grid.run_begin(patch, row) - segment.region.address;
       const uint64_t end = segment.grid.run_end(patch, row) - segment.region.address;
+      const uint64_t lead = begin + segment.region.address - patch.origin - row * patch.stride;
       const auto first = static_cast<int64_t>((begin + segment.first_bit) / width);
       const auto count = static_cast<int64_t>((end - begin) / width);
       for (int64_t sample = 0; sample < shape.batch; ++sample) {
@@ -239,7 +297,7 @@ void LoadWork::count(int64_t* counts) const {
           const int64_t index = first + done;
           length =
               shape.outer == 1 ? count : std::min(count - done, shape.inner - index % shape.inner);
-          const uint64_t bit = static_cast<uint64_t>(done) * width;
+          const uint64_t bit = lead + static_cast<uint64_t>(done) * width;
           const uint64_t bits = static_cast<uint64_t>(length) * width;
           const bool any = flips.masked();
           of(in_ + shape.tensor_index(sample, index) * value_bytes_, length, index,

@@ -15,8 +15,7 @@ namespace eden {
 class LoadWork {
  public:
   // `in` and `out` are row-major tensors of a type that can be kept in the storage; they may be the
-  // same. Throws std::invalid_argument naming a region that cuts an element or does not reach the
-  // operand's end.
+  // same. Throws std::invalid_argument naming a region that cannot be followed (region_check.h).
   LoadWork(const Load& load, ValueType value, Storage storage, const void* in, void* out,
            const simd::Kernels& kernels = simd::kernels());
 
@@ -32,6 +31,7 @@ class LoadWork {
  private:
   struct Segment {
     Region region;
+    WeakLines weak_lines;
     PatchGrid grid;
     int64_t first_patch;
     uint64_t first_bit;  // of the sample
@@ -40,8 +40,10 @@ class LoadWork {
   void pass(const Segment& segment, const Patch& patch, const PatchFlips& flips,
             int64_t sample) const;
   void flip_element(int64_t at, const Fixup& fixup) const;
-  void pass_run(int64_t sample, int64_t first, int64_t count, const uint64_t* zero,
-                const uint64_t* one) const;
+  // `first_bit` of the masks is that of element `first`.
+  void pass_run(int64_t sample, int64_t first, int64_t count, uint64_t first_bit,
+                const uint64_t* zero, const uint64_t* one,
+                std::vector<simd::FlipRun>& plain_runs) const;
   const Segment& segment_of(int64_t patch) const;
 
   Load load_;
@@ -50,6 +52,7 @@ class LoadWork {
   int width_;
   int value_bytes_;
   bool plain_;  // the words are the values' own, and nothing is corrected
+  bool streams_;
   const char* in_;
   char* out_;
   const simd::Kernels& kernels_;

@@ -293,6 +293,8 @@ Goodness reads_goodness(const std::vector<std::vector<double>>& histograms, doub
     }
     if (classes.size() == first + 1) classes.pop_back();
   }
+  // Two classes of one value meet every F that is fitted to them.
+  if (fitted && classes.size() == 2 && classes[0].value == classes[1].value) classes.clear();
   const auto classify = [&](const std::vector<std::vector<double>>& counted, double own) {
     std::vector<GoodnessBin> bins;
     for (const Class& c : classes) {

@@ -219,10 +219,11 @@ ModelFit fit_model(const std::vector<ValueCounts>& values, FitModel model,
   std::vector<Reads> reads;
   for (const ValueCounts& value : values) reads.push_back(value.reads);
   double start_failure = failure ? *failure : 1.0;
-  bool always = false;
+  bool always = false, once = false;  // all cells seen failed in every read, or in one
   if (fit_failure) {
     start_failure = likeliest_failure(reads);
     always = start_failure == 1.0;
+    once = start_failure == 0.0;
   }
 
   // Coordinates that are not fitted keep their place.
@@ -303,7 +304,7 @@ ModelFit fit_model(const std::vector<ValueCounts>& values, FitModel model,
   const std::vector<double>& at = maximum.place;
 
   // F.
-  const double failure_estimate = Likelihood::failure_at(at[failure_index]);
+  const double failure_estimate = failure ? *failure : Likelihood::failure_at(at[failure_index]);
   fit.failure.estimate = failure_estimate;
   if (!fit_failure) {
     fit.failure.low = failure ? *failure : 0.0;
@@ -318,11 +319,13 @@ ModelFit fit_model(const std::vector<ValueCounts>& values, FitModel model,
         inverse_logit(crossing(excess, kHighestFailureOdds, -1.0, kLowestFailureOdds));
     fit.failure.high = 1.0;
   } else {
-    bool all_weak = false;
+    // The fewer failures than reads, the lower F, down to where all cells are weak. Where cells
+    // failed once, the likelihood is nearly flat from there on.
+    bool all_weak = once;
     for (size_t g = 0; g < rates; ++g) all_weak = all_weak || at[g] > kHighestOdds - 10.0;
     fit.failure.identified = !all_weak;
     fit.failure.bound = all_weak ? Bound::kLow : Bound::kNone;
-    fit.failure.deviation = deviation_of(maximum, failure_index);
+    fit.failure.deviation = all_weak ? 0.0 : deviation_of(maximum, failure_index);
     if (intervals) {
       fit.failure.low = inverse_logit(ends[failure_index].low);
       fit.failure.high = Likelihood::failure_at(ends[failure_index].high);
@@ -349,7 +352,10 @@ ModelFit fit_model(const std::vector<ValueCounts>& values, FitModel model,
   for (size_t g = 0; g < rates; ++g) {
     ParameterFit weak, ber;
     if (likelihood.seen(g) == 0.0) {
-      weak = rate_of_none(likelihood, g, spread, failure_estimate, rule.tail);
+      // Lines none of which failed tell no spread. Of all, the widest lets most lines go unharmed.
+      const bool unknown = likelihood.has_lines() && !fit_spread;
+      weak = rate_of_none(likelihood, g, unknown ? std::exp(kHighestLogSpread) : spread,
+                          failure_estimate, rule.tail);
       ber = weak;
       ber.high *= failure_estimate;
       weak.identified = rate_known;
@@ -365,6 +371,11 @@ ModelFit fit_model(const std::vector<ValueCounts>& values, FitModel model,
       if (intervals) {
         weak.low = inverse_logit(ends[g].low);
         weak.high = ends[g].high > kHighestOdds - 10.0 ? 1.0 : inverse_logit(ends[g].high);
+      }
+      if (once) {
+        weak.bound = Bound::kHigh;
+        weak.high = 1.0;
+        weak.deviation = 0.0;
       }
       ber.identified = true;
       ber.estimate = weak.estimate * failure_estimate;

@@ -39,6 +39,13 @@ EDEN_HOST_DEVICE inline uint64_t line_bin_begin(int bin) {
   return (place + (1u << kLineBinsInOctaveLog2)) << (octave - 1);
 }
 
+// A threshold on marks, or the code of a mark, to within 2^kLineKeyShift: where keys differ, they
+// are in the order of what they stand for.
+inline constexpr int kLineKeyShift = 5;
+EDEN_HOST_DEVICE inline uint32_t line_key(uint64_t threshold) {
+  return threshold == 0 ? 0 : static_cast<uint32_t>((threshold - 1) >> kLineKeyShift);
+}
+
 inline constexpr int kLinesInDraw = 4;
 
 EDEN_HOST_DEVICE inline uint32_t line_mark(const PhiloxWords& words, uint64_t line) {
@@ -49,11 +56,13 @@ EDEN_HOST_DEVICE inline PhiloxWords draw_lines(uint64_t chip, uint64_t line) {
   return draw(chip, Stream::kLine, 0, line / kLinesInDraw, 0);
 }
 
-// Entries of the table are pairs (sparse, dense).
+// Entries of the table are pairs (sparse, dense). A threshold that no level reaches would have the
+// search begin at a level that does not exist.
 EDEN_HOST_DEVICE inline WeakThresholds line_entry(const Region& region, const int64_t* table,
                                                   uint64_t entry) {
   const int64_t* pair = table + region.table_first + 2 * static_cast<int64_t>(entry);
-  return {static_cast<uint64_t>(pair[0]), static_cast<uint64_t>(pair[1])};
+  const uint64_t sparse = static_cast<uint64_t>(pair[0]);
+  return {sparse < kMaxSparseCode ? sparse : kMaxSparseCode, static_cast<uint64_t>(pair[1])};
 }
 
 EDEN_HOST_DEVICE inline WeakThresholds line_thresholds(uint64_t chip, const Region& region,

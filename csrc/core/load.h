@@ -27,6 +27,7 @@ struct Load {
   const int64_t* regions = nullptr;  // rows of RegionField
   int64_t region_count = 0;
   const int64_t* table = nullptr;  // of the regions' lines and maps
+  int64_t table_size = 0;          // numbers in it
   uint64_t chip = 0;
   uint64_t access = 0;
   LoadShape shape;

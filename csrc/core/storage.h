@@ -374,9 +374,14 @@ struct Codec {
     ElementCode code{1.0f, 0, 0.0f, 0.0f, 0.0f, 0.0f, 0, 0, 0, 0};
     if constexpr (kHasScale) code.scale = scale;
     if constexpr (kQuantized) {
-      // A tensor of zeros has no scale, and stays zeros. That of a tensor with a NaN is NaN, and so
-      // is all that is read: a divergence must not look like a tensor of zeros.
+      // A tensor of zeros has no scale, and stays zeros. That of a tensor with a NaN or an infinity
+      // is none, and all that is read is NaN: a divergence must not look like a tensor of zeros.
       code.scale = scale == 0.0f ? 1.0f : scale;
+      // Processors give products with a NaN, or of 0 and an infinity, NaNs of their own; with this
+      // one all give it.
+      constexpr uint32_t kOneNaN = 0x7fffffffu;
+      const bool finite = (bits_of(scale) & kFloatMagnitude) < kFloatInfinity;
+      code.scale = finite ? code.scale : float_of(kOneNaN);
       constexpr bool kIsSigned = kKind == WordKind::kSigned;
       constexpr int32_t kHighest = static_cast<int32_t>(kMask >> (kIsSigned ? 1 : 0));
       constexpr int32_t kLowest = kIsSigned ? -kHighest - 1 : 0;

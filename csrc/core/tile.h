@@ -355,6 +355,8 @@ EDEN_HOST_DEVICE inline void tile_map(const Load& load, const Tile& tile, TileSc
   for (int64_t i = first + thread; i < length; i += threads) {
     const uint64_t cell = static_cast<uint64_t>(entries[i]) >> kMapFlagBits;
     if (cell >= end) return;
+    // Entries that are not in order must not lead out of the masks.
+    if (cell < begin) continue;
     if (!cell_fails(load.chip, cell, load.access, tile.region.failure)) continue;
     const uint32_t place = tile.mask_bit(0, cell);
     const uint32_t bit = uint32_t{1} << (place & (kGroupCells - 1));

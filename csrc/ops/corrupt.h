@@ -30,6 +30,7 @@ struct CorruptArguments {
   int64_t channel_inner;
 
   int64_t regions() const { return region.numel() / kRegionFields; }
+  int64_t table_size() const { return table ? table->numel() : 0; }
 };
 
 inline ValueType value_type(const Tensor& x) {
@@ -60,8 +61,13 @@ inline ValueType value_type(const Tensor& x) {
   }
 }
 
+inline void check_defined(const Tensor& tensor, const char* name) {
+  STD_TORCH_CHECK(tensor.defined(), "eden::corrupt: ", name, " is None; allowed is a tensor");
+}
+
 inline void check_tensor(const Tensor& tensor, const char* name, ScalarType dtype,
                          const Tensor& x) {
+  check_defined(tensor, name);
   STD_TORCH_CHECK(tensor.scalar_type() == dtype && tensor.is_contiguous(), "eden::corrupt: ", name,
                   " must be contiguous and of its fixed dtype");
   STD_TORCH_CHECK(tensor.device() == x.device(), "eden::corrupt: ", name,
@@ -83,6 +89,7 @@ inline CorruptArguments check_arguments(const Tensor& x, const Tensor& region,
                                         std::optional<Tensor> zero_point,
                                         std::optional<Tensor> bounds, int64_t storage,
                                         int64_t channel_dim, int64_t batch_dim) {
+  check_defined(x, "x");
   const ValueType value = value_type(x);
   const auto form = static_cast<Storage>(storage);
   STD_TORCH_CHECK(storage_bits(form) != 0, "eden::corrupt: storage is ", storage,
@@ -153,6 +160,13 @@ inline Tensor dense(const Tensor& x) {
   return x.is_contiguous() ? x : torch::stable::contiguous(x);
 }
 
+inline bool is_expanded(const Tensor& x) {
+  for (int64_t d = 0; d < x.dim(); ++d) {
+    if (x.stride(d) == 0 && x.size(d) > 1) return true;
+  }
+  return false;
+}
+
 // The operators of one device, from its launcher, which works on dense tensors, and from what makes
 // an uninitialized tensor as torch.empty_like does.
 template <void (*Launch)(const Tensor& x, const CorruptArguments& arguments, Tensor& out),
@@ -194,12 +208,16 @@ struct CorruptOperators {
   }
 
   static void run_into(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
+    check_defined(out, "out");
     STD_TORCH_CHECK(out.scalar_type() == x.scalar_type() && out.sizes() == x.sizes() &&
                         out.device() == x.device(),
                     "eden::corrupt: out must have the shape, dtype and device of x");
     if (out.is_contiguous()) {
       Launch(dense(x), arguments, out);
     } else {
+      STD_TORCH_CHECK(!is_expanded(out),
+                      "eden::corrupt: what is to be written has elements that share memory, as an "
+                      "expanded tensor has");
       const Tensor source = dense(x);
       Tensor result = EmptyLike(source);
       Launch(source, arguments, result);

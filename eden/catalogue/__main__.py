@@ -24,12 +24,12 @@ VOLTAGES = Path("dram", "voltage", "dimm_faulty_cachelines_out.csv")
 VDD = 1.35
 _LICENCE = "BSD-3-Clause, Copyright (c) 2016, SAFARI Research Group at Carnegie Mellon University"
 _CITATION = (
-    "K. K. Chang et al., Understanding Latency Variation in Modern DRAM Chips: Experimental Characterization, Analysis, "
-    "and Optimization, SIGMETRICS 2016; measurements: CMU-SAFARI/DRAM-Latency-Variation-Study"
+    "K. K. Chang et al., Understanding Latency Variation in Modern DRAM Chips: Experimental Characterization, "
+    "Analysis, and Optimization, SIGMETRICS 2016; measurements: CMU-SAFARI/DRAM-Latency-Variation-Study"
 )
 _VOLTAGE_SOURCE = (
-    "K. K. Chang et al., Understanding Reduced-Voltage Operation in Modern DRAM Devices: Experimental Characterization, "
-    "Analysis, and Mechanisms, SIGMETRICS 2017; measurements: CMU-SAFARI/DRAM-Voltage-Study"
+    "K. K. Chang et al., Understanding Reduced-Voltage Operation in Modern DRAM Devices: Experimental "
+    "Characterization, Analysis, and Mechanisms, SIGMETRICS 2017; measurements: CMU-SAFARI/DRAM-Voltage-Study"
 )
 
 
@@ -57,7 +57,7 @@ def build(data: Path) -> Iterator[tuple[str, Device]]:
         for module in labels:
             name = f"ddr3-{module}"
             source = _source(f"DDR3 SO-DIMM {module} of vendor {vendor}", module, vendor)
-            yield name, fit(path, module=module, name=name, source=source, vdd=VDD, voltage=voltage)
+            yield name, fit(path, module=module, name=name, source=source, vdd=VDD, voltage=voltage, bank_curves=True)
         name = f"ddr3-vendor-{vendor.lower()}"
         source = _source(f"{len(labels)} DDR3 SO-DIMMs of vendor {vendor} together", ", ".join(labels), vendor)
         yield name, fit_vendor(path, labels, name=name, source=source, vdd=VDD, voltage=voltage)

@@ -118,6 +118,7 @@ bool check(eden::Load load, const std::vector<int64_t>& rows, const std::vector<
   load.regions = rows.data();
   load.region_count = static_cast<int64_t>(rows.size()) / eden::kRegionFields;
   load.table = table.data();
+  load.table_size = static_cast<int64_t>(table.size());
   const auto in = pattern(static_cast<size_t>(load.shape.sample_size() * load.shape.batch));
   const auto expected = naive(load, in);
   for (const char* name : {"baseline", "avx2", "avx512", "neon"}) {

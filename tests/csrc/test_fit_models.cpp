@@ -218,6 +218,12 @@ TEST_CASE("Bounds are one-sided: no cell seen, every read failed, lines alike") 
   CHECK(none.ber[0].high == Approx(-std::log(0.05) * 1e-6).epsilon(1e-3));
   CHECK(none.ber[0].bound == eden::Bound::kLow);
 
+  // Where the spread is not known either, lines may fail as a whole: 0.05 = (1 - P)^100.
+  value.bitlines = {{1e4, 0.0, 100.0}};
+  const auto lines = eden::fit_model({value}, {Along::kBitlines, false}, std::nullopt, kRule, true);
+  CHECK(lines.ber[0].high == Approx(1.0 - std::pow(0.05, 0.01)).epsilon(1e-3));
+  CHECK(!lines.dispersion.identified);
+
   value.reads = {3, 50.0, 150.0};
   const auto all = eden::fit_model({value}, {Along::kNothing, false}, std::nullopt, kRule, true);
   CHECK(all.failure.estimate == 1.0);

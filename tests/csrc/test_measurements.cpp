@@ -39,7 +39,7 @@ std::vector<Cell> cells_of(const Statistics& statistics, int condition) {
   return cells;
 }
 
-// Two damages: the first is a damage of this format, the second a line that is no data at all.
+// One record is damaged, and it is named.
 void check_damage(std::string_view format, std::string text, uint64_t place,
                   const std::string& found, Settings settings = {}) {
   const auto reader = read_text(format, std::move(text), std::move(settings));

@@ -15,7 +15,7 @@ namespace {
 // EDEN_FUZZ_INPUTS mutated files for each sample; `make sanitize` asks for 100,000.
 int inputs() {
   const char* const text = std::getenv("EDEN_FUZZ_INPUTS");
-  return text ? std::atoi(text) : 300;
+  return text ? std::atoi(text) : 1000;
 }
 
 std::string mutated(const std::vector<Sample>& all, const std::string& text,

@@ -3,11 +3,11 @@
 #include <cstdlib>
 #include <random>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "catch2.h"
+#include "core/lines.h"
 #include "core/simd/kernels.h"
 #include "core/weak_cells.h"
 
@@ -16,8 +16,8 @@ namespace {
 using eden::simd::DenseQuery;
 using eden::simd::FoundCells;
 using eden::simd::Kernels;
-using eden::simd::RawMark;
-using eden::simd::RawMarks;
+using eden::simd::Lines;
+using eden::simd::MarkBlock;
 using eden::simd::SparseQuery;
 
 // The first random numbers of std::mt19937_64 are the same everywhere; its distributions are not.
@@ -137,8 +137,10 @@ uint64_t random_origin(Random& random) {
   }
 }
 
-bool same_marks(const RawMark& a, const RawMark& b) {
-  return a.query == b.query && a.block == b.block && a.ordinal == b.ordinal && a.word == b.word;
+// Thresholds with marks in no level, in some and in all.
+uint64_t random_threshold(Random& random) {
+  const uint64_t most = eden::kMaxSparseCode >> random.below(20);
+  return random.chance(30) ? 0 : random.chance(10) ? eden::kMaxSparseCode : 1 + random.below(most);
 }
 
 }  // namespace
@@ -263,49 +265,151 @@ TEST_CASE("a head whose high word is one of the table's is counted by its low wo
         Owned<FoundCells> cells;
         kernels->find_sparse(kChip, &query, 1, cells.found);
         REQUIRE(entries_of(cells.found) == expected);
-        Owned<RawMarks> marks;
-        kernels->find_raw(kChip, &query, 1, marks.found);
-        uint32_t count = 0;
-        for (size_t i = 0; i < marks.found.size; ++i) {
-          count += marks.found.mark[i].block == neighbours;
-        }
-        REQUIRE(count == border.marks);
+        // Of one line as long as the block, every mark is found.
+        const uint64_t threshold = eden::kMaxSparseCode;
+        const uint32_t key = eden::line_key(threshold);
+        const uint32_t length = 1u << eden::block_bits(kLevel);
+        const Lines line{border.block * length, 1, length, &threshold, &key, false, 0,
+                         eden::simd::kOneRow,   0, length};
+        const MarkBlock block{border.block, kLevel};
+        Owned<FoundCells> marks;
+        kernels->find_in_lines(kChip, line, &block, 1, marks.found);
+        REQUIRE(marks.found.size == border.marks);
       }
     }
   }
 }
 
-TEST_CASE("every instruction set draws the marks themselves") {
+TEST_CASE("every instruction set finds the marks of lines") {
   Random random(3);
-  for (int trial = 0; trial < 100; ++trial) {
+  size_t found_cells = 0;
+  for (int trial = 0; trial < 300; ++trial) {
     const uint64_t chip = random.bits();
-    std::vector<SparseQuery> queries(1 + random.below(20));
-    std::vector<RawMark> expected;
-    for (size_t i = 0; i < queries.size(); ++i) {
-      SparseQuery& query = queries[i];
-      query = {};
-      query.level = eden::kFirstLevel +
-                    static_cast<int>(random.below(eden::kLastLevel - eden::kFirstLevel + 1));
-      query.blocks = static_cast<uint32_t>(random.below(random.chance(10) ? 1000 : 4));
-      query.first_block = random.chance(50) ? random.below(uint64_t{1} << 50)
-                                            : (uint64_t{1} << 32) - random.below(100);
-      for (uint32_t b = 0; b < query.blocks; ++b) {
-        eden::visit_marks(chip, query.level, query.first_block + b, [&](const eden::Mark& mark) {
-          expected.push_back({static_cast<uint32_t>(i), b, mark.ordinal, mark.word});
+    Lines lines{};
+    lines.length = 32 * static_cast<uint32_t>(1 + random.below(random.chance(50) ? 20 : 3000));
+    lines.count = static_cast<uint32_t>(1 + random.below(random.chance(50) ? 5 : 200));
+    const uint64_t first_line = (random_origin(random) + random.below(1000)) / lines.length;
+    lines.first_cell = first_line * lines.length;
+    std::vector<uint64_t> thresholds(lines.count);
+    std::vector<uint32_t> keys(lines.count);
+    for (size_t i = 0; i < lines.count; ++i) {
+      thresholds[i] = random_threshold(random);
+      keys[i] = eden::line_key(thresholds[i]);
+    }
+    lines.threshold = thresholds.data();
+    lines.key = keys.data();
+    lines.across = random.chance(50);
+    const uint64_t cells = uint64_t{lines.count} * lines.length;
+    lines.row_shift = eden::simd::kOneRow;
+    lines.lead = static_cast<uint32_t>(random.below(lines.length));
+    if (lines.across) {
+      while (lines.row_shift > 0 && lines.count <= 1u << (lines.row_shift - 1)) --lines.row_shift;
+      const uint64_t rows = lines.length - lines.lead;
+      if (rows << lines.row_shift >= uint64_t{1} << 31) continue;
+      lines.end = static_cast<uint32_t>(rows << lines.row_shift);
+    } else {
+      lines.end = static_cast<uint32_t>(cells - lines.lead);
+    }
+    lines.begin = static_cast<uint32_t>(random.below(2) * random.below(lines.end));
+    std::vector<MarkBlock> blocks;
+    std::vector<uint32_t> expected;
+    for (int level = eden::kFirstLevel; level <= eden::kLastLevel; ++level) {
+      const int bits = eden::block_bits(level);
+      const uint64_t last = (lines.first_cell + cells - 1) >> bits;
+      for (uint64_t block = lines.first_cell >> bits; block <= last; ++block) {
+        if (last - block > 300) block = last - 300;
+        blocks.push_back({block, level});
+        eden::visit_marks(chip, level, block, [&](const eden::Mark& mark) {
+          const uint64_t offset = mark.cell() - lines.first_cell;
+          if (offset >= cells) return;
+          const uint64_t line = offset / lines.length, place = offset % lines.length;
+          const uint64_t at =
+              lines.across ? ((place - lines.lead) << lines.row_shift) + line : offset - lines.lead;
+          if (at < lines.begin || at >= lines.end) return;
+          if (mark.below(chip, thresholds[line])) expected.push_back(static_cast<uint32_t>(2 * at));
         });
       }
     }
-    const auto order = [](const RawMark& a, const RawMark& b) {
-      return std::tie(a.query, a.block, a.ordinal) < std::tie(b.query, b.block, b.ordinal);
-    };
+    expected = unique(expected);
+    found_cells += expected.size();
     for (const Kernels* kernels : all_kernels()) {
-      Owned<RawMarks> owned;
-      kernels->find_raw(chip, queries.data(), queries.size(), owned.found);
-      std::vector<RawMark> found(owned.found.mark, owned.found.mark + owned.found.size);
-      std::sort(found.begin(), found.end(), order);
+      Owned<FoundCells> owned;
+      kernels->find_in_lines(chip, lines, blocks.data(), blocks.size(), owned.found);
       INFO(kernels->name << ", trial " << trial);
-      REQUIRE(found.size() == expected.size());
-      REQUIRE(std::equal(found.begin(), found.end(), expected.begin(), same_marks));
+      REQUIRE(entries_of(owned.found) == expected);
+    }
+  }
+  CHECK(found_cells > 10000);
+}
+
+TEST_CASE("every instruction set finds the dense part of lines") {
+  Random random(8);
+  for (int trial = 0; trial < 100; ++trial) {
+    const uint64_t chip = random.bits();
+    Lines lines{};
+    lines.length = 32 * static_cast<uint32_t>(1 + random.below(40));
+    lines.count = static_cast<uint32_t>(1 + random.below(256));
+    lines.across = true;
+    lines.row_shift = 8;
+    // Some across a multiple of 2^32 groups.
+    const uint64_t near = random.chance(30) ? uint64_t{1} << 37 : random_origin(random);
+    lines.first_cell = near / lines.length * lines.length;
+    lines.lead = static_cast<uint32_t>(random.below(lines.length));
+    const uint32_t rows = 1 + static_cast<uint32_t>(random.below(lines.length - lines.lead));
+    lines.begin = static_cast<uint32_t>(random.below(200));
+    lines.end = ((rows - 1) << lines.row_shift) + 200;
+    std::vector<eden::simd::DenseLine> dense;
+    std::vector<uint32_t> expected;
+    for (uint32_t line = 0; line < lines.count; ++line) {
+      if (random.chance(70)) continue;
+      const uint64_t probability = random.chance(10)   ? eden::kAlways
+                                   : random.chance(10) ? 1
+                                                       : 1 + (random.bits() >> random.below(8));
+      dense.push_back({line, probability});
+      for (uint32_t place = 0; place < lines.length; ++place) {
+        const uint64_t cell = lines.first_cell + uint64_t{line} * lines.length + place;
+        const uint32_t word = eden::dense_weak(chip, cell >> eden::kGroupBits, probability);
+        if (((word >> (cell % eden::kGroupCells)) & 1) == 0 || place < lines.lead) continue;
+        const uint32_t at = ((place - lines.lead) << lines.row_shift) + line;
+        if (at >= lines.begin && at < lines.end) expected.push_back(2 * at);
+      }
+    }
+    expected = unique(expected);
+    for (const Kernels* kernels : all_kernels()) {
+      Owned<FoundCells> owned;
+      kernels->find_dense_in_lines(chip, lines, dense.data(), dense.size(), owned.found);
+      INFO(kernels->name << ", trial " << trial);
+      REQUIRE(entries_of(owned.found) == expected);
+    }
+  }
+}
+
+TEST_CASE("every instruction set finds the lines with small marks") {
+  Random random(7);
+  for (int trial = 0; trial < 200; ++trial) {
+    const uint64_t chip = random.bits();
+    // Some across a multiple of 2^32 draws.
+    const uint64_t first =
+        random.chance(30) ? (uint64_t{1} << 34) - random.below(300) : random_origin(random);
+    const auto count = static_cast<uint32_t>(1 + random.below(500));
+    const uint32_t most =
+        random.chance(20) ? ~0u : static_cast<uint32_t>(random.bits()) >> random.below(12);
+    std::vector<uint32_t> lines, marks;
+    for (uint32_t i = 0; i < count; ++i) {
+      const uint32_t mark = eden::line_mark(eden::draw_lines(chip, first + i), first + i);
+      if (mark > most) continue;
+      lines.push_back(i);
+      marks.push_back(mark);
+    }
+    for (const Kernels* kernels : all_kernels()) {
+      std::vector<uint32_t> line(count), mark(count);
+      const size_t size =
+          kernels->find_weak_lines(chip, first, count, most, line.data(), mark.data());
+      line.resize(size);
+      mark.resize(size);
+      INFO(kernels->name << ", trial " << trial);
+      REQUIRE(line == lines);
+      REQUIRE(mark == marks);
     }
   }
 }
@@ -325,11 +429,19 @@ TEST_CASE("every instruction set keeps the cells whose read fails") {
     for (const uint64_t failure : failures) {
       std::vector<uint32_t> entries(random.below(trial % 5 ? 60 : 3000));
       const uint64_t end = random.chance(50) ? 4000 : uint64_t{1} << 31;
+      // Of one row, or of some that are further apart than they are long.
+      eden::simd::Rows rows{origin, 0, eden::simd::kOneRow};
+      if (end == 4000 && random.chance(50)) {
+        rows.row_shift = static_cast<int>(5 + random.below(5));
+        rows.stride = (uint64_t{1} << rows.row_shift) + random.below(1 << 20);
+      }
       for (uint32_t& entry : entries)
         entry = static_cast<uint32_t>(random.below(end) << 1 | random.below(2));
       std::vector<uint32_t> expected;
       for (const uint32_t entry : entries) {
-        if (eden::cell_fails(chip, origin + (entry >> 1), access, failure))
+        const uint64_t row = (entry >> 1) >> rows.row_shift;
+        const uint64_t column = (entry >> 1) - (row << rows.row_shift);
+        if (eden::cell_fails(chip, origin + row * rows.stride + column, access, failure))
           expected.push_back(entry);
       }
       std::sort(expected.begin(), expected.end());
@@ -338,7 +450,7 @@ TEST_CASE("every instruction set keeps the cells whose read fails") {
         eden::simd::reserve(owned.found, entries.size() + 1);
         std::copy(entries.begin(), entries.end(), owned.found.cell);
         owned.found.size = entries.size();
-        kernels->keep_failing(chip, origin, access, failure, owned.found);
+        kernels->keep_failing(chip, rows, access, failure, owned.found);
         std::vector<uint32_t> kept(owned.found.cell, owned.found.cell + owned.found.size);
         std::sort(kept.begin(), kept.end());
         INFO(kernels->name << ", trial " << trial << ", failure " << failure);
@@ -402,6 +514,48 @@ TEST_CASE("every instruction set finds the dense cells") {
       INFO(kernels->name << ", trial " << trial);
       REQUIRE(found_always == always);
       if (!one_mask) REQUIRE(found_strong == strong);
+    }
+  }
+}
+
+TEST_CASE("every instruction set flips bytes at any alignment, streaming or not") {
+  Random random(6);
+  for (int trial = 0; trial < 200; ++trial) {
+    constexpr size_t kRoom = 1200;
+    std::vector<uint8_t> in(kRoom), zero(kRoom), one(kRoom), before(kRoom);
+    for (auto* bytes : {&in, &zero, &one, &before}) {
+      for (uint8_t& byte : *bytes) byte = static_cast<uint8_t>(random.bits());
+    }
+    const bool streams = random.chance(50), in_place = random.chance(20);
+    // Three runs one after another, each with its own kind of masks.
+    std::vector<uint8_t> expected = in_place ? in : before;
+    struct Piece {
+      size_t from, to, bytes, masks;
+    };
+    std::vector<Piece> pieces;
+    for (size_t at = random.below(100); pieces.size() < 3;) {
+      const size_t bytes = random.below(300), to = in_place ? at : at + random.below(64);
+      pieces.push_back({at, to, bytes, random.below(3)});
+      for (size_t i = 0; i < bytes; ++i) {
+        const uint8_t word = in[at + i];
+        const uint8_t of_zero = pieces.back().masks == 0 ? 0 : zero[at + i];
+        const uint8_t of_one = pieces.back().masks == 2 ? one[at + i] : of_zero;
+        expected[to + i] = static_cast<uint8_t>((word & ~of_one) | (~word & of_zero));
+      }
+      at = to + bytes;
+    }
+    for (const Kernels* kernels : all_kernels()) {
+      std::vector<uint8_t> source = in, result = before;
+      std::vector<uint8_t>& out = in_place ? source : result;
+      std::vector<eden::simd::FlipRun> runs;
+      for (const Piece& piece : pieces) {
+        const uint8_t* of_zero = piece.masks == 0 ? nullptr : zero.data() + piece.from;
+        runs.push_back({source.data() + piece.from, out.data() + piece.to, piece.bytes, of_zero,
+                        piece.masks == 2 ? one.data() + piece.from : of_zero});
+      }
+      kernels->flip(runs.data(), runs.size(), streams);
+      INFO(kernels->name << ", trial " << trial);
+      REQUIRE((out == expected));
     }
   }
 }

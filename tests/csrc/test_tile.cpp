@@ -1,13 +1,20 @@
 // Do the phases of a CUDA block, run here one thread after another, give the bits that the host's
 // way gives, for every error model and storage? (test_corrupt.cpp judges the host's cell by cell.)
+#include <array>
 #include <cstring>
+#include <iterator>
+#include <limits>
 #include <memory>
+#include <random>
+#include <stdexcept>
+#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "catch2.h"
 #include "core/corrupt.h"
+#include "core/region_check.h"
 #include "core/tile.h"
 
 namespace {
@@ -26,9 +33,15 @@ struct Buffer {
 };
 
 template <class C>
-void as_block(const eden::Load& load, const char* in, char* out, int threads) {
+void as_block(eden::Load load, const char* in, char* out, int threads) {
   using Bits = typename C::Unsigned;
+  eden::trust_faulty(load, C::kWidthBits);
   auto scratch = std::make_unique<eden::TileScratch>();
+  const auto join = [&](uint32_t* word, uint32_t set) {
+    const bool in_masks = word >= scratch->masks && word < std::end(scratch->masks);
+    if (!in_masks && word != &scratch->reached) FAIL("a bit is joined outside of the masks");
+    *word |= set;
+  };
   const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * C::kWidthBits;
   for (int64_t which = 0; which < load.region_count && load.first_bit(which) < bits; ++which) {
     const eden::Region region = load.region(which);
@@ -43,8 +56,7 @@ void as_block(const eden::Load& load, const char* in, char* out, int threads) {
       REQUIRE(tile.lines <= static_cast<uint32_t>(eden::kTileLines));
       for (int phase = 0; phase < eden::kTilePhases; ++phase) {
         for (int t = 0; t < threads; ++t) {
-          eden::tile_phase(phase, load, tile, *scratch, t, threads,
-                           [](uint32_t* word, uint32_t set) { *word |= set; });
+          eden::tile_phase(phase, load, tile, *scratch, t, threads, join);
         }
       }
       for (int64_t sample = 0; sample < load.shape.batch; ++sample) {
@@ -121,6 +133,7 @@ eden::Load load_of(const std::vector<int64_t>& rows, const std::vector<int64_t>&
   load.regions = rows.data();
   load.region_count = static_cast<int64_t>(rows.size()) / eden::kRegionFields;
   load.table = table.data();
+  load.table_size = static_cast<int64_t>(table.size());
   load.chip = 77;
   load.access = 3;
   load.shape = shape;
@@ -234,5 +247,200 @@ TEST_CASE("tiles of every storage, alignment, layout of channels and correction"
         }
       }
     }
+  }
+}
+
+namespace {
+
+struct BadField {
+  eden::RegionField field;
+  int64_t value;
+  eden::RegionFault fault;
+};
+
+// Regions that cannot be followed are refused by the host, by name, and a block reads as from
+// reliable memory.
+void check_harmless(const eden::Load& load) {
+  const auto found = eden::find_fault(load, 32);
+  REQUIRE(found.fault != eden::RegionFault::kNone);
+  const auto unpacked = eden::unpack_fault(eden::pack_fault(found));
+  CHECK((unpacked.fault == found.fault && unpacked.region == found.region));
+  const auto size = static_cast<size_t>(load.shape.sample_size() * load.shape.batch);
+  std::vector<int32_t> in(size), out(size, -1);
+  for (size_t i = 0; i < size; ++i) in[i] = static_cast<int32_t>(i * 2654435761u);
+  CHECK_THROWS_WITH(eden::LoadWork(load, ValueType::kInt32, Storage::kInt32, in.data(), out.data()),
+                    Catch::Contains("region " + std::to_string(found.region) + " " +
+                                    eden::describe(found.fault)));
+  as_block<eden::Codec<ValueType::kInt32, Storage::kInt32>>(
+      load, reinterpret_cast<const char*>(in.data()), reinterpret_cast<char*>(out.data()), 33);
+  CHECK((in == out));
+}
+
+void check_refused(std::vector<int64_t> row, const std::vector<int64_t>& table,
+                   const BadField& bad) {
+  row[static_cast<size_t>(bad.field)] = bad.value;
+  const auto load = load_of(row, table, {1, 2, 3000});
+  INFO("field " << bad.field << " is " << bad.value);
+  REQUIRE(eden::find_fault(load, 32).fault == bad.fault);
+  REQUIRE(eden::find_fault(load, 32).region == 0);
+  check_harmless(load);
+}
+
+constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();
+constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+
+}  // namespace
+
+TEST_CASE("regions that cannot be followed are refused by the host and harmless in a block") {
+  using eden::RegionFault;
+  const auto table = line_table(300, 0.01);
+  const BadField everywhere[] = {
+      {eden::kModel, 4, RegionFault::kModel},
+      {eden::kModel, -1, RegionFault::kModel},
+      {eden::kModel, kMost, RegionFault::kModel},
+      {eden::kCorrection, 3, RegionFault::kCorrection},
+      {eden::kCorrection, -1, RegionFault::kCorrection},
+      {eden::kAddress, 8, RegionFault::kPlace},
+      {eden::kAddress, -32, RegionFault::kPlace},
+      {eden::kAddress, kLeast, RegionFault::kPlace},
+      {eden::kAddress, kMost - 31, RegionFault::kPlace},
+      {eden::kEnd, 33, RegionFault::kPlace},
+      {eden::kEnd, 0, RegionFault::kTooShort},
+      {eden::kEnd, 32 * 2999, RegionFault::kTooShort},
+  };
+  const BadField in_cells[] = {
+      {eden::kSparseZero, static_cast<int64_t>(eden::kMaxSparseCode) + 1, RegionFault::kThreshold},
+      {eden::kSparseOne, -1, RegionFault::kThreshold},
+      {eden::kSparseOne, 5, RegionFault::kThreshold},  // has a dense part
+  };
+  const BadField in_tables[] = {
+      {eden::kTableFirst, -1, RegionFault::kTable},
+      {eden::kTableFirst, 601, RegionFault::kTable},
+      {eden::kTableFirst, 1, RegionFault::kTable},
+      {eden::kTableFirst, kMost, RegionFault::kTable},
+      {eden::kTableLength, -1, RegionFault::kTable},
+      {eden::kTableLength, kMost, RegionFault::kTable},
+      {eden::kTableLength, kLeast, RegionFault::kTable},
+  };
+  const BadField in_lines[] = {
+      {eden::kTableKind, 0, RegionFault::kTable},  // a population has more entries
+      {eden::kTableKind, 2, RegionFault::kTable},
+      {eden::kTableLength, 0, RegionFault::kTable},
+      {eden::kTableLength, 301, RegionFault::kTable},
+      {eden::kRowBits, 0, RegionFault::kShape},
+      {eden::kRowBits, 64, RegionFault::kShape},
+      {eden::kRowBits, -128, RegionFault::kShape},
+      {eden::kRowBits, kLeast, RegionFault::kShape},
+      {eden::kSubarrayRows, 0, RegionFault::kShape},
+      {eden::kSubarrayRows, 33, RegionFault::kShape},
+      {eden::kSubarrayRows, int64_t{1} << 40, RegionFault::kShape},
+  };
+  const auto measured = eden::TableKind::kMeasured;
+  const auto cell = cells(0.1, 0.3, 0.5, 64);
+  const auto bitline = lines(ModelKind::kBitline, measured, 1.0, 64, 300, 256, 32);
+  const auto wordline = lines(ModelKind::kWordline, measured, 1.0, 64, 300, 256, 32);
+  const auto map_row = eden::make_map_region(1.0, 64, eden::Correction::kNone, 0, 600);
+  const std::vector<int64_t> map(map_row.begin(), map_row.end());
+  for (const auto& row : {cell, bitline, wordline, map}) {
+    for (const auto& bad : everywhere) check_refused(row, table, bad);
+  }
+  for (const auto& bad : in_cells) check_refused(cell, table, bad);
+  for (const auto& row : {bitline, wordline}) {
+    for (const auto& bad : in_lines) check_refused(row, table, bad);
+  }
+  for (const auto& row : {bitline, wordline, map}) {
+    for (const auto& bad : in_tables) check_refused(row, table, bad);
+  }
+  // Ends that descend, and a fault of a region that is not the first.
+  auto rows = cell;
+  rows[eden::kEnd] = 640;
+  auto second = bitline;
+  second[eden::kEnd] = 320;
+  rows.insert(rows.end(), second.begin(), second.end());
+  rows.insert(rows.end(), cell.begin(), cell.end());
+  auto load = load_of(rows, table, {1, 1, 3000});
+  CHECK(eden::find_fault(load, 32).fault == RegionFault::kOrder);
+  CHECK(eden::find_fault(load, 32).region == 1);
+  load.shape.inner = 20;  // does not reach so far
+  CHECK(eden::find_fault(load, 32).fault == RegionFault::kNone);
+  load.region_count = 0;
+  CHECK_THROWS_WITH(eden::LoadWork(load, ValueType::kInt32, Storage::kInt32, nullptr, nullptr),
+                    Catch::Contains("region has no row"));
+  for (int64_t fault = 0; fault <= static_cast<int64_t>(RegionFault::kTooShort); ++fault) {
+    CHECK(fault < int64_t{1} << eden::kFaultBits);
+  }
+}
+
+TEST_CASE("whatever numbers a row and its table hold, both ways give the same or neither follows") {
+  std::mt19937_64 generator(20);
+  const int64_t values[] = {0,
+                            1,
+                            2,
+                            3,
+                            -1,
+                            32,
+                            64,
+                            128,
+                            256,
+                            1024,
+                            32 * 700,
+                            int64_t{1} << 30,
+                            int64_t{5} << 40,
+                            static_cast<int64_t>(eden::kMaxSparseCode),
+                            static_cast<int64_t>(eden::kMaxSparseCode) + 1,
+                            kLeast,
+                            kMost,
+                            kMost - 31};
+  const auto pick = [&] { return values[generator() % std::size(values)]; };
+  const auto population = line_table(eden::kLineBins, 2e-3);
+  int followed = 0, refused = 0;
+  for (int trial = 0; trial < 600; ++trial) {
+    auto table = population;
+    for (int i = 0; i < 40; ++i) {
+      table[generator() % table.size()] =
+          generator() % 2 == 0 ? pick() : static_cast<int64_t>(generator());
+    }
+    auto rows = cells(0.01, 0.03, 0.7, 4096);
+    const auto model = std::array{ModelKind::kBitline, ModelKind::kWordline}[generator() % 2];
+    const auto kind =
+        std::array{eden::TableKind::kPopulation, eden::TableKind::kMeasured}[generator() % 2];
+    const auto second = lines(model, kind, 0.8, 640, eden::kLineBins, 256, 64);
+    rows[eden::kEnd] = 32 * 200;
+    rows.insert(rows.end(), second.begin(), second.end());
+    for (uint64_t i = generator() % 3; i > 0; --i) rows[generator() % rows.size()] = pick();
+    // A map's entries would have to be in order for both ways to find the same.
+    const auto is_map = [&](size_t at) {
+      return rows[at + eden::kModel] == static_cast<int64_t>(ModelKind::kMap);
+    };
+    if (is_map(0) || is_map(eden::kRegionFields)) continue;
+    const auto load = load_of(rows, table, {1, 1, 900});
+    if (eden::find_fault(load, 32).fault == eden::RegionFault::kNone) {
+      check<ValueType::kInt32, Storage::kInt32>(load);
+      ++followed;
+    } else {
+      check_harmless(load);
+      ++refused;
+    }
+  }
+  CHECK(followed > 100);
+  CHECK(refused > 100);
+}
+
+TEST_CASE("entries of a map that are out of order lead nowhere else") {
+  std::mt19937_64 generator(21);
+  std::vector<int64_t> table(500);
+  for (int trial = 0; trial < 50; ++trial) {
+    for (auto& entry : table) {
+      const auto cell = static_cast<int64_t>(generator() % 100000);
+      entry = trial % 2 == 0 ? cell << eden::kMapFlagBits | 3 : static_cast<int64_t>(generator());
+    }
+    const auto fields = eden::make_map_region(1.0, 32000, eden::Correction::kNone, 0, 500);
+    const std::vector<int64_t> row(fields.begin(), fields.end());
+    const auto load = load_of(row, table, {1, 1, 3000});
+    std::vector<int32_t> in(3000, 5), out(3000), same(3000);
+    const eden::LoadWork work(load, ValueType::kInt32, Storage::kInt32, in.data(), out.data());
+    work.run(0, work.pieces());
+    as_block<eden::Codec<ValueType::kInt32, Storage::kInt32>>(
+        load, reinterpret_cast<const char*>(in.data()), reinterpret_cast<char*>(same.data()), 33);
   }
 }

@@ -3,8 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
+#include <new>
 #include <utility>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 namespace eden::measurements {
 
@@ -71,6 +77,27 @@ class CountTable {
     uint64_t value = 0;
   };
 
+  struct Free {
+    void operator()(Slot* slots) const { std::free(slots); }
+  };
+  using Slots = std::unique_ptr<Slot[], Free>;
+
+  static Slots allocate(size_t capacity) {
+    // A large table is met at random: with pages of 4 KiB, their addresses miss as often as it. For
+    // smaller ones, huge pages take longer to get than they save.
+    constexpr size_t kHugePage = size_t{1} << 21;
+    const size_t bytes = capacity * sizeof(Slot);
+    const bool huge = bytes >= 16 * kHugePage;
+    void* const memory = std::aligned_alloc(huge ? kHugePage : alignof(Slot), bytes);
+    if (memory == nullptr) throw std::bad_alloc();
+#ifdef __linux__
+    if (huge) madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+    Slots slots(static_cast<Slot*>(memory));
+    std::uninitialized_fill_n(slots.get(), capacity, Slot());
+    return slots;
+  }
+
   size_t capacity() const { return slots_ ? mask_ + 1 : 0; }
 
   Slot& find(uint64_t key, uint64_t hash) {
@@ -81,16 +108,15 @@ class CountTable {
 
   void grow() {
     const size_t old_capacity = capacity();
-    const std::unique_ptr<Slot[]> old = std::move(slots_);
     const size_t new_capacity = old_capacity == 0 ? 16 : 2 * old_capacity;
-    slots_ = std::make_unique<Slot[]>(new_capacity);
+    const Slots old = std::exchange(slots_, allocate(new_capacity));
     mask_ = new_capacity - 1;
     for (size_t i = 0; i < old_capacity; ++i) {
       if (old[i].key != kNoKey) find(old[i].key, hash_key(old[i].key)) = old[i];
     }
   }
 
-  std::unique_ptr<Slot[]> slots_;
+  Slots slots_;
   size_t mask_ = 0;
   size_t size_ = 0;
 };

@@ -18,8 +18,10 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 // Whether bytes are numbers from -256 to 255 of three digits without anything between them.
 bool is_text(std::string_view bytes) {
+  // The same bytes whatever the pieces that they come in.
+  bytes = bytes.substr(0, kTextSample);
   size_t numbers = 0;
-  for (size_t i = 0; i < std::min(bytes.size(), kTextSample);) {
+  for (size_t i = 0; i < bytes.size();) {
     if (bytes[i] == '-') ++i;
     if (i + 3 > bytes.size()) return numbers > 0;
     for (size_t d = 0; d < 3; ++d) {

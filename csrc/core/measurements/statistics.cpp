@@ -123,6 +123,7 @@ bool Statistics::flip(int condition, uint32_t repeat, uint32_t bank, uint32_t ro
   flip.hash = hash_key(flip.key);
   flip.bitline = cell_key(bank, tested_.subarray_rows == 0 ? 0 : row / tested_.subarray_rows, bit);
   flip.bitline_hash = hash_key(flip.bitline);
+  flip.wordline_hash = hash_key(flip.key & ~kFieldMask);
   flip.repeat = repeat;
   pending_.push_back(flip);
   if (pending_.size() == kPending) count_pending();
@@ -133,6 +134,7 @@ void Statistics::count_pending() {
   // The tables are larger than the caches: ask for all places before the first is needed.
   for (const Flip& flip : pending_) {
     if (sampled(flip.hash)) flip.group->cells.prefetch(flip.hash);
+    if (wordlines_) flip.group->wordlines.prefetch(flip.wordline_hash);
     if (bitlines_) flip.group->bitlines.prefetch(flip.bitline_hash);
   }
   for (const Flip& flip : pending_) {
@@ -150,9 +152,8 @@ void Statistics::count_pending() {
     }
     ++flips_;
     bank(group, flip.repeat, bank_of(flip.key)).errors += 1.0;
-    const uint64_t wordline = flip.key & ~kFieldMask;
-    add_line(group.wordlines, wordlines_, wordlines_total_, Axis::kWordline, wordline,
-             hash_key(wordline), 1);
+    add_line(group.wordlines, wordlines_, wordlines_total_, Axis::kWordline, flip.key & ~kFieldMask,
+             flip.wordline_hash, 1);
     add_line(group.bitlines, bitlines_, bitlines_total_, Axis::kBitline, flip.bitline,
              flip.bitline_hash, 1);
   }

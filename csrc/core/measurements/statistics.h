@@ -165,7 +165,7 @@ class Statistics {
   };
   struct Flip {
     Group* group;
-    uint64_t key, hash, bitline, bitline_hash;
+    uint64_t key, hash, wordline_hash, bitline, bitline_hash;
     uint32_t repeat;
   };
 

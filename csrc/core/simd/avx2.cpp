@@ -3,12 +3,20 @@
 #include "core/simd/lanes_avx2.h"
 // After the lanes that it is written in.
 #include "core/simd/find.h"
+#include "core/simd/flip.h"
 
 namespace eden::simd {
 
 const Kernels& kernels_avx2() {
-  static constexpr Kernels kTable = {
-      "avx2", avx2::find_sparse, avx2::find_raw, avx2::keep_failing, avx2::find_dense, apply_avx2};
+  static constexpr Kernels kTable = {"avx2",
+                                     avx2::find_sparse,
+                                     avx2::find_in_lines,
+                                     avx2::find_dense_in_lines,
+                                     avx2::find_weak_lines,
+                                     avx2::keep_failing,
+                                     avx2::find_dense,
+                                     avx2::flip,
+                                     apply_avx2};
   return kTable;
 }
 

@@ -3,13 +3,20 @@
 #include "core/simd/lanes_avx512.h"
 // After the lanes that it is written in.
 #include "core/simd/find.h"
+#include "core/simd/flip.h"
 
 namespace eden::simd {
 
 const Kernels& kernels_avx512() {
-  static constexpr Kernels kTable = {"avx512",           avx512::find_sparse,
-                                     avx512::find_raw,   avx512::keep_failing,
-                                     avx512::find_dense, apply_avx512};
+  static constexpr Kernels kTable = {"avx512",
+                                     avx512::find_sparse,
+                                     avx512::find_in_lines,
+                                     avx512::find_dense_in_lines,
+                                     avx512::find_weak_lines,
+                                     avx512::keep_failing,
+                                     avx512::find_dense,
+                                     avx512::flip,
+                                     apply_avx512};
   return kTable;
 }
 

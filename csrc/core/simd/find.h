@@ -2,6 +2,7 @@
 // its lanes.
 #pragma once
 
+#include "core/lines.h"
 #include "core/random_layout.h"
 #include "core/region.h"
 #include "core/weak_cells.h"
@@ -299,6 +300,12 @@ struct Place {
   Words always;  // largest position for which the entry stays as it is
 };
 
+// block_bits of every lane.
+EDEN_LANES Words bits_of_blocks(Words level) {
+  return add(add(level, broadcast(kMarksPerBlockLog2)),
+             where(less(level, broadcast(kLastLevel)), broadcast(1)));
+}
+
 EDEN_LANES void set_bits(Place& place, Words bits) {
   place.bits = bits;
   place.shift = sub(broadcast(32), bits);
@@ -373,10 +380,7 @@ class CellJudge {
     place.entry = load(blocks.entry + lane);
     place.strong = load(blocks.strong + lane);
     place.always = kTwoThresholds ? load(blocks.always + lane) : place.strong;
-    // block_bits of every lane.
-    const Words level = load(blocks.level + lane);
-    set_bits(place, add(add(level, broadcast(kMarksPerBlockLog2)),
-                        where(less(level, broadcast(kLastLevel)), broadcast(1))));
+    set_bits(place, bits_of_blocks(load(blocks.level + lane)));
     return place;
   }
 
@@ -597,59 +601,172 @@ void find_sparse(uint64_t chip, const SparseQuery* queries, size_t count, FoundC
   find_in_blocks(chip, keys, queries, blocks, found);
 }
 
-// ---- Marks as they are ----
+// ---- Lines ----
 
-class RawJudge {
+// The line of an offset below 2^31 from the first cell: a division by multiplication with the
+// rounded-up inverse, exact for numbers of groups below 2^26.
+class LineOfOffset {
  public:
-  struct Nothing {};
-
-  EDEN_INLINE RawJudge(const SparseQuery* queries, RawMarks& found)
-      : queries_(queries), found_(found), end_(found.mark + found.size) {}
-  EDEN_INLINE void finish() { found_.size = static_cast<size_t>(end_ - found_.mark); }
-  EDEN_INLINE Nothing place(const Blocks&, size_t) const { return {}; }
-
-  EDEN_INLINE void take(const Nothing&, const Blocks& blocks, size_t lane, uint32_t ordinal,
-                        Words word, Mask valid) {
-    alignas(64) uint32_t words[kLanes], lanes[kLanes];
-    const size_t size = compress(words, valid, word);
-    compress(lanes, valid, lane_numbers());
-    for (size_t i = 0; i < size; ++i) {
-      const size_t at = lane + lanes[i];
-      const uint32_t query = blocks.query[at];
-      *end_++ = {query, blocks.low_index[at] - low_half(queries_[query].first_block), ordinal,
-                 words[i]};
-    }
+  EDEN_INLINE explicit LineOfOffset(uint32_t length) {
+    const uint32_t groups = length >> kGroupBits;
+    const int log2 = 31 - __builtin_clz(groups);
+    shift_ = static_cast<uint32_t>(log2);
+    inverse_ = static_cast<uint32_t>(((uint64_t{1} << (31 + log2)) + groups - 1) / groups);
   }
-
-  EDEN_INLINE void squeeze(Blocks&, size_t, size_t, Mask) const {}
+  EDEN_INLINE Words operator()(Words offset) const {
+    Wide high, low;
+    multiply(widen(shift_left<1>(shift_right<kGroupBits>(offset))), inverse_, high, low);
+    return shift_right(narrow(high), broadcast(shift_));
+  }
 
  private:
-  const SparseQuery* queries_;
-  RawMarks& found_;
-  RawMark* end_;
+  uint32_t shift_, inverse_;
 };
 
-void find_raw(uint64_t chip, const SparseQuery* queries, size_t count, RawMarks& found) {
-  const Keys keys = make_keys(chip);
-  Blocks blocks;
-  const auto draw_all = [&] {
-    reserve(found, blocks.size * kPoissonTableSize);
-    RawJudge judge(queries, found);
-    draw_blocks(keys, blocks, judge);
-    judge.finish();
+// Judges marks by the thresholds of their lines. Of a block's fields, `base` is the offset of its
+// first cell from the lowest wanted one, `span` the number of wanted cells from that one on, and
+// `entry` the lowest one's offset.
+class LineJudge {
+ public:
+  struct LinePlace {
+    Words base, span, lowest, octave;
+    Words bits, shift, unknown;
   };
+
+  EDEN_INLINE LineJudge(uint64_t chip, const Lines& lines, FoundCells& found)
+      : chip_(chip),
+        lines_(lines),
+        line_of_(lines.length),
+        found_(found),
+        end_(found.cell + found.size) {}
+  EDEN_INLINE void finish() { found_.size = static_cast<size_t>(end_ - found_.cell); }
+
+  EDEN_INLINE LinePlace place(const Blocks& blocks, size_t lane) const {
+    const Words level = load(blocks.level + lane), bits = bits_of_blocks(level);
+    return {load(blocks.base + lane),
+            load(blocks.span + lane),
+            load(blocks.entry + lane),
+            shift_left<32 - kLineKeyShift>(sub(broadcast(kLastLevel), level)),
+            bits,
+            sub(broadcast(32), bits),
+            sub(shift_left(broadcast(1), bits), broadcast(1))};
+  }
+
+  EDEN_INLINE void take(const LinePlace& place, const Blocks& blocks, size_t lane, uint32_t ordinal,
+                        Words word, Mask valid) {
+    const Words cell = add(shift_right(word, place.shift), place.base);
+    const Mask inside = both(valid, less(cell, place.span));
+    const Words offset = where(inside, add(cell, place.lowest));
+    const Words line = line_of_(offset);
+    const Words key = gather(lines_.key, line);
+    const Words nearest = shift_left(word, place.bits);
+    const Words highest = shift_right<kLineKeyShift>(bit_or(nearest, place.unknown));
+    const Words lowest = shift_right<kLineKeyShift>(nearest);
+    const Mask below = both(inside, less(bit_or(highest, place.octave), key));
+    // Where the bits not drawn yet, or those that a key has not, decide.
+    const Mask tie = without(both(inside, at_most(bit_or(lowest, place.octave), key)), below);
+    if (__builtin_expect(any(tie), 0)) judge_ties(blocks, lane, ordinal, word, tie);
+    Words at = sub(offset, broadcast(lines_.lead));
+    if (lines_.across) {
+      const Words row = sub(at, times(line, broadcast(lines_.length)));
+      at = add(shift_left(row, broadcast(static_cast<uint32_t>(lines_.row_shift))), line);
+    }
+    const Mask wanted =
+        both(below, less(sub(at, broadcast(lines_.begin)), broadcast(lines_.end - lines_.begin)));
+    end_ += compress(end_, wanted, add(at, at));
+  }
+
+  EDEN_INLINE void squeeze(Blocks& blocks, size_t lane, size_t to, Mask more) const {
+    compress(blocks.base + to, more, load(blocks.base + lane));
+    compress(blocks.span + to, more, load(blocks.span + lane));
+    compress(blocks.entry + to, more, load(blocks.entry + lane));
+  }
+
+ private:
+  __attribute__((noinline)) void judge_ties(const Blocks& blocks, size_t lane, uint32_t ordinal,
+                                            Words word, Mask tie) {
+    alignas(64) uint32_t words[kLanes];
+    store(words, word);
+    finish();
+    for (uint32_t lanes = bits_of(tie); lanes != 0; lanes &= lanes - 1) {
+      const auto i = static_cast<size_t>(__builtin_ctz(lanes));
+      const MarkBlock block{blocks.index(lane + i), static_cast<int32_t>(blocks.level[lane + i])};
+      judge_line_mark(chip_, lines_, block, ordinal, words[i], found_);
+    }
+    end_ = found_.cell + found_.size;
+  }
+
+  uint64_t chip_;
+  const Lines& lines_;
+  LineOfOffset line_of_;
+  FoundCells& found_;
+  uint32_t* end_;
+};
+
+void find_in_lines(uint64_t chip, const Lines& lines, const MarkBlock* blocks_of, size_t count,
+                   FoundCells& found) {
+  const Keys keys = make_keys(chip);
+  const uint32_t cells = lines.count * lines.length;
+  Blocks blocks;
   for (size_t i = 0; i < count; ++i) {
-    for (uint32_t first = 0; first < queries[i].blocks;) {
-      if (blocks.size == kBatch) draw_all();
-      size_t more = queries[i].blocks - first;
-      if (more > kBatch - blocks.size) more = kBatch - blocks.size;
-      append_indices(blocks, static_cast<uint32_t>(i), queries[i].level,
-                     queries[i].first_block + first, more);
-      blocks.size += more;
-      first += static_cast<uint32_t>(more);
+    const int bits = bits_of_block(blocks_of[i].level);
+    // Modulo 2^64 and 2^32: a block can begin before the first cell.
+    const uint64_t base = (blocks_of[i].index << bits) - lines.first_cell;
+    uint32_t low = 0, high = cells;
+    if (bits == 32) {
+      // Such a block is as long as offsets go modulo 2^32, so the wanted cells are cut at its ends.
+      if (base < cells) low = low_half(base);
+      if (base + (uint64_t{1} << 32) < cells) high = low_half(base);
+    }
+    const size_t at = blocks.size++;
+    blocks.low_index[at] = low_half(blocks_of[i].index);
+    blocks.high_index[at] = high_half(blocks_of[i].index);
+    blocks.level[at] = static_cast<uint32_t>(blocks_of[i].level);
+    blocks.base[at] = low_half(base) - low;
+    blocks.span[at] = high - low;
+    blocks.entry[at] = low;
+    if (blocks.size == kBatch || i + 1 == count) {
+      reserve(found, blocks.size * kPoissonTableSize + kStep);
+      LineJudge judge(chip, lines, found);
+      draw_blocks(keys, blocks, judge);
+      judge.finish();
     }
   }
-  if (blocks.size != 0) draw_all();
+}
+
+size_t find_weak_lines(uint64_t chip, uint64_t first_line, uint32_t count, uint32_t most,
+                       uint32_t* line, uint32_t* mark) {
+  constexpr uint32_t kLines = static_cast<uint32_t>(kLinesInDraw);
+  const Keys keys = make_keys(chip);
+  size_t size = 0;
+  for (uint64_t at = first_line / kLines; at * kLines < first_line + count; at += kLanes) {
+    const Words low = add(lane_numbers(), broadcast(low_half(at)));
+    // Beyond a multiple of 2^32 the sum is less than what was added to.
+    const Words high =
+        add(broadcast(high_half(at)), where(less(low, broadcast(low_half(at))), broadcast(1)));
+    const Counter counter[1] = {
+        {{low, high, broadcast(0), broadcast(stream_word(Stream::kLine, 0))}}};
+    Numbers<1> numbers;
+    draw_lanes(keys, counter, numbers);
+    alignas(64) uint32_t words[kLines][kLanes];
+    uint32_t weak[kLines], lanes = 0;
+    EDEN_UNROLL(4)
+    for (uint32_t i = 0; i < kLines; ++i) {
+      store(words[i], numbers.word[0][i]);
+      weak[i] = bits_of(at_most(numbers.word[0][i], broadcast(most)));
+      lanes |= weak[i];
+    }
+    for (; lanes != 0; lanes &= lanes - 1) {
+      const int lane = __builtin_ctz(lanes);
+      for (uint32_t i = 0; i < kLines; ++i) {
+        const uint64_t offset = (at + static_cast<uint64_t>(lane)) * kLines + i - first_line;
+        if (((weak[i] >> lane) & 1) == 0 || offset >= count) continue;
+        line[size] = static_cast<uint32_t>(offset);
+        mark[size++] = words[i][lane];
+      }
+    }
+  }
+  return size;
 }
 
 // ---- Digits ----
@@ -890,7 +1007,122 @@ void find_dense(uint64_t chip, uint64_t access, uint64_t failure, const DenseQue
   }
 }
 
-void keep_failing(uint64_t chip, uint64_t origin, uint64_t access, uint64_t failure,
+// Groups of lines, each with its line's probability, of which some cells are open.
+struct OpenLineGroups {
+  static constexpr size_t kRoom = kBatch + kStep;
+  alignas(64) uint32_t slot[kRoom];
+  alignas(64) uint32_t low_index[kRoom];
+  alignas(64) uint32_t high_index[kRoom];
+  // The probability's digits that are still to be compared, and the cells that are open.
+  alignas(64) uint32_t high[kRoom];
+  alignas(64) uint32_t low[kRoom];
+  alignas(64) uint32_t open[kRoom];
+  size_t size = 0;
+};
+
+// Draws until no group is open; joins the bits found with `words`, by slot.
+EDEN_LANES void settle_line_groups(const Keys& keys, OpenLineGroups& groups, uint32_t* words) {
+  for (uint32_t which = 0; groups.size != 0 && which < kDraws; ++which) {
+    const size_t size = groups.size;
+    groups.size = 0;
+    for_each_step(size, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
+      Counter counter[sets.kNumber];
+      EDEN_UNROLL(2)
+      for (size_t set = 0; set < sets.kNumber; ++set) {
+        const size_t lane = at + set * kLanes;
+        counter[set] = {{load(groups.low_index + lane), load(groups.high_index + lane),
+                         broadcast(which), broadcast(stream_word(Stream::kDenseMark, 0))}};
+      }
+      Numbers<sets.kNumber> numbers;
+      draw_lanes(keys, counter, numbers);
+      EDEN_UNROLL(2)
+      for (size_t set = 0; set < sets.kNumber; ++set) {
+        const size_t lane = at + set * kLanes;
+        const Words high = load(groups.high + lane), low = load(groups.low + lane);
+        const Words open = load(groups.open + lane);
+        Words is_less = broadcast(0), equal = open;
+        const auto compare = [&]<int kDigit>() EDEN_INLINE_LAMBDA {
+          const Words digit = shift_right<31>(shift_left<kDigit>(high));
+          const Words wanted = sub(broadcast(0), digit);
+          is_less = digit_less(is_less, numbers.word[set][kDigit], wanted);
+          equal = digit_equal(equal, numbers.word[set][kDigit], wanted);
+        };
+        static_assert(kDigitsInDraw == 4);
+        compare.template operator()<3>();
+        compare.template operator()<2>();
+        compare.template operator()<1>();
+        compare.template operator()<0>();
+        const Words slot = load(groups.slot + lane);
+        alignas(64) uint32_t slots[kLanes];
+        store(slots, slot);
+        join(words, slots, bit_and(is_less, open), lane, size);
+        const Mask more = both(lanes_before(lane, size), common_bits(equal, equal));
+        const size_t to = groups.size;
+        compress(groups.slot + to, more, slot);
+        compress(groups.low_index + to, more, counter[set].word[0]);
+        compress(groups.high_index + to, more, counter[set].word[1]);
+        compress(groups.high + to, more,
+                 bit_or(shift_left<kDigitsInDraw>(high), shift_right<32 - kDigitsInDraw>(low)));
+        compress(groups.low + to, more, shift_left<kDigitsInDraw>(low));
+        groups.size += compress(groups.open + to, more, equal);
+      }
+    });
+  }
+  groups.size = 0;
+}
+
+void find_dense_in_lines(uint64_t chip, const Lines& lines, const DenseLine* dense, size_t count,
+                         FoundCells& found) {
+  const Keys keys = make_keys(chip);
+  // The groups of a line that hold wanted cells.
+  const uint32_t last_row = lines.lead + ((lines.end - 1) >> lines.row_shift);
+  const uint32_t first = lines.lead >> kGroupBits, last = last_row >> kGroupBits;
+  OpenLineGroups groups;
+  alignas(64) uint32_t words[kBatch], line[kBatch], row[kBatch];
+  size_t slots = 0;
+  const auto find_batch = [&] {
+    settle_line_groups(keys, groups, words);
+    reserve(found, slots * kGroupCells + kStep);
+    uint32_t* end = found.cell + found.size;
+    const Words row_shift = broadcast(static_cast<uint32_t>(lines.row_shift));
+    for (size_t slot = 0; slot < slots; ++slot) {
+      EDEN_UNROLL(8)
+      for (uint32_t bit = 0; bit < kGroupCells; bit += kLanes) {
+        const Words bits = add(lane_numbers(), broadcast(bit));
+        const Mask weak = common_bits(broadcast(words[slot]), shift_left(broadcast(1), bits));
+        const Words place =
+            add(shift_left(add(bits, broadcast(row[slot])), row_shift), broadcast(line[slot]));
+        const Mask wanted = both(
+            weak, less(sub(place, broadcast(lines.begin)), broadcast(lines.end - lines.begin)));
+        end += compress(end, wanted, add(place, place));
+      }
+    }
+    found.size = static_cast<size_t>(end - found.cell);
+    slots = 0;
+  };
+  for (size_t i = 0; i < count; ++i) {
+    const uint64_t cell = lines.first_cell + uint64_t{dense[i].line} * lines.length;
+    const bool all = dense[i].probability == kAlways;
+    for (uint32_t group = first; group <= last; ++group) {
+      const uint64_t index = (cell >> kGroupBits) + group;
+      line[slots] = dense[i].line;
+      row[slots] = (group << kGroupBits) - lines.lead;
+      words[slots] = all ? ~0u : 0;
+      const size_t at = groups.size;
+      groups.slot[at] = static_cast<uint32_t>(slots);
+      groups.low_index[at] = low_half(index);
+      groups.high_index[at] = high_half(index);
+      groups.high[at] = high_half(dense[i].probability);
+      groups.low[at] = low_half(dense[i].probability);
+      groups.open[at] = ~0u;
+      if (!all) ++groups.size;
+      if (++slots == kBatch) find_batch();
+    }
+  }
+  find_batch();
+}
+
+void keep_failing(uint64_t chip, const Rows& rows, uint64_t access, uint64_t failure,
                   FoundCells& found) {
   if (failure == kAlways) return;
   if (failure == 0) {
@@ -898,14 +1130,17 @@ void keep_failing(uint64_t chip, uint64_t origin, uint64_t access, uint64_t fail
     return;
   }
   constexpr uint32_t kLargestOffset = 0x7fffffffu;
-  const uint64_t first_group = origin >> kGroupBits;
-  if (((origin + kLargestOffset) >> kGroupBits) >> 32 != first_group >> 32) {
-    return keep_failing_one_by_one(chip, origin, access, failure, found);
+  const uint64_t first_group = rows.origin >> kGroupBits;
+  if (((rows.origin + kLargestOffset) >> kGroupBits) >> 32 != first_group >> 32) {
+    return keep_failing_one_by_one(chip, rows, access, failure, found);
   }
   const Keys keys = make_keys(chip);
   const Digits digits(failure);
   const FailureCounters counters{access};
-  const Words lead = broadcast(low_half(origin) & (kGroupCells - 1));
+  const Words lead = broadcast(low_half(rows.origin) & (kGroupCells - 1));
+  const Words row_shift = broadcast(static_cast<uint32_t>(rows.row_shift));
+  // From row to row places go on by less than cells do.
+  const uint32_t skipped = low_half(rows.stride) - (1u << rows.row_shift);
   const Words place_in_group = broadcast(kGroupCells - 1);
   constexpr size_t kRoom = kBatch + kStep;
   alignas(64) uint32_t open[kRoom], kept[kRoom];
@@ -922,7 +1157,9 @@ void keep_failing(uint64_t chip, uint64_t origin, uint64_t access, uint64_t fail
         EDEN_UNROLL(2)
         for (size_t set = 0; set < sets.kNumber; ++set) {
           entry[set] = load(open + at + set * kLanes);
-          cell[set] = add(shift_right<1>(entry[set]), lead);
+          const Words place = shift_right<1>(entry[set]);
+          cell[set] =
+              add(add(place, times(shift_right(place, row_shift), broadcast(skipped))), lead);
           group[set] = add(shift_right<kGroupBits>(cell[set]), broadcast(low_half(first_group)));
         }
         Numbers<sets.kNumber> numbers;

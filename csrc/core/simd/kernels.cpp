@@ -1,5 +1,6 @@
 #include "core/simd/kernels.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -11,23 +12,6 @@
 
 namespace eden::simd {
 namespace {
-
-template <class Entry>
-void grow(Entry*& entries, size_t size, size_t& capacity, size_t more) {
-  if (capacity - size >= more) return;
-  const size_t wanted = size + more > 2 * capacity ? size + more : 2 * capacity;
-  if (wanted > SIZE_MAX / sizeof(Entry)) throw std::bad_alloc();
-  void* grown = std::realloc(entries, wanted * sizeof(Entry));
-  if (grown == nullptr) throw std::bad_alloc();
-  entries = static_cast<Entry*>(grown);
-  capacity = wanted;
-}
-
-template <class Found, class Entry>
-void free_entries(Found& found, Entry* entries) {
-  std::free(entries);
-  found = Found{};
-}
 
 struct Candidate {
   const char* name;
@@ -81,10 +65,20 @@ const Kernels& choose() {
 
 }  // namespace
 
-void reserve(FoundCells& found, size_t more) { grow(found.cell, found.size, found.capacity, more); }
-void release(FoundCells& found) { free_entries(found, found.cell); }
-void reserve(RawMarks& found, size_t more) { grow(found.mark, found.size, found.capacity, more); }
-void release(RawMarks& found) { free_entries(found, found.mark); }
+void reserve(FoundCells& found, size_t more) {
+  if (found.capacity - found.size >= more) return;
+  const size_t wanted = std::max(found.size + more, 2 * found.capacity);
+  if (wanted > SIZE_MAX / sizeof(uint32_t)) throw std::bad_alloc();
+  void* grown = std::realloc(found.cell, wanted * sizeof(uint32_t));
+  if (grown == nullptr) throw std::bad_alloc();
+  found.cell = static_cast<uint32_t*>(grown);
+  found.capacity = wanted;
+}
+
+void release(FoundCells& found) {
+  std::free(found.cell);
+  found = FoundCells{};
+}
 
 const Kernels* kernels_of(const char* name) {
   return first_candidate([&](const char* candidate) { return std::strcmp(candidate, name) == 0; });
@@ -109,12 +103,29 @@ void judge_mark(uint64_t chip, const SparseQuery& query, uint64_t block, uint32_
   found.cell[found.size++] = (static_cast<uint32_t>(offset) << 1) | (always ? 0u : 1u);
 }
 
-void keep_failing_one_by_one(uint64_t chip, uint64_t origin, uint64_t access, uint64_t failure,
+void judge_line_mark(uint64_t chip, const Lines& lines, const MarkBlock& block, uint32_t ordinal,
+                     uint32_t word, FoundCells& found) {
+  const Mark mark{block.index, ordinal, block.level, word};
+  const uint64_t offset = mark.cell() - lines.first_cell;
+  if (offset >= uint64_t{lines.count} * lines.length) return;
+  const uint64_t line = offset / lines.length;
+  if (!mark.below(chip, lines.threshold[line])) return;
+  const uint64_t place = lines.across
+                             ? ((offset % lines.length - lines.lead) << lines.row_shift) + line
+                             : offset - lines.lead;
+  if (place < lines.begin || place >= lines.end) return;
+  reserve(found, 1);
+  found.cell[found.size++] = static_cast<uint32_t>(place) << 1;
+}
+
+void keep_failing_one_by_one(uint64_t chip, const Rows& rows, uint64_t access, uint64_t failure,
                              FoundCells& found) {
   size_t kept = 0;
   for (size_t i = 0; i < found.size; ++i) {
-    const uint32_t entry = found.cell[i];
-    if (cell_fails(chip, origin + (entry >> 1), access, failure)) found.cell[kept++] = entry;
+    const uint32_t place = found.cell[i] >> 1;
+    const uint64_t row = place >> rows.row_shift;
+    const uint64_t cell = rows.origin + row * rows.stride + (place - (row << rows.row_shift));
+    if (cell_fails(chip, cell, access, failure)) found.cell[kept++] = found.cell[i];
   }
   found.size = kept;
 }

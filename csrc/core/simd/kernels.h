@@ -26,7 +26,17 @@ struct SparseQuery {
   uint64_t strong;  // at least `always`; one below this alone flips the cell that stores one value
 };
 
-// A found cell: its offset times two, plus one if it flips for the strong value alone.
+// Where the cells of a patch lie: place p is in row p >> row_shift, and the rows begin `stride`
+// cells apart. Places are below 2^31, so kOneRow makes one row of all.
+inline constexpr int kOneRow = 31;
+struct Rows {
+  uint64_t origin;  // the cell at place 0
+  uint64_t stride;
+  int row_shift;
+};
+
+// A found cell: its place times two, plus one if it flips for the strong value alone. Of cells in
+// one row the place is the offset from the first.
 struct FoundCells {
   uint32_t* cell = nullptr;
   size_t size = 0;
@@ -37,22 +47,32 @@ struct FoundCells {
 void reserve(FoundCells& found, size_t more);
 void release(FoundCells& found);
 
-// A block's marks without a judgement on them.
-struct RawMark {
-  uint32_t query;    // index among the queries
-  uint32_t block;    // from the query's first block on
-  uint32_t ordinal;  // in the block
-  uint32_t word;
+// One block of marks of a level.
+struct MarkBlock {
+  uint64_t index;
+  int32_t level;
 };
 
-struct RawMarks {
-  RawMark* mark = nullptr;
-  size_t size = 0;
-  size_t capacity = 0;
+// Lines that are neighbours in line space, and where their cells lie in a patch.
+struct Lines {
+  uint64_t first_cell;  // of the first line
+  uint32_t count;
+  uint32_t length;            // cells of a line, a multiple of 32; count x length is below 2^31
+  const uint64_t* threshold;  // by line: on its marks
+  const uint32_t* key;        // by line: the line_key of its threshold
+  // Whether each of a line's cells lies in a row of its own, at the line's column: then the patch
+  // begins with cell `lead` of every line, else with the cell `lead` after the first line's first.
+  bool across;
+  uint32_t lead;
+  int row_shift;
+  uint32_t begin, end;  // places [begin, end) are wanted
 };
 
-void reserve(RawMarks& found, size_t more);
-void release(RawMarks& found);
+// A line whose cells have a dense part.
+struct DenseLine {
+  uint32_t line;
+  uint64_t probability;  // as a 64-bit fraction, above 0
+};
 
 // Groups of 32 cells with one probability for each stored value.
 struct DenseQuery {
@@ -74,21 +94,40 @@ struct ApplyRun {
   const uint64_t* one;  // likewise if it stores 1; may be `zero`
 };
 
+// Consecutive bytes that are kept as they are.
+struct FlipRun {
+  const void* in;
+  void* out;  // may be `in`
+  size_t bytes;
+  const void* zero;  // bits that flip if they store 0; null for none
+  const void* one;   // likewise if they store 1; may be `zero`
+};
+
 using Apply = void (*)(const ApplyRun& run, const Conversion& conversion);
 
 struct Kernels {
   const char* name;
   // Appends the cells found, in no particular order and some of them more than once.
   void (*find_sparse)(uint64_t chip, const SparseQuery* queries, size_t count, FoundCells& found);
-  // Appends every mark of the queries' blocks; window and thresholds are not looked at.
-  void (*find_raw)(uint64_t chip, const SparseQuery* queries, size_t count, RawMarks& found);
+  // Appends the cells of lines with a mark in one of the blocks, likewise.
+  void (*find_in_lines)(uint64_t chip, const Lines& lines, const MarkBlock* blocks, size_t count,
+                        FoundCells& found);
+  // Appends the cells of the dense part of lines.
+  void (*find_dense_in_lines)(uint64_t chip, const Lines& lines, const DenseLine* dense,
+                              size_t count, FoundCells& found);
+  // Writes which of `count` lines have a mark of at most `most`, in ascending order from the first
+  // line on, and their marks; returns how many.
+  size_t (*find_weak_lines)(uint64_t chip, uint64_t first_line, uint32_t count, uint32_t most,
+                            uint32_t* line, uint32_t* mark);
   // Leaves of the found cells those whose read at this access fails.
-  void (*keep_failing)(uint64_t chip, uint64_t origin, uint64_t access, uint64_t failure,
+  void (*keep_failing)(uint64_t chip, const Rows& rows, uint64_t access, uint64_t failure,
                        FoundCells& found);
   // Writes (not joins) the words of the groups' weak cells that fail at this access; `strong` may
   // be null where every query's probabilities are equal.
   void (*find_dense)(uint64_t chip, uint64_t access, uint64_t failure, const DenseQuery* queries,
                      size_t count, uint32_t* always, uint32_t* strong);
+  // Reads runs into their outputs; streaming stores leave an output out of the caches.
+  void (*flip)(const FlipRun* runs, size_t count, bool streams);
   // The way from values of a type through a storage and back; null where there is none.
   Apply (*apply)(ValueType value, Storage storage);
 };

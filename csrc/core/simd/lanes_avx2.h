@@ -12,17 +12,29 @@ constexpr size_t kLanes = 8;
 using Words = __m256i;
 using Mask = __m256i;  // all bits of a lane
 
-EDEN_LANES Words load(const uint32_t* at) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+EDEN_LANES Words load(const void* at) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(at));
 }
-EDEN_LANES void store(uint32_t* at, Words words) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), words);
+EDEN_LANES void store(void* at, Words words) {
+  _mm256_storeu_si256(static_cast<__m256i*>(at), words);
 }
+// A store to aligned memory that leaves the caches as they are, and what orders such stores before
+// all that follow.
+EDEN_LANES void stream(void* at, Words words) {
+  _mm256_stream_si256(static_cast<__m256i*>(at), words);
+}
+EDEN_LANES void stream_fence() { _mm_sfence(); }
 EDEN_LANES Words broadcast(uint32_t value) { return _mm256_set1_epi32(static_cast<int>(value)); }
 EDEN_LANES Words lane_numbers() { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
+EDEN_LANES Words gather(const uint32_t* from, Words index) {
+  return _mm256_i32gather_epi32(reinterpret_cast<const int*>(from), index, 4);
+}
 EDEN_LANES Words add(Words a, Words b) { return _mm256_add_epi32(a, b); }
 EDEN_LANES Words sub(Words a, Words b) { return _mm256_sub_epi32(a, b); }
+// Modulo 2^32.
+EDEN_LANES Words times(Words a, Words b) { return _mm256_mullo_epi32(a, b); }
 EDEN_LANES Words bit_and(Words a, Words b) { return _mm256_and_si256(a, b); }
+EDEN_LANES Words bit_xor(Words a, Words b) { return _mm256_xor_si256(a, b); }
 EDEN_LANES Words bit_or(Words a, Words b) { return _mm256_or_si256(a, b); }
 EDEN_LANES Words shift_left(Words a, Words count) { return _mm256_sllv_epi32(a, count); }
 EDEN_LANES Words shift_right(Words a, Words count) { return _mm256_srlv_epi32(a, count); }

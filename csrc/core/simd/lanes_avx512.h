@@ -12,15 +12,27 @@ constexpr size_t kLanes = 16;
 using Words = __m512i;
 using Mask = __mmask16;
 
-EDEN_LANES Words load(const uint32_t* at) { return _mm512_loadu_si512(at); }
-EDEN_LANES void store(uint32_t* at, Words words) { _mm512_storeu_si512(at, words); }
+EDEN_LANES Words load(const void* at) { return _mm512_loadu_si512(at); }
+EDEN_LANES void store(void* at, Words words) { _mm512_storeu_si512(at, words); }
+// A store to aligned memory that leaves the caches as they are, and what orders such stores before
+// all that follow.
+EDEN_LANES void stream(void* at, Words words) {
+  _mm512_stream_si512(static_cast<__m512i*>(at), words);
+}
+EDEN_LANES void stream_fence() { _mm_sfence(); }
 EDEN_LANES Words broadcast(uint32_t value) { return _mm512_set1_epi32(static_cast<int>(value)); }
 EDEN_LANES Words lane_numbers() {
   return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
 }
+EDEN_LANES Words gather(const uint32_t* from, Words index) {
+  return _mm512_i32gather_epi32(index, from, 4);
+}
 EDEN_LANES Words add(Words a, Words b) { return _mm512_add_epi32(a, b); }
 EDEN_LANES Words sub(Words a, Words b) { return _mm512_sub_epi32(a, b); }
+// Modulo 2^32.
+EDEN_LANES Words times(Words a, Words b) { return _mm512_mullo_epi32(a, b); }
 EDEN_LANES Words bit_and(Words a, Words b) { return _mm512_and_si512(a, b); }
+EDEN_LANES Words bit_xor(Words a, Words b) { return _mm512_xor_si512(a, b); }
 EDEN_LANES Words bit_or(Words a, Words b) { return _mm512_or_si512(a, b); }
 EDEN_LANES Words shift_left(Words a, Words count) { return _mm512_sllv_epi32(a, count); }
 EDEN_LANES Words shift_right(Words a, Words count) { return _mm512_srlv_epi32(a, count); }

@@ -12,16 +12,27 @@ constexpr size_t kLanes = 4;
 using Words = uint32x4_t;
 using Mask = uint32x4_t;  // all bits of a lane
 
-EDEN_LANES Words load(const uint32_t* at) { return vld1q_u32(at); }
-EDEN_LANES void store(uint32_t* at, Words words) { vst1q_u32(at, words); }
+EDEN_LANES Words load(const void* at) { return vld1q_u32(static_cast<const uint32_t*>(at)); }
+EDEN_LANES void store(void* at, Words words) { vst1q_u32(static_cast<uint32_t*>(at), words); }
+// NEON has no store that leaves the caches as they are.
+EDEN_LANES void stream(void* at, Words words) { store(at, words); }
+EDEN_LANES void stream_fence() {}
 EDEN_LANES Words broadcast(uint32_t value) { return vdupq_n_u32(value); }
 EDEN_LANES Words lane_numbers() {
   static const uint32_t kNumbers[kLanes] = {0, 1, 2, 3};
   return vld1q_u32(kNumbers);
 }
+EDEN_LANES Words gather(const uint32_t* from, Words index) {
+  const uint32_t words[kLanes] = {from[vgetq_lane_u32(index, 0)], from[vgetq_lane_u32(index, 1)],
+                                  from[vgetq_lane_u32(index, 2)], from[vgetq_lane_u32(index, 3)]};
+  return vld1q_u32(words);
+}
 EDEN_LANES Words add(Words a, Words b) { return vaddq_u32(a, b); }
 EDEN_LANES Words sub(Words a, Words b) { return vsubq_u32(a, b); }
+// Modulo 2^32.
+EDEN_LANES Words times(Words a, Words b) { return vmulq_u32(a, b); }
 EDEN_LANES Words bit_and(Words a, Words b) { return vandq_u32(a, b); }
+EDEN_LANES Words bit_xor(Words a, Words b) { return veorq_u32(a, b); }
 EDEN_LANES Words bit_or(Words a, Words b) { return vorrq_u32(a, b); }
 // A shift by 32 or -32 leaves nothing, as is wanted.
 EDEN_LANES Words shift_left(Words a, Words count) {

@@ -16,17 +16,37 @@ typedef uint32_t Words __attribute__((vector_size(16)));
 typedef uint64_t Doubles __attribute__((vector_size(16)));
 using Mask = Words;  // all bits of a lane
 
-EDEN_LANES Words load(const uint32_t* at) {
+EDEN_LANES Words load(const void* at) {
   Words words;
   __builtin_memcpy(&words, at, sizeof(words));
   return words;
 }
-EDEN_LANES void store(uint32_t* at, Words words) { __builtin_memcpy(at, &words, sizeof(words)); }
+EDEN_LANES void store(void* at, Words words) { __builtin_memcpy(at, &words, sizeof(words)); }
+// A store to aligned memory that leaves the caches as they are, and what orders such stores before
+// all that follow, where the target has them.
+EDEN_LANES void stream(void* at, Words words) {
+#if defined(__SSE2__)
+  _mm_stream_si128(static_cast<__m128i*>(at), reinterpret_cast<__m128i>(words));
+#else
+  store(at, words);
+#endif
+}
+EDEN_LANES void stream_fence() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
 EDEN_LANES Words broadcast(uint32_t value) { return Words{value, value, value, value}; }
 EDEN_LANES Words lane_numbers() { return Words{0, 1, 2, 3}; }
+EDEN_LANES Words gather(const uint32_t* from, Words index) {
+  return Words{from[index[0]], from[index[1]], from[index[2]], from[index[3]]};
+}
 EDEN_LANES Words add(Words a, Words b) { return a + b; }
 EDEN_LANES Words sub(Words a, Words b) { return a - b; }
+// Modulo 2^32.
+EDEN_LANES Words times(Words a, Words b) { return a * b; }
 EDEN_LANES Words bit_and(Words a, Words b) { return a & b; }
+EDEN_LANES Words bit_xor(Words a, Words b) { return a ^ b; }
 EDEN_LANES Words bit_or(Words a, Words b) { return a | b; }
 EDEN_LANES Words shift_left(Words a, Words count) {
   return (a << (count & 31u)) & reinterpret_cast<Words>(count < 32u);

@@ -3,12 +3,20 @@
 #include "core/simd/lanes_neon.h"
 // After the lanes that it is written in.
 #include "core/simd/find.h"
+#include "core/simd/flip.h"
 
 namespace eden::simd {
 
 const Kernels& kernels_neon() {
-  static constexpr Kernels kTable = {
-      "neon", neon::find_sparse, neon::find_raw, neon::keep_failing, neon::find_dense, apply_neon};
+  static constexpr Kernels kTable = {"neon",
+                                     neon::find_sparse,
+                                     neon::find_in_lines,
+                                     neon::find_dense_in_lines,
+                                     neon::find_weak_lines,
+                                     neon::keep_failing,
+                                     neon::find_dense,
+                                     neon::flip,
+                                     apply_neon};
   return kTable;
 }
 

@@ -21,7 +21,9 @@ Apply apply_neon(ValueType value, Storage storage);
 int count_of_head(uint32_t low_word, uint32_t high_word);
 void judge_mark(uint64_t chip, const SparseQuery& query, uint64_t block, uint32_t ordinal,
                 uint32_t word, FoundCells& found);
-void keep_failing_one_by_one(uint64_t chip, uint64_t origin, uint64_t access, uint64_t failure,
+void judge_line_mark(uint64_t chip, const Lines& lines, const MarkBlock& block, uint32_t ordinal,
+                     uint32_t word, FoundCells& found);
+void keep_failing_one_by_one(uint64_t chip, const Rows& rows, uint64_t access, uint64_t failure,
                              FoundCells& found);
 
 }  // namespace eden::simd

@@ -12,37 +12,12 @@ const int64_t* fields_of(const Tensor& tensor) {
   return static_cast<const int64_t*>(tensor.const_data_ptr());
 }
 
-// A table that does not hold what a region says of it would be read beyond its end.
-void check_table(const Load& load, int64_t numel) {
-  for (int64_t i = 0; i < load.region_count; ++i) {
-    const Region region = load.region(i);
-    if (region.model == ModelKind::kCell) continue;
-    const bool lines = region.model != ModelKind::kMap;
-    const bool known = region.model == ModelKind::kMap || region.model == ModelKind::kBitline ||
-                       region.model == ModelKind::kWordline;
-    STD_TORCH_CHECK(known, "eden::corrupt: region ", i, " names no error model");
-    const int64_t length = region.table_length;
-    const bool fits = region.table_first >= 0 && length >= 0 && region.table_first <= numel &&
-                      length <= (numel - region.table_first) / (lines ? 2 : 1);
-    const bool enough =
-        !lines || (region.table_kind == TableKind::kPopulation ? length == kLineBins : length > 0);
-    STD_TORCH_CHECK(fits && enough, "eden::corrupt: region ", i, " needs entries ",
-                    region.table_first, " and on of a table of ", numel, " numbers, ", length,
-                    " of them");
-    const bool shaped = !lines || (region.row_bits >= 1 && region.subarray_rows >= 1 &&
-                                   region.row_bits <= kMostSubarrayCells / region.subarray_rows &&
-                                   region.row_bits % kRowBitsMultiple == 0 &&
-                                   region.subarray_rows % kSubarrayRowsMultiple == 0);
-    STD_TORCH_CHECK(shaped, "eden::corrupt: region ", i, " has rows of ", region.row_bits,
-                    " bits and subarrays of ", region.subarray_rows, " rows");
-  }
-}
-
 Load load_of(const CorruptArguments& arguments) {
   Load load;
   load.regions = fields_of(arguments.region);
   load.region_count = arguments.regions();
   load.table = arguments.table ? fields_of(*arguments.table) : nullptr;
+  load.table_size = arguments.table_size();
   load.chip = static_cast<uint64_t>(*fields_of(arguments.chip));
   load.access = static_cast<uint64_t>(*fields_of(arguments.access));
   load.shape = arguments.shape;
@@ -61,7 +36,6 @@ Load load_of(const CorruptArguments& arguments) {
     conversion.low = bounds[0];
     conversion.high = bounds[1];
   }
-  check_table(load, arguments.table ? arguments.table->numel() : 0);
   return load;
 }
 

@@ -1,14 +1,11 @@
 #include <cuda_runtime.h>
+#include <dlfcn.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 
+#include "core/region_check.h"
 #include "ops/corrupt.h"
 #include "ops/cuda/kernel.h"
-
-// Only a CUDA build of torch has this function. Declared weak, its absence does not keep this
-// library from loading, so that registration is checked on machines without a GPU too.
-extern "C" __attribute__((weak)) AOTITorchError
-aoti_torch_get_current_cuda_stream(int32_t device_index, void** ret_stream);
 
 namespace eden::cuda {
 
@@ -31,12 +28,59 @@ Launch find_launch(ValueType value, Storage storage) {
 namespace eden::ops {
 namespace {
 
-cudaStream_t current_stream(const Tensor& x) {
-  STD_TORCH_CHECK(aoti_torch_get_current_cuda_stream != nullptr,
-                  "eden::corrupt: x is on a CUDA device, but this torch was built without CUDA");
+// Only a CUDA build of torch has this function, in a library that this one cannot be linked to: it
+// is built and loaded where there is none, too. Python loads torch's libraries for itself alone, so
+// a weak reference would not find it either.
+using CurrentStream = AOTITorchError (*)(int32_t device_index, void** ret_stream);
+
+CurrentStream find_current_stream() {
+  constexpr const char* kName = "aoti_torch_get_current_cuda_stream";
+  void* const torch_cuda = dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_NOLOAD);
+  void* const found = torch_cuda != nullptr ? dlsym(torch_cuda, kName) : nullptr;
+  return reinterpret_cast<CurrentStream>(found != nullptr ? found : dlsym(RTLD_DEFAULT, kName));
+}
+
+cudaStream_t current_stream(int32_t device) {
+  static const CurrentStream get = find_current_stream();
+  STD_TORCH_CHECK(get != nullptr,
+                  "eden::corrupt: x is on a CUDA device, but no libtorch_cuda.so with torch's "
+                  "current stream is loaded");
   void* stream = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(x.get_device_index(), &stream));
+  STABLE_TORCH_ERROR_CODE_CHECK(get(device, &stream));
   return static_cast<cudaStream_t>(stream);
+}
+
+void check_cuda(cudaError_t error, const char* what) {
+  STD_TORCH_CHECK(error == cudaSuccess, "eden::corrupt: ", what, ": ", cudaGetErrorString(error));
+}
+
+// A word of the host's memory in which the kernels of every device leave a complaint, so that it
+// can be looked at without waiting for them.
+int64_t* complaint_word() {
+  static int64_t* const word = [] {
+    // The one allocation beside torch's, made at the first read, which may be in a capture.
+    cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+    check_cuda(cudaThreadExchangeStreamCaptureMode(&mode), "the capture mode was not changed");
+    void* memory = nullptr;
+    const cudaError_t error =
+        cudaHostAlloc(&memory, sizeof(int64_t), cudaHostAllocPortable | cudaHostAllocMapped);
+    check_cuda(cudaThreadExchangeStreamCaptureMode(&mode), "the capture mode was not restored");
+    check_cuda(error, "no memory for the kernels' complaints");
+    auto* const allocated = static_cast<int64_t*>(memory);
+    *allocated = 0;
+    return allocated;
+  }();
+  return word;
+}
+
+// Raises what a kernel that ran before had to say.
+void report_complaint(int64_t* word) {
+  const int64_t packed = __atomic_exchange_n(word, 0, __ATOMIC_RELAXED);
+  if (packed == 0) return;
+  const FoundFault found = unpack_fault(packed);
+  STD_TORCH_CHECK(false, "eden::corrupt: an earlier read on a CUDA device went past the errors of ",
+                  "its memory, because of its regions, region ", found.region, " ",
+                  describe(found.fault));
 }
 
 template <class T>
@@ -51,11 +95,17 @@ const T* data(const std::optional<Tensor>& tensor) {
 
 void launch_cuda(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
   if (x.numel() == 0) return;
-  const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
+  const int32_t device = x.get_device_index();
+  const torch::stable::accelerator::DeviceGuard guard(device);
+  // This library's own copy of the CUDA runtime need not have noticed the guard.
+  check_cuda(cudaSetDevice(device), "the device of x was not made the current one");
   cuda::DeviceLoad load{};
+  load.complaint = complaint_word();
+  report_complaint(load.complaint);
   load.regions = data<int64_t>(arguments.region);
   load.region_count = arguments.regions();
   load.table = data<int64_t>(arguments.table);
+  load.table_size = arguments.table_size();
   load.chip = data<int64_t>(arguments.chip);
   load.access = data<int64_t>(arguments.access);
   load.bounds = data<float>(arguments.bounds);
@@ -67,10 +117,8 @@ void launch_cuda(const Tensor& x, const CorruptArguments& arguments, Tensor& out
   const cuda::Launch launch = cuda::find_launch(arguments.value, arguments.storage);
   STD_TORCH_CHECK(launch != nullptr,
                   "eden::corrupt: x has a dtype that this storage cannot hold on a CUDA device");
-  launch(load, x.const_data_ptr(), out.mutable_data_ptr(), current_stream(x));
-  const cudaError_t error = cudaGetLastError();
-  STD_TORCH_CHECK(error == cudaSuccess,
-                  "eden::corrupt: the CUDA kernel was not launched: ", cudaGetErrorString(error));
+  launch(load, x.const_data_ptr(), out.mutable_data_ptr(), current_stream(device));
+  check_cuda(cudaGetLastError(), "the CUDA kernel was not launched");
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/region_check.h"
 #include "core/tile.h"
 #include "ops/cuda/kernel.h"
 
@@ -27,15 +28,12 @@ __device__ __noinline__ void find_flips(const Load& load, const Tile& tile, Tile
   }
 }
 
-template <class C>
-__global__ void __launch_bounds__(kThreads)
-    corrupt_kernel(const DeviceLoad device, const typename C::Unsigned* in,
-                   typename C::Unsigned* out) {
-  __shared__ TileScratch scratch;
-  Load load;
+// The load that a kernel does: the device's, or one from reliable memory and a complaint.
+__device__ __noinline__ void make_load(const DeviceLoad& device, uint64_t width, Load& load) {
   load.regions = device.regions;
   load.region_count = device.region_count;
   load.table = device.table;
+  load.table_size = device.table_size;
   load.chip = static_cast<uint64_t>(*device.chip);
   load.access = static_cast<uint64_t>(*device.access);
   load.shape = device.shape;
@@ -45,6 +43,19 @@ __global__ void __launch_bounds__(kThreads)
     load.conversion.low = device.bounds[0];
     load.conversion.high = device.bounds[1];
   }
+  const FoundFault found = trust_faulty(load, width);
+  if (found.fault != RegionFault::kNone && blockIdx.x + blockIdx.y + threadIdx.x == 0) {
+    *device.complaint = pack_fault(found);
+  }
+}
+
+template <class C>
+__global__ void __launch_bounds__(kThreads)
+    corrupt_kernel(const __grid_constant__ DeviceLoad device, const typename C::Unsigned* in,
+                   typename C::Unsigned* out) {
+  __shared__ TileScratch scratch;
+  Load load;
+  make_load(device, C::kWidthBits, load);
   const int thread = static_cast<int>(threadIdx.x);
   const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * C::kWidthBits;
   int64_t turn = blockIdx.x;  // among the tiles of the region at hand, this block's next one

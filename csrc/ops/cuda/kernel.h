@@ -12,11 +12,13 @@ struct DeviceLoad {
   const int64_t* regions;  // the first row's correction holds for all
   int64_t region_count;
   const int64_t* table;  // null for none
+  int64_t table_size;
   const int64_t* chip;
   const int64_t* access;
   const float* bounds;  // [low, high]; null for none
   LoadShape shape;
   Conversion conversion;  // all but correction, low and high
+  int64_t* complaint;     // in memory of the host: gets a packed fault of the regions
 };
 
 // Puts a load's kernel into a stream; in and out are dense and may be the same memory.
