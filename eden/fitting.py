@@ -385,8 +385,8 @@ def _check_latencies_alone(campaign: Campaign, vdd: float, refresh_interval: flo
         if off:
             raise FileError(
                 campaign.path,
-                f"line {off[0].line}: found {field} {getattr(off[0], field):g}; allowed for counts of banks is the nominal "
-                f"{nominal:g} (the argument {field}), as devices of counts are fitted along the latencies",
+                f"line {off[0].line}: found {field} {getattr(off[0], field):g}; allowed for counts of banks is the "
+                f"nominal {nominal:g} (the argument {field}), as devices of counts are fitted along the latencies",
             )
 
 
