@@ -13,6 +13,7 @@ from chip_campaign import BANKS, GEOMETRY, read_pass, write_flips
 
 import eden
 from eden import Bitline, CellMap, DataDependent, Device, ErrorModel, FileError, Geometry, Uniform, Wordline
+from eden.fits import Counts, Lines, fit_common, goodness_of_fit
 from eden.fitting import analyse
 
 TESTED = {"banks": 3, "rows": 128, "row_bits": 1024}
@@ -393,3 +394,55 @@ def test_the_report_and_the_command_line(tmp_path: Path) -> None:
     failed = subprocess.run([*command, "--at", "trcd"], capture_output=True, text=True, check=False)
     assert failed.returncode == 1
     assert failed.stderr == "eden: --at is 'trcd'; allowed is a name and a number, such as trcd=7.5\n"
+
+
+def test_reads_that_all_fail_tell_lines_no_more_than_one() -> None:
+    random = np.random.default_rng(67)
+    failed = random.binomial(64, random.beta(0.19, 18.8, 3000))
+    lines = Lines(np.full(3000, 64), failed)
+    once = Counts.of_lines(bitlines=lines)
+    cells = 64 * 3000
+    often = Counts.of_cells([cells - int(failed.sum()), 0, 0, int(failed.sum())], bitlines=lines)
+    (test,) = goodness_of_fit("bitline", "one", once, failure=1.0)
+    again = goodness_of_fit("bitline", "one", often, failure=1.0)[0]
+    assert test == again
+    assert 0.005 < test.p_value < 1.0
+    with pytest.raises(ValueError, match=r"the counts have no wordlines; allowed for Model 2"):
+        goodness_of_fit("wordline", "one", once)
+    with pytest.raises(ValueError, match="replicates is 0; allowed is 1 or more"):
+        goodness_of_fit("bitline", "one", once, replicates=0)
+
+
+def test_what_counts_have_in_common() -> None:
+    counts = [Counts.of_cells([1000, 30, 30, 10]), Counts.of_cells([5000, 3, 3, 1])]
+    # Of three reads of a weak cell 3 F (1 - F)^2 : 3 F^2 (1 - F) : F^3 fail once, twice, thrice: 3 : 3 : 1 for F = 1/2.
+    assert fit_common(counts).failure.estimate == pytest.approx(0.5, abs=1e-3)
+    assert fit_common([]).failure.estimate == 1.0
+    assert not fit_common([Counts.of_total(3, 100)]).failure.identified
+    with pytest.raises(ValueError, match="counts 0 have no bitlines"):
+        fit_common(counts, "bitline")
+
+
+@pytest.mark.parametrize(
+    ("header", "values", "message"),
+    [
+        ("trp,temperature", "12.5,50", "line 2: trcd is not stated"),
+        (
+            "trcd,trp,temperature,vdd",
+            "7.5,12.5,50,1.2",
+            "found vdd 1.2; allowed for counts of banks is the nominal 1.35",
+        ),
+        (
+            "trcd,trp,temperature,refresh_interval",
+            "7.5,12.5,50,128",
+            "found refresh_interval 128; allowed .* nominal 64",
+        ),
+    ],
+)
+def test_counts_of_banks_at_other_points_than_latencies_are_refused(
+    header: str, values: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"{header},pattern,bank,errors,cells\n{values},0x00,0,5,1073741824\n")
+    with pytest.raises(FileError, match=message):
+        eden.fit(path, vdd=1.35)
