@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 BUILD := build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup build test demo cifar reference prediction bench bench-gpu lint format check test-cpp test- \
-  python test-gpu test-slow test-abi catalogue sanitize clean recovery bench-readers
+.PHONY: help setup build test demo cifar reference prediction recovery bench bench-gpu bench-readers lint format \
+  check test-cpp test-python test-gpu test-slow test-abi catalogue sanitize clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

@@ -236,8 +236,8 @@ def summarize(model: str, outcomes: Sequence[Outcome]) -> tuple[list[str], bool]
             least = int(stats.binom.ppf(0.05, len(group), LEAST_CHOSEN))
             good = good and chosen >= least
             lines.append(
-                f"  expected difference of BIC {what}: {len(group)} campaigns, {chosen} ({chosen / len(group):.1%}) choose "
-                f"{wanted}; at least {least}"
+                f"  expected difference of BIC {what}: {len(group)} campaigns, {chosen} ({chosen / len(group):.1%}) "
+                f"choose {wanted}; at least {least}"
             )
         if few:
             lines.append(

@@ -149,6 +149,7 @@ class PopulationKnot(Part):
         failing: how many of them have errors.
         mean: of the natural logarithm of the odds; None where none fails.
         deviation: their standard deviation; None where none fails.
+        dispersion: variance of the log-odds between readings of one module, its median; None where none fails.
         bound: the largest upper end of a module's rate, for a knot at which none fails.
 
     """
@@ -160,6 +161,7 @@ class PopulationKnot(Part):
     failing: Annotated[Whole, pydantic.Field(ge=0)]
     mean: Number | None
     deviation: Annotated[Number, pydantic.Field(ge=0.0)] | None
+    dispersion: Annotated[Number, pydantic.Field(ge=0.0)] | None
     bound: Probability
 
 
@@ -207,6 +209,7 @@ class Population(Part):
                     knot.failing,
                     knot.mean,
                     knot.deviation,
+                    knot.dispersion,
                     knot.bound,
                 )
                 for knot in self.knots

@@ -13,7 +13,6 @@ from eden.fitting import AXES_OF_CURVES, DIGITS, fit
 from eden.measurements import read
 from eden.partition import FittedPoint, Partition, Voltage, VoltageRow, with_rates
 
-
 UNTOLD_DISPERSION = 1.0
 """Variance of the log-odds of a vendor's shares where no module has errors at three voltages, so that none is told."""
 
@@ -169,6 +168,7 @@ def fit_vendor(
                 "failing": knot.failing,
                 "mean": None if knot.mean is None else _digits(knot.mean),
                 "deviation": None if knot.deviation is None else _digits(knot.deviation),
+                "dispersion": None if knot.dispersion is None else _digits(knot.dispersion),
                 "bound": _digits(knot.bound),
             }
         )

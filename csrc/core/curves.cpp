@@ -807,6 +807,7 @@ ConditionLikelihood::ConditionLikelihood(const std::vector<Count>& readings,
 double ConditionLikelihood::node(int i) const { return center_ + scale_ * std::sinh(kStep * i); }
 
 double ConditionLikelihood::operator()(double log_odds) const {
+  if (std::isnan(log_odds)) return kRuledOut;
   const double place = std::asinh((log_odds - center_) / scale_) / kStep + half_;
   const double within = std::clamp(place, 0.0, 2.0 * half_);
   const size_t i = std::min(static_cast<size_t>(within), static_cast<size_t>(2 * half_ - 1));
