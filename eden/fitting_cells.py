@@ -212,9 +212,9 @@ def _widened(
 
 def _correlation(first: _Sample, second: _Sample) -> float:
     """The correlation between a cell's failing with one stored value and with the other, 0 to 1, from their overlap."""
-    if first.measurement is None or second.measurement is None or first.measurement is second.measurement:
+    if first.measurement is second.measurement:
         return 0.0
-    if first.keys is None or second.keys is None:
+    if first.measurement is None or second.measurement is None or first.keys is None or second.keys is None:
         return 1.0
     if not first.keys.size or not second.keys.size:
         return 1.0
@@ -685,6 +685,8 @@ class CellFitter:
                 f"{abs(gain):.1f} {'below' if gain > 0 else 'above'} that of Model 0, which holds unless it is more "
                 f"than {DECISIVE:g} below"
             )
+        else:
+            self.notes.append("chose Model 0 (uniform): the counts tell neither lines nor stored values apart")
         for name in names:
             if name not in _MODELS and total[self.model] - total[name] > DECISIVE:
                 axis = name.removesuffix("_by_value")
