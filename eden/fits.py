@@ -9,8 +9,9 @@ zeros and ones predict. The mathematics is in docs/fits.md and is computed in C+
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -602,6 +603,117 @@ def _goodness(
         test = _core.reads_goodness(histograms, chosen.failure.estimate, fitted, replicates, seed)
         add("reads", test, [value for value, _ in repeated])
     return tuple(tests)
+
+
+def goodness_of_fit(
+    model: Model,
+    stored: Stored,
+    counts: Counts,
+    *,
+    failure: float | None = None,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> tuple[Goodness, ...]:
+    """Ask whether one stored value's counts look like a given model's, chosen or not.
+
+    Args:
+        model: the model; for one value, Model 3 is Model 0.
+        stored: which value it is, for the bins.
+        counts: what was counted.
+        failure: F, if it is known; fitted if None, as in ``fit_models``.
+        replicates: campaigns drawn for each test.
+        seed: of these draws.
+
+    Returns:
+        The tests of lines (those of the model's axis, or of both axes for Models 0 and 3) and of repeated reads, as far
+        as they were counted.
+
+    Raises:
+        ValueError: for lines that were not counted, or an argument outside what is allowed.
+
+    """
+    _failure(failure)
+    if replicates < 1:
+        raise ValueError(f"replicates is {replicates}; allowed is 1 or more")
+    name = "uniform" if model == "data_dependent" else model
+    kind = _KINDS[name]
+    every: tuple[Axis, ...] = ("bitline", "wordline")
+    axes = [axis for axis in every if counts.along(axis) is not None]
+    if kind.axis is not None and kind.axis not in axes:
+        raise ValueError(f"the counts have no {kind.axis}s; allowed for {_NAMES[name]} are counts along them")
+    given = [(stored, counts)]
+    values = [counts._core(axes)]
+    fit = _fit(name, kind, values, given, failure, intervals=False)
+    return _goodness(fit, values, given, axes, failure, replicates, seed)
+
+
+@dataclass(frozen=True)
+class Common:
+    """What counts of several operating points, stored values or banks have in common.
+
+    Attributes:
+        failure: the probability F that a read of a weak cell is inverted.
+        dispersion: the intra-class correlation of the cells of a line, its interval from the observed information; None
+            without an axis.
+
+    """
+
+    failure: Estimate
+    dispersion: Estimate | None
+
+
+def fit_common(counts: Iterable[Counts], axis: Axis | None = None, failure: float | None = None) -> Common:
+    """Fit the F, or the dispersion of the lines of an axis, that counts share, each of them with a rate of its own.
+
+    Args:
+        counts: of any number of operating points and stored values; taken one after another, so that a generator keeps
+            no more than one in memory. Those in which nothing or everything failed tell no dispersion and are left out
+            of it.
+        axis: along which lines; None: F alone is wanted.
+        failure: F, if it is known.
+
+    Raises:
+        ValueError: for no counts, or an argument outside what is allowed.
+
+    """
+    _failure(failure)
+    along = _core.Along.nothing if axis is None else _ALONG[axis]
+    if axis is None:
+        # Of F, the failures of the cells that failed tell all, whatever their rates: reads of one number add up.
+        sums: dict[int, Counts] = {}
+        for one in counts:
+            before = sums.get(one.reads, Counts(0, 0, one.reads))
+            cells, failed, failures = (
+                getattr(before, name) + getattr(one, name) for name in ("cells", "failed", "failures")
+            )
+            sums[one.reads] = Counts(cells, failed, one.reads, failures)
+        values = [one._core([]) for one in sums.values()]
+        lines = 0
+    else:
+        values, lines = [], 0
+        for one in counts:
+            counted = one.along(axis)
+            if counted is None:
+                raise ValueError(f"counts {len(values)} have no {axis}s; allowed are counts along them")
+            if 0 < one.failed < one.cells:
+                values.append(one._core([axis]))
+                lines += counted.failed.size
+    if not values:
+        none = None if axis is None else Estimate(0.0, 0.0, 1.0, False)
+        return Common(Estimate(failure or 1.0, failure or 0.0, failure or 1.0, False), none)
+    ratio = float(stats.chi2.ppf(CONFIDENCE, 1))
+    fit = _core.fit_model(values, along, True, failure, ratio, 1.0 - CONFIDENCE, axis is None)
+    if axis is None:
+        return Common(Estimate._of(fit.failure), None)
+    # Intervals of all rates would take far longer than the fit.
+    dispersion = Estimate._of(fit.dispersion)
+    if dispersion.standard_error is not None and 0.0 < dispersion.estimate < 1.0:
+        freedom = max(lines - len(values), 1)
+        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * dispersion.standard_error
+        odds = math.log(dispersion.estimate) - math.log1p(-dispersion.estimate)
+        low, high = (1.0 / (1.0 + math.exp(-end)) for end in (odds - half, odds + half))
+        dispersion = dataclasses.replace(dispersion, low=low, high=high)
+    return Common(Estimate._of(fit.failure), dispersion)
 
 
 def measured_lines(

@@ -254,7 +254,8 @@ Goodness lines_goodness(const std::vector<ValueCounts>& values, FitModel model, 
       // A value whose rate is 0 has no set; it stays as it was counted.
       if (lines.empty()) lines = lines_of(values[v], tested);
       for (const LineCount& count : lines) value.reads.seen += count.lines * count.seen;
-      value.reads.failures = value.reads.seen;
+      // F is given, so this is a constant; with F = 1 every read of a seen cell fails.
+      value.reads.failures = value.reads.seen * static_cast<double>(value.reads.reads);
     }
     const ModelFit own = fit_model(drawn, model, failure, {3.84, 0.05}, false);
     return pearson(classify(drawn, own));
