@@ -263,12 +263,20 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     good = True
+    everything: list[Outcome] = []
     with ProcessPoolExecutor(arguments.jobs) as pool:
         for model in arguments.models:
             jobs = [(model, arguments.seed + i, arguments.redraws) for i in range(arguments.campaigns)]
-            lines, met = summarize(model, list(pool.map(_run, jobs, chunksize=4)))
+            outcomes = list(pool.map(_run, jobs, chunksize=4))
+            everything += outcomes
+            lines, met = summarize(model, outcomes)
             print("\n".join([*lines, "  as asked" if met else "  NOT as asked"]), flush=True)
             good = good and met
+    if len(arguments.models) > 1:
+        below = [o.chosen == "uniform" for o in everything if o.expected < UNLIKELY]
+        above = [o.chosen == o.truth.model for o in everything if o.expected >= LIKELY and o.failed_lines >= FEW_LINES]
+        print(f"all: {len(above)} campaigns of {LIKELY:g} or more, {_share(above):.1%} choose the true model")
+        print(f"     {len(below)} campaigns below {UNLIKELY:g}, {_share(below):.1%} choose Model 0")
     return 0 if good else 1
 
 
