@@ -62,6 +62,12 @@ class Operand:
         return self.storage in quantization.CODE_BITS or self.correction != "none"
 
     @property
+    def zero_pointed(self) -> bool:
+        """Whether its codes are made with a zero point."""
+        # uint8 has no symmetric form: its zero point is 0 where no value is negative.
+        return self.affine or self.storage == "uint8"
+
+    @property
     def failures(self) -> list[float]:
         """Failure probabilities of the memories that it lies in."""
         if isinstance(self.errors, tuple):
@@ -70,8 +76,7 @@ class Operand:
 
     def quantizer(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scale and zero point of its codes for a range of values, both of the range's shape."""
-        # uint8 has no symmetric form: its zero point is 0 where no value is negative.
-        return quantization.quantization(low, high, self.storage, self.affine or self.storage == "uint8")
+        return quantization.quantization(low, high, self.storage, self.zero_pointed)
 
     def rows(self, reliable: bool, numel: int | None) -> tuple[list[list[int]], Any]:
         """The rows and the table (an int64 array or None) for its region.
@@ -211,7 +216,7 @@ class FaultyLayer(nn.Module):
                 bounds = self.eden_input_bounds
             if operand.storage == "sign" or operand.storage in quantization.CODE_BITS:
                 scale = self.eden_input_scale
-                if operand.affine or operand.storage == "uint8":
+                if operand.zero_pointed:
                     zero_point = self.eden_input_zero_point
         batch_dim = -1 if self.unbatched(x) else faults.batch_dim
         region, table = self.eden_input_region, self.eden_input_table
@@ -222,16 +227,9 @@ class FaultyLayer(nn.Module):
         scale = zero_point = bounds = None
         channel_dim = 0 if operand.channels else -1
         if operand.needs_range:
-            values = weight.detach()
-            if operand.channels and operand.storage in quantization.CODE_BITS:
-                low, high = quantization.ranges(values, channel_dim)
-                scale, zero_point = _codes(operand, low, high)
-                if operand.correction != "none":
-                    bounds = _bounds(operand, low.amin(), high.amax())
-            else:
-                low, high = torch.aminmax(values)
-                scale, zero_point = _codes(operand, low, high)
-                bounds = _bounds(operand, low, high)
+            scale, zero_point, bounds = quantization.measure_range(
+                weight, operand.storage, operand.zero_pointed, operand.correction != "none", channel_dim
+            )
         if operand.storage == "sign":
             scale = quantization.mean_magnitude(weight, channel_dim)
         region, table = self.eden_weight_region, self.eden_weight_table

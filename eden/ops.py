@@ -203,7 +203,20 @@ torch.library.register_fake("eden::corrupt_out", _fake_mutation)
 torch.library.register_fake("eden::advance_", _fake_mutation)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _fake_range(x: Tensor, storage: int, affine: bool, bounded: bool, channel_dim: int) -> tuple[Tensor, ...]:
+    shape: list[Any] = [x.shape[channel_dim]] if channel_dim >= 0 else []
+    coded = storage in _CODED
+    scale = x.new_empty(shape if coded else [0], dtype=torch.float32)
+    zero_point = x.new_empty(shape if coded and affine else [0], dtype=torch.int32)
+    return scale, zero_point, x.new_empty([2 if bounded else 0], dtype=torch.float32)
+
+
+_CODED = {STORAGES[name] for name in CODE_BITS}
+torch.library.register_fake("eden::measure_range", _fake_range)
+torch.library.register_fake("eden::clip_gradient", lambda grad, *others: torch.empty_like(grad))
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor | None) -> None:
     x = inputs[_POSITION["x"]]
     # Integer tensors are codes already, and no gradient goes through them.
     ctx.storage = _SCALED.get(inputs[_POSITION["storage"]]) if x.is_floating_point() else None
@@ -295,9 +308,17 @@ class _Read(torch.autograd.Function):
         return _batching_rule(_Read.apply, in_dims, arguments)
 
 
-def _plain() -> bool:
-    """Whether nothing stands between a call and the operator: no transform, no mode that sees or replaces tensors."""
-    return not torch._C._are_functorch_transforms_active() and torch._C._len_torch_dispatch_stack() == 0
+class _PlainRead(torch.autograd.Function):
+    """The operator in eager mode: torch makes the registered gradient from Python too, but of several times the cost."""
+
+    backward = staticmethod(_backward)
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        _setup_context(ctx, arguments, None)
+        with torch._C._AutoDispatchBelowAutograd():
+            result: Tensor = torch.ops.eden.corrupt(*arguments)
+        return result
 
 
 def read(x: Tensor, *arguments: Any) -> Tensor:
@@ -317,7 +338,10 @@ def read(x: Tensor, *arguments: Any) -> Tensor:
         if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
             result = _Read.apply(x, *arguments)  # type: ignore[no-untyped-call]
             return result
-        if not (x.requires_grad and torch.is_grad_enabled()) and _plain():
+        if _library.plain():
+            if x.requires_grad and torch.is_grad_enabled():
+                result = _PlainRead.apply(x, *arguments)  # type: ignore[no-untyped-call]
+                return result
             # The registered gradient is a Python function: it takes longer than the read of a small tensor.
             with torch._C._AutoDispatchBelowAutograd():
                 result = torch.ops.eden.corrupt(x, *arguments)
@@ -367,7 +391,7 @@ def _scalar(name: str, value: int | Tensor, device: torch.device) -> Tensor:
         raise TypeError(f"{name} is a {type(value).__name__}; allowed is an int or an int64 tensor")
     if not -(2**63) <= value < 2**63:
         raise ValueError(f"{name} is {value}; allowed is a 64-bit integer")
-    if not torch.compiler.is_compiling() and _plain():
+    if _library.plain():
         return _kept_scalar(value, device)
     return torch.tensor(value, dtype=torch.int64, device=device)
 
@@ -498,7 +522,7 @@ def _memory(
         fields = torch.tensor(_constant_region(width, correction, *parts), dtype=torch.int64, device=device)
         table = _constant_table(*parts).to(device) if _constant_has_table(*parts) else None
         return fields.view(-1, _core.REGION_FIELDS), table, _constant_capacity(*parts)
-    if _plain():
+    if _library.plain():
         return _kept_memory(_key(errors), address, width, correction, device)
     rows, entries = _located(errors, address, width, correction)
     table = None if entries is None else torch.tensor(entries, dtype=torch.int64, device=device)

@@ -48,7 +48,12 @@ BlockPool& pool() {
   return pool;
 }
 
-// Whether the elements lie in memory without gaps or overlap, in any order of the dimensions.
+int64_t cached_bytes() { return static_cast<int64_t>(pool().idle_bytes()); }
+
+void empty_cache() { pool().clear(); }
+
+}  // namespace
+
 bool is_dense(const Tensor& x) {
   if (x.is_contiguous()) return true;
   const auto sizes = x.sizes(), strides = x.strides();
@@ -65,12 +70,6 @@ bool is_dense(const Tensor& x) {
   }
   return true;
 }
-
-int64_t cached_bytes() { return static_cast<int64_t>(pool().idle_bytes()); }
-
-void empty_cache() { pool().clear(); }
-
-}  // namespace
 
 Tensor empty_output(const Tensor& x) {
   const std::size_t bytes = static_cast<std::size_t>(x.numel()) * x.element_size();

@@ -1,0 +1,1 @@
+#include "core/value_range.h"
