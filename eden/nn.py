@@ -224,15 +224,19 @@ class FaultyLayer(nn.Module):
 
     def _eden_read_weight(self, operand: Operand, weight: Tensor, chip: Tensor, access: Tensor) -> Tensor:
         _check_computed(operand, weight)
-        scale = zero_point = bounds = None
+        region, table = self.eden_weight_region, self.eden_weight_table
         channel_dim = 0 if operand.channels else -1
-        if operand.needs_range:
-            scale, zero_point, bounds = quantization.measure_range(
-                weight, operand.storage, operand.zero_pointed, operand.correction != "none", channel_dim
+        bounded = operand.correction != "none"
+        if operand.flips is None and operand.storage != "sign":
+            memory = region, table if table.numel() else None, chip, access
+            return ops.read_measured(
+                weight, *memory, operand.storage, operand.zero_pointed, bounded, channel_dim
             )
+        scale, zero_point, bounds = quantization.measure_range(
+            weight, operand.storage, operand.zero_pointed, bounded, channel_dim
+        )
         if operand.storage == "sign":
             scale = quantization.mean_magnitude(weight, channel_dim)
-        region, table = self.eden_weight_region, self.eden_weight_table
         return _read(operand, weight, region, table, chip, access, scale, zero_point, bounds, channel_dim, -1)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:

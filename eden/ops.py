@@ -19,7 +19,7 @@ from torch.autograd import forward_ad
 
 from eden import _core, _library
 from eden.errors import Bitline, CellMap, DataDependent, ErrorModel, LineModel, Uniform, Wordline
-from eden.quantization import CODE_BITS, clipped_gradient, code_range
+from eden.quantization import CODE_BITS, clipped_gradient, code_range, measure_range
 
 _library.load()
 
@@ -197,6 +197,7 @@ def _fake_count(x: Tensor, region: Tensor, *others: Any) -> Tensor:
 
 _BITS_OF_NUMBER = {STORAGES[name]: bits for name, bits in STORAGE_BITS.items()}
 torch.library.register_fake("eden::corrupt", _fake_corrupt)
+torch.library.register_fake("eden::corrupt_measured", _fake_corrupt)
 torch.library.register_fake("eden::corrupt_", _fake_mutation)
 torch.library.register_fake("eden::count_flips", _fake_count)
 torch.library.register_fake("eden::corrupt_out", _fake_mutation)
@@ -348,6 +349,65 @@ def read(x: Tensor, *arguments: Any) -> Tensor:
             return result
     result = torch.ops.eden.corrupt(x, *arguments)
     return result
+
+
+class _MeasuredRead(torch.autograd.Function):
+    """Like _PlainRead, with the range of the values themselves, which the gradient measures again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, storage: str, affine: bool, channel_dim: int, *memory: Tensor | None) -> Tensor:
+        ctx.codes = (storage, affine, channel_dim) if storage in CODE_BITS else None
+        if ctx.codes is not None:
+            ctx.save_for_backward(x)
+        with torch._C._AutoDispatchBelowAutograd():
+            result: Tensor = torch.ops.eden.corrupt_measured(x, *memory, STORAGES[storage], affine, channel_dim)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.codes is not None:
+            storage, affine, channel_dim = ctx.codes
+            (x,) = ctx.saved_tensors
+            scale, zero_point, _ = measure_range(x, storage, affine, False, channel_dim)
+            gradient = clipped_gradient(gradient, x, scale, zero_point, storage, channel_dim)
+        return gradient, *[None] * 7
+
+
+def read_measured(
+    x: Tensor,
+    region: Tensor,
+    table: Tensor | None,
+    chip: Tensor,
+    access: Tensor,
+    storage: str,
+    affine: bool,
+    bounded: bool,
+    channel_dim: int,
+) -> Tensor:
+    """``read`` with the scale, zero point and bounds that ``quantization.measure_range`` gives for ``x`` itself.
+
+    Args:
+        x: the tensor to read, of at least one element: float32, float16 or bfloat16.
+        region: as of the operator, and so are ``table``, ``chip`` and ``access``.
+        storage: name of a storage; not "sign".
+        affine: whether its codes have a zero point.
+        bounded: whether values are corrected.
+        channel_dim: dimension whose channels have scales of their own, -1 for none.
+    """
+    result: Tensor
+    if _library.plain() and x.is_cpu and x.numel() > 0 and not x.is_neg():
+        if x.requires_grad and torch.is_grad_enabled():
+            result = _MeasuredRead.apply(  # type: ignore[no-untyped-call]
+                x, storage, affine, channel_dim, region, table, chip, access
+            )
+            return result
+        with torch._C._AutoDispatchBelowAutograd():
+            result = torch.ops.eden.corrupt_measured(
+                x, region, table, chip, access, STORAGES[storage], affine, channel_dim
+            )
+        return result
+    codes = measure_range(x, storage, affine, bounded, channel_dim)
+    return read(x, region, table, chip, access, *codes, STORAGES[storage], channel_dim, -1)
 
 
 def advance_(access: Tensor) -> None:

@@ -124,8 +124,9 @@ def quantization(low: Tensor, high: Tensor, storage: str, affine: bool = False) 
 
 def _on_host(x: Tensor) -> bool:
     """Whether an operator on the CPU may take a tensor in place of formulas, which autograd and transforms follow."""
-    differentiable = x.requires_grad and torch.is_grad_enabled()
-    return x.is_cpu and x.dtype in _FLOATS and not differentiable and _library.plain()
+    if not _library.plain():
+        return False
+    return x.is_cpu and x.dtype in _FLOATS and not (x.requires_grad and torch.is_grad_enabled())
 
 
 def measure_range(
@@ -149,6 +150,8 @@ def measure_range(
     """
     values = x.detach()
     coded = storage in CODE_BITS
+    if not (coded or bounded):
+        return None, None, None
     if values.numel() > 0 and values.dim() > channel_dim >= -1 and _on_host(values):
         with torch._C._AutoDispatchBelowAutograd():
             scale, zero_point, bounds = torch.ops.eden.measure_range(

@@ -33,6 +33,12 @@ STABLE_TORCH_LIBRARY(eden, m) {
       "Tensor region, Tensor? table, Tensor chip, Tensor access, Tensor? scale, Tensor? "
       "zero_point, Tensor? bounds, int storage, int channel_dim, int batch_dim, *, Tensor(a!) out) "
       "-> ()");
+  // corrupt with what measure_range says of x, and with its bounds where the region corrects. On
+  // the CPU alone.
+  m.def(
+      "corrupt_measured(Tensor x, "
+      "Tensor region, Tensor? table, Tensor chip, Tensor access, int storage, bool affine, int "
+      "channel_dim) -> Tensor");
   // What corrupt would do to the stored bits: int64 [bits of an element, 2, 2], for every bit
   // position (the least significant first) and stored value the number of cells read, and of those
   // flipped. On the CPU alone.

@@ -23,9 +23,7 @@ Clip check_clip(const char* name, const Tensor& x, const std::optional<Tensor>& 
                 const std::optional<Tensor>& zero_point, int64_t storage, int64_t channel_dim) {
   const auto form = static_cast<Storage>(storage);
   Clip clip{value_type(x), channel_rows(name, x, channel_dim), {}};
-  STD_TORCH_CHECK(clip.value == ValueType::kFloat32 || clip.value == ValueType::kFloat16 ||
-                      clip.value == ValueType::kBFloat16,
-                  "eden::", name, ": x must be float32, float16 or bfloat16");
+  STD_TORCH_CHECK(is_float(clip.value), "eden::", name, ": x must be float32, float16 or bfloat16");
   STD_TORCH_CHECK(
       form == Storage::kSign || (is_quantized(form) && can_store(ValueType::kFloat32, form)),
       "eden::", name, ": storage is ", storage, ", which keeps no codes");

@@ -7,13 +7,12 @@
 #include "ops/corrupt.h"
 
 namespace eden::ops {
-namespace {
 
-constexpr int64_t kElementsPerPiece = 1 << 15;
-
-// The range of each channel. Rows are measured in pieces of a fixed size, whatever threads there
-// are.
 std::vector<ValueRange> channel_ranges(ValueType type, const Tensor& x, const ChannelRows& rows) {
+  constexpr int64_t kElementsPerPiece = 1 << 15;
+  if (rows.rows == 1 && rows.length <= kElementsPerPiece) {
+    return {range_of(type, x.const_data_ptr(), rows.length)};
+  }
   const auto* data = static_cast<const char*>(x.const_data_ptr());
   const int64_t bytes = x.element_size();
   const int64_t in_row = (rows.length + kElementsPerPiece - 1) / kElementsPerPiece;
@@ -39,6 +38,8 @@ std::vector<ValueRange> channel_ranges(ValueType type, const Tensor& x, const Ch
   }
   return channels;
 }
+
+namespace {
 
 std::tuple<Tensor, Tensor, Tensor> measure_range(Tensor x, int64_t storage, bool affine,
                                                  bool bounded, int64_t channel_dim) {
