@@ -197,7 +197,6 @@ def _fake_count(x: Tensor, region: Tensor, *others: Any) -> Tensor:
 
 _BITS_OF_NUMBER = {STORAGES[name]: bits for name, bits in STORAGE_BITS.items()}
 torch.library.register_fake("eden::corrupt", _fake_corrupt)
-torch.library.register_fake("eden::corrupt_measured", _fake_corrupt)
 torch.library.register_fake("eden::corrupt_", _fake_mutation)
 torch.library.register_fake("eden::count_flips", _fake_count)
 torch.library.register_fake("eden::corrupt_out", _fake_mutation)
@@ -352,15 +351,16 @@ def read(x: Tensor, *arguments: Any) -> Tensor:
 
 
 class _MeasuredRead(torch.autograd.Function):
-    """Like _PlainRead, with the range of the values themselves, which the gradient measures again."""
+    """Like _PlainRead, with the range of the values themselves, which the gradient measures again if it needs it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, storage: str, affine: bool, channel_dim: int, *memory: Tensor | None) -> Tensor:
-        ctx.codes = (storage, affine, channel_dim) if storage in CODE_BITS else None
-        if ctx.codes is not None:
-            ctx.save_for_backward(x)
         with torch._C._AutoDispatchBelowAutograd():
-            result: Tensor = torch.ops.eden.corrupt_measured(x, *memory, STORAGES[storage], affine, channel_dim)
+            result: Tensor
+            result, clips = torch.ops.eden.corrupt_measured(x, *memory, STORAGES[storage], affine, channel_dim)
+        ctx.codes = (storage, affine, channel_dim) if clips else None
+        if clips:
+            ctx.save_for_backward(x)
         return result
 
     @staticmethod
@@ -402,7 +402,7 @@ def read_measured(
             )
             return result
         with torch._C._AutoDispatchBelowAutograd():
-            result = torch.ops.eden.corrupt_measured(
+            result, _ = torch.ops.eden.corrupt_measured(
                 x, region, table, chip, access, STORAGES[storage], affine, channel_dim
             )
         return result

@@ -2,13 +2,34 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
+#include <cstdlib>
 #include <limits>
 
 namespace eden {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+float divisor_of(Codes codes) { return codes.scale == 0.0f ? 1.0f : codes.scale; }
+
+// Quotients of a value and the scale, ends included, whose code is not beyond the storage's.
+struct Ratios {
+  float low;
+  float high;
+};
+
+Ratios unclipped_ratios(Storage storage, Codes codes, bool has_zero_point) {
+  const CodeEnds ends = code_ends(storage, has_zero_point);
+  const int32_t point = has_zero_point ? ends.clamped(codes.zero_point) : 0;
+  // Rounded half to even, an end's code and a half belongs to the end if that is even. Nothing here
+  // is larger than 2^17, so the halves are exact.
+  const auto magnitude = [](int32_t code) {
+    const float half = static_cast<float>(std::abs(code)) + 0.5f;
+    return code % 2 == 0 ? half : std::nextafter(half, 0.0f);
+  };
+  return {-magnitude(ends.lowest - point), magnitude(ends.highest - point)};
+}
 
 // The largest value for which a condition holds that holds up to it and for nothing beyond, near a
 // guess.
@@ -79,28 +100,27 @@ auto with_type(ValueType type, Visit&& visit) {
 
 }  // namespace
 
-PassingValues passing_values(Storage storage, float scale, bool has_zero_point,
-                             int32_t zero_point) {
-  if (storage == Storage::kSign) return {-scale, scale};
-  constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-  if (std::isnan(scale)) return {kNaN, kNaN};
-  const CodeEnds ends = code_ends(storage, has_zero_point);
-  const int32_t point = has_zero_point ? ends.clamped(zero_point) : 0;
-  const float divisor = scale == 0.0f ? 1.0f : std::fabs(scale);
+PassingValues passing_values(Storage storage, Codes codes, bool has_zero_point) {
+  if (storage == Storage::kSign) return {-codes.scale, codes.scale};
+  if (std::isnan(codes.scale)) return {kNaN, kNaN};
+  const Ratios ratios = unclipped_ratios(storage, codes, has_zero_point);
+  const float divisor = std::fabs(divisor_of(codes));
   constexpr float kLargest = std::numeric_limits<float>::max();
   if (divisor == kInfinity) return {-kLargest, kLargest};
-  // Rounded half to even, a ratio of an end's code and a half belongs to the end if that is even.
-  // Nothing here is larger than 2^17, so all of it is exact.
-  const auto end_of = [&](int32_t code) {
-    const float half = static_cast<float>(std::abs(code)) + 0.5f;
-    const bool even = code % 2 == 0;
-    return last_that(half * divisor, [&](float value) {
-      const float ratio = value / divisor;
-      return even ? ratio <= half : ratio < half;
-    });
+  const float low = -last_that(-ratios.low * divisor,
+                               [&](float value) { return -value / divisor >= ratios.low; });
+  const float high =
+      last_that(ratios.high * divisor, [&](float value) { return value / divisor <= ratios.high; });
+  return codes.scale < 0.0f ? PassingValues{-high, -low} : PassingValues{low, high};
+}
+
+bool clips(Storage storage, Codes codes, bool has_zero_point, ValueRange range) {
+  const Ratios ratios = unclipped_ratios(storage, codes, has_zero_point);
+  const auto passes = [&](float value) {
+    const float ratio = value / divisor_of(codes);
+    return ratio >= ratios.low && ratio <= ratios.high;
   };
-  const float low = -end_of(ends.lowest - point), high = end_of(ends.highest - point);
-  return scale < 0.0f ? PassingValues{-high, -low} : PassingValues{low, high};
+  return !passes(range.low) || !passes(range.high);
 }
 
 bool any_outside(ValueType type, const void* x, int64_t count, PassingValues passing) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "core/storage.h"
+#include "core/value_range.h"
 
 namespace eden {
 
@@ -17,7 +18,11 @@ struct PassingValues {
 
 // For a storage of codes, or kSign. Found by trying the codec's own division, so that a value and
 // its gradient agree on the last bit.
-PassingValues passing_values(Storage storage, float scale, bool has_zero_point, int32_t zero_point);
+PassingValues passing_values(Storage storage, Codes codes, bool has_zero_point);
+
+// Whether codes clip some value of a range, or one is NaN: what is between two values that are not
+// clipped is not either.
+bool clips(Storage storage, Codes codes, bool has_zero_point, ValueRange range);
 
 // Whether one of `count` values lies outside.
 bool any_outside(ValueType type, const void* x, int64_t count, PassingValues passing);

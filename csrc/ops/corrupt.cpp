@@ -38,7 +38,7 @@ STABLE_TORCH_LIBRARY(eden, m) {
   m.def(
       "corrupt_measured(Tensor x, "
       "Tensor region, Tensor? table, Tensor chip, Tensor access, int storage, bool affine, int "
-      "channel_dim) -> Tensor");
+      "channel_dim) -> (Tensor, bool)");
   // What corrupt would do to the stored bits: int64 [bits of an element, 2, 2], for every bit
   // position (the least significant first) and stored value the number of cells read, and of those
   // flipped. On the CPU alone.

@@ -46,8 +46,8 @@ Clip check_clip(const char* name, const Tensor& x, const std::optional<Tensor>& 
       zero_point ? static_cast<const int32_t*>(zero_point->const_data_ptr()) : nullptr;
   clip.passing.reserve(static_cast<size_t>(clip.rows.channels));
   for (int64_t c = 0; c < clip.rows.channels; ++c) {
-    clip.passing.push_back(passing_values(form, scales != nullptr ? scales[c] : 1.0f,
-                                          points != nullptr, points != nullptr ? points[c] : 0));
+    const Codes codes{scales != nullptr ? scales[c] : 1.0f, points != nullptr ? points[c] : 0};
+    clip.passing.push_back(passing_values(form, codes, points != nullptr));
   }
   return clip;
 }

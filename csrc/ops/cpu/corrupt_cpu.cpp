@@ -1,5 +1,7 @@
+#include <tuple>
 #include <vector>
 
+#include "core/clip.h"
 #include "core/corrupt.h"
 #include "ops/corrupt.h"
 #include "ops/cpu/output_pool.h"
@@ -80,8 +82,9 @@ void launch_cpu(const Tensor& x, const CorruptArguments& arguments, Tensor& out)
   if (x.numel() != 0) run(load_of(arguments), x, arguments, out);
 }
 
-Tensor corrupt_measured(Tensor x, Tensor region, std::optional<Tensor> table, Tensor chip,
-                        Tensor access, int64_t storage, bool affine, int64_t channel_dim) {
+std::tuple<Tensor, bool> corrupt_measured(Tensor x, Tensor region, std::optional<Tensor> table,
+                                          Tensor chip, Tensor access, int64_t storage, bool affine,
+                                          int64_t channel_dim) {
   const CorruptArguments arguments =
       check_arguments(x, region, table, chip, access, {}, {}, {}, storage, channel_dim, -1, true);
   const Storage form = arguments.storage;
@@ -91,7 +94,8 @@ Tensor corrupt_measured(Tensor x, Tensor region, std::optional<Tensor> table, Te
       "eden::corrupt_measured: allowed are float32, float16 and bfloat16 x in a storage "
       "other than sign");
   Tensor out = empty_output(x);
-  if (x.numel() == 0) return out;
+  bool clipped = false;
+  if (x.numel() == 0) return {out, clipped};
   const Tensor source = dense(x);
   Load load = load_of(arguments);
   Conversion& conversion = load.conversion;
@@ -108,6 +112,7 @@ Tensor corrupt_measured(Tensor x, Tensor region, std::optional<Tensor> table, Te
         const Codes codes = codes_for(form, affine, range);
         scales.push_back(codes.scale);
         zero_points.push_back(codes.zero_point);
+        clipped = clipped || clips(form, codes, affine, range);
       }
       all = joined(all, range);
     }
@@ -127,7 +132,7 @@ Tensor corrupt_measured(Tensor x, Tensor region, std::optional<Tensor> table, Te
     run(load, source, arguments, result);
     torch::stable::copy_(out, result);
   }
-  return out;
+  return {out, clipped};
 }
 
 Tensor count_flips(Tensor x, Tensor region, std::optional<Tensor> table, Tensor chip, Tensor access,
