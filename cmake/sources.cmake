@@ -6,6 +6,8 @@ set(EDEN_CORE_SOURCES
   csrc/core/corrupt.cpp
   csrc/core/fit.cpp
   csrc/core/flips.cpp
+  csrc/core/fork_lock.cpp
+  csrc/core/kept_flips.cpp
   csrc/core/placement.cpp
   csrc/core/region.cpp
   csrc/core/search.cpp
@@ -32,6 +34,7 @@ set(EDEN_NEON_SOURCES
 set(EDEN_OPS_SOURCES
   csrc/ops/advance.cpp
   csrc/ops/corrupt.cpp
+  csrc/ops/cpu/caches.cpp
   csrc/ops/cpu/clip_cpu.cpp
   csrc/ops/cpu/corrupt_cpu.cpp
   csrc/ops/cpu/output_pool.cpp
@@ -58,6 +61,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_clip.cpp
   tests/csrc/test_corrupt.cpp
   tests/csrc/test_fit.cpp
+  tests/csrc/test_kept_flips.cpp
   tests/csrc/test_philox.cpp
   tests/csrc/test_placement.cpp
   tests/csrc/test_region.cpp

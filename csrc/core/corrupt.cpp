@@ -125,9 +125,8 @@ const LoadWork::Segment& LoadWork::segment_of(int64_t patch) const {
   return segments_[at];
 }
 
-void LoadWork::run(int64_t first_piece, int64_t last_piece) const {
-  static thread_local PatchFlips flips;
-  const bool listable = plain_ || in_ != out_;
+template <class Flips, class Find>
+void LoadWork::run_with(int64_t first_piece, int64_t last_piece, Flips& flips, Find&& find) const {
   int64_t found = -1;
   const Segment* segment = nullptr;
   Patch patch{};
@@ -136,16 +135,46 @@ void LoadWork::run(int64_t first_piece, int64_t last_piece) const {
     if (which != found) {
       segment = &segment_of(which);
       patch = segment->grid.patch(which - segment->first_patch);
-      if (patch.rows != 0) {
-        flips.find(kernels_, load_, segment->region, segment->grid, patch, width_, listable);
-      }
+      if (patch.rows != 0) find(*segment, patch, which);
       found = which;
     }
     if (patch.rows != 0) pass(*segment, patch, flips, sample);
   }
 }
 
-void LoadWork::pass(const Segment& segment, const Patch& patch, const PatchFlips& flips,
+void LoadWork::run(int64_t first_piece, int64_t last_piece) const {
+  static thread_local PatchFlips flips;
+  run_with(first_piece, last_piece, flips,
+           [&](const Segment& segment, const Patch& patch, int64_t) {
+             flips.find(kernels_, load_, segment.region, segment.grid, patch, width_, listable());
+           });
+}
+
+void LoadWork::run_kept(int64_t first_piece, int64_t last_piece, const KeptLoad& kept) const {
+  static thread_local RecalledFlips flips;
+  run_with(first_piece, last_piece, flips,
+           [&](const Segment& segment, const Patch& patch, int64_t which) {
+             flips.recall(kept.patch(which), load_, segment.region, segment.grid, patch, width_,
+                          listable());
+           });
+}
+
+void LoadWork::run_and_keep(int64_t first_piece, int64_t last_piece, KeptLoad& kept) const {
+  static thread_local PatchFlips found;
+  static thread_local RecalledFlips flips;
+  run_with(first_piece, last_piece, flips,
+           [&](const Segment& segment, const Patch& patch, int64_t which) {
+             Region weak = segment.region;
+             weak.failure = kAlways;
+             found.find(kernels_, load_, weak, segment.grid, patch, width_, true);
+             kept.enter(which, found, segment.grid, patch, width_);
+             flips.recall(kept.patch(which), load_, segment.region, segment.grid, patch, width_,
+                          listable());
+           });
+}
+
+template <class Flips>
+void LoadWork::pass(const Segment& segment, const Patch& patch, const Flips& flips,
                     int64_t sample) const {
   const auto width = static_cast<uint64_t>(width_);
   const auto element_of = [&](uint64_t address) {
@@ -157,24 +186,34 @@ void LoadWork::pass(const Segment& segment, const Patch& patch, const PatchFlips
     pass_run(sample, first, last - first, flips.masked() ? flips.zero(row) : nullptr,
              flips.masked() ? flips.one(row) : nullptr);
   }
-  for (const Fixup& fixup : flips.fixups()) {
+  if (plain_) {
+    flip_listed(flips.fixups(), sample,
+                [&](uint32_t row) { return element_of(segment.grid.run_begin(patch, row)); });
+    return;
+  }
+  for (const auto& fixup : flips.fixups()) {
     const int64_t first = element_of(segment.grid.run_begin(patch, fixup.row)) + fixup.element;
-    if (plain_) {
-      flip_element(load_.shape.tensor_index(sample, first) * value_bytes_, fixup);
-      continue;
-    }
     const uint64_t zero[2] = {fixup.zero, 0}, one[2] = {fixup.one, 0};
     const int64_t at = load_.shape.tensor_index(sample, first) * value_bytes_;
     apply_({in_ + at, out_ + at, 1, first, zero, one}, load_.conversion);
   }
 }
 
-void LoadWork::flip_element(int64_t at, const Fixup& fixup) const {
+template <class Fixups, class FirstOf>
+void LoadWork::flip_listed(const Fixups& fixups, int64_t sample, FirstOf&& first_of) const {
   const auto flip = [&]<class Word>(Word word) {
-    std::memcpy(&word, in_ + at, sizeof(word));
-    word = static_cast<Word>(word ^ ((word & static_cast<Word>(fixup.one)) |
-                                     (static_cast<Word>(~word) & static_cast<Word>(fixup.zero))));
-    std::memcpy(out_ + at, &word, sizeof(word));
+    uint32_t row = 0;
+    int64_t first = fixups.empty() ? 0 : first_of(row);
+    for (const auto& fixup : fixups) {
+      if (fixup.row != row) first = first_of(row = fixup.row);
+      // The elements have been copied there.
+      char* at = out_ + load_.shape.tensor_index(sample, first + fixup.element) *
+                            static_cast<int64_t>(sizeof(word));
+      std::memcpy(&word, at, sizeof(word));
+      word = static_cast<Word>(word ^ ((word & static_cast<Word>(fixup.one)) |
+                                       (static_cast<Word>(~word) & static_cast<Word>(fixup.zero))));
+      std::memcpy(at, &word, sizeof(word));
+    }
   };
   switch (value_bytes_) {
     case 4:

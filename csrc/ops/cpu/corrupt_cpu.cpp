@@ -1,9 +1,11 @@
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "core/clip.h"
 #include "core/corrupt.h"
 #include "ops/corrupt.h"
+#include "ops/cpu/caches.h"
 #include "ops/cpu/output_pool.h"
 #include "ops/cpu/value_range.h"
 
@@ -73,9 +75,20 @@ Load load_of(const CorruptArguments& arguments) {
 void run(const Load& load, const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
   const LoadWork work(load, arguments.value, arguments.storage, x.const_data_ptr(),
                       out.mutable_data_ptr());
+  FlipCache& cache = flip_cache();
+  FlipCache::Answer answer = cache.find(load, arguments.table ? arguments.table->numel() : 0,
+                                        work.width(), work.patches());
   const int64_t grain = std::max<int64_t>(1, kElementsPerThread / work.elements_per_piece());
-  torch::stable::parallel_for(0, work.pieces(), grain,
-                              [&](int64_t first, int64_t last) { work.run(first, last); });
+  torch::stable::parallel_for(0, work.pieces(), grain, [&](int64_t first, int64_t last) {
+    if (answer.kept != nullptr) {
+      work.run_kept(first, last, *answer.kept);
+    } else if (answer.wanted != nullptr) {
+      work.run_and_keep(first, last, *answer.wanted);
+    } else {
+      work.run(first, last);
+    }
+  });
+  cache.keep(std::move(answer), work.stored_bytes());
 }
 
 void launch_cpu(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {

@@ -3,7 +3,11 @@
 
 #include <torch/csrc/stable/tensor.h>
 
+#include "core/block_pool.h"
+
 namespace eden::ops {
+
+BlockPool& output_pool();
 
 // Whether the elements lie in memory without gaps or overlap, in any order of the dimensions.
 bool is_dense(const torch::stable::Tensor& x);

@@ -1,0 +1,1 @@
+#include "core/kept_flips.h"
