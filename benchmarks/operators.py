@@ -6,7 +6,9 @@ Tables:
 (c) float32 kept as int8, over torch's fused fake quantization and over a copy;
 (d) other ways to the same flips, over the operator: sparse sampling with torch.randint, a Bernoulli mask per bit;
 (e) ResNet-20 with errors in all weights and inputs, images/s over those of the network whose inputs are merely copied;
-(f) failures per access over errors that persist; samples that share their cells over samples that do not;
+(f) failures per access over errors that persist; samples that share their cells over samples that do not; weak cells
+    that are found anew, on another chip at each access, over those kept from the access before, in a tensor and in
+    ResNet-20;
 (g) what a call costs, on one element.
 
 How a figure and its interval are found is told in operator_grid.py. The exit status is 0 however the figures turn out,
@@ -335,6 +337,65 @@ def table_accesses(report: Report, sizes: Sizes) -> None:
     shape = " x ".join(map(str, sizes.batch))
     report.row(f"batch of {shape}: shared cells / own cells", shared_over_own, 60)
     report.row(f"batch of {shape}: shared cells / copy", shared_over_copy, 60)
+    tensor_kept(report, sizes)
+    network_kept(report, sizes)
+
+
+def tensor_kept(report: Report, sizes: Sizes) -> None:
+    """Rows of table (f): a tensor's weak cells found anew over kept."""
+    size, rates = sizes.tensors[0], RATES[:4]
+    x = values(torch.float32, (size // 4,))
+    out = torch.empty_like(x)
+    report.row("found anew / kept from the access before", [f"{rate:.0e}" for rate in rates], 60)
+    for name, model in MODELS.items():
+        cells = []
+        for rate in rates:
+            kept = operator_arguments(x, model(rate))
+            chip = torch.tensor(1)
+            anew = kept | {"chip": chip}
+
+            def another_chip(a: dict[str, Any] = anew, chip: Tensor = chip) -> None:
+                chip.add_(1)
+                corrupt_out(**a, out=out)
+
+            # Cells are kept from the second access on, and found in the list from the third.
+            for _ in range(2):
+                corrupt_out(**kept, out=out)
+            times = compare(
+                {"anew": another_chip, "kept": lambda a=kept: corrupt_out(**a, out=out)}, sizes.budget(1.0)
+            )
+            cells.append(str(report.add("f", f"anew / kept, {name}, {rate:.0e}", times, "anew", "kept")))
+        report.row(f"  float32, {size_text(size)}, {name}", cells, 60)
+
+
+def network_kept(report: Report, sizes: Sizes) -> None:
+    """Rows of table (f): a network's weak cells found anew over kept."""
+    x = values(torch.float32, sizes.images)
+    state = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    base = sizes.network().eval()
+    torch.random.set_rng_state(state)
+    for name, model in MODELS.items():
+        errors = model(1e-3)
+        kept, anew = copy.deepcopy(base), copy.deepcopy(base)
+        for network in (kept, anew):
+            eden.inject_(network, eden.Faults(errors, errors, storage="float32", correction="zero"))
+            eden.calibrate_(network, [x])
+        chips = [buffer for key, buffer in anew.named_buffers() if key.endswith("eden_chip")]
+
+        def run(network: nn.Module) -> None:
+            with torch.inference_mode():
+                network(x)
+
+        def another_chip(chips: list[Tensor] = chips, network: nn.Module = anew) -> None:
+            for chip in chips:
+                chip.add_(1)
+            run(network)
+
+        run(kept)
+        times = compare({"anew": another_chip, "kept": lambda network=kept: run(network)}, sizes.budget(3.0))
+        figure = report.add("f", f"anew / kept, ResNet-20, {name}, 1e-03", times, "anew", "kept")
+        report.row(f"  ResNet-20, batch {x.shape[0]}, float32, zero, {name} 1e-3", [str(figure)], 60)
 
 
 def table_call(report: Report, sizes: Sizes) -> None:

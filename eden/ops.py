@@ -422,11 +422,12 @@ def advance_(access: Tensor) -> None:
 
 
 def empty_cache() -> None:
-    """Return to the system the idle memory that reads on the CPU have kept for their next results.
+    """Return to the system what reads on the CPU have kept for the next ones.
 
-    The results of ``corrupt`` and of layers under faults lie in memory that is used again once they are gone. What lies
-    idle is at most the number of bytes in the environment variable ``EDEN_CACHE_BYTES``, read at the first call: 2**30
-    where it is not set, 0 to keep none.
+    The results of ``corrupt`` and of layers under faults lie in memory that is used again once they are gone. The weak
+    cells of an operand that is read again (same chip, region, table and size) are kept, too, where to find them would
+    cost more. All of it takes at most the number of bytes in the environment variable ``EDEN_CACHE_BYTES``, read at the
+    first call: 2**30 where it is not set, 0 to keep nothing. Weak cells take up to a thirty-second of them.
 
     Raises:
         RuntimeError: if ``EDEN_CACHE_BYTES`` is no whole number.
@@ -435,7 +436,7 @@ def empty_cache() -> None:
 
 
 def cached_bytes() -> int:
-    """Bytes of the idle memory that ``empty_cache`` would return to the system."""
+    """Bytes that ``empty_cache`` would return to the system."""
     count: int = torch.ops.eden.cached_bytes()
     return count
 

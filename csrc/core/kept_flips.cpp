@@ -170,9 +170,11 @@ FlipCache::Answer FlipCache::find(const Load& load, int64_t tables, int width, i
   if (answer.key.empty()) return answer;
   const uint64_t hash = hash_of(answer.key);
   const std::lock_guard guard(mutex_);
+  ++calls_;
   const auto entry = entry_of(hash, answer.key);
   if (entry != entries_.end()) {
     entries_.splice(entries_.begin(), entries_, entry);
+    entry->used = calls_;
     answer.kept = entry->kept;
     return answer;
   }
@@ -190,13 +192,13 @@ FlipCache::Answer FlipCache::find(const Load& load, int64_t tables, int width, i
 void FlipCache::keep(Answer&& answer, size_t operand_bytes) {
   if (answer.wanted == nullptr) return;
   if (answer.wanted->bytes() > std::max(operand_bytes, kSmall)) answer.wanted.reset();
-  const size_t bytes = sizeof(Entry) + answer.key.capacity() * sizeof(int64_t) +
-                       (answer.wanted == nullptr ? 0 : answer.wanted->bytes());
-  if (bytes > capacity_) return;
   const uint64_t hash = hash_of(answer.key);
+  const size_t of_list = answer.wanted == nullptr ? 0 : answer.wanted->bytes();
+  const size_t of_key = sizeof(Entry) + answer.key.capacity() * sizeof(int64_t);
+  if (of_key > capacity_) return;
   // What goes is freed after the lock.
   std::list<Entry> fresh, forgotten;
-  fresh.push_back({hash, std::move(answer.key), std::move(answer.wanted), bytes});
+  fresh.push_back({hash, std::move(answer.key), std::move(answer.wanted), of_key + of_list, 0});
   const std::lock_guard guard(mutex_);
   const auto forget = [&](std::list<Entry>::iterator entry) {
     bytes_ -= entry->bytes;
@@ -205,10 +207,20 @@ void FlipCache::keep(Answer&& answer, size_t operand_bytes) {
   };
   // Of another key too, should two have one hash.
   if (const auto found = by_hash_.find(hash); found != by_hash_.end()) forget(found->second);
+  Entry& entry = fresh.front();
+  entry.used = calls_;
+  while (!entries_.empty() && bytes_ + entry.bytes > capacity_ &&
+         calls_ - entries_.back().used >= kStale) {
+    forget(std::prev(entries_.end()));
+  }
+  if (bytes_ + entry.bytes > capacity_) {
+    entry.kept.reset();
+    entry.bytes = of_key;
+  }
+  if (bytes_ + entry.bytes > capacity_) return;
+  bytes_ += entry.bytes;
   by_hash_.emplace(hash, fresh.begin());
   entries_.splice(entries_.begin(), fresh);
-  bytes_ += bytes;
-  while (bytes_ > capacity_) forget(std::prev(entries_.end()));
 }
 
 std::list<FlipCache::Entry>::iterator FlipCache::entry_of(uint64_t hash,

@@ -78,10 +78,13 @@ class RecalledFlips {
 
 // Lists of weak cells by what they follow from: chip, regions, tables, and the operand's size. All
 // of it is compared by value, so whatever changes in place is another load. A load is kept when it
-// is seen for the second time; of more than `capacity` bytes, those not used for the longest are
-// forgotten. Safe to use from several threads.
+// is seen for the second time. At most `capacity` bytes are kept; a load gives way to another only
+// when kStale others have been asked for since it was, or a network that does not fit would find
+// none of its loads. Safe to use from several threads.
 class FlipCache {
  public:
+  static constexpr uint64_t kStale = 1024;
+
   explicit FlipCache(size_t capacity) : capacity_(capacity) {}
 
   struct Answer {
@@ -104,6 +107,7 @@ class FlipCache {
     std::vector<int64_t> key;
     std::shared_ptr<const KeptLoad> kept;  // null where it is not worth it
     size_t bytes;
+    uint64_t used;  // number of the last call of `find` that asked for it
   };
 
   std::list<Entry>::iterator entry_of(uint64_t hash, const std::vector<int64_t>& key);
@@ -114,6 +118,7 @@ class FlipCache {
   std::unordered_map<uint64_t, std::list<Entry>::iterator> by_hash_;
   std::vector<uint64_t> seen_;  // hashes of loads, a ring
   size_t next_seen_ = 0;
+  uint64_t calls_ = 0;
   size_t bytes_ = 0;
 };
 

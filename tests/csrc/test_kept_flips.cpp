@@ -193,18 +193,36 @@ TEST_CASE("what costs more to keep than to find is not kept") {
   for (int i = 0; i < 4; ++i) CHECK(use(nothing, load_of(few), few) == nullptr);
 }
 
-TEST_CASE("kept cells stay within the capacity, those not used go first") {
-  constexpr size_t kCapacity = 40000;
+TEST_CASE("kept cells stay within the capacity, and stay until they are stale") {
+  constexpr size_t kCapacity = 100000;
   FlipCache cache(kCapacity);
   std::vector<Memory> memories;
-  for (uint64_t i = 0; i < 8; ++i) memories.push_back(cells(1e-3, 1e-3, 1.0, i << 32));
-  use(cache, load_of(memories[0]), memories[0]);
-  for (const Memory& memory : memories) {
-    for (int i = 0; i < 2; ++i) use(cache, load_of(memory), memory);
+  for (uint64_t i = 0; i < 8; ++i) memories.push_back(cells(1e-4, 1e-4, 1.0, i << 32));
+  const auto kept = [&] {
+    size_t count = 0;
+    for (const Memory& memory : memories) count += use(cache, load_of(memory), memory) != nullptr;
     CHECK(cache.bytes() <= kCapacity);
-    CHECK(use(cache, load_of(memories[0]), memories[0]) != nullptr);
+    return count;
+  };
+  kept();
+  kept();
+  const size_t fit = kept();
+  CHECK(fit > 0);
+  CHECK(fit < memories.size());
+  CHECK(kept() == fit);
+  // The first load is forgotten for a new one once it is stale.
+  const Memory last = memories.back();
+  for (uint64_t i = 0; i <= FlipCache::kStale; ++i) {
+    Load load = load_of(last);
+    load.chip = 1000 + i;
+    cache.find(load, 0, 32, 1);
   }
-  CHECK(use(cache, load_of(memories[1]), memories[1]) == nullptr);
+  Load load = load_of(last);
+  load.chip = 1;
+  for (int i = 0; i < 2; ++i) use(cache, load, last);
+  CHECK(use(cache, load, last) != nullptr);
+  CHECK(cache.bytes() <= kCapacity);
+  CHECK(use(cache, load_of(memories[0]), memories[0]) == nullptr);
 }
 
 TEST_CASE("threads share kept cells, and a fork has a cache that works") {

@@ -25,6 +25,14 @@ std::size_t capacity_from_environment() {
   return static_cast<std::size_t>(value);
 }
 
+std::size_t cache_capacity() {
+  static const std::size_t capacity = capacity_from_environment();
+  return capacity;
+}
+
+// Lists of weak cells are short beside what they are applied to.
+std::size_t flip_capacity() { return cache_capacity() / 32; }
+
 int64_t cached_bytes() {
   return static_cast<int64_t>(output_pool().idle_bytes() + flip_cache().bytes());
 }
@@ -36,14 +44,11 @@ void empty_cache() {
 
 }  // namespace
 
-std::size_t cache_capacity() {
-  static const std::size_t capacity = capacity_from_environment();
-  return capacity;
-}
+std::size_t output_capacity() { return cache_capacity() - flip_capacity(); }
 
 FlipCache& flip_cache() {
   // Never destroyed, like the pool.
-  static FlipCache& cache = *new FlipCache(cache_capacity() / 4);
+  static FlipCache& cache = *new FlipCache(flip_capacity());
   return cache;
 }
 

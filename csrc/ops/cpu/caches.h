@@ -7,11 +7,11 @@
 
 namespace eden::ops {
 
-// Bytes that results' memory may take while it lies idle: EDEN_CACHE_BYTES, an environment
-// variable, read once; 2^30 unless given.
-std::size_t cache_capacity();
+// Bytes that results' memory may take while it lies idle. All that is kept stays within
+// EDEN_CACHE_BYTES, an environment variable, read once; 2^30 unless given.
+std::size_t output_capacity();
 
-// The weak cells of loads; at most a quarter of as many bytes.
+// The weak cells of loads, a thirty-second of it.
 FlipCache& flip_cache();
 
 }  // namespace eden::ops

@@ -30,7 +30,7 @@ constexpr std::size_t kSmallestBlock = std::size_t{1} << 16;
 
 BlockPool& output_pool() {
   // Never destroyed: tensors give their memory back after the end of main, too.
-  static BlockPool& pool = *new BlockPool(cache_capacity());
+  static BlockPool& pool = *new BlockPool(output_capacity());
   return pool;
 }
 
