@@ -14,9 +14,6 @@ namespace {
 // Larger tables take longer to compare than cells take to find.
 constexpr int64_t kLargestTable = int64_t{1} << 17;
 
-// Loads whose first sight is remembered.
-constexpr size_t kSeen = 1024;
-
 // From this many cells to an element hit on, a list of them costs less than masks.
 constexpr size_t kCellsPerFlip = 3000;
 
@@ -178,27 +175,22 @@ FlipCache::Answer FlipCache::find(const Load& load, int64_t tables, int width, i
     answer.kept = entry->kept;
     return answer;
   }
-  if (std::find(seen_.begin(), seen_.end(), hash) != seen_.end()) {
+  if (!seen_.contains(hash)) {
+    seen_.enter(hash);
+  } else if (!refused_.contains(hash)) {
     answer.wanted = std::make_shared<KeptLoad>(patches);
-  } else if (seen_.size() < kSeen) {
-    seen_.push_back(hash);
-  } else {
-    seen_[next_seen_] = hash;
-    next_seen_ = (next_seen_ + 1) % kSeen;
   }
   return answer;
 }
 
 void FlipCache::keep(Answer&& answer, size_t operand_bytes) {
   if (answer.wanted == nullptr) return;
-  if (answer.wanted->bytes() > std::max(operand_bytes, kSmall)) answer.wanted.reset();
   const uint64_t hash = hash_of(answer.key);
-  const size_t of_list = answer.wanted == nullptr ? 0 : answer.wanted->bytes();
-  const size_t of_key = sizeof(Entry) + answer.key.capacity() * sizeof(int64_t);
-  if (of_key > capacity_) return;
+  const size_t of_list = answer.wanted->bytes();
+  const size_t bytes = sizeof(Entry) + answer.key.capacity() * sizeof(int64_t) + of_list;
   // What goes is freed after the lock.
   std::list<Entry> fresh, forgotten;
-  fresh.push_back({hash, std::move(answer.key), std::move(answer.wanted), of_key + of_list, 0});
+  fresh.push_back({hash, std::move(answer.key), std::move(answer.wanted), bytes, 0});
   const std::lock_guard guard(mutex_);
   const auto forget = [&](std::list<Entry>::iterator entry) {
     bytes_ -= entry->bytes;
@@ -207,20 +199,36 @@ void FlipCache::keep(Answer&& answer, size_t operand_bytes) {
   };
   // Of another key too, should two have one hash.
   if (const auto found = by_hash_.find(hash); found != by_hash_.end()) forget(found->second);
-  Entry& entry = fresh.front();
-  entry.used = calls_;
-  while (!entries_.empty() && bytes_ + entry.bytes > capacity_ &&
+  while (!entries_.empty() && bytes_ + bytes > capacity_ &&
          calls_ - entries_.back().used >= kStale) {
     forget(std::prev(entries_.end()));
   }
-  if (bytes_ + entry.bytes > capacity_) {
-    entry.kept.reset();
-    entry.bytes = of_key;
+  if (of_list > std::max(operand_bytes, kSmall) || bytes_ + bytes > capacity_) {
+    refused_.enter(hash);
+    return;
   }
-  if (bytes_ + entry.bytes > capacity_) return;
-  bytes_ += entry.bytes;
+  bytes_ += bytes;
+  fresh.front().used = calls_;
   by_hash_.emplace(hash, fresh.begin());
   entries_.splice(entries_.begin(), fresh);
+}
+
+bool FlipCache::Hashes::contains(uint64_t hash) const {
+  return std::find(hashes_.begin(), hashes_.end(), hash) != hashes_.end();
+}
+
+void FlipCache::Hashes::enter(uint64_t hash) {
+  if (hashes_.size() < kStale) {
+    hashes_.push_back(hash);
+    return;
+  }
+  hashes_[oldest_] = hash;
+  oldest_ = (oldest_ + 1) % kStale;
+}
+
+void FlipCache::Hashes::clear() {
+  hashes_.clear();
+  oldest_ = 0;
 }
 
 std::list<FlipCache::Entry>::iterator FlipCache::entry_of(uint64_t hash,
@@ -240,7 +248,7 @@ void FlipCache::clear() {
   forgotten.swap(entries_);
   by_hash_.clear();
   seen_.clear();
-  next_seen_ = 0;
+  refused_.clear();
   bytes_ = 0;
 }
 

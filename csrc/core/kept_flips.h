@@ -102,10 +102,21 @@ class FlipCache {
   void clear();
 
  private:
+  // The last kStale of those entered.
+  class Hashes {
+   public:
+    bool contains(uint64_t hash) const;
+    void enter(uint64_t hash);
+    void clear();
+
+   private:
+    std::vector<uint64_t> hashes_;
+    size_t oldest_ = 0;
+  };
   struct Entry {
     uint64_t hash;
     std::vector<int64_t> key;
-    std::shared_ptr<const KeptLoad> kept;  // null where it is not worth it
+    std::shared_ptr<const KeptLoad> kept;
     size_t bytes;
     uint64_t used;  // number of the last call of `find` that asked for it
   };
@@ -116,8 +127,8 @@ class FlipCache {
   mutable ForkLock mutex_;
   std::list<Entry> entries_;  // the last used first
   std::unordered_map<uint64_t, std::list<Entry>::iterator> by_hash_;
-  std::vector<uint64_t> seen_;  // hashes of loads, a ring
-  size_t next_seen_ = 0;
+  Hashes seen_;     // loads that were asked for once
+  Hashes refused_;  // loads too large, or for which there was no room
   uint64_t calls_ = 0;
   size_t bytes_ = 0;
 };

@@ -194,7 +194,7 @@ TEST_CASE("what costs more to keep than to find is not kept") {
 }
 
 TEST_CASE("kept cells stay within the capacity, and stay until they are stale") {
-  constexpr size_t kCapacity = 100000;
+  constexpr size_t kCapacity = 12000;
   FlipCache cache(kCapacity);
   std::vector<Memory> memories;
   for (uint64_t i = 0; i < 8; ++i) memories.push_back(cells(1e-4, 1e-4, 1.0, i << 32));
