@@ -361,9 +361,7 @@ def tensor_kept(report: Report, sizes: Sizes) -> None:
             # Cells are kept from the second access on, and found in the list from the third.
             for _ in range(2):
                 corrupt_out(**kept, out=out)
-            times = compare(
-                {"anew": another_chip, "kept": lambda a=kept: corrupt_out(**a, out=out)}, sizes.budget(1.0)
-            )
+            times = compare({"anew": another_chip, "kept": lambda a=kept: corrupt_out(**a, out=out)}, sizes.budget(1.0))
             cells.append(str(report.add("f", f"anew / kept, {name}, {rate:.0e}", times, "anew", "kept")))
         report.row(f"  float32, {size_text(size)}, {name}", cells, 60)
 

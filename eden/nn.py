@@ -229,9 +229,7 @@ class FaultyLayer(nn.Module):
         bounded = operand.correction != "none"
         if operand.flips is None and operand.storage != "sign":
             memory = region, table if table.numel() else None, chip, access
-            return ops.read_measured(
-                weight, *memory, operand.storage, operand.zero_pointed, bounded, channel_dim
-            )
+            return ops.read_measured(weight, *memory, operand.storage, operand.zero_pointed, bounded, channel_dim)
         scale, zero_point, bounds = quantization.measure_range(
             weight, operand.storage, operand.zero_pointed, bounded, channel_dim
         )

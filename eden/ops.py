@@ -309,7 +309,7 @@ class _Read(torch.autograd.Function):
 
 
 class _PlainRead(torch.autograd.Function):
-    """The operator in eager mode: torch makes the registered gradient from Python too, but of several times the cost."""
+    """The operator in eager mode: the registered gradient is made from Python too, but costs several times as much."""
 
     backward = staticmethod(_backward)
 
@@ -388,7 +388,10 @@ def read_measured(
 
     Args:
         x: the tensor to read, of at least one element: float32, float16 or bfloat16.
-        region: as of the operator, and so are ``table``, ``chip`` and ``access``.
+        region: where it lies and how its cells fail, as the operator takes it (``csrc/ops/corrupt.cpp``).
+        table: of the region's lines and maps, or None.
+        chip: int64 scalar, the seed of the chip.
+        access: int64 scalar, the number of this read.
         storage: name of a storage; not "sign".
         affine: whether its codes have a zero point.
         bounded: whether values are corrected.

@@ -158,14 +158,11 @@ def measure_range(
                 values, _NUMBERS[storage], affine, bounded, channel_dim if coded else -1
             )
         return scale if coded else None, zero_point if coded and affine else None, bounds if bounded else None
-    if coded and channel_dim >= 0:
-        low, high = ranges(values, channel_dim)
-        codes = quantization(low, high, storage, affine)
-        low, high = low.amin(), high.amax()
-    else:
-        low, high = torch.aminmax(values)
-        codes = quantization(low, high, storage, affine) if coded else (None, None)
-    return *codes, torch.stack((low, high)).float() if bounded else None
+    low, high = ranges(values, channel_dim) if coded and channel_dim >= 0 else torch.aminmax(values)
+    scale = zero_point = None
+    if coded:
+        scale, zero_point = quantization(low, high, storage, affine)
+    return scale, zero_point, torch.stack((low.amin(), high.amax())).float() if bounded else None
 
 
 def _along(numbers: Tensor, x: Tensor, channel_dim: int) -> Tensor:
