@@ -1,7 +1,8 @@
 """The operator beside a copy, beside other methods, and inside a network, each figure a ratio measured side by side.
 
 Tables:
-(a) reading a tensor into a kept output, over Tensor.copy_ into the same output, for sizes, dtypes, error models, rates;
+(a) reading a tensor into a kept output, over Tensor.copy_ into the same output, for sizes, dtypes, error models, rates,
+    on another chip at each read;
 (b) beside it what the random numbers alone cost, where the core can say so;
 (c) float32 kept as int8, over torch's fused fake quantization and over a copy;
 (d) other ways to the same flips, over the operator: sparse sampling with torch.randint, a Bernoulli mask per bit;
@@ -71,6 +72,19 @@ class Sizes:
         return ResNet(blocks=1, channels=4) if self.quick else ResNet()
 
 
+def on_new_chips(arguments: dict[str, Any]) -> Callable[..., Tensor | None]:
+    """The operator, on another chip at each call, so that weak cells kept from one call do not serve the next."""
+    chip = torch.zeros((), dtype=torch.int64)
+    number = chip.numpy()
+    changed = arguments | {"chip": chip}
+
+    def read(out: Tensor | None = None) -> Tensor | None:
+        number[...] += 1
+        return corrupt(**changed) if out is None else corrupt_out(**changed, out=out)  # type: ignore[no-any-return]
+
+    return read
+
+
 def table_copy(report: Report, sizes: Sizes) -> None:
     has_random_numbers = hasattr(_core, "random_numbers_seconds")
     report.heading("a", "read into a kept output / Tensor.copy_ into the same output, by bit error rate: at most")
@@ -97,10 +111,8 @@ def table_copy_row(
     cells, errors, copy_seconds = [], [], {}
     for rate, target in zip(RATES, TARGETS, strict=True):
         try:
-            arguments = operator_arguments(x, model(rate))
-            times = compare(
-                {"corrupt": lambda a=arguments: corrupt_out(**a, out=out), "copy": lambda: out.copy_(x)}, budget
-            )
+            read = on_new_chips(operator_arguments(x, model(rate)))
+            times = compare({"corrupt": lambda read=read: read(out), "copy": lambda: out.copy_(x)}, budget)
         except Exception as error:
             errors.append((f"{label}, {rate:.0e}", error))
             cells.append("error")
@@ -140,11 +152,11 @@ def table_fused(report: Report, sizes: Sizes) -> None:
         ("fake", "copy"): [],
     }
     for rate in RATES:
-        arguments = operator_arguments(x, eden.Uniform(rate), storage="int8", scale=scale)
+        read = on_new_chips(operator_arguments(x, eden.Uniform(rate), storage="int8", scale=scale))
         times = compare(
             {
-                "fresh": lambda a=arguments: corrupt(**a),
-                "kept": lambda a=arguments: corrupt_out(**a, out=out),
+                "fresh": lambda read=read: read(),
+                "kept": lambda read=read: read(out),
                 "fake": lambda: torch.fake_quantize_per_tensor_affine(x, 0.03, 0, -127, 127),
                 "copy": lambda: out.copy_(x),
             },
@@ -195,12 +207,12 @@ def table_peers(report: Report, sizes: Sizes) -> None:
         out = torch.empty_like(x)
         kept, fresh = [], []
         for rate in rates:
-            arguments = operator_arguments(x, eden.Uniform(rate))
+            read = on_new_chips(operator_arguments(x, eden.Uniform(rate)))
             times = compare(
                 {
                     "peer": lambda x=x, rate=rate, baseline=baseline: baseline(x, rate),
-                    "kept": lambda a=arguments, out=out: corrupt_out(**a, out=out),
-                    "fresh": lambda a=arguments: corrupt(**a),
+                    "kept": lambda read=read, out=out: read(out),
+                    "fresh": lambda read=read: read(),
                 },
                 sizes.budget(seconds, 3),
             )
@@ -308,11 +320,11 @@ def table_accesses(report: Report, sizes: Sizes) -> None:
     out = torch.empty_like(x)
     cells = []
     for rate in rates:
-        persistent, failing = (operator_arguments(x, eden.Uniform(rate, failure)) for failure in (1.0, 0.5))
+        persistent, failing = (on_new_chips(operator_arguments(x, eden.Uniform(rate, f))) for f in (1.0, 0.5))
         times = compare(
             {
-                "failure 1/2": lambda a=failing: corrupt_out(**a, out=out),
-                "failure 1": lambda a=persistent: corrupt_out(**a, out=out),
+                "failure 1/2": lambda read=failing: read(out),
+                "failure 1": lambda read=persistent: read(out),
             },
             sizes.budget(1.5),
         )
@@ -323,11 +335,11 @@ def table_accesses(report: Report, sizes: Sizes) -> None:
     out = torch.empty_like(x)
     shared_over_own, shared_over_copy = [], []
     for rate in rates:
-        shared, own = (operator_arguments(x, eden.Uniform(rate), batch_dim=dim) for dim in (0, -1))
+        shared, own = (on_new_chips(operator_arguments(x, eden.Uniform(rate), batch_dim=dim)) for dim in (0, -1))
         times = compare(
             {
-                "shared": lambda a=shared: corrupt_out(**a, out=out),
-                "own": lambda a=own: corrupt_out(**a, out=out),
+                "shared": lambda read=shared: read(out),
+                "own": lambda read=own: read(out),
                 "copy": lambda: out.copy_(x),
             },
             sizes.budget(1.0),
@@ -351,17 +363,14 @@ def tensor_kept(report: Report, sizes: Sizes) -> None:
         cells = []
         for rate in rates:
             kept = operator_arguments(x, model(rate))
-            chip = torch.tensor(1)
-            anew = kept | {"chip": chip}
-
-            def another_chip(a: dict[str, Any] = anew, chip: Tensor = chip) -> None:
-                chip.add_(1)
-                corrupt_out(**a, out=out)
-
+            anew = on_new_chips(kept)
             # Cells are kept from the second access on, and found in the list from the third.
             for _ in range(2):
                 corrupt_out(**kept, out=out)
-            times = compare({"anew": another_chip, "kept": lambda a=kept: corrupt_out(**a, out=out)}, sizes.budget(1.0))
+            times = compare(
+                {"anew": lambda read=anew: read(out), "kept": lambda a=kept: corrupt_out(**a, out=out)},
+                sizes.budget(1.0),
+            )
             cells.append(str(report.add("f", f"anew / kept, {name}, {rate:.0e}", times, "anew", "kept")))
         report.row(f"  float32, {size_text(size)}, {name}", cells, 60)
 
