@@ -29,9 +29,6 @@ class LoadWork {
   // The same, entering the weak cells that are found, for later loads.
   void run_and_keep(int64_t first_piece, int64_t last_piece, KeptLoad& kept) const;
   int64_t patches() const { return patches_; }
-  size_t stored_bytes() const {
-    return static_cast<size_t>(load_.shape.sample_size()) * static_cast<size_t>(width_) / 8;
-  }
   int width() const { return width_; }
 
   // What a run would do to the stored bits, without doing it: adds to counts[bit][stored value] the

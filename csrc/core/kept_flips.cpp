@@ -17,8 +17,8 @@ constexpr int64_t kLargestTable = int64_t{1} << 17;
 // From this many cells to an element hit on, a list of them costs less than masks.
 constexpr size_t kCellsPerFlip = 3000;
 
-// Lists of so few bytes are kept even if their operand is smaller.
-constexpr size_t kSmall = size_t{1} << 16;
+// A list of no cells takes some bytes, too.
+constexpr size_t kSmall = size_t{1} << 12;
 
 // A mask's spare words, as in PatchFlips.
 constexpr size_t kSpareWords = 8;
@@ -52,6 +52,17 @@ std::vector<int64_t> key_of(const Load& load, int64_t tables, int width) {
   key.insert(key.end(), load.regions, load.regions + fields);
   if (lines) key.insert(key.end(), load.table, load.table + tables);
   return key;
+}
+
+// Of a list of weak cells that it is worth to keep.
+size_t most_bytes(const Load& load, int width) {
+  bool lines = false;
+  for (int64_t i = 0; i < load.region_count; ++i) {
+    lines = lines || load.region(i).model != ModelKind::kCell;
+  }
+  const auto cells = static_cast<size_t>(load.shape.sample_size()) * static_cast<size_t>(width);
+  // Cells of their own are found as fast as masks are made of a list of them.
+  return kSmall + (lines ? cells / 8 : cells / kCellsPerFlip * sizeof(KeptFlip));
 }
 
 uint64_t hash_of(const std::vector<int64_t>& key) {
@@ -163,6 +174,7 @@ FlipCache::Answer FlipCache::find(const Load& load, int64_t tables, int width, i
   if (capacity_ == 0) return answer;
   answer.key = key_of(load, tables, width);
   if (answer.key.empty()) return answer;
+  answer.most_bytes = most_bytes(load, width);
   const uint64_t hash = hash_of(answer.key);
   const std::lock_guard guard(mutex_);
   ++calls_;
@@ -181,7 +193,7 @@ FlipCache::Answer FlipCache::find(const Load& load, int64_t tables, int width, i
   return answer;
 }
 
-void FlipCache::keep(Answer&& answer, size_t operand_bytes) {
+void FlipCache::keep(Answer&& answer) {
   if (answer.wanted == nullptr) return;
   const uint64_t hash = hash_of(answer.key);
   const size_t of_list = answer.wanted->bytes();
@@ -201,7 +213,7 @@ void FlipCache::keep(Answer&& answer, size_t operand_bytes) {
          calls_ - entries_.back().used >= kStale) {
     forget(std::prev(entries_.end()));
   }
-  if (of_list > std::max(operand_bytes, kSmall) || bytes_ + bytes > capacity_) {
+  if (of_list > answer.most_bytes || bytes_ + bytes > capacity_) {
     refused_.enter(hash);
     return;
   }

@@ -90,12 +90,13 @@ class FlipCache {
     std::shared_ptr<const KeptLoad> kept;  // null if the load is not known
     std::shared_ptr<KeptLoad> wanted;      // to be filled and handed to `keep`; null if it is not
     std::vector<int64_t> key;
+    size_t most_bytes = 0;  // of a list that is worth it
   };
   // `tables` is the number of elements of the load's table.
   Answer find(const Load& load, int64_t tables, int width, int64_t patches);
-  // Takes what was asked for. What is larger than the operand is forgotten, and not asked for
+  // Takes what was asked for. What is longer than it is worth is forgotten, and not asked for
   // again.
-  void keep(Answer&& answer, size_t operand_bytes);
+  void keep(Answer&& answer);
 
   size_t bytes() const;
   void clear();
