@@ -1,12 +1,15 @@
 """The operator beside a copy, beside other methods, and inside a network, each figure a ratio measured side by side.
 
 Tables:
-(a) reading a tensor into a kept output, over Tensor.copy_ into the same output, for sizes, dtypes, error models, rates;
+(a) reading a tensor into a kept output, over Tensor.copy_ into the same output, for sizes, dtypes, error models, rates,
+    on another chip at each read;
 (b) beside it what the random numbers alone cost, where the core can say so;
 (c) float32 kept as int8, over torch's fused fake quantization and over a copy;
 (d) other ways to the same flips, over the operator: sparse sampling with torch.randint, a Bernoulli mask per bit;
 (e) ResNet-20 with errors in all weights and inputs, images/s over those of the network whose inputs are merely copied;
-(f) failures per access over errors that persist; samples that share their cells over samples that do not;
+(f) failures per access over errors that persist; samples that share their cells over samples that do not; weak cells
+    that are found anew, on another chip at each access, over those kept from the access before, in a tensor and in
+    ResNet-20;
 (g) what a call costs, on one element.
 
 How a figure and its interval are found is told in operator_grid.py. The exit status is 0 however the figures turn out,
@@ -69,6 +72,19 @@ class Sizes:
         return ResNet(blocks=1, channels=4) if self.quick else ResNet()
 
 
+def on_new_chips(arguments: dict[str, Any]) -> Callable[..., Tensor | None]:
+    """The operator, on another chip at each call, so that weak cells kept from one call do not serve the next."""
+    chip = torch.zeros((), dtype=torch.int64)
+    number = chip.numpy()
+    changed = arguments | {"chip": chip}
+
+    def read(out: Tensor | None = None) -> Tensor | None:
+        number[...] += 1
+        return corrupt(**changed) if out is None else corrupt_out(**changed, out=out)  # type: ignore[no-any-return]
+
+    return read
+
+
 def table_copy(report: Report, sizes: Sizes) -> None:
     has_random_numbers = hasattr(_core, "random_numbers_seconds")
     report.heading("a", "read into a kept output / Tensor.copy_ into the same output, by bit error rate: at most")
@@ -95,10 +111,8 @@ def table_copy_row(
     cells, errors, copy_seconds = [], [], {}
     for rate, target in zip(RATES, TARGETS, strict=True):
         try:
-            arguments = operator_arguments(x, model(rate))
-            times = compare(
-                {"corrupt": lambda a=arguments: corrupt_out(**a, out=out), "copy": lambda: out.copy_(x)}, budget
-            )
+            read = on_new_chips(operator_arguments(x, model(rate)))
+            times = compare({"corrupt": lambda read=read: read(out), "copy": lambda: out.copy_(x)}, budget)
         except Exception as error:
             errors.append((f"{label}, {rate:.0e}", error))
             cells.append("error")
@@ -138,11 +152,11 @@ def table_fused(report: Report, sizes: Sizes) -> None:
         ("fake", "copy"): [],
     }
     for rate in RATES:
-        arguments = operator_arguments(x, eden.Uniform(rate), storage="int8", scale=scale)
+        read = on_new_chips(operator_arguments(x, eden.Uniform(rate), storage="int8", scale=scale))
         times = compare(
             {
-                "fresh": lambda a=arguments: corrupt(**a),
-                "kept": lambda a=arguments: corrupt_out(**a, out=out),
+                "fresh": lambda read=read: read(),
+                "kept": lambda read=read: read(out),
                 "fake": lambda: torch.fake_quantize_per_tensor_affine(x, 0.03, 0, -127, 127),
                 "copy": lambda: out.copy_(x),
             },
@@ -193,12 +207,12 @@ def table_peers(report: Report, sizes: Sizes) -> None:
         out = torch.empty_like(x)
         kept, fresh = [], []
         for rate in rates:
-            arguments = operator_arguments(x, eden.Uniform(rate))
+            read = on_new_chips(operator_arguments(x, eden.Uniform(rate)))
             times = compare(
                 {
                     "peer": lambda x=x, rate=rate, baseline=baseline: baseline(x, rate),
-                    "kept": lambda a=arguments, out=out: corrupt_out(**a, out=out),
-                    "fresh": lambda a=arguments: corrupt(**a),
+                    "kept": lambda read=read, out=out: read(out),
+                    "fresh": lambda read=read: read(),
                 },
                 sizes.budget(seconds, 3),
             )
@@ -306,11 +320,11 @@ def table_accesses(report: Report, sizes: Sizes) -> None:
     out = torch.empty_like(x)
     cells = []
     for rate in rates:
-        persistent, failing = (operator_arguments(x, eden.Uniform(rate, failure)) for failure in (1.0, 0.5))
+        persistent, failing = (on_new_chips(operator_arguments(x, eden.Uniform(rate, f))) for f in (1.0, 0.5))
         times = compare(
             {
-                "failure 1/2": lambda a=failing: corrupt_out(**a, out=out),
-                "failure 1": lambda a=persistent: corrupt_out(**a, out=out),
+                "failure 1/2": lambda read=failing: read(out),
+                "failure 1": lambda read=persistent: read(out),
             },
             sizes.budget(1.5),
         )
@@ -321,11 +335,11 @@ def table_accesses(report: Report, sizes: Sizes) -> None:
     out = torch.empty_like(x)
     shared_over_own, shared_over_copy = [], []
     for rate in rates:
-        shared, own = (operator_arguments(x, eden.Uniform(rate), batch_dim=dim) for dim in (0, -1))
+        shared, own = (on_new_chips(operator_arguments(x, eden.Uniform(rate), batch_dim=dim)) for dim in (0, -1))
         times = compare(
             {
-                "shared": lambda a=shared: corrupt_out(**a, out=out),
-                "own": lambda a=own: corrupt_out(**a, out=out),
+                "shared": lambda read=shared: read(out),
+                "own": lambda read=own: read(out),
                 "copy": lambda: out.copy_(x),
             },
             sizes.budget(1.0),
@@ -335,6 +349,61 @@ def table_accesses(report: Report, sizes: Sizes) -> None:
     shape = " x ".join(map(str, sizes.batch))
     report.row(f"batch of {shape}: shared cells / own cells", shared_over_own, 60)
     report.row(f"batch of {shape}: shared cells / copy", shared_over_copy, 60)
+    tensor_kept(report, sizes)
+    network_kept(report, sizes)
+
+
+def tensor_kept(report: Report, sizes: Sizes) -> None:
+    """Rows of table (f): a tensor's weak cells found anew over kept."""
+    size, rates = sizes.tensors[0], RATES[:4]
+    x = values(torch.float32, (size // 4,))
+    out = torch.empty_like(x)
+    report.row("found anew / kept from the access before", [f"{rate:.0e}" for rate in rates], 60)
+    for name, model in MODELS.items():
+        cells = []
+        for rate in rates:
+            kept = operator_arguments(x, model(rate))
+            anew = on_new_chips(kept)
+            # Cells are kept from the second access on, and found in the list from the third. There is room for them.
+            eden.empty_cache()
+            for _ in range(2):
+                corrupt_out(**kept, out=out)
+            times = compare(
+                {"anew": lambda read=anew: read(out), "kept": lambda a=kept: corrupt_out(**a, out=out)},
+                sizes.budget(1.0),
+            )
+            cells.append(str(report.add("f", f"anew / kept, {name}, {rate:.0e}", times, "anew", "kept")))
+        report.row(f"  float32, {size_text(size)}, {name}", cells, 60)
+
+
+def network_kept(report: Report, sizes: Sizes) -> None:
+    """Rows of table (f): a network's weak cells found anew over kept."""
+    x = values(torch.float32, sizes.images)
+    state = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    base = sizes.network().eval()
+    torch.random.set_rng_state(state)
+    for name, model in MODELS.items():
+        errors = model(1e-3)
+        kept, anew = copy.deepcopy(base), copy.deepcopy(base)
+        for network in (kept, anew):
+            eden.inject_(network, eden.Faults(errors, errors, storage="float32", correction="zero"))
+            eden.calibrate_(network, [x])
+        chips = [buffer for key, buffer in anew.named_buffers() if key.endswith("eden_chip")]
+
+        def run(network: nn.Module) -> None:
+            with torch.inference_mode():
+                network(x)
+
+        def another_chip(chips: list[Tensor] = chips, network: nn.Module = anew) -> None:
+            for chip in chips:
+                chip.add_(1)
+            run(network)
+
+        run(kept)
+        times = compare({"anew": another_chip, "kept": lambda network=kept: run(network)}, sizes.budget(3.0))
+        figure = report.add("f", f"anew / kept, ResNet-20, {name}, 1e-03", times, "anew", "kept")
+        report.row(f"  ResNet-20, batch {x.shape[0]}, float32, zero, {name} 1e-3", [str(figure)], 60)
 
 
 def table_call(report: Report, sizes: Sizes) -> None:

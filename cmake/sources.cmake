@@ -2,6 +2,7 @@
 set(EDEN_CORE_SOURCES
   csrc/core/betting.cpp
   csrc/core/block_pool.cpp
+  csrc/core/clip.cpp
   csrc/core/corrupt.cpp
   csrc/core/curves.cpp
   csrc/core/fit.cpp
@@ -11,6 +12,8 @@ set(EDEN_CORE_SOURCES
   csrc/core/fit_models.cpp
   csrc/core/fit_patterns.cpp
   csrc/core/flips.cpp
+  csrc/core/fork_lock.cpp
+  csrc/core/kept_flips.cpp
   csrc/core/measurements/counts_csv.cpp
   csrc/core/measurements/csv_parser.cpp
   csrc/core/measurements/flips_csv.cpp
@@ -31,6 +34,7 @@ set(EDEN_CORE_SOURCES
   csrc/core/search.cpp
   csrc/core/simd/kernels.cpp
   csrc/core/simulate_counts.cpp
+  csrc/core/value_range.cpp
 )
 # Of eden_core too, each compiled for its instruction set where the target has it: cmake/simd.cmake.
 set(EDEN_BASELINE_SOURCES
@@ -52,8 +56,11 @@ set(EDEN_NEON_SOURCES
 set(EDEN_OPS_SOURCES
   csrc/ops/advance.cpp
   csrc/ops/corrupt.cpp
+  csrc/ops/cpu/caches.cpp
+  csrc/ops/cpu/clip_cpu.cpp
   csrc/ops/cpu/corrupt_cpu.cpp
   csrc/ops/cpu/output_pool.cpp
+  csrc/ops/cpu/value_range_cpu.cpp
 )
 set(EDEN_CUDA_SOURCES
   csrc/ops/cuda/corrupt_cuda.cu
@@ -76,10 +83,12 @@ set(EDEN_PYTHON_SOURCES
 set(EDEN_TEST_SOURCES
   tests/csrc/test_betting.cpp
   tests/csrc/test_block_pool.cpp
+  tests/csrc/test_clip.cpp
   tests/csrc/test_corrupt.cpp
   tests/csrc/test_curves.cpp
   tests/csrc/test_fit.cpp
   tests/csrc/test_fit_models.cpp
+  tests/csrc/test_kept_flips.cpp
   tests/csrc/test_measurements.cpp
   tests/csrc/test_measurements_fuzz.cpp
   tests/csrc/test_philox.cpp
@@ -89,5 +98,6 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_simd.cpp
   tests/csrc/test_storage.cpp
   tests/csrc/test_tile.cpp
+  tests/csrc/test_value_range.cpp
   tests/csrc/test_weak_cells.cpp
 )

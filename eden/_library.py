@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 
 import torch
+from torch.autograd import forward_ad
 
 _FOLDER = Path(__file__).parent
 OPS = _FOLDER / "_ops.so"
@@ -53,3 +54,13 @@ def load() -> None:
     torch.ops.load_library(str(OPS))  # type: ignore[no-untyped-call]
     if torch.cuda.is_available() and OPS_CUDA.exists():
         require_cuda()
+
+
+def plain() -> bool:
+    """Whether nothing stands between a call and an operator: no compiler, transform or mode that sees tensors."""
+    return (
+        not torch.compiler.is_compiling()
+        and forward_ad._current_level < 0
+        and not torch._C._are_functorch_transforms_active()
+        and torch._C._len_torch_dispatch_stack() == 0
+    )

@@ -65,6 +65,12 @@ class Operand:
         return self.storage in quantization.CODE_BITS or self.correction != "none"
 
     @property
+    def zero_pointed(self) -> bool:
+        """Whether its codes are made with a zero point."""
+        # uint8 has no symmetric form: its zero point is 0 where no value is negative.
+        return self.affine or self.storage == "uint8"
+
+    @property
     def failures(self) -> list[float]:
         """Failure probabilities of the memories that it lies in."""
         if isinstance(self.errors, tuple):
@@ -73,8 +79,7 @@ class Operand:
 
     def quantizer(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scale and zero point of its codes for a range of values, both of the range's shape."""
-        # uint8 has no symmetric form: its zero point is 0 where no value is negative.
-        return quantization.quantization(low, high, self.storage, self.affine or self.storage == "uint8")
+        return quantization.quantization(low, high, self.storage, self.zero_pointed)
 
     def rows(self, reliable: bool, numel: int | None) -> tuple[list[list[int]], Any]:
         """The rows and the table (an int64 array or None) for its region.
@@ -214,7 +219,7 @@ class FaultyLayer(nn.Module):
                 bounds = self.eden_input_bounds
             if operand.storage == "sign" or operand.storage in quantization.CODE_BITS:
                 scale = self.eden_input_scale
-                if operand.affine or operand.storage == "uint8":
+                if operand.zero_pointed:
                     zero_point = self.eden_input_zero_point
         batch_dim = -1 if self.unbatched(x) else faults.batch_dim
         if operand.most_elements is not None:
@@ -224,22 +229,17 @@ class FaultyLayer(nn.Module):
 
     def _eden_read_weight(self, operand: Operand, weight: Tensor, chip: Tensor, access: Tensor) -> Tensor:
         _check_computed(operand, weight)
-        scale = zero_point = bounds = None
+        region, table = self.eden_weight_region, self.eden_weight_table
         channel_dim = 0 if operand.channels else -1
-        if operand.needs_range:
-            values = weight.detach()
-            if operand.channels and operand.storage in quantization.CODE_BITS:
-                low, high = quantization.ranges(values, channel_dim)
-                scale, zero_point = _codes(operand, low, high)
-                if operand.correction != "none":
-                    bounds = _bounds(operand, low.amin(), high.amax())
-            else:
-                low, high = torch.aminmax(values)
-                scale, zero_point = _codes(operand, low, high)
-                bounds = _bounds(operand, low, high)
+        bounded = operand.correction != "none"
+        if operand.flips is None and operand.storage != "sign":
+            memory = region, table if table.numel() else None, chip, access
+            return ops.read_measured(weight, *memory, operand.storage, operand.zero_pointed, bounded, channel_dim)
+        scale, zero_point, bounds = quantization.measure_range(
+            weight, operand.storage, operand.zero_pointed, bounded, channel_dim
+        )
         if operand.storage == "sign":
             scale = quantization.mean_magnitude(weight, channel_dim)
-        region, table = self.eden_weight_region, self.eden_weight_table
         return _read(operand, weight, region, table, chip, access, scale, zero_point, bounds, channel_dim, -1)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:

@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 
 from eden import _core, _library
 from eden.errors import Bitline, CellMap, DataDependent, ErrorModel, LineModel, Uniform, Wordline
-from eden.quantization import CODE_BITS, clipped_gradient, code_range
+from eden.quantization import CODE_BITS, clipped_gradient, code_range, measure_range
 
 _library.load()
 
@@ -213,7 +213,20 @@ torch.library.register_fake("eden::corrupt_out", _fake_mutation)
 torch.library.register_fake("eden::advance_", _fake_mutation)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _fake_range(x: Tensor, storage: int, affine: bool, bounded: bool, channel_dim: int) -> tuple[Tensor, ...]:
+    shape: list[Any] = [x.shape[channel_dim]] if channel_dim >= 0 else []
+    coded = storage in _CODED
+    scale = x.new_empty(shape if coded else [0], dtype=torch.float32)
+    zero_point = x.new_empty(shape if coded and affine else [0], dtype=torch.int32)
+    return scale, zero_point, x.new_empty([2 if bounded else 0], dtype=torch.float32)
+
+
+_CODED = {STORAGES[name] for name in CODE_BITS}
+torch.library.register_fake("eden::measure_range", _fake_range)
+torch.library.register_fake("eden::clip_gradient", lambda grad, *others: torch.empty_like(grad))
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor | None) -> None:
     x = inputs[_POSITION["x"]]
     # Integer tensors are codes already, and no gradient goes through them.
     ctx.storage = _SCALED.get(inputs[_POSITION["storage"]]) if x.is_floating_point() else None
@@ -305,9 +318,17 @@ class _Read(torch.autograd.Function):
         return _batching_rule(_Read.apply, in_dims, arguments)
 
 
-def _plain() -> bool:
-    """Whether nothing stands between a call and the operator: no transform, no mode that sees or replaces tensors."""
-    return not torch._C._are_functorch_transforms_active() and torch._C._len_torch_dispatch_stack() == 0
+class _PlainRead(torch.autograd.Function):
+    """The operator in eager mode: the registered gradient is made from Python too, but costs several times as much."""
+
+    backward = staticmethod(_backward)
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        _setup_context(ctx, arguments, None)
+        with torch._C._AutoDispatchBelowAutograd():
+            result: Tensor = torch.ops.eden.corrupt(*arguments)
+        return result
 
 
 def read(x: Tensor, *arguments: Any) -> Tensor:
@@ -327,13 +348,79 @@ def read(x: Tensor, *arguments: Any) -> Tensor:
         if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
             result = _Read.apply(x, *arguments)  # type: ignore[no-untyped-call]
             return result
-        if not (x.requires_grad and torch.is_grad_enabled()) and _plain():
+        if _library.plain():
+            if x.requires_grad and torch.is_grad_enabled():
+                result = _PlainRead.apply(x, *arguments)  # type: ignore[no-untyped-call]
+                return result
             # The registered gradient is a Python function: it takes longer than the read of a small tensor.
             with torch._C._AutoDispatchBelowAutograd():
                 result = torch.ops.eden.corrupt(x, *arguments)
             return result
     result = torch.ops.eden.corrupt(x, *arguments)
     return result
+
+
+class _MeasuredRead(torch.autograd.Function):
+    """Like _PlainRead, with the range of the values themselves, which the gradient measures again if it needs it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, storage: str, affine: bool, channel_dim: int, *memory: Tensor | None) -> Tensor:
+        with torch._C._AutoDispatchBelowAutograd():
+            result: Tensor
+            result, clips = torch.ops.eden.corrupt_measured(x, *memory, STORAGES[storage], affine, channel_dim)
+        ctx.codes = (storage, affine, channel_dim) if clips else None
+        if clips:
+            ctx.save_for_backward(x)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.codes is not None:
+            storage, affine, channel_dim = ctx.codes
+            (x,) = ctx.saved_tensors
+            scale, zero_point, _ = measure_range(x, storage, affine, False, channel_dim)
+            gradient = clipped_gradient(gradient, x, scale, zero_point, storage, channel_dim)
+        return gradient, *[None] * 7
+
+
+def read_measured(
+    x: Tensor,
+    region: Tensor,
+    table: Tensor | None,
+    chip: Tensor,
+    access: Tensor,
+    storage: str,
+    affine: bool,
+    bounded: bool,
+    channel_dim: int,
+) -> Tensor:
+    """``read`` with the scale, zero point and bounds that ``quantization.measure_range`` gives for ``x`` itself.
+
+    Args:
+        x: the tensor to read, of at least one element: float32, float16 or bfloat16.
+        region: where it lies and how its cells fail, as the operator takes it (``csrc/ops/corrupt.cpp``).
+        table: of the region's lines and maps, or None.
+        chip: int64 scalar, the seed of the chip.
+        access: int64 scalar, the number of this read.
+        storage: name of a storage; not "sign".
+        affine: whether its codes have a zero point.
+        bounded: whether values are corrected.
+        channel_dim: dimension whose channels have scales of their own, -1 for none.
+    """
+    result: Tensor
+    if _library.plain() and x.is_cpu and x.numel() > 0 and not x.is_neg():
+        if x.requires_grad and torch.is_grad_enabled():
+            result = _MeasuredRead.apply(  # type: ignore[no-untyped-call]
+                x, storage, affine, channel_dim, region, table, chip, access
+            )
+            return result
+        with torch._C._AutoDispatchBelowAutograd():
+            result, _ = torch.ops.eden.corrupt_measured(
+                x, region, table, chip, access, STORAGES[storage], affine, channel_dim
+            )
+        return result
+    codes = measure_range(x, storage, affine, bounded, channel_dim)
+    return read(x, region, table, chip, access, *codes, STORAGES[storage], channel_dim, -1)
 
 
 def advance_(access: Tensor) -> None:
@@ -348,11 +435,12 @@ def advance_(access: Tensor) -> None:
 
 
 def empty_cache() -> None:
-    """Return to the system the idle memory that reads on the CPU have kept for their next results.
+    """Return to the system what reads on the CPU have kept for the next ones.
 
-    The results of ``corrupt`` and of layers under faults lie in memory that is used again once they are gone. What lies
-    idle is at most the number of bytes in the environment variable ``EDEN_CACHE_BYTES``, read at the first call: 2**30
-    where it is not set, 0 to keep none.
+    The results of ``corrupt`` and of layers under faults lie in memory that is used again once they are gone. The weak
+    cells of an operand that is read again (same chip, region, table and size) are kept, too, where to find them would
+    cost more. All of it takes at most the number of bytes in the environment variable ``EDEN_CACHE_BYTES``, read at the
+    first call: 2**30 where it is not set, 0 to keep nothing. Weak cells take up to a thirty-second of them.
 
     Raises:
         RuntimeError: if ``EDEN_CACHE_BYTES`` is no whole number.
@@ -361,7 +449,7 @@ def empty_cache() -> None:
 
 
 def cached_bytes() -> int:
-    """Bytes of the idle memory that ``empty_cache`` would return to the system."""
+    """Bytes that ``empty_cache`` would return to the system."""
     count: int = torch.ops.eden.cached_bytes()
     return count
 
@@ -387,7 +475,7 @@ def _scalar(name: str, value: int | Tensor, device: torch.device) -> Tensor:
         raise TypeError(f"{name} is a {type(value).__name__}; allowed is an int or an int64 tensor")
     if not -(2**63) <= value < 2**63:
         raise ValueError(f"{name} is {value}; allowed is a 64-bit integer")
-    if not torch.compiler.is_compiling() and _plain():
+    if _library.plain():
         return _kept_scalar(value, device)
     return torch.tensor(value, dtype=torch.int64, device=device)
 
@@ -533,7 +621,7 @@ def _memory(
     if isinstance(errors, tuple):
         for i, (model, first, bits) in enumerate(errors):
             _check_piece(f"pieces[{i}]", model, first, bits, width)
-    if _plain():
+    if _library.plain():
         return _kept_memory(_key(errors), address, width, correction, device)
     rows, entries = _located(errors, address, width, correction)
     table = None if entries is None else torch.tensor(entries, dtype=torch.int64, device=device)
@@ -684,7 +772,7 @@ def _arguments(
     stored = _storage(x, storage)
     if x.device.type not in ("cpu", "cuda", "meta"):
         raise TypeError(f"x is on {x.device}; allowed are cpu and cuda")
-    if x.is_cuda and not torch.compiler.is_compiling() and _plain():
+    if x.is_cuda and not torch.compiler.is_compiling() and _library.plain():
         _library.require_cuda()
     if not isinstance(errors, (ErrorModel, list, tuple)):
         raise TypeError(

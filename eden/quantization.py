@@ -3,8 +3,8 @@
 A value v is kept as the code ``clip(round(v / scale) + zero_point)``, halves rounded to even, and read as
 ``(code - zero_point) * scale``. Without a zero point a signed storage is symmetric and leaves its lowest code out; with
 one it uses all of them. The operator quantizes by itself, in the same pass as flips and corrections; here is what it
-needs to know. Everything is computed with tensors, without looking at their values, so it can be compiled and costs no
-synchronization.
+needs to know. Everything can be computed with tensors, without looking at their values, so it can be compiled and costs
+no synchronization; in eager mode on the CPU one pass of an operator does it, to the same bits.
 """
 
 from __future__ import annotations
@@ -12,8 +12,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from eden import _core, _library
+
 CODE_BITS: dict[str, int] = {"int16": 16, "int8": 8, "uint8": 8, "int4": 4}
 """The storages that keep codes, and the bits of a code."""
+
+_NUMBERS = {name: value.value for name, value in _core.Storage.__members__.items()}
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def code_range(storage: str, affine: bool = False) -> tuple[int, int]:
@@ -117,6 +122,49 @@ def quantization(low: Tensor, high: Tensor, storage: str, affine: bool = False) 
     return scale, torch.nan_to_num(point, nan=0.0).clamp(lowest, highest).to(torch.int32)
 
 
+def _on_host(x: Tensor) -> bool:
+    """Whether an operator on the CPU may take a tensor in place of formulas, which autograd and transforms follow."""
+    if not _library.plain():
+        return False
+    return x.is_cpu and x.dtype in _FLOATS and not (x.requires_grad and torch.is_grad_enabled())
+
+
+def measure_range(
+    x: Tensor, storage: str, affine: bool, bounded: bool, channel_dim: int = -1
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """What a tensor's own values say of how it is kept: scale, zero point and bounds.
+
+    Args:
+        x: floating-point tensor of at least one element.
+        storage: name of the storage.
+        affine: whether its codes have a zero point.
+        bounded: whether to give bounds.
+        channel_dim: dimension whose channels have codes of their own, -1 for none. Bounds are of all values.
+
+    Returns:
+        Scale and zero point as ``quantization`` gives them for ``ranges``, None where the storage keeps no codes or
+        they have none; and float32 (low, high), or None. Without gradients.
+
+    Raises:
+        ValueError: for a dimension that ``x`` does not have.
+    """
+    values = x.detach()
+    coded = storage in CODE_BITS
+    if not (coded or bounded):
+        return None, None, None
+    if values.numel() > 0 and values.dim() > channel_dim >= -1 and _on_host(values):
+        with torch._C._AutoDispatchBelowAutograd():
+            scale, zero_point, bounds = torch.ops.eden.measure_range(
+                values, _NUMBERS[storage], affine, bounded, channel_dim if coded else -1
+            )
+        return scale if coded else None, zero_point if coded and affine else None, bounds if bounded else None
+    low, high = ranges(values, channel_dim) if coded and channel_dim >= 0 else torch.aminmax(values)
+    scale = zero_point = None
+    if coded:
+        scale, zero_point = quantization(low, high, storage, affine)
+    return scale, zero_point, torch.stack((low.amin(), high.amax())).float() if bounded else None
+
+
 def _along(numbers: Tensor, x: Tensor, channel_dim: int) -> Tensor:
     if numbers.numel() == 1 or channel_dim < 0:
         return numbers.reshape(())
@@ -150,11 +198,18 @@ def clipped_gradient(
     Returns:
         The gradient with respect to ``x``, of the shape and dtype of ``grad``; 0 for values that are NaN.
     """
+    if storage != "sign" and storage not in CODE_BITS:
+        return grad
+    if _on_host(grad) and x.is_cpu and x.dtype == grad.dtype:
+        with torch._C._AutoDispatchBelowAutograd():
+            # As a rule nothing is clipped, and to see that costs a third of a pass that writes.
+            if not torch.ops.eden.clips(x, scale, zero_point, _NUMBERS[storage], channel_dim):
+                return grad
+            result: Tensor = torch.ops.eden.clip_gradient(grad, x, scale, zero_point, _NUMBERS[storage], channel_dim)
+        return result
     if storage == "sign":
         limit = 1.0 if scale is None else _along(scale, x, channel_dim)
         return torch.where(x.float().abs() <= limit, grad, 0.0)
-    if storage not in CODE_BITS:
-        return grad
     lowest, highest = code_range(storage, zero_point is not None)
     ratio = x.float()
     if scale is not None:

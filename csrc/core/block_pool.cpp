@@ -1,54 +1,17 @@
 #include "core/block_pool.h"
 
-#include <pthread.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <new>
-#include <vector>
 
 namespace eden {
-namespace {
 
-// Every pool of the process, so that a fork can hold their locks: a lock that another thread held
-// at that moment would stay locked in the child for ever.
-struct Pools {
-  std::mutex mutex;
-  std::vector<std::mutex*> locks;
-};
+BlockPool::BlockPool(std::size_t capacity) : capacity_(capacity) {}
 
-Pools& pools() {
-  // Never destroyed: memory is given back after the end of main, too.
-  static Pools& pools = *new Pools;
-  return pools;
-}
-
-void before_fork() {
-  pools().mutex.lock();
-  for (std::mutex* lock : pools().locks) lock->lock();
-}
-
-void after_fork() {
-  for (std::mutex* lock : pools().locks) lock->unlock();
-  pools().mutex.unlock();
-}
-
-}  // namespace
-
-BlockPool::BlockPool(std::size_t capacity) : capacity_(capacity) {
-  static const int registered = pthread_atfork(before_fork, after_fork, after_fork);
-  if (registered != 0) throw std::bad_alloc();
-  const std::lock_guard guard(pools().mutex);
-  pools().locks.push_back(&mutex_);
-}
-
-BlockPool::~BlockPool() {
-  clear();
-  const std::lock_guard guard(pools().mutex);
-  std::erase(pools().locks, &mutex_);
-}
+BlockPool::~BlockPool() { clear(); }
 
 std::size_t BlockPool::block_bytes(std::size_t bytes) {
   const std::size_t octave = bytes < 2 ? 1 : std::bit_floor(bytes - 1);

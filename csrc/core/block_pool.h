@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <mutex>
 
+#include "core/fork_lock.h"
+
 namespace eden {
 
 // Blocks of memory in size classes, eight to an octave. A block that is given back is kept for the
@@ -54,7 +56,7 @@ class BlockPool {
   static std::size_t class_of(std::size_t block_bytes);
 
   const std::size_t capacity_;
-  mutable std::mutex mutex_;
+  mutable ForkLock mutex_;
   std::size_t idle_bytes_ = 0;
   Idle* oldest_ = nullptr;
   Idle* newest_ = nullptr;

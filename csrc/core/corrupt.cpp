@@ -168,9 +168,8 @@ const LoadWork::Segment& LoadWork::segment_of(int64_t patch) const {
   return segments_[at];
 }
 
-void LoadWork::run(int64_t first_piece, int64_t last_piece) const {
-  static thread_local PatchFlips flips;
-  const bool listable = plain_ || in_ != out_;
+template <class Flips, class Find>
+void LoadWork::run_with(int64_t first_piece, int64_t last_piece, Flips& flips, Find&& find) const {
   int64_t found = -1;
   const Segment* segment = nullptr;
   Patch patch{};
@@ -179,17 +178,46 @@ void LoadWork::run(int64_t first_piece, int64_t last_piece) const {
     if (which != found) {
       segment = &segment_of(which);
       patch = segment->grid.patch(which - segment->first_patch);
-      if (patch.rows != 0) {
-        flips.find(kernels_, load_, segment->region, segment->weak_lines, segment->grid, patch,
-                   width_, listable);
-      }
+      if (patch.rows != 0) find(*segment, patch, which);
       found = which;
     }
     if (patch.rows != 0) pass(*segment, patch, flips, sample);
   }
 }
 
-void LoadWork::pass(const Segment& segment, const Patch& patch, const PatchFlips& flips,
+void LoadWork::run(int64_t first_piece, int64_t last_piece) const {
+  static thread_local PatchFlips flips;
+  run_with(first_piece, last_piece, flips,
+           [&](const Segment& segment, const Patch& patch, int64_t) {
+             flips.find(kernels_, load_, segment.region, segment.weak_lines, segment.grid, patch,
+                        width_, listable());
+           });
+}
+
+void LoadWork::run_kept(int64_t first_piece, int64_t last_piece, const KeptLoad& kept) const {
+  static thread_local RecalledFlips flips;
+  run_with(first_piece, last_piece, flips,
+           [&](const Segment& segment, const Patch& patch, int64_t which) {
+             flips.recall(kept.patch(which), load_, segment.region, patch, listable());
+           });
+}
+
+void LoadWork::run_and_keep(int64_t first_piece, int64_t last_piece, KeptLoad& kept) const {
+  static thread_local PatchFlips found;
+  static thread_local RecalledFlips flips;
+  run_with(first_piece, last_piece, flips,
+           [&](const Segment& segment, const Patch& patch, int64_t which) {
+             Region weak = segment.region;
+             weak.failure = kAlways;
+             found.find(kernels_, load_, weak, segment.weak_lines, segment.grid, patch, width_,
+                        true);
+             kept.enter(which, found, segment.grid, patch, width_);
+             flips.recall(kept.patch(which), load_, segment.region, patch, listable());
+           });
+}
+
+template <class Flips>
+void LoadWork::pass(const Segment& segment, const Patch& patch, const Flips& flips,
                     int64_t sample) const {
   const int width_log2 = std::countr_zero(static_cast<unsigned>(width_));
   const auto element_of = [&](uint64_t address) {
@@ -207,7 +235,8 @@ void LoadWork::pass(const Segment& segment, const Patch& patch, const PatchFlips
              plain_runs);
   }
   kernels_.flip(plain_runs.data(), plain_runs.size(), streams_);
-  for (const Fixup& fixup : flips.fixups()) {
+  for (const auto& listed : flips.fixups()) {
+    const Fixup fixup{listed.address, listed.zero, listed.one};
     const int64_t first = element_of(fixup.address);
     if (plain_) {
       flip_element(load_.shape.tensor_index(sample, first) * value_bytes_, fixup);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/flips.h"
+#include "core/kept_flips.h"
 #include "core/load.h"
 
 namespace eden {
@@ -23,6 +24,12 @@ class LoadWork {
   int64_t pieces() const { return patches_ * load_.shape.batch; }
   int64_t elements_per_piece() const;
   void run(int64_t first_piece, int64_t last_piece) const;
+  // The same with the load's weak cells from an earlier one.
+  void run_kept(int64_t first_piece, int64_t last_piece, const KeptLoad& kept) const;
+  // The same, entering the weak cells that are found, for later loads.
+  void run_and_keep(int64_t first_piece, int64_t last_piece, KeptLoad& kept) const;
+  int64_t patches() const { return patches_; }
+  int width() const { return width_; }
 
   // What a run would do to the stored bits, without doing it: adds to counts[bit][stored value] the
   // number of cells read, and then of those flipped. `out` is not touched.
@@ -37,14 +44,19 @@ class LoadWork {
     uint64_t first_bit;  // of the sample
   };
 
-  void pass(const Segment& segment, const Patch& patch, const PatchFlips& flips,
-            int64_t sample) const;
+  // Calls find(segment, patch, which) for the flips of each patch, and passes its samples.
+  template <class Flips, class Find>
+  void run_with(int64_t first_piece, int64_t last_piece, Flips& flips, Find&& find) const;
+  template <class Flips>
+  void pass(const Segment& segment, const Patch& patch, const Flips& flips, int64_t sample) const;
   void flip_element(int64_t at, const Fixup& fixup) const;
   // `first_bit` of the masks is that of element `first`.
   void pass_run(int64_t sample, int64_t first, int64_t count, uint64_t first_bit,
                 const uint64_t* zero, const uint64_t* one,
                 std::vector<simd::FlipRun>& plain_runs) const;
   const Segment& segment_of(int64_t patch) const;
+  // Whether elements may be flipped after all have passed.
+  bool listable() const { return plain_ || in_ != out_; }
 
   Load load_;
   ValueType value_;

@@ -130,6 +130,23 @@ EDEN_ALWAYS_INLINE constexpr bool is_quantized(Storage storage) {
   return kind == WordKind::kSigned || kind == WordKind::kUnsigned;
 }
 
+// The lowest and highest code that quantization makes.
+struct CodeEnds {
+  int32_t lowest;
+  int32_t highest;
+
+  EDEN_ALWAYS_INLINE constexpr int32_t clamped(int32_t code) const {
+    return code < lowest ? lowest : code > highest ? highest : code;
+  }
+};
+
+// Of a quantized storage of at most 16 bits. Without a zero point a signed one is symmetric.
+EDEN_ALWAYS_INLINE constexpr CodeEnds code_ends(Storage storage, bool has_zero_point) {
+  const bool is_signed = traits_of(storage).kind == WordKind::kSigned;
+  const int32_t highest = (int32_t{1} << (storage_bits(storage) - (is_signed ? 1 : 0))) - 1;
+  return {!is_signed ? 0 : has_zero_point ? -highest - 1 : -highest, highest};
+}
+
 EDEN_ALWAYS_INLINE uint32_t bits_of(float value) {
   uint32_t bits;
   __builtin_memcpy(&bits, &value, sizeof(bits));

@@ -33,6 +33,12 @@ STABLE_TORCH_LIBRARY(eden, m) {
       "Tensor region, Tensor? table, Tensor chip, Tensor access, Tensor? scale, Tensor? "
       "zero_point, Tensor? bounds, int storage, int channel_dim, int batch_dim, *, Tensor(a!) out) "
       "-> ()");
+  // corrupt with what measure_range says of x, and with its bounds where the region corrects. On
+  // the CPU alone.
+  m.def(
+      "corrupt_measured(Tensor x, "
+      "Tensor region, Tensor? table, Tensor chip, Tensor access, int storage, bool affine, int "
+      "channel_dim) -> (Tensor, bool)");
   // What corrupt would do to the stored bits: int64 [bits of an element, 2, 2], for every bit
   // position (the least significant first) and stored value the number of cells read, and of those
   // flipped. On the CPU alone.
@@ -40,6 +46,18 @@ STABLE_TORCH_LIBRARY(eden, m) {
       "count_flips(Tensor x, "
       "Tensor region, Tensor? table, Tensor chip, Tensor access, Tensor? scale, Tensor? "
       "zero_point, Tensor? bounds, int storage, int channel_dim, int batch_dim) -> Tensor");
+  // What a tensor's range of values says about its storage: scale and, with `affine`, zero_point,
+  // each of shape [channels] or [], and the bounds [low, high], where `bounded`. What is not asked
+  // for, or what the storage has no use for, has no elements. On the CPU alone, like the two below:
+  // elsewhere eden/quantization.py says the same with tensors.
+  m.def(
+      "measure_range(Tensor x, int storage, bool affine, bool bounded, int channel_dim) -> (Tensor "
+      "scale, Tensor zero_point, Tensor bounds)");
+  // grad where the storage's codes do not clip x, else 0; and whether they clip anything.
+  m.def(
+      "clip_gradient(Tensor grad, Tensor x, Tensor? scale, Tensor? zero_point, int storage, int "
+      "channel_dim) -> Tensor");
+  m.def("clips(Tensor x, Tensor? scale, Tensor? zero_point, int storage, int channel_dim) -> bool");
   // Adds 1 to the access number of an operand, int64.
   m.def("advance_(Tensor(a!) access) -> ()");
   // The idle memory that the CPU operators keep for their results (cpu/output_pool.h).

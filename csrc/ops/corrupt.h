@@ -65,6 +65,11 @@ inline void check_defined(const Tensor& tensor, const char* name) {
   STD_TORCH_CHECK(tensor.defined(), "eden::corrupt: ", name, " is None; allowed is a tensor");
 }
 
+inline bool is_float(ValueType value) {
+  return value == ValueType::kFloat32 || value == ValueType::kFloat16 ||
+         value == ValueType::kBFloat16;
+}
+
 inline void check_tensor(const Tensor& tensor, const char* name, ScalarType dtype,
                          const Tensor& x) {
   check_defined(tensor, name);
@@ -83,12 +88,14 @@ inline void check_field(const Tensor& tensor, const char* name, ScalarType dtype
 
 inline LoadShape load_shape(const Tensor& x, int64_t batch_dim);
 
+// `measured` says that a scale is found from x.
 inline CorruptArguments check_arguments(const Tensor& x, const Tensor& region,
                                         std::optional<Tensor> table, const Tensor& chip,
                                         const Tensor& access, std::optional<Tensor> scale,
                                         std::optional<Tensor> zero_point,
                                         std::optional<Tensor> bounds, int64_t storage,
-                                        int64_t channel_dim, int64_t batch_dim) {
+                                        int64_t channel_dim, int64_t batch_dim,
+                                        bool measured = false) {
   check_defined(x, "x");
   const ValueType value = value_type(x);
   const auto form = static_cast<Storage>(storage);
@@ -120,7 +127,7 @@ inline CorruptArguments check_arguments(const Tensor& x, const Tensor& region,
   }
   const bool converts = form != own_storage(value);
   if (scale) check_field(*scale, "scale", ScalarType::Float, channels, x);
-  STD_TORCH_CHECK(!converts || !is_quantized(form) || scale.has_value(),
+  STD_TORCH_CHECK(!converts || !is_quantized(form) || scale.has_value() || measured,
                   "eden::corrupt: scale is missing; an integer storage of floating-point values "
                   "needs one");
   if (zero_point) {

@@ -134,6 +134,24 @@ bool check(eden::Load load, const std::vector<int64_t>& rows, const std::vector<
                                   *kernels);
     for (int64_t piece = in_place.pieces(); piece-- > 0;) in_place.run(piece, piece + 1);
     REQUIRE((out == expected));
+
+    eden::KeptLoad kept(whole.patches());
+    out = in;
+    whole.run_and_keep(0, whole.pieces(), kept);
+    REQUIRE((out == expected));
+    out = in;
+    in_place.run_kept(0, in_place.pieces(), kept);
+    REQUIRE((out == expected));
+    eden::Load next = load;
+    ++next.access;
+    auto found = in;
+    const eden::LoadWork anew(next, ValueType::kInt8, Storage::kInt8, in.data(), found.data(),
+                              *kernels);
+    anew.run(0, anew.pieces());
+    const eden::LoadWork recalled(next, ValueType::kInt8, Storage::kInt8, in.data(), out.data(),
+                                  *kernels);
+    recalled.run_kept(0, recalled.pieces(), kept);
+    REQUIRE((out == found));
   }
   return expected != in;
 }

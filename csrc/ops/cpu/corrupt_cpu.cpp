@@ -1,6 +1,13 @@
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "core/clip.h"
 #include "core/corrupt.h"
 #include "ops/corrupt.h"
+#include "ops/cpu/caches.h"
 #include "ops/cpu/output_pool.h"
+#include "ops/cpu/value_range.h"
 
 namespace eden::ops {
 namespace {
@@ -39,13 +46,80 @@ Load load_of(const CorruptArguments& arguments) {
   return load;
 }
 
-void launch_cpu(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
-  if (x.numel() == 0) return;
-  const LoadWork work(load_of(arguments), arguments.value, arguments.storage, x.const_data_ptr(),
+void run(const Load& load, const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
+  const LoadWork work(load, arguments.value, arguments.storage, x.const_data_ptr(),
                       out.mutable_data_ptr());
+  FlipCache& cache = flip_cache();
+  FlipCache::Answer answer = cache.find(load, arguments.table ? arguments.table->numel() : 0,
+                                        work.width(), work.patches());
   const int64_t grain = std::max<int64_t>(1, kElementsPerThread / work.elements_per_piece());
-  torch::stable::parallel_for(0, work.pieces(), grain,
-                              [&](int64_t first, int64_t last) { work.run(first, last); });
+  torch::stable::parallel_for(0, work.pieces(), grain, [&](int64_t first, int64_t last) {
+    if (answer.kept != nullptr) {
+      work.run_kept(first, last, *answer.kept);
+    } else if (answer.wanted != nullptr) {
+      work.run_and_keep(first, last, *answer.wanted);
+    } else {
+      work.run(first, last);
+    }
+  });
+  cache.keep(std::move(answer));
+}
+
+void launch_cpu(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
+  if (x.numel() != 0) run(load_of(arguments), x, arguments, out);
+}
+
+std::tuple<Tensor, bool> corrupt_measured(Tensor x, Tensor region, std::optional<Tensor> table,
+                                          Tensor chip, Tensor access, int64_t storage, bool affine,
+                                          int64_t channel_dim) {
+  const CorruptArguments arguments =
+      check_arguments(x, region, table, chip, access, {}, {}, {}, storage, channel_dim, -1, true);
+  const Storage form = arguments.storage;
+  const bool coded = is_quantized(form) && form != own_storage(arguments.value);
+  STD_TORCH_CHECK(
+      is_float(arguments.value) && form != Storage::kSign,
+      "eden::corrupt_measured: allowed are float32, float16 and bfloat16 x in a storage "
+      "other than sign");
+  Tensor out = empty_output(x);
+  bool clipped = false;
+  if (x.numel() == 0) return {out, clipped};
+  const Tensor source = dense(x);
+  Load load = load_of(arguments);
+  Conversion& conversion = load.conversion;
+  std::vector<float> scales;
+  std::vector<int32_t> zero_points;
+  const Correction correction = load.region(0).correction;
+  if (coded || correction != Correction::kNone) {
+    const std::vector<ValueRange> ranges =
+        channel_ranges(arguments.value, source,
+                       channel_rows("corrupt_measured", source, coded ? channel_dim : -1));
+    ValueRange all = ranges[0];
+    for (const ValueRange& range : ranges) {
+      if (coded) {
+        const Codes codes = codes_for(form, affine, range);
+        scales.push_back(codes.scale);
+        zero_points.push_back(codes.zero_point);
+        clipped = clipped || clips(form, codes, affine, range);
+      }
+      all = joined(all, range);
+    }
+    conversion.correction = correction;
+    conversion.low = all.low;
+    conversion.high = all.high;
+  }
+  if (coded) {
+    conversion.scale = scales.data();
+    conversion.zero_point = affine ? zero_points.data() : nullptr;
+    conversion.channels = static_cast<int64_t>(scales.size());
+  }
+  if (out.is_contiguous()) {
+    run(load, source, arguments, out);
+  } else {
+    Tensor result = empty_output(source);
+    run(load, source, arguments, result);
+    torch::stable::copy_(out, result);
+  }
+  return {out, clipped};
 }
 
 Tensor count_flips(Tensor x, Tensor region, std::optional<Tensor> table, Tensor chip, Tensor access,
@@ -71,5 +145,6 @@ Tensor count_flips(Tensor x, Tensor region, std::optional<Tensor> table, Tensor 
 EDEN_IMPLEMENT_CORRUPT(CPU, eden::ops::launch_cpu, eden::ops::empty_output)
 
 STABLE_TORCH_LIBRARY_IMPL(eden, CPU, m) {
+  m.impl("corrupt_measured", TORCH_BOX(&eden::ops::corrupt_measured));
   m.impl("count_flips", TORCH_BOX(&eden::ops::count_flips));
 }

@@ -5,13 +5,10 @@
 #include <torch/headeronly/util/Exception.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdlib>
 #include <numeric>
-#include <string>
 #include <vector>
 
-#include "core/block_pool.h"
+#include "ops/cpu/caches.h"
 
 // Of torch 2.11, while this library is built for torch 2.10. Declared weak, its absence does not
 // keep the library from loading; results then lie in torch's own memory.
@@ -28,27 +25,17 @@ using torch::stable::Tensor;
 
 // What is smaller, the C library keeps by itself.
 constexpr std::size_t kSmallestBlock = std::size_t{1} << 16;
-constexpr std::size_t kDefaultCapacity = std::size_t{1} << 30;
 
-std::size_t capacity_from_environment() {
-  const char* text = std::getenv("EDEN_CACHE_BYTES");
-  if (text == nullptr) return kDefaultCapacity;
-  char* end = nullptr;
-  errno = 0;
-  const unsigned long long value = std::strtoull(text, &end, 10);
-  const bool number = *text >= '0' && *text <= '9' && *end == '\0' && errno == 0;
-  STD_TORCH_CHECK(number, "EDEN_CACHE_BYTES is '", text,
-                  "'; allowed is a whole number of bytes, 0 or more");
-  return static_cast<std::size_t>(value);
-}
+}  // namespace
 
-BlockPool& pool() {
+BlockPool& output_pool() {
   // Never destroyed: tensors give their memory back after the end of main, too.
-  static BlockPool& pool = *new BlockPool(capacity_from_environment());
+  static BlockPool& pool = *new BlockPool(output_capacity());
   return pool;
 }
 
-// Whether the elements lie in memory without gaps or overlap, in any order of the dimensions.
+namespace {}  // namespace
+
 bool is_dense(const Tensor& x) {
   if (x.is_contiguous()) return true;
   const auto sizes = x.sizes(), strides = x.strides();
@@ -66,15 +53,9 @@ bool is_dense(const Tensor& x) {
   return true;
 }
 
-int64_t cached_bytes() { return static_cast<int64_t>(pool().idle_bytes()); }
-
-void empty_cache() { pool().clear(); }
-
-}  // namespace
-
 Tensor empty_output(const Tensor& x) {
   const std::size_t bytes = static_cast<std::size_t>(x.numel()) * x.element_size();
-  BlockPool& blocks = pool();
+  BlockPool& blocks = output_pool();
   if (torch_from_blob == nullptr || bytes < kSmallestBlock || bytes > blocks.capacity() ||
       !is_dense(x)) {
     return torch::stable::empty_like(x);
@@ -87,7 +68,7 @@ Tensor empty_output(const Tensor& x) {
       block, x.dim(), x.sizes().data(), x.strides().data(), 0, dtype, aoti_torch_device_type_cpu(),
       -1, &handle, aoti_torch_layout_strided(), nullptr, 0,
       [](void* data, void* context) {
-        pool().give_back(data, reinterpret_cast<std::size_t>(context));
+        output_pool().give_back(data, reinterpret_cast<std::size_t>(context));
       },
       reinterpret_cast<void*>(bytes));
   STABLE_TORCH_ERROR_CODE_CHECK(error);
@@ -95,9 +76,3 @@ Tensor empty_output(const Tensor& x) {
 }
 
 }  // namespace eden::ops
-
-// Neither takes a tensor that could choose a device.
-STABLE_TORCH_LIBRARY_IMPL(eden, CompositeExplicitAutograd, m) {
-  m.impl("cached_bytes", TORCH_BOX(&eden::ops::cached_bytes));
-  m.impl("empty_cache", TORCH_BOX(&eden::ops::empty_cache));
-}
