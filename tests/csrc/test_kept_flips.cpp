@@ -46,6 +46,7 @@ Load load_of(const Memory& memory, eden::LoadShape shape = {1, 1, kElements}) {
   load.regions = memory.rows.data();
   load.region_count = 1;
   load.table = memory.table.data();
+  load.table_size = static_cast<int64_t>(memory.table.size());
   load.chip = 5;
   load.access = 9;
   load.shape = shape;
