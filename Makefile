@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 BUILD := build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup build test demo cifar reference bench bench-gpu lint format check test-cpp test-python test-gpu test-slow test-abi catalogue sanitize clean
+.PHONY: help setup build test demo cifar reference prediction recovery bench bench-gpu bench-readers lint format \
+  check test-cpp test-python test-gpu test-slow test-abi catalogue sanitize clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +42,9 @@ test-python:
 catalogue: build  ## fit the devices that ship with the package to the measurements in $EDEN_DATA
 	$(BIN)/python -m eden.catalogue
 
+recovery: build  ## fit 1,000 simulated campaigns of each error model: coverage and width of intervals, choice of the model
+	$(BIN)/python benchmarks/recovery.py
+
 format:  ## format the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -59,12 +63,18 @@ cifar: setup  ## the same on the pretrained ResNet-20 and CIFAR-10; needs EDEN_D
 reference: setup  ## ResNet-20 under uniform errors beside figures of an independent implementation; needs EDEN_DATA
 	$(BIN)/python benchmarks/reference.py
 
+prediction: setup  ## how well half of the measurements predicts the other, patterns, left-out latencies and modules; needs EDEN_DATA
+	$(BIN)/python benchmarks/prediction.py
+
 bench: setup  ## the operator beside a copy, other methods and inside a network: every figure a ratio measured side by side
 	$(BIN)/python benchmarks/operators.py
 
 bench-gpu: setup  ## achieved bandwidth of the operator beside a device copy, on a machine with a GPU
 	$(BIN)/python tools/check_gpu.py
 	$(BIN)/python benchmarks/operators_gpu.py
+
+bench-readers: setup  ## the readers of measurement files beside wc -l, and the memory that 10 GB of flips take
+	$(BIN)/python benchmarks/measurements.py
 
 test-gpu: setup  ## bit equality with the CPU, on a machine with a GPU
 	$(BIN)/python tools/check_gpu.py
@@ -82,7 +92,7 @@ SANITIZE := -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITH
 sanitize: setup  ## the C++ tests under the address, undefined-behaviour and thread sanitizers
 	$(BIN)/cmake -S . -B build-sanitize $(SANITIZE) -DEDEN_SANITIZE=address,undefined
 	$(BIN)/cmake --build build-sanitize
-	$(BIN)/ctest --test-dir build-sanitize --output-on-failure
+	EDEN_FUZZ_INPUTS=100000 $(BIN)/ctest --test-dir build-sanitize --output-on-failure
 	$(BIN)/cmake -S . -B build-sanitize/thread $(SANITIZE) -DEDEN_SANITIZE=thread
 	$(BIN)/cmake --build build-sanitize/thread
 	$(BIN)/ctest --test-dir build-sanitize/thread --output-on-failure

@@ -4,14 +4,36 @@ set(EDEN_CORE_SOURCES
   csrc/core/block_pool.cpp
   csrc/core/clip.cpp
   csrc/core/corrupt.cpp
+  csrc/core/curves.cpp
   csrc/core/fit.cpp
+  csrc/core/fit_cells.cpp
+  csrc/core/fit_goodness.cpp
+  csrc/core/fit_lines.cpp
+  csrc/core/fit_models.cpp
+  csrc/core/fit_patterns.cpp
   csrc/core/flips.cpp
   csrc/core/fork_lock.cpp
   csrc/core/kept_flips.cpp
+  csrc/core/measurements/counts_csv.cpp
+  csrc/core/measurements/csv_parser.cpp
+  csrc/core/measurements/flips_csv.cpp
+  csrc/core/measurements/json_tokens.cpp
+  csrc/core/measurements/log.cpp
+  csrc/core/measurements/parser.cpp
+  csrc/core/measurements/pattern.cpp
+  csrc/core/measurements/retention.cpp
+  csrc/core/measurements/rowhammer_tester.cpp
+  csrc/core/measurements/rowscout.cpp
+  csrc/core/measurements/softmc.cpp
+  csrc/core/measurements/statistics.cpp
+  csrc/core/measurements/text.cpp
+  csrc/core/measurements/voltage_csv.cpp
   csrc/core/placement.cpp
+  csrc/core/profile_likelihood.cpp
   csrc/core/region.cpp
   csrc/core/search.cpp
   csrc/core/simd/kernels.cpp
+  csrc/core/simulate_counts.cpp
   csrc/core/value_range.cpp
 )
 # Of eden_core too, each compiled for its instruction set where the target has it: cmake/simd.cmake.
@@ -48,7 +70,10 @@ set(EDEN_CUDA_SOURCES
   csrc/ops/cuda/kernel_own.cu
 )
 set(EDEN_PYTHON_SOURCES
+  csrc/python/bind_curves.cpp
   csrc/python/bind_fit.cpp
+  csrc/python/bind_fit_models.cpp
+  csrc/python/bind_measurements.cpp
   csrc/python/bind_placement.cpp
   csrc/python/bind_region.cpp
   csrc/python/bind_search.cpp
@@ -60,8 +85,12 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_block_pool.cpp
   tests/csrc/test_clip.cpp
   tests/csrc/test_corrupt.cpp
+  tests/csrc/test_curves.cpp
   tests/csrc/test_fit.cpp
+  tests/csrc/test_fit_models.cpp
   tests/csrc/test_kept_flips.cpp
+  tests/csrc/test_measurements.cpp
+  tests/csrc/test_measurements_fuzz.cpp
   tests/csrc/test_philox.cpp
   tests/csrc/test_placement.cpp
   tests/csrc/test_region.cpp

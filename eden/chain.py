@@ -321,6 +321,6 @@ def _shares(placement: Placement) -> str:
         used = sum(operand.bytes for operand in placement.operands.values() if operand.partition == name)
         if used:
             point = partition.operating_point
-            key = f"tRCD {point.trcd:g} ns, tRP {point.trp:g} ns"
+            key = f"{point.vdd:g} V, tRCD {point.trcd:g} ns, tRP {point.trp:g} ns"
             shares[key] = shares.get(key, 0) + used
     return "; ".join(f"{used / total:.0%} of bytes at {point}" for point, used in sorted(shares.items()))

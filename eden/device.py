@@ -7,9 +7,10 @@ import importlib.resources
 import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
 import pydantic
 
-from eden import _core
+from eden import _core, curves
 from eden.errors import ErrorModel, LineModel
 from eden.files import VersionedFile
 from eden.geometry import Geometry
@@ -20,9 +21,11 @@ from eden.partition import (
     Part,
     Partition,
     Probability,
+    Voltage,
     Whole,
     axis,
     off_nominal,
+    with_rates,
 )
 
 
@@ -135,13 +138,89 @@ class FitRow(Part):
     bic: Number
 
 
-def _with_margin(partition: Partition, factor: float) -> Partition:
-    return partition.model_copy(
-        update={
-            name: tuple(point.with_margin(factor) for point in getattr(partition, name))
-            for name in ("points", "points_at_other_temperatures")
+class PopulationKnot(Part):
+    """Rates of a vendor's modules at one latency: a normal distribution of their log-odds.
+
+    Attributes:
+        parameter: the latency that is off nominal, ``trcd`` or ``trp``.
+        stored: the stored value.
+        latency: in ns.
+        modules: how many were measured there.
+        failing: how many of them have errors.
+        mean: of the natural logarithm of the odds; None where none fails.
+        deviation: their standard deviation; None where none fails.
+        dispersion: variance of the log-odds between readings of one module, its median; None where none fails.
+        bound: the largest upper end of a module's rate, for a knot at which none fails.
+
+    """
+
+    parameter: Literal["trcd", "trp"]
+    stored: Literal["zero", "one"]
+    latency: Number
+    modules: Annotated[Whole, pydantic.Field(ge=1)]
+    failing: Annotated[Whole, pydantic.Field(ge=0)]
+    mean: Number | None
+    deviation: Annotated[Number, pydantic.Field(ge=0.0)] | None
+    dispersion: Annotated[Number, pydantic.Field(ge=0.0)] | None
+    bound: Probability
+
+
+class Population(Part):
+    """What a vendor's modules have in common and how they differ, from which new modules are drawn.
+
+    Attributes:
+        modules: those that were measured.
+        knots: by latency, stored value and operating point.
+        correlation: between the log-odds of the knots that have a mean, in their order.
+
+    """
+
+    modules: Annotated[tuple[str, ...], pydantic.Field(min_length=2)]
+    knots: Annotated[tuple[PopulationKnot, ...], pydantic.Field(min_length=1)]
+    correlation: tuple[tuple[Annotated[Number, pydantic.Field(ge=-1.0, le=1.0)], ...], ...]
+
+    @pydantic.model_validator(mode="after")
+    def _is_a_correlation(self) -> Self:
+        telling = sum(knot.mean is not None and knot.deviation is not None for knot in self.knots)
+        matrix = np.array(self.correlation)
+        if matrix.shape != (telling, telling):
+            raise ValueError(
+                f"correlation has the shape {matrix.shape}; allowed is {(telling, telling)}, of knots with a mean"
+            )
+        if not (np.array_equal(matrix, matrix.T) and (np.linalg.eigvalsh(matrix) > 0.0).all()):
+            raise ValueError("correlation is no symmetric, positive definite matrix; allowed is one")
+        return self
+
+    def draw(self, seed: int) -> dict[tuple[str, str, float], float]:
+        """Rates of a new module by (parameter, stored value, latency); a function of the seed alone.
+
+        Raises:
+            ValueError: for a seed outside 0 to 2^64 - 1.
+
+        """
+        drawn = curves.Population(
+            "population",
+            self.modules,
+            tuple(
+                curves.Knot(
+                    f"{knot.parameter} {knot.stored}",
+                    knot.latency,
+                    knot.modules,
+                    knot.failing,
+                    knot.mean,
+                    knot.deviation,
+                    knot.dispersion,
+                    knot.bound,
+                )
+                for knot in self.knots
+            ),
+            self.correlation,
+        ).draw(seed)
+        return {
+            (*group.split(), at): rate  # type: ignore[misc]
+            for group, places in drawn.rates.items()
+            for at, rate in places.items()
         }
-    )
 
 
 def _same_arrays(geometry: Geometry, other: Geometry) -> bool:
@@ -165,6 +244,8 @@ class Device(VersionedFile):
         assumptions: what the figures rest on that was not measured, one sentence each.
         notes: what was read, left out and chosen, and why, one sentence each.
         choice: the table behind the choice of the model.
+        voltage: rates along the supply voltage from elsewhere, which are joined to those of the latencies; or None.
+        population: where the device stands for a vendor's modules: the distributions that ``draw`` draws from; or None.
         whole: the whole module as one partition.
         partitions: the parts that a placement may run at points of their own.
         measured: the readings behind the fit, by condition.
@@ -187,6 +268,8 @@ class Device(VersionedFile):
     assumptions: tuple[str, ...]
     notes: tuple[str, ...]
     choice: tuple[FitRow, ...]
+    voltage: Voltage | None = None
+    population: Population | None = None
     whole: Partition
     partitions: Annotated[tuple[Partition, ...], pydantic.Field(min_length=1)]
     measured: tuple[Measured, ...]
@@ -229,6 +312,12 @@ class Device(VersionedFile):
                         f"points of {partition.name}: found an error model of {point.errors.geometry}; allowed is the "
                         f"device's geometry ({self.geometry})"
                     )
+        if self.voltage is not None and abs(self.voltage.rows[0].vdd - self.nominal.vdd) > 1e-9:
+            raise ValueError(
+                f"voltage: the first row is {self.voltage.rows[0].vdd:g} V; allowed is nominal ({self.nominal.vdd:g} V)"
+            )
+        for partition in (self.whole, *self.partitions):
+            partition._voltage = self.voltage
         return self
 
     @classmethod
@@ -274,12 +363,15 @@ class Device(VersionedFile):
         temperature: float | None = None,
         refresh_interval: float | None = None,
         partition: str | None = None,
+        between: Literal["bound", "curve"] = "bound",
+        extrapolate: bool = False,
     ) -> ErrorModel:
         """The error model of the whole module, or of one partition, at an operating point.
 
         What is not given is nominal; the temperature is then the device's (``nominal.temperature``, the highest one
         measured unless the fit was told otherwise). At a measured point it is the fitted model; elsewhere that of the
         least harsh measured point that is as harsh or harsher in every parameter, which bounds the rates from above.
+        ``Partition.point`` takes the same arguments and also tells the intervals and what the answer rests on.
 
         Args:
             vdd: supply voltage in V.
@@ -288,13 +380,24 @@ class Device(VersionedFile):
             temperature: in degrees Celsius, one of ``temperatures``.
             refresh_interval: in ms.
             partition: name of a partition; the whole module if None.
+            between: what answers between measured latencies: the harsher one's rates (``"bound"``) or the fitted
+                curve's (``"curve"``).
+            extrapolate: answer by the curve beyond what was measured, too.
 
         Raises:
             ValueError: naming the parameter, what was found and what is allowed.
 
         """
         part = self.whole if partition is None else self.partition(partition)
-        return part.errors(vdd=vdd, trcd=trcd, trp=trp, temperature=temperature, refresh_interval=refresh_interval)
+        return part.errors(
+            vdd=vdd,
+            trcd=trcd,
+            trp=trp,
+            temperature=temperature,
+            refresh_interval=refresh_interval,
+            between=between,
+            extrapolate=extrapolate,
+        )
 
     def with_margin(self, factor: float, reason: str = "temperature and ageing") -> Device:
         """The same device with every bit error rate multiplied, for what the measurements do not cover.
@@ -315,14 +418,66 @@ class Device(VersionedFile):
         if not 1.0 <= factor < math.inf:
             raise ValueError(f"factor is {factor}; allowed is 1 or more")
         margin = Margin(factor=factor, reason=reason)
-        return self.model_copy(
-            update={
+        return self._changed(
+            {
                 "margin": margin,
-                "whole": _with_margin(self.whole, factor),
-                "partitions": tuple(_with_margin(part, factor) for part in self.partitions),
+                "voltage": None if self.voltage is None else self.voltage.with_margin(factor),
+                "whole": self.whole.with_margin(factor),
+                "partitions": tuple(part.with_margin(factor) for part in self.partitions),
                 "assumptions": (*self.assumptions, f"a margin set by the owner: {margin}"),
             }
         )
+
+    def draw(self, seed: int) -> Device:
+        """A new module of the population that this device stands for.
+
+        Its rates are those of ``Population.draw``; all its banks but the reliable ones have them. The same seed draws
+        the same module. It is a device like any other, for training and placing on modules that nobody measured.
+
+        Args:
+            seed: from 0 to 2^64 - 1.
+
+        Raises:
+            ValueError: for a device without a population, or a seed out of range.
+
+        """
+        if self.population is None:
+            raise ValueError(
+                f"{self.name} is one module; allowed is a device with a population, such as those of a vendor in the "
+                "catalogue"
+            )
+        rates = self.population.draw(seed)
+
+        def rate(point: OperatingPoint, stored: str) -> float:
+            for parameter in off_nominal(self.nominal, point):
+                fitted = rates[parameter, stored, getattr(point, parameter)]
+                return min(fitted * self.margin.factor, self.failure)
+            return 0.0
+
+        def drawn(part: Partition) -> Partition:
+            points = []
+            for point in part.points:
+                errors = with_rates(point.errors, rate(point, "zero"), rate(point, "one"))
+                own = {name: (value, value) for name, value in (("zero", errors.ber_zero), ("one", errors.ber_one))}
+                points.append(point.model_copy(update={"errors": errors, **own}))
+            return part.model_copy(update={"points": tuple(points)})
+
+        return self._changed(
+            {
+                "name": f"{self.name}-{seed}",
+                "population": None,
+                "whole": drawn(self.whole),
+                "partitions": tuple(part if part.nominal else drawn(part) for part in self.partitions),
+                "notes": (
+                    *self.notes,
+                    f"drawn from the population of {self.name} with the seed {seed}; nothing was measured",
+                ),
+            }
+        )
+
+    def _changed(self, update: dict[str, Any]) -> Device:
+        """The device with other fields, checked like one that is loaded."""
+        return Device.model_validate({**dict(self), **update})
 
     def curve(
         self, parameter: str = "trcd", temperature: float | None = None, partition: str | None = None

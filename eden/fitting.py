@@ -10,33 +10,37 @@ import itertools
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from scipy import stats
-
-from eden import _core
+from eden import _core, curves
 from eden.device import Device, FitRow, Measured, Source
 from eden.errors import DataDependent, ErrorModel, Uniform
 from eden.files import FileError
+from eden.fits import DECISIVE, fit_counts
 from eden.geometry import Geometry
-from eden.measurements import CELLS_PER_BANK, Campaign, Reading, read
-from eden.partition import FittedPoint, LeftOut, OperatingPoint, Partition
+from eden.measurements import CELLS_PER_BANK, MAX_DAMAGED, Campaign, Reading, read
+from eden.partition import FittedCurve, FittedPoint, LeftOut, OperatingPoint, Partition, Voltage
 
-CONFIDENCE = 0.95
-# A difference of BIC above this is "very strong" evidence (Kass and Raftery, J. Am. Stat. Assoc. 90, 1995).
-DECISIVE = 10.0
+if TYPE_CHECKING:
+    from eden.fitting_cells import PointFit
+
 # Readings of one condition whose odds lie apart by more than this, with nothing in between, are two regimes and no
 # repeats of one; a gap counts only above this number of errors, below which chance makes such gaps.
 REGIME_GAP = 10.0
 REGIME_ERRORS = 10.0
 # The digits that a device file keeps: more than any interval supports, fewer than libraries of mathematics differ in.
 DIGITS = 4
+AXES_OF_CURVES: tuple[Literal["trcd", "trp"], ...] = ("trcd", "trp")
 
 Model = Literal["uniform", "data_dependent"]
 Counts = list[tuple[float, float]]
+
+
+# Formats that tell counts of banks; all others tell single flips, or none.
+COUNTS = ("counts", "latency-variation")
 
 
 class Condition(NamedTuple):
@@ -67,31 +71,6 @@ def _error_model(model: Model, zero: float, one: float, failure: float) -> Error
     return DataDependent(ber_zero=zero, ber_one=one, failure=failure)
 
 
-def fit_counts(groups: Sequence[Counts], dispersion: float | None = None) -> _core.RateFit:
-    """One rate per group of readings and one dispersion for all, by maximum likelihood, with 95% intervals.
-
-    With a fitted dispersion the likelihood ratio at an interval's ends is n ln(1 + t^2 / (n - g)) for n readings of g
-    rates, with Student's t: in the normal limit that makes intervals from few readings exact, where the usual
-    chi-square limit would make them too short.
-
-    Args:
-        groups: readings as (errors, cells), grouped by rate.
-        dispersion: variance of the logarithm of the odds between readings, fitted if None.
-
-    Raises:
-        ValueError: for counts that are none, or a dispersion that these readings cannot tell.
-
-    """
-    readings = sum(map(len, groups))
-    freedom = readings - len(groups)
-    if dispersion is None and freedom > 0:
-        quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom))
-        ratio = readings * math.log1p(quantile**2 / freedom)
-    else:
-        ratio = float(stats.chi2.ppf(CONFIDENCE, 1))
-    return _core.fit_rates(groups, ratio, 1.0 - CONFIDENCE, dispersion)
-
-
 def _informative(groups: Sequence[Counts]) -> bool:
     """Whether the readings tell a dispersion: more of them than rates, and some but not all cells failed."""
     some = any(
@@ -105,6 +84,10 @@ def _round(rate: float) -> float:
     if 0.5 < rate <= 1.0:
         return float(1 - Decimal(f"{1 - rate:.{DIGITS}g}"))
     return float(f"{rate:.{DIGITS}g}")
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
 
 
 def _regimes(counts: Counts) -> tuple[float, float] | None:
@@ -125,11 +108,13 @@ class FitReport:
     Attributes:
         device: the fitted device.
         campaign: the readings behind it.
+        fits: of flips, the fit of each operating point of the whole module, with its tests.
 
     """
 
     device: Device
     campaign: Campaign
+    fits: tuple[PointFit, ...] = ()
 
     def text(self) -> str:
         """What was read, what was left out and why, what was chosen and why, as lines for a terminal."""
@@ -138,21 +123,18 @@ class FitReport:
         lines += [f"  - {note}" for note in device.notes]
         for partition in (device.whole, *device.partitions):
             for gap in partition.left_out:
-                lines.append(
-                    f"  - left out of {partition.name}: tRCD {gap.trcd:g}, tRP {gap.trp:g} ns at "
-                    f"{gap.temperature:g} C: {gap.reason}"
-                )
+                lines.append(f"  - left out of {partition.name}: {gap}: {gap.reason}")
         lines += [
             "",
             "choice of the model",
-            "  point                              model           parameters readings   log-likelihood          BIC",
+            f"  {'point':52} {'model':15} parameters   readings   log-likelihood             BIC",
         ]
         for row in device.choice:
             at = row.point
-            place = "all" if at is None else f"tRCD {at.trcd:g}, tRP {at.trp:g} ns, {at.temperature:g} C"
+            place = "all" if at is None else str(at)
             lines.append(
-                f"  {place:34} {row.model:15} {row.parameters:10} {row.observations:8} {row.log_likelihood:16.2f} "
-                f"{row.bic:12.2f}"
+                f"  {place:52} {row.model:15} {row.parameters:10} {row.observations:10} {row.log_likelihood:16.2f} "
+                f"{row.bic:15.2f}"
             )
         lines += ["", "assumed", *(f"  - {text}" for text in device.assumptions), "", device.describe()]
         return "\n".join(lines)
@@ -160,36 +142,73 @@ class FitReport:
 
 def fit(
     path: str | os.PathLike[str],
-    format: str = "latency-variation",
+    format: str | None = None,
     module: str | None = None,
     *,
     name: str | None = None,
     source: Source | None = None,
-    failure: float = 1.0,
+    failure: float | None = None,
     temperature: float | None = None,
-    vdd: float = 1.5,
+    vdd: float | None = None,
+    trcd: float | None = None,
+    trp: float | None = None,
     refresh_interval: float = 64.0,
-    reliable: str = "bank0",
+    reliable: str | None = None,
     cells_per_bank: int = CELLS_PER_BANK,
     geometry: Geometry | None = None,
+    voltage: Voltage | None = None,
+    bank_curves: bool = False,
+    at: Mapping[str, float] | None = None,
+    pattern: str | None = None,
+    banks: int | Sequence[int] | None = None,
+    rows: int | range | None = None,
+    row_bits: int | None = None,
+    subarray_rows: int | None = None,
+    column_bits: int | None = None,
+    repeats: int | None = None,
+    grid: bool = False,
+    cell_map: bool = False,
+    max_damaged: float = MAX_DAMAGED,
 ) -> Device:
     """Fit a device to a measurement campaign.
 
     Args:
         path: the measurements.
-        format: what they were written by, see ``eden.measurements.READERS``.
+        format: one of ``eden.measurements.FORMATS``; recognized from the file's first bytes if None.
         module: which module of a file that holds several.
         name: the device's name; the module's label if None.
         source: where the figures come from; the file and module, with the licence not stated, if None.
-        failure: the probability F that a read of a weak cell is inverted. Totals of banks tell only the product of F
-            and the share of weak cells, so it is an assumption, and is recorded as one.
-        temperature: the device's temperature in degrees Celsius, one of the measured ones; the highest if None.
-        vdd: the supply voltage of the measurements in V, recorded as an assumption.
-        refresh_interval: the refresh interval of the measurements in ms, recorded as an assumption.
-        reliable: the bank that is kept at its nominal operating point.
-        cells_per_bank: number of cells behind a bank's rate.
-        geometry: rows, subarrays and banks of the module. If None, rows and subarrays are those of ``Geometry()``,
-            recorded as an assumption.
+        failure: the probability F that a read of a weak cell is inverted. If None: fitted where the cells that failed
+            were read repeatedly, else 1. Totals of banks tell only the product of F and the share of weak cells, so
+            there it is an assumption, and is recorded as one.
+        temperature: the device's temperature in degrees Celsius, one of the measured ones; the highest if None. Of
+            flips, also that of the conditions that do not state theirs.
+        vdd: the nominal supply voltage in V, which conditions that do not state theirs were measured at. If None: the
+            highest stated, else 1.5.
+        trcd: the nominal tRCD in ns, likewise, for flips. If None: the longest stated, else 12.5.
+        trp: the nominal tRP in ns, likewise.
+        refresh_interval: the nominal refresh interval in ms, likewise.
+        reliable: the bank that is kept at its nominal operating point. If None, ``bank0``, unless some bank was not
+            tested and so is.
+        cells_per_bank: number of cells behind a bank's rate in the latency-variation format.
+        geometry: rows, subarrays and banks of the module. If None: of counts, rows and subarrays are those of
+            ``Geometry()``; of flips, all is what holds the tested cells. Either is recorded as an assumption.
+        voltage: bit error rates along the supply voltage, from ``eden.populations.vendor_voltage``, to be joined to
+            those of the latencies; its first row is at ``vdd``. Not for flips.
+        bank_curves: fit curves along the latencies for every bank too, not only for the module; it takes some seconds.
+        at: what the file of flips does not state of its conditions; see ``eden.measurements.read``, as for all that
+            follows but ``grid`` and ``cell_map``.
+        pattern: the data that was stored, where the file does not state it.
+        banks: the banks whose flips were looked for, or how many from 0 on. Flips need this and the next two.
+        rows: the rows of each, or how many from 0 on.
+        row_bits: the number of cells of a row.
+        subarray_rows: rows of a subarray, for formats that take it; else give a geometry.
+        column_bits: cells behind a column's address.
+        repeats: passes of each condition.
+        grid: whether every pattern of a file of flips was tested at every operating point in it, so that one without
+            a flip there made no error. If False, such a point is left out, because it may not have been tested.
+        cell_map: whether the error models are the measured chip's own weak cells, for flips.
+        max_damaged: share of damaged lines above which the file is an error.
 
     Raises:
         FileError: for a file that cannot be used, naming the place, what was found and what is allowed.
@@ -205,46 +224,124 @@ def fit(
         failure=failure,
         temperature=temperature,
         vdd=vdd,
+        trcd=trcd,
+        trp=trp,
         refresh_interval=refresh_interval,
         reliable=reliable,
         cells_per_bank=cells_per_bank,
         geometry=geometry,
+        voltage=voltage,
+        bank_curves=bank_curves,
+        at=at,
+        pattern=pattern,
+        banks=banks,
+        rows=rows,
+        row_bits=row_bits,
+        subarray_rows=subarray_rows,
+        column_bits=column_bits,
+        repeats=repeats,
+        grid=grid,
+        cell_map=cell_map,
+        max_damaged=max_damaged,
     ).device
 
 
 def analyse(
     path: str | os.PathLike[str],
-    format: str = "latency-variation",
+    format: str | None = None,
     module: str | None = None,
     *,
     name: str | None = None,
     source: Source | None = None,
-    failure: float = 1.0,
+    failure: float | None = None,
     temperature: float | None = None,
-    vdd: float = 1.5,
+    vdd: float | None = None,
+    trcd: float | None = None,
+    trp: float | None = None,
     refresh_interval: float = 64.0,
-    reliable: str = "bank0",
+    reliable: str | None = None,
     cells_per_bank: int = CELLS_PER_BANK,
     geometry: Geometry | None = None,
+    voltage: Voltage | None = None,
+    bank_curves: bool = False,
+    at: Mapping[str, float] | None = None,
+    pattern: str | None = None,
+    banks: int | Sequence[int] | None = None,
+    rows: int | range | None = None,
+    row_bits: int | None = None,
+    subarray_rows: int | None = None,
+    column_bits: int | None = None,
+    repeats: int | None = None,
+    grid: bool = False,
+    cell_map: bool = False,
+    max_damaged: float = MAX_DAMAGED,
 ) -> FitReport:
     """The same as ``fit``, with the report of what was read, left out, assumed and chosen."""
     for label, value, high in (
         ("failure", failure, 1.0),
         ("vdd", vdd, 10.0),
+        ("trcd", trcd, 1e6),
+        ("trp", trp, 1e6),
         ("refresh_interval", refresh_interval, 1e6),
     ):
-        if not 0.0 < value <= high:
+        if value is not None and not 0.0 < value <= high:
             raise ValueError(f"{label} is {value}; allowed is above 0, up to {high:g}")
-    campaign = read(path, format, module, cells_per_bank)
+    campaign = read(
+        path,
+        format,
+        module,
+        cells_per_bank,
+        at=at,
+        pattern=pattern,
+        banks=banks,
+        rows=rows,
+        row_bits=row_bits,
+        subarray_rows=subarray_rows,
+        column_bits=column_bits,
+        repeats=repeats,
+        max_damaged=max_damaged,
+    )
+    if campaign.format not in COUNTS:
+        # Not above: it builds on this module.
+        from eden.fitting_cells import analyse_cells, check_tested
+
+        if voltage is not None:
+            raise ValueError(f"voltage is given; allowed with {campaign.format} is None: it joins counts of banks")
+        return analyse_cells(
+            campaign,
+            check_tested(banks, rows, row_bits),
+            name=name,
+            source=source or _source(campaign),
+            failure=failure,
+            temperature=temperature,
+            vdd=vdd,
+            trcd=trcd,
+            trp=trp,
+            refresh_interval=refresh_interval,
+            reliable=reliable,
+            geometry=geometry,
+            subarray_rows=subarray_rows,
+            grid=grid,
+            cell_map=cell_map,
+            repeats=repeats,
+        )
+    for label, given in (("trcd", trcd is not None), ("trp", trp is not None), ("grid", grid), ("cell_map", cell_map)):
+        if given:
+            raise ValueError(f"{label} is given, but {campaign.format} counts banks; it is allowed with flips of cells")
+    failure = 1.0 if failure is None else failure
+    if vdd is None:
+        vdd = max((reading.vdd for reading in campaign.readings if reading.vdd is not None), default=1.5)
+    reliable = "bank0" if reliable is None else reliable
+    _check_latencies_alone(campaign, vdd, refresh_interval)
     arrays = geometry or _default_geometry(campaign)
     if (arrays.banks, arrays.bank_rows * arrays.row_bits) != (campaign.banks, campaign.cells_per_bank):
         raise ValueError(
             f"geometry has {arrays.banks} banks of {arrays.bank_rows * arrays.row_bits} cells; allowed are the "
             f"measurements' {campaign.banks} banks of {campaign.cells_per_bank} cells"
         )
-    banks = [f"bank{bank}" for bank in range(campaign.banks)]
-    if reliable not in banks:
-        raise ValueError(f"reliable is {reliable!r}; allowed are {', '.join(banks)}")
+    labels = [f"bank{bank}" for bank in range(campaign.banks)]
+    if reliable not in labels:
+        raise ValueError(f"reliable is {reliable!r}; allowed are {', '.join(labels)}")
     temperatures = sorted({reading.temperature for reading in campaign.readings if reading.stored != "mixed"})
     if not temperatures:
         raise FileError(
@@ -270,7 +367,38 @@ def analyse(
         reliable=reliable,
         geometry=arrays,
         geometry_given=geometry is not None,
+        voltage=voltage,
+        bank_curves=bank_curves,
     ).run()
+
+
+def _check_latencies_alone(campaign: Campaign, vdd: float, refresh_interval: float) -> None:
+    """Refuse counts whose conditions differ in more than tRCD, tRP and temperature, or lack one of these."""
+    for field in ("trcd", "trp", "temperature"):
+        missing = [reading.line for reading in campaign.readings if math.isnan(getattr(reading, field))]
+        if missing:
+            raise FileError(
+                campaign.path, f"line {missing[0]}: {field} is not stated; allowed is a number there, or in at"
+            )
+    for field, nominal in (("vdd", vdd), ("refresh_interval", refresh_interval)):
+        off = [reading for reading in campaign.readings if getattr(reading, field) not in (None, nominal)]
+        if off:
+            raise FileError(
+                campaign.path,
+                f"line {off[0].line}: found {field} {getattr(off[0], field):g}; allowed for counts of banks is the "
+                f"nominal {nominal:g} (the argument {field}), as devices of counts are fitted along the latencies",
+            )
+
+
+def _source(campaign: Campaign) -> Source:
+    return Source(
+        text=f"module {campaign.module} of {campaign.path.name}",
+        licence="not stated",
+        citation="",
+        file=campaign.path.name,
+        module=campaign.module,
+        vendor=campaign.vendor,
+    )
 
 
 def _default_geometry(campaign: Campaign) -> Geometry:
@@ -305,17 +433,13 @@ class _Fitter:
         reliable: str,
         geometry: Geometry,
         geometry_given: bool,
+        voltage: Voltage | None,
+        bank_curves: bool,
     ) -> None:
+        self.voltage, self.bank_curves = voltage, bank_curves
         self.geometry, self.geometry_given = geometry, geometry_given
         self.campaign, self.name, self.failure, self.nominal, self.reliable = campaign, name, failure, nominal, reliable
-        self.source = source or Source(
-            text=f"module {campaign.module} of {campaign.path.name}",
-            licence="not stated",
-            citation="",
-            file=campaign.path.name,
-            module=campaign.module,
-            vendor=campaign.vendor,
-        )
+        self.source = source or _source(campaign)
         self.notes = list(campaign.notes)
         self._check_nominal()
         self.readings = self._without_joint_reductions()
@@ -347,6 +471,7 @@ class _Fitter:
             assumptions=self._assumptions(),
             notes=tuple(self.notes),
             choice=choice,
+            voltage=self.voltage,
             whole=whole_part,
             partitions=tuple(parts),
             measured=measured,
@@ -506,7 +631,33 @@ class _Fitter:
                 point for point in points if point.temperature != self.nominal.temperature
             ),
             left_out=tuple(left_out),
+            curves=tuple(self._curves(scope.bank)) if scope.bank is None or self.bank_curves else (),
         )
+
+    def _curves(self, bank: int | None) -> Iterator[FittedCurve]:
+        """The curves along both latencies at the device's temperature, where the readings tell one."""
+        if bank is not None and f"bank{bank}" == self.reliable:
+            return
+        for parameter in AXES_OF_CURVES:
+            try:
+                fitted = curves.fit_latency(self.campaign, parameter, self.nominal.temperature, bank=bank)
+            except ValueError:  # nothing was measured along this latency
+                continue
+            for stored, curve in fitted.groups.items():
+                formula = curve.formula
+                failing = [c.at for c in curve.conditions if c.at in curve.fitted and c.rate > 0]
+                if formula is not None:
+                    yield FittedCurve(
+                        parameter=parameter,
+                        stored="zero" if stored == "zero" else "one",
+                        temperature=self.nominal.temperature,
+                        mildest=max(failing),
+                        harshest=min(failing),
+                        link=formula.link,
+                        location=_digits(formula.location),
+                        scale=_digits(formula.scale),
+                        asymptote=_digits(formula.asymptote),
+                    )
 
     def _sweep(
         self,
@@ -579,7 +730,7 @@ class _Fitter:
             zero=(_round(zero.low), _round(zero.high)),
             one=(_round(one.low), _round(one.high)),
             readings=(len(values.zero), len(values.one)),
-            dispersion=float(f"{result.dispersion:.{DIGITS}g}"),
+            dispersion=_digits(result.dispersion),
             dispersion_fitted=result.dispersion_fitted,
         )
 
@@ -655,6 +806,8 @@ class _Fitter:
             "the largest dispersion between readings at other conditions holds where the readings tell none (a single "
             "one of each value, or no failures)",
         ]
+        if self.voltage is not None:
+            lines += self.voltage.assumptions
         if not self.geometry_given:
             lines.append(
                 f"rows of {self.geometry.row_bits} bits and subarrays of {self.geometry.subarray_rows} rows: the "

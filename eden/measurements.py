@@ -1,26 +1,250 @@
-"""Readers of measurement campaigns: what a tool printed becomes counts of bit errors per reading and bank.
+"""Readers of measurement campaigns: what a tool printed becomes counts of bit errors, by condition and place.
 
-A reader checks every line, says where a bad one stands, and notes what it had to decide. ``read`` finds the reader of a
-format in ``READERS``; a further format is one function there.
+``read`` recognizes or is told a file's format and gives a ``Campaign``: ``readings`` for formats that count whole
+banks, ``statistics`` for all that tell bit errors, ``cache_lines`` for the voltage study. Bytes are parsed and counted
+in C++ (``csrc/core/measurements``), in pieces, so that neither a file's size nor its contents decide how much memory is
+needed; the latency-variation study's CSV, which is small, is parsed here. docs/measurements.md describes the formats.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import itertools
 import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-from eden.files import FileError, read_text
+import numpy as np
+from numpy.typing import NDArray
+
+from eden import _core
+from eden import progress as eden_progress
+from eden.compression import PackedFile
+from eden.files import FileError
 
 BANKS = 8
 CELLS_PER_BANK = 2**30
+MAX_DAMAGED = 0.01
+"""Share of damaged lines above which a file is an error."""
+MOST_READINGS = 2**17
+"""Readings of one module that are kept; more are an error."""
+MOST_LINES = 2**24
+"""Wordlines or bitlines whose counts ``ConditionStatistics.lines`` gives one by one."""
+
+_LATENCY_VARIATION = "latency-variation"
+_RETENTION = "dram-bender-retention"
+FORMATS: tuple[str, ...] = tuple(sorted([_LATENCY_VARIATION, *_core.measurement_formats()]))
+"""The names of all formats."""
+
+_HEAD_BYTES = 2**16  # a format is recognized from
+_LONGEST_LINE = 2**16  # of the latency-variation CSV; the C++ readers have the same
+_LONGEST_QUOTE = 1000  # lines of it
+_KEPT_DAMAGES = 5
+_SHOWN_FROM_BYTES = 2**26  # files from this size on are read with progress
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Under what a pass was made; None where neither the file nor the caller states it.
+
+    Attributes:
+        vdd: supply voltage in V.
+        trcd: row activation latency tRCD in ns.
+        trp: precharge latency tRP in ns.
+        temperature: in degrees Celsius.
+        refresh_interval: in ms; of a retention test, the time without refresh.
+        hammer_count: activations of the aggressor rows of a RowHammer test.
+        pattern: the data that was stored: the bytes of consecutive rows, such as ``"0xaa"`` or ``"0xff/0x00"`` (even
+            and odd rows), or a name that says nothing of the bits.
+
+    """
+
+    vdd: float | None = None
+    trcd: float | None = None
+    trp: float | None = None
+    temperature: float | None = None
+    refresh_interval: float | None = None
+    hammer_count: float | None = None
+    pattern: str | None = None
+
+
+_POINT_FIELDS = tuple(entry.name for entry in fields(Condition) if entry.name != "pattern")
+
+
+class BankCount(NamedTuple):
+    """Bit errors of a bank in one pass. ``cells``: how many were read that stored the value; None: not known."""
+
+    repeat: int
+    bank: int
+    errors: float
+    cells: float | None
+
+
+class Lines(NamedTuple):
+    """Counts of the wordlines or bitlines one by one: int64 arrays of one length, ``cells`` over all passes."""
+
+    errors: NDArray[np.int64]
+    cells: NDArray[np.int64]
+
+
+class LineCounts(NamedTuple):
+    """The same with lines that agree in both counted together: their number is in ``lines``."""
+
+    errors: NDArray[np.int64]
+    cells: NDArray[np.int64]
+    lines: NDArray[np.int64]
+
+
+class Flips(NamedTuple):
+    """Cells that failed: int32 arrays of one length, in ascending order of bank, row and bit.
+
+    ``stored`` is -1 where the value is not known; ``failures`` is the number of passes in which the cell failed.
+    """
+
+    bank: NDArray[np.int32]
+    row: NDArray[np.int32]
+    bit: NDArray[np.int32]
+    stored: NDArray[np.int32]
+    failures: NDArray[np.int32]
+
+
+Stored = Literal[0, 1] | None
+Axis = Literal["wordline", "bitline"]
+
+
+class ConditionStatistics:
+    """What was counted under one condition. ``stored`` is 0, 1, or None for errors whose value is not known.
+
+    Attributes:
+        condition: the condition.
+        repeats: the numbers of its passes.
+        stored_values: the stored values that there are statistics of.
+
+    """
+
+    def __init__(self, reader: _core.MeasurementReader, index: int) -> None:
+        self._reader, self._index = reader, index
+        point, pattern = reader.conditions[index]
+        self.condition = Condition(**dict(zip(_POINT_FIELDS, point, strict=True)), pattern=pattern or None)
+        self.repeats: tuple[int, ...] = tuple(reader.repeats(index))
+        self.stored_values: tuple[Stored, ...] = tuple(_STORED_BY_CODE[value] for value in reader.stored_values(index))
+
+    def __repr__(self) -> str:
+        return f"ConditionStatistics({self.condition}, {len(self.repeats)} passes)"
+
+    def counts(self, stored: Stored) -> list[BankCount]:
+        """Bit errors per pass and bank.
+
+        Where the tested cells are known, passes and banks without errors are there too; otherwise only those with some.
+
+        Raises:
+            ValueError: for a stored value that there is nothing of.
+
+        """
+        return [BankCount(*entry[:4]) for entry in self._reader.counts(self._index, self._code(stored))]
+
+    def lines(self, axis: Axis, stored: Stored) -> Lines:
+        """Bit errors of every wordline (a row of a bank) or bitline that holds such cells, those without any included.
+
+        By ascending bank and row, or bank, subarray and bit; a bitline ends with its subarray where ``subarray_rows``
+        was given.
+
+        Raises:
+            ValueError: where the tested cells or the places of the errors are not known, more lines failed than are
+                kept, or there are more than ``MOST_LINES``.
+
+        """
+        return Lines(*self._reader.lines(self._index, _axis(axis), self._code(stored), MOST_LINES))
+
+    def line_counts(self, axis: Axis, stored: Stored) -> LineCounts:
+        """The same as ``lines`` with equal lines counted together; for any number of lines.
+
+        Raises:
+            ValueError: like ``lines``.
+
+        """
+        return LineCounts(*self._reader.line_counts(self._index, _axis(axis), self._code(stored)))
+
+    def cells(self, stored: Stored) -> NDArray[np.int64]:
+        """Tested cells by the number of passes in which they failed: int64 of shape (passes + 1).
+
+        Of the sample of cells that ``Statistics.cell_sample`` says.
+
+        Raises:
+            ValueError: where the tested cells or the places of the errors are not known.
+
+        """
+        return self._reader.cells(self._index, self._code(stored))
+
+    def flips(self) -> Flips:
+        """The addresses of all cells that failed.
+
+        Raises:
+            ValueError: where the places of the errors are not known, or more cells failed than are kept.
+
+        """
+        bank, row, bit, stored, failures = self._reader.failing_cells(self._index)
+        return Flips(bank, row, bit, np.where(stored == _UNKNOWN, -1, stored).astype(np.int32), failures)
+
+    def _code(self, stored: Stored) -> int:
+        if stored not in self.stored_values:
+            raise ValueError(f"stored is {stored!r}; allowed here are {', '.join(map(repr, self.stored_values))}")
+        return _UNKNOWN if stored is None else int(stored)
+
+
+_UNKNOWN = 2
+_STORED_BY_CODE: dict[int, Stored] = {0: 0, 1: 1, _UNKNOWN: None}
+
+
+def _axis(axis: str) -> _core.MeasurementAxis:
+    if axis not in ("wordline", "bitline"):
+        raise ValueError(f"axis is {axis!r}; allowed are 'wordline', 'bitline'")
+    return _core.MeasurementAxis.wordline if axis == "wordline" else _core.MeasurementAxis.bitline
+
+
+class Statistics:
+    """Counts of a campaign's bit errors, held in C++.
+
+    Attributes:
+        conditions: in the order in which the file has them.
+        flips: number of single errors that were counted; 0 for formats that count banks.
+        cell_sample: the share of all cells that ``cells`` is of: 1, or, where more cells failed than are kept, a power
+            of 1/2. Which cells are in the sample depends on their addresses alone.
+
+    """
+
+    def __init__(self, reader: _core.MeasurementReader) -> None:
+        self.conditions = tuple(ConditionStatistics(reader, index) for index in range(len(reader.conditions)))
+        self.flips: int = reader.flips
+        self.cell_sample: float = 2.0**-reader.sample_shift
+
+
+@dataclass(frozen=True)
+class CacheLines:
+    """A module's share of cache lines with at least one bit error.
+
+    Attributes:
+        line: line of the file it stands in.
+        module: the module's label.
+        vendor: the vendor's label.
+        vdd: supply voltage in V.
+        percent: the share in percent.
+
+    """
+
+    line: int
+    module: str
+    vendor: str
+    vdd: float
+    percent: float
 
 
 @dataclass(frozen=True)
@@ -29,12 +253,14 @@ class Reading:
 
     Attributes:
         line: line of the file it stands in.
-        trcd: row activation latency tRCD in ns.
+        trcd: row activation latency tRCD in ns; like the two below, NaN where the file does not state it.
         trp: precharge latency tRP in ns.
         temperature: temperature in degrees Celsius.
         pattern: the byte that was stored in every byte.
         errors: bit errors of each bank, None for a bank that was not tested. Halves occur where a tool printed the mean
             of two passes.
+        vdd: supply voltage in V, None where the file does not state it.
+        refresh_interval: in ms, None where the file does not state it.
 
     """
 
@@ -44,6 +270,8 @@ class Reading:
     temperature: float
     pattern: int
     errors: tuple[float | None, ...]
+    vdd: float | None = None
+    refresh_interval: float | None = None
 
     @property
     def stored(self) -> str:
@@ -63,17 +291,20 @@ class Reading:
 
 @dataclass(frozen=True)
 class Campaign:
-    """All readings of one module, and what the reader decided on the way.
+    """What was read of one module, and what the reader decided on the way.
 
     Attributes:
         path: the file.
         format: its format.
-        module: the module's label.
+        module: the module's label; the file's name where neither the file nor the caller has one.
         vendor: the vendor's label, or None where the file has none.
-        cells_per_bank: number of cells of a bank.
+        cells_per_bank: number of cells of a bank, 0 where it is not known or differs.
         banks: number of banks.
-        readings: in the order of the file.
+        readings: in the order of the file; empty for formats other than ``latency-variation`` and ``counts``, and for
+            counts that are no readings of whole banks (a note says why).
         notes: what was read, left out or decided, one sentence each.
+        statistics: counts of bit errors; None for ``voltage``, which has none.
+        cache_lines: the lines of a file of the voltage study, empty for others.
 
     """
 
@@ -85,32 +316,380 @@ class Campaign:
     banks: int
     readings: tuple[Reading, ...]
     notes: tuple[str, ...]
+    statistics: Statistics | None = field(default=None, compare=False)
+    cache_lines: tuple[CacheLines, ...] = ()
 
 
 def read(
     path: str | os.PathLike[str],
-    format: str = "latency-variation",
+    format: str | None = None,
     module: str | None = None,
     cells_per_bank: int = CELLS_PER_BANK,
+    *,
+    at: Mapping[str, float] | None = None,
+    pattern: str | None = None,
+    banks: int | Sequence[int] | None = None,
+    rows: int | range | None = None,
+    row_bits: int | None = None,
+    subarray_rows: int | None = None,
+    column_bits: int | None = None,
+    repeats: int | None = None,
+    max_damaged: float = MAX_DAMAGED,
+    progress: bool = True,
 ) -> Campaign:
-    """Read one module's measurements.
+    """Read one module's measurements from a file, which can be packed by gzip, bzip2, xz or Zstandard.
+
+    ``banks``, ``rows`` and ``row_bits`` say which cells each pass of the campaign read, which lists of flips do not
+    tell; give all three or none. Without them there are counts of errors and no rates.
 
     Args:
         path: the file.
-        format: what it was written by; ``READERS`` lists the known ones.
-        module: which module of a file that holds several.
-        cells_per_bank: number of cells behind a bank's rate.
+        format: one of ``FORMATS``; recognized from the file's first bytes if None.
+        module: which module of a file that holds several; the label of the module for formats that have none.
+        cells_per_bank: number of cells behind a bank's rate; of ``latency-variation`` alone.
+        at: what the file does not state of its condition: fields of ``Condition``, all but the pattern.
+        pattern: the data that was stored, where the file does not state it; see ``Condition``.
+        banks: the banks that were tested, or how many from 0 on.
+        rows: the rows of each that were tested, or how many from 0 on.
+        row_bits: the number of cells of a row.
+        subarray_rows: rows of a subarray, where bitlines end; None: they run through the bank.
+        column_bits: cells behind a column's address, for formats that number bits within columns; the default is 64
+            for ``rowhammer-tester`` and 256 for ``dram-bender-hbm``.
+        repeats: passes of each condition, for ``flips``, whose passes without a flip do not show; None: those that
+            show.
+        max_damaged: share of damaged lines above which the file is an error.
+        progress: show the progress of files of 64 MiB and more on standard error.
 
     Raises:
-        FileError: naming the line and column, what was found and what is allowed.
-        ValueError: for an unknown format or a number of cells below 8.
+        FileError: naming the line, what was found and what is allowed; for a format that is not recognized; for a file
+            that changes while it is read.
+        ValueError: for an argument outside what is allowed.
 
     """
-    if format not in READERS:
-        raise ValueError(f"format is {format!r}; allowed are {', '.join(sorted(READERS))}")
+    if format is not None and format not in FORMATS:
+        raise ValueError(f"format is {format!r}; allowed are {', '.join(FORMATS)}")
     if isinstance(cells_per_bank, bool) or not isinstance(cells_per_bank, int) or cells_per_bank < 8:
         raise ValueError(f"cells_per_bank is {cells_per_bank!r}; allowed is a whole number from 8")
-    return READERS[format](path, module, cells_per_bank)
+    if not 0.0 <= max_damaged <= 1.0:
+        raise ValueError(f"max_damaged is {max_damaged!r}; allowed is a share from 0 to 1")
+    arguments = _Arguments.check(at, pattern, banks, rows, row_bits, subarray_rows, column_bits, repeats)
+    with PackedFile(path, by_suffix=format == _RETENTION) as source:
+        chunks = source.chunks()
+        head: list[bytes] = []
+        if format is None:
+            while sum(map(len, head)) < _HEAD_BYTES and (chunk := next(chunks, None)) is not None:
+                head.append(chunk)
+            format = _recognize(source.path, b"".join(head)[:_HEAD_BYTES])
+        shown = progress and source.size is not None and source.size >= _SHOWN_FROM_BYTES
+        total = None if source.size is None else -(-source.size // 2**20)
+        with eden_progress.task(f"read {source.path.name} (MiB)", total, show=shown) as task:
+
+            def told() -> Iterator[bytes]:
+                done = 0
+                for chunk in itertools.chain(head, chunks):
+                    yield chunk
+                    now = -(-source.position // 2**20)
+                    task.advance(now - done)
+                    done = now
+
+            if format == _LATENCY_VARIATION:
+                arguments.refuse(format, allowed=())
+                return _read_latency_variation(source.path, told(), module, cells_per_bank, max_damaged)
+            arguments.refuse(format, allowed=_ALLOWED[format])
+            return _read_core(source.path, told(), format, module, arguments, max_damaged)
+
+
+_ALLOWED: dict[str, tuple[str, ...]] = {
+    "counts": ("at", "pattern"),
+    "dram-bender-hbm": ("at", "banks", "rows", "row_bits", "subarray_rows", "column_bits"),
+    _RETENTION: ("at", "pattern", "banks", "rows", "row_bits", "subarray_rows"),
+    "flips": ("at", "pattern", "banks", "rows", "row_bits", "subarray_rows", "column_bits", "repeats"),
+    "rowhammer-tester": ("at", "pattern", "banks", "rows", "row_bits", "subarray_rows", "column_bits"),
+    "rowscout": ("at", "subarray_rows"),
+    "softmc": ("at", "pattern", "banks", "rows", "row_bits"),
+    "voltage": (),
+}
+
+
+def _whole(name: str, value: object, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"{name} is {value!r}; allowed is a whole number from {low} to {high}")
+    return value
+
+
+@dataclass(frozen=True)
+class _Arguments:
+    """The arguments of ``read`` that the C++ readers take, checked."""
+
+    given: tuple[str, ...]
+    at: list[float | None]
+    pattern: str
+    banks: list[int]
+    rows: tuple[int, int]
+    row_bits: int
+    subarray_rows: int
+    column_bits: int
+    repeats: int
+
+    @staticmethod
+    def check(
+        at: Mapping[str, float] | None,
+        pattern: str | None,
+        banks: int | Sequence[int] | None,
+        rows: int | range | None,
+        row_bits: int | None,
+        subarray_rows: int | None,
+        column_bits: int | None,
+        repeats: int | None,
+    ) -> _Arguments:
+        values = {
+            "at": at,
+            "pattern": pattern,
+            "banks": banks,
+            "rows": rows,
+            "row_bits": row_bits,
+            "subarray_rows": subarray_rows,
+            "column_bits": column_bits,
+            "repeats": repeats,
+        }
+        point = dict(at or {})
+        for name, value in point.items():
+            if name not in _POINT_FIELDS:
+                raise ValueError(f"at has {name!r}; allowed are {', '.join(_POINT_FIELDS)}")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"at has {name} = {value!r}; allowed is a finite number")
+        cells = {"banks": banks, "rows": rows, "row_bits": row_bits}
+        missing = [name for name, value in cells.items() if value is None]
+        if 0 < len(missing) < len(cells):
+            raise ValueError(f"{missing[0]} is missing; allowed are all of banks, rows and row_bits, or none")
+        numbers: list[int] = []
+        first_row = end_row = 0
+        if banks is not None and rows is not None:
+            numbers = (
+                list(range(_whole("banks", banks, 1, 65535)))
+                if isinstance(banks, int)
+                else sorted({_whole("a bank", bank, 0, 65534) for bank in banks})
+            )
+            span = range(_whole("rows", rows, 1, 2**24)) if isinstance(rows, int) else rows
+            if span.step != 1 or not 0 <= span.start < span.stop <= 2**24:
+                raise ValueError(f"rows is {rows!r}; allowed is a range of step 1 from 0 to {2**24}")
+            if not numbers:
+                raise ValueError("banks is empty; allowed is one bank or more")
+            first_row, end_row = span.start, span.stop
+        return _Arguments(
+            given=tuple(name for name, value in values.items() if value is not None),
+            at=[float(point[name]) if name in point else None for name in _POINT_FIELDS],
+            pattern=pattern or "",
+            banks=numbers,
+            rows=(first_row, end_row),
+            row_bits=0 if row_bits is None else _whole("row_bits", row_bits, 1, 2**24),
+            subarray_rows=0 if subarray_rows is None else _whole("subarray_rows", subarray_rows, 1, 2**24),
+            column_bits=0 if column_bits is None else _whole("column_bits", column_bits, 1, 2**20),
+            repeats=0 if repeats is None else _whole("repeats", repeats, 1, 2**20),
+        )
+
+    def refuse(self, format: str, allowed: Sequence[str]) -> None:
+        for name in self.given:
+            if name not in allowed:
+                takes = f"of these arguments, {', '.join(allowed)}" if allowed else "none of these arguments"
+                raise ValueError(f"{name} is given, but {format} takes {takes}")
+
+
+def _is_latency_variation(head: bytes) -> bool:
+    """Whether a header has half of the needed columns: a missing one is then named, and not the format in doubt."""
+    names = {name.strip() for name in head.split(b"\n", 1)[0].decode("utf-8", "replace").split(",")}
+    return 2 * len(names & set(_REQUIRED)) >= len(_REQUIRED)
+
+
+def _recognize(path: Path, head: bytes) -> str:
+    listed = f"allowed are {', '.join(FORMATS)}"
+    if not head.strip():
+        raise FileError(path, f"the file is empty; {listed}")
+    found = _core.recognize_measurements(head)
+    if _is_latency_variation(head):
+        found.append(_LATENCY_VARIATION)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise FileError(path, f"its beginning can be of {' or '.join(found)}; say which by format")
+    start = head[:40].decode("utf-8", "backslashreplace").splitlines()[:1]
+    try:
+        head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        # The head can end inside a character.
+        if len(head) < _HEAD_BYTES or error.start < len(head) - 3:
+            raise FileError(
+                path,
+                f"byte {error.start} is no UTF-8 text, and bytes tell no format; say it by format; {listed}",
+            ) from error
+    raise FileError(path, f"begins with {''.join(start)!r}, which is of no known format; say it by format; {listed}")
+
+
+def _damage_note(path: Path, damaged: int, records: int, first: str, max_damaged: float) -> str | None:
+    """What to note of damaged lines, None if there are none. Raises FileError for too many."""
+    if damaged == 0:
+        return None
+    if damaged > max_damaged * records:
+        many = f" (and {damaged - 1} more damaged lines of {records})" if damaged > 1 else ""
+        raise FileError(path, first + many)
+    return f"left out {damaged} damaged lines of {records}; the first: {first}"
+
+
+def _read_core(
+    path: Path,
+    chunks: Iterable[bytes],
+    format: str,
+    module: str | None,
+    arguments: _Arguments,
+    max_damaged: float,
+) -> Campaign:
+    reader = _core.MeasurementReader(
+        format=format,
+        module=module,
+        at=arguments.at,
+        pattern=arguments.pattern,
+        banks=arguments.banks,
+        rows=arguments.rows,
+        row_bits=arguments.row_bits,
+        subarray_rows=arguments.subarray_rows,
+        column_bits=arguments.column_bits,
+        repeats=arguments.repeats,
+    )
+    try:
+        for chunk in chunks:
+            reader.feed(chunk)
+        reader.finish()
+    except _core.MeasurementError as error:
+        raise FileError(path, str(error)) from error
+    notes: list[str] = []
+    places = [
+        f"{reader.unit} {place}: found {found!r}, allowed is {allowed}" for place, found, allowed in reader.damages
+    ]
+    note = _damage_note(path, reader.damaged, reader.records, "; ".join(places[:1]), max_damaged)
+    modules = dict(reader.modules)
+    noun = "lines" if format in ("counts", "dram-bender-hbm", "flips", "voltage") else "records"
+    listed = ", ".join(f"{name} ({times} lines)" for name, times in list(modules.items())[:50])
+    if format != "voltage" and module is None and len(modules) > 1:
+        raise FileError(path, f"column module: the file holds {len(modules)} modules; choose one of: {listed}")
+    if modules and module is not None and module not in modules:
+        raise FileError(path, f"found no module {module!r}; there are: {listed}")
+    label = module if module is not None else next(iter(modules)) if len(modules) == 1 else path.name
+    lines = modules.get(label, reader.records - reader.damaged)
+    chosen = f" of module {label}" if label in modules else ""
+    of_module = f"{chosen}; the file holds {sum(modules.values())} of {len(modules)} modules"
+    notes.append(f"read {lines} {noun}" + (of_module if modules else ""))
+    if note is not None:
+        notes.append("; ".join([note, *places[1:]]))
+    notes.extend(reader.notes)
+    vendor = reader.vendors[0][0] or None if len(reader.vendors) == 1 else None
+    if format == "voltage":
+        cache_lines = tuple(CacheLines(*entry) for entry in reader.cache_lines)
+        return Campaign(path, format, label, vendor, 0, 0, (), tuple(notes), cache_lines=cache_lines)
+    statistics = Statistics(reader)
+    notes.extend(_oddities(reader, statistics, known=bool(arguments.banks)))
+    readings: tuple[Reading, ...] = ()
+    cells_per_bank, banks = 0, len(arguments.banks)
+    if arguments.banks:
+        cells_per_bank = (arguments.rows[1] - arguments.rows[0]) * arguments.row_bits
+    if format == "counts":
+        readings, cells_per_bank, banks, note = _readings(reader, statistics)
+        if note is not None:
+            notes.append(note)
+    return Campaign(path, format, label, vendor, cells_per_bank, banks, readings, tuple(notes), statistics)
+
+
+def _oddities(reader: _core.MeasurementReader, statistics: Statistics, known: bool) -> Iterator[str]:
+    if reader.flips and not known:
+        yield "which cells were tested is not known, so there are no rates: give banks, rows and row_bits"
+    if reader.repeated_flips:
+        yield f"counted {reader.repeated_flips} flips once that were reported again in their pass"
+    if reader.sample_shift:
+        yield (
+            f"counted cells in a sample of one in {2**reader.sample_shift}: more failed than are kept; flips reported "
+            "twice are not told apart outside of it"
+        )
+    for axis in ("wordline", "bitline"):
+        if not reader.lines_kept(_axis(axis)):
+            yield f"left out the counts of {axis}s: more failed than are kept"
+    gaps = 0
+    for entry in statistics.conditions:
+        gaps += bool(entry.repeats) and entry.repeats[-1] - entry.repeats[0] + 1 != len(entry.repeats)
+    if gaps:
+        yield f"there are gaps between the numbers of passes of {gaps} of {len(statistics.conditions)} conditions"
+
+
+def _readings(
+    reader: _core.MeasurementReader, statistics: Statistics
+) -> tuple[tuple[Reading, ...], int, int, str | None]:
+    """The readings of counts of whole banks, the cells of a bank, the number of banks, and a note."""
+    counted: dict[tuple[int, int], dict[int, tuple[float, int]]] = {}
+    cells: set[float | None] = set()
+    banks, parts = 0, 0
+    for index, entry in enumerate(statistics.conditions):
+        whole = re.fullmatch(r"0x([0-9a-f]{2})", entry.condition.pattern or "")
+        for stored in entry.stored_values:
+            for repeat, bank, count, tested, line in reader.counts(index, _UNKNOWN if stored is None else stored):
+                banks = max(banks, bank + 1)
+                if whole is None or (stored is not None and int(whole[1], 16) not in (0x00, 0xFF)):
+                    parts += 1
+                    continue
+                cells.add(tested)
+                counted.setdefault((index, repeat), {})[bank] = count, line
+    if not counted or len(cells) > 1:
+        why = "the cells of a count differ" if counted else "the patterns are of several bytes, or values apart"
+        return (), 0, banks, f"made no readings of whole banks: {why}"
+    if banks * len(counted) > 2**24:
+        return (), 0, banks, f"made no readings of whole banks: {banks} banks in {len(counted)} passes are too many"
+    readings = []
+    missing = 0
+    for (index, _), by_bank in counted.items():
+        condition = statistics.conditions[index].condition
+        errors = tuple(by_bank[bank][0] if bank in by_bank else None for bank in range(banks))
+        missing += errors.count(None)
+        readings.append(
+            Reading(
+                line=min(line for _, line in by_bank.values()),
+                trcd=math.nan if condition.trcd is None else condition.trcd,
+                trp=math.nan if condition.trp is None else condition.trp,
+                temperature=math.nan if condition.temperature is None else condition.temperature,
+                pattern=int(condition.pattern or "0x00", 16),
+                errors=errors,
+                vdd=condition.vdd,
+                refresh_interval=condition.refresh_interval,
+            )
+        )
+    notes = [f"took {missing} banks that have no count in a pass for not tested"] if missing else []
+    if parts:
+        notes.append(f"left {parts} counts of one value of a mixed pattern out of the readings")
+    readings.sort(key=lambda reading: reading.line)
+    return tuple(readings), int(cells.pop() or 0), banks, "; ".join(notes) or None
+
+
+def _reading_statistics(readings: Sequence[Reading], cells_per_bank: int) -> Statistics:
+    """The statistics of readings, by way of the CSV of counts."""
+    reader = _core.MeasurementReader(
+        format="counts",
+        module=None,
+        at=[None] * len(_POINT_FIELDS),
+        pattern="",
+        banks=[],
+        rows=(0, 0),
+        row_bits=0,
+        subarray_rows=0,
+        column_bits=0,
+        repeats=0,
+    )
+    reader.feed(b"trcd,trp,temperature,pattern,bank,repeat,errors,cells\n")
+    repeats: Counter[tuple[float, float, float, int]] = Counter()
+    for reading in readings:
+        condition = reading.trcd, reading.trp, reading.temperature, reading.pattern
+        start = f"{reading.trcd!r},{reading.trp!r},{reading.temperature!r},0x{reading.pattern:02x}"
+        repeat = repeats[condition]
+        repeats[condition] += 1
+        counts = ((bank, errors) for bank, errors in enumerate(reading.errors) if errors is not None)
+        reader.feed("".join(f"{start},{bank},{repeat},{n!r},{cells_per_bank}\n" for bank, n in counts).encode())
+    reader.finish()
+    return Statistics(reader)
 
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?\Z")
@@ -154,13 +733,66 @@ class _Row:
         return self.number("Temperature", -273.15, 1000.0, "a temperature in C from -273.15 to 1000")
 
 
-def _rows(path: Path) -> Iterator[_Row]:
-    text = read_text(path)
-    if not text.strip():
-        raise FileError(path, f"the file is empty; allowed is a CSV with the columns {', '.join(_REQUIRED)}")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+class _TextLines:
+    """Lines of UTF-8 text that arrives in pieces, each with its end, one known ahead."""
+
+    def __init__(self, path: Path, chunks: Iterable[bytes]) -> None:
+        self._path = path
+        self._lines = self._split(chunks)
+        self._next = next(self._lines, None)
+        self.since_row = 0
+
+    def __iter__(self) -> _TextLines:
+        return self
+
+    def __next__(self) -> str:
+        if self._next is None:
+            raise StopIteration
+        line, self._next = self._next, next(self._lines, None)
+        self.since_row += 1
+        if self.since_row > _LONGEST_QUOTE:
+            raise csv.Error(f"a quote is open for more than {_LONGEST_QUOTE} lines")
+        self.ended = line.endswith("\n")
+        return line
+
+    def at_end(self) -> bool:
+        """Whether no line follows."""
+        return self._next is None
+
+    def _split(self, chunks: Iterable[bytes]) -> Iterator[str]:
+        decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(), translate=True)
+        carried, number, done = "", 0, 0
+        for chunk in itertools.chain(chunks, [None]):
+            try:
+                text = carried + decoder.decode(chunk or b"", final=chunk is None)
+            except UnicodeDecodeError as error:
+                start = done - (len(error.object) - len(chunk or b"")) + error.start
+                raise FileError(self._path, f"byte {start} is no UTF-8 text; is this the right file?") from error
+            done += len(chunk or b"")
+            # str.splitlines knows more ends of lines than files have.
+            lines = list(io.StringIO(text, newline="\n"))
+            carried = lines.pop() if lines and not lines[-1].endswith("\n") else ""
+            yield from lines
+            number += len(lines)
+            if len(carried) > _LONGEST_LINE:
+                raise FileError(
+                    self._path,
+                    f"line {number + 1}: found more than {_LONGEST_LINE} characters, allowed are fewer in a line",
+                )
+        if carried:
+            yield carried
+
+
+def _rows(path: Path, lines: _TextLines) -> Iterator[_Row | FileError]:
+    """The lines of a file below its header; an error in place of a damaged one."""
+    empty = f"the file is empty; allowed is a CSV with the columns {', '.join(_REQUIRED)}"
+    if lines.at_end():
+        raise FileError(path, empty)
+    reader = csv.reader(lines, strict=True)
     try:
         header = [name.strip() for name in next(reader)]
+        if not any(header) and all(not line.strip() for line in lines):
+            raise FileError(path, empty)
         repeated = [name for name, times in Counter(header).items() if times > 1 and name in _REQUIRED]
         if repeated:
             raise FileError(path, f"line 1: the column {repeated[0]} occurs twice; allowed is once")
@@ -171,31 +803,31 @@ def _rows(path: Path) -> Iterator[_Row]:
                 f"line 1: the column {missing[0]} is missing; found {', '.join(filter(None, header))[:200]}; "
                 f"allowed is a header with {', '.join(_REQUIRED)}",
             )
-        # A file cut inside its last field keeps the number of fields; only the missing line end tells.
-        cut = not text.endswith(("\n", "\r")) and header[-1] in _REQUIRED
-        last: _Row | None = None
+        anything = False
         for values in reader:
+            lines.since_row = 0
             if not values:
                 continue
-            if last is not None:
-                yield last
+            anything = True
             if len(values) != len(header):
-                at_end = reader.line_num >= text.count("\n")
-                raise FileError(
+                yield FileError(
                     path,
                     f"line {reader.line_num}: found {len(values)} fields, allowed is {len(header)}, as in the header"
-                    + ("; the last line is truncated" if at_end and len(values) < len(header) else ""),
+                    + ("; the last line is truncated" if lines.at_end() and len(values) < len(header) else ""),
                 )
-            last = _Row(path, reader.line_num, dict(zip(header, values, strict=True)))
-        if last is None:
+                continue
+            row = _Row(path, reader.line_num, dict(zip(header, values, strict=True)))
+            # A file cut inside its last field keeps the number of fields; only the missing line end tells.
+            if not lines.ended and header[-1] in _REQUIRED:
+                yield FileError(
+                    path,
+                    f"line {row.line}: the last line has no line end, so its column {header[-1]} may be truncated "
+                    f"(found {row.fields[header[-1]][:40]!r}); allowed is a file that ends with a line end",
+                )
+                continue
+            yield row
+        if not anything:
             raise FileError(path, "the file has a header and no readings; allowed is one line or more")
-        if cut:
-            raise FileError(
-                path,
-                f"line {last.line}: the last line has no line end, so its column {header[-1]} may be truncated (found "
-                f"{last.fields[header[-1]][:40]!r}); allowed is a file that ends with a line end",
-            )
-        yield last
     except csv.Error as error:
         raise FileError(path, f"line {reader.line_num}: {error}; allowed is a CSV file") from error
 
@@ -211,8 +843,9 @@ def _count(text: str, cells: int) -> tuple[float, bool]:
     return min(exact, float(cells)), False
 
 
-def _read_latency_variation(path: str | os.PathLike[str], module: str | None, cells: int) -> Campaign:
-    source = Path(path)
+def _read_latency_variation(
+    source: Path, chunks: Iterable[bytes], module: str | None, cells: int, max_damaged: float
+) -> Campaign:
     readings: list[Reading] = []
     modules: Counter[str] = Counter()
     vendors: Counter[str] = Counter()
@@ -220,19 +853,40 @@ def _read_latency_variation(path: str | os.PathLike[str], module: str | None, ce
     untested = halves = inexact = failing = diluted = disagreeing = 0
     example: _Row | None = None
     example_column = ""
-    for row in _rows(source):
-        rates = [row.rate(column) for column in _BANK_COLUMNS]
-        pattern, temperature = row.pattern(), row.temperature()
-        trcd, trp = row.timing("tRCD"), row.timing("tRP")
-        label = row.fields[_MODULE].strip()
-        if not label:
-            raise row.error(_MODULE, "the label of a module")
-        modules[label] += 1
-        if module is not None and label != module:
+    damages: list[str] = []
+    damaged = records = 0
+    for row in _rows(source, _TextLines(source, chunks)):
+        records += 1
+        try:
+            if isinstance(row, FileError):
+                raise row
+            rates = [row.rate(column) for column in _BANK_COLUMNS]
+            pattern, temperature = row.pattern(), row.temperature()
+            trcd, trp = row.timing("tRCD"), row.timing("tRP")
+            label = row.fields[_MODULE].strip()
+            if not label:
+                raise row.error(_MODULE, "the label of a module")
+            chosen = module is None or label == module
+            activation_time = row.timing(_TRAS) if chosen and _TRAS in row.fields else None
+            dimm = row.rate(_DIMM) if chosen and _DIMM in row.fields else None
+        except FileError as error:
+            damaged += 1
+            if len(damages) < _KEPT_DAMAGES:
+                damages.append(str(error).removeprefix(f"{source}: "))
             continue
+        modules[label] += 1
+        if not chosen:
+            continue
+        if module is None and len(modules) > 1:
+            readings.clear()  # an error in the end, which the readings of no module are needed for
+            continue
+        if len(readings) == MOST_READINGS:
+            raise FileError(
+                source, f"line {row.line}: module {label} has more than {MOST_READINGS} readings; allowed are fewer"
+            )
         vendors[row.fields.get(_VENDOR, "").strip()] += 1
-        if _TRAS in row.fields:
-            activation_times[row.timing(_TRAS)] += 1
+        if activation_time is not None:
+            activation_times[activation_time] += 1
         errors: list[float | None] = []
         for column, rate in zip(_BANK_COLUMNS, rates, strict=True):
             count, whole = _count(row.fields[column], cells)
@@ -247,14 +901,14 @@ def _read_latency_variation(path: str | os.PathLike[str], module: str | None, ce
         if missing:
             errors[0] = None
             untested += 1
-        if _DIMM in row.fields:
-            dimm = row.rate(_DIMM)
+        if dimm is not None:
             if missing:
                 diluted += 1
             elif abs(dimm - math.fsum(rates) / BANKS) > 1e-11 + 1e-6 * dimm:
                 disagreeing += 1
         readings.append(Reading(row.line, trcd, trp, temperature, pattern, tuple(errors)))
-    listed = ", ".join(f"{name} ({times} readings)" for name, times in sorted(modules.items()))
+    damage = _damage_note(source, damaged, records, "; ".join(damages[:1]), max_damaged)
+    listed = ", ".join(f"{name} ({times} readings)" for name, times in sorted(modules.items())[:50])
     if module is None and len(modules) > 1:
         raise FileError(source, f"column {_MODULE}: the file holds {len(modules)} modules; choose one of: {listed}")
     if not readings:
@@ -277,6 +931,8 @@ def _read_latency_variation(path: str | os.PathLike[str], module: str | None, ce
         f"read {len(readings)} readings of module {label}; the file holds {sum(modules.values())} of {len(modules)} "
         "modules"
     ]
+    if damage is not None:
+        notes.append("; ".join([damage, *damages[1:]]))
     if untested:
         notes.append(
             f"left out Bank0 in {untested} readings: it is 0 where every other bank failed, so it was not tested"
@@ -293,9 +949,5 @@ def _read_latency_variation(path: str | os.PathLike[str], module: str | None, ce
             "takes any real number"
         )
     vendor = vendors.most_common(1)[0][0] or None
-    return Campaign(source, "latency-variation", label, vendor, cells, BANKS, tuple(readings), tuple(notes))
-
-
-READERS: dict[str, Callable[[str | os.PathLike[str], str | None, int], Campaign]] = {
-    "latency-variation": _read_latency_variation,
-}
+    statistics = _reading_statistics(readings, cells)
+    return Campaign(source, _LATENCY_VARIATION, label, vendor, cells, BANKS, tuple(readings), tuple(notes), statistics)

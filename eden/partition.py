@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import pydantic
+from scipy import special
 
-from eden.errors import ErrorModel
+from eden import _core
+from eden.errors import DataDependent, ErrorModel, Uniform
 
 # Latencies and voltages are printed with a few digits; a billionth is no difference.
 _SAME = 1e-9
@@ -169,6 +171,159 @@ class FittedPoint(OperatingPoint):
         return self.model_copy(update={"errors": errors, **intervals})
 
 
+class Answer(FittedPoint):
+    """What a partition answers at an operating point: the error model there, with intervals.
+
+    Attributes:
+        basis: ``"measured"``: the fitted point itself; ``"bound"``: the least harsh measured point that is as harsh in
+            every parameter; ``"curve"``: a fitted curve between two measured points; ``"extrapolated"``: a fitted curve
+            beyond them; each with ``", joined"`` where a voltage curve was joined to it.
+
+    """
+
+    basis: str
+
+
+class FittedCurve(Part):
+    """The bit error rate of one stored value along one latency: asymptote G((location - latency) / scale).
+
+    Attributes:
+        parameter: the latency, ``trcd`` or ``trp``.
+        stored: the stored value.
+        temperature: in degrees Celsius.
+        mildest: the longest latency in ns, of those with errors, that it was fitted to; between this and the next
+            milder point monotony alone bounds the rate.
+        harshest: the shortest one.
+        link: G, ``probit`` (the normal distribution function) or ``logit`` (the logistic one).
+        location: latency in ns at which half of the asymptote is reached.
+        scale: spread of the cells' needs in ns.
+        asymptote: share of the cells that can fail.
+        factor: the device's margin, which the rate is multiplied with.
+
+    """
+
+    parameter: Literal["trcd", "trp"]
+    stored: Literal["zero", "one"]
+    temperature: Number
+    mildest: Number
+    harshest: Number
+    link: Literal["probit", "logit"]
+    location: Number
+    scale: Annotated[Number, pydantic.Field(gt=0.0)]
+    asymptote: Annotated[Number, pydantic.Field(gt=0.0, le=1.0)]
+    factor: Annotated[Number, pydantic.Field(ge=1.0)] = 1.0
+
+    def rate(self, latency: float) -> float:
+        """The bit error rate at a latency in ns, inside what was measured or not."""
+        parameters = _core.CurveParameters(self.location, self.scale, self.asymptote)
+        log_odds = _core.curve_log_odds(getattr(_core.CurveLink, self.link), parameters, latency)
+        return min(float(special.expit(log_odds)) * self.factor, 1.0)
+
+
+class VoltageRow(Part):
+    """A supply voltage with the bit error rate there.
+
+    Attributes:
+        vdd: in V.
+        ber: bit error rate of stored zeros and ones alike.
+        low: lower end of its 95% interval.
+        high: upper end.
+
+    """
+
+    vdd: Annotated[Number, pydantic.Field(gt=0.0)]
+    ber: Probability
+    low: Probability
+    high: Probability
+
+    @pydantic.model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.low <= self.ber <= self.high:
+            raise ValueError(f"ber is {self.ber:g} in [{self.low:g}, {self.high:g}]; allowed is low <= ber <= high")
+        return self
+
+
+class Voltage(Part):
+    """Bit error rates along the supply voltage, at nominal latencies, that were not measured on this device.
+
+    Attributes:
+        source: what was measured and by whom, and how to cite it.
+        vendor: the vendor's label there.
+        modules: names of the modules behind the rates.
+        assumptions: what the rates and their use here rest on, one sentence each.
+        rows: from the nominal voltage down; no rate is below that of a higher voltage.
+
+    """
+
+    source: str
+    vendor: str
+    modules: tuple[str, ...]
+    assumptions: tuple[str, ...]
+    rows: Annotated[tuple[VoltageRow, ...], pydantic.Field(min_length=1)]
+
+    @pydantic.model_validator(mode="after")
+    def _falls(self) -> Self:
+        for mild, harsh in itertools.pairwise(self.rows):
+            if harsh.vdd >= mild.vdd or harsh.ber < mild.ber:
+                raise ValueError(
+                    f"rows: found {harsh.vdd:g} V with {harsh.ber:g} after {mild.vdd:g} V with {mild.ber:g}; allowed "
+                    "are falling voltages whose rates do not fall"
+                )
+        return self
+
+    def with_margin(self, factor: float) -> Voltage:
+        """The same with every rate multiplied, up to 1."""
+        rows = tuple(
+            row.model_copy(update={name: min(getattr(row, name) * factor, 1.0) for name in ("ber", "low", "high")})
+            for row in self.rows
+        )
+        return self.model_copy(update={"rows": rows})
+
+    def row(self, vdd: float) -> VoltageRow:
+        """The row of a voltage, or of the next lower one, whose rate bounds it from above.
+
+        Raises:
+            ValueError: outside of the rows.
+
+        """
+        if not self.rows[-1].vdd - _SAME <= vdd <= self.rows[0].vdd + _SAME:
+            raise ValueError(
+                f"vdd is {vdd:g} V; allowed for the voltage curve of vendor {self.vendor} is {self.rows[-1].vdd:g} to "
+                f"{self.rows[0].vdd:g} V"
+            )
+        return next(row for row in self.rows if row.vdd <= vdd + _SAME)
+
+
+def with_rates(model: ErrorModel, zero: float, one: float) -> ErrorModel:
+    """An error model of the same kind with other rates; of kinds without a rate for each value, with their mean."""
+    zero, one = min(zero, model.failure), min(one, model.failure)
+    if isinstance(model, DataDependent):
+        return DataDependent(zero, one, model.failure)
+    if isinstance(model, Uniform):
+        return Uniform((zero + one) / 2, model.failure)
+    return model.scaled(min((zero + one) / 2, model.highest_ber))
+
+
+def _around(interval: tuple[float, float], rate: float) -> tuple[float, float]:
+    """The interval, widened to hold the rate where rounding or a bound has put it outside."""
+    return min(interval[0], rate), max(interval[1], rate)
+
+
+def _union(p: float, q: float) -> float:
+    return p + q - p * q
+
+
+def _joined(point: FittedPoint, row: VoltageRow) -> FittedPoint:
+    """The point with the errors of a lower voltage beside its own, cells failing of either independently."""
+    model = point.errors
+    errors = with_rates(model, _union(model.ber_zero, row.ber), _union(model.ber_one, row.ber))
+    intervals = {
+        name: _around((_union(low, row.low), _union(high, row.high)), rate)
+        for name, rate, (low, high) in (("zero", errors.ber_zero, point.zero), ("one", errors.ber_one, point.one))
+    }
+    return point.model_copy(update={"vdd": row.vdd, "errors": errors, **intervals})
+
+
 class LeftOut(OperatingPoint):
     """A measured operating point that is not offered, and why.
 
@@ -194,6 +349,7 @@ class Partition(Part):
             temperature.
         points_at_other_temperatures: the same at other measured temperatures, which are not for choosing.
         left_out: measured operating points that are not offered.
+        curves: the rates along a latency as fitted curves, where the measurements tell one.
 
     """
 
@@ -205,6 +361,9 @@ class Partition(Part):
     points: Annotated[tuple[FittedPoint, ...], pydantic.Field(min_length=1)]
     points_at_other_temperatures: tuple[FittedPoint, ...]
     left_out: tuple[LeftOut, ...]
+    curves: tuple[FittedCurve, ...] = ()
+    # The device's, which it hands to its partitions.
+    _voltage: Voltage | None = pydantic.PrivateAttr(default=None)
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -230,6 +389,9 @@ class Partition(Part):
                 )
         for temperature in self.temperatures:
             self._check_monotone(self._at(temperature))
+        told = [(curve.parameter, curve.stored, curve.temperature) for curve in self.curves]
+        if len(set(told)) < len(told):
+            raise ValueError(f"curves of {self.name} repeat; allowed is one per latency, stored value and temperature")
         if self.nominal and (len(self.points) > 1 or nominal.errors.ber_zero > 0 or nominal.errors.ber_one > 0):
             raise ValueError(f"partition {self.name} is nominal; allowed is its nominal point alone, with BER 0")
         return self
@@ -257,6 +419,40 @@ class Partition(Part):
         nominal = self.points[0]
         return [point for point in self._at(temperature) if set(off_nominal(nominal, point)) <= {parameter}]
 
+    def with_margin(self, factor: float) -> Partition:
+        """The same with every rate multiplied; see ``Device.with_margin``."""
+        return self.model_copy(
+            update={
+                **{
+                    name: tuple(point.with_margin(factor) for point in getattr(self, name))
+                    for name in ("points", "points_at_other_temperatures")
+                },
+                "curves": tuple(curve.model_copy(update={"factor": factor}) for curve in self.curves),
+            }
+        )
+
+    @property
+    def choices(self) -> tuple[FittedPoint, ...]:
+        """The operating points that a placement may choose: ``points``, and each joined with each lower voltage.
+
+        Points that were measured at a voltage below nominal are joined with none. A nominal partition has one choice.
+        """
+        if self._voltage is None or self.nominal:
+            return self.points
+        nominal = self.points[0]
+        known = {tuple(getattr(point, along.name) for along in AXES) for point in self.points}
+        joined = [
+            _joined(point, row)
+            for point in self.points
+            if point.vdd == nominal.vdd
+            for row in self._voltage.rows
+            if row.vdd < nominal.vdd
+        ]
+        return (
+            *self.points,
+            *(point for point in joined if tuple(getattr(point, along.name) for along in AXES) not in known),
+        )
+
     def point(
         self,
         *,
@@ -265,12 +461,16 @@ class Partition(Part):
         trp: float | None = None,
         temperature: float | None = None,
         refresh_interval: float | None = None,
-    ) -> FittedPoint:
-        """The fitted point that answers for an operating point; what is not given is nominal.
+        between: Literal["bound", "curve"] = "bound",
+        extrapolate: bool = False,
+    ) -> Answer:
+        """What is known of an operating point; what is not given is nominal.
 
-        At a measured point it is that point. Elsewhere it is the least harsh measured one that is as harsh or harsher
-        in every parameter: a cell that fails under some stress fails under a larger one, so its rates bound those asked
-        for from above.
+        At a measured point it is the fit. Elsewhere it is the least harsh measured point that is as harsh or harsher in
+        every parameter: a cell that fails under some stress fails under a larger one, so its rates bound those asked
+        for from above. ``between="curve"`` answers with the fitted curve instead, between two measured latencies whose
+        rates it never leaves. A voltage below nominal that was not measured here is answered by the device's voltage
+        curve, if it has one, joined to the latencies' answer.
 
         Args:
             vdd: supply voltage in V.
@@ -278,6 +478,9 @@ class Partition(Part):
             trp: precharge latency in ns.
             temperature: in degrees Celsius, one of the measured ones; nominal is the device's.
             refresh_interval: in ms.
+            between: what answers between measured points.
+            extrapolate: answer by the curve beyond the measured latencies and in regions that were left out, too. The
+                answer's ``basis`` says so, and nothing vouches for it.
 
         Raises:
             ValueError: naming the parameter, what was found and what is allowed, outside the fitted range, inside a
@@ -290,6 +493,8 @@ class Partition(Part):
         for name, value in given.items():
             if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
                 raise TypeError(f"{name} is a {type(value).__name__}; allowed is a number")
+        if between not in ("bound", "curve"):
+            raise ValueError(f"between is {between!r}; allowed are 'bound' and 'curve'")
         if temperature is not None and temperature not in self.temperatures:
             raise ValueError(
                 f"temperature is {temperature} C; allowed for {self.name} are the measured "
@@ -298,7 +503,33 @@ class Partition(Part):
         wanted = OperatingPoint.model_construct(
             None, **{name: getattr(nominal, name) if value is None else float(value) for name, value in given.items()}
         )
+        row = self._voltage_row(wanted)
+        if row is None:
+            return self._answer(wanted, between, extrapolate)
+        at_nominal = wanted.model_copy(update={"vdd": nominal.vdd})
+        answer = self._answer(at_nominal, between, extrapolate)
+        joined = _joined(answer, row)
+        return Answer.model_validate(
+            {**dict(joined), "vdd": wanted.vdd, "basis": f"{answer.basis}, joined"},
+        )
+
+    def _voltage_row(self, wanted: OperatingPoint) -> VoltageRow | None:
+        """The row that answers for a voltage which was not measured on this device, or None."""
+        nominal = self.points[0]
+        if self._voltage is None or self.nominal or "vdd" not in off_nominal(nominal, wanted):
+            return None
+        if any(point.vdd != nominal.vdd for point in self._at(wanted.temperature)):
+            return None
+        return self._voltage.row(wanted.vdd)
+
+    def _answer(self, wanted: OperatingPoint, between: str, extrapolate: bool) -> Answer:
+        nominal = self.points[0]
         points, off = self._at(wanted.temperature), off_nominal(nominal, wanted)
+        for point in points:
+            if as_harsh(point, wanted) and as_harsh(wanted, point):
+                return Answer.model_validate({**dict(point), "basis": "measured"})
+        if extrapolate and off in (("trcd",), ("trp",)) and not self._is_inside(wanted, points):
+            return self._on_curve(wanted, off[0], "extrapolated")
         self._check_range(wanted, points)
         bounds = [point for point in points if as_harsh(point, wanted)]
         if not bounds:
@@ -309,7 +540,67 @@ class Partition(Part):
             )
         bound = min(bounds, key=lambda point: (point.errors.ber, sort_key(nominal, point)))
         self._check_gaps(wanted, bound, points)
-        return bound
+        if between == "curve":
+            if off not in (("trcd",), ("trp",)):
+                raise ValueError(
+                    f"{_values(wanted, off, ' is')}; allowed with between='curve' is trcd or trp alone off nominal"
+                )
+            return self._on_curve(wanted, off[0], "curve")
+        return Answer.model_validate({**dict(bound), **dict(wanted), "basis": "bound"})
+
+    def _is_inside(self, wanted: OperatingPoint, points: Sequence[FittedPoint]) -> bool:
+        try:
+            self._check_range(wanted, points)
+            bounds = [point for point in points if as_harsh(point, wanted)]
+            self._check_gaps(wanted, min(bounds, key=lambda point: point.errors.ber), points)
+        except ValueError:
+            return False
+        return True
+
+    def _on_curve(self, wanted: OperatingPoint, parameter: str, basis: str) -> Answer:
+        """The curves' rates, kept between those of the nearest measured points; where there is none, the harsher's."""
+        latency = getattr(wanted, parameter)
+        sweep = self.sweep(parameter, wanted.temperature)
+        milder = [point for point in sweep if as_harsh(wanted, point)]
+        harsher = [point for point in sweep if as_harsh(point, wanted)]
+        rates, intervals, used = {}, {}, False
+        for stored in ("zero", "one"):
+            low = max((getattr(point.errors, f"ber_{stored}") for point in milder), default=0.0)
+            high = min((getattr(point.errors, f"ber_{stored}") for point in harsher), default=1.0)
+            curve = self._curve(parameter, stored, wanted.temperature)
+            if curve is not None and (basis == "extrapolated" or curve.harshest <= latency <= curve.mildest):
+                rates[stored], used = min(max(curve.rate(latency), low), high), True
+            elif harsher:
+                rates[stored] = high
+            else:
+                raise ValueError(
+                    f"{parameter} is {latency:g} ns; no curve of stored {stored}s is fitted for {self.name} at "
+                    f"{wanted.temperature:g} C to extrapolate with"
+                )
+            ends = (
+                max((getattr(point, stored)[0] for point in milder), default=0.0),
+                min((getattr(point, stored)[1] for point in harsher), default=1.0),
+            )
+            intervals[stored] = (min(ends), max(ends))
+        errors = with_rates((harsher or milder)[0].errors, rates["zero"], rates["one"])
+        return Answer.model_validate(
+            {
+                **dict(wanted),
+                "errors": errors,
+                "zero": _around(intervals["zero"], errors.ber_zero),
+                "one": _around(intervals["one"], errors.ber_one),
+                "readings": (0, 0),
+                "dispersion": 0.0,
+                "dispersion_fitted": False,
+                "basis": basis if used else "bound",
+            }
+        )
+
+    def _curve(self, parameter: str, stored: str, temperature: float) -> FittedCurve | None:
+        for curve in self.curves:
+            if (curve.parameter, curve.stored, curve.temperature) == (parameter, stored, temperature):
+                return curve
+        return None
 
     def errors(
         self,
@@ -319,10 +610,18 @@ class Partition(Part):
         trp: float | None = None,
         temperature: float | None = None,
         refresh_interval: float | None = None,
+        between: Literal["bound", "curve"] = "bound",
+        extrapolate: bool = False,
     ) -> ErrorModel:
         """The error model at an operating point: that of ``point``, which takes the same arguments."""
         return self.point(
-            vdd=vdd, trcd=trcd, trp=trp, temperature=temperature, refresh_interval=refresh_interval
+            vdd=vdd,
+            trcd=trcd,
+            trp=trp,
+            temperature=temperature,
+            refresh_interval=refresh_interval,
+            between=between,
+            extrapolate=extrapolate,
         ).errors
 
     def _check_range(self, wanted: OperatingPoint, points: Sequence[FittedPoint]) -> None:

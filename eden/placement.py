@@ -179,7 +179,7 @@ def _choices(device: Device, partition: Partition) -> list[tuple[OperatingPoint,
     nominal = (_point(device.nominal), Uniform(ber=0.0))
     if partition.nominal:
         return [nominal]
-    points = [(_point(point), point.errors) for point in partition.points]
+    points = [(_point(point), point.errors) for point in partition.choices]
     # Within specification nothing fails, whatever a fit says of it.
     return [nominal, *(point for point in points if point[0] != nominal[0])]
 

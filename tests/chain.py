@@ -40,6 +40,11 @@ class Partition:
     nominal: bool = False
     points: tuple[FittedPoint, ...] = ()
 
+    @property
+    def choices(self) -> tuple[FittedPoint, ...]:
+        """What a placement may choose."""
+        return self.points
+
 
 @dataclass(frozen=True)
 class Device:

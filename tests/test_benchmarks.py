@@ -102,3 +102,15 @@ def test_verdicts():
     assert verdict([1.0] * 9, [1.0] * 4 + [1.4] + [2.1] * 4) == "unsure"  # an interval of more than a factor of 2
     assert verdict([2.1] * 9, [2.2] * 9) == "unsure"  # copies of 64 bytes were done in 1 second before
     assert report.fail("a", "", ValueError("text")).verdict == "error"
+
+
+def test_the_readers_are_measured_beside_wc():
+    result = run("measurements.py", "--megabytes", "0.01", "--rounds", "1", "--block", "500", "--gigabytes", "0.0001")
+    assert result.returncode == 0, result.stdout + result.stderr
+    lines = result.stdout.splitlines()
+    rows = lines[2 : lines.index("")]
+    assert len(rows) == 8
+    for row in rows:
+        ratio, least, most = map(float, row.split()[-4:-1])
+        assert 0 < least <= ratio <= most
+    assert "flips, 1 conditions" in result.stdout

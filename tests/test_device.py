@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -159,7 +160,8 @@ def test_points_measured_together_bound_what_is_milder_in_every_parameter(body: 
     assert bank.errors(vdd=1.2).ber == 1e-4
     assert bank.errors(vdd=1.3, trcd=6.0).ber == bank.errors(vdd=1.2, trcd=7.5).ber == 0.02
     assert bank.errors(refresh_interval=100.0).ber == 1e-5
-    assert bank.point(vdd=1.3, trcd=6.0).vdd == 1.2
+    assert bank.point(vdd=1.3, trcd=6.0).basis == "bound"
+    assert bank.point(vdd=1.2, trcd=5.0).basis == "measured"
     assert bank.errors(trcd=7.5) == device.partition("bank1").points[2].errors
     assert [point.vdd for point in bank.sweep("vdd", 20.0)] == [1.5, 1.2]
     for arguments, message in (
@@ -196,6 +198,63 @@ def test_a_margin_multiplies_every_rate_and_is_kept(device: Device, tmp_path: Pa
     for factor in (0.5, float("inf"), float("nan")):
         with pytest.raises(ValueError, match=f"factor is {factor}; allowed is 1 or more"):
             device.with_margin(factor)
+
+
+def with_curves(body: Body) -> Device:
+    """The device with curves of tRCD down to 5 ns; the stored ones' ends at 7.5 ns."""
+    shape = {
+        "parameter": "trcd",
+        "temperature": 20.0,
+        "link": "logit",
+        "location": 4.0,
+        "scale": 0.37,
+        "asymptote": 0.8,
+    }
+    body["whole"]["curves"] = [
+        {**shape, "stored": "zero", "mildest": 7.5, "harshest": 5.0},
+        {**shape, "stored": "one", "mildest": 7.5, "harshest": 7.5},
+    ]
+    return Device.model_validate({key: value for key, value in body.items() if key not in ("format", "version")})
+
+
+def test_curves_answer_between_the_latencies_that_they_were_fitted_to(body: Body) -> None:
+    device = with_curves(body)
+    mild, harsh = device.errors(trcd=7.5), device.errors(trcd=5.0)
+    before = mild.ber_zero
+    for latency in (7.4, 7.0, 6.0, 5.5, 5.1):
+        point = device.whole.point(trcd=latency, between="curve")
+        rate = 0.8 / (1 + math.exp((latency - 4.0) / 0.37))
+        assert point.errors.ber_zero == pytest.approx(min(max(rate, mild.ber_zero), harsh.ber_zero))
+        # No curve of stored ones was fitted here: the harsher point bounds them.
+        assert point.errors.ber_one == harsh.ber_one
+        assert point.basis == "curve"
+        assert point.errors.ber_zero >= before
+        assert point.zero[0] <= point.errors.ber_zero <= point.zero[1]
+        before = point.errors.ber_zero
+    assert device.whole.point(trcd=7.5, between="curve").basis == "measured"
+    # Between the last point without errors and the first with them, monotony alone bounds the rate.
+    assert device.whole.point(trcd=9.0, between="curve").basis == "bound"
+    assert device.errors(trcd=9.0, between="curve") == mild
+    with pytest.raises(ValueError, match=r"allowed with between='curve' is trcd or trp alone"):
+        joint(body).partition("bank1").errors(vdd=1.3, trcd=6.0, between="curve")
+    with pytest.raises(ValueError, match="between is 'line'; allowed are 'bound' and 'curve'"):
+        device.errors(trcd=6.0, between="line")  # type: ignore[arg-type]
+
+
+def test_extrapolation_is_asked_for_and_marked(body: Body) -> None:
+    device = with_curves(body)
+    with pytest.raises(ValueError, match=r"trcd is 4.0 ns; allowed"):
+        device.errors(trcd=4.0)
+    point = device.whole.point(trcd=4.0, extrapolate=True)
+    assert point.basis == "extrapolated"
+    assert point.errors.ber_zero == pytest.approx(0.4)
+    assert point.zero[1] == 1.0
+    # What was measured is not extrapolated.
+    assert device.whole.point(trcd=5.0, extrapolate=True).basis == "measured"
+    with pytest.raises(ValueError, match="no curve of stored zeros is fitted for bank1 at 20 C to extrapolate with"):
+        device.errors(trcd=4.0, partition="bank1", extrapolate=True)
+    wide = device.with_margin(1.5).whole.point(trcd=4.0, extrapolate=True)
+    assert wide.errors.ber_zero == pytest.approx(0.6)
 
 
 def test_what_is_no_number(device: Device) -> None:

@@ -1,13 +1,31 @@
 """Is every line of a measurement file read for what it is, and every bad one named with its place?"""
 
+import bz2
+import contextlib
+import gzip
+import importlib
+import json
+import lzma
 import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from latency_csv import CELLS, HEADER, line, write
 
+from eden.compression import PackedFile
 from eden.files import FileError
-from eden.measurements import read
+from eden.measurements import FORMATS, CacheLines, Condition, read
 
 
 def test_counts_and_conditions(tmp_path: Path) -> None:
@@ -183,8 +201,8 @@ def test_other_damage(tmp_path: Path) -> None:
 
 def test_bad_arguments(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", [line(1)])
-    with pytest.raises(ValueError, match="format is 'softmc'; allowed are latency-variation"):
-        read(path, format="softmc")
+    with pytest.raises(ValueError, match=r"format is 'spd'; allowed are counts, .*latency-variation"):
+        read(path, format="spd")
     for cells in (0, -1, 7, 1.5, True):
         with pytest.raises(ValueError, match=f"cells_per_bank is {cells!r}; allowed is a whole number from 8"):
             read(path, cells_per_bank=cells)  # type: ignore[arg-type]
@@ -205,3 +223,455 @@ def test_the_real_file(measurements: Path) -> None:
     assert len(campaign.readings) == 274
     assert sum(reading.errors[0] is None for reading in campaign.readings) == 84
     assert all(math.isfinite(reading.total) for reading in campaign.readings)
+
+
+# -- the formats that are parsed in C++; tests/csrc/test_measurements.cpp looks at each of their fields --
+
+FLIPS = "temperature,pattern,bank,row,bit,repeat\n50,0xff,0,1,5,0\n50,0xff,0,1,5,1\n50,0xff,1,3,7,1\n"
+COUNTS = (
+    "vdd,trcd,trp,temperature,stored,module,vendor,bank,repeat,errors,cells\n"
+    "1.35,7.5,12.5,50,1,m1,A,0,0,12,4096\n"
+    "1.35,7.5,12.5,50,1,m1,A,1,0,3,4096\n"
+    "1.35,7.5,12.5,50,0,m1,A,0,0,0,4096\n"
+    "1.35,7.5,12.5,50,1,m1,A,1,2,5,4096\n"
+)
+HBM = "channel,pseudo_channel,bank,row,column,bit,retention_time_in_ms,data_pattern\n0,0,0,5,0,17,4000,255\n"
+ROWSCOUT = '{"row_group": [{"row_id": 5, "bitflip_locs": [3]}], "bank_id": 1, "ret_ms": 448, "data_pattern_type": 1}\n'
+HAMMER = '{"40000": {"pair_1_1": {"errors_in_rows": {"2": {"col": {"0": [7]}, "bitflips": 1}}}}}'
+SOFTMC = "Error at Col: 12, Row: 34, Bank: 1, DATA: fe \n"
+VOLTAGE = "dimm_name,vdd,vendor,error_cacheline_percent\nA1,1.1,A,0.5\nB1,1.1,B,0\n"
+TEXTS = {
+    "counts": COUNTS,
+    "dram-bender-hbm": HBM,
+    "flips": FLIPS,
+    "rowhammer-tester": HAMMER,
+    "rowscout": ROWSCOUT,
+    "softmc": SOFTMC,
+    "voltage": VOLTAGE,
+}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+
+
+def test_every_format_is_known() -> None:
+    assert {*TEXTS, "latency-variation", "dram-bender-retention"} == set(FORMATS)
+
+
+@pytest.mark.parametrize("format", sorted(TEXTS))
+def test_a_format_is_recognized_or_named(tmp_path: Path, format: str) -> None:
+    path = tmp_path / "a"
+    path.write_text(TEXTS[format])
+    recognized, named = read(path), read(path, format=format)
+    assert recognized.format == named.format == format
+    assert recognized.notes == named.notes
+    assert recognized.readings == named.readings
+
+
+@pytest.mark.parametrize("packer", sorted(PACKERS))
+@pytest.mark.parametrize("format", sorted(TEXTS))
+def test_packed_files(tmp_path: Path, format: str, packer: str) -> None:
+    plain, packed = tmp_path / "a", tmp_path / f"a.{packer}"
+    plain.write_text(TEXTS[format])
+    # Two packed streams after another are one file.
+    half = len(TEXTS[format]) // 2
+    packed.write_bytes(
+        b"".join(PACKERS[packer](part.encode()) for part in (TEXTS[format][:half], TEXTS[format][half:]))
+    )
+    campaign, expected = read(packed), read(plain)
+    assert campaign.readings == expected.readings
+    assert campaign.cache_lines == expected.cache_lines
+    assert campaign.notes == expected.notes
+
+
+def test_a_packed_file_of_the_latency_study(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [line(1), line(2)])
+    plain = read(path)
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    assert read(path).readings == plain.readings
+
+
+@pytest.mark.parametrize("packer", sorted(PACKERS))
+def test_every_cut_and_most_changes_of_a_packed_file_are_noticed(tmp_path: Path, packer: str) -> None:
+    path = tmp_path / "a"
+    path.write_text(FLIPS)
+    expected = read(path).notes
+    whole = PACKERS[packer](FLIPS.encode())
+    for length in range(8, len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(FileError, match=r"inside its packed data; it is truncated|near byte \d+ of the packed"):
+            read(path)
+    for place in range(8, len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        with contextlib.suppress(FileError):
+            assert read(path).notes == expected  # a field that does not matter, such as gzip's operating system
+    path.write_bytes(whole + b"more")
+    with pytest.raises(FileError, match=r"near byte \d+ of the packed file|inside its packed data"):
+        read(path)
+
+
+def test_zstandard_is_read_or_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.zst"
+    try:
+        zstd: Any = importlib.import_module("zstandard")
+    except ImportError:
+        path.write_bytes(b"\x28\xb5\x2f\xfd and more")
+        with pytest.raises(FileError, match=r"packed by Zstandard, for which .* is there"):
+            read(path)
+        return
+    path.write_bytes(zstd.compress(FLIPS.encode()))
+    assert read(path).format == "flips"
+    path.write_bytes(zstd.compress(FLIPS.encode())[:-3])
+    with pytest.raises(FileError, match="truncated"):
+        read(path)
+
+
+def test_a_long_packed_file_takes_little_memory(tmp_path: Path) -> None:
+    """A line of 256 MiB, packed a thousandfold, and a flip in each of 200,000 lines of 250 conditions."""
+    path = tmp_path / "a.csv.gz"
+    flips = "".join(f"{i % 250},0xff,0,{i % 4096},{i % 509},0\n" for i in range(200000))
+    path.write_bytes(gzip.compress(FLIPS.encode() + b"7" * 2**28 + b"\n" + flips.encode(), compresslevel=1))
+    script = """
+import resource, sys
+from eden.measurements import read
+read(sys.argv[2])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+campaign = read(sys.argv[1])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, campaign.statistics.flips)
+print(campaign.notes[1])
+"""
+    small = tmp_path / "small.csv"
+    small.write_text(FLIPS)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script, str(path), str(small)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=120)
+    figures, note = result.stdout.splitlines()
+    mebibytes, counted = map(int, figures.split())
+    assert counted == 200003
+    assert mebibytes < 64
+    assert note.startswith("left out 1 damaged lines of 200004; the first: line 5: found '7777")
+
+
+def test_counts_become_readings(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(COUNTS)
+    campaign = read(path)
+    assert (campaign.module, campaign.vendor, campaign.banks, campaign.cells_per_bank) == ("m1", "A", 2, 4096)
+    assert [reading.errors for reading in campaign.readings] == [(12.0, 3.0), (0.0, None), (None, 5.0)]
+    first = campaign.readings[0]
+    assert (first.line, first.trcd, first.trp, first.temperature, first.pattern) == (2, 7.5, 12.5, 50.0, 0xFF)
+    assert (first.vdd, first.refresh_interval, first.stored) == (1.35, None, "one")
+    notes = "\n".join(campaign.notes)
+    assert "read 4 lines of module m1" in notes
+    assert "gaps between the numbers of passes of 1 of 2 conditions" in notes
+    assert "took 2 banks that have no count in a pass for not tested" in notes
+    assert campaign.statistics is not None
+    one = campaign.statistics.conditions[0]
+    assert one.condition == Condition(vdd=1.35, trcd=7.5, trp=12.5, temperature=50.0, pattern="0xff")
+    assert one.counts(1) == [(0, 0, 12.0, 4096.0), (0, 1, 3.0, 4096.0), (2, 1, 5.0, 4096.0)]
+    with pytest.raises(ValueError, match="counts of whole banks only"):
+        one.cells(1)
+
+
+def test_counts_that_are_no_readings_of_whole_banks(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("pattern,bank,errors,cells\n0xff,0,1,100\n0xff,1,1,99\n")
+    campaign = read(path)
+    assert campaign.readings == ()
+    assert "the cells of a count differ" in campaign.notes[-1]
+    path.write_text("pattern,stored,bank,errors,cells\n0xaa,0,0,1,100\n0xaa,1,0,2,100\n0xff,,0,3,200\n")
+    campaign = read(path)
+    assert [reading.total for reading in campaign.readings] == [3.0]
+    assert "left 2 counts of one value of a mixed pattern" in campaign.notes[-1]
+
+
+def test_the_latency_study_has_statistics(tmp_path: Path) -> None:
+    rows = [line([0, 1, 1, 1, 1, 1, 1, 1]), line([2] * 8), line([3] * 8, "0xff"), line([4] * 8, "0xaa")]
+    campaign = read(write(tmp_path / "a.csv", rows))
+    assert campaign.statistics is not None
+    zero, one, mixed = campaign.statistics.conditions
+    assert [count.errors for count in zero.counts(0)] == [1.0] * 7 + [2.0] * 8
+    assert (one.repeats, one.stored_values) == ((0,), (1,))
+    assert [count.cells for count in mixed.counts(None)] == [float(CELLS)] * 8
+
+
+def test_flips_with_the_cells_that_were_tested(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(FLIPS)
+    campaign = read(path, banks=2, rows=8, row_bits=64, subarray_rows=2, repeats=3, at={"trcd": 7.5}, module="mine")
+    assert (campaign.module, campaign.cells_per_bank, campaign.banks, campaign.readings) == ("mine", 512, 2, ())
+    assert campaign.statistics is not None
+    assert (campaign.statistics.flips, campaign.statistics.cell_sample) == (3, 1.0)
+    (condition,) = campaign.statistics.conditions
+    assert (condition.condition.trcd, condition.condition.temperature) == (7.5, 50.0)
+    assert condition.repeats == (0, 1, 2)
+    assert condition.cells(1).tolist() == [1022, 1, 1, 0]
+    assert [entry.errors for entry in condition.counts(1)] == [1.0, 0.0, 1.0, 1.0, 0.0, 0.0]
+    assert {entry.cells for entry in condition.counts(1)} == {512.0}
+    wordlines = condition.lines("wordline", 1)
+    assert wordlines.errors.tolist() == [0, 2, *[0] * 9, 1, *[0] * 4]
+    assert wordlines.cells.tolist() == [192] * 16
+    together = condition.line_counts("bitline", 1)
+    rows = zip(together.errors.tolist(), together.cells.tolist(), together.lines.tolist(), strict=True)
+    assert list(rows) == [(0, 6, 510), (1, 6, 1), (2, 6, 1)]
+    flips = condition.flips()
+    assert [array.tolist() for array in flips] == [[0, 1], [1, 3], [5, 7], [1, 1], [2, 1]]
+    with pytest.raises(ValueError, match="stored is 0; allowed here are 1"):
+        condition.counts(0)
+    with pytest.raises(ValueError, match="axis is 'row'; allowed are"):
+        condition.lines("row", 1)  # type: ignore[arg-type]
+
+
+def test_flips_without_the_cells_that_were_tested(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("bank,row,bit\n0,1,5\n")
+    campaign = read(path)
+    assert "which cells were tested is not known, so there are no rates" in campaign.notes[-1]
+    assert campaign.statistics is not None
+    (condition,) = campaign.statistics.conditions
+    assert condition.stored_values == (None,)
+    assert condition.counts(None) == [(0, 0, 1.0, None)]
+    assert condition.flips().stored.tolist() == [-1]
+    for ask in (condition.cells, lambda stored: condition.lines("wordline", stored)):
+        with pytest.raises(ValueError, match="give banks, rows and row_bits"):
+            ask(None)
+
+
+def test_a_retention_bitmap(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    bits = np.zeros((2, 3, 4, 16), np.uint8)  # passes, banks, rows, bytes
+    bits[0, 1, 2, 15], bits[1, 1, 2, 15], bits[1, 2, 0, 0] = 0x80, 0x81, 0x01
+    path.write_bytes(bits.tobytes())
+    geometry: dict[str, Any] = {"banks": [4, 5, 9], "rows": range(10, 14), "row_bits": 128, "pattern": "0xff"}
+    with pytest.raises(FileError, match="bytes tell no format; say it by format"):
+        read(path, **geometry)
+    campaign = read(path, format="dram-bender-retention", at={"refresh_interval": 1000}, **geometry)
+    assert campaign.statistics is not None
+    (condition,) = campaign.statistics.conditions
+    assert condition.condition == Condition(refresh_interval=1000.0, pattern="0xff")
+    assert condition.cells(1).tolist() == [3 * 4 * 128 - 3, 2, 1]
+    flips = condition.flips()
+    assert [array.tolist() for array in flips] == [[5, 5, 9], [12, 12, 10], [120, 127, 0], [1, 1, 1], [1, 2, 1]]
+    path.write_bytes(bits.tobytes()[:-1])
+    with pytest.raises(
+        FileError, match="byte 383: the file ends in pass 1, bank 9, row 13, byte 15; allowed are whole"
+    ):
+        read(path, format="dram-bender-retention", **geometry)
+    # Bytes that look packed are packed where the name says so.
+    bits[0, 0, 0, :2] = 0x1F, 0x8B
+    path.write_bytes(bits.tobytes())
+    assert read(path, format="dram-bender-retention", **geometry).notes[0] == "read 24 records"
+    packed = tmp_path / "a.bin.gz"
+    packed.write_bytes(gzip.compress(bits.tobytes()))
+    assert read(packed, format="dram-bender-retention", **geometry).notes[0] == "read 24 records"
+
+
+def test_the_voltage_study(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(VOLTAGE)
+    campaign = read(path)
+    assert campaign.statistics is None
+    assert campaign.cache_lines == (CacheLines(2, "A1", "A", 1.1, 0.5), CacheLines(3, "B1", "B", 1.1, 0.0))
+    one = read(path, module="A1")
+    assert (one.module, one.vendor, len(one.cache_lines)) == ("A1", "A", 1)
+    with pytest.raises(FileError, match=r"found no module 'C'; there are: A1 \(1 lines\), B1"):
+        read(path, module="C")
+
+
+def test_a_second_module_must_be_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(COUNTS + "1.35,7.5,12.5,50,1,m2,A,0,0,12,4096\n")
+    with pytest.raises(FileError, match=r"the file holds 2 modules; choose one of: m1 \(4 lines\), m2 \(1 lines\)"):
+        read(path)
+    assert len(read(path, module="m2").readings) == 1
+
+
+def test_damage_up_to_a_share_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    body = FLIPS + "".join(f"50,0xff,0,{row},5,0\n" for row in range(2, 200))
+    path.write_text(body + "50,0xff,0,x,5,0\n50,0xff,0,6\n")
+    campaign = read(path)
+    note = "left out 2 damaged lines of 203; the first: line 203: found 'row = x', allowed is a whole number"
+    assert any(text.startswith(note) and "line 204: found '4 fields" in text for text in campaign.notes)
+    with pytest.raises(FileError, match=r"line 203: found 'row = x'.*\(and 1 more damaged lines of 203\)"):
+        read(path, max_damaged=0.009)
+    for share in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match="max_damaged is"):
+            read(path, max_damaged=share)
+
+
+def test_damage_of_the_latency_study_up_to_a_share_is_noted(tmp_path: Path) -> None:
+    rows = [line(row % 5) for row in range(120)]
+    path = write(tmp_path / "a.csv", [*rows, line(1, Bank3="x")])
+    campaign = read(path)
+    assert campaign.readings == read(write(tmp_path / "b.csv", rows)).readings
+    assert "left out 1 damaged lines of 121; the first: line 122, column Bank3: found 'x'" in campaign.notes[1]
+    with pytest.raises(FileError, match="line 122, column Bank3"):
+        read(path, max_damaged=0.0)
+
+
+@pytest.mark.parametrize("format", ["flips", "latency-variation"])
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path, format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.csv"
+
+    def prepare() -> None:
+        path.write_text(FLIPS) if format == "flips" else write(path, [line(1), line(2)])
+
+    chunks = PackedFile.chunks
+    for change in (
+        lambda: os.truncate(path, 60),
+        lambda: path.write_text(FLIPS + FLIPS),
+        lambda: os.utime(path, (1, 1)),
+    ):
+        prepare()
+
+        def changed(source: PackedFile, change: Callable[[], object] = change) -> Iterator[bytes]:
+            for chunk in chunks(source):
+                yield chunk
+                change()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(PackedFile, "chunks", changed)
+            with pytest.raises(FileError, match="changed while it was read"):
+                read(path)
+
+
+def test_a_pipe_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=(FLIPS,))
+    writer.start()
+    assert read(path).format == "flips"
+    writer.join()
+
+
+def test_large_files_are_read_with_progress(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(FLIPS)
+    read(path)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("eden.measurements._SHOWN_FROM_BYTES", 0)
+    read(path)
+    assert "read a.csv (MiB): 1/1" in capsys.readouterr().err
+    read(path, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"at": {"tras": 35.0}}, "at has 'tras'; allowed are vdd, trcd"),
+        ({"at": {"trcd": math.nan}}, "at has trcd = nan; allowed is a finite number"),
+        ({"banks": 2}, "rows is missing; allowed are all of banks, rows and row_bits, or none"),
+        ({"banks": 0, "rows": 4, "row_bits": 8}, "banks is 0"),
+        ({"banks": [], "rows": 4, "row_bits": 8}, "banks is empty"),
+        ({"banks": [-1], "rows": 4, "row_bits": 8}, "a bank is -1"),
+        ({"banks": 2, "rows": range(0, 8, 2), "row_bits": 8}, "rows is range"),
+        ({"banks": 2, "rows": 4, "row_bits": 0}, "row_bits is 0"),
+        ({"banks": 2, "rows": 4, "row_bits": 2**24 + 1}, "row_bits is 16777217"),
+        ({"column_bits": True}, "column_bits is True"),
+        ({"repeats": 0}, "repeats is 0"),
+        ({"pattern": "0xzz"}, "pattern is '0xzz'; allowed are bytes"),
+    ],
+)
+def test_bad_arguments_of_flips(tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(FLIPS)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read(path, **arguments)
+
+
+def test_arguments_that_a_format_does_not_take(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text(ROWSCOUT)
+    with pytest.raises(ValueError, match="banks is given, but rowscout takes of these arguments, at, subarray_rows"):
+        read(path, banks=1, rows=2, row_bits=8)
+    with pytest.raises(ValueError, match="pattern is given, but latency-variation takes none of these arguments"):
+        read(write(path, [line(1)]), pattern="0xff")
+    with pytest.raises(ValueError, match="banks, rows and row_bits are missing"):
+        read(path, format="dram-bender-retention")
+
+
+def test_files_of_no_known_format(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    for text, message in (
+        ("", "the file is empty; allowed are counts,"),
+        ("hello\n", "begins with 'hello', which is of no known format; say it by format; allowed are counts,"),
+        (FLIPS.splitlines()[0] + ",errors,cells\n", "its beginning can be of counts or flips; say which by format"),
+    ):
+        path.write_text(text)
+        with pytest.raises(FileError, match=re.escape(message)):
+            read(path)
+
+
+MUTATIONS = st.lists(
+    st.tuples(
+        st.floats(0, 1), st.integers(0, 20), st.one_of(st.binary(max_size=8), st.sampled_from([b"\n", b"1e999"]))
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@given(st.sampled_from([*sorted(TEXTS), "latency-variation"]), MUTATIONS, st.sampled_from(["", *sorted(PACKERS)]))
+def test_mutated_files_give_a_campaign_or_a_file_error(format: str, mutations: Any, packer: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a"
+        path.write_text(TEXTS.get(format, "")) if format in TEXTS else write(path, [line(1), line(2, "0xff")])
+        data = path.read_bytes()
+        data = PACKERS[packer](data) if packer else data
+        for place, length, inserted in mutations:
+            at = int(place * len(data))
+            data = data[:at] + inserted + data[at + length :]
+        path.write_bytes(data)
+        for named in (None, format):
+            message, notes = "", ()
+            try:
+                notes = read(path, format=named).notes
+            except FileError as error:
+                message = str(error)
+            assert notes or message.startswith(f"{path}: ")
+            assert len(message) < len(str(path)) + 1500
+
+
+@pytest.mark.data
+def test_the_real_files(data_folder: Path) -> None:
+    folder = data_folder / "dram"
+    if not (folder / "rowhammer-cells").is_dir():
+        pytest.skip("EDEN_DATA names a folder without dram/rowhammer-cells")
+    attacked = folder / "rowhammer-cells"
+    expected = 0
+    tree = json.loads((attacked / "a-hammer_single_side_r0-1000_rc40K.json").read_text())
+    for pair in tree["40000"].values():
+        if isinstance(pair, dict):
+            expected += sum(row["bitflips"] for row in pair["errors_in_rows"].values())
+    campaign = read(attacked / "a-hammer_single_side_r0-1000_rc40K.json", banks=1, rows=8192, row_bits=65536)
+    assert campaign.statistics is not None
+    (condition,) = campaign.statistics.conditions
+    assert campaign.statistics.flips == expected == 32378
+    assert condition.lines("wordline", None).errors.sum() == expected
+    zeros = read(attacked / "datapattern_single_side_r20-30_rc40K_pat_all_0.json", pattern="all_0")
+    assert zeros.statistics is not None
+    assert [entry.stored_values for entry in zeros.statistics.conditions] == [(0,)]
+    scouted = read(folder / "hbm2-rowscout" / "out_RRR-RRR.txt")
+    assert scouted.statistics is not None
+    assert [entry.condition.refresh_interval for entry in scouted.statistics.conditions] == [1088.0, 1152.0, 1216.0]
+    assert any("skipped 2 lines that are no JSON object, the first at line 1: 'CMD:" in note for note in scouted.notes)
+    volts = read(folder / "voltage" / "dimm_faulty_cachelines_out.csv")
+    assert (len(volts.cache_lines), len({entry.module for entry in volts.cache_lines})) == (168, 24)
+
+
+def test_the_examples_of_the_documentation_are_read(tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "measurements.md").read_text()
+    formats = []
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        if language:
+            continue
+        path = tmp_path / "example"
+        path.write_text(block)
+        campaign = read(path, max_damaged=0.0)
+        assert campaign.statistics is not None
+        assert campaign.statistics.conditions
+        formats.append(campaign.format)
+    assert formats == ["counts", "flips", "softmc", "dram-bender-hbm", "rowscout", "rowhammer-tester"]

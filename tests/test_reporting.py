@@ -115,10 +115,10 @@ def test_the_summary_says_what_an_architect_acts_on(parts: dict, tmp_path: Path)
         "tolerates from 1 × 10⁻⁴ (baseline) to 1 × 10⁻³ (boosted), 10 times as much",
         "The memory is ddr3-b33: 1 GiB in 8 partitions",
         "Of the operands' bytes,",
-        "On the platform cpu, this saves 0.00% to",
+        "On the platform cpu, this saves ",
     ):
         assert sentence in text
-    shares = [float(share) for share in re.findall(r"([\d.]+)% at 1.5 V", text.split("Of the operands' bytes, ")[1])]
+    shares = [float(share) for share in re.findall(r"([\d.]+)% at 1\.\d+ V", text.split("Of the operands' bytes, ")[1])]
     assert sum(shares) == pytest.approx(100, abs=0.3)
     for name in parts["tolerance"].limits:
         assert name in text

@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/numerics.h"
+
 namespace eden {
 namespace {
 
@@ -18,147 +20,11 @@ constexpr double kHighestLogDispersion = 13.8;
 constexpr double kCoarse = 1e-4;
 constexpr double kFine = 1e-7;
 
-// ln x! - (x ln x - x + ln(2 pi x) / 2), for x > 0.
-double stirling_remainder(double x) {
-  if (x >= 16.0) {
-    const double inverse = 1.0 / x, square = inverse * inverse;
-    return inverse *
-           (1.0 / 12 - square * (1.0 / 360 - square * (1.0 / 1260 - square * (1.0 / 1680))));
-  }
-  return std::lgamma(x + 1.0) - (x * std::log(x) - x + 0.5 * std::log(2 * std::numbers::pi * x));
-}
-
-// x ln(x / m) + m - x with m = x - difference, without cancellation where m is near x. (Loader,
-// "Fast and accurate computation of binomial probabilities", 2000, calls it the deviance part.)
-double deviance_part(double x, double difference) {
-  if (x == 0.0) return -difference;
-  const double v = difference / (2 * x - difference);
-  double excess;  // atanh(v) - v
-  if (std::abs(v) < 0.1) {
-    const double square = v * v;
-    double power = v * square;
-    excess = 0.0;
-    for (int k = 3; k < 25; k += 2, power *= square) excess += power / k;
-  } else {
-    // atanh loses the digits of 1 + v where the mean is far above x.
-    excess = 0.5 * std::log(x / (x - difference)) - v;
-  }
-  return 2 * x * (excess + v * v / (1 + v));
-}
-
 double log_beta_binomial_odds(const Count& count, double log_odds, double dispersion) {
-  const double n = count.cells, k = count.errors, rest = n - k;
   const double mean = 1.0 / (1.0 + std::exp(-log_odds));
   const double complement = 1.0 / (1.0 + std::exp(log_odds));
-  // 1 / (a + b), which stays finite where the dispersion vanishes.
-  const double spread = dispersion * mean * complement;
-  // The deviation of p = k / n from the mean, taken from the side that keeps its digits.
-  const double deviation = mean < 0.5 ? k / n - mean : complement - rest / n;
-  const double shift = n / (1.0 + n * spread) * deviation;
-  double result = -deviance_part(k, shift) - deviance_part(rest, -shift);
-  if (k > 0.0 && rest > 0.0) {
-    result += 0.5 * std::log(n / (k * rest) / (2 * std::numbers::pi)) + stirling_remainder(n) -
-              stirling_remainder(k) - stirling_remainder(rest);
-  }
-  if (n * spread < 1e-15) return result;
-  const double sum = 1.0 / spread, a = mean * sum, b = complement * sum;
-  result -= deviance_part(a, -shift) + deviance_part(b, shift);
-  result += 0.5 * (std::log((n + sum) / sum) - std::log((k + a) / a) - std::log((rest + b) / b)) +
-            stirling_remainder(k + a) + stirling_remainder(rest + b) - stirling_remainder(n + sum) -
-            stirling_remainder(a) - stirling_remainder(b) + stirling_remainder(sum);
-  return result;
+  return log_beta_binomial_spread(count, mean, complement, dispersion * mean * complement);
 }
-
-struct Maximum {
-  double place;
-  double value;
-};
-
-// Brent's method without derivatives (Brent, Algorithms for Minimization without Derivatives,
-// 1973, chapter 5).
-template <class Function>
-Maximum maximize(const Function& function, double low, double high, double tolerance) {
-  constexpr double kGolden = 0.3819660112501051;
-  double x = low + kGolden * (high - low), w = x, v = x;
-  double fx = -function(x), fw = fx, fv = fx;
-  double step = 0.0, before = 0.0;
-  for (int iteration = 0; iteration < 120; ++iteration) {
-    const double middle = 0.5 * (low + high);
-    if (std::abs(x - middle) <= 2 * tolerance - 0.5 * (high - low)) break;
-    bool golden = true;
-    if (std::abs(before) > tolerance) {
-      const double r = (x - w) * (fx - fv);
-      double q = (x - v) * (fx - fw);
-      double p = (x - v) * q - (x - w) * r;
-      q = 2 * (q - r);
-      if (q > 0) p = -p;
-      q = std::abs(q);
-      const double last = before;
-      before = step;
-      if (std::abs(p) < std::abs(0.5 * q * last) && p > q * (low - x) && p < q * (high - x)) {
-        step = p / q;
-        golden = false;
-      }
-    }
-    if (golden) {
-      before = x < middle ? high - x : low - x;
-      step = kGolden * before;
-    }
-    const double u = x + (std::abs(step) >= tolerance ? step : std::copysign(tolerance, step));
-    const double fu = -function(u);
-    if (fu <= fx) {
-      (u < x ? high : low) = x;
-      v = w, fv = fw;
-      w = x, fw = fx;
-      x = u, fx = fu;
-    } else {
-      (u < x ? low : high) = u;
-      if (fu <= fw || w == x) {
-        v = w, fv = fw;
-        w = u, fw = fu;
-      } else if (fu <= fv || v == x || v == w) {
-        v = u, fv = fu;
-      }
-    }
-  }
-  return {x, -fx};
-}
-
-// Where a function that is positive at `inside` and falls away from it crosses zero, in the
-// direction of `step`; the limit where it does not.
-template <class Function>
-double crossing(const Function& function, double inside, double step, double limit) {
-  double near = inside, far = inside;
-  double near_value = function(near), far_value = near_value;
-  while (far_value > 0) {
-    near = far, near_value = far_value;
-    if (far == limit) return limit;
-    far = step > 0 ? std::min(far + step, limit) : std::max(far + step, limit);
-    step *= 2;
-    far_value = function(far);
-  }
-  // Illinois variant of regula falsi.
-  int side = 0;
-  for (int iteration = 0; iteration < 100; ++iteration) {
-    if (std::abs(far - near) < 1e-8) break;
-    const double place = (near * far_value - far * near_value) / (far_value - near_value);
-    const double value = function(place);
-    if (std::abs(value) < 1e-9) return place;
-    if (value > 0) {
-      near = place, near_value = value;
-      if (side == 1) far_value *= 0.5;
-      side = 1;
-    } else {
-      far = place, far_value = value;
-      if (side == -1) near_value *= 0.5;
-      side = -1;
-    }
-  }
-  return 0.5 * (near + far);
-}
-
-double logit(double p) { return std::log(p) - std::log1p(-p); }
-double inverse_logit(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 
 enum class Outcome { kNone, kAll, kSome };
 
@@ -268,6 +134,25 @@ void check(const std::vector<std::vector<Count>>& groups, const IntervalRule& ru
 }
 
 }  // namespace
+
+double log_beta_binomial_spread(const Count& count, double mean, double complement, double spread) {
+  const double n = count.cells, k = count.errors, rest = n - k;
+  // The deviation of p = k / n from the mean, taken from the side that keeps its digits.
+  const double deviation = mean < 0.5 ? k / n - mean : complement - rest / n;
+  const double shift = n / (1.0 + n * spread) * deviation;
+  double result = -deviance_part(k, shift) - deviance_part(rest, -shift);
+  if (k > 0.0 && rest > 0.0) {
+    result += 0.5 * std::log(n / (k * rest) / (2 * std::numbers::pi)) + stirling_remainder(n) -
+              stirling_remainder(k) - stirling_remainder(rest);
+  }
+  if (n * spread < 1e-15) return result;
+  const double sum = 1.0 / spread, a = mean * sum, b = complement * sum;
+  result -= deviance_part(a, -shift) + deviance_part(b, shift);
+  result += 0.5 * (std::log((n + sum) / sum) - std::log((k + a) / a) - std::log((rest + b) / b)) +
+            stirling_remainder(k + a) + stirling_remainder(rest + b) - stirling_remainder(n + sum) -
+            stirling_remainder(a) - stirling_remainder(b) + stirling_remainder(sum);
+  return result;
+}
 
 double log_beta_binomial(const Count& count, double rate, double dispersion) {
   check({{count}}, {1.0, 0.5}, dispersion);

@@ -51,6 +51,10 @@ struct RateFit {
 // >= 0.
 double log_beta_binomial(const Count& count, double rate, double dispersion);
 
+// The same for a mean, its complement to 1 and spread = 1 / (a + b), none of them checked; spread 0
+// is the binomial.
+double log_beta_binomial_spread(const Count& count, double mean, double complement, double spread);
+
 // One rate per group of readings and one dispersion for all of them: a single group is Model 0,
 // readings of stored zeros and of stored ones as two groups are Model 3. The dispersion is fitted
 // unless given; fitting one takes more readings than groups and at least one group with a count
