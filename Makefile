@@ -8,7 +8,7 @@ BUILD := build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup build test demo cifar reference prediction recovery bench bench-gpu bench-readers lint format \
-  check test-cpp test-python test-gpu test-slow test-abi catalogue sanitize clean
+  check test-cpp test-python test-gpu test-slow test-abi catalogue figures sanitize clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ catalogue: build  ## fit the devices that ship with the package to the measureme
 
 recovery: build  ## fit 1,000 simulated campaigns of each error model: coverage and width of intervals, choice of the model
 	$(BIN)/python benchmarks/recovery.py
+
+figures: setup  ## draw the catalogue beside the measurements, for docs/devices.md
+	$(BIN)/python -m eden.catalogue.figures docs/figures
 
 format:  ## format the sources
 	$(BIN)/ruff check --fix .

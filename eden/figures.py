@@ -7,6 +7,7 @@ import itertools
 import math
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,6 +160,18 @@ def _draw_device(axes: Axes, device: Device, parameter: str, temperature: float 
             drawstyle="steps-pre",
             label=f"fit, {value}",
         )
+    chosen = device.nominal.temperature if temperature is None else temperature
+    for curve in device.whole.curves:
+        if (curve.parameter, curve.temperature) == (parameter, chosen) and curve.mildest > curve.harshest:
+            steps = [curve.mildest + i / 50 * (curve.harshest - curve.mildest) for i in range(51)]
+            axes.plot(
+                steps,
+                [max(curve.rate(latency), floor) for latency in steps],
+                color=_LOOKS[f"{curve.stored}s"][0],
+                linestyle=":",
+                linewidth=1,
+                label=f"curve, {curve.stored}s",
+            )
     for value, (colour, marker, shift) in _LOOKS.items():
         mine = [row for row in rows if _stored(row) == value]
         if mine:
@@ -250,3 +263,38 @@ def _draw_goodness(axes: Axes, fit: PointFit, test: Goodness, stored: str) -> No
     axes.set_ylabel(of)
     kind = {"zero": "zeros", "one": "ones"}.get(stored, "cells")
     axes.set_title(f"{fit.point}\nstored {kind}: p = {test.p_value:.3g}", fontsize=6.5, loc="left")
+
+
+def vendor_figure(devices: Sequence[Device], parameter: str = "trcd", columns: int = 3) -> Figure:
+    """The figure of ``device_figure`` for several devices, one plot each.
+
+    Args:
+        devices: one or more.
+        parameter: trcd, trp, vdd or refresh_interval.
+        columns: plots side by side.
+
+    Raises:
+        ValueError: for no devices, or another parameter.
+
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    if not devices:
+        raise ValueError("devices are none; allowed are one or more")
+    with matplotlib.rc_context(STYLE):
+        rows = -(-len(devices) // columns)
+        figure = Figure(figsize=(3.6 * columns, 2.6 * rows), layout="constrained")
+        plots = figure.subplots(rows, columns, squeeze=False)
+        for i, axes in enumerate(plots.flat):
+            if i >= len(devices):
+                axes.set_visible(False)
+                continue
+            _draw_device(axes, devices[i], parameter, None)
+            axes.set_title(devices[i].name, fontsize=9)
+            axes.set_xlabel(f"{axis(parameter).title} ({axis(parameter).unit})" if i >= len(devices) - columns else "")
+            axes.set_ylabel("bit error rate (BER)" if i % columns == 0 else "")
+            legend = axes.get_legend()
+            if i and legend is not None:
+                legend.remove()
+    return figure
