@@ -37,8 +37,8 @@ from eden.curves import (
     fit_latency,
     fit_population,
     fit_voltage,
-    read_voltage,
     regimes,
+    voltage_modules,
 )
 from eden.files import FileError
 from eden.measurements import Campaign, Reading, read
@@ -284,7 +284,7 @@ def table_modules(campaigns: list[Campaign]) -> None:
 def table_voltage(path: Path) -> None:
     print("\n(f) supply voltage: shares of cache lines with errors (points with errors)")
     print(f"  {'':50} {'points':>7} {'covered':>9} {'decades':>9}")
-    modules = read_voltage(path)
+    modules = voltage_modules(read(path, "voltage"))
     for vendor in sorted({module.vendor for module in modules}):
         of_vendor = [module for module in modules if module.vendor == vendor]
         try:

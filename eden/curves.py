@@ -7,21 +7,17 @@ name, and what an answer may rest on. ``docs/curves.md`` has the mathematics and
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import optimize, stats
 
 from eden import _core
-from eden.files import FileError, read_text
+from eden.files import FileError
 from eden.fits import CONFIDENCE, DECISIVE
 from eden.measurements import Campaign
 
@@ -1216,48 +1212,23 @@ class VoltageModule:
     points: tuple[tuple[float, float], ...]
 
 
-_VOLTAGE_COLUMNS = ("dimm_name", "vdd", "vendor", "error_cacheline_percent")
-
-
-def read_voltage(path: str | os.PathLike[str]) -> tuple[VoltageModule, ...]:
-    """Read percentages of cache lines with errors.
-
-    A CSV with the columns ``dimm_name``, ``vdd``, ``vendor`` and ``error_cacheline_percent``.
+def voltage_modules(campaign: Campaign) -> tuple[VoltageModule, ...]:
+    """The modules of a file of the voltage study, as ``eden.measurements.read`` gives it.
 
     Raises:
-        FileError: naming the line, what was found and what is allowed.
+        FileError: for a file without such lines, or a module that has a voltage twice, naming the line.
 
     """
-    source = Path(path)
-    reader = csv.DictReader(io.StringIO(read_text(source), newline=""))
-    header = [name.strip() for name in reader.fieldnames or ()]
-    missing = [name for name in _VOLTAGE_COLUMNS if name not in header]
-    if missing:
-        raise FileError(
-            source, f"line 1: the column {missing[0]} is missing; allowed are {', '.join(_VOLTAGE_COLUMNS)}"
-        )
     points: dict[tuple[str, str], dict[float, float]] = {}
-    for row in reader:
-        line = reader.line_num
-
-        def number(column: str, low: float, high: float, row: dict[str, str] = row, line: int = line) -> float:
-            try:
-                value = float(row[column])
-            except (TypeError, ValueError):
-                value = math.nan
-            if not low <= value <= high:
-                raise FileError(
-                    source, f"line {line}, column {column}: found {row[column]!r}, allowed is {low:g} to {high:g}"
-                )
-            return value
-
-        vdd, percent = number("vdd", 0.1, 10.0), number("error_cacheline_percent", 0.0, 100.0)
-        module = points.setdefault((row["dimm_name"].strip(), row["vendor"].strip()), {})
-        if vdd in module:
-            raise FileError(source, f"line {line}: module {row['dimm_name']} has {vdd:g} V twice; allowed is once")
-        module[vdd] = percent / 100
+    for line in campaign.cache_lines:
+        module = points.setdefault((line.module, line.vendor), {})
+        if line.vdd in module:
+            raise FileError(
+                campaign.path, f"line {line.line}: module {line.module} has {line.vdd:g} V twice; allowed is once"
+            )
+        module[line.vdd] = line.percent / 100
     if not points:
-        raise FileError(source, "the file has a header and no lines; allowed is one or more")
+        raise FileError(campaign.path, f"format {campaign.format} has no shares of cache lines; allowed is voltage")
     return tuple(
         VoltageModule(name, vendor, tuple(sorted(module.items(), reverse=True)))
         for (name, vendor), module in points.items()

@@ -50,18 +50,11 @@ def vendor_voltage(
         ValueError: for a vendor that the file does not have, or fewer than two modules of it.
 
     """
-    lines = read(path, "voltage").cache_lines
-    vendors = sorted({line.vendor for line in lines})
+    measured = curves.voltage_modules(read(path, "voltage"))
+    vendors = sorted({module.vendor for module in measured})
     if vendor not in vendors:
         raise ValueError(f"vendor is {vendor!r}; allowed for {os.fspath(path)} are {', '.join(vendors)}")
-    shares: dict[str, dict[float, float]] = {}
-    for line in lines:
-        if line.vendor == vendor:
-            shares.setdefault(line.module, {})[line.vdd] = line.percent / 100
-    modules = [
-        curves.VoltageModule(name, vendor, tuple(sorted(points.items(), reverse=True)))
-        for name, points in shares.items()
-    ]
+    modules = [module for module in measured if module.vendor == vendor]
     assumed = assumption or curves.LineErrors()
     told = any(sum(share > 0 for _, share in module.points) > 2 for module in modules)
     fitted = curves.fit_voltage(modules, assumed, dispersion=None if told else UNTOLD_DISPERSION, share=False)
@@ -80,10 +73,10 @@ def vendor_voltage(
     return Voltage(
         source=source or Path(path).name,
         vendor=vendor,
-        modules=tuple(shares),
+        modules=tuple(module.name for module in modules),
         assumptions=(
-            f"errors along VDD are those of the median of {len(shares)} other modules of vendor {vendor}, of which the "
-            "shares of cache lines with errors were measured, not bit error rates",
+            f"errors along VDD are those of the median of {len(modules)} other modules of vendor {vendor}, of which "
+            "the shares of cache lines with errors were measured, not bit error rates",
             f"in these shares {assumed}",
             "both studies mean the same vendor by this label, and the modules do not differ in what a lower VDD does",
             "a lower VDD and shorter latencies fail cells independently of each other: no public measurement joins "
