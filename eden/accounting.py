@@ -504,6 +504,7 @@ def _assumptions(moved: Traffic, placement: Placement, platform: Platform, rank:
         "Only DRAM energy for the operands is counted: not the processor's, nor biases, normalization and other data "
         "that no fault reaches.",
     ]
+    lines += placement.notes
     if unplaced:
         lines.append(
             f"{len(unplaced)} operand(s) are not in the placement and stay within specification: {unplaced[0]}"

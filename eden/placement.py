@@ -211,6 +211,8 @@ def _notes(tolerance: Tolerance, device: Device) -> tuple[str, ...]:
             f"Limits were found with a failure probability of {_listed(profiled)}, the device has {_listed(fitted)}: "
             "rates per read are compared, errors persist differently."
         )
+    if device.voltage is not None:
+        notes += [f"Voltages below nominal: {text}." for text in device.voltage.assumptions]
     if device.margin.factor > 1.0:
         notes.append(f"The device's rates hold a margin: {device.margin}.")
     return tuple(notes)

@@ -8,6 +8,7 @@ from typing import Any
 from eden import _core
 from eden.device import Margin
 from eden.errors import DataDependent, ErrorModel, Uniform
+from eden.partition import Voltage
 from eden.tolerance import Certificate, Tolerance
 
 MIB = 1 << 20
@@ -54,6 +55,7 @@ class Device:
     partitions: tuple[Partition, ...] = ()
     nominal: Point = field(default_factory=Point)
     margin: Margin = field(default_factory=Margin)
+    voltage: Voltage | None = None
 
 
 RATES = {10.0: (1e-8, 2e-8), 7.5: (2e-5, 6e-5), 5.0: (5e-3, 1.5e-2), 2.5: (0.13, 0.23)}

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import chain
 import numpy as np
 import pytest
 from latency_csv import CELLS, line, write
@@ -165,3 +166,22 @@ def test_a_voltage_is_joined_and_bounds_what_is_milder(voltages: Path, tmp_path:
     assert wide.partition("bank1").errors(vdd=1.1).ber == pytest.approx(2 * low)
     with pytest.raises(ValueError, match=r"voltage: the first row is 1.35 V; allowed is nominal \(1.5 V\)"):
         eden.fit(tmp_path / "a.csv", voltage=voltage)
+
+
+def test_what_a_voltage_rests_on_is_told_to_the_end(voltages: Path, tmp_path: Path) -> None:
+    rows = [
+        line([errors] * 8, pattern, trcd)
+        for trcd, errors in ((12.5, 0), (7.5, 1000))
+        for pattern in ("0x0", "0xff")
+        for _ in range(2)
+    ]
+    voltage = vendor_voltage(voltages, "A", 1.35)
+    device = eden.fit(write(tmp_path / "a.csv", rows), vdd=1.35, voltage=voltage).with_margin(1.5, "summer")
+    model = eden.Uniform(1e-3)
+    tolerance = chain.tolerance({"fc.weight": 1e-3, "fc.input": 1e-4}, model=model)
+    placement = eden.place(tolerance, device)
+    assert {part.operating_point.vdd for part in placement.partitions.values() if part.used_bytes} == {1.1}
+    told = " ".join(placement.notes)
+    assert all(text in told for text in voltage.assumptions)
+    assert "times 1.5 (summer)" in told
+    assert placement.margin == device.margin
