@@ -308,10 +308,14 @@ def test_the_catalogue() -> None:
         assert "SIGMETRICS 2016" in device.source.citation
         assert any(len(part.points) > 2 for part in device.partitions)
         assert [part.name for part in device.partitions if part.nominal] == ["bank0"]
-        assert any(0 < point.errors.ber < 0.1 for point in device.whole.points)
+        # Some modules go from no errors to every seventh cell between two measured latencies.
+        assert any(0 < point.errors.ber < 0.2 for point in device.whole.points)
+    populations = [name for name in names if Device.builtin(name).population is not None]
+    assert populations == ["ddr3-vendor-a", "ddr3-vendor-b", "ddr3-vendor-c"]
+    assert len(names) == 27
     errors = Device.builtin("ddr3-b33").errors(trcd=7.5)
     assert 1e-5 < errors.ber < 1e-3
-    with pytest.raises(ValueError, match=r"no built-in device 'ddr9'; there are: ddr3-b33, "):
+    with pytest.raises(ValueError, match=r"no built-in device 'ddr9'; there are: ddr3-b1, "):
         Device.builtin("ddr9")
     with pytest.raises(ValueError, match="no built-in device"):
         Device.builtin("../errors")
