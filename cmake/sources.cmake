@@ -14,6 +14,7 @@ set(EDEN_CORE_SOURCES
   csrc/core/flips.cpp
   csrc/core/fork_lock.cpp
   csrc/core/kept_flips.cpp
+  csrc/core/measurements/bank_counts.cpp
   csrc/core/measurements/counts_csv.cpp
   csrc/core/measurements/csv_parser.cpp
   csrc/core/measurements/flips_csv.cpp

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 
 namespace eden::measurements {
 namespace {
@@ -18,8 +19,72 @@ std::string short_number(double value) {
 }  // namespace
 
 void CsvParser::feed(std::string_view bytes) {
-  lines_.feed(bytes,
-              [this](uint64_t line, std::string_view text, bool cut) { take(line, text, cut); });
+  // Lines alike are looked for up to the last end of a line.
+  const char* const end = bytes.data() + (bytes.rfind('\n') + 1);
+  lines_.feed(
+      bytes, [this](uint64_t line, std::string_view text, bool cut) { take(line, text, cut); },
+      [&](std::string_view rest, uint64_t& line) {
+        const char* at = rest.data();
+        while (learned_ && at < end) {
+          const char* const next = next_alike(at, end);
+          if (next == nullptr || !alike(line + 1)) break;
+          at = next;
+          ++line;
+          output_.log.record();
+        }
+        return static_cast<size_t>(at - rest.data());
+      });
+}
+
+// Behind a line that begins here and is like the last one; its numbers are in digits_.
+const char* CsvParser::next_alike(const char* at, const char* end) {
+  const char* const begin = at;
+  const auto passed = [&](const std::string& text) {
+    if (static_cast<size_t>(end - at) <= text.size()) return false;
+    // Mostly a comma.
+    const bool equal = text.size() == 1 ? *at == text[0]
+                                        : std::memcmp(at, text.data(), text.size()) == 0;
+    at += text.size();
+    return equal;
+  };
+  for (size_t i = 0; i < parts_used_; ++i) {
+    const Part& part = parts_[i];
+    if (!passed(part.text)) return nullptr;
+    if (part.column != kLeftOut) {
+      if (!leading_digits(at, end, digits_[part.column])) return nullptr;
+      continue;
+    }
+    while (*at != ',' && *at != '\n' && *at != '"') ++at;
+    if (*at == '"') return nullptr;
+  }
+  if (!passed(last_part_)) return nullptr;
+  if (*at == '\r') ++at;
+  if (at == end || *at != '\n' || static_cast<size_t>(at - begin) > kLongestLine) return nullptr;
+  return at + 1;
+}
+
+void CsvParser::learn(std::string_view line) {
+  learned_ = true;
+  parts_used_ = 0;
+  last_part_.clear();
+  bool any = false;
+  for (size_t i = 0; i < width_; ++i) {
+    const size_t begin = i == 0 ? 0 : fields_.end(i - 1) + 1;
+    if (i > 0) last_part_ += ',';
+    const int column = numbers_[i];
+    if (column >= 0) digits_[column] = kNoDigits;
+    if (column == kText || begin == fields_.end(i)) {
+      last_part_.append(line, begin, fields_.end(i) - begin);
+      continue;
+    }
+    if (parts_used_ == parts_.size()) parts_.emplace_back();
+    Part& part = parts_[parts_used_++];
+    part.text.swap(last_part_);
+    part.column = column;
+    last_part_.clear();
+    any = any || column >= 0;
+  }
+  learned_ = any;
 }
 
 void CsvParser::finish() {
@@ -53,8 +118,11 @@ void CsvParser::take(uint64_t line, std::string_view text, bool cut) {
   } else if (last_line_open_) {
     log.damaged(line, text, "a line end: without it the last field may be truncated");
   } else {
-    row(line);
+    learned_ = row(line);
+    if (learned_) learn(text);
+    return;
   }
+  learned_ = false;
 }
 
 void CsvParser::header(uint64_t line, std::string_view text) {
@@ -94,6 +162,12 @@ void CsvParser::header(uint64_t line, std::string_view text) {
   }
   if (!others.empty()) output_.log.note("left out the columns " + printable(others, 200));
   place_ = std::move(place);
+  numbers_.assign(width_, kLeftOut);
+  digits_.assign(columns_.size(), kNoDigits);
+  for (size_t column = 0; column < columns_.size(); ++column) {
+    if (place_[column] < 0) continue;
+    numbers_[place_[column]] = columns_[column].number ? static_cast<int>(column) : kText;
+  }
 }
 
 void CsvParser::damaged(uint64_t line, int column, std::string_view allowed) {
@@ -129,12 +203,20 @@ std::optional<double> CsvParser::real(uint64_t line, int column, double low, dou
 }
 
 bool CsvParser::of_module(int module_column, int vendor_column) {
-  if (has(vendor_column) && !has(module_column)) output_.add_vendor(field(vendor_column));
-  if (!has(module_column)) return true;
-  const std::string_view label = field(module_column);
-  const bool wanted = output_.of_module(std::string(label), settings_);
-  if (wanted && has(vendor_column)) output_.add_vendor(field(vendor_column));
+  module_count_ = vendor_count_ = nullptr;
+  bool wanted = true;
+  if (has(module_column)) {
+    const std::string label(field(module_column));
+    wanted = output_.of_module(label, settings_);
+    module_count_ = &output_.modules.find(label)->second;
+  }
+  if (wanted && has(vendor_column)) vendor_count_ = output_.add_vendor(field(vendor_column));
   return wanted;
+}
+
+void CsvParser::same_module() {
+  if (module_count_) ++*module_count_;
+  if (vendor_count_) ++*vendor_count_;
 }
 
 bool has_columns(std::string_view head, std::initializer_list<std::string_view> names) {
@@ -157,9 +239,9 @@ namespace {
 template <class Column>
 std::vector<Column> with_condition_columns(std::vector<Column> own) {
   std::vector<Column> columns;
-  for (const char* name : kConditionNames) columns.push_back({name, false});
+  for (const char* name : kConditionNames) columns.push_back({name, false, false});
   for (const char* name : {"pattern", "stored", "module", "vendor"}) {
-    columns.push_back({name, false});
+    columns.push_back({name, false, false});
   }
   columns.insert(columns.end(), own.begin(), own.end());
   return columns;

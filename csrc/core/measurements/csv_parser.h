@@ -20,14 +20,21 @@ class CsvParser : public Parser {
   struct Column {
     const char* name;
     bool required;
+    bool number = false;  // mostly digits that differ from line to line
   };
 
   CsvParser(std::vector<Column> columns, const Settings& settings, Output& output)
       : settings_(settings), output_(output), columns_(std::move(columns)) {}
 
-  // A line with as many fields as the header.
-  virtual void row(uint64_t line) = 0;
+  // A line with as many fields as the header. Whether it was without damage.
+  virtual bool row(uint64_t line) = 0;
+  // A line that agrees with the last one given to row(), which was without damage, in the text of
+  // all its columns but those of numbers. False, and nothing changed, where row() is to have it.
+  virtual bool alike(uint64_t) { return false; }
   virtual void at_end() {}
+  // The value of a column of numbers of such a line, kNoDigits where its field is empty.
+  static constexpr uint64_t kNoDigits = ~uint64_t{0};
+  uint64_t digits(int column) const { return digits_[column]; }
 
   bool has(int column) const { return place_[column] >= 0; }
   // Without surrounding blanks; empty where the file has no such column.
@@ -40,6 +47,8 @@ class CsvParser : public Parser {
   void damaged(uint64_t line, int column, std::string_view allowed);
   // Whether the module of a line is the one that is read, as all are where there is no column.
   bool of_module(int module_column, int vendor_column);
+  // Counts a line of the same module.
+  void same_module();
 
   const Settings& settings_;
   Output& output_;
@@ -47,9 +56,26 @@ class CsvParser : public Parser {
  private:
   void take(uint64_t line, std::string_view text, bool cut);
   void header(uint64_t line, std::string_view text);
+  void learn(std::string_view line);
+  const char* next_alike(const char* at, const char* end);
+
+  // What a line alike consists of: text, then a number or what is left out, and so on.
+  struct Part {
+    std::string text;
+    int column;
+  };
+  static constexpr int kText = -1, kLeftOut = -2;  // in place of a column of numbers
 
   std::vector<Column> columns_;
   std::vector<int> place_;  // of each column in a line, -1 where it is missing
+  std::vector<int> numbers_;  // of each field of a line its column, if it is one of numbers
+  std::vector<Part> parts_;
+  size_t parts_used_ = 0;
+  std::string last_part_;
+  bool learned_ = false;
+  std::vector<uint64_t> digits_;  // by column
+  uint64_t* module_count_ = nullptr;
+  uint64_t* vendor_count_ = nullptr;
   size_t width_ = 0;
   Lines lines_;
   CsvFields fields_;

@@ -31,12 +31,14 @@ bool Output::of_module(const std::string& label, const Settings& settings) {
   return settings.module ? label == *settings.module : modules.size() == 1;
 }
 
-void Output::add_vendor(std::string_view label) {
-  ++vendors[printable(label)];
+uint64_t* Output::add_vendor(std::string_view label) {
+  uint64_t& records = vendors[printable(label)];
+  ++records;
   if (vendors.size() > kMostModules) {
     throw FormatError("found more than " + std::to_string(kMostModules) +
                       " vendors; allowed are fewer in one file");
   }
+  return &records;
 }
 
 const std::vector<Format>& formats() {

@@ -39,7 +39,8 @@ struct Output {
   // Records of modules other than the one that is asked for are counted here only; true for those
   // that are to be counted. Throws FormatError for too many modules.
   bool of_module(const std::string& label, const Settings& settings);
-  void add_vendor(std::string_view label);
+  // Returns the vendor's number of records.
+  uint64_t* add_vendor(std::string_view label);
 
   Log log;
   Statistics statistics;

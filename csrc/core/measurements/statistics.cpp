@@ -12,18 +12,14 @@
 namespace eden::measurements {
 namespace {
 
-constexpr size_t kPending = 128;
-constexpr int kFieldBits = 24;
+constexpr int kFieldBits = 24;  // of a key
 constexpr uint64_t kFieldMask = (uint64_t{1} << kFieldBits) - 1;
 
-uint64_t cell_key(uint32_t bank, uint32_t row, uint32_t bit) {
-  return uint64_t{bank} << (2 * kFieldBits) | uint64_t{row} << kFieldBits | bit;
-}
 uint32_t bank_of(uint64_t key) { return static_cast<uint32_t>(key >> (2 * kFieldBits)); }
 uint32_t row_of(uint64_t key) { return static_cast<uint32_t>(key >> kFieldBits & kFieldMask); }
 uint32_t bit_of(uint64_t key) { return static_cast<uint32_t>(key & kFieldMask); }
 
-// The number of failures and the last pass that had one, in the value of a table.
+// The number of failures and the last pass that had one, in the value of an entry.
 constexpr uint64_t cell_value(uint64_t failures, uint64_t last_repeat) {
   return last_repeat << 32 | failures;
 }
@@ -61,7 +57,11 @@ void Tested::check() const {
 
 Statistics::Statistics(Tested tested, Bounds bounds) : tested_(std::move(tested)), bounds_(bounds) {
   tested_.check();
-  pending_.reserve(kPending);
+  if (tested_.known()) {
+    row_begin_ = tested_.row_begin;
+    rows_ = tested_.row_end - tested_.row_begin;
+    row_bits_ = tested_.row_bits;
+  }
 }
 
 int Statistics::condition(const Condition& condition) {
@@ -101,92 +101,140 @@ void Statistics::pass(int condition, uint32_t repeat) {
   }
 }
 
-BankCount& Statistics::bank(Group& group, uint32_t repeat, uint32_t bank) {
-  if (group.last && group.last->repeat == repeat && group.last->bank == bank) return *group.last;
-  const auto [place, is_new] =
-      group.banks.try_emplace({repeat, bank}, BankCount{repeat, bank, 0.0, kNotStated, 0});
-  if (is_new && ++counts_total_ > bounds_.counts) {
+size_t Statistics::bank(Group& group, uint32_t repeat, uint32_t bank) {
+  const size_t before = group.banks.size();
+  const size_t place = group.banks.place(repeat, bank);
+  counts_total_ += group.banks.size() - before;
+  if (counts_total_ > bounds_.counts) {
     throw FormatError("found more than " + std::to_string(bounds_.counts) +
                       " passes and counts of banks; allowed are fewer (read one module at a time)");
   }
-  group.last = &place->second;
-  return place->second;
+  return place;
 }
 
-bool Statistics::flip(int condition, uint32_t repeat, uint32_t bank, uint32_t row, uint32_t bit,
+bool Statistics::move(Cursor& cursor, int condition, uint32_t repeat, uint32_t bank,
                       Stored stored) {
-  if (!tested_(bank, row, bit) || repeat >= kMostRepeats) return false;
+  if (!tested_(bank, row_begin_, 0) || repeat >= kMostRepeats) return false;
   pass(condition, repeat);
-  Flip flip;
-  flip.group = &group(condition, stored);
-  flip.key = cell_key(bank, row, bit);
-  flip.hash = hash_key(flip.key);
-  flip.bitline = cell_key(bank, tested_.subarray_rows == 0 ? 0 : row / tested_.subarray_rows, bit);
-  flip.bitline_hash = hash_key(flip.bitline);
-  flip.wordline_hash = hash_key(flip.key & ~kFieldMask);
-  flip.repeat = repeat;
-  pending_.push_back(flip);
-  if (pending_.size() == kPending) count_pending();
+  Group& group = this->group(condition, stored);
+  cursor = {condition, repeat, bank, &group, this->bank(group, repeat, bank)};
   return true;
 }
 
-void Statistics::count_pending() {
-  // The tables are larger than the caches: ask for all places before the first is needed.
-  for (const Flip& flip : pending_) {
-    if (sampled(flip.hash)) flip.group->cells.prefetch(flip.hash);
-    if (wordlines_) flip.group->wordlines.prefetch(flip.wordline_hash);
-    if (bitlines_) flip.group->bitlines.prefetch(flip.bitline_hash);
+void Statistics::merge_cells(Group& group) {
+  if (sample_shift_ > 0) {
+    add_lines(group, group.cells.sorted(scratch_), [](uint64_t) { return uint64_t{1}; });
+    group.cells.keep_waiting_if([this](uint64_t key) { return sampled(key); });
   }
-  for (const Flip& flip : pending_) {
-    Group& group = *flip.group;
-    if (sampled(flip.hash)) {
-      const size_t before = group.cells.size();
-      uint64_t& value = group.cells.at(flip.key, flip.hash);
-      if (value != 0 && value >> 32 == flip.repeat) {
-        ++repeated_flips_;
-        continue;
-      }
-      value = cell_value(failures_of(value) + 1, flip.repeat);
-      cells_total_ += group.cells.size() - before;
-      if (cells_total_ > bounds_.cells) thin_cells();
-    }
-    ++flips_;
-    bank(group, flip.repeat, bank_of(flip.key)).errors += 1.0;
-    add_line(group.wordlines, wordlines_, wordlines_total_, Axis::kWordline, flip.key & ~kFieldMask,
-             flip.wordline_hash, 1);
-    add_line(group.bitlines, bitlines_, bitlines_total_, Axis::kBitline, flip.bitline,
-             flip.bitline_hash, 1);
-  }
-  pending_.clear();
+  const size_t before = group.cells.entries().size();
+  group.cells.merge(
+      scratch_, [](Entry& entry) { entry.value = cell_value(1, entry.value); },
+      [&](Entry& entry, uint64_t repeat) {
+        if (entry.value >> 32 == repeat) {
+          repeated(group, entry.key, static_cast<uint32_t>(repeat));
+        } else {
+          entry.value = cell_value(failures_of(entry.value) + 1, repeat);
+        }
+      });
+  cells_total_ += group.cells.entries().size() - before;
+  if (cells_total_ > bounds_.cells) thin_cells();
 }
 
-void Statistics::add_line(CountTable& table, bool& kept, size_t& total, Axis axis, uint64_t key,
-                          uint64_t hash, uint64_t count) {
-  if (!kept) return;
-  const size_t before = table.size();
-  table.at(key, hash) += count;
-  total += table.size() - before;
-  if (total <= bounds_.lines) return;
-  kept = false;
-  for (const auto& groups : conditions_) {
-    for (const auto& group : groups->group) {
-      if (group) (axis == Axis::kWordline ? group->wordlines : group->bitlines).clear();
+void Statistics::repeated(Group& group, uint64_t key, uint32_t repeat) {
+  ++repeated_flips_;
+  --flips_;
+  group.banks[bank(group, repeat, bank_of(key))].errors -= 1.0;
+  if (sample_shift_ == 0) return;
+  // Its lines are counted already.
+  if (wordlines_) --group.wordlines.at(key & ~kFieldMask).value;
+  const uint32_t subarray =
+      tested_.subarray_rows == 0 ? 0 : row_of(key) / tested_.subarray_rows;
+  if (bitlines_) --group.bitlines.at(cell_key(bank_of(key), subarray, bit_of(key))).value;
+}
+
+void Statistics::merge_lines(Group& group, Axis axis) {
+  if (!kept(axis)) return;
+  SortedTable& table = Statistics::table(group, axis);
+  const size_t before = table.entries().size();
+  table.merge(
+      scratch_, [](Entry&) {}, [](Entry& entry, uint64_t count) { entry.value += count; });
+  lines_total(axis) += table.entries().size() - before;
+  if (lines_total(axis) <= bounds_.lines) return;
+  kept(axis) = false;
+  cells_only_ = sample_shift_ > 0 && !wordlines_ && !bitlines_;
+  each_group([&](Group& each) { Statistics::table(each, axis).clear(); });
+}
+
+template <class Weight>
+void Statistics::add_lines(Group& group, const std::vector<Entry>& cells, Weight weight) {
+  for (size_t i = 0; wordlines_ && i < cells.size();) {
+    const uint64_t wordline = cells[i].key & ~kFieldMask;
+    uint64_t errors = 0;
+    for (; i < cells.size() && (cells[i].key & ~kFieldMask) == wordline; ++i) {
+      errors += weight(cells[i].value);
+    }
+    if (group.wordlines.push(wordline, errors)) merge_lines(group, Axis::kWordline);
+  }
+  if (bitlines_) add_bitlines(group, cells, weight);
+  merge_lines(group, Axis::kWordline);
+  merge_lines(group, Axis::kBitline);
+}
+
+// The cells of a subarray follow one another.
+template <class Weight>
+void Statistics::add_bitlines(Group& group, const std::vector<Entry>& cells, Weight weight) {
+  for (size_t begin = 0; bitlines_ && begin < cells.size();) {
+    const uint64_t key = cells[begin].key;
+    const uint32_t rows = tested_.subarray_rows == 0 ? kMostRows : tested_.subarray_rows;
+    const uint32_t subarray = row_of(key) / rows;
+    const uint64_t behind =
+        std::min((uint64_t{bank_of(key)} << kFieldBits) + (uint64_t{subarray} + 1) * rows,
+                 (uint64_t{bank_of(key)} + 1) << kFieldBits)
+        << kFieldBits;
+    size_t end = begin;
+    uint32_t least = ~0u, most = 0;
+    for (; end < cells.size() && cells[end].key < behind; ++end) {
+      least = std::min(least, bit_of(cells[end].key));
+      most = std::max(most, bit_of(cells[end].key));
+    }
+    const auto count = [&](uint32_t bit, uint64_t errors) {
+      if (bitlines_ && group.bitlines.push(cell_key(bank_of(key), subarray, bit), errors)) {
+        merge_lines(group, Axis::kBitline);
+      }
+    };
+    // An array of all bits takes longer than a sort where few of them failed.
+    constexpr size_t kSparse = 16;
+    if (most - least > kSparse * (end - begin)) {
+      for (; begin < end; ++begin) count(bit_of(cells[begin].key), weight(cells[begin].value));
+      continue;
+    }
+    by_bit_.assign(size_t{most} - least + 1, 0);
+    for (; begin < end; ++begin) by_bit_[bit_of(cells[begin].key) - least] += weight(cells[begin].value);
+    for (uint32_t bit = least; bit <= most; ++bit) {
+      if (by_bit_[bit - least] > 0) count(bit, by_bit_[bit - least]);
     }
   }
+}
+
+void Statistics::count_lines_of_cells() {
+  each_group([this](Group& group) { add_lines(group, group.cells.entries(), failures_of); });
 }
 
 void Statistics::thin_cells() {
+  if (sample_shift_ == 0) {
+    if (std::exchange(all_cells_end_, true)) return;  // from merge_cells below
+    each_group([this](Group& group) { merge_cells(group); });
+    count_lines_of_cells();
+  }
   while (cells_total_ > bounds_.cells) {
     ++sample_shift_;
     cells_total_ = 0;
-    for (const auto& groups : conditions_) {
-      for (const auto& group : groups->group) {
-        if (!group) continue;
-        group->cells.keep_if([this](uint64_t key) { return sampled(hash_key(key)); });
-        cells_total_ += group->cells.size();
-      }
-    }
+    each_group([this](Group& group) {
+      group.cells.keep_if([this](uint64_t key) { return sampled(key); });
+      cells_total_ += group.cells.entries().size();
+    });
   }
+  cells_only_ = !wordlines_ && !bitlines_;
 }
 
 bool Statistics::flips_in_row(int condition, uint32_t repeat, uint32_t bank, uint32_t row,
@@ -197,10 +245,14 @@ bool Statistics::flips_in_row(int condition, uint32_t repeat, uint32_t bank, uin
   Group& group = this->group(condition, stored);
   group.located = false;
   flips_ += count;
-  this->bank(group, repeat, bank).errors += count;
+  group.banks[this->bank(group, repeat, bank)].errors += count;
+  if (!wordlines_) return true;
   const uint64_t wordline = cell_key(bank, row, 0);
-  add_line(group.wordlines, wordlines_, wordlines_total_, Axis::kWordline, wordline,
-           hash_key(wordline), count);
+  if (Entry* const last = group.wordlines.last(); last && last->key == wordline) {
+    last->value += count;
+  } else if (group.wordlines.push(wordline, count)) {
+    merge_lines(group, Axis::kWordline);
+  }
   return true;
 }
 
@@ -208,11 +260,13 @@ bool Statistics::count(int condition, uint32_t repeat, uint32_t bank, Stored sto
                        double cells, uint64_t line) {
   pass(condition, repeat);
   Group& group = this->group(condition, stored);
-  if (group.banks.contains({repeat, bank})) return false;
+  const size_t before = group.banks.size();
+  BankCount& count = group.banks[this->bank(group, repeat, bank)];
+  if (group.banks.size() == before) return false;
   group.counted = true;
   uint32_t& next = group.next_repeat[bank];
   next = std::max(next, repeat + 1);
-  this->bank(group, repeat, bank) = {repeat, bank, errors, cells, line};
+  count = {repeat, bank, errors, cells, line};
   return true;
 }
 
@@ -238,7 +292,9 @@ void Statistics::set_repeats(uint32_t repeats) {
 }
 
 void Statistics::finish() {
-  count_pending();
+  each_group([this](Group& group) { merge_cells(group); });
+  if (sample_shift_ == 0) count_lines_of_cells();
+  each_group([this](Group& group) { merge_lines(group, Axis::kWordline); });
   for (const auto& groups : conditions_) {
     groups->repeats.assign(groups->passes.begin(), groups->passes.end());
     // What was tested and failed nowhere has statistics too.
@@ -287,18 +343,16 @@ const Statistics::Group& Statistics::found(int condition, Stored stored) const {
 
 std::vector<BankCount> Statistics::counts(int condition, Stored stored) const {
   const Group& group = found(condition, stored);
+  const std::vector<BankCount> counted = group.banks.sorted();
+  if (group.counted || !cells_known(condition, stored)) return counted;
   std::vector<BankCount> result;
-  if (group.counted || !cells_known(condition, stored)) {
-    for (const auto& [key, count] : group.banks) result.push_back(count);
-    return result;
-  }
+  auto next = counted.begin();
   const double cells =
       static_cast<double>(cells_per_pass(condition, stored)) / tested_.banks.size();
   for (const uint32_t repeat : repeats(condition)) {
     for (const uint32_t bank : tested_.banks) {
-      const auto place = group.banks.find({repeat, bank});
-      const double errors = place == group.banks.end() ? 0.0 : place->second.errors;
-      result.push_back({repeat, bank, errors, cells, 0});
+      const bool failed = next != counted.end() && next->repeat == repeat && next->bank == bank;
+      result.push_back({repeat, bank, failed ? (next++)->errors : 0.0, cells, 0});
     }
   }
   return result;
@@ -332,7 +386,7 @@ int64_t Statistics::cells_per_pass(int condition, Stored stored) const {
   return cells * static_cast<int64_t>(tested_.banks.size());
 }
 
-const CountTable& Statistics::line_table(int condition, Axis axis, Stored stored) const {
+const SortedTable& Statistics::line_table(int condition, Axis axis, Stored stored) const {
   need_cells(condition, stored);
   const Group& group = found(condition, stored);
   if (axis == Axis::kBitline && !group.located) {
@@ -374,13 +428,9 @@ void Statistics::visit_lines(int condition, Axis axis, Stored stored, Visit visi
 
 void Statistics::lines(int condition, Axis axis, Stored stored, size_t most,
                        std::vector<int64_t>& errors, std::vector<int64_t>& cells) const {
-  const CountTable& table = line_table(condition, axis, stored);
+  const std::vector<Entry>& failing = line_table(condition, axis, stored).entries();
   errors.clear();
   cells.clear();
-  std::vector<std::pair<uint64_t, uint64_t>> failing;
-  failing.reserve(table.size());
-  table.for_each([&](uint64_t key, uint64_t count) { failing.emplace_back(key, count); });
-  std::sort(failing.begin(), failing.end());
   const auto passes = static_cast<int64_t>(repeats(condition).size());
   auto next = failing.begin();
   // Keys ascend in both, so the failing ones are met in their order.
@@ -390,14 +440,14 @@ void Statistics::lines(int condition, Axis axis, Stored stored, size_t most,
       throw std::domain_error("there are more than " + std::to_string(most) + " " +
                               axis_name(axis) + ": take their counts by line_counts");
     }
-    const bool failed = next != failing.end() && next->first == key;
-    errors.push_back(failed ? static_cast<int64_t>((next++)->second) : 0);
+    const bool failed = next != failing.end() && next->key == key;
+    errors.push_back(failed ? static_cast<int64_t>((next++)->value) : 0);
     cells.push_back(per_pass * passes);
   });
 }
 
 std::vector<LineCounts> Statistics::line_counts(int condition, Axis axis, Stored stored) const {
-  const CountTable& table = line_table(condition, axis, stored);
+  const std::vector<Entry>& failing = line_table(condition, axis, stored).entries();
   const Pattern& pattern = conditions_[condition]->condition.pattern;
   const auto passes = static_cast<int64_t>(repeats(condition).size());
   std::map<std::pair<int64_t, int64_t>, int64_t> lines;  // by cells, errors
@@ -431,13 +481,13 @@ std::vector<LineCounts> Statistics::line_counts(int condition, Axis axis, Stored
       }
     }
   }
-  table.for_each([&](uint64_t key, uint64_t count) {
+  for (const auto& [key, count] : failing) {
     const int64_t cells = axis == Axis::kWordline
                               ? pattern.cells(row_of(key), tested_.row_bits, stored) * passes
                               : bitline_cells(row_of(key), bit_of(key)) * passes;
     --lines[{cells, 0}];
     ++lines[{cells, static_cast<int64_t>(count)}];
-  });
+  }
   std::vector<LineCounts> result;
   for (const auto& [key, count] : lines) {
     if (key.first > 0 && count > 0) result.push_back({key.second, key.first, count});
@@ -451,13 +501,13 @@ std::vector<int64_t> Statistics::cells(int condition, Stored stored) const {
   if (!group.located) throw std::domain_error("the file does not say which bit of a row failed");
   const size_t passes = repeats(condition).size();
   std::vector<int64_t> histogram(passes + 1);
-  group.cells.for_each([&](uint64_t, uint64_t value) {
-    ++histogram[std::min<uint64_t>(failures_of(value), passes)];
-  });
+  for (const Entry& entry : group.cells.entries()) {
+    ++histogram[std::min<uint64_t>(failures_of(entry.value), passes)];
+  }
   const double share = std::ldexp(1.0, -sample_shift_);
   const auto tested = static_cast<int64_t>(
       std::llround(static_cast<double>(cells_per_pass(condition, stored)) * share));
-  histogram[0] = std::max<int64_t>(0, tested - static_cast<int64_t>(group.cells.size()));
+  histogram[0] = std::max<int64_t>(0, tested - static_cast<int64_t>(group.cells.entries().size()));
   return histogram;
 }
 
@@ -472,29 +522,32 @@ std::vector<FailingCell> Statistics::failing_cells(int condition) const {
     if (!group) continue;
     if (group->counted) throw std::domain_error("the file has counts of whole banks only");
     if (!group->located) throw std::domain_error("the file does not say which bit of a row failed");
-    group->cells.for_each([&](uint64_t key, uint64_t value) {
+    const auto before = static_cast<std::ptrdiff_t>(result.size());
+    for (const auto& [key, value] : group->cells.entries()) {
       result.push_back({bank_of(key), row_of(key), bit_of(key), static_cast<Stored>(stored),
                         static_cast<uint32_t>(failures_of(value))});
-    });
+    }
+    std::inplace_merge(result.begin(), result.begin() + before, result.end(),
+                       [](const FailingCell& a, const FailingCell& b) {
+                         return std::tie(a.bank, a.row, a.bit, a.stored) <
+                                std::tie(b.bank, b.row, b.bit, b.stored);
+                       });
   }
-  std::sort(result.begin(), result.end(), [](const FailingCell& a, const FailingCell& b) {
-    return std::tie(a.bank, a.row, a.bit, a.stored) < std::tie(b.bank, b.row, b.bit, b.stored);
-  });
   return result;
 }
 
 size_t Statistics::bytes() const {
-  size_t bytes = 0;
+  size_t bytes = scratch_.capacity() * sizeof(Entry) + by_bit_.capacity() * sizeof(uint64_t);
   for (const auto& groups : conditions_) {
-    bytes += sizeof(ConditionGroups);
+    // A node of a red-black tree: its value, three links and a color.
+    bytes += sizeof(ConditionGroups) + groups->passes.size() * 5 * sizeof(void*);
     for (const auto& group : groups->group) {
       if (!group) continue;
-      bytes +=
-          sizeof(Group) + group->wordlines.bytes() + group->bitlines.bytes() + group->cells.bytes();
+      bytes += sizeof(Group) + group->banks.bytes() + group->wordlines.bytes() +
+               group->bitlines.bytes() + group->cells.bytes();
     }
   }
-  // A node of a red-black tree: its value, three links and a color.
-  return bytes + counts_total_ * (sizeof(BankCount) + 5 * sizeof(void*));
+  return bytes;
 }
 
 }  // namespace eden::measurements

@@ -10,12 +10,14 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "core/measurements/count_table.h"
+#include "core/measurements/bank_counts.h"
 #include "core/measurements/pattern.h"
+#include "core/measurements/sorted_table.h"
 
 namespace eden::measurements {
 
@@ -66,14 +68,6 @@ struct Bounds {
 
 enum class Axis { kWordline, kBitline };
 
-struct BankCount {
-  uint32_t repeat;
-  uint32_t bank;
-  double errors;
-  double cells;   // NaN: not known
-  uint64_t line;  // of the file, 0 where it was counted from flips
-};
-
 // Lines that agree in their counts.
 struct LineCounts {
   int64_t errors;
@@ -102,7 +96,29 @@ class Statistics {
   void pass(int condition, uint32_t repeat);
   // One failing cell; false, and nothing counted, where it lies outside of what was tested.
   bool flip(int condition, uint32_t repeat, uint32_t bank, uint32_t row, uint32_t bit,
-            Stored stored);
+            Stored stored) {
+    return flips(condition, repeat, bank, row, {&bit, 1}, stored);
+  }
+  // Failing cells of a row; false, and nothing counted, where one of them lies outside.
+  bool flips(int condition, uint32_t repeat, uint32_t bank, uint32_t row,
+             std::span<const uint32_t> bits, Stored stored) {
+    bool inside = row - row_begin_ < rows_;
+    for (const uint32_t bit : bits) inside = inside && bit < row_bits_;
+    if (!inside) return false;
+    Cursor& at = cursors_[stored];
+    if (bank != at.bank || repeat != at.repeat || condition != at.condition) {
+      if (!move(at, condition, repeat, bank, stored)) return false;
+    }
+    at.group->banks[at.place].errors += static_cast<double>(bits.size());
+    flips_ += bits.size();
+    const uint64_t wordline = cell_key(bank, row, 0);
+    for (const uint32_t bit : bits) {
+      const uint64_t key = wordline | bit;
+      if (cells_only_ && !sampled(key)) continue;
+      if (at.group->cells.push(key, repeat)) merge_cells(*at.group);
+    }
+    return true;
+  }
   // Failing cells of a row whose bits are not known; likewise.
   bool flips_in_row(int condition, uint32_t repeat, uint32_t bank, uint32_t row, Stored stored,
                     uint32_t count);
@@ -149,12 +165,15 @@ class Statistics {
 
  private:
   struct Group {
-    std::map<std::pair<uint32_t, uint32_t>, BankCount> banks;  // by repeat and bank
-    std::map<uint32_t, uint32_t> next_repeat;                  // by bank, of counts
-    CountTable wordlines, bitlines, cells;
+    BankCounts banks;
+    std::map<uint32_t, uint32_t> next_repeat;  // by bank, of counts
+    // Cells with the number of failures and the last pass that had one; those that wait there are
+    // flips with their pass.
+    SortedTable cells;
+    // Until the cells are a sample, lines that are counted from them have no entry here.
+    SortedTable wordlines, bitlines;
     bool located = true;   // the bit of each flip is known
     bool counted = false;  // by bank, in the file
-    BankCount* last = nullptr;
   };
   struct ConditionGroups {
     Condition condition;
@@ -163,23 +182,52 @@ class Statistics {
     uint32_t last_pass = ~0u;
     std::unique_ptr<Group> group[kStoredValues];
   };
-  struct Flip {
-    Group* group;
-    uint64_t key, hash, wordline_hash, bitline, bitline_hash;
-    uint32_t repeat;
+  // Where the last flip of a stored value was counted.
+  struct Cursor {
+    int condition = -1;
+    uint32_t repeat = 0, bank = 0;
+    Group* group = nullptr;
+    size_t place = 0;
   };
+
+  static constexpr int kFieldBits = 24;
+  static uint64_t cell_key(uint32_t bank, uint32_t row, uint32_t bit) {
+    return uint64_t{bank} << (2 * kFieldBits) | uint64_t{row} << kFieldBits | bit;
+  }
 
   Group& group(int condition, Stored stored);
   const Group& found(int condition, Stored stored) const;
-  BankCount& bank(Group& group, uint32_t repeat, uint32_t bank);
-  void add_line(CountTable& table, bool& kept, size_t& total, Axis axis, uint64_t key,
-                uint64_t hash, uint64_t count);
-  void count_pending();
-  bool sampled(uint64_t hash) const {
-    return sample_shift_ == 0 || hash >> (64 - sample_shift_) == 0;
+  bool move(Cursor& cursor, int condition, uint32_t repeat, uint32_t bank, Stored stored);
+  size_t bank(Group& group, uint32_t repeat, uint32_t bank);
+  bool& kept(Axis axis) { return axis == Axis::kWordline ? wordlines_ : bitlines_; }
+  size_t& lines_total(Axis axis) {
+    return axis == Axis::kWordline ? wordlines_total_ : bitlines_total_;
+  }
+  static SortedTable& table(Group& group, Axis axis) {
+    return axis == Axis::kWordline ? group.wordlines : group.bitlines;
+  }
+  void merge_cells(Group& group);
+  void merge_lines(Group& group, Axis axis);
+  // Counts the lines of cells in ascending order; weight(value) is the errors of each.
+  template <class Weight>
+  void add_lines(Group& group, const std::vector<Entry>& cells, Weight weight);
+  template <class Weight>
+  void add_bitlines(Group& group, const std::vector<Entry>& cells, Weight weight);
+  void count_lines_of_cells();
+  void repeated(Group& group, uint64_t key, uint32_t repeat);
+  template <class Visit>
+  void each_group(Visit visit) {
+    for (const auto& groups : conditions_) {
+      for (const auto& group : groups->group) {
+        if (group) visit(*group);
+      }
+    }
+  }
+  bool sampled(uint64_t key) const {
+    return sample_shift_ == 0 || hash_key(key) >> (64 - sample_shift_) == 0;
   }
   void thin_cells();
-  const CountTable& line_table(int condition, Axis axis, Stored stored) const;
+  const SortedTable& line_table(int condition, Axis axis, Stored stored) const;
   bool cells_known(int condition, Stored stored) const;
   void need_cells(int condition, Stored stored) const;
   int64_t cells_per_pass(int condition, Stored stored) const;
@@ -188,10 +236,16 @@ class Statistics {
 
   Tested tested_;
   Bounds bounds_;
+  // What is tested, or can be where that is not known.
+  uint32_t row_begin_ = 0, rows_ = kMostRows, row_bits_ = kMostRowBits;
   std::vector<std::unique_ptr<ConditionGroups>> conditions_;
   std::map<std::pair<std::vector<uint64_t>, std::string>, int> numbers_;
-  std::vector<Flip> pending_;
+  Cursor cursors_[kStoredValues];
+  std::vector<Entry> scratch_;
+  std::vector<uint64_t> by_bit_;
   bool wordlines_ = true, bitlines_ = true;
+  bool cells_only_ = false;  // of flips outside of the sample, nothing but their number is kept
+  bool all_cells_end_ = false;  // the lines are counted from now on, because cells are a sample
   int sample_shift_ = 0;
   size_t counts_total_ = 0, wordlines_total_ = 0, bitlines_total_ = 0, cells_total_ = 0;
   uint64_t repeated_flips_ = 0, flips_ = 0;

@@ -20,7 +20,18 @@ class Lines {
   // take(number from 1, text without its end, whether it was cut at kLongestLine)
   template <class Take>
   void feed(std::string_view bytes, Take take) {
+    feed(bytes, take, [](std::string_view, uint64_t&) { return size_t{0}; });
+  }
+
+  // Where a line begins, skip(bytes from there on, number of the line before) is asked first: it
+  // returns the bytes of those lines that it took itself, which it adds to the number.
+  template <class Take, class Skip>
+  void feed(std::string_view bytes, Take take, Skip skip) {
     while (!bytes.empty()) {
+      if (!begun_) {
+        bytes.remove_prefix(skip(bytes, number_));
+        if (bytes.empty()) return;
+      }
       const size_t end = bytes.find('\n');
       const std::string_view part = bytes.substr(0, end);
       if (end == std::string_view::npos) {
@@ -87,6 +98,9 @@ std::optional<T> whole_number(std::string_view text, int base = 10) {
   if (error != std::errc() || stop != end || text.empty()) return std::nullopt;
   return value;
 }
+// The digits that text begins with as a number, up to 18 of them: moves begin behind them. False
+// where there are none or more, and where they end with the text.
+bool leading_digits(const char*& begin, const char* end, uint64_t& value);
 // Finite; a sign of + is allowed.
 std::optional<double> real_number(std::string_view text);
 // A whole number that may be written as a real one, such as 4e4.
@@ -99,10 +113,13 @@ class CsvFields {
   bool split(std::string_view line);
   size_t size() const { return fields_.size(); }
   std::string_view operator[](size_t i) const { return fields_[i]; }
+  // Where the text of a field, its quotes included, ends in the line.
+  size_t end(size_t i) const { return ends_[i]; }
 
  private:
   bool split_quoted(std::string_view line);
   std::vector<std::string_view> fields_;
+  std::vector<size_t> ends_;
   std::vector<std::string> unquoted_;
 };
 

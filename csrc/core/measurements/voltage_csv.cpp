@@ -18,19 +18,19 @@ class VoltageCsv : public CsvParser {
  private:
   enum { kModule, kVdd, kVendor, kPercent };
 
-  void row(uint64_t line) override {
+  bool row(uint64_t line) override {
     if (field(kModule).empty()) {
       damaged(line, kModule, "the label of a module");
-      return;
+      return false;
     }
     const Range& range = kConditionRanges[eden::measurements::kVdd];
     const auto vdd = real(line, kVdd, range.low, range.high);
-    if (!vdd) return;
+    if (!vdd) return false;
     const auto percent = real(line, kPercent, 0.0, 100.0);
-    if (!percent) return;
+    if (!percent) return false;
     // Without a choice, all modules are kept: a voltage curve is one of a vendor.
     output_.of_module(std::string(field(kModule)), settings_);
-    if (settings_.module && field(kModule) != *settings_.module) return;
+    if (settings_.module && field(kModule) != *settings_.module) return true;
     output_.add_vendor(field(kVendor));
     if (output_.cache_lines.size() == kMostLines) {
       throw FormatError(place_text("line", line) + ": found more than " +
@@ -38,6 +38,7 @@ class VoltageCsv : public CsvParser {
     }
     output_.cache_lines.push_back(
         {line, std::string(field(kModule)), printable(field(kVendor)), *vdd, *percent});
+    return true;
   }
 };
 
