@@ -11,6 +11,7 @@ size_t BankCounts::place(uint32_t repeat, uint32_t bank) {
       counts_.push_back(count);
       return counts_.size() - 1;
     }
+    if (!before(count, counts_.back())) return counts_.size() - 1;
     const auto found = std::lower_bound(counts_.begin(), counts_.end(), count, before);
     if (!before(count, *found)) return static_cast<size_t>(found - counts_.begin());
     ascending_ = false;

@@ -42,8 +42,8 @@ const char* CsvParser::next_alike(const char* at, const char* end) {
   const auto passed = [&](const std::string& text) {
     if (static_cast<size_t>(end - at) <= text.size()) return false;
     // Mostly a comma.
-    const bool equal = text.size() == 1 ? *at == text[0]
-                                        : std::memcmp(at, text.data(), text.size()) == 0;
+    const bool equal =
+        text.size() == 1 ? *at == text[0] : std::memcmp(at, text.data(), text.size()) == 0;
     at += text.size();
     return equal;
   };

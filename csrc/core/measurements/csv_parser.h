@@ -67,7 +67,7 @@ class CsvParser : public Parser {
   static constexpr int kText = -1, kLeftOut = -2;  // in place of a column of numbers
 
   std::vector<Column> columns_;
-  std::vector<int> place_;  // of each column in a line, -1 where it is missing
+  std::vector<int> place_;    // of each column in a line, -1 where it is missing
   std::vector<int> numbers_;  // of each field of a line its column, if it is one of numbers
   std::vector<Part> parts_;
   size_t parts_used_ = 0;

@@ -20,13 +20,12 @@ constexpr const char* kInside = "a cell of the banks, rows and row_bits that wer
 class FlipsCsv : public ConditionCsvParser {
  public:
   FlipsCsv(const Settings& settings, Output& output)
-      : ConditionCsvParser(
-            {{"bank", true, true},
-             {"row", true, true},
-             {"bit", true, true},
-             {"column", false, true},
-             {"repeat", false, true}},
-            settings, output) {}
+      : ConditionCsvParser({{"bank", true, true},
+                            {"row", true, true},
+                            {"bit", true, true},
+                            {"column", false, true},
+                            {"repeat", false, true}},
+                           settings, output) {}
 
  private:
   static constexpr int kBank = kOwnColumns, kRow = kOwnColumns + 1, kBit = kOwnColumns + 2,
@@ -195,9 +194,8 @@ class HbmCsv : public CsvParser {
   bool count(uint64_t channel, uint64_t pseudo_channel, uint64_t bank, uint64_t row, uint32_t bit) {
     Statistics& statistics = output_.statistics;
     const auto row_number = static_cast<uint32_t>(row);
-    return statistics.flip(
-        condition_, 0, flat_bank(channel, pseudo_channel, bank), row_number, bit,
-        statistics.condition_of(condition_).pattern.stored(row_number, bit));
+    return statistics.flip(condition_, 0, flat_bank(channel, pseudo_channel, bank), row_number, bit,
+                           statistics.condition_of(condition_).pattern.stored(row_number, bit));
   }
 
   static constexpr uint64_t kChannels = 1024, kPseudoChannels = 2, kBanks = 16;

@@ -1,6 +1,7 @@
 #include "core/measurements/json_tokens.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/measurements/log.h"
 #include "core/measurements/text.h"
@@ -9,6 +10,10 @@ namespace eden::measurements {
 namespace {
 
 bool is_blank(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+constexpr std::ptrdiff_t kUsualToken = 64;
 
 bool in_scalar(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
@@ -72,14 +77,50 @@ size_t JsonTokens::feed(std::string_view bytes) {
     state_ = State::kString;
     token_.clear();
   };
+  const auto run_of = [&](auto belongs) {
+    const char* stop = at;
+    while (stop != end && belongs(*stop)) ++stop;
+    return stop;
+  };
   taken_ = 0;
   for (; at != end && state_ != State::kDone; ++at) {
     const char c = *at;
     if (state_ < State::kString && is_blank(c)) {
       line_ends_ += c == '\n';
+      // Most of an indented file is blanks.
+      static constexpr char kBlanks[] = "        ";
+      while (end - at > 8 && std::memcmp(at + 1, kBlanks, 8) == 0) at += 8;
       continue;
     }
     taken_ = static_cast<size_t>(at - bytes.data());
+    // Digits alone, and strings without an escape, are whole where they stand.
+    if (state_ <= State::kFirstValue && is_digit(c)) {
+      const char* const stop = run_of(is_digit);
+      if (stop != end && stop - at <= kUsualToken && !in_scalar(*stop)) {
+        taken_ = static_cast<size_t>(stop - bytes.data());
+        handler_.scalar({at, stop});
+        after_value();
+        at = stop - 1;
+        continue;
+      }
+    } else if (state_ <= State::kKey && c == '"') {
+      ++at;
+      const char* const stop = run_of(
+          [](char s) { return s != '"' && s != '\\' && static_cast<unsigned char>(s) >= 0x20; });
+      if (stop != end && *stop == '"' && stop - at <= kUsualToken) {
+        taken_ = static_cast<size_t>(stop - bytes.data());
+        if (state_ == State::kFirstKey || state_ == State::kKey) {
+          handler_.key({at, stop});
+          state_ = State::kColon;
+        } else {
+          handler_.string({at, stop});
+          after_value();
+        }
+        at = stop;
+        continue;
+      }
+      --at;
+    }
     switch (state_) {
       case State::kFirstValue:
       case State::kValue:

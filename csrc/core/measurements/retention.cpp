@@ -35,8 +35,7 @@ bool is_text(std::string_view bytes) {
 
 class Retention : public Parser {
  public:
-  Retention(const Settings& settings, Output& output)
-      : output_(output), tested_(settings.tested), pattern_(settings.at.pattern) {
+  Retention(const Settings& settings, Output& output) : output_(output), tested_(settings.tested) {
     if (!tested_.known()) {
       throw std::invalid_argument(
           "banks, rows and row_bits are missing; dram-bender-retention needs them, because the "
@@ -162,28 +161,26 @@ class Retention : public Parser {
       std::memcpy(words, bytes.data() + i, sizeof(words));
       for (const uint64_t word : words) any |= word;
       if (any == 0) continue;
-      for (size_t w = 0; w < kBlock; ++w) {
-        if (words[w] != 0) count_word(words[w], (byte_ + i) * 8 + w * 64);
-      }
+      for (size_t w = 0; w < kBlock; ++w) take_word(words[w], (byte_ + i) * 8 + w * 64);
     }
     for (; i < bytes.size(); ++i) {
-      const auto byte = static_cast<uint8_t>(bytes[i]);
-      if (byte != 0) count_word(byte, (byte_ + i) * 8);
+      take_word(static_cast<uint8_t>(bytes[i]), (byte_ + i) * 8);
     }
+    if (bits_.empty()) return;
+    output_.statistics.flips_of_pattern(condition_, repeat_, tested_.banks[bank_], row_, bits_);
+    bits_.clear();
   }
 
-  void count_word(uint64_t word, size_t first_bit) {
-    const uint32_t bank = tested_.banks[bank_];
+  void take_word(uint64_t word, size_t first_bit) {
     for (; word != 0; word &= word - 1) {
-      const auto bit =
-          static_cast<uint32_t>(first_bit) + static_cast<uint32_t>(std::countr_zero(word));
-      output_.statistics.flip(condition_, repeat_, bank, row_, bit, pattern_.stored(row_, bit));
+      bits_.push_back(static_cast<uint32_t>(first_bit) +
+                      static_cast<uint32_t>(std::countr_zero(word)));
     }
   }
 
   Output& output_;
   const Tested& tested_;
-  const Pattern& pattern_;
+  std::vector<uint32_t> bits_;  // that failed in the current row
   int condition_ = -1;
   uint32_t row_bytes_ = 0;
   uint32_t repeat_ = 0, bank_ = 0, row_ = 0, byte_ = 0;  // the next byte's, bank_ as an index

@@ -1,5 +1,6 @@
 // What antmicro's rowhammer-tester writes: one JSON object of hammer counts, attacks, rows, columns
 // and bits.
+#include <algorithm>
 #include <map>
 #include <optional>
 
@@ -191,19 +192,14 @@ class RowhammerTester : public Parser, private JsonHandler {
     const auto bank = static_cast<uint32_t>(bank_.value_or(0));
     const auto row = static_cast<uint32_t>(*row_);
     // All of a row or nothing.
-    for (const uint32_t bit : bits_) {
-      if (!statistics.tested()(bank, row, bit)) {
-        log.damaged(row_line_,
-                    "bank " + std::to_string(bank) + ", row " + std::to_string(row) + ", bit " +
-                        std::to_string(bit),
-                    "a cell of the banks, rows and row_bits that were tested");
-        return;
-      }
-    }
-    const Pattern& pattern = statistics.condition_of(condition_).pattern;
-    for (const uint32_t bit : bits_) {
-      statistics.flip(condition_, pass_, bank, row, bit, pattern.stored(row, bit));
-    }
+    if (bits_.empty() || statistics.flips_of_pattern(condition_, pass_, bank, row, bits_)) return;
+    const uint32_t bit = *std::find_if(bits_.begin(), bits_.end(), [&](uint32_t each) {
+      return !statistics.tested()(bank, row, each);
+    });
+    log.damaged(row_line_,
+                "bank " + std::to_string(bank) + ", row " + std::to_string(row) + ", bit " +
+                    std::to_string(bit),
+                "a cell of the banks, rows and row_bits that were tested");
   }
 
   std::optional<uint64_t> number(const char* what, std::string_view text, uint64_t most) {

@@ -226,10 +226,10 @@ class RowScout : public Parser {
       const uint32_t row = *group.rows[i].number;
       const size_t end =
           i + 1 < group.rows.size() ? group.rows[i + 1].first_bit : group.bits.size();
-      for (size_t b = group.rows[i].first_bit; b < end; ++b) {
-        statistics.flip(number, 0, *group.bank, row, group.bits[b],
-                        condition.pattern.stored(row, group.bits[b]));
-      }
+      const size_t begin = group.rows[i].first_bit;
+      if (begin == end) continue;
+      statistics.flips_of_pattern(number, 0, *group.bank, row,
+                                  {group.bits.data() + begin, end - begin});
     }
   }
 

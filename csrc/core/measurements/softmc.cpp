@@ -3,6 +3,7 @@
 // cells failed and not which.
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <stdexcept>
 
 #include "core/measurements/parser.h"
@@ -40,8 +41,20 @@ class SoftMc : public Parser {
   }
 
   void feed(std::string_view bytes) override {
-    lines_.feed(bytes,
-                [this](uint64_t line, std::string_view text, bool cut) { take(line, text, cut); });
+    // Behind the last end of a line there is nothing to look for.
+    const char* const end = bytes.data() + (bytes.rfind('\n') + 1);
+    lines_.feed(
+        bytes, [this](uint64_t line, std::string_view text, bool cut) { take(line, text, cut); },
+        [&](std::string_view rest, uint64_t& line) {
+          const char* at = rest.data();
+          while (at < end) {
+            const char* const next = take_usual(at, end);
+            if (next == nullptr) break;
+            at = next;
+            ++line;
+          }
+          return static_cast<size_t>(at - rest.data());
+        });
   }
 
   void finish() override {
@@ -58,6 +71,45 @@ class SoftMc : public Parser {
   }
 
  private:
+  // Takes a line as the tool prints it, and returns what is behind it; nullptr, and nothing is
+  // done, for one that take() is to have.
+  const char* take_usual(const char* at, const char* end) {
+    const auto passed = [&](std::string_view text) {
+      if (static_cast<size_t>(end - at) <= text.size()) return false;
+      const bool equal = std::memcmp(at, text.data(), text.size()) == 0;
+      at += text.size();
+      return equal;
+    };
+    uint64_t column = 0, row = 0, bank = 0;
+    if (!passed("Error at Col: ") || !leading_digits(at, end, column) || !passed(", Row: ") ||
+        !leading_digits(at, end, row) || !passed(", Bank: ") || !leading_digits(at, end, bank) ||
+        !passed(", DATA: ") || row >= kMostRows || bank >= kMostBanks) {
+      return nullptr;
+    }
+    unsigned byte = 0;
+    const auto [stop, error] = std::from_chars(at, end, byte, 16);
+    if (error != std::errc() || byte > 0xff) return nullptr;
+    at = stop;
+    if (*at == ' ') ++at;
+    if (at == end || *at != '\n' ||
+        !count(static_cast<uint32_t>(bank), static_cast<uint32_t>(row), byte)) {
+      return nullptr;
+    }
+    output_.log.record();
+    return at + 1;
+  }
+
+  // False, and nothing counted, for a byte that is not wrong or a row that was not tested.
+  bool count(uint32_t bank, uint32_t row, unsigned byte) {
+    const unsigned stored = condition_.pattern.byte(row), wrong = stored ^ byte;
+    Statistics& statistics = output_.statistics;
+    return wrong != 0 &&
+           statistics.flips_in_row(number_, 0, bank, row, kZero,
+                                   static_cast<uint32_t>(std::popcount(wrong & ~stored))) &&
+           statistics.flips_in_row(number_, 0, bank, row, kOne,
+                                   static_cast<uint32_t>(std::popcount(wrong & stored)));
+  }
+
   void take(uint64_t line, std::string_view text, bool cut) {
     if (trimmed(text).empty()) return;
     const size_t mark = text.find(kMark);
@@ -79,15 +131,9 @@ class SoftMc : public Parser {
     const Pattern& pattern = condition_.pattern;
     std::string_view counted = rest;
     if (placed && labelled(rest, ", DATA:", byte, 16) && trimmed(rest).empty() && byte < 256) {
-      const unsigned stored = pattern.byte(row), wrong = stored ^ byte;
-      if (wrong == 0) {
+      if (byte == pattern.byte(row)) {
         output_.log.damaged(line, text, "a byte other than the pattern's (give another pattern?)");
-        return;
-      }
-      const auto ones = static_cast<uint32_t>(std::popcount(wrong & stored));
-      const auto zeros = static_cast<uint32_t>(std::popcount(wrong & ~stored));
-      if (!statistics.flips_in_row(number_, 0, bank, row, kZero, zeros) ||
-          !statistics.flips_in_row(number_, 0, bank, row, kOne, ones)) {
+      } else if (!count(bank, row, byte)) {
         output_.log.damaged(line, text, "a row of the banks and rows that were tested");
       }
     } else if (placed && labelled(counted, ", cnt:", errors) && trimmed(counted).empty() &&

@@ -8,8 +8,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <new>
 #include <utility>
-#include <vector>
 
 namespace eden::measurements {
 
@@ -20,8 +22,61 @@ struct Entry {
 
 inline bool by_key(const Entry& a, const Entry& b) { return a.key < b.key; }
 
+// A vector that grows where it is if it can: a table of 100 MB is not copied and its memory not
+// asked for anew. What resize() adds is not initialized.
+class Entries {
+ public:
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  size_t capacity() const { return capacity_; }
+  Entry* begin() { return data_.get(); }
+  Entry* end() { return data_.get() + size_; }
+  const Entry* begin() const { return data_.get(); }
+  const Entry* end() const { return data_.get() + size_; }
+  Entry& operator[](size_t i) { return data_[i]; }
+  const Entry& operator[](size_t i) const { return data_[i]; }
+  const Entry& front() const { return data_[0]; }
+  Entry& back() { return data_[size_ - 1]; }
+  const Entry& back() const { return data_[size_ - 1]; }
+
+  void push_back(Entry entry) {
+    resize(size_ + 1);
+    back() = entry;
+  }
+  void resize(size_t size) {
+    if (size > capacity_) reallocate(std::max(size, capacity_ + capacity_ / 2 + 16));
+    size_ = size;
+  }
+  // Gives memory back where less than half of it is needed for so many.
+  void shrink(size_t needed) {
+    if (capacity_ / 2 > std::max(size_, needed)) reallocate(std::max(size_, needed));
+  }
+  void clear() { size_ = 0; }
+  void swap(Entries& other) {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
+
+ private:
+  struct Free {
+    void operator()(Entry* data) const { std::free(data); }
+  };
+
+  void reallocate(size_t capacity) {
+    void* const data = std::realloc(data_.get(), std::max<size_t>(capacity, 1) * sizeof(Entry));
+    if (data == nullptr) throw std::bad_alloc();
+    static_cast<void>(data_.release());
+    data_.reset(static_cast<Entry*>(data));
+    capacity_ = capacity;
+  }
+
+  std::unique_ptr<Entry[], Free> data_;
+  size_t size_ = 0, capacity_ = 0;
+};
+
 // Stable, digit by digit from the lowest; digits in which all keys agree are passed over.
-inline void sort_by_key(std::vector<Entry>& entries, std::vector<Entry>& scratch) {
+inline void sort_by_key(Entries& entries, Entries& scratch) {
   constexpr int kDigit = 11;
   constexpr size_t kFew = 512;
   if (entries.size() < kFew) {
@@ -46,24 +101,29 @@ inline void sort_by_key(std::vector<Entry>& entries, std::vector<Entry>& scratch
 class SortedTable {
  public:
   // Those that are merged.
-  const std::vector<Entry>& entries() const { return entries_; }
+  const Entries& entries() const { return entries_; }
   size_t bytes() const { return (entries_.capacity() + waiting_.capacity()) * sizeof(Entry); }
 
-  // Whether so many wait that they are to be merged.
-  bool push(uint64_t key, uint64_t value) {
-    ascending_ = ascending_ && (waiting_.empty() || key >= waiting_.back().key);
+  // merge() is called where it is time for it.
+  template <class Merge>
+  void push(uint64_t key, uint64_t value, Merge merge) {
+    if (key < last_key_) {
+      // Where a new pass begins, what waits needs no sort.
+      if (ascending_ && (waiting_.size() >= most_ / 4 || all_behind())) merge();
+      ascending_ = waiting_.empty();
+    }
+    last_key_ = key;
     waiting_.push_back({key, value});
-    if (waiting_.size() < soon_) return false;
+    if (waiting_.size() < soon_) return;
     // Few are still in a cache. They are merged then already if that moves no others.
     soon_ = most_;
-    return waiting_.size() >= most_ ||
-           (ascending_ && (entries_.empty() || entries_.back().key < waiting_.front().key));
+    if (waiting_.size() >= most_ || (ascending_ && all_behind())) merge();
   }
   // The last one that waits, if any.
   Entry* last() { return waiting_.empty() ? nullptr : &waiting_.back(); }
 
   // Those that wait, in ascending order of their keys, equal ones in that in which they came.
-  std::vector<Entry>& sorted(std::vector<Entry>& scratch) {
+  Entries& sorted(Entries& scratch) {
     if (!ascending_) sort_by_key(waiting_, scratch);
     ascending_ = true;
     return waiting_;
@@ -71,30 +131,44 @@ class SortedTable {
 
   template <class Keep>
   void keep_waiting_if(Keep keep) {
-    std::erase_if(waiting_, [&](const Entry& entry) { return !keep(entry.key); });
+    erase(waiting_, keep);
   }
 
-  // Merges what waits: first(entry) makes of the value of a new key that which is kept,
-  // join(entry, value) takes a further one into it.
-  template <class First, class Join>
-  void merge(std::vector<Entry>& scratch, First first, Join join) {
+  // Merges what waits: join(entry, value) takes a further value of its key into an entry.
+  template <class Join>
+  void merge(Entries& scratch, Join join) {
     sorted(scratch);
+    if (waiting_.empty()) return;
+    const size_t old = entries_.size(), all = waiting_.size();
+    size_t place = lower_bound(waiting_.front().key);
     // What is kept of waiting_: the entries with new keys.
-    size_t kept = 0;
-    size_t place = waiting_.empty() ? 0 : lower_bound(waiting_.front().key);
-    const size_t old = entries_.size();
-    for (const Entry entry : waiting_) {
-      while (place < old && entries_[place].key < entry.key) ++place;
-      if (place < old && entries_[place].key == entry.key) {
+    size_t kept = 0, next = 0;
+    const auto joined = [&](const Entry& entry) {
+      if (kept == 0 || waiting_[kept - 1].key != entry.key) return false;
+      join(waiting_[kept - 1], entry.value);
+      ++next;
+      return true;
+    };
+    while (place < old && next < all) {
+      const Entry entry = waiting_[next];
+      if (entries_[place].key == entry.key) {
         join(entries_[place], entry.value);
-      } else if (kept > 0 && waiting_[kept - 1].key == entry.key) {
-        join(waiting_[kept - 1], entry.value);
-      } else {
+        ++next;
+      } else if (!joined(entry)) {
+        // Which of them comes first cannot be foretold, so it is no branch.
+        const size_t passed = entries_[place].key < entry.key;
         waiting_[kept] = entry;
-        first(waiting_[kept++]);
+        place += passed;
+        kept += 1 - passed;
+        next += 1 - passed;
       }
     }
-    if (old + kept > entries_.capacity()) entries_.reserve(old + kept + (old + kept) / 4);
+    while (next < all) {
+      const Entry entry = waiting_[next];
+      if (joined(entry)) continue;
+      waiting_[kept++] = entry;
+      ++next;
+    }
     entries_.resize(old + kept);
     // From the back, until all of the new ones have their place.
     for (size_t from = old, to = old + kept; kept > 0;) {
@@ -106,7 +180,8 @@ class SortedTable {
     waiting_.clear();
     most_ = std::clamp(entries_.size() / 2, kFewest, kMost);
     soon_ = std::min(most_, kSoon);
-    if (waiting_.capacity() > 2 * most_) waiting_.shrink_to_fit();
+    waiting_.shrink(most_);
+    last_key_ = 0;
   }
 
   // The merged entry of a key, which is there.
@@ -114,8 +189,8 @@ class SortedTable {
 
   template <class Keep>
   void keep_if(Keep keep) {
-    std::erase_if(entries_, [&](const Entry& entry) { return !keep(entry.key); });
-    entries_.shrink_to_fit();
+    erase(entries_, keep);
+    entries_.shrink(0);
   }
 
   void clear() { *this = SortedTable(); }
@@ -125,13 +200,26 @@ class SortedTable {
   static constexpr size_t kSoon = size_t{1} << 14;
   static constexpr size_t kMost = size_t{1} << 21;
 
+  // Whether merging moves nothing, of those that wait in ascending order.
+  bool all_behind() const {
+    return !waiting_.empty() && (entries_.empty() || entries_.back().key < waiting_.front().key);
+  }
+
   size_t lower_bound(uint64_t key) const {
     return static_cast<size_t>(
         std::lower_bound(entries_.begin(), entries_.end(), Entry{key, 0}, by_key) -
         entries_.begin());
   }
 
-  std::vector<Entry> entries_, waiting_;
+  template <class Keep>
+  static void erase(Entries& entries, Keep keep) {
+    Entry* const end = std::remove_if(entries.begin(), entries.end(),
+                                      [&](const Entry& entry) { return !keep(entry.key); });
+    entries.resize(static_cast<size_t>(end - entries.begin()));
+  }
+
+  Entries entries_, waiting_;
+  uint64_t last_key_ = 0;
   size_t soon_ = kFewest, most_ = kFewest;
   bool ascending_ = true;
 };

@@ -19,12 +19,6 @@ uint32_t bank_of(uint64_t key) { return static_cast<uint32_t>(key >> (2 * kField
 uint32_t row_of(uint64_t key) { return static_cast<uint32_t>(key >> kFieldBits & kFieldMask); }
 uint32_t bit_of(uint64_t key) { return static_cast<uint32_t>(key & kFieldMask); }
 
-// The number of failures and the last pass that had one, in the value of an entry.
-constexpr uint64_t cell_value(uint64_t failures, uint64_t last_repeat) {
-  return last_repeat << 32 | failures;
-}
-constexpr uint64_t failures_of(uint64_t value) { return value & 0xffffffffu; }
-
 const char* axis_name(Axis axis) { return axis == Axis::kWordline ? "wordlines" : "bitlines"; }
 
 }  // namespace
@@ -123,19 +117,18 @@ bool Statistics::move(Cursor& cursor, int condition, uint32_t repeat, uint32_t b
 
 void Statistics::merge_cells(Group& group) {
   if (sample_shift_ > 0) {
-    add_lines(group, group.cells.sorted(scratch_), [](uint64_t) { return uint64_t{1}; });
+    add_lines(group, group.cells.sorted(scratch_));
     group.cells.keep_waiting_if([this](uint64_t key) { return sampled(key); });
   }
   const size_t before = group.cells.entries().size();
-  group.cells.merge(
-      scratch_, [](Entry& entry) { entry.value = cell_value(1, entry.value); },
-      [&](Entry& entry, uint64_t repeat) {
-        if (entry.value >> 32 == repeat) {
-          repeated(group, entry.key, static_cast<uint32_t>(repeat));
-        } else {
-          entry.value = cell_value(failures_of(entry.value) + 1, repeat);
-        }
-      });
+  group.cells.merge(scratch_, [&](Entry& entry, uint64_t value) {
+    const uint64_t repeat = value >> 32;
+    if (entry.value >> 32 == repeat) {
+      repeated(group, entry.key, static_cast<uint32_t>(repeat));
+    } else {
+      entry.value = cell_value(failures_of(entry.value) + failures_of(value), repeat);
+    }
+  });
   cells_total_ += group.cells.entries().size() - before;
   if (cells_total_ > bounds_.cells) thin_cells();
 }
@@ -147,8 +140,7 @@ void Statistics::repeated(Group& group, uint64_t key, uint32_t repeat) {
   if (sample_shift_ == 0) return;
   // Its lines are counted already.
   if (wordlines_) --group.wordlines.at(key & ~kFieldMask).value;
-  const uint32_t subarray =
-      tested_.subarray_rows == 0 ? 0 : row_of(key) / tested_.subarray_rows;
+  const uint32_t subarray = tested_.subarray_rows == 0 ? 0 : row_of(key) / tested_.subarray_rows;
   if (bitlines_) --group.bitlines.at(cell_key(bank_of(key), subarray, bit_of(key))).value;
 }
 
@@ -156,8 +148,7 @@ void Statistics::merge_lines(Group& group, Axis axis) {
   if (!kept(axis)) return;
   SortedTable& table = Statistics::table(group, axis);
   const size_t before = table.entries().size();
-  table.merge(
-      scratch_, [](Entry&) {}, [](Entry& entry, uint64_t count) { entry.value += count; });
+  table.merge(scratch_, [](Entry& entry, uint64_t count) { entry.value += count; });
   lines_total(axis) += table.entries().size() - before;
   if (lines_total(axis) <= bounds_.lines) return;
   kept(axis) = false;
@@ -165,24 +156,22 @@ void Statistics::merge_lines(Group& group, Axis axis) {
   each_group([&](Group& each) { Statistics::table(each, axis).clear(); });
 }
 
-template <class Weight>
-void Statistics::add_lines(Group& group, const std::vector<Entry>& cells, Weight weight) {
+void Statistics::add_lines(Group& group, const Entries& cells) {
   for (size_t i = 0; wordlines_ && i < cells.size();) {
     const uint64_t wordline = cells[i].key & ~kFieldMask;
     uint64_t errors = 0;
     for (; i < cells.size() && (cells[i].key & ~kFieldMask) == wordline; ++i) {
-      errors += weight(cells[i].value);
+      errors += failures_of(cells[i].value);
     }
-    if (group.wordlines.push(wordline, errors)) merge_lines(group, Axis::kWordline);
+    group.wordlines.push(wordline, errors, [&] { merge_lines(group, Axis::kWordline); });
   }
-  if (bitlines_) add_bitlines(group, cells, weight);
+  if (bitlines_) add_bitlines(group, cells);
   merge_lines(group, Axis::kWordline);
   merge_lines(group, Axis::kBitline);
 }
 
 // The cells of a subarray follow one another.
-template <class Weight>
-void Statistics::add_bitlines(Group& group, const std::vector<Entry>& cells, Weight weight) {
+void Statistics::add_bitlines(Group& group, const Entries& cells) {
   for (size_t begin = 0; bitlines_ && begin < cells.size();) {
     const uint64_t key = cells[begin].key;
     const uint32_t rows = tested_.subarray_rows == 0 ? kMostRows : tested_.subarray_rows;
@@ -198,18 +187,19 @@ void Statistics::add_bitlines(Group& group, const std::vector<Entry>& cells, Wei
       most = std::max(most, bit_of(cells[end].key));
     }
     const auto count = [&](uint32_t bit, uint64_t errors) {
-      if (bitlines_ && group.bitlines.push(cell_key(bank_of(key), subarray, bit), errors)) {
-        merge_lines(group, Axis::kBitline);
-      }
+      if (!bitlines_) return;
+      group.bitlines.push(cell_key(bank_of(key), subarray, bit), errors,
+                          [&] { merge_lines(group, Axis::kBitline); });
     };
     // An array of all bits takes longer than a sort where few of them failed.
     constexpr size_t kSparse = 16;
     if (most - least > kSparse * (end - begin)) {
-      for (; begin < end; ++begin) count(bit_of(cells[begin].key), weight(cells[begin].value));
+      for (; begin < end; ++begin) count(bit_of(cells[begin].key), failures_of(cells[begin].value));
       continue;
     }
     by_bit_.assign(size_t{most} - least + 1, 0);
-    for (; begin < end; ++begin) by_bit_[bit_of(cells[begin].key) - least] += weight(cells[begin].value);
+    for (; begin < end; ++begin)
+      by_bit_[bit_of(cells[begin].key) - least] += failures_of(cells[begin].value);
     for (uint32_t bit = least; bit <= most; ++bit) {
       if (by_bit_[bit - least] > 0) count(bit, by_bit_[bit - least]);
     }
@@ -217,7 +207,7 @@ void Statistics::add_bitlines(Group& group, const std::vector<Entry>& cells, Wei
 }
 
 void Statistics::count_lines_of_cells() {
-  each_group([this](Group& group) { add_lines(group, group.cells.entries(), failures_of); });
+  each_group([this](Group& group) { add_lines(group, group.cells.entries()); });
 }
 
 void Statistics::thin_cells() {
@@ -237,6 +227,31 @@ void Statistics::thin_cells() {
   cells_only_ = !wordlines_ && !bitlines_;
 }
 
+bool Statistics::flips_of_pattern(int condition, uint32_t repeat, uint32_t bank, uint32_t row,
+                                  std::span<const uint32_t> bits) {
+  const Pattern& pattern = conditions_[condition]->condition.pattern;
+  const unsigned byte = pattern.known() ? pattern.byte(row) : 0;
+  if (byte == 0x00 || byte == 0xff) {
+    const Stored stored = !pattern.known() ? kUnknown : byte == 0 ? kZero : kOne;
+    return flips(condition, repeat, bank, row, bits, stored);
+  }
+  for (const uint32_t bit : bits) {
+    if (!tested_(bank, row, bit)) return false;
+  }
+  // Each bit is written to both, and one of them goes on.
+  zeros_.resize(bits.size());
+  ones_.resize(bits.size());
+  size_t zeros = 0, ones = 0;
+  for (const uint32_t bit : bits) {
+    const size_t one = byte >> (bit & 7) & 1;
+    zeros_[zeros] = ones_[ones] = bit;
+    zeros += 1 - one;
+    ones += one;
+  }
+  return (zeros == 0 || flips(condition, repeat, bank, row, {zeros_.data(), zeros}, kZero)) &&
+         (ones == 0 || flips(condition, repeat, bank, row, {ones_.data(), ones}, kOne));
+}
+
 bool Statistics::flips_in_row(int condition, uint32_t repeat, uint32_t bank, uint32_t row,
                               Stored stored, uint32_t count) {
   if (!tested_(bank, row, 0) || repeat >= kMostRepeats) return false;
@@ -250,8 +265,8 @@ bool Statistics::flips_in_row(int condition, uint32_t repeat, uint32_t bank, uin
   const uint64_t wordline = cell_key(bank, row, 0);
   if (Entry* const last = group.wordlines.last(); last && last->key == wordline) {
     last->value += count;
-  } else if (group.wordlines.push(wordline, count)) {
-    merge_lines(group, Axis::kWordline);
+  } else {
+    group.wordlines.push(wordline, count, [&] { merge_lines(group, Axis::kWordline); });
   }
   return true;
 }
@@ -428,7 +443,7 @@ void Statistics::visit_lines(int condition, Axis axis, Stored stored, Visit visi
 
 void Statistics::lines(int condition, Axis axis, Stored stored, size_t most,
                        std::vector<int64_t>& errors, std::vector<int64_t>& cells) const {
-  const std::vector<Entry>& failing = line_table(condition, axis, stored).entries();
+  const Entries& failing = line_table(condition, axis, stored).entries();
   errors.clear();
   cells.clear();
   const auto passes = static_cast<int64_t>(repeats(condition).size());
@@ -447,7 +462,7 @@ void Statistics::lines(int condition, Axis axis, Stored stored, size_t most,
 }
 
 std::vector<LineCounts> Statistics::line_counts(int condition, Axis axis, Stored stored) const {
-  const std::vector<Entry>& failing = line_table(condition, axis, stored).entries();
+  const Entries& failing = line_table(condition, axis, stored).entries();
   const Pattern& pattern = conditions_[condition]->condition.pattern;
   const auto passes = static_cast<int64_t>(repeats(condition).size());
   std::map<std::pair<int64_t, int64_t>, int64_t> lines;  // by cells, errors

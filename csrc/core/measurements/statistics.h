@@ -115,10 +115,13 @@ class Statistics {
     for (const uint32_t bit : bits) {
       const uint64_t key = wordline | bit;
       if (cells_only_ && !sampled(key)) continue;
-      if (at.group->cells.push(key, repeat)) merge_cells(*at.group);
+      at.group->cells.push(key, cell_value(1, repeat), [&] { merge_cells(*at.group); });
     }
     return true;
   }
+  // Failing cells of a row, which hold what the pattern of the condition says; likewise.
+  bool flips_of_pattern(int condition, uint32_t repeat, uint32_t bank, uint32_t row,
+                        std::span<const uint32_t> bits);
   // Failing cells of a row whose bits are not known; likewise.
   bool flips_in_row(int condition, uint32_t repeat, uint32_t bank, uint32_t row, Stored stored,
                     uint32_t count);
@@ -167,9 +170,7 @@ class Statistics {
   struct Group {
     BankCounts banks;
     std::map<uint32_t, uint32_t> next_repeat;  // by bank, of counts
-    // Cells with the number of failures and the last pass that had one; those that wait there are
-    // flips with their pass.
-    SortedTable cells;
+    SortedTable cells;                         // with cell_value()
     // Until the cells are a sample, lines that are counted from them have no entry here.
     SortedTable wordlines, bitlines;
     bool located = true;   // the bit of each flip is known
@@ -195,6 +196,12 @@ class Statistics {
     return uint64_t{bank} << (2 * kFieldBits) | uint64_t{row} << kFieldBits | bit;
   }
 
+  // The number of failures and the last pass that had one, in the value of an entry.
+  static uint64_t cell_value(uint64_t failures, uint64_t last_repeat) {
+    return last_repeat << 32 | failures;
+  }
+  static uint64_t failures_of(uint64_t value) { return value & 0xffffffffu; }
+
   Group& group(int condition, Stored stored);
   const Group& found(int condition, Stored stored) const;
   bool move(Cursor& cursor, int condition, uint32_t repeat, uint32_t bank, Stored stored);
@@ -208,11 +215,9 @@ class Statistics {
   }
   void merge_cells(Group& group);
   void merge_lines(Group& group, Axis axis);
-  // Counts the lines of cells in ascending order; weight(value) is the errors of each.
-  template <class Weight>
-  void add_lines(Group& group, const std::vector<Entry>& cells, Weight weight);
-  template <class Weight>
-  void add_bitlines(Group& group, const std::vector<Entry>& cells, Weight weight);
+  // Counts the lines of cells in ascending order.
+  void add_lines(Group& group, const Entries& cells);
+  void add_bitlines(Group& group, const Entries& cells);
   void count_lines_of_cells();
   void repeated(Group& group, uint64_t key, uint32_t repeat);
   template <class Visit>
@@ -241,10 +246,11 @@ class Statistics {
   std::vector<std::unique_ptr<ConditionGroups>> conditions_;
   std::map<std::pair<std::vector<uint64_t>, std::string>, int> numbers_;
   Cursor cursors_[kStoredValues];
-  std::vector<Entry> scratch_;
+  Entries scratch_;
   std::vector<uint64_t> by_bit_;
+  std::vector<uint32_t> zeros_, ones_;
   bool wordlines_ = true, bitlines_ = true;
-  bool cells_only_ = false;  // of flips outside of the sample, nothing but their number is kept
+  bool cells_only_ = false;     // of flips outside of the sample, nothing but their number is kept
   bool all_cells_end_ = false;  // the lines are counted from now on, because cells are a sample
   int sample_shift_ = 0;
   size_t counts_total_ = 0, wordlines_total_ = 0, bitlines_total_ = 0, cells_total_ = 0;

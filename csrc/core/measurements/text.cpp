@@ -1,8 +1,6 @@
 #include "core/measurements/text.h"
 
-#include <bit>
 #include <cmath>
-#include <cstring>
 
 namespace eden::measurements {
 
@@ -15,42 +13,6 @@ std::optional<double> real_number(std::string_view text) {
     return std::nullopt;
   }
   return value;
-}
-
-bool leading_digits(const char*& begin, const char* end, uint64_t& value) {
-  constexpr size_t kMost = 18;
-  const char* at = begin;
-  uint64_t number = 0;
-  // Eight characters at a time: each byte the value of its digit, or above 9.
-  while (std::endian::native == std::endian::little && end - at >= 8) {
-    uint64_t digits;
-    std::memcpy(&digits, at, sizeof(digits));
-    digits ^= 0x3030303030303030u;
-    // The first high bit is that of the first byte above 9; those behind it do not matter.
-    const uint64_t others = ((digits + 0x7676767676767676u) | digits) & 0x8080808080808080u;
-    const int count = std::countr_zero(others) / 8;
-    if (count == 0) break;
-    digits <<= 64 - 8 * count;
-    // Pairs of digits, then of pairs, then of fours.
-    digits = (digits * 10 + (digits >> 8)) & 0x00ff00ff00ff00ffu;
-    digits = (digits * 100 + (digits >> 16)) & 0x0000ffff0000ffffu;
-    digits = (digits * 10000 + (digits >> 32)) & 0xffffffffu;
-    static constexpr uint64_t kPowers[] = {1,      10,      100,      1000,     10000,
-                                           100000, 1000000, 10000000, 100000000};
-    number = number * kPowers[count] + digits;
-    at += count;
-    if (count < 8 || at - begin > static_cast<std::ptrdiff_t>(kMost)) break;
-  }
-  for (; at != end && *at >= '0' && *at <= '9' &&
-         at - begin <= static_cast<std::ptrdiff_t>(kMost);
-       ++at) {
-    number = 10 * number + static_cast<uint64_t>(*at - '0');
-  }
-  const auto size = static_cast<size_t>(at - begin);
-  if (size == 0 || size > kMost || at == end) return false;
-  begin = at;
-  value = number;
-  return true;
 }
 
 std::optional<uint64_t> count_number(std::string_view text, uint64_t most) {
