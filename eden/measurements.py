@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,9 +130,10 @@ class ConditionStatistics:
 
     """
 
-    def __init__(self, reader: _core.MeasurementReader, index: int) -> None:
+    def __init__(
+        self, reader: _core.MeasurementReader, index: int, point: Sequence[float | None], pattern: str
+    ) -> None:
         self._reader, self._index = reader, index
-        point, pattern = reader.conditions[index]
         self.condition = Condition(**dict(zip(_POINT_FIELDS, point, strict=True)), pattern=pattern or None)
         self.repeats: tuple[int, ...] = tuple(reader.repeats(index))
         self.stored_values: tuple[Stored, ...] = tuple(_STORED_BY_CODE[value] for value in reader.stored_values(index))
@@ -149,7 +150,9 @@ class ConditionStatistics:
             ValueError: for a stored value that there is nothing of.
 
         """
-        return [BankCount(*entry[:4]) for entry in self._reader.counts(self._index, self._code(stored))]
+        repeat, bank, errors, cells, _ = self._reader.counts(self._index, self._code(stored))
+        known = [None if unknown else count for count, unknown in zip(cells.tolist(), np.isnan(cells), strict=True)]
+        return list(map(BankCount, repeat.tolist(), bank.tolist(), errors.tolist(), known))
 
     def lines(self, axis: Axis, stored: Stored) -> Lines:
         """Bit errors of every wordline (a row of a bank) or bitline that holds such cells, those without any included.
@@ -222,7 +225,9 @@ class Statistics:
     """
 
     def __init__(self, reader: _core.MeasurementReader) -> None:
-        self.conditions = tuple(ConditionStatistics(reader, index) for index in range(len(reader.conditions)))
+        self.conditions = tuple(
+            ConditionStatistics(reader, index, *condition) for index, condition in enumerate(reader.conditions)
+        )
         self.flips: int = reader.flips
         self.cell_sample: float = 2.0**-reader.sample_shift
 
@@ -247,8 +252,7 @@ class CacheLines:
     percent: float
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """One pass over a module under one condition.
 
     Attributes:
@@ -622,47 +626,56 @@ def _readings(
     reader: _core.MeasurementReader, statistics: Statistics
 ) -> tuple[tuple[Reading, ...], int, int, str | None]:
     """The readings of counts of whole banks, the cells of a bank, the number of banks, and a note."""
-    counted: dict[tuple[int, int], dict[int, tuple[float, int]]] = {}
-    cells: set[float | None] = set()
-    banks, parts = 0, 0
+    whole: list[tuple[NDArray[Any], ...]] = []
+    banks = parts = 0
     for index, entry in enumerate(statistics.conditions):
-        whole = re.fullmatch(r"0x([0-9a-f]{2})", entry.condition.pattern or "")
+        byte = re.fullmatch(r"0x([0-9a-f]{2})", entry.condition.pattern or "")
         for stored in entry.stored_values:
-            for repeat, bank, count, tested, line in reader.counts(index, _UNKNOWN if stored is None else stored):
-                banks = max(banks, bank + 1)
-                if whole is None or (stored is not None and int(whole[1], 16) not in (0x00, 0xFF)):
-                    parts += 1
-                    continue
-                cells.add(tested)
-                counted.setdefault((index, repeat), {})[bank] = count, line
-    if not counted or len(cells) > 1:
-        why = "the cells of a count differ" if counted else "the patterns are of several bytes, or values apart"
-        return (), 0, banks, f"made no readings of whole banks: {why}"
-    if banks * len(counted) > 2**24:
-        return (), 0, banks, f"made no readings of whole banks: {banks} banks in {len(counted)} passes are too many"
-    readings = []
-    missing = 0
-    for (index, _), by_bank in counted.items():
-        condition = statistics.conditions[index].condition
-        errors = tuple(by_bank[bank][0] if bank in by_bank else None for bank in range(banks))
-        missing += errors.count(None)
-        readings.append(
-            Reading(
-                line=min(line for _, line in by_bank.values()),
-                trcd=math.nan if condition.trcd is None else condition.trcd,
-                trp=math.nan if condition.trp is None else condition.trp,
-                temperature=math.nan if condition.temperature is None else condition.temperature,
-                pattern=int(condition.pattern or "0x00", 16),
-                errors=errors,
-                vdd=condition.vdd,
-                refresh_interval=condition.refresh_interval,
-            )
+            repeat, bank, errors, cells, line = reader.counts(index, _UNKNOWN if stored is None else stored)
+            banks = max(banks, int(bank.max(initial=-1)) + 1)
+            if byte is None or (stored is not None and int(byte[1], 16) not in (0x00, 0xFF)):
+                parts += len(bank)
+            else:
+                whole.append((np.full(len(bank), index), repeat, bank, errors, cells, line))
+    if not whole:
+        return (), 0, banks, "made no readings of whole banks: the patterns are of several bytes, or values apart"
+    condition, repeat, bank, errors, cells, line = (np.concatenate(column) for column in zip(*whole, strict=True))
+    if np.any(cells != cells[0]):
+        return (), 0, banks, "made no readings of whole banks: the cells of a count differ"
+    # Each list is in ascending order, so the counts of a reading follow one another.
+    first = np.flatnonzero(np.diff(condition, prepend=-1) | np.diff(repeat, prepend=-1))
+    if banks * len(first) > 2**24:
+        return (), 0, banks, f"made no readings of whole banks: {banks} banks in {len(first)} passes are too many"
+    lines = np.minimum.reduceat(line, first)
+    by_bank = np.full((len(first), banks), np.nan)
+    by_bank[np.repeat(np.arange(len(first)), np.diff(first, append=len(bank))), bank] = errors
+    order = np.argsort(lines)
+    absent = np.isnan(by_bank[order]).any(axis=1)
+    missing = int(np.isnan(by_bank).sum())
+    points = [entry.condition for entry in statistics.conditions]
+    stated = [
+        (
+            *(math.nan if value is None else value for value in (point.trcd, point.trp, point.temperature)),
+            int(point.pattern, 16) if point.pattern and re.fullmatch("0x[0-9a-f]{2}", point.pattern) else 0,
         )
+        for point in points
+    ]
+    readings = [
+        Reading(
+            at,
+            *stated[index],
+            errors=tuple(None if math.isnan(n) else n for n in row) if some else tuple(row),
+            vdd=points[index].vdd,
+            refresh_interval=points[index].refresh_interval,
+        )
+        for at, index, row, some in zip(
+            lines[order].tolist(), condition[first][order].tolist(), by_bank[order].tolist(), absent.tolist(), strict=True
+        )
+    ]
     notes = [f"took {missing} banks that have no count in a pass for not tested"] if missing else []
     if parts:
         notes.append(f"left {parts} counts of one value of a mixed pattern out of the readings")
-    readings.sort(key=lambda reading: reading.line)
-    return tuple(readings), int(cells.pop() or 0), banks, "; ".join(notes) or None
+    return tuple(readings), int(cells[0]), banks, "; ".join(notes) or None
 
 
 def _reading_statistics(readings: Sequence[Reading], cells_per_bank: int) -> Statistics:

@@ -192,14 +192,22 @@ void bind_measurements(py::module_& m) {
       .def(
           "counts",
           [](const Reader& r, int condition, int stored) {
-            py::list result;
-            for (const BankCount& c :
-                 statistics(r, condition).counts(condition, stored_value(stored))) {
-              result.append(py::make_tuple(c.repeat, c.bank, c.errors, known(c.cells), c.line));
+            const auto counts = statistics(r, condition).counts(condition, stored_value(stored));
+            const auto n = static_cast<py::ssize_t>(counts.size());
+            py::array_t<int64_t> repeat(n), bank(n), line(n);
+            py::array_t<double> errors(n), cells(n);
+            for (py::ssize_t i = 0; i < n; ++i) {
+              const BankCount& count = counts[static_cast<size_t>(i)];
+              repeat.mutable_at(i) = count.repeat;
+              bank.mutable_at(i) = count.bank;
+              errors.mutable_at(i) = count.errors;
+              cells.mutable_at(i) = count.cells;
+              line.mutable_at(i) = static_cast<int64_t>(count.line);
             }
-            return result;
+            return py::make_tuple(repeat, bank, errors, cells, line);
           },
-          py::arg("condition"), py::arg("stored"), "(repeat, bank, errors, cells, line).")
+          py::arg("condition"), py::arg("stored"),
+          "repeat, bank, errors, cells (NaN: not known), line, by ascending repeat and bank.")
       .def(
           "lines",
           [](const Reader& r, int condition, Axis axis, int stored, size_t most) {

@@ -1,9 +1,13 @@
 // Are the files of each format counted for what they hold, and damages named with their place?
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
+#include <random>
 #include <tuple>
 
 #include "catch2.h"
+#include "core/measurements/text.h"
 #include "measurement_files.h"
 
 using namespace eden::measurements;
@@ -442,6 +446,181 @@ TEST_CASE("statistics stay within their bounds and say what they gave up") {
     for (uint32_t i = 0; i < 101; ++i) statistics.pass(number, i);
   };
   CHECK_THROWS_AS(many(), FormatError);
+}
+
+// What Statistics is to count, one flip after another.
+struct Counted {
+  std::map<std::pair<uint32_t, uint32_t>, double> banks;  // by pass and bank
+  std::map<Cell, uint32_t> last;                          // pass that had a failure
+  std::map<Cell, int> failures;
+  uint64_t repeated = 0;
+
+  void flip(uint32_t repeat, uint32_t bank, uint32_t row, uint32_t bit, Stored stored) {
+    const Cell cell{bank, row, bit, stored, 0};
+    const auto [place, is_new] = last.try_emplace(cell, repeat);
+    if (!is_new && place->second == repeat) {
+      ++repeated;
+      return;
+    }
+    place->second = repeat;
+    ++failures[cell];
+    ++banks[{repeat, bank}];
+  }
+};
+
+TEST_CASE("flips in any order are counted like one after another") {
+  std::mt19937_64 random(11);
+  const Condition condition{{}, *Pattern::parse("0xaa/0x0f")};
+  for (const int order : {0, 1, 2, 3}) {
+    CAPTURE(order);
+    Statistics statistics({{0, 1, 4}, 0, 512, 512, 100});
+    Counted expected;
+    const int number = statistics.condition(condition);
+    for (uint32_t pass = 0; pass < 4; ++pass) {
+      std::vector<std::array<uint32_t, 3>> cells;
+      for (int i = 0; i < 12000; ++i) {
+        const uint64_t r = random();
+        // A part of the cells fails in each pass.
+        const uint64_t place = i % 3 == 0 ? uint64_t(i) * 0x9e3779b97f4a7c15u : r;
+        cells.push_back({std::array<uint32_t, 3>{0, 1, 4}[(place >> 40) % 3],
+                         uint32_t(place >> 20) % 512, uint32_t(place >> 50) % 512});
+      }
+      // By ascending address; bank by bank from the last; pieces of ascending ones; at random.
+      if (order < 3) std::sort(cells.begin(), cells.end());
+      if (order == 1) {
+        std::stable_sort(cells.begin(), cells.end(),
+                         [](const auto& a, const auto& b) { return a[0] > b[0]; });
+      } else if (order == 2) {
+        std::rotate(cells.begin(), cells.begin() + 5000, cells.end());
+      }
+      for (const auto& [bank, row, bit] : cells) {
+        const uint32_t repeat = order == 3 ? bit % 4 : pass;
+        const Stored stored = condition.pattern.stored(row, bit);
+        REQUIRE(statistics.flip(number, repeat, bank, row, bit, stored));
+        expected.flip(repeat, bank, row, bit, stored);
+      }
+    }
+    statistics.finish();
+    CHECK(expected.repeated > 0);
+    CHECK(statistics.repeated_flips() == expected.repeated);
+    CHECK(statistics.flips() + expected.repeated == 48000);
+    std::vector<Cell> cells;
+    std::map<uint64_t, int64_t> wordlines, bitlines;  // of stored ones
+    for (const auto& [cell, failures] : expected.failures) {
+      auto [bank, row, bit, stored, unused] = cell;
+      cells.push_back({bank, row, bit, stored, failures});
+      if (stored != kOne) continue;
+      wordlines[bank * 512 + row] += failures;
+      bitlines[(bank * 6 + row / 100) * 512 + bit] += failures;
+    }
+    CHECK(cells_of(statistics, number) == cells);
+    std::map<std::pair<uint32_t, uint32_t>, double> banks;
+    for (const Stored stored : {kZero, kOne}) {
+      for (const BankCount& c : statistics.counts(number, stored)) {
+        banks[{c.repeat, c.bank}] += c.errors;
+      }
+    }
+    CHECK(banks == expected.banks);
+    for (const Axis axis : {Axis::kWordline, Axis::kBitline}) {
+      std::vector<int64_t> line_errors, line_cells, failing;
+      statistics.lines(number, axis, kOne, 1 << 20, line_errors, line_cells);
+      std::erase(line_errors, 0);
+      for (const auto& [line, count] : axis == Axis::kWordline ? wordlines : bitlines) {
+        failing.push_back(count);
+      }
+      CHECK(line_errors == failing);
+    }
+  }
+}
+
+TEST_CASE("a sample of cells leaves the counts of lines and banks whole") {
+  std::mt19937_64 random(13);
+  Bounds bounds;
+  bounds.cells = 3000;
+  Tested tested{{0, 1}, 0, 256, 1024, 64};
+  Statistics sample(tested, bounds), whole(tested);
+  Condition condition;
+  condition.pattern = Pattern::of_byte(0xff);
+  for (Statistics* const statistics : {&sample, &whole}) statistics->condition(condition);
+  for (int i = 0; i < 100000; ++i) {
+    // Each pass goes over its cells once, in ascending order.
+    const uint64_t place = uint64_t(i % 25000) * 20 + random() % 20;
+    const auto bank = uint32_t(place >> 18), row = uint32_t(place >> 10) & 255;
+    for (Statistics* const statistics : {&sample, &whole}) {
+      REQUIRE(statistics->flip(0, uint32_t(i / 25000), bank, row, place & 1023, kOne));
+    }
+  }
+  sample.finish();
+  whole.finish();
+  CHECK(sample.sample_shift() > 2);
+  CHECK(whole.sample_shift() == 0);
+  CHECK(sample.flips() == 100000);
+  for (const Axis axis : {Axis::kWordline, Axis::kBitline}) {
+    std::vector<int64_t> errors[2], cells[2];
+    sample.lines(0, axis, kOne, 1 << 20, errors[0], cells[0]);
+    whole.lines(0, axis, kOne, 1 << 20, errors[1], cells[1]);
+    CHECK(errors[0] == errors[1]);
+    CHECK(cells[0] == cells[1]);
+  }
+  for (size_t i = 0; i < 8; ++i) {
+    CHECK(sample.counts(0, kOne)[i].errors == whole.counts(0, kOne)[i].errors);
+  }
+}
+
+TEST_CASE("counts of banks in any order are those in ascending order") {
+  std::mt19937_64 random(17);
+  std::vector<std::pair<uint32_t, uint32_t>> places;
+  for (uint32_t repeat = 0; repeat < 40; ++repeat) {
+    for (uint32_t bank = 0; bank < 16; ++bank) places.push_back({repeat * 3, bank});
+  }
+  for (int order = 0; order < 3; ++order) {
+    auto mixed = places;
+    if (order == 1) {
+      std::sort(mixed.begin(), mixed.end(), [](const auto& a, const auto& b) {
+        return std::tie(a.second, a.first) < std::tie(b.second, b.first);
+      });
+    } else if (order == 2) {
+      std::shuffle(mixed.begin(), mixed.end(), random);
+    }
+    Statistics statistics({});
+    Condition condition;
+    condition.pattern = Pattern::of_byte(0xff);
+    statistics.condition(condition);
+    for (const auto& [repeat, bank] : mixed) {
+      REQUIRE(statistics.count(0, repeat, bank, kOne, repeat + bank, 1000, 2));
+      REQUIRE(!statistics.count(0, repeat, bank, kOne, 0, 1000, 3));
+    }
+    statistics.finish();
+    const std::vector<BankCount> counts = statistics.counts(0, kOne);
+    REQUIRE(counts.size() == places.size());
+    for (size_t i = 0; i < counts.size(); ++i) {
+      REQUIRE((counts[i].repeat == places[i].first && counts[i].bank == places[i].second));
+      REQUIRE(counts[i].errors == counts[i].repeat + counts[i].bank);
+    }
+  }
+}
+
+TEST_CASE("digits at the beginning of a text are a number, up to eighteen of them") {
+  for (const char* behind : {",", ",12345678,", "x", "\n", " "}) {
+    std::string digits;
+    for (int size = 1; size <= 21; ++size) {
+      digits += static_cast<char>('0' + (size * 7 + 2) % 10);
+      const std::string text = digits + behind;
+      const char* at = text.data();
+      uint64_t value = 1;
+      const bool found = leading_digits(at, text.data() + text.size(), value);
+      REQUIRE(found == (size <= 18));
+      REQUIRE(value == (found ? std::stoull(digits) : 1));
+      REQUIRE(at == text.data() + (found ? size : 0));
+      // Where the text ends with the digits, more can follow.
+      REQUIRE(!leading_digits(at = text.data(), text.data() + size, value));
+    }
+  }
+  for (const std::string text : {",12345678", "-1,345678", "/0,", ":1,", "\xb0\xb1,2345678"}) {
+    const char* at = text.data();
+    uint64_t value = 1;
+    REQUIRE(!leading_digits(at, text.data() + text.size(), value));
+  }
 }
 
 TEST_CASE("patterns have one spelling and know their bits") {
