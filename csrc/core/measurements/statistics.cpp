@@ -192,16 +192,28 @@ void Statistics::add_bitlines(Group& group, const Entries& cells) {
                           [&] { merge_lines(group, Axis::kBitline); });
     };
     // An array of all bits takes longer than a sort where few of them failed.
-    constexpr size_t kSparse = 16;
+    constexpr size_t kSparse = 256;
     if (most - least > kSparse * (end - begin)) {
       for (; begin < end; ++begin) count(bit_of(cells[begin].key), failures_of(cells[begin].value));
       continue;
     }
-    by_bit_.assign(size_t{most} - least + 1, 0);
-    for (; begin < end; ++begin)
-      by_bit_[bit_of(cells[begin].key) - least] += failures_of(cells[begin].value);
-    for (uint32_t bit = least; bit <= most; ++bit) {
-      if (by_bit_[bit - least] > 0) count(bit, by_bit_[bit - least]);
+    // Both are 0 but for what is counted here.
+    const size_t bits = size_t{most} - least + 1;
+    if (by_bit_.size() < bits) {
+      by_bit_.resize(bits);
+      failed_bits_.resize(bits / 64 + 1);
+    }
+    for (; begin < end; ++begin) {
+      const uint32_t bit = bit_of(cells[begin].key) - least;
+      by_bit_[bit] += failures_of(cells[begin].value);
+      failed_bits_[bit / 64] |= uint64_t{1} << (bit % 64);
+    }
+    for (size_t i = 0; i <= (bits - 1) / 64; ++i) {
+      for (uint64_t word = std::exchange(failed_bits_[i], 0); word != 0; word &= word - 1) {
+        const auto bit =
+            static_cast<uint32_t>(64 * i) + static_cast<uint32_t>(std::countr_zero(word));
+        count(least + bit, std::exchange(by_bit_[bit], 0));
+      }
     }
   }
 }
@@ -552,7 +564,8 @@ std::vector<FailingCell> Statistics::failing_cells(int condition) const {
 }
 
 size_t Statistics::bytes() const {
-  size_t bytes = scratch_.capacity() * sizeof(Entry) + by_bit_.capacity() * sizeof(uint64_t);
+  size_t bytes = scratch_.capacity() * sizeof(Entry) +
+                 (by_bit_.capacity() + failed_bits_.capacity()) * sizeof(uint64_t);
   for (const auto& groups : conditions_) {
     // A node of a red-black tree: its value, three links and a color.
     bytes += sizeof(ConditionGroups) + groups->passes.size() * 5 * sizeof(void*);

@@ -247,7 +247,7 @@ class Statistics {
   std::map<std::pair<std::vector<uint64_t>, std::string>, int> numbers_;
   Cursor cursors_[kStoredValues];
   Entries scratch_;
-  std::vector<uint64_t> by_bit_;
+  std::vector<uint64_t> by_bit_, failed_bits_;
   std::vector<uint32_t> zeros_, ones_;
   bool wordlines_ = true, bitlines_ = true;
   bool cells_only_ = false;     // of flips outside of the sample, nothing but their number is kept
