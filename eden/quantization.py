@@ -14,7 +14,16 @@ from torch import Tensor
 
 from eden import _core, _library
 
-CODE_BITS: dict[str, int] = {"int16": 16, "int8": 8, "uint8": 8, "int4": 4}
+SYMMETRIC: tuple[str, ...] = ("int16_sign_magnitude", "int8_sign_magnitude", "int4_sign_magnitude")
+"""The storages whose codes have no zero point: a sign, in the highest bit, and a magnitude."""
+
+CODE_BITS: dict[str, int] = {
+    "int16": 16,
+    "int8": 8,
+    "uint8": 8,
+    "int4": 4,
+    **{name: int(name[3:].partition("_")[0]) for name in SYMMETRIC},
+}
 """The storages that keep codes, and the bits of a code."""
 
 _NUMBERS = {name: value.value for name, value in _core.Storage.__members__.items()}
@@ -29,10 +38,12 @@ def code_range(storage: str, affine: bool = False) -> tuple[int, int]:
         affine: whether there is a zero point.
 
     Raises:
-        ValueError: for a storage that keeps no codes.
+        ValueError: for a storage that keeps no codes, or a zero point that its codes cannot have.
     """
     if storage not in CODE_BITS:
         raise ValueError(f"storage is {storage!r}; allowed are {', '.join(CODE_BITS)}")
+    if affine and storage in SYMMETRIC:
+        raise ValueError(f"affine is True; allowed for {storage!r}, a sign and a magnitude, is False")
     if storage.startswith("u"):
         return 0, 2 ** CODE_BITS[storage] - 1
     highest = 2 ** (CODE_BITS[storage] - 1) - 1

@@ -5,9 +5,12 @@ import math
 import pytest
 import torch
 
+import eden
 from eden import quantization
 
 STORAGES = ["int16", "int8", "uint8", "int4"]
+CASES = [(name, affine) for name in STORAGES for affine in (False, True)]
+CASES += [(name, False) for name in quantization.SYMMETRIC]
 
 
 def values(*shape: int, seed: int = 1) -> torch.Tensor:
@@ -43,8 +46,17 @@ def test_code_ranges() -> None:
         quantization.code_range("float32")
 
 
-@pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("affine", [False, True])
+def test_a_sign_and_a_magnitude_have_no_zero_point() -> None:
+    assert quantization.code_range("int8_sign_magnitude") == (-127, 127)
+    with pytest.raises(ValueError, match="affine is True; allowed for 'int8_sign_magnitude'"):
+        quantization.code_range("int8_sign_magnitude", affine=True)
+    with pytest.raises(ValueError, match="zero_point is given; allowed for int4_sign_magnitude storage is None"):
+        eden.corrupt(torch.ones(4), eden.Uniform(0.1), storage="int4_sign_magnitude", scale=1.0, zero_point=0)
+    with pytest.raises(ValueError, match="quantization is 'affine'; allowed with storage 'int16_sign_magnitude'"):
+        eden.Faults(eden.Uniform(1e-3), storage="int16_sign_magnitude", quantization="affine")
+
+
+@pytest.mark.parametrize(("storage", "affine"), CASES)
 @pytest.mark.parametrize("channel_dim", [-1, 0, 1])
 def test_a_range_is_covered_to_half_a_step(storage: str, affine: bool, channel_dim: int) -> None:
     x = values(5, 7, 40) + 1
@@ -144,8 +156,7 @@ def test_the_mean_magnitude_is_the_best_scale_of_a_sign() -> None:
     assert error[1] < min(error[0], error[2])
 
 
-@pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize(("storage", "affine"), CASES)
 @pytest.mark.parametrize("channel_dim", [-1, 0, 1])
 def test_gradient_stops_where_that_of_a_fake_quantization_does(storage: str, affine: bool, channel_dim: int) -> None:
     x = values(6, 9, 50).requires_grad_()
