@@ -652,11 +652,11 @@ TEST_CASE("which types a storage can hold") {
   for (const ValueType value : kValueTypes) {
     for (const Storage storage : kStorages) pairs += eden::can_store(value, storage);
   }
-  CHECK(pairs == 3 * 10 + 6);
+  CHECK(pairs == 3 * 13 + 6);
   CHECK(eden::can_store(ValueType::kInt32, Storage::kInt32));
   CHECK(!eden::can_store(ValueType::kFloat32, Storage::kInt32));
   CHECK(!eden::can_store(ValueType::kInt8, Storage::kUint8));
-  CHECK(!eden::can_store(ValueType::kFloat32, static_cast<Storage>(11)));
+  CHECK(!eden::can_store(ValueType::kFloat32, static_cast<Storage>(eden::kStorages)));
   CHECK(eden::storage_bits(Storage::kInt4) == 4);
   CHECK(eden::storage_bits(Storage::kSign) == 1);
   CHECK(eden::storage_bits(static_cast<Storage>(-1)) == 0);
