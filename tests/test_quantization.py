@@ -221,3 +221,31 @@ def test_compiles_without_a_break() -> None:
     x, grad = values(4, 20), values(4, 20, seed=2)
     compiled = torch.compile(through, fullgraph=True, backend="eager")
     assert torch.equal(compiled(x, grad), through(x, grad))
+
+
+@pytest.mark.parametrize("percent", [100.0, 99.9, 99.0, 75.0, 50.0, 0.0])
+def test_percentiles_are_met_to_one_part_in_128(percent: float) -> None:
+    x = values(3, 40000)
+    counts = quantization.ValueCounts()
+    for part in (x[:1], x[1:].half(), x[:0]):
+        counts.add(part)
+    seen = torch.cat([x[:1].flatten(), x[1:].half().float().flatten()]).sort().values
+    low, high = counts.range(percent)
+    left_out = min(math.floor(len(seen) * (100 - percent) / 100), len(seen) - 1)
+    for end, exact, outwards in ((low, float(seen[left_out]), -1), (high, float(seen[-1 - left_out]), 1)):
+        assert 0 <= (end - exact) * outwards <= abs(exact) / 128
+    assert int((seen > high).sum()) <= left_out
+    assert int((seen < low).sum()) <= left_out
+
+
+def test_percentiles_of_one_sided_and_extreme_values() -> None:
+    counts = quantization.ValueCounts()
+    with pytest.raises(ValueError, match="no value was counted"):
+        counts.range(100.0)
+    counts.add(torch.zeros(10))
+    assert counts.range(100.0) == (0.0, pytest.approx(0.0, abs=1e-40))
+    counts.add(torch.tensor([torch.finfo(torch.float32).max, -torch.finfo(torch.float32).max, -0.0]))
+    assert counts.range(100.0) == (-torch.finfo(torch.float32).max, torch.finfo(torch.float32).max)
+    for percent in (-1.0, 100.1, math.nan):
+        with pytest.raises(ValueError, match=f"percent is {percent}; allowed is 0 to 100"):
+            counts.range(percent)
