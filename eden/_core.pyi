@@ -35,6 +35,9 @@ class Storage(enum.Enum):
     int4 = 8
     sign = 9
     int32 = 10
+    int16_sign_magnitude = 11
+    int8_sign_magnitude = 12
+    int4_sign_magnitude = 13
 
 class ModelKind(enum.Enum):
     cell = 0

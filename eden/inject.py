@@ -44,9 +44,10 @@ class Faults:
         weights: error model of the memory that holds the weights, None for a reliable one.
         inputs: error model of the memory that holds the input feature maps, None for a reliable one.
         storage: the form in which the memory keeps values: "float32", "float16", "bfloat16", "float8_e4m3fn",
-            "float8_e5m2"; codes of "int16", "int8", "uint8" or "int4" bits; or "sign", one bit, read as plus or minus
-            the operand's mean magnitude. Codes cover the range of a weight at each forward pass, and that of an input
-            as calibrated.
+            "float8_e5m2"; codes of "int16", "int8", "uint8" or "int4" bits, or of a sign and a magnitude:
+            "int16_sign_magnitude", "int8_sign_magnitude", "int4_sign_magnitude"; or "sign", one bit, read as plus or
+            minus the operand's mean magnitude. Codes cover the range of a weight at each forward pass, and that of an
+            input as calibrated.
         correction: what becomes of an implausible value, one outside its operand's range, NaN or infinite, on every
             load: "none" leaves it, "zero" replaces it by 0, "clamp" by the nearer end of the range.
         seed: which chip.
@@ -88,6 +89,11 @@ class Faults:
         if self.quantization == "affine" and self.storage not in quantization.CODE_BITS:
             raise ValueError(
                 f"Faults.quantization is 'affine'; allowed with storage {self.storage!r}, which keeps no codes, is "
+                "'symmetric'"
+            )
+        if self.quantization == "affine" and self.storage in quantization.SYMMETRIC:
+            raise ValueError(
+                f"Faults.quantization is 'affine'; allowed with storage {self.storage!r}, a sign and a magnitude, is "
                 "'symmetric'"
             )
         if not isinstance(self.weight_channels, bool):

@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 
 from eden import _core, _library
 from eden.errors import Bitline, CellMap, DataDependent, ErrorModel, LineModel, Uniform, Wordline
-from eden.quantization import CODE_BITS, clipped_gradient, code_range, measure_range
+from eden.quantization import CODE_BITS, SYMMETRIC, clipped_gradient, code_range, measure_range
 
 _library.load()
 
@@ -695,8 +695,8 @@ def _quantization(
     scales = _numbers("scale", scale, torch.float32, x.device)
     points = None
     if zero_point is not None:
-        if storage == "sign":
-            raise ValueError("zero_point is given; allowed for sign storage is None")
+        if storage == "sign" or storage in SYMMETRIC:
+            raise ValueError(f"zero_point is given; allowed for {storage} storage is None")
         if isinstance(zero_point, int) and not isinstance(zero_point, bool):
             lowest, highest = code_range(storage, affine=True)
             if not lowest <= zero_point <= highest:
@@ -882,9 +882,10 @@ def corrupt(
         out: where the result goes, of the shape, dtype and device of ``x``; may not be ``x`` (see ``corrupt_``).
         storage: name of the form in which memory keeps ``x``, a key of ``eden.ops.STORAGES``; None for its own bits.
             float32, float16 and bfloat16 can be kept in every storage but int32, other dtypes in their own alone.
-        scale: of "int16", "int8", "uint8", "int4" and "sign" storage of floating-point values, which need it: a number,
-            or float32 of one element or of one for each channel. A value is kept as the code round(value / scale) +
-            ``zero_point``, halves to even, clipped; "sign" keeps the sign bit and reads plus or minus the scale.
+        scale: of the storages of codes (``eden.quantization.CODE_BITS``) and "sign" of floating-point values, which
+            need it: a number, or float32 of one element or of one for each channel. A value is kept as the code
+            round(value / scale) + ``zero_point``, halves to even, clipped; "sign" keeps the sign bit and reads plus or
+            minus the scale.
         zero_point: int, or int32 of as many elements as ``scale``; if None there is none, and codes are symmetric where
             the storage has a sign. What no code can be is clipped.
         channel_dim: dimension of ``x`` whose elements have scales of their own, None for one scale of all.

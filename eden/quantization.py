@@ -9,12 +9,24 @@ no synchronization; in eager mode on the CPU one pass of an operator does it, to
 
 from __future__ import annotations
 
+import math
+import struct
+
 import torch
 from torch import Tensor
 
 from eden import _core, _library
 
-CODE_BITS: dict[str, int] = {"int16": 16, "int8": 8, "uint8": 8, "int4": 4}
+SYMMETRIC: tuple[str, ...] = ("int16_sign_magnitude", "int8_sign_magnitude", "int4_sign_magnitude")
+"""The storages whose codes have no zero point: a sign, in the highest bit, and a magnitude."""
+
+CODE_BITS: dict[str, int] = {
+    "int16": 16,
+    "int8": 8,
+    "uint8": 8,
+    "int4": 4,
+    **{name: int(name[3:].partition("_")[0]) for name in SYMMETRIC},
+}
 """The storages that keep codes, and the bits of a code."""
 
 _NUMBERS = {name: value.value for name, value in _core.Storage.__members__.items()}
@@ -29,10 +41,12 @@ def code_range(storage: str, affine: bool = False) -> tuple[int, int]:
         affine: whether there is a zero point.
 
     Raises:
-        ValueError: for a storage that keeps no codes.
+        ValueError: for a storage that keeps no codes, or a zero point that its codes cannot have.
     """
     if storage not in CODE_BITS:
         raise ValueError(f"storage is {storage!r}; allowed are {', '.join(CODE_BITS)}")
+    if affine and storage in SYMMETRIC:
+        raise ValueError(f"affine is True; allowed for {storage!r}, a sign and a magnitude, is False")
     if storage.startswith("u"):
         return 0, 2 ** CODE_BITS[storage] - 1
     highest = 2 ** (CODE_BITS[storage] - 1) - 1
@@ -219,3 +233,51 @@ def clipped_gradient(
     if zero_point is not None:
         code = code + _along(zero_point, x, channel_dim).clamp(lowest, highest)
     return torch.where((code >= lowest) & (code <= highest), grad, 0.0)
+
+
+class ValueCounts:
+    """Counts of the values of a tensor that is seen batch by batch, from which its percentiles are read.
+
+    Values are told apart by the upper half of their float32 form, its sign, exponent and first seven bits of the
+    significand, so that a percentile is met to one part in 128, in memory that does not grow.
+    """
+
+    _BINS = 1 << 16
+
+    def __init__(self) -> None:
+        self._counts = torch.zeros(self._BINS, dtype=torch.int64)
+
+    def add(self, x: Tensor) -> None:
+        """Count the values of a floating-point tensor, on any device; none may be NaN."""
+        bits = x.detach().float().contiguous().view(torch.int32).flatten() >> 16
+        # In the order of the numbers: the negative ones, complemented, come first.
+        order = torch.where(bits < 0, ~bits, bits + self._BINS // 2)
+        self._counts += torch.bincount(order.to(torch.int64), minlength=self._BINS).cpu()
+
+    def range(self, percent: float) -> tuple[float, float]:
+        """A range beyond each of whose ends lie at most 100 - ``percent`` percent of the values, no wider than need be.
+
+        Args:
+            percent: from 0 to 100.
+
+        Returns:
+            The lower and the upper end, each the outer one of the values that are counted as one with it.
+
+        Raises:
+            ValueError: if nothing was counted, or ``percent`` is out of range.
+        """
+        total = int(self._counts.sum())
+        if total == 0:
+            raise ValueError("no value was counted; allowed is a range of one or more")
+        if not 0.0 <= percent <= 100.0:
+            raise ValueError(f"percent is {percent}; allowed is 0 to 100")
+        left_out = min(math.floor(total * (100.0 - percent) / 100.0), total - 1)
+        up_to = torch.cumsum(self._counts, 0)
+        low, high = (int(torch.searchsorted(up_to, seen)) for seen in (left_out + 1, total - left_out))
+        return self._ends(low)[0], self._ends(high)[1]
+
+    def _ends(self, place: int) -> tuple[float, float]:
+        positive = place >= self._BINS // 2
+        first = (place - self._BINS // 2 if positive else self._BINS // 2 - 1 - place) << 16
+        smallest, largest = (struct.unpack("<f", struct.pack("<I", bits))[0] for bits in (first, first | 0xFFFF))
+        return (smallest, largest) if positive else (-largest, -smallest)

@@ -21,7 +21,16 @@ DTYPES = {
 }
 """Of tensors that are stored as they are."""
 
-QUANTIZED = {"int16": 16, "int8": 8, "uint8": 8, "int4": 4, "sign": 1}
+QUANTIZED = {
+    "int16": 16,
+    "int8": 8,
+    "uint8": 8,
+    "int4": 4,
+    "int16_sign_magnitude": 16,
+    "int8_sign_magnitude": 8,
+    "int4_sign_magnitude": 4,
+    "sign": 1,
+}
 """Storages that float32 tensors are quantized to, and the bits of an element."""
 
 DISPERSION = 0.1

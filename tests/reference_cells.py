@@ -227,11 +227,15 @@ def read(
 
 
 class Codes(NamedTuple):
-    """A quantized storage: its width, and the codes that values take; signed ones are in two's complement."""
+    """A quantized storage: its width, and the codes that values take.
+
+    Signed ones are in two's complement, unless they are a magnitude below a highest bit that is the sign.
+    """
 
     bits: int
     lowest: int
     largest: int
+    has_sign_bit: bool = False
 
 
 CODES = {
@@ -239,6 +243,9 @@ CODES = {
     "int8": Codes(8, -127, 127),
     "uint8": Codes(8, 0, 255),
     "int4": Codes(4, -7, 7),
+    "int16_sign_magnitude": Codes(16, -32767, 32767, True),
+    "int8_sign_magnitude": Codes(8, -127, 127, True),
+    "int4_sign_magnitude": Codes(4, -7, 7, True),
 }
 
 
@@ -247,13 +254,18 @@ def encode(values: npt.NDArray[np.float32], scale: np.float32, codes: Codes) -> 
     with np.errstate(all="ignore"):
         ratio = np.clip(values / scale, np.float32(codes.lowest), np.float32(codes.largest))
     rounded = np.where(np.isnan(ratio), 0.0, np.rint(ratio)).astype(np.int64)
+    if codes.has_sign_bit:
+        return (np.abs(rounded) + np.where(rounded < 0, 2 ** (codes.bits - 1), 0)).astype(np.uint64)
     return rounded.astype(np.uint64) & np.uint64(2**codes.bits - 1)
 
 
 def decode(words: npt.NDArray[np.uint64], scale: np.float32, codes: Codes) -> npt.NDArray[np.float32]:
     """Values of the codes in words."""
     numbers = words.astype(np.int64)
-    if codes.lowest < 0:
+    if codes.has_sign_bit:
+        magnitudes = numbers % 2 ** (codes.bits - 1)
+        numbers = np.where(numbers >> (codes.bits - 1) == 1, -magnitudes, magnitudes)
+    elif codes.lowest < 0:
         numbers -= (numbers >> (codes.bits - 1)) << codes.bits
     return numbers.astype(np.float32) * scale
 

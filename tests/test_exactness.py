@@ -20,6 +20,7 @@ from operator_grid import operator_arguments
 from scipy import optimize, special, stats
 
 import eden
+from eden.quantization import SYMMETRIC
 
 Words = npt.NDArray[Any]
 
@@ -132,7 +133,8 @@ class Storage:
 
 
 OWN = [Storage(name, 8 * dtype.itemsize, dtype) for name, dtype in DTYPES.items()]
-CODES = [Storage(name, bits, None) for name, bits in QUANTIZED.items()]
+# A magnitude of 0 is read as 0 whatever its sign, so that not every word can be told from its value.
+CODES = [Storage(name, bits, None) for name, bits in QUANTIZED.items() if name not in SYMMETRIC]
 LINES = ["Bitline", "Wordline"]
 BYTES = Storage("int8", 8, torch.int8)
 

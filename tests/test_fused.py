@@ -1,5 +1,6 @@
 """Do the operators that do in one pass what formulas do with tensors give the same bits, and fit into torch?"""
 
+import itertools
 import math
 
 import pytest
@@ -38,8 +39,13 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("storage", [*STORAGES, "float32", "float16", "sign"])
-@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize(
+    ("storage", "affine"),
+    [
+        *itertools.product([*STORAGES, "float32", "float16", "sign"], (False, True)),
+        *((name, False) for name in quantization.SYMMETRIC),
+    ],
+)
 def test_a_measured_range_is_that_of_the_formulas(dtype, storage, affine, formulas):
     nan = values(4, 70, dtype=dtype)
     nan[1, 5] = math.nan
@@ -57,8 +63,10 @@ def test_a_measured_range_is_that_of_the_formulas(dtype, storage, affine, formul
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("storage", [*STORAGES, "sign"])
-@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize(
+    ("storage", "affine"),
+    [*itertools.product([*STORAGES, "sign"], (False, True)), *((name, False) for name in quantization.SYMMETRIC)],
+)
 def test_a_clipped_gradient_is_that_of_the_formulas(dtype, storage, affine, formulas):
     x = values(4, 6, 70, dtype=dtype)
     x[0, 0, :3] = torch.tensor([math.nan, math.inf, -math.inf])
@@ -93,7 +101,7 @@ def test_a_gradient_that_nothing_clips_is_not_copied():
     assert int((clipped != grad).sum()) == 1
 
 
-@pytest.mark.parametrize("storage", ["float32", "float16", "int8", "uint8", "int4"])
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8", "uint8", "int4", "int8_sign_magnitude"])
 @pytest.mark.parametrize("channels", [False, True])
 @pytest.mark.parametrize("correction", ["none", "zero"])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

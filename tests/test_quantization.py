@@ -5,9 +5,12 @@ import math
 import pytest
 import torch
 
+import eden
 from eden import quantization
 
 STORAGES = ["int16", "int8", "uint8", "int4"]
+CASES = [(name, affine) for name in STORAGES for affine in (False, True)]
+CASES += [(name, False) for name in quantization.SYMMETRIC]
 
 
 def values(*shape: int, seed: int = 1) -> torch.Tensor:
@@ -43,8 +46,17 @@ def test_code_ranges() -> None:
         quantization.code_range("float32")
 
 
-@pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("affine", [False, True])
+def test_a_sign_and_a_magnitude_have_no_zero_point() -> None:
+    assert quantization.code_range("int8_sign_magnitude") == (-127, 127)
+    with pytest.raises(ValueError, match="affine is True; allowed for 'int8_sign_magnitude'"):
+        quantization.code_range("int8_sign_magnitude", affine=True)
+    with pytest.raises(ValueError, match="zero_point is given; allowed for int4_sign_magnitude storage is None"):
+        eden.corrupt(torch.ones(4), eden.Uniform(0.1), storage="int4_sign_magnitude", scale=1.0, zero_point=0)
+    with pytest.raises(ValueError, match="quantization is 'affine'; allowed with storage 'int16_sign_magnitude'"):
+        eden.Faults(eden.Uniform(1e-3), storage="int16_sign_magnitude", quantization="affine")
+
+
+@pytest.mark.parametrize(("storage", "affine"), CASES)
 @pytest.mark.parametrize("channel_dim", [-1, 0, 1])
 def test_a_range_is_covered_to_half_a_step(storage: str, affine: bool, channel_dim: int) -> None:
     x = values(5, 7, 40) + 1
@@ -144,8 +156,7 @@ def test_the_mean_magnitude_is_the_best_scale_of_a_sign() -> None:
     assert error[1] < min(error[0], error[2])
 
 
-@pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize(("storage", "affine"), CASES)
 @pytest.mark.parametrize("channel_dim", [-1, 0, 1])
 def test_gradient_stops_where_that_of_a_fake_quantization_does(storage: str, affine: bool, channel_dim: int) -> None:
     x = values(6, 9, 50).requires_grad_()
@@ -210,3 +221,31 @@ def test_compiles_without_a_break() -> None:
     x, grad = values(4, 20), values(4, 20, seed=2)
     compiled = torch.compile(through, fullgraph=True, backend="eager")
     assert torch.equal(compiled(x, grad), through(x, grad))
+
+
+@pytest.mark.parametrize("percent", [100.0, 99.9, 99.0, 75.0, 50.0, 0.0])
+def test_percentiles_are_met_to_one_part_in_128(percent: float) -> None:
+    x = values(3, 40000)
+    counts = quantization.ValueCounts()
+    for part in (x[:1], x[1:].half(), x[:0]):
+        counts.add(part)
+    seen = torch.cat([x[:1].flatten(), x[1:].half().float().flatten()]).sort().values
+    low, high = counts.range(percent)
+    left_out = min(math.floor(len(seen) * (100 - percent) / 100), len(seen) - 1)
+    for end, exact, outwards in ((low, float(seen[left_out]), -1), (high, float(seen[-1 - left_out]), 1)):
+        assert 0 <= (end - exact) * outwards <= abs(exact) / 128
+    assert int((seen > high).sum()) <= left_out
+    assert int((seen < low).sum()) <= left_out
+
+
+def test_percentiles_of_one_sided_and_extreme_values() -> None:
+    counts = quantization.ValueCounts()
+    with pytest.raises(ValueError, match="no value was counted"):
+        counts.range(100.0)
+    counts.add(torch.zeros(10))
+    assert counts.range(100.0) == (0.0, pytest.approx(0.0, abs=1e-40))
+    counts.add(torch.tensor([torch.finfo(torch.float32).max, -torch.finfo(torch.float32).max, -0.0]))
+    assert counts.range(100.0) == (-torch.finfo(torch.float32).max, torch.finfo(torch.float32).max)
+    for percent in (-1.0, 100.1, math.nan):
+        with pytest.raises(ValueError, match=f"percent is {percent}; allowed is 0 to 100"):
+            counts.range(percent)

@@ -20,6 +20,7 @@ struct Ratios {
 };
 
 Ratios unclipped_ratios(Storage storage, Codes codes, bool has_zero_point) {
+  has_zero_point = has_zero_point && can_have_zero_point(storage);
   const CodeEnds ends = code_ends(storage, has_zero_point);
   const int32_t point = has_zero_point ? ends.clamped(codes.zero_point) : 0;
   // Rounded half to even, an end's code and a half belongs to the end if that is even. Nothing here

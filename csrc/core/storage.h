@@ -18,11 +18,16 @@ enum class Storage : int64_t {
   kFloat8E5M2 = 5,
   kInt16 = 6,
   kUint8 = 7,
-  kInt4 = 8,   // two to a byte, the first in the low half
-  kSign = 9,   // one bit, set for negative values
-  kInt32 = 10  // of int32 tensors alone
+  kInt4 = 8,    // two to a byte, the first in the low half
+  kSign = 9,    // one bit, set for negative values
+  kInt32 = 10,  // of int32 tensors alone
+  // Integers as a sign, in the highest bit, and a magnitude: a flip of the highest bit of a small
+  // number, where two's complement adds or takes half of the range, gives its negative.
+  kInt16SignMagnitude = 11,
+  kInt8SignMagnitude = 12,
+  kInt4SignMagnitude = 13,  // two to a byte, as kInt4
 };
-inline constexpr int64_t kStorages = 11;
+inline constexpr int64_t kStorages = 14;
 
 // The type of a tensor's elements. float32, float16 and bfloat16 can be kept in every storage but
 // int32, the others in their own alone.
@@ -54,7 +59,7 @@ struct Conversion {
 };
 
 // What the stored words of a storage mean.
-enum class WordKind { kFloat, kSigned, kUnsigned, kSign };
+enum class WordKind { kFloat, kSigned, kUnsigned, kSign, kSignMagnitude };
 
 struct StorageTraits {
   int bits;
@@ -83,6 +88,12 @@ EDEN_ALWAYS_INLINE constexpr StorageTraits traits_of(Storage storage) {
       return {1, WordKind::kSign};
     case Storage::kInt32:
       return {32, WordKind::kSigned};
+    case Storage::kInt16SignMagnitude:
+      return {16, WordKind::kSignMagnitude};
+    case Storage::kInt8SignMagnitude:
+      return {8, WordKind::kSignMagnitude};
+    case Storage::kInt4SignMagnitude:
+      return {4, WordKind::kSignMagnitude};
   }
   return {0, WordKind::kSigned};
 }
@@ -127,7 +138,13 @@ EDEN_ALWAYS_INLINE constexpr bool can_store(ValueType value, Storage storage) {
 // Whether words of the storage are codes of a scale, and perhaps of a zero point.
 EDEN_ALWAYS_INLINE constexpr bool is_quantized(Storage storage) {
   const WordKind kind = traits_of(storage).kind;
-  return kind == WordKind::kSigned || kind == WordKind::kUnsigned;
+  return kind == WordKind::kSigned || kind == WordKind::kUnsigned ||
+         kind == WordKind::kSignMagnitude;
+}
+
+// Whether its codes can have a zero point. Codes of a sign and a magnitude are symmetric around 0.
+EDEN_ALWAYS_INLINE constexpr bool can_have_zero_point(Storage storage) {
+  return is_quantized(storage) && traits_of(storage).kind != WordKind::kSignMagnitude;
 }
 
 // The lowest and highest code that quantization makes.
@@ -142,9 +159,10 @@ struct CodeEnds {
 
 // Of a quantized storage of at most 16 bits. Without a zero point a signed one is symmetric.
 EDEN_ALWAYS_INLINE constexpr CodeEnds code_ends(Storage storage, bool has_zero_point) {
-  const bool is_signed = traits_of(storage).kind == WordKind::kSigned;
+  const bool is_signed = traits_of(storage).kind != WordKind::kUnsigned;
+  const bool is_affine = has_zero_point && can_have_zero_point(storage);
   const int32_t highest = (int32_t{1} << (storage_bits(storage) - (is_signed ? 1 : 0))) - 1;
-  return {!is_signed ? 0 : has_zero_point ? -highest - 1 : -highest, highest};
+  return {!is_signed ? 0 : is_affine ? -highest - 1 : -highest, highest};
 }
 
 EDEN_ALWAYS_INLINE uint32_t bits_of(float value) {
@@ -306,6 +324,7 @@ struct Codec {
   static constexpr bool kCorrectable = traits_of(own_storage(kValue)).kind == WordKind::kFloat;
   static constexpr uint32_t kMask =
       kWidthBits == 32 ? ~uint32_t{0} : (uint32_t{1} << (kWidthBits % 32)) - 1;
+  static constexpr uint32_t kTopBit = uint32_t{1} << (kWidthBits - 1);
   using Signed = typename IntegersOf<kValueBits>::Signed;
   using Unsigned = typename IntegersOf<kValueBits>::Unsigned;
 
@@ -333,7 +352,13 @@ struct Codec {
       // NaN has no code; it is stored as 0. The comparison is false for NaN alone.
       ratio = value == value ? ratio : 0.0f;
       const float rounded = (ratio + kRoundingConstant) - kRoundingConstant;
-      return static_cast<uint32_t>(static_cast<int32_t>(rounded) + code.zero_point) & kMask;
+      const int32_t stored = static_cast<int32_t>(rounded) + code.zero_point;
+      if constexpr (kKind == WordKind::kSignMagnitude) {
+        const int32_t negative = stored >> 31;
+        return static_cast<uint32_t>((stored ^ negative) - negative) |
+               (static_cast<uint32_t>(negative) & kTopBit);
+      }
+      return static_cast<uint32_t>(stored) & kMask;
     }
   }
 
@@ -342,6 +367,11 @@ struct Codec {
       return FormatOf<kStorage>::decode(word);
     } else if constexpr (kKind == WordKind::kSign) {
       return float_of(bits_of(code.scale) ^ (word << 31));
+    } else if constexpr (kKind == WordKind::kSignMagnitude) {
+      // Through an integer, so that the negative of 0 is read as 0.
+      const int32_t negative = -static_cast<int32_t>(word >> (kWidthBits - 1));
+      const int32_t magnitude = static_cast<int32_t>(word & (kTopBit - 1));
+      return static_cast<float>((magnitude ^ negative) - negative) * code.scale;
     } else if constexpr (kKind == WordKind::kSigned) {
       constexpr int kUnused = 32 - kWidthBits;
       const int32_t stored = static_cast<int32_t>(word << kUnused) >> kUnused;
@@ -399,10 +429,12 @@ struct Codec {
       constexpr uint32_t kOneNaN = 0x7fffffffu;
       const bool finite = (bits_of(scale) & kFloatMagnitude) < kFloatInfinity;
       code.scale = finite ? code.scale : float_of(kOneNaN);
-      constexpr bool kIsSigned = kKind == WordKind::kSigned;
+      constexpr bool kIsSigned = kKind != WordKind::kUnsigned;
       constexpr int32_t kHighest = static_cast<int32_t>(kMask >> (kIsSigned ? 1 : 0));
       constexpr int32_t kLowest = kIsSigned ? -kHighest - 1 : 0;
-      const bool symmetric = kIsSigned && conversion.zero_point == nullptr;
+      constexpr bool kAffine = can_have_zero_point(kStorage);
+      const bool symmetric = kIsSigned && !(kAffine && conversion.zero_point != nullptr);
+      if constexpr (!kAffine) zero_point = 0;
       zero_point = zero_point < kLowest ? kLowest : zero_point;
       zero_point = zero_point > kHighest ? kHighest : zero_point;
       code.zero_point = zero_point;

@@ -59,6 +59,7 @@ ValueRange joined(ValueRange a, ValueRange b) {
 }
 
 Codes codes_for(Storage storage, bool has_zero_point, ValueRange range) {
+  has_zero_point = has_zero_point && can_have_zero_point(storage);
   const CodeEnds ends = code_ends(storage, has_zero_point);
   const auto highest = static_cast<float>(ends.highest);
   if (std::isnan(range.low)) return {kNaN, has_zero_point ? ends.clamped(0) : 0};

@@ -132,6 +132,9 @@ inline CorruptArguments check_arguments(const Tensor& x, const Tensor& region,
                   "needs one");
   if (zero_point) {
     STD_TORCH_CHECK(scale.has_value(), "eden::corrupt: zero_point was given without scale");
+    STD_TORCH_CHECK(can_have_zero_point(form) || !is_quantized(form),
+                    "eden::corrupt: zero_point was given; allowed for codes of a sign and a "
+                    "magnitude is none");
     check_field(*zero_point, "zero_point", ScalarType::Int, channels, x);
   }
   if (bounds) check_field(*bounds, "bounds", ScalarType::Float, 2, x);

@@ -63,7 +63,10 @@ void bind_region(py::module_& m) {
       .value("uint8", Storage::kUint8)
       .value("int4", Storage::kInt4)
       .value("sign", Storage::kSign)
-      .value("int32", Storage::kInt32);
+      .value("int32", Storage::kInt32)
+      .value("int16_sign_magnitude", Storage::kInt16SignMagnitude)
+      .value("int8_sign_magnitude", Storage::kInt8SignMagnitude)
+      .value("int4_sign_magnitude", Storage::kInt4SignMagnitude);
   m.def("storage_bits", &storage_bits, py::arg("storage"),
         "Bits that an element takes in a storage.");
 

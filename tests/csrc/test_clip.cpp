@@ -20,6 +20,7 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 // With the library's rounding, in the current mode: to nearest, halves to even.
 bool passes(float value, Storage storage, Codes codes, bool has_zero_point) {
   if (storage == Storage::kSign) return std::fabs(value) <= codes.scale;
+  has_zero_point = has_zero_point && eden::can_have_zero_point(storage);
   const eden::CodeEnds ends = eden::code_ends(storage, has_zero_point);
   const float ratio = value / (codes.scale == 0.0f ? 1.0f : codes.scale);
   const auto point = static_cast<float>(has_zero_point ? ends.clamped(codes.zero_point) : 0);
@@ -36,7 +37,9 @@ bool inside(float value, PassingValues passing) {
 TEST_CASE("the values that pass end where their codes do, to the last bit") {
   const float scales[] = {1.0f,  0.1f,  3.0f,   0.0f, 1e-3f,     1.7e-38f,  3e-44f,
                           1e30f, 3e38f, -0.25f, kNaN, kInfinity, -kInfinity};
-  for (const Storage storage : {Storage::kInt16, Storage::kInt8, Storage::kUint8, Storage::kInt4}) {
+  for (const Storage storage :
+       {Storage::kInt16, Storage::kInt8, Storage::kUint8, Storage::kInt4,
+        Storage::kInt16SignMagnitude, Storage::kInt8SignMagnitude, Storage::kInt4SignMagnitude}) {
     for (const bool has_zero_point : {false, true}) {
       for (const int32_t point : {0, 1, -3, 7, 100, -100000, 100000}) {
         for (const float scale : scales) {

@@ -98,8 +98,8 @@ TEST_CASE("kept cells give the same bits in every storage, few or many, in place
        {cells(1e-5, 1e-4, 1.0), cells(2e-3, 2e-3, 1.0), cells(0.05, 0.1, 0.5),
         lines(ModelKind::kBitline, 2e-3, 0.5), lines(ModelKind::kBitline, 1e-4, 1.0),
         lines(ModelKind::kWordline, 2e-3, 1.0)}) {
-    for (const Storage storage :
-         {Storage::kFloat32, Storage::kFloat16, Storage::kInt8, Storage::kInt4, Storage::kSign}) {
+    for (const Storage storage : {Storage::kFloat32, Storage::kFloat16, Storage::kInt8,
+                                  Storage::kInt4, Storage::kSign, Storage::kInt8SignMagnitude}) {
       for (const Correction correction : {Correction::kNone, Correction::kZero}) {
         Load load = load_of(memory, {2, 3, 5000});
         load.conversion.scale = &scale;

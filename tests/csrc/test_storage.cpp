@@ -31,10 +31,20 @@ using eden::float_of;
 using eden::Storage;
 using eden::ValueType;
 
-constexpr Storage kStorages[] = {Storage::kFloat32,  Storage::kInt8,       Storage::kFloat16,
-                                 Storage::kBFloat16, Storage::kFloat8E4M3, Storage::kFloat8E5M2,
-                                 Storage::kInt16,    Storage::kUint8,      Storage::kInt4,
-                                 Storage::kSign,     Storage::kInt32};
+constexpr Storage kStorages[] = {Storage::kFloat32,
+                                 Storage::kInt8,
+                                 Storage::kFloat16,
+                                 Storage::kBFloat16,
+                                 Storage::kFloat8E4M3,
+                                 Storage::kFloat8E5M2,
+                                 Storage::kInt16,
+                                 Storage::kUint8,
+                                 Storage::kInt4,
+                                 Storage::kSign,
+                                 Storage::kInt32,
+                                 Storage::kInt16SignMagnitude,
+                                 Storage::kInt8SignMagnitude,
+                                 Storage::kInt4SignMagnitude};
 constexpr ValueType kValueTypes[] = {
     ValueType::kFloat32,    ValueType::kFloat16,    ValueType::kBFloat16,
     ValueType::kFloat8E4M3, ValueType::kFloat8E5M2, ValueType::kInt8,
@@ -238,6 +248,37 @@ TEST_CASE("quantized storages round half to even and clip to their codes") {
     CHECK(through<Storage::kSign>(float_of(0xffc00000), 0.25f) == -0.25f);
     CHECK(through<Storage::kSign>(-3.0f, 0.0f) == 0.0f);
   }
+  SECTION("a sign and a magnitude") {
+    CHECK(through<Storage::kInt8SignMagnitude>(-2.5f, 1.0f) == -2.0f);
+    CHECK(through<Storage::kInt8SignMagnitude>(-1000.0f, 1.0f) == -127.0f);
+    CHECK(through<Storage::kInt4SignMagnitude>(9.0f, 1.0f) == 7.0f);
+    CHECK(through<Storage::kInt16SignMagnitude>(-1e9f, 1.0f) == -32767.0f);
+    CHECK(through<Storage::kInt8SignMagnitude>(nan, 1.0f) == 0.0f);
+    CHECK(std::isnan(through<Storage::kInt8SignMagnitude>(1.0f, nan)));
+    const int32_t point = 100;  // there is none
+    CHECK(through<Storage::kInt8SignMagnitude>(-3.0f, 1.0f, &point) == -3.0f);
+    CHECK(through<Storage::kInt8SignMagnitude>(-128.0f, 1.0f, &point) == -127.0f);
+    const auto every_code = [&]<Storage kStorage>() {
+      using Code = Codec<ValueType::kFloat32, kStorage>;
+      const ElementCode code = code_for<kStorage>(0.25f);
+      const int32_t top = 1 << (eden::storage_bits(kStorage) - 1);
+      for (int32_t k = 0; k < top; ++k) {
+        const float value = static_cast<float>(k) * 0.25f;
+        REQUIRE(Code::encode(value, code) == static_cast<uint32_t>(k));
+        REQUIRE(Code::decode(static_cast<uint32_t>(k), code) == value);
+        REQUIRE(Code::decode(static_cast<uint32_t>(k | top), code) == -value);
+        if (k > 0) REQUIRE(Code::encode(-value, code) == static_cast<uint32_t>(k | top));
+      }
+      CHECK(bits_of(Code::decode(static_cast<uint32_t>(top), code)) == 0);  // 0, not -0
+    };
+    every_code.operator()<Storage::kInt4SignMagnitude>();
+    every_code.operator()<Storage::kInt8SignMagnitude>();
+    every_code.operator()<Storage::kInt16SignMagnitude>();
+    // A flip of the highest bit of a small number is a small change.
+    const ElementCode code = code_for<Storage::kInt8SignMagnitude>(0.5f);
+    using Code = Codec<ValueType::kFloat32, Storage::kInt8SignMagnitude>;
+    CHECK(Code::decode(Code::encode(1.0f, code) ^ 0x80, code) == -1.0f);
+  }
   SECTION("a flip can make any code") {
     const ElementCode code = code_for<Storage::kInt8>(0.5f);
     CHECK(Codec<ValueType::kFloat32, Storage::kInt8>::decode(0x80, code) == -64.0f);
@@ -273,6 +314,7 @@ TEST_CASE("the largest plausible value is plausible once it is stored") {
   check.operator()<Storage::kInt8>();
   check.operator()<Storage::kInt16>();
   check.operator()<Storage::kInt4>();
+  check.operator()<Storage::kInt8SignMagnitude>();
   check.operator()<Storage::kSign>();
   // Bounds beyond the format leave its largest number plausible, and NaN and infinity not.
   Conversion conversion;
@@ -610,11 +652,11 @@ TEST_CASE("which types a storage can hold") {
   for (const ValueType value : kValueTypes) {
     for (const Storage storage : kStorages) pairs += eden::can_store(value, storage);
   }
-  CHECK(pairs == 3 * 10 + 6);
+  CHECK(pairs == 3 * 13 + 6);
   CHECK(eden::can_store(ValueType::kInt32, Storage::kInt32));
   CHECK(!eden::can_store(ValueType::kFloat32, Storage::kInt32));
   CHECK(!eden::can_store(ValueType::kInt8, Storage::kUint8));
-  CHECK(!eden::can_store(ValueType::kFloat32, static_cast<Storage>(11)));
+  CHECK(!eden::can_store(ValueType::kFloat32, static_cast<Storage>(eden::kStorages)));
   CHECK(eden::storage_bits(Storage::kInt4) == 4);
   CHECK(eden::storage_bits(Storage::kSign) == 1);
   CHECK(eden::storage_bits(static_cast<Storage>(-1)) == 0);

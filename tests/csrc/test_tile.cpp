@@ -217,7 +217,8 @@ template <ValueType kValue>
 void check_every_storage(const eden::Load& load, size_t skip_in, size_t skip_out) {
   check_storages<kValue, Storage::kFloat32, Storage::kInt8, Storage::kFloat16, Storage::kBFloat16,
                  Storage::kFloat8E4M3, Storage::kFloat8E5M2, Storage::kInt16, Storage::kUint8,
-                 Storage::kInt4, Storage::kSign>(load, skip_in, skip_out);
+                 Storage::kInt4, Storage::kSign, Storage::kInt16SignMagnitude,
+                 Storage::kInt8SignMagnitude, Storage::kInt4SignMagnitude>(load, skip_in, skip_out);
 }
 
 }  // namespace

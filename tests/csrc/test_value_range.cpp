@@ -65,6 +65,8 @@ TEST_CASE("codes cover a range") {
   CHECK(eden::codes_for(Storage::kUint8, true, {2.0f, 5.1f}).zero_point == 0);
   CHECK(eden::codes_for(Storage::kUint8, true, {-4.0f, -1.0f}).zero_point == 255);
   CHECK(eden::codes_for(Storage::kUint8, false, {-9.0f, 2.55f}).scale == 2.55f / 255.0f);
+  CHECK(eden::codes_for(Storage::kInt8SignMagnitude, false, {-6.35f, 2.0f}).scale ==
+        6.35f / 127.0f);
   CHECK(eden::codes_for(Storage::kInt4, true, {0.0f, 0.0f}).scale == 0.0f);
   CHECK(eden::codes_for(Storage::kInt4, true, {0.0f, 0.0f}).zero_point == -8);
   for (const bool has_zero_point : {false, true}) {

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 import eden
 from eden import ops
 from eden.nn import FaultyLayer
+from eden.quantization import SYMMETRIC
 
 DEVICE = "cuda"
 
@@ -167,7 +168,7 @@ def test_own_words_in_every_memory(storage: str, differences: Differences) -> No
 @pytest.mark.parametrize("storage", [*QUANTIZED, *(name for name in DTYPES if name not in QUANTIZED)])
 def test_converted_values_in_every_memory(storage: str, differences: Differences) -> None:
     scaled = storage in QUANTIZED
-    affine = scaled and storage != "sign"
+    affine = scaled and storage not in ("sign", *SYMMETRIC)
     for dtype, (name, (errors, address)) in itertools.product(FLOATS, memories().items()):
         x = reals(dtype, 6, 5, 401)
         ways = (("none", None), ("zero", 0), ("clamp", 1), ("clamp", None))

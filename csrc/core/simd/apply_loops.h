@@ -428,6 +428,12 @@ Apply apply_in(Storage storage) {
       return apply_or_null<kValue, Storage::kSign>();
     case Storage::kInt32:
       return apply_or_null<kValue, Storage::kInt32>();
+    case Storage::kInt16SignMagnitude:
+      return apply_or_null<kValue, Storage::kInt16SignMagnitude>();
+    case Storage::kInt8SignMagnitude:
+      return apply_or_null<kValue, Storage::kInt8SignMagnitude>();
+    case Storage::kInt4SignMagnitude:
+      return apply_or_null<kValue, Storage::kInt4SignMagnitude>();
   }
   return nullptr;
 }

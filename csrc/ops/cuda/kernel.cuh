@@ -120,6 +120,12 @@ Launch find_launch_of(Storage storage) {
       return launch<kValue, Storage::kInt4>;
     case Storage::kSign:
       return launch<kValue, Storage::kSign>;
+    case Storage::kInt16SignMagnitude:
+      return launch<kValue, Storage::kInt16SignMagnitude>;
+    case Storage::kInt8SignMagnitude:
+      return launch<kValue, Storage::kInt8SignMagnitude>;
+    case Storage::kInt4SignMagnitude:
+      return launch<kValue, Storage::kInt4SignMagnitude>;
     case Storage::kInt32:
       break;
   }
