@@ -81,9 +81,7 @@ class Coverage:
         return "\n".join(lines)
 
 
-def coverage(
-    model: nn.Module, counts: Mapping[str, FlipCounts] | None = None, sample: Any = None
-) -> Coverage:
+def coverage(model: nn.Module, counts: Mapping[str, FlipCounts] | None = None, sample: Any = None) -> Coverage:
     """What of a network is under faults, and what is not.
 
     Args:
@@ -136,9 +134,7 @@ def _memory(info: OperandInfo) -> str:
 
 def _of_function(use: FunctionUse) -> str:
     times = "" if use.calls == 1 else f", {use.calls} times"
-    return (
-        f"{use.what} in {use.module_type}{times}, outside of any layer; eden.FeatureMap puts its tensors into memory"
-    )
+    return f"{use.what} in {use.module_type}{times}, outside of any layer; eden.FeatureMap puts its tensors into memory"
 
 
 class _Reliable:
@@ -213,11 +209,7 @@ class _Reliable:
 
     def inputs(self) -> list[CoverageRow]:
         rows = []
-        parts = {
-            _join(name, child)
-            for name, layer in self._eligible.items()
-            for child in layer_class(layer).children
-        }
+        parts = {_join(name, child) for name, layer in self._eligible.items() for child in layer_class(layer).children}
         for name, module in self._modules.items():
             found: dict[str, str] = {}
             if name in self._eligible:

@@ -68,7 +68,7 @@ class _Watch(TorchFunctionMode):
     """Notes which functions read what while no layer computes."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._names = {id(module): name for name, module in model.named_modules()}
         stored = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
         self._stored = {id(tensor): name for name, tensor in stored}
@@ -81,9 +81,7 @@ class _Watch(TorchFunctionMode):
     def leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self._inside.pop()
 
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         # A layer of a known class has rows of its own, whether faults reach it or not.
         if self._inside and not any(base_of(module) is not None for module in self._inside):
             self._note(function, args, kwargs or {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -104,7 +105,7 @@ class Faults:
                 f"Faults.weight_channels is True; allowed with storage {self.storage!r}, which has no scale, is False"
             )
         _check_seed("Faults.seed", self.seed)
-        if isinstance(self.parameters, str) or not isinstance(self.parameters, Sequence):
+        if not isinstance(self.parameters, (tuple, list)):
             raise TypeError(
                 f"Faults.parameters is a {type(self.parameters).__name__}; allowed is a tuple of {', '.join(PARTS)}"
             )
@@ -308,7 +309,7 @@ def _key(layer: nn.Module, role: Role) -> Any:
     """What tied parameters have in common."""
     path, _, name = role.name.rpartition(".")
     owner = layer.get_submodule(path)
-    held = owner._parameters.get(name)
+    held: Tensor | None = owner._parameters.get(name)
     if held is None:
         held = owner._buffers.get(name)
     # A parametrized weight is made anew at each look, so its id says nothing.
@@ -575,8 +576,9 @@ def model_input(batch: Any) -> Any:
 
 
 def model_device(model: nn.Module) -> torch.device:
-    """The device of a network's first Parameter."""
-    return next(model.parameters()).device
+    """The device of a network's first Parameter or buffer; the CPU for a network without any."""
+    tensor = next(itertools.chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if tensor is None else tensor.device
 
 
 def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float, float]]:

@@ -1,8 +1,8 @@
 """What the operands of a class of layers are, and how it computes from them: one entry of ``LAYERS`` per class.
 
 An entry names the operands (``Role``) of a layer and repeats its forward pass with each of them read through
-``layer.eden_read(role, tensor)``. Everything else (buffers, ranges, addresses, calibration, coverage, files) follows from
-the entry; docs/operators.md says how to add one.
+``layer.eden_read(role, tensor)``. Everything else (buffers, ranges, addresses, calibration, coverage, files) follows
+from the entry; docs/layers.md says how to add one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Role:
 
     @property
     def kind(self) -> str:
-        """ "input" of a feature map, "weight" of a parameter or buffer."""
+        """What it is: "input" of a feature map, "weight" of a parameter or buffer."""
         return "input" if self.part == "input" else "weight"
 
 
@@ -242,9 +242,9 @@ def _attention(
     if extra:
         mask = None if mask is None else F.pad(mask, (0, len(extra)))
         padding = None if padding is None else F.pad(padding, (0, len(extra)))
-    q, k, v = (x.unflatten(-1, (layer.num_heads, layer.head_dim)).transpose(1, 2) for x in (q, k, v))
+    q, k, v = (x.view(samples, -1, layer.num_heads, layer.head_dim).transpose(1, 2) for x in (q, k, v))
     if mask is not None and mask.dim() == 3:
-        mask = mask.unflatten(0, (samples, layer.num_heads))
+        mask = mask.view(samples, layer.num_heads, targets, -1)
     if padding is not None:
         padding = padding[:, None, None, :]
         mask = padding if mask is None else mask + padding
@@ -280,16 +280,18 @@ def _recurrent_roles(layer: Any) -> list[Role]:
     states = ("hidden", "cell") if isinstance(layer, nn.LSTM) else ("hidden",)
     return [
         *(Role(name, "weight", channel_dim=0) for name in names if name.startswith("weight")),
-        *(
-            Role(_level_input(level), "input", batch_dim=samples, batched_dims=3)
-            for level in range(layer.num_layers)
-        ),
+        *(Role(_level_input(level), "input", batch_dim=samples, batched_dims=3) for level in range(layer.num_layers)),
         *(Role(name, "input", batch_dim=1, batched_dims=3, optional=True) for name in states),
         *(Role(name, "bias") for name in names if name.startswith("bias")),
     ]
 
 
-_RECURRENT = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}
+_RECURRENT: dict[str, Callable[..., Any]] = {
+    "LSTM": torch.lstm,
+    "GRU": torch.gru,
+    "RNN_TANH": torch.rnn_tanh,
+    "RNN_RELU": torch.rnn_relu,
+}
 
 
 def _read_packed(layer: Any, name: str, data: Tensor, sizes: Tensor) -> Tensor:
@@ -410,7 +412,7 @@ def _batch_norm(layer: Any, input: Tensor) -> Tensor:
         if layer.momentum is None:
             factor = 1.0 / float(layer.num_batches_tracked)
     running = (layer.running_mean, layer.running_var) if tracked else (None, None)
-    return F.batch_norm(input, *running, weight, bias, True, factor, layer.eps)
+    return F.batch_norm(input, running[0], running[1], weight, bias, True, factor, layer.eps)
 
 
 def _instance_norm(layer: Any, input: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""Layers whose loads of weights and input feature maps go through a faulty memory. What their operands are is in
-eden/layers.py.
+"""Layers whose loads of weights and input feature maps go through a faulty memory.
 
-A layer is not wrapped: its class is exchanged for a subclass, so the object, its Parameters, its hooks and its keys in
-the state_dict stay what they were. Everything that changes while a network runs (rates, chip, access number) is a
-tensor in a non-persistent buffer, so that a compiled network need not be compiled again.
+What the operands of a class of layers are is in eden/layers.py. A layer is not wrapped: its class is exchanged for a
+subclass, so the object, its Parameters, its hooks and its keys in the state_dict stay what they were. Everything that
+changes while a network runs (rates, chip, access number) is a tensor in a non-persistent buffer, so that a compiled
+network need not be compiled again.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Operand:
 
     @property
     def kind(self) -> str:
-        """"weight" of a parameter or buffer, "input" of a feature map."""
+        """What it is: "weight" of a parameter or buffer, "input" of a feature map."""
         return self.role.kind
 
     @property
