@@ -272,7 +272,7 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
         )
     numbers = _numbers(eligible)
     batch_dims = _batch_dims(model)
-    owners: dict[Any, Operand] = {}  # by Parameter or buffer, so that tied weights share their cells
+    tied: dict[Any, list[Operand]] = {}  # by Parameter or buffer
     made: dict[str, LayerFaults] = {}
     for name, layer in eligible.items():
         if name not in chosen:
@@ -293,10 +293,13 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
                 channels=faults.weight_channels and role.kind == "weight",
             )
             if role.kind == "weight":
-                owner = owners.setdefault(_key(layer, role), operand)
-                operand.name, operand.address = owner.name, owner.address
+                tied.setdefault(_key(layer, role), []).append(operand)
             operands[role.name] = operand
         made[name] = LayerFaults(operands, -1 if faults.batch == "contiguous" else batch_dims.get(name, 0))
+    for shared in tied.values():  # in the cells of the first of them
+        name, address = min(((operand.name, operand.address) for operand in shared), key=lambda place: place[1])
+        for operand in shared:
+            operand.name, operand.address = name, address
     _exchange(model, eligible, made, faults.seed, known=True)
     return model
 
@@ -346,7 +349,7 @@ def _exchange(
     for name, faults in made.items():
         make_faulty(eligible[name], faults, seed, device)
     first_readers: dict[str, Operand] = {}  # by the shared operand's name; its first layer may be left out this time
-    for name, old, bounds in before:
+    for name, old, bounds in sorted(before, key=lambda each: each[1].own[1]):
         layer = model.get_submodule(name)
         if not isinstance(layer, FaultyLayer) or old.role.name not in layer._eden.by_role:
             continue
@@ -704,7 +707,7 @@ class _Calibration:
     def settle(self) -> None:
         """Give every input its range and size, and the place that it shares with others."""
         owners: dict[tuple[int | None, ...], Operand] = {}
-        for seen in self._seen.values():
+        for seen in sorted(self._seen.values(), key=lambda seen: seen.operand.own[1]):
             operand = seen.operand
             if seen.sample_numel == 0:
                 operand.absent = True
