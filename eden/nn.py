@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,16 @@ OPERAND_SPACING_BITS = 2**40
 
 FIRST_RELIABLE_PART = 2**22
 """Number of the first operand among biases and normalization, which are under faults on request alone."""
+
+
+class Buffers(NamedTuple):
+    """The names of an operand's buffers in its layer; the last three are an input's."""
+
+    region: str
+    table: str
+    bounds: str
+    scale: str
+    zero_point: str
 
 
 @dataclasses.dataclass
@@ -54,6 +64,7 @@ class Operand:
             those flipped.
         most_elements: elements that its memory holds from its place on (of an input's sample), None where only
             addresses end. Follows the others at each `write_region`.
+        buffers: names of its buffers.
     """
 
     name: str
@@ -80,10 +91,10 @@ class Operand:
         """What it is: "weight" of a parameter or buffer, "input" of a feature map."""
         return self.role.kind
 
-    @property
-    def prefix(self) -> str:
-        """What the names of its buffers begin with."""
-        return f"eden_{self.role.name.replace('.', '_')}"
+    def __post_init__(self) -> None:
+        # Every read looks its buffers up by these.
+        prefix = f"eden_{self.role.name.replace('.', '_')}"
+        self.buffers = Buffers(*(f"{prefix}_{name}" for name in Buffers._fields))
 
     @property
     def channel_dim(self) -> int:
@@ -247,7 +258,7 @@ class FaultyLayer(nn.Module):
         return chip, access - 1 if _recomputing() else access
 
     def _eden_read_input(self, operand: Operand, x: Tensor) -> Tensor:
-        faults, prefix = self._eden, operand.prefix
+        faults, buffers = self._eden, operand.buffers
         if operand.absent:
             raise RuntimeError(
                 f"{operand.name} is read, but calibration saw the layer without it; call eden.calibrate_ with a loader "
@@ -276,21 +287,21 @@ class FaultyLayer(nn.Module):
                     "eden.calibrate_(model, loader) first"
                 )
             if operand.correction != "none":
-                bounds = getattr(self, prefix + "_bounds")
+                bounds = getattr(self, buffers.bounds)
             if operand.storage == "sign" or operand.storage in quantization.CODE_BITS:
-                scale = getattr(self, prefix + "_scale")
+                scale = getattr(self, buffers.scale)
                 if operand.zero_pointed:
-                    zero_point = getattr(self, prefix + "_zero_point")
+                    zero_point = getattr(self, buffers.zero_point)
         batch_dim = -1 if operand.contiguous or operand.unbatched(x) else operand.batch_dim
         if operand.most_elements is not None:
             _check_held(operand, x, batch_dim)
-        region, table = getattr(self, prefix + "_region"), getattr(self, prefix + "_table")
+        region, table = getattr(self, buffers.region), getattr(self, buffers.table)
         chip, access = self._eden_chip_and_access()
         return _read(operand, x, region, table, chip, access, scale, zero_point, bounds, -1, batch_dim)
 
     def _eden_read_stored(self, operand: Operand, x: Tensor) -> Tensor:
         _check_computed(operand, x)
-        region, table = getattr(self, operand.prefix + "_region"), getattr(self, operand.prefix + "_table")
+        region, table = getattr(self, operand.buffers.region), getattr(self, operand.buffers.table)
         chip, access = self._eden_chip_and_access()
         channel_dim = operand.channel_dim
         if operand.flips is None and operand.storage != "sign":
@@ -303,7 +314,7 @@ class FaultyLayer(nn.Module):
     def eden_reads_rows(self, role: str) -> bool:
         """Whether single rows of a table can be read from where they are: not one in several pieces of memory."""
         operand = self._eden.by_role.get(role)
-        return operand is not None and getattr(self, operand.prefix + "_region").shape[0] == 1
+        return operand is not None and getattr(self, operand.buffers.region).shape[0] == 1
 
     def eden_read_rows(self, role: str, table: Tensor, rows: Tensor, indices: Tensor) -> Tensor:
         """Rows of a table, each read from its own cells; what reading the whole table would give for them.
@@ -324,11 +335,11 @@ class FaultyLayer(nn.Module):
             scale = None if scale is None else scale[places]
             zero_point = None if zero_point is None else zero_point[places]
         bits = table.shape[1:].numel() * ops.STORAGE_BITS[operand.storage]
-        region = getattr(self, operand.prefix + "_region").repeat(places.shape[0], 1)
+        region = getattr(self, operand.buffers.region).repeat(places.shape[0], 1)
         region[:, ops.REGION_ADDRESS] += places * bits
         region[:-1, _core.REGION_END] = torch.arange(1, places.shape[0], device=places.device) * bits
         chip, access = self._eden_chip_and_access()
-        entries = getattr(self, operand.prefix + "_table")
+        entries = getattr(self, operand.buffers.table)
         flat = rows.reshape(places.shape[0], *table.shape[1:])
         codes = scale, zero_point, bounds
         return _read(operand, flat, region, entries, chip, access, *codes, operand.channel_dim, -1).reshape(rows.shape)
@@ -475,9 +486,9 @@ def write_region(layer: FaultyLayer, operand: Operand) -> None:
         raise ValueError(f"the errors of {operand.name}: {error}") from error
     held = None if reliable else ops.held_bits(operand.errors, operand.address)
     operand.most_elements = None if held is None else held // ops.STORAGE_BITS[operand.storage]
-    _write(layer, operand.prefix + "_region", torch.tensor(rows, dtype=torch.int64))
+    _write(layer, operand.buffers.region, torch.tensor(rows, dtype=torch.int64))
     table = torch.empty(0, dtype=torch.int64) if entries is None else torch.from_numpy(entries)
-    _write(layer, operand.prefix + "_table", table)
+    _write(layer, operand.buffers.table, table)
 
 
 def _write(layer: FaultyLayer, name: str, value: Tensor) -> None:
@@ -491,16 +502,16 @@ def _write(layer: FaultyLayer, name: str, value: Tensor) -> None:
 def set_range(layer: FaultyLayer, operand: Operand, low: float, high: float, magnitude: float | None) -> None:
     """Set what is known of an input, in place: its range and, for one bit, its values' mean magnitude."""
     operand.calibrated, operand.magnitude = True, magnitude
-    bounds = getattr(layer, operand.prefix + "_bounds")
+    bounds = getattr(layer, operand.buffers.bounds)
     bounds.copy_(torch.tensor([low, high]))
-    held = getattr(layer, operand.prefix + "_scale")
+    held = getattr(layer, operand.buffers.scale)
     if operand.storage == "sign":
         held.fill_(torch.nan if magnitude is None else magnitude)
     elif operand.storage in quantization.CODE_BITS:
         scale, zero_point = operand.quantizer(*bounds)
         held.copy_(scale)
         if zero_point is not None:
-            getattr(layer, operand.prefix + "_zero_point").copy_(zero_point)
+            getattr(layer, operand.buffers.zero_point).copy_(zero_point)
 
 
 def range_of(layer: FaultyLayer, operand: Operand) -> tuple[float, float] | None:
@@ -508,22 +519,23 @@ def range_of(layer: FaultyLayer, operand: Operand) -> tuple[float, float] | None
     if operand.kind == "weight":
         low, high = torch.aminmax(stored(layer, operand.role.name).detach())
     elif operand.calibrated:
-        low, high = getattr(layer, operand.prefix + "_bounds")
+        low, high = getattr(layer, operand.buffers.bounds)
     else:
         return None
     return float(low), float(high)
 
 
 def _buffers(operand: Operand) -> dict[str, Tensor]:
+    names = operand.buffers
     found = {
-        "_region": torch.zeros((1, _core.REGION_FIELDS), dtype=torch.int64),
-        "_table": torch.empty(0, dtype=torch.int64),
+        names.region: torch.zeros((1, _core.REGION_FIELDS), dtype=torch.int64),
+        names.table: torch.empty(0, dtype=torch.int64),
     }
     if operand.kind == "input":
-        found["_bounds"] = torch.full((2,), torch.nan, dtype=torch.float32)
-        found["_scale"] = torch.tensor(torch.nan, dtype=torch.float32)
-        found["_zero_point"] = torch.tensor(0, dtype=torch.int32)
-    return {operand.prefix + name: value for name, value in found.items()}
+        found[names.bounds] = torch.full((2,), torch.nan, dtype=torch.float32)
+        found[names.scale] = torch.tensor(torch.nan, dtype=torch.float32)
+        found[names.zero_point] = torch.tensor(0, dtype=torch.int32)
+    return found
 
 
 def make_faulty(module: nn.Module, faults: LayerFaults, seed: int, device: torch.device) -> FaultyLayer:
