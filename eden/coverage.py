@@ -112,7 +112,7 @@ def coverage(model: nn.Module, counts: Mapping[str, FlipCounts] | None = None, s
         for info in infos.values()
     ]
     uses = [] if sample is None else function_uses(model, sample)
-    reliable = _Reliable(model, infos, uses)
+    reliable = _Reliable(model, uses)
     rows += reliable.parameters()
     rows += reliable.inputs()
     rows += [
@@ -140,11 +140,11 @@ def _of_function(use: FunctionUse) -> str:
 class _Reliable:
     """The rows of what no fault reaches."""
 
-    def __init__(self, model: nn.Module, infos: Mapping[str, OperandInfo], uses: Sequence[FunctionUse]) -> None:
+    def __init__(self, model: nn.Module, uses: Sequence[FunctionUse]) -> None:
         self._modules = dict(model.named_modules())
         self._faulty = faulty_layers(model)
         self._eligible, self._left_out = _eligible_layers(model)
-        self._kinds = {info.kind for info in infos.values()}
+        self._parts = {x.role.part for layer in self._faulty.values() for x in layer._eden.by_role.values()}
         self._uses = {name: use for use in uses for name in use.parameters}
         self._operands: dict[str, Operand] = {}  # by their own layer's name for them
         self._roles: dict[str, tuple[str, Role]] = {}  # of all layers that could be under faults
@@ -190,11 +190,7 @@ class _Reliable:
         if kind == "buffer" and not tensor.is_floating_point():
             return "a counter or index, not a value"
         if name in self._roles:
-            layer, role = self._roles[name]
-            if role.part != "weight":
-                # Normalization by the name of its class, as a layer of no known class.
-                return "biases are reliable" if role.part == "bias" else f"{type(owner).__name__} is reliable"
-            return self._why(layer, role)
+            return self._why(*self._roles[name])
         if owner_name in self._left_out:
             return "biases are reliable" if "bias" in name else self._left_out[owner_name]
         if name in self._uses:
@@ -203,9 +199,15 @@ class _Reliable:
         return f"{type(owner).__name__} is reliable"
 
     def _why(self, layer: str, role: Role) -> str:
-        if role.kind not in self._kinds or layer in self._faulty:
-            return f"Faults gave no error model for {role.kind}s"
-        return "filter_fn left the layer out"
+        if role.part in self._parts:
+            return "filter_fn left the layer out"
+        if role.part == "bias":
+            return "biases are reliable"
+        if role.part == "normalization":
+            return f"{type(self._eligible[layer]).__name__} is reliable"
+        if role.part == "weight" and self._parts - {"input"}:
+            return "Faults.parameters does not name weight"
+        return f"Faults gave no error model for {role.kind}s"
 
     def inputs(self) -> list[CoverageRow]:
         rows = []

@@ -1,6 +1,7 @@
 """Does each class of layers read each of its operands from its own cells, and compute as it did?"""
 
 import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +10,11 @@ import torch
 import torch._dynamo.testing
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
+from torch.utils.checkpoint import checkpoint
 
 import eden
 from eden.layers import LAYERS, layer_class, stored
-from eden.nn import FaultyLayer
+from eden.nn import FIRST_RELIABLE_PART, FaultyLayer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ERRORS = eden.Uniform(0.03, 0.5)
@@ -245,3 +247,290 @@ def test_each_operand_is_read_from_its_own_cells(name, storage):
         assert not torch.allclose(faulty, corrupted(case, twin, storage, 0), equal_nan=True)
     reliable = case.run(case.layer)
     assert not torch.allclose(found, reliable, rtol=1e-3, atol=1e-5)
+
+
+class Mixed(nn.Module):
+    """One layer of many classes, some of which were reached before others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(11, 8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.first = nn.Linear(8, 8)
+        self.norm = nn.LayerNorm(8)
+        self.memory = nn.LSTM(8, 8, 2, batch_first=True, bidirectional=True)
+        self.up = nn.ConvTranspose1d(16, 4, 2, 2)
+        self.down = nn.Conv1d(4, 4, 2, 2)
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        x = self.table(tokens)
+        x = self.norm(x + self.attention(x, x, x)[0] + self.first(x))
+        x = self.memory(x)[0]
+        return self.last(self.down(self.up(x.transpose(1, 2))).transpose(1, 2))
+
+
+def tokens() -> torch.Tensor:
+    return torch.randint(11, (3, 5), generator=torch.Generator().manual_seed(2))
+
+
+def mixed(ber: float = 0.01, **options: Any) -> nn.Module:
+    torch.manual_seed(1)
+    model = Mixed().eval()
+    errors = eden.Uniform(ber)
+    eden.inject_(model, eden.Faults(errors, errors, **{"storage": "int8", "correction": "zero", **options}))
+    eden.calibrate_(model, [tokens()])
+    return model
+
+
+def test_newer_classes_and_requests_leave_addresses_as_they_were():
+    model = mixed()
+    addresses = {name: info.address // 2**40 for name, info in eden.operands(model).items()}
+    # Linear and convolutions as when they were all that was reached; then the others, weights before inputs.
+    old = [f"{layer}.{role}" for layer in ("first", "down", "last") for role in ("weight", "input")]
+    recurrent = [
+        f"memory.weight_{which}_l{level}{reverse}"
+        for level in range(2)
+        for reverse in ("", "_reverse")
+        for which in ("ih", "hh")
+    ]
+    new = ["table.weight", "attention.in_proj_weight", "attention.out_proj.weight"]
+    new += ["attention.query", "attention.key", "attention.value", "attention.out_proj.input"]
+    new += [*recurrent, "memory.input", "memory.input_l1", "memory.hidden", "memory.cell", "up.weight", "up.input"]
+    expected = {name: k for k, name in enumerate([*old, *new])}
+    # The layers that read the embedding's rows read them from one place, the oldest; and nothing gave a hidden state.
+    shared = {"attention.query", "attention.key", "attention.value", "memory.hidden", "memory.cell"}
+    assert addresses == {name: k for name, k in expected.items() if name not in shared}
+    assert eden.operands(model)["first.input"].layers == ("attention", "first")
+
+    everything = mixed(parameters=EVERYTHING)
+    more = {name: info.address // 2**40 for name, info in eden.operands(everything).items()}
+    assert {name: k for name, k in more.items() if k < FIRST_RELIABLE_PART} == addresses
+    reliable = [name for name, k in more.items() if k >= FIRST_RELIABLE_PART]
+    assert [more[name] - FIRST_RELIABLE_PART for name in reliable] == list(range(len(reliable)))
+    assert reliable[:5] == ["first.bias", "down.bias", "last.bias", "attention.in_proj_bias", "attention.out_proj.bias"]
+    assert "norm.weight" in reliable
+    assert not [row for row in eden.coverage(everything).reliable if row.kind in ("parameter", "buffer")]
+
+
+def test_parts_of_the_parameters_are_faulty_on_request():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval()
+    x = randn(2, 1, 5, 5)
+    for parts, expected in (
+        (("bias",), ["0.bias"]),
+        (["normalization"], [f"1.{name}" for name in ("weight", "bias", "running_mean", "running_var")]),
+    ):
+        eden.inject_(model, eden.Faults(eden.Uniform(0.2), storage="int8", parameters=parts))
+        assert list(eden.operands(model)) == expected
+        with eden.clean(model):
+            reliable = model(x)
+        assert not torch.allclose(model(x), reliable, atol=1e-3)
+        rows = {row.name: row for row in eden.coverage(model).rows}
+        assert rows["0.weight"].note == "Faults.parameters does not name weight"
+    model.train()(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    for parts, error, message in (
+        ("bias", TypeError, "Faults.parameters is a str; allowed is a tuple of weight, bias, normalization"),
+        ((), ValueError, "Faults.parameters names nothing"),
+        (("weights",), ValueError, "names 'weights'; allowed are one or more of weight, bias, normalization"),
+    ):
+        with pytest.raises(error, match=message):
+            eden.Faults(ERRORS, parameters=parts)
+
+
+def test_copies_files_and_pickles_read_the_same_bits(tmp_path):
+    model = mixed(parameters=EVERYTHING, weight_channels=True)
+    expected = model(tokens())
+    eden.save(model, tmp_path / "network.safetensors")
+    loaded = eden.load_(Mixed().eval(), tmp_path / "network.safetensors")
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), loaded):
+        assert torch.equal(other(tokens()), expected)
+        assert str(eden.coverage(other)).splitlines()[-1] == str(eden.coverage(model)).splitlines()[-1]
+        assert eden.ranges(other) == eden.ranges(model)
+        assert "memory.hidden" not in eden.operands(other)
+        eden.remove_(other)
+        assert type(other.memory) is nn.LSTM
+        assert not [name for name, _ in other.named_buffers() if "eden" in name]
+
+
+def test_gradients_arrive_in_training_and_checkpointing_repeats_the_reads():
+    found = []
+    for use_checkpoint in (False, True):
+        model = mixed(parameters=EVERYTHING).train()
+        eden.set_errors_(model, {name: eden.Uniform(0.01, 0.5) for name in eden.operands(model)})
+        for _ in range(2):
+            model.zero_grad()
+            x = model.table(tokens())
+            y = model.attention(x, x, x)[0]
+            y = checkpoint(model.memory, y, use_reentrant=False)[0] if use_checkpoint else model.memory(y)[0]
+            model.last(model.down(model.up(y.transpose(1, 2))).transpose(1, 2)).square().sum().backward()
+        assert int(model.memory.eden_training_access) == 2
+        found.append([p.grad for name, p in model.named_parameters() if not name.startswith(("first", "norm"))])
+    for plain, again in zip(*found, strict=True):
+        assert plain.abs().sum() > 0
+        assert torch.equal(plain, again)
+
+
+@pytest.mark.parametrize("name", ["attention", "embedding", "transposed 2d", "batch norm", "cache", "layer norm"])
+def test_layers_that_compile_compile_in_one_graph(name):
+    case = ALL[name]()
+    model = Network(case).eval()
+    eden.inject_(model, eden.Faults(ERRORS, ERRORS, "int8", parameters=EVERYTHING))
+    eden.calibrate_(model, [case.inputs])
+    whole = Case(model, {"inputs": case.inputs})
+    counter = torch._dynamo.testing.CompileCounter()
+    compiled = torch.compile(model, fullgraph=True, backend=counter)
+    for ber in (1e-3, 0.1):
+        eden.set_errors_(model, {each: eden.Uniform(ber, 0.5) for each in eden.operands(model)})
+        with torch.no_grad():
+            eden.set_chip_(model, 1)
+            found = whole.run(compiled)
+            eden.set_chip_(model, 1)
+            assert torch.equal(found, whole.run(model))
+    assert counter.frame_count == 1
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_short_formats(autocast):
+    model = mixed(ber=0.0)
+    expected = model(tokens())
+    if autocast:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = model(tokens())
+    else:
+        found = model.bfloat16()(tokens())
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.float(), expected, atol=0.1)
+
+
+def test_self_attention_reads_what_it_attends_to_once():
+    layer = attention(batch_first=True)
+    model = Network(Case(layer, {}, lambda layer, x: layer(x, x, x)[0])).eval()
+    x = randn(2, 5, 8)
+    eden.inject_(model, eden.Faults(inputs=ERRORS, storage="int8"))
+    eden.calibrate_(model, [{"x": x}])
+    assert list(eden.operands(model)) == ["layer.query", "layer.out_proj.input"]
+    assert eden.operands(model)["layer.query"].bytes == 5 * 8
+    with eden.counting(model) as counts:
+        model({"x": x})
+    assert int(counts["layer.query"].cells.sum()) == 2 * 5 * 8 * 8
+    # Given other keys, it reads them, from the place that calibration found.
+    other = Network(Case(layer, {}, lambda layer, x, y: layer(x, y, y)[0])).eval()
+    other({"x": x, "y": randn(2, 5, 8) * 0.5})
+    eden.calibrate_(other, [{"x": x, "y": randn(2, 6, 8)}])
+    assert list(eden.operands(other)) == ["layer.query", "layer.key", "layer.out_proj.input"]
+    assert eden.operands(other)["layer.key"].bytes == 6 * 8
+
+
+def test_a_hidden_state_is_an_operand_where_the_network_gives_one():
+    model = Network(Case(nn.GRU(3, 4), {}, lambda layer, *each: layer(*each)[0])).eval()
+    x, hidden = randn(5, 2, 3), randn(1, 2, 4)
+    eden.inject_(model, eden.Faults(inputs=ERRORS, storage="int8"))
+    assert "layer.hidden" in eden.operands(model)
+    eden.calibrate_(model, [{"x": x}])
+    assert list(eden.operands(model)) == ["layer.input"]
+    rows = {row.name: row for row in eden.coverage(model).rows}
+    assert rows["layer.hidden"].note == "calibration saw the layer without it"
+    assert "between the time steps" in rows["layer.steps"].note
+    with pytest.raises(RuntimeError, match=r"layer\.hidden is read, but calibration saw the layer without it"):
+        model({"x": x, "hidden": hidden})
+    # A curriculum that was made before the calibration goes on.
+    eden.set_errors_(model, {"layer.hidden": eden.Uniform(0.2)})
+    eden.calibrate_(model, [{"x": x}, {"x": x, "hidden": hidden}])
+    assert eden.operands(model)["layer.hidden"].bytes == 4
+    assert eden.operands(model)["layer.hidden"].errors == eden.Uniform(0.2)
+    assert torch.isfinite(model({"x": x, "hidden": hidden})).all()
+
+
+def test_packed_sequences_are_read_as_each_would_be_alone():
+    for cls in (nn.LSTM, nn.GRU):
+        case = packed(cls)
+        model = Network(case).eval()
+        eden.inject_(model, eden.Faults(eden.Uniform(0.01), eden.Uniform(0.05), "int8", seed=2))
+        eden.calibrate_(model, [case.inputs])
+        together, *_ = model(case.inputs)
+        padded, lengths = nn.utils.rnn.pad_packed_sequence(together, batch_first=True)
+        for i, x in enumerate(case.inputs.values()):
+            alone, *_ = model.layer(x)
+            assert torch.allclose(padded[i, : lengths[i]], alone, atol=1e-6)
+
+
+def test_rows_of_a_table_are_what_the_whole_table_would_give():
+    for storage, options in (
+        ("float32", {}),
+        ("int8", {"weight_channels": True, "quantization": "affine"}),
+        ("int4", {}),
+        ("sign", {"weight_channels": True}),
+    ):
+        for errors in (ERRORS, eden.Bitline(0.05, 0.1), eden.CellMap(range(0, 2**20, 7), True, True, 2**41)):
+            layer = nn.Embedding(9000, 3, sparse=True)
+            model = nn.Sequential(layer)
+            eden.inject_(model, eden.Faults(errors, storage=storage, seed=3, **options))
+            indices = torch.tensor([[0, 8999], [4, 4]])
+            rows = model(indices)
+            layer.eden_training_access.zero_()
+            whole = layer.eden_read("weight", layer.weight)
+            assert torch.equal(rows.view(torch.int32), whole[indices].view(torch.int32))
+            assert model(indices[:0]).shape == (0, 2, 3)
+            with eden.counting(model) as counts:
+                model(indices)
+            assert int(counts["0.weight"].cells.sum()) == 12 * eden.ops.STORAGE_BITS[storage]
+            rows.nan_to_num(0, 0, 0).sum().backward()
+            assert layer.weight.grad.is_sparse
+            # In two pieces, the table is read whole.
+            pieces = [(eden.Uniform(0.05), 0, 4500 * 96), (None, 0, 4500 * 96)]
+            eden.set_errors_(model, {"0.weight": pieces})
+            with torch.no_grad():
+                read = model(indices)
+                layer.eden_training_access.zero_()
+                whole = layer.eden_read("weight", layer.weight)
+            assert torch.equal(read.view(torch.int32), whole[indices].view(torch.int32))
+
+
+def test_a_layer_with_an_entry_of_its_own():
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gain = nn.Parameter(randn(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.gain
+
+    model = nn.Sequential(nn.Linear(3, 3), Scale())
+    eden.inject_(model, eden.Faults(ERRORS, ERRORS))
+    assert "1.gain" not in eden.operands(model)
+    LAYERS[Scale] = eden.layers.LayerClass(
+        lambda layer: [eden.layers.Role("gain", "weight"), eden.layers.Role("input", "input")],
+        lambda layer, x: layer.eden_read("input", x) * layer.eden_read("gain", layer.gain),
+        generation=9,
+    )
+    try:
+        eden.inject_(model, eden.Faults(ERRORS, ERRORS))
+        assert list(eden.operands(model)) == ["0.weight", "0.input", "1.gain", "1.input"]
+        gain = eden.corrupt(model[1].gain, ERRORS, address=2 * 2**40)
+        x = eden.corrupt(randn(4, 3), ERRORS, address=3 * 2**40, batch_dim=0)
+        assert torch.equal(model[1](randn(4, 3)).nan_to_num(), (x * gain).nan_to_num())
+        eden.remove_(model)
+    finally:
+        del LAYERS[Scale]
+
+
+def test_a_feature_map_puts_a_residual_sum_into_memory():
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.sum = nn.Linear(4, 4), eden.FeatureMap()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.sum(x + self.layer(x))
+
+    model = nn.Sequential(Residual(), Residual()).eval()
+    x = randn(3, 4)
+    eden.inject_(model, eden.Faults(inputs=ERRORS, storage="int8"))
+    eden.calibrate_(model, [x])
+    assert "0.sum.input" in eden.operands(model)
+    rows = {row.name: row for row in eden.coverage(model, sample=x).rows}
+    assert rows["1.add"].kind == "function"
+    assert rows["1.add"].note.startswith("a sum of feature maps in Residual, outside of any layer")
+    assert "0.add" in rows
+    assert rows["1.sum.input"].faulty
