@@ -174,7 +174,10 @@ class _Reliable:
                     continue
                 why = self._why_stored(name, owner_name, owner, kind, tensor)
                 size = tensor.numel() * tensor.element_size()
-                if id(tensor) in counted:
+                parametrized = owner_name.replace("parametrizations.", "")
+                if parametrized != owner_name and parametrized in self._operands:
+                    size, why = 0, f"{parametrized}, which is made from it, is what memory holds"
+                elif id(tensor) in counted:
                     size, why = 0, f"{why}; tied to {counted[id(tensor)]}"
                 counted.setdefault(id(tensor), name)
                 rows.append(CoverageRow(name, kind, size, False, why))

@@ -136,10 +136,6 @@ def _bilinear(layer: Any, input1: Tensor, input2: Tensor) -> Tensor:
     return F.bilinear(first, second, layer.eden_read("weight", layer.weight), layer.eden_read("bias", layer.bias))
 
 
-# To find the weak cells of a row by itself takes about as long as to read this many elements in one piece.
-_ELEMENTS_PER_ROW = 4096
-
-
 def _table_roles(layer: Any) -> list[Role]:
     return [_WEIGHT]
 
@@ -148,8 +144,7 @@ def _embedding(layer: Any, input: Tensor) -> Tensor:
     # What a device reads are the rows that are looked up, each at its address in the table. Reading the whole table
     # first gives the same bits, and costs less where there are many lookups.
     options = (layer.padding_idx, layer.max_norm, layer.norm_type, layer.scale_grad_by_freq, layer.sparse)
-    few = layer.sparse or input.numel() * _ELEMENTS_PER_ROW <= layer.weight.numel()
-    if few and layer.eden_reads_rows("weight"):
+    if layer.eden_reads_rows("weight", input.numel(), layer.sparse):
         rows: Tensor = layer.eden_read_rows("weight", layer.weight, F.embedding(input, layer.weight, *options), input)
         return rows
     _renormalize(layer, input)

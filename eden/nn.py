@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from eden import _core, ops, quantization
+from eden.errors import Bitline
 from eden.layers import LAYERS, Role, stored
 from eden.ops import Memory
 
@@ -23,6 +24,9 @@ _COMPUTED = (torch.float32, torch.float16, torch.bfloat16)
 
 OPERAND_SPACING_BITS = 2**40
 """Without a placement, operand k begins at bit k x 2^40."""
+
+_ROW = 2**12
+_ROW_IN_BITLINES = 2**20
 
 FIRST_RELIABLE_PART = 2**22
 """Number of the first operand among biases and normalization, which are under faults on request alone."""
@@ -63,7 +67,8 @@ class Operand:
         flips: while `counting`, int64 [bits of an element, 2, 2]: by bit position and stored value, the cells read and
             those flipped.
         most_elements: elements that its memory holds from its place on (of an input's sample), None where only
-            addresses end. Follows the others at each `write_region`.
+            addresses end. This and the next follow the others at each `write_region`.
+        row_elements: to read a row of a table by itself takes about as long as to read so many elements in one piece.
         buffers: names of its buffers.
     """
 
@@ -85,6 +90,8 @@ class Operand:
     own: tuple[str, int] = ("", 0)
     flips: Tensor | None = None
     most_elements: int | None = None
+    row_elements: int = dataclasses.field(default=0, init=False)
+    buffers: Buffers = dataclasses.field(init=False)
 
     @property
     def kind(self) -> str:
@@ -311,10 +318,20 @@ class FaultyLayer(nn.Module):
         codes = _own_codes(operand, x)
         return _read(operand, x, region, table, chip, access, *codes, channel_dim, -1)
 
-    def eden_reads_rows(self, role: str) -> bool:
-        """Whether single rows of a table can be read from where they are: not one in several pieces of memory."""
+    def eden_reads_rows(self, role: str, lookups: int, sparse: bool = False) -> bool:
+        """Whether to read single rows of a table from where they are: not one in several pieces of memory.
+
+        Args:
+            role: of the table.
+            lookups: how many rows are to be read.
+            sparse: whether the gradient is to be sparse, which that of a whole table is not.
+        """
         operand = self._eden.by_role.get(role)
-        return operand is not None and getattr(self, operand.buffers.region).shape[0] == 1
+        if operand is None or getattr(self, operand.buffers.region).shape[0] != 1:
+            return False
+        table = stored(self, operand.role.name)
+        # On a GPU the whole table takes less time than to look for the row of every element.
+        return sparse or (not table.is_cuda and lookups * operand.row_elements <= table.numel())
 
     def eden_read_rows(self, role: str, table: Tensor, rows: Tensor, indices: Tensor) -> Tensor:
         """Rows of a table, each read from its own cells; what reading the whole table would give for them.
@@ -486,6 +503,9 @@ def write_region(layer: FaultyLayer, operand: Operand) -> None:
         raise ValueError(f"the errors of {operand.name}: {error}") from error
     held = None if reliable else ops.held_bits(operand.errors, operand.address)
     operand.most_elements = None if held is None else held // ops.STORAGE_BITS[operand.storage]
+    # Bitlines are drawn for all rows of a subarray at once.
+    bitlines = isinstance(operand.errors, Bitline) and not reliable
+    operand.row_elements = _ROW_IN_BITLINES if bitlines else _ROW
     _write(layer, operand.buffers.region, torch.tensor(rows, dtype=torch.int64))
     table = torch.empty(0, dtype=torch.int64) if entries is None else torch.from_numpy(entries)
     _write(layer, operand.buffers.table, table)

@@ -521,6 +521,10 @@ def test_parametrized_weights_are_not_taken_for_tied():
         nn.utils.parametrize.register_parametrization(layer, "weight", Same())
     eden.inject_(model, eden.Faults(weights=ERRORS))
     assert list(eden.operands(model)) == ["0.weight", "1.weight"]
+    rows = {row.name: row for row in eden.coverage(model).rows}
+    original = rows["1.parametrizations.weight.original"]
+    assert original.note == "1.weight, which is made from it, is what memory holds"
+    assert original.bytes == 0
 
 
 def test_a_sequence_first_layer_takes_a_single_sample():
