@@ -258,14 +258,16 @@ class FaultyLayer(nn.Module):
         return [value for _, _, value in read]
 
     def _eden_chip_and_access(self) -> tuple[Tensor, Tensor]:
+        held: Any = self._buffers
         if self.training:
-            chip, access = self.eden_training_chip, self.eden_training_access
+            chip, access = held["eden_training_chip"], held["eden_training_access"]
         else:
-            chip, access = self.eden_chip, self.eden_access
+            chip, access = held["eden_chip"], held["eden_access"]
         return chip, access - 1 if _recomputing() else access
 
     def _eden_read_input(self, operand: Operand, x: Tensor) -> Tensor:
         faults, buffers = self._eden, operand.buffers
+        held: Any = self._buffers  # an attribute of a module is looked up in several places
         if operand.absent:
             raise RuntimeError(
                 f"{operand.name} is read, but calibration saw the layer without it; call eden.calibrate_ with a loader "
@@ -294,21 +296,22 @@ class FaultyLayer(nn.Module):
                     "eden.calibrate_(model, loader) first"
                 )
             if operand.correction != "none":
-                bounds = getattr(self, buffers.bounds)
+                bounds = held[buffers.bounds]
             if operand.storage == "sign" or operand.storage in quantization.CODE_BITS:
-                scale = getattr(self, buffers.scale)
+                scale = held[buffers.scale]
                 if operand.zero_pointed:
-                    zero_point = getattr(self, buffers.zero_point)
+                    zero_point = held[buffers.zero_point]
         batch_dim = -1 if operand.contiguous or operand.unbatched(x) else operand.batch_dim
         if operand.most_elements is not None:
             _check_held(operand, x, batch_dim)
-        region, table = getattr(self, buffers.region), getattr(self, buffers.table)
+        region, table = held[buffers.region], held[buffers.table]
         chip, access = self._eden_chip_and_access()
         return _read(operand, x, region, table, chip, access, scale, zero_point, bounds, -1, batch_dim)
 
     def _eden_read_stored(self, operand: Operand, x: Tensor) -> Tensor:
         _check_computed(operand, x)
-        region, table = getattr(self, operand.buffers.region), getattr(self, operand.buffers.table)
+        held: Any = self._buffers
+        region, table = held[operand.buffers.region], held[operand.buffers.table]
         chip, access = self._eden_chip_and_access()
         channel_dim = operand.channel_dim
         if operand.flips is None and operand.storage != "sign":
@@ -352,11 +355,12 @@ class FaultyLayer(nn.Module):
             scale = None if scale is None else scale[places]
             zero_point = None if zero_point is None else zero_point[places]
         bits = table.shape[1:].numel() * ops.STORAGE_BITS[operand.storage]
-        region = getattr(self, operand.buffers.region).repeat(places.shape[0], 1)
+        held: Any = self._buffers
+        region = held[operand.buffers.region].repeat(places.shape[0], 1)
         region[:, ops.REGION_ADDRESS] += places * bits
         region[:-1, _core.REGION_END] = torch.arange(1, places.shape[0], device=places.device) * bits
         chip, access = self._eden_chip_and_access()
-        entries = getattr(self, operand.buffers.table)
+        entries = held[operand.buffers.table]
         flat = rows.reshape(places.shape[0], *table.shape[1:])
         codes = scale, zero_point, bounds
         return _read(operand, flat, region, entries, chip, access, *codes, operand.channel_dim, -1).reshape(rows.shape)
