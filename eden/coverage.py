@@ -145,7 +145,10 @@ class _Reliable:
         self._faulty = faulty_layers(model)
         self._eligible, self._left_out = _eligible_layers(model)
         self._parts = {x.role.part for layer in self._faulty.values() for x in layer._eden.by_role.values()}
-        self._uses = {name: use for use in uses for name in use.parameters}
+        self._uses: dict[str, list[FunctionUse]] = {}
+        for use in uses:
+            for name in use.parameters:
+                self._uses.setdefault(name, []).append(use)
         self._operands: dict[str, Operand] = {}  # by their own layer's name for them
         self._roles: dict[str, tuple[str, Role]] = {}  # of all layers that could be under faults
         for name, layer in self._eligible.items():
@@ -197,8 +200,8 @@ class _Reliable:
         if owner_name in self._left_out:
             return "biases are reliable" if "bias" in name else self._left_out[owner_name]
         if name in self._uses:
-            use = self._uses[name]
-            return f"read by {use.function} in {use.module_type}, outside of any layer"
+            functions = " and ".join(dict.fromkeys(use.function for use in self._uses[name]))
+            return f"read by {functions} in {self._uses[name][0].module_type}, outside of any layer"
         return f"{type(owner).__name__} is reliable"
 
     def _why(self, layer: str, role: Role) -> str:

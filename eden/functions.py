@@ -28,7 +28,7 @@ _WHAT = {
     "multi_head_attention_forward": "attention",
 }
 # Python's operators by the name of the function that they are.
-_OPERATORS = {"__radd__": "add", "__rmul__": "mul", "__rsub__": "sub", "__rmatmul__": "matmul"}
+_OPERATORS = {f"__{prefix}{name}__": name for prefix in ("r", "i") for name in ("add", "sub", "mul", "matmul")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +72,7 @@ class _Watch(TorchFunctionMode):
         self._names = {id(module): name for name, module in model.named_modules()}
         stored = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
         self._stored = {id(tensor): name for name, tensor in stored}
+        self._held: list[Tensor] = []
         self._inside: list[nn.Module] = []
         self.found: dict[tuple[str, str], FunctionUse] = {}
 
@@ -84,20 +85,30 @@ class _Watch(TorchFunctionMode):
     def __torch_function__(self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None) -> Any:
         # A layer of a known class has rows of its own, whether faults reach it or not.
         if self._inside and not any(base_of(module) is not None for module in self._inside):
-            self._note(function, args, kwargs or {})
+            only = self._note(function, args, kwargs or {})
+            result = function(*args, **(kwargs or {}))
+            # A view of a parameter is that parameter still; held, so that no id is given out twice.
+            if only is not None:
+                for x in _tensors(result):
+                    self._stored[id(x)] = only
+                    self._held.append(x)
+            return result
         return function(*args, **(kwargs or {}))
 
-    def _note(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    def _note(self, function: Callable[..., Any], args: Any, kwargs: Any) -> str | None:
+        """Notes a call; the parameter that it read, where it read nothing else."""
         module = self._inside[-1]
         name = getattr(function, "__name__", "")
         if name in ("__get__", "__set__", "size", "dim", "detach", "numel"):
-            return
+            return None
         name = _OPERATORS.get(name, name.strip("_"))
         read = {id(x): x for x in _tensors((args, kwargs)) if x.is_floating_point()}
         parameters = tuple(self._stored[key] for key in read if key in self._stored)
         maps = len(read) - len(parameters)
+        if type(module).__module__.startswith("torch.nn."):  # what torch's own layers store is named by their class
+            parameters = ()
         if maps < 2 and not parameters:
-            return
+            return None
         place = self._names.get(id(module), type(module).__name__)
         before = self.found.get((place, name))
         self.found[place, name] = FunctionUse(
@@ -109,6 +120,7 @@ class _Watch(TorchFunctionMode):
             maps if before is None else max(before.feature_maps, maps),
             parameters if before is None else tuple(dict.fromkeys((*before.parameters, *parameters))),
         )
+        return parameters[0] if len(read) == 1 and parameters else None
 
 
 def function_uses(model: nn.Module, sample: Any) -> list[FunctionUse]:

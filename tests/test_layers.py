@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch._dynamo.testing
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 from torch.utils.checkpoint import checkpoint
@@ -534,3 +535,31 @@ def test_a_feature_map_puts_a_residual_sum_into_memory():
     assert rows["1.add"].note.startswith("a sum of feature maps in Residual, outside of any layer")
     assert "0.add" in rows
     assert rows["1.sum.input"].faulty
+
+
+def test_what_reads_tensors_outside_of_layers_is_named():
+    class Outside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.activation = nn.Linear(4, 4), nn.PReLU()
+            self.table, self.shift, self.unused = (nn.Parameter(randn(4, 4)) for _ in range(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.activation(self.layer(x)) @ self.table
+            y += x
+            return torch.cat([F.linear(x, self.table, self.shift[0]), torch.einsum("ni,nj->nij", x, y)[0]])
+
+    model = Outside().eval()
+    eden.inject_(model, eden.Faults(eden.Uniform(0.1), storage="int8"))
+    before = copy.deepcopy(model)
+    rows = {row.name: row for row in eden.coverage(model, sample=randn(3, 4)).rows}
+    notes = {name: row.note for name, row in rows.items() if not row.faulty}
+    assert notes["table"] == "read by matmul and linear in Outside, outside of any layer"
+    assert notes["shift"] == "read by getitem and linear in Outside, outside of any layer"
+    assert notes["unused"] == "Outside is reliable"
+    assert notes["activation.weight"] == "PReLU is reliable"
+    functions = {name: row.note.split(" in ")[0] for name, row in rows.items() if row.kind == "function"}
+    # The sum is in place, and each has two feature maps, not only a parameter.
+    assert functions == {"add": "a sum of feature maps", "einsum": "a matrix product", "cat": "a concatenation"}
+    assert torch.equal(model(randn(3, 4)), before(randn(3, 4))), "nothing was changed by looking"
+    assert eden.operands(model)["layer.weight"].loads == 1
