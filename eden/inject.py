@@ -223,14 +223,12 @@ def _join(layer: str, role: str) -> str:
 
 
 def _batch_dims(model: nn.Module) -> dict[str, int]:
-    """Batch dimension of the layers inside sequence-first transformer layers; 0 everywhere else."""
+    """Batch dimension of the layers inside transformer layers, which read sequences: 1 if those are first, else 0."""
     dims: dict[str, int] = {}
     for name, module in model.named_modules():
-        if (
-            isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer))
-            and not module.self_attn.batch_first
-        ):
-            dims.update({_join(name, child): 1 for child, _ in module.named_modules() if child})
+        if isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
+            dim = 0 if module.self_attn.batch_first else 1
+            dims.update({_join(name, child): dim for child, _ in module.named_modules() if child})
     return dims
 
 
@@ -330,7 +328,7 @@ def _exchange(
     batch_dims = _batch_dims(model)
     for name, faults in made.items():  # before anything changes
         for operand in faults.by_role.values():
-            _set_dims(operand, faults.batch_dim, batch_dims.get(name, 0))
+            _set_dims(operand, faults.batch_dim, batch_dims.get(name))
             if not operand.own[0]:
                 operand.own = operand.name, operand.address
             try:
@@ -364,12 +362,13 @@ def _exchange(
     _use_layers_one_by_one(model)
 
 
-def _set_dims(operand: Operand, batch_dim: int, around: int) -> None:
+def _set_dims(operand: Operand, batch_dim: int, around: int | None) -> None:
     """Where the samples of an input are, and whether each has cells of its own (``batch_dim`` is -1 then)."""
-    dim = around if batch_dim < 0 else batch_dim
     role = operand.role
-    # In a sequence-first layer the sequence is a dimension more.
-    operand.batched_dims = role.batched_dims + (dim if role.batch_dim is None else 0)
+    dim = (around or 0) if batch_dim < 0 else batch_dim
+    # Of a sequence, a sample has a dimension more.
+    sequences = around is not None or dim > 0
+    operand.batched_dims = role.batched_dims + (1 if role.batch_dim is None and sequences else 0)
     operand.batch_dim = dim if role.batch_dim is None else role.batch_dim
     operand.contiguous = batch_dim < 0
 

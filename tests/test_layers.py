@@ -563,3 +563,29 @@ def test_what_reads_tensors_outside_of_layers_is_named():
     assert functions == {"add": "a sum of feature maps", "einsum": "a matrix product", "cat": "a concatenation"}
     assert torch.equal(model(randn(3, 4)), before(randn(3, 4))), "nothing was changed by looking"
     assert eden.operands(model)["layer.weight"].loads == 1
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_a_whole_transformer_computes_as_before(batch_first):
+    model = nn.Transformer(8, 2, 1, 2, 16, dropout=0.0, batch_first=batch_first).eval()
+    source, target = (randn(2, 5, 8), randn(2, 4, 8)) if batch_first else (randn(5, 2, 8), randn(4, 2, 8))
+    masks = {
+        "tgt_mask": nn.Transformer.generate_square_subsequent_mask(4),
+        "src_key_padding_mask": PADDING,
+        "memory_key_padding_mask": PADDING,
+        "tgt_is_causal": True,
+    }
+    expected = model(source, target, **masks)
+    eden.inject_(model, eden.Faults(eden.Uniform(0.0), eden.Uniform(0.0)))
+    for training in (False, True):
+        assert torch.allclose(model.train(training)(source, target, **masks), expected, atol=1e-5)
+    assert all(info.loads == 2 for info in eden.operands(model).values())
+    # A sample of a batch reads the cells that it reads alone.
+    eden.set_errors_(model, {name: eden.Uniform(0.01) for name in eden.operands(model)})
+    eden.inject_(model.eval(), eden.Faults(eden.Uniform(0.01), eden.Uniform(0.01), "int8"))
+    network = Network(Case(model, {}))
+    eden.calibrate_(network, [{"source": source, "target": target}])
+    dim = 0 if batch_first else 1
+    together = model(source, target)
+    alone = model(source.select(dim, 1), target.select(dim, 1))
+    assert torch.allclose(together.select(dim, 1), alone, atol=1e-5)
