@@ -83,7 +83,7 @@ test-gpu: setup  ## bit equality with the CPU, on a machine with a GPU
 	$(BIN)/python tools/check_gpu.py
 	$(BIN)/python -m pytest -m gpu
 
-test-slow: setup  ## the tests that take minutes: a package of AOTInductor in a C++ program
+test-slow: setup  ## the tests that take minutes: a package of AOTInductor in a C++ program, networks of full width
 	$(BIN)/python -m pytest -m slow
 
 test-abi: setup  ## one build of the operators on the oldest and the newest torch (downloads both)

@@ -26,6 +26,7 @@ from eden.inject import (
     set_errors_,
     set_ranges_,
 )
+from eden.layers import FeatureMap, KeyValueCache
 from eden.ops import corrupt, corrupt_, empty_cache
 from eden.placement import Placement, place
 from eden.tolerance import Tolerance
@@ -45,9 +46,11 @@ __all__ = [
     "Device",
     "ErrorModel",
     "Faults",
+    "FeatureMap",
     "FileError",
     "FlipCounts",
     "Geometry",
+    "KeyValueCache",
     "Placement",
     "Savings",
     "SearchError",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from eden import _core
-from eden.errors import ErrorModel, Uniform
+from eden.errors import ErrorModel
 from eden.files import HEADER_KEY, FileError, write_tensors
-from eden.inject import Faults, _eligible_layers, _refuse_inside_clean, faulty_layers, inject_, operands, set_errors_
-from eden.nn import Operand, set_range, write_region
+from eden.inject import _eligible_layers, _exchange, _join, _numbers, _refuse_inside_clean, faulty_layers, operands
+from eden.layers import layer_class
+from eden.nn import OPERAND_SPACING_BITS, FaultyLayer, LayerFaults, Operand, range_of, set_range
 from eden.ops import Memory
 
 
@@ -31,6 +33,9 @@ class _SavedOperand(BaseModel):
     pieces: list[tuple[dict[str, Any] | None, int, int]] | None = None
     affine: bool = False
     channels: bool = False
+    range: tuple[float, float] | None = None
+    magnitude: float | None = None
+    absent: bool = False
 
     def memory(self) -> Memory:
         """What the operand lies in. Raises ValueError or TypeError for what is no error model."""
@@ -46,11 +51,29 @@ def _model(spec: dict[str, Any] | None) -> ErrorModel | None:
 class _SavedLayer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
+    batch_dim: int
+    operands: dict[str, _SavedOperand]
+
+
+class _LayerOfVersion1(BaseModel):
+    """A layer of version 1, which had one weight and one input."""
+
+    model_config = ConfigDict(extra="forbid")
+
     weight: _SavedOperand | None
     input: _SavedOperand | None
     batch_dim: int
     range: tuple[float, float] | None
     magnitude: float | None = None
+
+    def layer(self) -> _SavedLayer:
+        """The same in the present version."""
+        operands = {}
+        if self.weight is not None:
+            operands["weight"] = self.weight
+        if self.input is not None:
+            operands["input"] = self.input.model_copy(update={"range": self.range, "magnitude": self.magnitude})
+        return _SavedLayer(batch_dim=self.batch_dim, operands=operands)
 
 
 class _Header(BaseModel):
@@ -58,7 +81,7 @@ class _Header(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     FORMAT: ClassVar[str] = "eden-network"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     format: str
     version: int
@@ -68,9 +91,10 @@ class _Header(BaseModel):
     layers: dict[str, _SavedLayer]
 
 
-def _saved_operand(operand: Operand | None) -> _SavedOperand | None:
-    if operand is None:
-        return None
+_LAYERS_OF_VERSION_1 = TypeAdapter(dict[str, _LayerOfVersion1])
+
+
+def _saved_operand(layer: FaultyLayer, operand: Operand) -> _SavedOperand:
     errors, pieces = operand.errors, None
     if isinstance(errors, tuple):
         pieces = [(None if model is None else model.to_dict(), address, bits) for model, address, bits in errors]
@@ -86,6 +110,9 @@ def _saved_operand(operand: Operand | None) -> _SavedOperand | None:
         pieces=pieces,
         affine=operand.affine,
         channels=operand.channels,
+        range=range_of(layer, operand) if operand.kind == "input" else None,
+        magnitude=operand.magnitude,
+        absent=operand.absent,
     )
 
 
@@ -121,13 +148,8 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
         aliases=aliases,
         layers={
             name: _SavedLayer(
-                weight=_saved_operand(layer._eden.weight),
-                input=_saved_operand(layer._eden.input),
                 batch_dim=layer._eden.batch_dim,
-                range=(float(layer.eden_input_bounds[0]), float(layer.eden_input_bounds[1]))
-                if layer._eden.calibrated
-                else None,
-                magnitude=layer._eden.magnitude,
+                operands={role: _saved_operand(layer, operand) for role, operand in layer._eden.by_role.items()},
             )
             for name, layer in layers.items()
         },
@@ -147,9 +169,15 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], _Header]:
     try:
         body = json.loads(metadata[HEADER_KEY])
         found = (body.get("format"), body.get("version"), body.get("random_layout"))
-        allowed = (_Header.FORMAT, _Header.VERSION, _core.RANDOM_LAYOUT_VERSION)
-        if found != allowed:
-            raise FileError(path, f"format, version and random layout: found {found}, allowed are {allowed}")
+        allowed = [(_Header.FORMAT, version, _core.RANDOM_LAYOUT_VERSION) for version in (1, _Header.VERSION)]
+        if found not in allowed:
+            raise FileError(
+                path,
+                f"format, version and random layout: found {found}, allowed are {' and '.join(map(str, allowed))}",
+            )
+        if found[1] == 1:
+            layers = _LAYERS_OF_VERSION_1.validate_python(body.get("layers"))
+            body |= {"version": _Header.VERSION, "layers": {name: old.layer() for name, old in layers.items()}}
         return tensors, _Header.model_validate(body)
     except (json.JSONDecodeError, AttributeError, ValidationError) as error:
         raise FileError(path, f"its header is damaged: {str(error).splitlines()[0]}") from error
@@ -189,41 +217,42 @@ def load_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
     if missing:
         raise FileError(path, f"layers: {', '.join(missing)} are no layers of this network that faults can reach")
     try:
-        models = {
-            operand.name: operand.memory()
-            for layer in header.layers.values()
-            for operand in (layer.weight, layer.input)
-            if operand is not None
-        }
-        saved = [layer for layer in header.layers.values() if layer.weight or layer.input]
-        first = (saved[0].weight or saved[0].input) if saved else None
-        if first is None:
-            raise ValueError("no operand")
-        has_weights = any(layer.weight for layer in saved)
-        has_inputs = any(layer.input for layer in saved)
-        # Any address will do for it, while a saved map or geometry may not reach where inject_ first puts an operand.
-        placeholder = Uniform(0.0)
-        faults = Faults(
-            placeholder if has_weights else None,
-            placeholder if has_inputs else None,
-            first.storage,
-            first.correction,
-            header.chip,
-        )
+        _exchange(model, eligible, _described(header, eligible), header.chip, known=False)
     except (ValueError, TypeError) as error:
         raise FileError(path, f"its faults are damaged: {error}") from error
-    inject_(model, faults, lambda name, _: name in header.layers)
     model.load_state_dict(tensors)
     for name, layer in faulty_layers(model).items():
-        saved_layer = header.layers[name]
-        layer._eden.batch_dim = saved_layer.batch_dim
-        for operand, kept in ((layer._eden.weight, saved_layer.weight), (layer._eden.input, saved_layer.input)):
-            if operand is not None and kept is not None:
-                operand.name, operand.address, operand.sample_numel = kept.name, kept.address, kept.sample_numel
-                operand.storage, operand.correction = kept.storage, kept.correction
-                operand.affine, operand.channels = kept.affine, kept.channels
-                write_region(layer, operand)
-        if saved_layer.range is not None:
-            set_range(layer, *saved_layer.range, saved_layer.magnitude)
-    set_errors_(model, models)
+        for operand in layer._eden.by_role.values():
+            kept = header.layers[name].operands[operand.role.name]
+            if operand.kind == "input" and kept.range is not None:
+                set_range(layer, operand, *kept.range, kept.magnitude)
     return model
+
+
+def _described(header: _Header, eligible: Mapping[str, nn.Module]) -> dict[str, LayerFaults]:
+    """What the file says of each layer. Raises ValueError or TypeError for what a layer cannot have."""
+    numbers = _numbers(eligible)
+    made: dict[str, LayerFaults] = {}
+    for name, saved in header.layers.items():
+        roles = {role.name: role for role in layer_class(eligible[name]).roles(eligible[name])}
+        operands = {}
+        for which, kept in saved.operands.items():
+            if which not in roles:
+                raise ValueError(f"{name} has no operand {which!r}; allowed are {', '.join(roles)}")
+            operands[which] = Operand(
+                kept.name,
+                roles[which],
+                kept.address,
+                kept.memory(),
+                kept.storage,
+                kept.correction,
+                kept.sample_numel,
+                kept.affine,
+                kept.channels,
+                absent=kept.absent,
+                own=(_join(name, which), numbers[name, which] * OPERAND_SPACING_BITS),
+            )
+        made[name] = LayerFaults(operands, saved.batch_dim)
+    if not any(faults.by_role for faults in made.values()):
+        raise ValueError("no operand")
+    return made

@@ -1,24 +1,27 @@
-"""What of a network is under faults, and what is not: every parameter and every layer's input, by name."""
+"""What of a network is under faults, and what is not: every parameter, buffer and layer's input, by name."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from eden.counting import FlipCounts
+from eden.functions import FunctionUse, function_uses
 from eden.inject import OperandInfo, _eligible_layers, _join, faulty_layers, operands
-from eden.nn import BASES, FaultyLayer
+from eden.layers import Role, layer_class
+from eden.nn import Operand
 
 
 @dataclasses.dataclass(frozen=True)
 class CoverageRow:
-    """One parameter or input.
+    """One parameter, buffer, input, or use of tensors outside of layers.
 
     Attributes:
-        name: of the operand or parameter.
-        kind: "weight", "input" or "parameter".
+        name: of the operand, parameter or buffer; of a use, the module's and the function's.
+        kind: of an operand "weight" or "input"; of what no fault reaches also "parameter", "buffer" or "function".
         bytes: size in its storage (of an input, one sample's), None where it is not known yet; 0 of a parameter that is
             tied to one of another row, where its bytes are counted.
         faulty: whether faults reach it.
@@ -78,16 +81,19 @@ class Coverage:
         return "\n".join(lines)
 
 
-def coverage(model: nn.Module, counts: Mapping[str, FlipCounts] | None = None) -> Coverage:
+def coverage(model: nn.Module, counts: Mapping[str, FlipCounts] | None = None, sample: Any = None) -> Coverage:
     """What of a network is under faults, and what is not.
 
     Args:
         model: a network under faults.
         counts: what ``eden.counting`` yielded, to show the flips requested and realized beside each operand.
+        sample: an input of the network. One forward pass with it, on reliable memory and in evaluation mode, also finds
+            what reads tensors outside of layers: parameters, and functions of several feature maps, such as the sum of
+            a residual connection. ``eden.FeatureMap`` puts such a tensor into memory.
 
     Returns:
-        A row for each operand under faults, each parameter that no fault reaches and each input of a layer with
-        parameters that no fault reaches, with the reason.
+        A row for each operand under faults, each parameter and buffer that no fault reaches and each input of a layer
+        that no fault reaches, with the reason; with ``sample``, one for each function of several feature maps too.
 
     Raises:
         ValueError: if the network has no layer under faults.
@@ -105,29 +111,15 @@ def coverage(model: nn.Module, counts: Mapping[str, FlipCounts] | None = None) -
         )
         for info in infos.values()
     ]
-    layers = faulty_layers(model)
-    _, left_out = _eligible_layers(model)
-    # A tied weight is read by several layers, of which faults may reach some: a row for each that they do not.
-    counted = {
-        id(layer._parameters.get("weight")): layer._eden.weight.name
-        for layer in layers.values()
-        if layer._eden.weight is not None
-    }
-    for owner_name, owner in model.named_modules():
-        for role, parameter in owner.named_parameters(recurse=False):
-            if role == "weight" and isinstance(owner, FaultyLayer) and owner._eden.weight is not None:
-                continue
-            name, why = _join(owner_name, role), _why(owner_name, owner, role, left_out)
-            size = parameter.numel() * parameter.element_size()
-            if id(parameter) in counted:
-                size, why = 0, f"{why}; tied to {counted[id(parameter)]}"
-            counted.setdefault(id(parameter), name)
-            rows.append(CoverageRow(name, "parameter", size, False, why))
-    for name, module in model.named_modules():
-        if any(True for _ in module.parameters(recurse=False)) and not (
-            isinstance(module, FaultyLayer) and module._eden.input is not None
-        ):
-            rows.append(CoverageRow(_join(name, "input"), "input", None, False, _why(name, module, "input", left_out)))
+    uses = [] if sample is None else function_uses(model, sample)
+    reliable = _Reliable(model, uses)
+    rows += reliable.parameters()
+    rows += reliable.inputs()
+    rows += [
+        CoverageRow(_join(use.module, use.function), "function", None, False, _of_function(use))
+        for use in uses
+        if use.feature_maps > 1
+    ]
     return Coverage(tuple(rows))
 
 
@@ -140,13 +132,103 @@ def _memory(info: OperandInfo) -> str:
     return f"{info.storage}, BER {info.errors.ber:.3g}"
 
 
-def _why(name: str, layer: nn.Module, role: str, left_out: dict[str, str]) -> str:
-    if name in left_out:
-        return left_out[name]
-    if role == "bias":
-        return "biases are reliable"
-    if isinstance(layer, FaultyLayer):
-        return f"Faults gave no error model for {'inputs' if role == 'input' else 'weights'}"
-    if isinstance(layer, BASES):
-        return "filter_fn left the layer out"
-    return f"{type(layer).__name__} is reliable"
+def _of_function(use: FunctionUse) -> str:
+    times = "" if use.calls == 1 else f", {use.calls} times"
+    return f"{use.what} in {use.module_type}{times}, outside of any layer; eden.FeatureMap puts its tensors into memory"
+
+
+class _Reliable:
+    """The rows of what no fault reaches."""
+
+    def __init__(self, model: nn.Module, uses: Sequence[FunctionUse]) -> None:
+        self._modules = dict(model.named_modules())
+        self._faulty = faulty_layers(model)
+        self._eligible, self._left_out = _eligible_layers(model)
+        self._parts = {x.role.part for layer in self._faulty.values() for x in layer._eden.by_role.values()}
+        self._uses: dict[str, list[FunctionUse]] = {}
+        for use in uses:
+            for name in use.parameters:
+                self._uses.setdefault(name, []).append(use)
+        self._operands: dict[str, Operand] = {}  # by their own layer's name for them
+        self._roles: dict[str, tuple[str, Role]] = {}  # of all layers that could be under faults
+        for name, layer in self._eligible.items():
+            for role in layer_class(layer).roles(layer):
+                self._roles[_join(name, role.name)] = name, role
+            if name in self._faulty:
+                for which, operand in self._faulty[name]._eden.by_role.items():
+                    self._operands[_join(name, which)] = operand
+
+    def parameters(self) -> list[CoverageRow]:
+        rows = []
+        # A tied weight is read by several layers, of which faults may reach some: a row for each that they do not.
+        counted = {
+            id(held): operand.name
+            for name, operand in self._operands.items()
+            if operand.kind == "weight" and (held := self._held(name)) is not None
+        }
+        for owner_name, owner in self._modules.items():
+            found = [("parameter", *each) for each in owner.named_parameters(recurse=False)]
+            found += [
+                ("buffer", *each) for each in owner.named_buffers(recurse=False) if not each[0].startswith("eden_")
+            ]
+            for kind, attribute, tensor in found:
+                name = _join(owner_name, attribute)
+                if name in self._operands:
+                    continue
+                why = self._why_stored(name, owner_name, owner, kind, tensor)
+                size = tensor.numel() * tensor.element_size()
+                parametrized = owner_name.replace("parametrizations.", "")
+                if parametrized != owner_name and parametrized in self._operands:
+                    size, why = 0, f"{parametrized}, which is made from it, is what memory holds"
+                elif id(tensor) in counted:
+                    size, why = 0, f"{why}; tied to {counted[id(tensor)]}"
+                counted.setdefault(id(tensor), name)
+                rows.append(CoverageRow(name, kind, size, False, why))
+        return rows
+
+    def _held(self, name: str) -> Any:
+        path, _, attribute = name.rpartition(".")
+        owner = self._modules[path]
+        held = owner._parameters.get(attribute)
+        return owner._buffers.get(attribute) if held is None else held
+
+    def _why_stored(self, name: str, owner_name: str, owner: nn.Module, kind: str, tensor: Tensor) -> str:
+        if kind == "buffer" and not tensor.is_floating_point():
+            return "a counter or index, not a value"
+        if name in self._roles:
+            return self._why(*self._roles[name])
+        if owner_name in self._left_out:
+            return "biases are reliable" if "bias" in name else self._left_out[owner_name]
+        if name in self._uses:
+            functions = " and ".join(dict.fromkeys(use.function for use in self._uses[name]))
+            return f"read by {functions} in {self._uses[name][0].module_type}, outside of any layer"
+        return f"{type(owner).__name__} is reliable"
+
+    def _why(self, layer: str, role: Role) -> str:
+        if role.part in self._parts:
+            return "filter_fn left the layer out"
+        if role.part == "bias":
+            return "biases are reliable"
+        if role.part == "normalization":
+            return f"{type(self._eligible[layer]).__name__} is reliable"
+        if role.part == "weight" and self._parts - {"input"}:
+            return "Faults.parameters does not name weight"
+        return f"Faults gave no error model for {role.kind}s"
+
+    def inputs(self) -> list[CoverageRow]:
+        rows = []
+        parts = {_join(name, child) for name, layer in self._eligible.items() for child in layer_class(layer).children}
+        for name, module in self._modules.items():
+            found: dict[str, str] = {}
+            if name in self._eligible:
+                for role in layer_class(module).roles(module):
+                    operand = self._operands.get(_join(name, role.name))
+                    if operand is not None and operand.absent:
+                        found[role.name] = "calibration saw the layer without it"
+                    elif operand is None and role.kind == "input":
+                        found[role.name] = self._why(name, role)
+                found |= layer_class(module).unreachable
+            elif name not in parts and any(True for _ in module.parameters(recurse=False)):
+                found["input"] = self._left_out.get(name, f"{type(module).__name__} is reliable")
+            rows += [CoverageRow(_join(name, role), "input", None, False, why) for role, why in found.items()]
+        return rows

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from eden import _core, ops, quantization
 from eden.errors import ErrorModel
+from eden.layers import LAYERS, PARTS, Role, base_of, layer_class
 from eden.nn import (
-    BASES,
+    FIRST_RELIABLE_PART,
     OPERAND_SPACING_BITS,
     FaultyLayer,
     LayerFaults,
@@ -21,6 +24,7 @@ from eden.nn import (
     make_faulty,
     make_original,
     operand_numel,
+    range_of,
     set_range,
     write_region,
 )
@@ -57,6 +61,9 @@ class Faults:
             a range that is not symmetric). uint8 always has a zero point, which is 0 where no value is negative.
         weight_channels: whether each output channel of a weight has a scale of its own, instead of one per weight; of
             codes and "sign".
+        parameters: which parameters are in the memory of the weights: "weight", all matrices, kernels and tables;
+            "bias", what layers add; "normalization", the parameters and running statistics of normalization layers.
+            What is not named is reliable.
     """
 
     weights: ErrorModel | None = None
@@ -67,6 +74,7 @@ class Faults:
     batch: str = "restart"
     quantization: str = "symmetric"
     weight_channels: bool = False
+    parameters: tuple[str, ...] = ("weight",)
 
     def __post_init__(self) -> None:
         for name in ("weights", "inputs"):
@@ -103,6 +111,21 @@ class Faults:
                 f"Faults.weight_channels is True; allowed with storage {self.storage!r}, which has no scale, is False"
             )
         _check_seed("Faults.seed", self.seed)
+        if not isinstance(self.parameters, (tuple, list)):
+            raise TypeError(
+                f"Faults.parameters is a {type(self.parameters).__name__}; allowed is a tuple of {', '.join(PARTS)}"
+            )
+        unknown = [part for part in self.parameters if part not in PARTS]
+        if unknown or not self.parameters:
+            found = ", ".join(map(repr, unknown)) or "nothing"
+            raise ValueError(f"Faults.parameters names {found}; allowed are one or more of {', '.join(PARTS)}")
+        object.__setattr__(self, "parameters", tuple(self.parameters))
+
+    def model_of(self, role: Role) -> ErrorModel | None:
+        """The error model of the memory that an operand is in, None where it stays reliable."""
+        if role.kind == "input":
+            return self.inputs
+        return self.weights if role.part in self.parameters else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +133,8 @@ class OperandInfo:
     """One operand of a network under faults.
 
     Attributes:
-        name: ``layer.weight`` or ``layer.input``.
-        kind: "weight" or "input".
+        name: ``layer.role``, such as ``conv1.weight``, ``conv1.input`` or ``attention.query``.
+        kind: "weight" of a parameter or buffer, "input" of a feature map.
         bytes: size in its storage; of an input, one sample's; None for an input before `calibrate_`.
         errors: its error model; or the pieces of memory that it lies in (`set_errors_`).
         storage: the form in which the memory keeps it.
@@ -147,11 +170,8 @@ def _refuse_inside_clean(model: nn.Module, what: str) -> None:
         raise ValueError(f"{type(model).__name__} is on reliable memory; call {what} outside of eden.clean")
 
 
-def _ineligible(layer: nn.Module, parent: nn.Module | None) -> str | None:
-    """Why a layer of an eligible class cannot be put under faults, None if it can."""
-    base = next(base for base in BASES if isinstance(layer, base))
-    if isinstance(parent, nn.MultiheadAttention):
-        return "nn.MultiheadAttention reads its weight without calling it"
+def _ineligible(layer: nn.Module, base: type[nn.Module]) -> str | None:
+    """Why a layer of a known class cannot be put under faults, None if it can."""
     if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
         return "not initialized yet: run a forward pass before inject_"
     if type(layer).forward is not base.forward and not isinstance(layer, FaultyLayer):
@@ -160,18 +180,48 @@ def _ineligible(layer: nn.Module, parent: nn.Module | None) -> str | None:
 
 
 def _eligible_layers(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, str]]:
-    """Layers that can be put under faults, and those of an eligible class that cannot, with the reason."""
-    modules = dict(model.named_modules())
+    """Layers that can be put under faults, and those of a known class that cannot, with the reason."""
     eligible: dict[str, nn.Module] = {}
     left_out: dict[str, str] = {}
-    for name, layer in modules.items():
-        if isinstance(layer, BASES):
-            reason = _ineligible(layer, modules.get(name.rpartition(".")[0]) if name else None)
-            if reason is None:
-                eligible[name] = layer
-            else:
-                left_out[name] = reason
+    part_of: dict[int, tuple[str, type[nn.Module]]] = {}  # what a layer reads without calling it
+    for name, layer in model.named_modules():
+        base = base_of(layer)
+        if id(layer) in part_of:
+            owner, owner_base = part_of[id(layer)]
+            if owner in left_out:
+                left_out[name] = f"nn.{owner_base.__name__} reads its weight without calling it"
+            continue
+        if base is None:
+            continue
+        reason = _ineligible(layer, base)
+        if reason is None:
+            eligible[name] = layer
+        else:
+            left_out[name] = reason
+        for child in LAYERS[base].children:
+            part_of[id(layer.get_submodule(child))] = name, base
     return eligible, left_out
+
+
+def _numbers(eligible: Mapping[str, nn.Module]) -> dict[tuple[str, str], int]:
+    """The number k of every operand that the layers could have, by layer and role; it begins at k x 2^40.
+
+    Older generations of classes come first, so that a class that is new moves nothing; biases and normalization have
+    numbers of their own, so that to ask for them moves nothing either.
+    """
+    numbers: dict[tuple[str, str], int] = {}
+    for reliable, first in ((False, 0), (True, FIRST_RELIABLE_PART)):
+        number = first
+        for generation in sorted({entry.generation for entry in LAYERS.values()}):
+            for name, layer in eligible.items():
+                entry = layer_class(layer)
+                if entry.generation != generation:
+                    continue
+                for role in entry.roles(layer):
+                    if (role.part in ("bias", "normalization")) == reliable:
+                        numbers[name, role.name] = number
+                        number += 1
+    return numbers
 
 
 def _join(layer: str, role: str) -> str:
@@ -179,23 +229,21 @@ def _join(layer: str, role: str) -> str:
 
 
 def _batch_dims(model: nn.Module) -> dict[str, int]:
-    """Batch dimension of the layers inside sequence-first transformer layers; 0 everywhere else."""
+    """Batch dimension of the layers inside transformer layers, which read sequences: 1 if those are first, else 0."""
     dims: dict[str, int] = {}
     for name, module in model.named_modules():
-        if (
-            isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer))
-            and not module.self_attn.batch_first
-        ):
-            dims.update({_join(name, child): 1 for child, _ in module.named_modules() if child})
+        if isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
+            dim = 0 if module.self_attn.batch_first else 1
+            dims.update({_join(name, child): dim for child, _ in module.named_modules() if child})
     return dims
 
 
 def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None) -> nn.Module:
     """Put a network's loads of weights and input feature maps under the faults of a memory, in place.
 
-    Linear and Conv1d to Conv3d layers are reached; ``coverage`` names what is not. The layers stay the same objects
-    with the same Parameters and state_dict keys. A network already under faults is put under the new ones, its
-    calibrated ranges kept.
+    The layers of ``eden.layers.LAYERS`` are reached; ``coverage`` names what is not. They stay the same objects with
+    the same Parameters and state_dict keys. A network already under faults is put under the new ones, its calibrated
+    ranges kept. Parameters that layers share (tied weights) are one operand, read from the same cells.
 
     Args:
         model: the network.
@@ -215,82 +263,120 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
         raise TypeError(f"faults is a {type(faults).__name__}; allowed is eden.Faults")
     _refuse_inside_clean(model, "inject_")
     eligible, left_out = _eligible_layers(model)
-    chosen = {name for name, layer in eligible.items() if filter_fn is None or filter_fn(name, layer)}
+    reached = {name: layer for name, layer in eligible.items() if _asked(layer, faults)}
+    chosen = {name for name, layer in reached.items() if filter_fn is None or filter_fn(name, layer)}
     if not chosen:
         types = sorted({type(module).__name__ for module in model.modules()})
         detail = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise ValueError(
             f"{type(model).__name__} has no layer to put under faults: found {', '.join(types)}"
             + (f" ({detail})" if detail else "")
-            + f"; allowed are {', '.join(base.__name__ for base in BASES)}"
-            + (f", of which filter_fn refused all {len(eligible)}" if eligible else "")
+            + f"; allowed are {', '.join(base.__name__ for base in LAYERS)}"
+            + (f", of which filter_fn refused all {len(reached)}" if reached else "")
         )
-    known = _known_ranges(model)
+    numbers = _numbers(eligible)
     batch_dims = _batch_dims(model)
-    addresses: dict[int, Operand] = {}  # by Parameter, so that tied weights share their cells
-    made: list[tuple[nn.Module, LayerFaults]] = []
-    for index, (name, layer) in enumerate(eligible.items()):
+    tied: dict[Any, list[Operand]] = {}  # by Parameter or buffer
+    made: dict[str, LayerFaults] = {}
+    for name, layer in eligible.items():
         if name not in chosen:
             continue
-        weight = activation = None
-        if faults.weights is not None:
-            # A parametrized weight is made anew at each look, so its id says nothing.
-            stored = layer._parameters.get("weight")
-            key = id(layer if stored is None else stored)
-            owner = addresses.get(key)
-            weight = Operand(
-                owner.name if owner else _join(name, "weight"),
-                "weight",
-                owner.address if owner else 2 * index * OPERAND_SPACING_BITS,
-                faults.weights,
+        operands: dict[str, Operand] = {}
+        for role in layer_class(layer).roles(layer):
+            errors = faults.model_of(role)
+            if errors is None:
+                continue
+            operand = Operand(
+                _join(name, role.name),
+                role,
+                numbers[name, role.name] * OPERAND_SPACING_BITS,
+                errors,
                 faults.storage,
                 faults.correction,
                 affine=faults.quantization == "affine",
-                channels=faults.weight_channels,
+                channels=faults.weight_channels and role.kind == "weight",
             )
-            addresses.setdefault(key, weight)
-        if faults.inputs is not None:
-            activation = Operand(
-                _join(name, "input"),
-                "input",
-                (2 * index + 1) * OPERAND_SPACING_BITS,
-                faults.inputs,
-                faults.storage,
-                faults.correction,
-                affine=faults.quantization == "affine",
-            )
-        batch_dim = -1 if faults.batch == "contiguous" else batch_dims.get(name, 0)
-        spatial_dims = 0 if isinstance(layer, nn.Linear) else cast(Tensor, layer.weight).dim() - 2
-        made.append((layer, LayerFaults(weight, activation, batch_dim, spatial_dims)))
-    for layer, layer_faults in made:  # before anything changes
-        for operand in layer_faults.operands():
-            try:
-                operand.rows(False, cast(Tensor, layer.weight).numel() if operand.kind == "weight" else None)
-            except ValueError as error:
-                raise ValueError(f"the errors of {operand.name}: {error}") from error
-    if faulty_layers(model):
-        remove_(model)
-    for layer, layer_faults in made:
-        make_faulty(layer, layer_faults, faults.seed)
-    owners: dict[str, Operand] = {}  # by the shared operand's name; its first layer may be left out this time
-    for name, (operand, (low, high), magnitude) in known.items():
-        layer = model.get_submodule(name)
-        if isinstance(layer, FaultyLayer) and layer._eden.input is not None:
-            first = owners.setdefault(operand.name, layer._eden.input)
-            layer._eden.input.name, layer._eden.input.address = first.name, first.address
-            layer._eden.input.sample_numel = operand.sample_numel
-            set_range(layer, low, high, magnitude)
-            write_region(layer, layer._eden.input)
-    _use_layers_one_by_one(model)
+            if role.kind == "weight":
+                tied.setdefault(_key(layer, role), []).append(operand)
+            operands[role.name] = operand
+        made[name] = LayerFaults(operands, -1 if faults.batch == "contiguous" else batch_dims.get(name, 0))
+    for shared in tied.values():  # in the cells of the first of them
+        name, address = min(((operand.name, operand.address) for operand in shared), key=lambda place: place[1])
+        for operand in shared:
+            operand.name, operand.address = name, address
+    _exchange(model, eligible, made, faults.seed, known=True)
     return model
 
 
-def _known_ranges(model: nn.Module) -> dict[str, tuple[Operand, list[float], float | None]]:
-    return {
-        name: (layer._eden.input, layer.eden_input_bounds.tolist(), layer._eden.magnitude)
+def _asked(layer: nn.Module, faults: Faults) -> bool:
+    return any(faults.model_of(role) is not None for role in layer_class(layer).roles(layer))
+
+
+def _key(layer: nn.Module, role: Role) -> Any:
+    """What tied parameters have in common."""
+    path, _, name = role.name.rpartition(".")
+    owner = layer.get_submodule(path)
+    held: Tensor | None = owner._parameters.get(name)
+    if held is None:
+        held = owner._buffers.get(name)
+    # A parametrized weight is made anew at each look, so its id says nothing.
+    return (id(layer), role.name) if held is None else id(held)
+
+
+def _exchange(
+    model: nn.Module, eligible: Mapping[str, nn.Module], made: Mapping[str, LayerFaults], seed: int, known: bool
+) -> None:
+    """Put layers under the faults described, in place of those that they have; keep the inputs' known ranges or not.
+
+    Raises:
+        ValueError: naming the operand that its memory does not hold; nothing is changed then.
+    """
+    batch_dims = _batch_dims(model)
+    for name, faults in made.items():  # before anything changes
+        for operand in faults.by_role.values():
+            _set_dims(operand, faults.batch_dim, batch_dims.get(name))
+            if not operand.own[0]:
+                operand.own = operand.name, operand.address
+            try:
+                operand.rows(False, operand_numel(eligible[name], operand))
+            except ValueError as error:
+                raise ValueError(f"the errors of {operand.name}: {error}") from error
+    before = [
+        (name, operand, range_of(layer, operand))
         for name, layer in faulty_layers(model).items()
-        if layer._eden.calibrated and layer._eden.input is not None
-    }
+        for operand in layer._eden.by_role.values()
+        if known and operand.kind == "input"
+    ]
+    device = model_device(model)
+    if faulty_layers(model):
+        remove_(model)
+    for name, faults in made.items():
+        make_faulty(eligible[name], faults, seed, device)
+    first_readers: dict[str, Operand] = {}  # by the shared operand's name; its first layer may be left out this time
+    for name, old, bounds in sorted(before, key=lambda each: each[1].own[1]):
+        layer = model.get_submodule(name)
+        if not isinstance(layer, FaultyLayer) or old.role.name not in layer._eden.by_role:
+            continue
+        operand = layer._eden.by_role[old.role.name]
+        operand.absent = old.absent
+        if bounds is not None:
+            first = first_readers.setdefault(old.name, operand)
+            operand.name, operand.address = first.name, first.address
+            operand.sample_numel = old.sample_numel
+            set_range(layer, operand, *bounds, old.magnitude)
+            write_region(layer, operand)
+    _use_layers_one_by_one(model)
+
+
+def _set_dims(operand: Operand, batch_dim: int, around: int | None) -> None:
+    """Where the samples of an input are, and whether each has cells of its own (``batch_dim`` is -1 then)."""
+    role = operand.role
+    dim = (around or 0) if batch_dim < 0 else batch_dim
+    # Of a sequence, a sample has a dimension more.
+    sequences = around is not None or dim > 0
+    operand.batched_dims = role.batched_dims + (1 if role.batch_dim is None and sequences else 0)
+    operand.batch_dim = dim if role.batch_dim is None else role.batch_dim
+    operand.contiguous = batch_dim < 0
 
 
 def _use_layers_one_by_one(model: nn.Module) -> None:
@@ -335,7 +421,7 @@ def clean(model: nn.Module) -> Iterator[nn.Module]:
     accesses = [(layer.eden_access.clone(), layer.eden_training_access.clone()) for layer in layers.values()]
     for layer in layers.values():
         layer._eden.reliable += 1
-        for operand in layer._eden.operands():
+        for operand in layer._eden.by_role.values():
             write_region(layer, operand)
     try:
         yield model
@@ -344,7 +430,7 @@ def clean(model: nn.Module) -> Iterator[nn.Module]:
             layer._eden.reliable -= 1
             layer.eden_access.copy_(access)
             layer.eden_training_access.copy_(training_access)
-            for operand in layer._eden.operands():
+            for operand in layer._eden.by_role.values():
                 write_region(layer, operand)
 
 
@@ -360,11 +446,12 @@ def operands(model: nn.Module) -> dict[str, OperandInfo]:
         for operand in layer._eden.operands():
             if operand.name in found:
                 info = found[operand.name]
-                found[operand.name] = dataclasses.replace(
-                    info, loads=info.loads + loads, layers=(*info.layers, layer_name)
-                )
+                if layer_name not in info.layers:
+                    found[operand.name] = dataclasses.replace(
+                        info, loads=info.loads + loads, layers=(*info.layers, layer_name)
+                    )
                 continue
-            numel = layer.weight.numel() if operand.kind == "weight" else operand.sample_numel
+            numel = operand_numel(layer, operand)
             size = None if numel is None else -(-numel * ops.STORAGE_BITS[operand.storage] // 8)
             found[operand.name] = OperandInfo(
                 operand.name, operand.kind, size, operand.errors, operand.storage, operand.address, loads, (layer_name,)
@@ -409,7 +496,7 @@ def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Pie
         TypeError: for a value that is no error model and no pieces; nothing is changed then.
     """
     layers = _require_faults(model)
-    names = {operand.name for layer in layers.values() for operand in layer._eden.operands()}
+    names = {operand.name for layer in layers.values() for operand in layer._eden.by_role.values()}
     memories: dict[str, Memory] = {}
     for name, value in errors.items():
         if name not in names:
@@ -424,7 +511,10 @@ def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Pie
                 "(errors, address, bits), or None"
             )
     changed = [
-        (layer, operand) for layer in layers.values() for operand in layer._eden.operands() if operand.name in memories
+        (layer, operand)
+        for layer in layers.values()
+        for operand in layer._eden.by_role.values()
+        if operand.name in memories
     ]
     for layer, operand in changed:
         try:
@@ -494,16 +584,18 @@ def model_input(batch: Any) -> Any:
 
 
 def model_device(model: nn.Module) -> torch.device:
-    """The device of a network's first Parameter."""
-    return next(model.parameters()).device
+    """The device of a network's first Parameter or buffer; the CPU for a network without any."""
+    tensor = next(itertools.chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if tensor is None else tensor.device
 
 
 def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float, float]]:
     """Find the ranges and shapes of every operand on reliable memory, in evaluation mode.
 
-    An input's range is the smallest and largest value over all of ``loader``; in "sign" storage its scale is the mean
-    magnitude over all of it. Layers that read the same tensor objects
-    in every forward pass come to share one operand.
+    An input's range is the smallest and largest value over all of ``loader``, its size that of the largest sample; in
+    "sign" storage its scale is the mean magnitude over all of it. Layers that read the same tensor objects in every
+    forward pass come to share one operand. An input that a layer can do without, such as a recurrent layer's hidden
+    state, and that no forward pass gives, is no operand afterwards.
 
     Args:
         model: a network under faults.
@@ -517,74 +609,118 @@ def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float
             is never called.
     """
     layers = _require_faults(model)
-    names = {id(layer): name for name, layer in layers.items()}
-    low: dict[str, float] = {}
-    high: dict[str, float] = {}
-    sizes: dict[str, int] = {}
-    magnitudes: dict[str, float] = {}  # sums, of as many values as counts says
-    counts: dict[str, int] = {}
-    reads: dict[str, list[Tensor]] = {}  # of the batch at hand; held, so that no id is given out twice
-    first_readers: dict[str, list[str | None]] = {name: [] for name in layers}  # of the same tensors, by batch
-    batches = 0
-
-    def observe(layer: FaultyLayer, x: Tensor) -> None:
-        if x.numel() == 0:  # an expert that got no token
-            return
-        name = names[id(layer)]
-        smallest, largest = (float(value) for value in torch.aminmax(x))
-        if not (torch.isfinite(torch.tensor([smallest, largest])).all()):
-            raise ValueError(f"{_join(name, 'input')} has a value that is not finite on reliable memory")
-        low[name] = min(low.get(name, smallest), smallest)
-        high[name] = max(high.get(name, largest), largest)
-        operand = layer._eden.input
-        if operand is not None and operand.storage == "sign":
-            magnitudes[name] = magnitudes.get(name, 0.0) + float(x.detach().abs().sum(dtype=torch.float64))
-            counts[name] = counts.get(name, 0) + x.numel()
-        reads.setdefault(name, []).append(x)
-        dim = layer._eden.batch_dim if layer._eden.batch_dim >= 0 else 0
-        sizes.setdefault(name, x.numel() if layer.unbatched(x) else x.numel() // x.shape[dim])
-
+    watch = _Calibration(layers)
     modes = [(module, module.training) for module in model.modules()]
     device = model_device(model)
     model.eval()
     for layer in layers.values():
-        layer._eden.observer = observe
+        layer._eden.observer = watch
     try:
         # A DataLoader draws from torch's global generator even where it does not shuffle.
         with torch.random.fork_rng(devices=[]), clean(model), torch.no_grad():
             for batch in loader:
                 x = model_input(batch)
                 model(x.to(device) if isinstance(x, Tensor) else x)
-                batches += 1
-                first: dict[tuple[int, ...], str] = {}
-                for name in layers:
-                    key = tuple(id(x) for x in reads.get(name, ()))
-                    first_readers[name].append(first.setdefault(key, name) if key else None)
-                reads.clear()
+                watch.end_batch()
     finally:
         # One by one: a layer can be in another mode than the network, such as a frozen normalization.
         for module, training in modes:
             module.training = training
         for layer in layers.values():
             layer._eden.observer = None
-    if batches == 0:
+    if watch.batches == 0:
         raise ValueError("loader yielded no batch; calibration needs at least one")
-    unread = [name for name in layers if name not in low]
+    unread = watch.unread()
     if unread:
         raise ValueError(
             f"{', '.join(unread)}: never called in a forward pass, so faults would not reach them; leave them out with "
             "filter_fn, or call them"
         )
-    owners: dict[tuple[str | None, ...], FaultyLayer] = {}
-    for name, layer in layers.items():
-        set_range(layer, low[name], high[name], magnitudes[name] / counts[name] if name in counts else None)
-        operand = layer._eden.input
-        if operand is None:
-            continue
-        operand.sample_numel = sizes[name]
-        operand.name, operand.address = owners.setdefault(tuple(first_readers[name]), layer)._eden.own_input
-        write_region(layer, operand)
+    watch.settle()
     return ranges(model)
+
+
+@dataclasses.dataclass
+class _Seen:
+    """What calibration saw of one input of one layer."""
+
+    layer: FaultyLayer
+    operand: Operand
+    low: float = math.inf
+    high: float = -math.inf
+    sample_numel: int = 0
+    magnitude: float = 0.0  # sum over as many values as count says
+    count: int = 0
+    reads: list[Tensor] = dataclasses.field(default_factory=list)  # of the batch at hand; held, so that ids stay theirs
+    first_readers: list[int | None] = dataclasses.field(default_factory=list)  # of the same tensors, by batch
+
+    def read(self, x: Tensor) -> None:
+        operand = self.operand
+        smallest, largest = (float(value) for value in torch.aminmax(x))
+        if not (math.isfinite(smallest) and math.isfinite(largest)):
+            raise ValueError(f"{operand.own[0]} has a value that is not finite on reliable memory")
+        self.low, self.high = min(self.low, smallest), max(self.high, largest)
+        if operand.storage == "sign":
+            self.magnitude += float(x.detach().abs().sum(dtype=torch.float64))
+            self.count += x.numel()
+        self.reads.append(x)
+        samples = 1 if operand.unbatched(x) else x.shape[operand.batch_dim]
+        self.sample_numel = max(self.sample_numel, x.numel() // samples)
+
+
+class _Calibration:
+    """What a network's inputs are on reliable memory: their ranges and sizes, and which layers read the same ones."""
+
+    def __init__(self, layers: Mapping[str, FaultyLayer]) -> None:
+        self.batches = 0
+        self._layers = layers
+        self._called: set[int] = set()
+        self._seen = {
+            id(operand): _Seen(layer, operand)
+            for layer in layers.values()
+            for operand in layer._eden.by_role.values()
+            if operand.kind == "input"
+        }
+        for seen in self._seen.values():
+            seen.operand.absent = False
+
+    def called(self, layer: FaultyLayer) -> None:
+        self._called.add(id(layer))
+
+    def read(self, layer: FaultyLayer, operand: Operand, x: Tensor) -> None:
+        if x.numel() > 0:  # an expert can get no token
+            self._seen[id(operand)].read(x)
+
+    def end_batch(self) -> None:
+        self.batches += 1
+        first: dict[tuple[int, ...], int] = {}
+        for number, seen in self._seen.items():
+            key = tuple(id(x) for x in seen.reads)
+            seen.first_readers.append(first.setdefault(key, number) if key else None)
+            seen.reads.clear()
+
+    def unread(self) -> list[str]:
+        """The layers that no forward pass reached."""
+        names = []
+        for name, layer in self._layers.items():
+            needed = [self._seen[id(x)] for x in layer._eden.by_role.values() if x.kind == "input"]
+            missed = any(seen.sample_numel == 0 for seen in needed if not seen.operand.role.optional)
+            if missed or id(layer) not in self._called:
+                names.append(name)
+        return names
+
+    def settle(self) -> None:
+        """Give every input its range and size, and the place that it shares with others."""
+        owners: dict[tuple[int | None, ...], Operand] = {}
+        for seen in sorted(self._seen.values(), key=lambda seen: seen.operand.own[1]):
+            operand = seen.operand
+            if seen.sample_numel == 0:
+                operand.absent = True
+                continue
+            set_range(seen.layer, operand, seen.low, seen.high, seen.magnitude / seen.count if seen.count else None)
+            operand.sample_numel = seen.sample_numel
+            operand.name, operand.address = owners.setdefault(tuple(seen.first_readers), operand).own
+            write_region(seen.layer, operand)
 
 
 def ranges(model: nn.Module) -> dict[str, tuple[float, float]]:
@@ -598,12 +734,9 @@ def ranges(model: nn.Module) -> dict[str, tuple[float, float]]:
     found: dict[str, tuple[float, float]] = {}
     for layer in _require_faults(model).values():
         for operand in layer._eden.operands():
-            if operand.kind == "weight":
-                low, high = torch.aminmax(layer.weight.detach())
-                found[operand.name] = (float(low), float(high))
-            elif layer._eden.calibrated:
-                low, high = layer.eden_input_bounds
-                found[operand.name] = (float(low), float(high))
+            bounds = range_of(layer, operand)
+            if bounds is not None:
+                found[operand.name] = bounds
     return found
 
 
@@ -619,13 +752,15 @@ def set_ranges_(model: nn.Module, new: Mapping[str, tuple[float, float]]) -> Non
             that is not finite or upside down; nothing is changed then.
     """
     layers = _require_faults(model)
-    inputs = {layer._eden.input.name for layer in layers.values() if layer._eden.input is not None}
+    inputs = [
+        (layer, operand) for layer in layers.values() for operand in layer._eden.operands() if operand.kind == "input"
+    ]
+    names = {operand.name for _, operand in inputs}
     for name, (low, high) in new.items():
-        if name not in inputs:
-            raise ValueError(f"{name!r} is no input under faults; allowed are {', '.join(sorted(inputs))}")
+        if name not in names:
+            raise ValueError(f"{name!r} is no input under faults; allowed are {', '.join(sorted(names))}")
         if not (torch.isfinite(torch.tensor([low, high])).all() and low <= high):
             raise ValueError(f"the range of {name} is ({low}, {high}); allowed are finite numbers, low at most high")
-    for layer in layers.values():
-        operand = layer._eden.input
-        if operand is not None and operand.name in new:
-            set_range(layer, *new[operand.name], layer._eden.magnitude)
+    for layer, operand in inputs:
+        if operand.name in new:
+            set_range(layer, operand, *new[operand.name], operand.magnitude)

@@ -59,6 +59,11 @@ def region(errors: ErrorModel | None, address: int = 0, correction: str = "none"
     return list(_core.make_region(errors.ber_zero, errors.ber_one, errors.failure, address, mode))
 
 
+REGION_ADDRESS: int = next(
+    field for field, (here, there) in enumerate(zip(region(None, 0), region(None, 1), strict=True)) if here != there
+)
+"""The field of a region's row that holds the operand's address."""
+
 Piece = tuple[ErrorModel | None, int, int]
 """A piece of memory that an operand lies in: its error model (None: reliable), the first bit, the number of bits."""
 

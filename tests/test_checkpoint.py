@@ -120,7 +120,7 @@ def test_bad_files_are_named_and_change_nothing(tmp_path):
     ):
         save_file(tensors, path, metadata={"eden": json.dumps({**header, **change})})
         refused(message)
-    header["layers"]["conv1"]["weight"]["errors"] = {"model": "uniform", "ber": 7}
+    header["layers"]["conv1"]["operands"]["weight"]["errors"] = {"model": "uniform", "ber": 7}
     save_file(tensors, path, metadata={"eden": json.dumps(header)})
     refused("ber is 7")
 
@@ -169,20 +169,22 @@ def rewritten(path, change) -> None:
     save_file(tensors, path, metadata={"eden": json.dumps(header)})
 
 
-def without_newer_fields(header) -> None:
-    """What was written before operands had pieces, zero points and channels, and inputs a magnitude."""
-    for layer in header["layers"].values():
-        del layer["magnitude"]
-        for role in ("weight", "input"):
-            for field in ("pieces", "affine", "channels"):
-                del layer[role][field]
+def as_version_1(header) -> None:
+    """What was written when a layer had a weight and an input, before they had pieces, zero points and a magnitude."""
+    header["version"] = 1
+    for name, layer in header["layers"].items():
+        known = layer["operands"]["input"]["range"]
+        for operand in layer["operands"].values():
+            for field in ("pieces", "affine", "channels", "range", "magnitude", "absent"):
+                del operand[field]
+        header["layers"][name] = {"batch_dim": layer["batch_dim"], "range": known, **layer["operands"]}
 
 
-def test_a_file_from_before_newer_fields_is_read(tmp_path):
+def test_a_file_of_version_1_is_read(tmp_path):
     model = injected()
     path = tmp_path / "net.safetensors"
     eden.save(model, path)
-    rewritten(path, without_newer_fields)
+    rewritten(path, as_version_1)
     other = eden.load_(network(), path)
     assert torch.equal(other(images()), model(images()))
     assert eden.ranges(other) == eden.ranges(model)
@@ -190,10 +192,21 @@ def test_a_file_from_before_newer_fields_is_read(tmp_path):
     eden.inject_(model, eden.Faults(eden.Uniform(1e-3), eden.Uniform(1e-3), "sign"))
     eden.calibrate_(model, [images()])
     eden.save(model, path)
-    rewritten(path, without_newer_fields)
+    rewritten(path, as_version_1)
     eden.load_(other, path)
     with pytest.raises(RuntimeError, match=r"conv1\.input has no calibrated mean magnitude"):
         other(images())
+
+
+OPERAND = {
+    "name": "conv1.query",
+    "kind": "input",
+    "address": 0,
+    "errors": None,
+    "storage": "int8",
+    "correction": "none",
+    "sample_numel": None,
+}
 
 
 def test_a_file_of_another_layout_or_with_unknown_fields_is_refused(tmp_path):
@@ -201,12 +214,18 @@ def test_a_file_of_another_layout_or_with_unknown_fields_is_refused(tmp_path):
     for change, message in (
         # The chips of an older layout are not those of this one: the file's limits would mean nothing.
         (
-            lambda header: (without_newer_fields(header), header.update(random_layout=1)),
-            r"random layout: found \('eden-network', 1, 1\), allowed are \('eden-network', 1, 2\)",
+            lambda header: header.update(random_layout=1),
+            r"found \('eden-network', 2, 1\), allowed are \('eden-network', 1, 2\) and \('eden-network', 2, 2\)",
+        ),
+        (lambda header: (as_version_1(header), header["layers"].update(conv1=3)), "its header is damaged"),
+        (lambda header: header["layers"]["conv1"]["operands"].update(query=None), "its header is damaged"),
+        (
+            lambda header: header["layers"]["conv1"].update(operands={"query": OPERAND}),
+            r"conv1 has no operand 'query'; allowed are weight, input",
         ),
         (lambda header: header.pop("random_layout"), "found .*None.*, allowed are"),
-        (lambda header: header["layers"]["conv1"]["weight"].update(ecc="sec"), r"its header is damaged"),
-        (lambda header: header["layers"]["conv1"]["weight"].pop("storage"), "its header is damaged"),
+        (lambda header: header["layers"]["conv1"]["operands"]["weight"].update(ecc="sec"), r"its header is damaged"),
+        (lambda header: header["layers"]["conv1"]["operands"]["weight"].pop("storage"), "its header is damaged"),
     ):
         eden.save(model, path)
         rewritten(path, change)

@@ -42,7 +42,7 @@ def test_counts_are_the_flips_of_the_operator() -> None:
     with eden.counting(model) as account, torch.no_grad():
         model(x)
         model(x)
-    address = model[3]._eden.weight.address
+    address = eden.operands(model)["3.weight"].address
     read = eden.corrupt(weight, eden.Uniform(1e-2), seed=3, address=address)
     different = weight.view(torch.int32) ^ read.view(torch.int32)
     per_bit = [2 * int((different >> bit & 1).sum()) for bit in range(32)]

@@ -263,13 +263,18 @@ def test_tied_weights_and_shared_inputs_are_one_operand():
     assert torch.equal(a, b)
 
 
+class OwnAttention(nn.MultiheadAttention):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x, x, x)[0]
+
+
 def test_coverage_names_everything():
     model = nn.ModuleDict(
         {
             "conv": nn.Conv2d(1, 2, 3),
             "norm": nn.BatchNorm2d(2),
-            "attention": nn.MultiheadAttention(4, 2),
-            "up": nn.ConvTranspose2d(2, 2, 2),
+            "attention": OwnAttention(4, 2),
+            "activation": nn.PReLU(),
             "fc": nn.Linear(4, 2),
         }
     )
@@ -280,8 +285,13 @@ def test_coverage_names_everything():
     named = set(rows)
     for name, _ in model.named_parameters():
         assert name in named
-    for layer in ("conv", "norm", "attention", "up", "fc", "attention.out_proj"):
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        assert rows[f"norm.{name}"].kind == "buffer"
+    for layer in ("conv", "norm", "attention", "activation", "fc", "attention.out_proj"):
         assert f"{layer}.input" in named
+    assert rows["norm.weight"].note == "BatchNorm2d is reliable"
+    assert rows["activation.weight"].note == "PReLU is reliable"
+    assert rows["attention.in_proj_weight"].note == "OwnAttention computes its own forward"
     assert rows["conv.bias"].note == "biases are reliable"
     assert rows["fc.weight"].note == "filter_fn left the layer out"
     assert "nn.MultiheadAttention reads its weight" in rows["attention.out_proj.weight"].note
@@ -511,6 +521,10 @@ def test_parametrized_weights_are_not_taken_for_tied():
         nn.utils.parametrize.register_parametrization(layer, "weight", Same())
     eden.inject_(model, eden.Faults(weights=ERRORS))
     assert list(eden.operands(model)) == ["0.weight", "1.weight"]
+    rows = {row.name: row for row in eden.coverage(model).rows}
+    original = rows["1.parametrizations.weight.original"]
+    assert original.note == "1.weight, which is made from it, is what memory holds"
+    assert original.bytes == 0
 
 
 def test_a_sequence_first_layer_takes_a_single_sample():
@@ -530,7 +544,7 @@ def test_coverage_names_reliable_readers_of_a_tied_weight():
     eden.inject_(model, eden.Faults(weights=ERRORS), filter_fn=lambda name, _: name == "head")
     rows = {row.name: row for row in eden.coverage(model).rows}
     assert rows["head.weight"].faulty
-    assert rows["embedding.weight"].note == "Embedding is reliable; tied to head.weight"
+    assert rows["embedding.weight"].note == "filter_fn left the layer out; tied to head.weight"
     assert rows["other.weight"].note == "filter_fn left the layer out; tied to head.weight"
     assert not rows["embedding.weight"].faulty
     assert eden.coverage(model).reliable_bytes == 0
