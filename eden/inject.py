@@ -32,6 +32,8 @@ from eden.ops import Memory, Piece
 
 FilterFn = Callable[[str, nn.Module], bool]
 
+_STORAGES = tuple(name for name in ops.STORAGES if name != "int32")
+
 
 def _check_seed(name: str, seed: Any) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int):
@@ -64,6 +66,8 @@ class Faults:
         parameters: which parameters are in the memory of the weights: "weight", all matrices, kernels and tables;
             "bias", what layers add; "normalization", the parameters and running statistics of normalization layers.
             What is not named is reliable.
+        input_storage: the form in which the memory keeps the inputs, None for that of the weights. Numbers around 0, as
+            weights are, suffer least from flips as "int8_sign_magnitude", and those that are never negative as "uint8".
     """
 
     weights: ErrorModel | None = None
@@ -75,6 +79,7 @@ class Faults:
     quantization: str = "symmetric"
     weight_channels: bool = False
     parameters: tuple[str, ...] = ("weight",)
+    input_storage: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("weights", "inputs"):
@@ -87,23 +92,21 @@ class Faults:
         if self.weights is None and self.inputs is None:
             raise ValueError("Faults has neither weights nor inputs; give an error model for one of them")
         for name, allowed in (
-            ("storage", tuple(name for name in ops.STORAGES if name != "int32")),
+            ("storage", _STORAGES),
+            ("input_storage", (None, *_STORAGES)),
             ("correction", ops.CORRECTIONS),
             ("batch", ("restart", "contiguous")),
             ("quantization", ("symmetric", "affine")),
         ):
             if getattr(self, name) not in allowed:
-                raise ValueError(f"Faults.{name} is {getattr(self, name)!r}; allowed are {', '.join(allowed)}")
-        if self.quantization == "affine" and self.storage not in quantization.CODE_BITS:
-            raise ValueError(
-                f"Faults.quantization is 'affine'; allowed with storage {self.storage!r}, which keeps no codes, is "
-                "'symmetric'"
-            )
-        if self.quantization == "affine" and self.storage in quantization.SYMMETRIC:
-            raise ValueError(
-                f"Faults.quantization is 'affine'; allowed with storage {self.storage!r}, a sign and a magnitude, is "
-                "'symmetric'"
-            )
+                names = ", ".join(str(value) for value in allowed)
+                raise ValueError(f"Faults.{name} is {getattr(self, name)!r}; allowed are {names}")
+        for storage in (self.storage, self.storage_of("input")) if self.quantization == "affine" else ():
+            if storage not in quantization.CODE_BITS or storage in quantization.SYMMETRIC:
+                kept = "a sign and a magnitude" if storage in quantization.SYMMETRIC else "which keeps no codes"
+                raise ValueError(
+                    f"Faults.quantization is 'affine'; allowed with storage {storage!r}, {kept}, is 'symmetric'"
+                )
         if not isinstance(self.weight_channels, bool):
             raise TypeError(f"Faults.weight_channels is a {type(self.weight_channels).__name__}; allowed is a bool")
         if self.weight_channels and self.storage not in (*quantization.CODE_BITS, "sign"):
@@ -120,6 +123,10 @@ class Faults:
             found = ", ".join(map(repr, unknown)) or "nothing"
             raise ValueError(f"Faults.parameters names {found}; allowed are one or more of {', '.join(PARTS)}")
         object.__setattr__(self, "parameters", tuple(self.parameters))
+
+    def storage_of(self, kind: str) -> str:
+        """The form in which the memory keeps operands of a kind, "weight" or "input"."""
+        return self.input_storage if kind == "input" and self.input_storage is not None else self.storage
 
     def model_of(self, role: Role) -> ErrorModel | None:
         """The error model of the memory that an operand is in, None where it stays reliable."""
@@ -291,7 +298,7 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
                 role,
                 numbers[name, role.name] * OPERAND_SPACING_BITS,
                 errors,
-                faults.storage,
+                faults.storage_of(role.kind),
                 faults.correction,
                 affine=faults.quantization == "affine",
                 channels=faults.weight_channels and role.kind == "weight",
@@ -589,7 +596,7 @@ def model_device(model: nn.Module) -> torch.device:
     return torch.device("cpu") if tensor is None else tensor.device
 
 
-def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float, float]]:
+def calibrate_(model: nn.Module, loader: Iterable[Any], percentile: float = 100.0) -> dict[str, tuple[float, float]]:
     """Find the ranges and shapes of every operand on reliable memory, in evaluation mode.
 
     An input's range is the smallest and largest value over all of ``loader``, its size that of the largest sample; in
@@ -600,16 +607,21 @@ def calibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float
     Args:
         model: a network under faults.
         loader: yields inputs, or tuples whose first item is the input.
+        percentile: share of an input's values, in percent, that its range holds counted from either side, above 50 to
+            100. Below 100 the few largest values are clipped to codes, or corrected, and the harm of a flip, which
+            grows with the range, is less. Met to one part in 128 (``eden.quantization.ValueCounts``).
 
     Returns:
         The ranges, as ``ranges``.
 
     Raises:
-        ValueError: if the network has no layer under faults, the loader is empty, a value is not finite, or a layer
-            is never called.
+        ValueError: if the network has no layer under faults, the loader is empty, a value is not finite, a layer is
+            never called, or the percentile is out of range.
     """
+    if not 50.0 < percentile <= 100.0:
+        raise ValueError(f"percentile is {percentile}; allowed is above 50 to 100")
     layers = _require_faults(model)
-    watch = _Calibration(layers)
+    watch = _Calibration(layers, percentile)
     modes = [(module, module.training) for module in model.modules()]
     device = model_device(model)
     model.eval()
@@ -651,6 +663,7 @@ class _Seen:
     sample_numel: int = 0
     magnitude: float = 0.0  # sum over as many values as count says
     count: int = 0
+    values: quantization.ValueCounts | None = None  # where a percentile is asked for
     reads: list[Tensor] = dataclasses.field(default_factory=list)  # of the batch at hand; held, so that ids stay theirs
     first_readers: list[int | None] = dataclasses.field(default_factory=list)  # of the same tensors, by batch
 
@@ -660,6 +673,8 @@ class _Seen:
         if not (math.isfinite(smallest) and math.isfinite(largest)):
             raise ValueError(f"{operand.own[0]} has a value that is not finite on reliable memory")
         self.low, self.high = min(self.low, smallest), max(self.high, largest)
+        if self.values is not None:
+            self.values.add(x)
         if operand.storage == "sign":
             self.magnitude += float(x.detach().abs().sum(dtype=torch.float64))
             self.count += x.numel()
@@ -671,12 +686,13 @@ class _Seen:
 class _Calibration:
     """What a network's inputs are on reliable memory: their ranges and sizes, and which layers read the same ones."""
 
-    def __init__(self, layers: Mapping[str, FaultyLayer]) -> None:
+    def __init__(self, layers: Mapping[str, FaultyLayer], percentile: float) -> None:
         self.batches = 0
+        self._percentile = percentile
         self._layers = layers
         self._called: set[int] = set()
         self._seen = {
-            id(operand): _Seen(layer, operand)
+            id(operand): _Seen(layer, operand, values=quantization.ValueCounts() if percentile < 100.0 else None)
             for layer in layers.values()
             for operand in layer._eden.by_role.values()
             if operand.kind == "input"
@@ -717,7 +733,11 @@ class _Calibration:
             if seen.sample_numel == 0:
                 operand.absent = True
                 continue
-            set_range(seen.layer, operand, seen.low, seen.high, seen.magnitude / seen.count if seen.count else None)
+            low, high = seen.low, seen.high
+            if seen.values is not None:
+                inner_low, inner_high = seen.values.range(self._percentile)
+                low, high = max(low, inner_low), min(high, inner_high)
+            set_range(seen.layer, operand, low, high, seen.magnitude / seen.count if seen.count else None)
             operand.sample_numel = seen.sample_numel
             operand.name, operand.address = owners.setdefault(tuple(seen.first_readers), operand).own
             write_region(seen.layer, operand)

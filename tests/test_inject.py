@@ -801,3 +801,30 @@ def test_the_limit_of_a_memory_is_a_constant_of_a_compiled_network():
         assert torch.equal(compiled(x).view(torch.int32), model(x).view(torch.int32))
         eden.inject.set_chip_(model, 3)
     assert counter.frame_count == 1
+
+
+def test_inputs_have_a_storage_of_their_own_and_a_range_that_holds_a_percentile():
+    model, x = linear()
+    x = torch.cat([x.abs(), torch.full((1, 12), 100.0)])
+    errors = eden.Uniform(1e-2)
+    eden.inject_(model, eden.Faults(errors, errors, "int8_sign_magnitude", input_storage="uint8"))
+    info = eden.operands(model)
+    assert (info["0.weight"].storage, info["0.input"].storage) == ("int8_sign_magnitude", "uint8")
+    assert eden.calibrate_(model, [x])["0.input"][1] == 100.0
+    low, high = eden.calibrate_(model, [x[:20], x[20:]], percentile=95.0)["0.input"]
+    assert 0.0 <= low <= float(x.flatten().sort().values[len(x) * 12 // 20])
+    assert float(torch.quantile(x, 0.95)) <= high * 1.01
+    assert high < 4.0
+    # What lies beyond is clipped to the highest code.
+    with eden.clean(model):
+        stored = torch.round(x.clamp(max=high) / model[0].eden_input_scale) * model[0].eden_input_scale
+        weight = model[0].weight.abs().max() / 127
+        expected = stored @ (torch.round(model[0].weight / weight) * weight).T
+        assert torch.allclose(model(x), expected, atol=1e-3)
+    for wrong in (50.0, 100.1, float("nan")):
+        with pytest.raises(ValueError, match=f"percentile is {wrong}; allowed is above 50 to 100"):
+            eden.calibrate_(model, [x], percentile=wrong)
+    with pytest.raises(ValueError, match="input_storage is 'int32'; allowed are None, float32"):
+        eden.Faults(errors, input_storage="int32")
+    with pytest.raises(ValueError, match="allowed with storage 'float32', which keeps no codes"):
+        eden.Faults(errors, storage="int8", input_storage="float32", quantization="affine")
