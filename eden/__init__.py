@@ -8,7 +8,7 @@ from eden.characterize import SearchError, profile
 from eden.checkpoint import load_, save
 from eden.counting import FlipCounts, counting
 from eden.coverage import Coverage, coverage
-from eden.curriculum import Curriculum
+from eden.curriculum import Curriculum, walk
 from eden.device import Device
 from eden.errors import Bitline, CellMap, DataDependent, ErrorModel, Uniform, Wordline
 from eden.files import FileError
@@ -26,6 +26,7 @@ from eden.inject import (
     set_errors_,
     set_ranges_,
 )
+from eden.normalization import reestimate_
 from eden.ops import corrupt, corrupt_, empty_cache
 from eden.placement import Placement, place
 from eden.tolerance import Tolerance
@@ -69,6 +70,7 @@ __all__ = [
     "place",
     "profile",
     "ranges",
+    "reestimate_",
     "remove_",
     "report",
     "save",
@@ -77,6 +79,7 @@ __all__ = [
     "set_errors_",
     "set_ranges_",
     "traffic",
+    "walk",
 ]
 
 
