@@ -29,6 +29,7 @@ from eden.inject import (
 from eden.normalization import reestimate_
 from eden.ops import corrupt, corrupt_, empty_cache
 from eden.placement import Placement, place
+from eden.resume import load_checkpoint_, save_checkpoint
 from eden.tolerance import Tolerance
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ __all__ = [
     "fit",
     "inject_",
     "load_",
+    "load_checkpoint_",
     "operands",
     "place",
     "profile",
@@ -74,6 +76,7 @@ __all__ = [
     "remove_",
     "report",
     "save",
+    "save_checkpoint",
     "savings",
     "set_chip_",
     "set_errors_",
