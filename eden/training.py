@@ -477,11 +477,12 @@ def train(
                         save()
                     if on_step is not None:
                         on_step(done, recipe.epochs * steps)
-            run.history.append(Epoch(number, run.total / steps, curriculum.ber if curriculum is not None else 0.0))
-            run.step, run.total, run.generator, run.random = 0, 0.0, None, None
-            if curriculum is not None:
-                curriculum.step()
-            save()
+                run.history.append(Epoch(number, run.total / steps, curriculum.ber if curriculum is not None else 0.0))
+                run.step, run.total, run.generator, run.random = 0, 0.0, None, None
+                if curriculum is not None:
+                    curriculum.step()
+                # Before the generators are the caller's again, of which the file is no function.
+                save()
             if on_epoch is not None:
                 on_epoch(run.history[-1])
     finally:
