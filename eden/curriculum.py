@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import math
 import statistics
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -487,6 +488,15 @@ class Curriculum:
             self._apply()
         else:
             self._apply_chip()
+
+    @contextlib.contextmanager
+    def present(self) -> Iterator[None]:
+        """The network at the present rate for a moment, whatever the mixture drew: to evaluate amid an epoch."""
+        set_errors_(self.model, self._ladder.errors(self._level, 1.0))
+        try:
+            yield
+        finally:
+            self._apply()
 
     def settings(self) -> dict[str, Any]:
         """What the curriculum is, as plain numbers and texts: all of ``state_dict`` that does not change on the way."""
