@@ -125,7 +125,7 @@ class HuggingFaceTrainer:
             for step in range(4):
                 loss = train_step(model, optimizer, epoch, step)
                 state.global_step += 1
-                self.callback.on_log(self.args, state, control, logs={"loss": float(loss), "epoch": epoch})
+                self.callback.on_log(self.args, state, control, logs={"loss": float(loss.detach()), "epoch": epoch})
             self.callback.on_epoch_end(self.args, state, control)
             self.validated.append(rates(model))
             metrics = {"eval_accuracy": 0.5 + 0.1 * (epoch % 2)}
