@@ -1,7 +1,7 @@
 """Do the callbacks step a curriculum at the hooks that the libraries document, and go on from their checkpoints?
 
-The libraries themselves are not among the development dependencies: here stand-ins call the documented hooks, with the
-documented arguments, in the documented order.
+The libraries are not among the development dependencies: stand-ins call the documented hooks, with the documented
+arguments, in the documented order. Where the libraries are installed, their own Trainers are run too.
 """
 
 import importlib
@@ -255,3 +255,108 @@ for name in ("lightning", "transformers"):
 """
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
+
+
+ADAPTIVE = [(scheduled, None), (adaptive, None), (adaptive, "accuracy")]
+
+
+@pytest.mark.parametrize(("make", "monitor"), ADAPTIVE)
+def test_lightning_itself(make: Make, monitor: str | None, tmp_path: Path) -> None:
+    lightning = pytest.importorskip("lightning.pytorch")
+    from eden.integrations.lightning import CurriculumCallback
+
+    class Module(lightning.LightningModule):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network()
+
+        def training_step(self, samples: list[torch.Tensor], index: int) -> torch.Tensor:
+            return nn.functional.cross_entropy(self.network(samples[0]), samples[1])
+
+        def validation_step(self, samples: list[torch.Tensor], index: int) -> None:
+            self.log("accuracy", (self.network(samples[0]).argmax(1) == samples[1]).float().mean())
+            seen.append(rates(self.network))
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9)
+
+    path, seen = tmp_path / "half.ckpt", list[set[float]]()
+
+    def fit(epochs: int, going_on: bool = False) -> tuple[nn.Module, Any]:
+        module = Module()
+        callback = CurriculumCallback(lambda given: make(given.network), monitor)
+        trainer = lightning.Trainer(
+            max_epochs=epochs,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            callbacks=[callback],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+        )
+        loader = torch.utils.data.DataLoader(tiny_task.data()[0], batch_size=50)
+        trainer.fit(module, loader, loader, ckpt_path=path if going_on else None)
+        if epochs < EPOCHS:
+            trainer.save_checkpoint(path)
+        assert callback.curriculum is not None
+        return module.network, callback.curriculum
+
+    whole, curriculum = fit(EPOCHS)
+    assert (curriculum.epoch, curriculum.optimizer_steps) == (EPOCHS, EPOCHS * tiny_task.STEPS)
+    assert all(len(found) == 1 and min(found) > 0 for found in seen), "validated at a present rate"
+    assert len({min(found) for found in seen}) == EPOCHS
+    fit(2)
+    assert same(fit(EPOCHS, going_on=True)[0], whole)
+
+
+@pytest.mark.parametrize(("make", "monitor"), ADAPTIVE)
+def test_transformers_itself(make: Make, monitor: str | None, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+    from eden.integrations.transformers import CurriculumCallback
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network()
+
+        def forward(self, inputs: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+            logits = self.network(inputs)
+            return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+    x, y = tiny_task.data()[0].tensors
+    samples = [{"inputs": inputs, "labels": labels} for inputs, labels in zip(x, y, strict=True)]
+
+    def fit(folder: Path, stop_after: int = EPOCHS, going_on: bool = False) -> tuple[nn.Module, Any]:
+        class Stop(transformers.TrainerCallback):  # type: ignore[misc, name-defined]
+            def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+                control.should_training_stop = state.epoch >= stop_after
+
+        arguments = transformers.TrainingArguments(
+            str(folder),
+            num_train_epochs=EPOCHS,
+            per_device_train_batch_size=50,
+            save_strategy="epoch",
+            eval_strategy="epoch",
+            logging_steps=1,
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+        )
+        model = Model()
+        callback = CurriculumCallback(lambda given: make(given.network), monitor and f"eval_{monitor}")
+        transformers.Trainer(
+            model,
+            arguments,
+            train_dataset=samples,
+            eval_dataset=samples,
+            callbacks=[callback, Stop()],
+            compute_metrics=lambda found: {"accuracy": float((found.predictions.argmax(1) == found.label_ids).mean())},
+        ).train(resume_from_checkpoint=True if going_on else None)
+        return model.network, callback.curriculum
+
+    whole, curriculum = fit(tmp_path / "whole")
+    assert (curriculum.epoch, curriculum.optimizer_steps) == (EPOCHS, EPOCHS * tiny_task.STEPS)
+    fit(tmp_path / "half", stop_after=2)
+    assert same(fit(tmp_path / "half", going_on=True)[0], whole)
