@@ -31,7 +31,8 @@ from torch.utils.data import Dataset, TensorDataset
 
 from eden.curriculum import Curriculum
 from eden.files import output_file
-from eden.inject import faulty_layers, model_device, remove_
+from eden.inject import faulty_layers, model_device, operands, ranges, remove_
+from eden.learned import LearnedRanges
 from eden.resume import load_checkpoint_, random_states, save_checkpoint, set_random_states
 from eden.samples import update_digest
 
@@ -74,6 +75,8 @@ class Recipe:
             error in a weight's top bit is then at most as large as that.
         clip_percentile: likewise, given as the percentile of the Parameter's magnitudes as they are before the
             training, above 0 to 100.
+        learn_ranges: whether the ranges of inputs that are kept as codes are trained too (`LearnedRanges`).
+        range_decay: L2 penalty on the factors of learned ranges, which makes them smaller.
         clip_gradients: largest 2-norm of the gradient of all Parameters together.
         accumulate: in how many parts a batch goes through the network, one after another, before each step.
         precision: "float32", or "bfloat16": layers compute in it where torch's autocast takes it for safe. What the
@@ -99,6 +102,8 @@ class Recipe:
     temperature: float = 2.0
     clip_weights: float | Mapping[str, float] | None = None
     clip_percentile: float | Mapping[str, float] | None = None
+    learn_ranges: bool = False
+    range_decay: float = 0.0
     clip_gradients: float | None = None
     accumulate: int = 1
     precision: str = "float32"
@@ -126,6 +131,8 @@ class Recipe:
                 not self._clipped_twice,
                 "None for what clip_weights clips too",
             ),
+            ("learn_ranges", isinstance(self.learn_ranges, bool), "True or False"),
+            ("range_decay", 0 <= self.range_decay < math.inf, "from 0 and finite"),
             ("clip_gradients", _bound(self.clip_gradients, math.inf), "above 0 and finite, or None"),
             ("accumulate", _whole(self.accumulate) and self.accumulate >= 1, "a whole number from 1"),
             ("precision", self.precision in PRECISIONS, ", ".join(PRECISIONS)),
@@ -350,7 +357,9 @@ class _Run:
     generator: dict[str, Any] | None = None
     random: dict[str, Any] | None = None
 
-    def extra(self, teacher: nn.Module | None, bounds: dict[str, float]) -> dict[str, Any]:
+    def extra(
+        self, teacher: nn.Module | None, bounds: dict[str, float], learned: LearnedRanges | None
+    ) -> dict[str, Any]:
         return {
             "history": [dataclasses.asdict(epoch) for epoch in self.history],
             "step": self.step,
@@ -358,6 +367,7 @@ class _Run:
             "generator": self.generator,
             "teacher": None if teacher is None else teacher.state_dict(),
             "bounds": bounds,
+            "learned": None if learned is None else learned.state_dict(),
         }
 
 
@@ -380,6 +390,13 @@ class _Ranks:
         held = torch.tensor(value, dtype=torch.float64, device=device)
         torch.distributed.all_reduce(held)
         return float(held)
+
+    def average(self, gradients: list[Tensor]) -> None:
+        """Of Parameters that DistributedDataParallel does not know."""
+        if self.number > 1:
+            for gradient in gradients:
+                torch.distributed.all_reduce(gradient)
+                gradient.div_(self.number)
 
     def wait(self) -> None:
         if self.number > 1:
@@ -436,6 +453,9 @@ def train(
     if recipe.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = recipe.optimizer_of(model)
+    learned = LearnedRanges(model) if recipe.learn_ranges else None
+    if learned is not None:
+        optimizer.add_param_group({"params": learned.parameters(), "weight_decay": recipe.range_decay})
     bounds = weight_bounds(model, recipe.clip_weights, recipe.clip_percentile)
     distilling = recipe.distillation > 0
     taught = _teacher(model, teacher) if distilling else None
@@ -445,23 +465,26 @@ def train(
         output_file(checkpoint)
         identity = _identity(model, dataset, recipe, curriculum, teacher if distilling else None)
         if resume and Path(checkpoint).exists():
-            run, bounds = _resumed(checkpoint, model, optimizer, curriculum, identity, taught)
+            run, bounds = _resumed(checkpoint, model, optimizer, curriculum, identity, taught, learned)
     if not run.history and not run.step:
         clip_weights_(model, bounds)
-    loop = _Loop(model, dataset, recipe, curriculum, augment, optimizer, bounds, taught, ranks, checkpoint)
+    loop = _Loop(model, dataset, recipe, curriculum, augment, optimizer, bounds, taught, learned, ranks, checkpoint)
     loop.kept = bool(run.history or run.step)
 
     def save() -> None:
         if checkpoint is not None:
             if ranks.rank == 0:
-                extra = run.extra(taught, bounds)
+                extra = run.extra(taught, bounds, learned)
                 save_checkpoint(checkpoint, model, optimizer, None, curriculum, extra, identity=identity)
             ranks.wait()
             loop.kept = True
 
     steps = loop.steps
     model.train()
+    clamping = contextlib.ExitStack()
     try:
+        if learned is not None:
+            clamping.enter_context(learned.training())
         for number in range(len(run.history), recipe.epochs):
             with _own_generators(recipe, number, loop.device):
                 samples = loop.samples(number)
@@ -486,6 +509,7 @@ def train(
             if on_epoch is not None:
                 on_epoch(run.history[-1])
     finally:
+        clamping.close()
         model.eval()
     return run.history
 
@@ -510,6 +534,7 @@ class _Loop:
         optimizer: torch.optim.Optimizer,
         bounds: dict[str, float],
         teacher: nn.Module | None,
+        learned: LearnedRanges | None,
         ranks: _Ranks,
         checkpoint: str | os.PathLike[str] | None,
     ) -> None:
@@ -520,7 +545,8 @@ class _Loop:
             curriculum,
             augment,
         )
-        self.optimizer, self.bounds, self.teacher, self.ranks = optimizer, bounds, teacher, ranks
+        self.optimizer, self.bounds, self.teacher, self.learned = optimizer, bounds, teacher, learned
+        self.ranks = ranks
         self.checkpoint, self.kept = checkpoint, False  # whether the file is of this run
         self.device = model_device(model)
         self.steps = math.ceil(samples_of(dataset) / recipe.batch_size)
@@ -562,10 +588,14 @@ class _Loop:
         if not math.isfinite(value):
             found = self._first_not_finite(before, x, y)
             raise TrainingError(_not_finite(value, where, found, self.curriculum, left))
+        if self.learned is not None:
+            self.ranks.average([factor.grad for factor in self.learned.parameters() if factor.grad is not None])
         if recipe.clip_gradients is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_gradients)
         self.optimizer.step()
         clip_weights_(self.model, self.bounds)
+        if self.learned is not None:
+            self.learned.apply_()
         if self.curriculum is not None and self.curriculum.schedule == "adaptive":
             self.curriculum.report(loss=value)
         return value
@@ -714,11 +744,16 @@ def _identity(
         for layer in faulty_layers(model).values()
         for operand in layer._eden.operands()
     }
+    known = ranges(model) if memory else {}
+    inputs = [
+        name for name, info in (operands(model) if memory else {}).items() if info.kind == "input" and name in known
+    ]
     identity = {
         "recipe": dataclasses.asdict(recipe),
         "dataset": {"samples": count, "digest": _digest(content)},
         "curriculum": {"given": curriculum is not None, **(curriculum.settings() if curriculum is not None else {})},
         "faults": memory,
+        "ranges": {name: list(known[name]) for name in inputs},
         "teacher": {"digest": None if teacher is None else _digest(dict(teacher.state_dict()))},
     }
     return json.loads(json.dumps(identity))  # type: ignore[no-any-return]
@@ -731,6 +766,7 @@ def _resumed(
     curriculum: Curriculum | None,
     identity: dict[str, dict[str, Any]],
     teacher: nn.Module | None,
+    learned: LearnedRanges | None,
 ) -> tuple[_Run, dict[str, float]]:
     outside = random_states()
     try:
@@ -740,6 +776,8 @@ def _resumed(
         set_random_states(outside)
     if teacher is not None:
         teacher.load_state_dict(extra["teacher"])
+    if learned is not None:
+        learned.load_state_dict(extra["learned"])
     history = [Epoch(**epoch) for epoch in extra["history"]]
     run = _Run(history, extra["step"], extra["total"], extra["generator"])
     if run.step:
@@ -753,4 +791,4 @@ def _check_extra(extra: Any) -> None:
         raise ValueError("its epochs are not numbered from 0")
     if not (_whole(extra["step"]) and extra["step"] >= 0 and (extra["generator"] is None) == (extra["step"] == 0)):
         raise ValueError(f"step is {extra['step']!r}, which does not go with its generator")
-    float(extra["total"]), dict(extra["bounds"]), extra["teacher"]
+    float(extra["total"]), dict(extra["bounds"]), extra["teacher"], extra["learned"]

@@ -47,6 +47,7 @@ SETTINGS = ("reliable", "faults", "fresh", "one", "pool", "dropout", "everything
 EVERYTHING = {
     **{"optimizer": "adamw", "learning_rate": 0.01, "momentum": 0.8, "decay": "linear", "label_smoothing": 0.05},
     **{"distillation": 0.4, "clip_percentile": 99.0, "clip_gradients": 1.0, "accumulate": 2, "precision": "bfloat16"},
+    **{"learn_ranges": True, "range_decay": 1e-3},
 }
 
 
@@ -92,7 +93,11 @@ def state(run: Run) -> dict[str, Tensor]:
     for name, layer in faulty_layers(run.model).items():
         for buffer in ("eden_chip", "eden_training_chip", "eden_training_access"):
             kept[f"{name}.{buffer}"] = getattr(layer, buffer).clone()
-        kept |= {f"{name}.{key}": buffer.clone() for key, buffer in layer.named_buffers() if key.endswith("region")}
+        kept |= {
+            f"{name}.{key}": buffer.clone()
+            for key, buffer in layer.named_buffers()
+            if key.endswith(("region", "bounds", "scale")) and not buffer.isnan().any()
+        }
     return kept
 
 
@@ -161,6 +166,8 @@ def test_every_step_takes_its_own_learning_rate() -> None:
         ("clip_weights", 0.0, "above 0"),
         ("clip_percentile", 101.0, "above 0 to 100"),
         ("clip_gradients", float("nan"), "above 0"),
+        ("learn_ranges", 1, "True or False"),
+        ("range_decay", -1.0, "from 0"),
         ("accumulate", 0, "a whole number from 1"),
         ("precision", "float8", "float32, bfloat16"),
         ("channels_last", 1, "True or False"),
