@@ -57,7 +57,7 @@ class LearnedRanges:
             )
         if not self.base:
             raise ValueError(
-                f"{type(model).__name__} has no input kept as codes ({', '.join(CODE_BITS)}), whose range could be learned"
+                f"{type(model).__name__} has no input kept as codes ({', '.join(CODE_BITS)}) to learn the range of"
             )
         device = model_device(model)
         self.factors = {name: nn.Parameter(torch.ones((), device=device)) for name in self.base}
