@@ -150,6 +150,7 @@ def check_boost(
     target_ber: float | Mapping[str, float] | Sequence[ErrorModel],
     recipe: Recipe,
     seed: int = 0,
+    which: str = "all",
     **options: Any,
 ) -> None:
     """Refuse what a boost would refuse, before the minutes of training that come first; the network is not changed.
@@ -160,7 +161,7 @@ def check_boost(
         ValueError: if the network has no eligible layer, or an argument is out of range.
         TypeError: if the seed is no int.
     """
-    copied = inject_(copy.deepcopy(model), Faults(errors, errors, task.storage, task.correction, seed))
+    copied = inject_(copy.deepcopy(model), faults_of(task, errors, seed, which))
     Curriculum(copied, target_ber, recipe.epochs, seed=seed, **options)
     weight_bounds(copied, recipe.clip_weights, recipe.clip_percentile)
 
@@ -171,9 +172,21 @@ def rates_with_progress(model: nn.Module, validation: TensorDataset, chips: int,
         return at_rates(model, validation, RATES, chips, seed, on_chip=shown.advance)
 
 
-def put_under_faults(model: nn.Module, task: Task, errors: ErrorModel, train_set: TensorDataset, seed: int = 0) -> None:
-    """Inject a task's faults with one error model for all operands and calibrate on its training samples."""
-    inject_(model, Faults(errors, errors, task.storage, task.correction, seed))
+OPERANDS = {"all": (True, True), "weights": (True, False), "inputs": (False, True)}
+"""By name, whether weights and whether inputs are in the memory that makes errors."""
+
+
+def faults_of(task: Task, errors: ErrorModel, seed: int = 0, which: str = "all") -> Faults:
+    """A task's faults with one error model for all operands, or for those that ``OPERANDS`` names."""
+    weights, inputs = OPERANDS[which]
+    return Faults(errors if weights else None, errors if inputs else None, task.storage, task.correction, seed)
+
+
+def put_under_faults(
+    model: nn.Module, task: Task, errors: ErrorModel, train_set: TensorDataset, seed: int = 0, which: str = "all"
+) -> None:
+    """Inject a task's faults with one error model and calibrate on its training samples."""
+    inject_(model, faults_of(task, errors, seed, which))
     calibrate_(model, train_set.tensors[0][: task.calibration_samples].split(_CALIBRATION_BATCH))  # type: ignore[no-untyped-call]
 
 

@@ -91,6 +91,9 @@ class Memory(_Table):
     temperature: float | None = pydantic.Field(default=None, description="in degrees Celsius")
     refresh_interval: float | None = pydantic.Field(default=None, description="in ms")
     errors: dict[str, Any] | None = pydantic.Field(default=None, description="an error model instead of a device")
+    operands: typing.Literal["all", "weights", "inputs"] = pydantic.Field(
+        default="all", description="which are in it; the others are on reliable memory, in their own numbers"
+    )
     storage: str | None = pydantic.Field(default=None, description="the form in which it keeps weights and inputs")
     correction: str | None = pydantic.Field(default=None, description="'none', 'zero' or 'clamp'")
 
@@ -527,7 +530,8 @@ def retrain(
     )
     train_set, validation = task.data()
     model = task.model()
-    check_boost(model, task, errors, target, boost, **options)
+    which = whole.memory.operands
+    check_boost(model, task, errors, target, boost, which=which, **options)
     if resume and (out / NAME).exists():
         whole.compare(out / NAME)
     every = whole.checkpoint_every
@@ -539,7 +543,7 @@ def retrain(
             train_with_progress(
                 *("train", model, train_set, task.train, task, None, out / "train.safetensors", resume), every=every
             )
-        put_under_faults(model, task, errors, train_set, whole.seed)
+        put_under_faults(model, task, errors, train_set, whole.seed, which)
         if first:
             save(model, out / "baseline.safetensors")
             say(f"before: {clean_accuracy(model, validation):.2%} without errors")

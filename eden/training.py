@@ -31,7 +31,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from eden.curriculum import Curriculum
 from eden.files import output_file
-from eden.inject import faulty_layers, model_device, operands, ranges, remove_
+from eden.inject import clean, faulty_layers, model_device, operands, ranges, remove_
 from eden.learned import LearnedRanges
 from eden.resume import load_checkpoint_, random_states, save_checkpoint, set_random_states
 from eden.samples import update_digest
@@ -75,6 +75,8 @@ class Recipe:
             error in a weight's top bit is then at most as large as that.
         clip_percentile: likewise, given as the percentile of the Parameter's magnitudes as they are before the
             training, above 0 to 100.
+        clean_loss: share, from 0 to below 1, of the loss that comes of a second pass over the same samples on reliable
+            memory; RandBET's training takes half.
         learn_ranges: whether the ranges of inputs that are kept as codes are trained too (`LearnedRanges`).
         range_decay: L2 penalty on the factors of learned ranges, which makes them smaller.
         clip_gradients: largest 2-norm of the gradient of all Parameters together.
@@ -102,6 +104,7 @@ class Recipe:
     temperature: float = 2.0
     clip_weights: float | Mapping[str, float] | None = None
     clip_percentile: float | Mapping[str, float] | None = None
+    clean_loss: float = 0.0
     learn_ranges: bool = False
     range_decay: float = 0.0
     clip_gradients: float | None = None
@@ -131,6 +134,7 @@ class Recipe:
                 not self._clipped_twice,
                 "None for what clip_weights clips too",
             ),
+            ("clean_loss", 0 <= self.clean_loss < 1, "from 0 to below 1"),
             ("learn_ranges", isinstance(self.learn_ranges, bool), "True or False"),
             ("range_decay", 0 <= self.range_decay < math.inf, "from 0 and finite"),
             ("clip_gradients", _bound(self.clip_gradients, math.inf), "above 0 and finite, or None"),
@@ -449,6 +453,8 @@ def train(
     samples_of(dataset)
     if checkpoint_every is not None and not (_whole(checkpoint_every) and checkpoint_every >= 1):
         raise ValueError(f"checkpoint_every is {checkpoint_every!r}; allowed is a whole number from 1, or None")
+    if recipe.clean_loss > 0.0 and not faulty_layers(model):
+        raise ValueError(f"clean_loss is {recipe.clean_loss}; allowed without a layer under faults is 0")
     ranks = _Ranks.found()
     if recipe.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -579,11 +585,11 @@ class _Loop:
         for part, targets in zip(x.tensor_split(recipe.accumulate), y.tensor_split(recipe.accumulate), strict=True):
             if len(part) == 0:
                 continue
-            loss = self.loss(self.forward, part, targets) * (len(part) / len(x))
-            value += float(loss.detach()) * share
-            # DistributedDataParallel takes the mean over ranks, whatever their shares are.
-            loss = loss * (share * self.ranks.number) if self.ranks.number > 1 else loss
-            loss.backward()  # type: ignore[no-untyped-call]
+            weight = len(part) / len(x)
+            value += self._backward(part, targets, weight * (1.0 - recipe.clean_loss), share)
+            if recipe.clean_loss > 0.0:
+                with clean(self.model):
+                    value += self._backward(part, targets, weight * recipe.clean_loss, share)
         value = self.ranks.sum(value, self.device)
         if not math.isfinite(value):
             found = self._first_not_finite(before, x, y)
@@ -599,6 +605,13 @@ class _Loop:
         if self.curriculum is not None and self.curriculum.schedule == "adaptive":
             self.curriculum.report(loss=value)
         return value
+
+    def _backward(self, x: Tensor, y: Tensor, weight: float, share: float) -> float:
+        loss = self.loss(self.forward, x, y) * weight
+        # DistributedDataParallel takes the mean over ranks, whatever their shares are.
+        scaled = loss * (share * self.ranks.number) if self.ranks.number > 1 else loss
+        scaled.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach()) * share
 
     def loss(self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
         recipe = self.recipe

@@ -227,6 +227,20 @@ def test_what_is_refused_before_anything_is_trained(
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_recipes_of_the_documentation_are_recipes(tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "docs" / "boost.md").read_text(encoding="utf-8")
+    found = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert len(found) == 2
+    for one in found:
+        whole = RetrainRecipe.load(written(tmp_path, one)).resolved(digits_task())
+        whole.recipe("boost"), whole.recipe("training"), whole.errors(whole.device())
+    task = tiny_task.tiny()
+    small = RetrainRecipe.load(written(tmp_path, found[1]), [("task", TASK), ("boost.epochs", 2)]).resolved(task)
+    model = retrain(small, tmp_path / "out", say=quiet)
+    assert {info.kind for info in eden.operands(model).values()} == {"weight"}
+    assert float(model[0].weight.detach().abs().max()) == pytest.approx(0.1)
+
+
 def test_a_trained_network_is_not_trained_again() -> None:
     import dataclasses
 

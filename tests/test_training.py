@@ -47,7 +47,7 @@ SETTINGS = ("reliable", "faults", "fresh", "one", "pool", "dropout", "everything
 EVERYTHING = {
     **{"optimizer": "adamw", "learning_rate": 0.01, "momentum": 0.8, "decay": "linear", "label_smoothing": 0.05},
     **{"distillation": 0.4, "clip_percentile": 99.0, "clip_gradients": 1.0, "accumulate": 2, "precision": "bfloat16"},
-    **{"learn_ranges": True, "range_decay": 1e-3},
+    **{"learn_ranges": True, "range_decay": 1e-3, "clean_loss": 0.3},
 }
 
 
@@ -166,6 +166,7 @@ def test_every_step_takes_its_own_learning_rate() -> None:
         ("clip_weights", 0.0, "above 0"),
         ("clip_percentile", 101.0, "above 0 to 100"),
         ("clip_gradients", float("nan"), "above 0"),
+        ("clean_loss", 1.0, "from 0 to below 1"),
         ("learn_ranges", 1, "True or False"),
         ("range_decay", -1.0, "from 0"),
         ("accumulate", 0, "a whole number from 1"),
@@ -663,7 +664,7 @@ def test_weights_are_clipped_after_each_step() -> None:
     run.train(on_step=lambda *_: largest.append(float(run.model[0].weight.detach().abs().max())))
     assert len(largest) == STEPS
     assert max(largest) == pytest.approx(0.05)
-    assert float(run.model[3].weight.abs().max()) > 0.05
+    assert float(run.model[3].weight.detach().abs().max()) > 0.05
     model = tiny_task.network()
     magnitudes = model[0].weight.detach().abs().numpy()
     found = weight_bounds(model, percentile=90.0)
@@ -690,6 +691,27 @@ def test_parts_of_a_batch_add_up_to_its_gradient() -> None:
         found.append(run.model[0].weight)
     assert torch.allclose(*found, atol=1e-5)
     assert not torch.equal(found[0], tiny_task.network()[0].weight)
+
+
+def test_a_share_of_the_loss_is_clean() -> None:
+    run, x, y = with_settings("one", clean_loss=0.25), *(tensor[:50] for tensor in tiny_task.data()[0].tensors)
+    run.model[1] = nn.Identity()
+    run.recipe = dataclasses.replace(run.recipe, epochs=1, batch_size=50, learning_rate=1e-9, warmup=0.0)
+    run.dataset = TensorDataset(x, y)
+    eden.set_errors_(run.model, dict.fromkeys(eden.operands(run.model), eden.Uniform(0.05)))
+    run.curriculum = None
+    run.model.train()
+    with torch.no_grad():
+        faulty = float(nn.functional.cross_entropy(run.model(x), y))
+        with eden.clean(run.model):
+            clean = float(nn.functional.cross_entropy(run.model(x), y))
+    assert abs(faulty - clean) > 0.01
+    history = train(run.model, run.dataset, run.recipe)
+    # The order of the samples is another; each reads the same cells.
+    assert history[0].loss == pytest.approx(0.75 * faulty + 0.25 * clean, rel=1e-5)
+    assert {info.errors for info in eden.operands(run.model).values()} == {eden.Uniform(0.05)}
+    with pytest.raises(ValueError, match=r"clean_loss is 0.25; allowed without a layer under faults is 0"):
+        train(tiny_task.network(), run.dataset, run.recipe)
 
 
 def test_a_limit_of_the_gradient() -> None:
