@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -353,6 +354,17 @@ eden.files.save_file = torn
 run.train(Path(sys.argv[2]))
 """
 
+
+class Counted(dict[types.CodeType, bool]):
+    """Whether the lines of a function are counted: those that decide what a checkpoint holds."""
+
+    PARTS = ("/eden/training", "/eden/resume", "/eden/files", "/eden/curriculum", "/eden/learned", "/safetensors/")
+
+    def __missing__(self, code: types.CodeType) -> bool:
+        self[code] = any(part in code.co_filename for part in self.PARTS)
+        return self[code]
+
+
 KILLED_ANYWHERE = """
 import os, random, signal, sys
 from pathlib import Path
@@ -360,14 +372,14 @@ import torch
 import test_training
 torch.set_num_threads(1)
 FOLDER, SETTING, MOMENTS = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-PARTS = ("/eden/", "/safetensors/", "/torch/optim/", "/tests/")
+counted = test_training.Counted()
 
 def train(checkpoint, kill_at):
     # Counts the lines of Python that it runs in those packages and kills itself at one of them: a moment that repeats.
     lines = 0
     def trace(frame, event, argument):
         nonlocal lines
-        if not any(part in frame.f_code.co_filename for part in PARTS):
+        if not counted[frame.f_code]:
             return None
         if event == "line":
             lines += 1
@@ -431,6 +443,43 @@ def test_a_process_killed_at_any_moment_is_resumed_to_the_same_bits(
         assert_same(run, expected)
         first.update(seen[:1])
     assert len(first) > 5, "they began at different steps"
+
+
+def test_ctrl_c_at_any_moment_leaves_a_run_that_goes_on(
+    tmp_path: Path, undisturbed: Callable[[str], tuple[Run, list[Epoch]]]
+) -> None:
+    counted = Counted()
+
+    def trained(checkpoint: Path, interrupt_at: int | None) -> int:
+        run, lines = make("everything"), 0
+
+        def trace(frame: Any, event: str, argument: Any) -> Any:
+            nonlocal lines
+            if not counted[frame.f_code]:
+                return None
+            if event == "line":
+                lines += 1
+                if lines == interrupt_at:
+                    raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            run.train(checkpoint, checkpoint_every=3, resume=True)
+        finally:
+            sys.settrace(before)
+        return lines
+
+    lines = trained(tmp_path / "counted.safetensors", None)
+    expected, history = undisturbed("everything")
+    for moment, at in enumerate(random.Random(20261124).sample(range(1, lines), 10)):
+        checkpoint = tmp_path / f"{moment}.safetensors"
+        with pytest.raises(KeyboardInterrupt):
+            trained(checkpoint, at)
+        run = make("everything")
+        assert run.train(checkpoint, resume=True) == history
+        assert_same(run, expected)
 
 
 def test_a_loss_that_is_not_finite(tmp_path: Path, undisturbed: Callable[[str], tuple[Run, list[Epoch]]]) -> None:
