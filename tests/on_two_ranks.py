@@ -17,7 +17,16 @@ import eden
 from eden.inject import faulty_layers
 from eden.training import Recipe, train
 
-RECIPE = Recipe(epochs=3, learning_rate=0.05, batch_size=25, seed=3)
+RECIPE = Recipe(
+    epochs=3,
+    learning_rate=0.05,
+    batch_size=25,
+    seed=3,
+    learn_ranges=True,
+    range_decay=0.01,
+    clean_loss=0.2,
+    accumulate=2,
+)
 
 
 def network() -> nn.Module:
@@ -67,7 +76,8 @@ def alone_or_ddp(checkpoint: Path, stop_at: int | None = None, resume: bool = Fa
         history = train(model, tiny_task.data()[0], RECIPE, curriculum, tiny_task.jitter, **options)
     except KeyboardInterrupt:
         history = []
-    return result(model, chips, losses=[epoch.loss for epoch in history])
+    ranges = [list(pair) for pair in eden.ranges(model).values()]
+    return result(model, chips, losses=[epoch.loss for epoch in history], ranges=ranges)
 
 
 def fsdp(kind: str) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def test_two_ranks_of_ddp_train_as_one_process(tmp_path: Path) -> None:
     whole, resumed = first["whole"], first["resumed"]
     assert resumed["weights"] == whole["weights"]
     assert resumed["losses"] == whole["losses"]
+    assert resumed["ranges"] == whole["ranges"]
     assert resumed["chips"] == whole["chips"][12:], "from the checkpoint of step 12 on"
     alone = on_two_ranks.alone_or_ddp(tmp_path / "alone.safetensors")
     assert [list(pair) for pair in alone["chips"]] == whole["chips"]
@@ -51,6 +52,7 @@ def test_two_ranks_of_ddp_train_as_one_process(tmp_path: Path) -> None:
     # Sums are added up in another order, and now and then a value is rounded to another code.
     assert alone["losses"] == pytest.approx(whole["losses"], rel=0.01)
     assert close(alone["weights"], whole["weights"], 0.01)
+    assert torch.allclose(torch.tensor(alone["ranges"]), torch.tensor(whole["ranges"]), atol=0.01)
 
 
 def test_two_ranks_of_fsdp_train_as_one_process(tmp_path: Path) -> None:
