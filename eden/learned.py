@@ -82,7 +82,9 @@ class LearnedRanges:
             for layer_name in layers:
 
                 def clamp(layer: nn.Module, inputs: tuple[Any, ...], name: str = name) -> tuple[Any, ...] | None:
-                    return (self._clamped(name, inputs[0]), *inputs[1:]) if layer.training else None
+                    if not layer.training or not inputs or not isinstance(inputs[0], Tensor):
+                        return None
+                    return (self._clamped(name, inputs[0]), *inputs[1:])
 
                 hooks.append(self.model.get_submodule(layer_name).register_forward_pre_hook(clamp))
         try:

@@ -33,6 +33,7 @@ from eden.curriculum import Curriculum
 from eden.files import output_file
 from eden.inject import clean, faulty_layers, model_device, operands, ranges, remove_
 from eden.learned import LearnedRanges
+from eden.nn import FaultyLayer
 from eden.resume import load_checkpoint_, random_states, save_checkpoint, set_random_states
 from eden.samples import update_digest
 
@@ -681,6 +682,13 @@ def _all_finite(value: Any) -> bool:
 _REGION = re.compile(r"eden_(\w+)_region")
 
 
+def _operand_of(name: str, layer: FaultyLayer, role: str) -> str:
+    # Buffers have no dots in their names; a shared operand has the name of the first layer that reads it.
+    names = [operand.name for operand in layer._eden.operands()]
+    own = [one for one in names if f".{one}".replace(".", "_").endswith(f"_{role}")]
+    return own[0] if own else f"{name}.{role}" if name else role
+
+
 def first_not_finite(model: nn.Module, forward: Callable[[], Any]) -> str | None:
     """Where a forward pass first meets a value that is not finite: a Parameter, an operand's read, or a layer's output.
 
@@ -698,7 +706,7 @@ def first_not_finite(model: nn.Module, forward: Callable[[], Any]) -> str | None
         if "eden_" not in name and not _all_finite(value):
             return f"the stored {name} itself"
     regions = {
-        id(buffer): f"{name}.{match[1]}" if name else match[1]
+        id(buffer): _operand_of(name, layer, match[1])
         for name, layer in faulty_layers(model).items()
         for key, buffer in layer.named_buffers(recurse=False)
         if (match := _REGION.fullmatch(key)) is not None
