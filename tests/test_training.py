@@ -566,6 +566,12 @@ def other_data() -> Run:
     return run
 
 
+def with_other_ranges() -> Run:
+    run = make("pool")
+    eden.set_ranges_(run.model, {"3.input": (0.0, 7.0)})
+    return run
+
+
 def tall_run() -> Run:
     run = make("pool")
     run.model.append(nn.BatchNorm1d(4))
@@ -586,6 +592,7 @@ def tall_run() -> Run:
         (lambda: make("pool", correction="clamp"), r"of another run: faults.0.weight is .*zero.*clamp"),
         (lambda: make("pool", chip=6), r"of another run: faults.0.weight is .*5\], here it is .*6\]"),
         (lambda: make("pool", hidden=25), r"of another network: 0.bias is \(24,\) .* here it is \(25,\)"),
+        (with_other_ranges, r"of another run: ranges.3.input is \[.*\], here it is \[0.0, 7.0\]$"),
         (tall_run, r"of another network: they differ in 4.bias, 4.num_batches_tracked"),
     ],
 )
@@ -615,6 +622,8 @@ def damaged(half: Path, path: Path, change: Callable[[dict[str, Any]], Any]) -> 
         (lambda header: header.update(version=1), r"format and version: found \('eden-training', 1\), allowed are"),
         (lambda header: header.update(format="x"), r"format and version: found \('x', 2\), allowed are"),
         (lambda header: [1], r"header: found list, allowed is an object"),
+        (lambda header: header.update(random_layout=1), r"random_layout: found 1, allowed is \d \(this version"),
+        (lambda header: header["extra"].update(step=3) and None, r"header is damaged: .*step is 3, which does not go"),
         (lambda header: header.pop("identity") and None, r"of another run: it has no recipe"),
         (lambda header: header["extra"].pop("history") and None, r"header is damaged: KeyError: 'history'"),
         (lambda header: header["extra"]["history"].pop(0) and None, r"header is damaged: .*not numbered from 0"),
