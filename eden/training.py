@@ -447,7 +447,7 @@ def train(
     Raises:
         ValueError: if the dataset has no samples, or an argument is out of range.
         TrainingError: if the loss is not finite, naming the read or the layer where the first such value was met; if
-            dataset or augmentation raise; the last checkpoint is kept.
+            a gradient is not, naming the Parameter; if dataset or augmentation raise; the last checkpoint is kept.
         FileError: if the checkpoint cannot be read or written, or is of another run, naming what differs; network and
             curriculum are unchanged then. The checkpoint before is whole.
     """
@@ -597,8 +597,16 @@ class _Loop:
             raise TrainingError(_not_finite(value, where, found, self.curriculum, left))
         if self.learned is not None:
             self.ranks.average([factor.grad for factor in self.learned.parameters() if factor.grad is not None])
+        held = {name: p for name, p in self.model.named_parameters() if p.grad is not None}
+        norm = nn.utils.get_total_norm([p.grad for p in held.values() if p.grad is not None])
+        if not math.isfinite(float(norm)):
+            # Before they reach the Parameters, and with them the next checkpoint.
+            spoilt = [name for name, p in held.items() if p.grad is not None and not _all_finite(p.grad)]
+            if spoilt:
+                found = f"the gradient of {spoilt[-1]}"
+                raise TrainingError(_not_finite("finite, its gradient is not,", where, found, self.curriculum, left))
         if recipe.clip_gradients is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_gradients)
+            nn.utils.clip_grads_with_norm_(held.values(), recipe.clip_gradients, norm)
         self.optimizer.step()
         clip_weights_(self.model, self.bounds)
         if self.learned is not None:
@@ -732,7 +740,7 @@ def first_not_finite(model: nn.Module, forward: Callable[[], Any]) -> str | None
     return watch.found
 
 
-def _not_finite(value: float, where: str, found: str | None, curriculum: Curriculum | None, left: str) -> str:
+def _not_finite(value: float | str, where: str, found: str | None, curriculum: Curriculum | None, left: str) -> str:
     rate = f" at BER {curriculum.step_ber:.3g}" if curriculum is not None else ""
     first = f", first met in {found}" if found is not None else ""
     return (

@@ -505,6 +505,26 @@ def test_a_loss_that_is_not_finite(tmp_path: Path, undisturbed: Callable[[str], 
     assert_same(again, undisturbed("one")[0])
 
 
+def test_a_gradient_that_is_not_finite_reaches_no_parameter(tmp_path: Path) -> None:
+    run, checkpoint = make("one"), tmp_path / "run.safetensors"
+    steps: list[int] = []
+
+    def spoil(grad: Tensor) -> Tensor:
+        return torch.full_like(grad, float("inf")) if len(steps) == 7 else grad
+
+    run.model[0].weight.register_hook(spoil)
+    with pytest.raises(
+        TrainingError,
+        match=r"^the loss is finite, its gradient is not, in epoch 1, step 2 at BER 0.00333, first met in the gradient "
+        r"of 0.weight; allowed is a finite number: .*; the run can be resumed from ",
+    ):
+        run.train(checkpoint, checkpoint_every=1, on_step=lambda done, _: steps.append(done))
+    assert all(torch.isfinite(parameter).all() for parameter in run.model.parameters())
+    again = make("one")
+    again.train(checkpoint, resume=True, on_step=lambda done, _: steps.append(done))
+    assert steps == list(range(1, RECIPE.epochs * STEPS + 1))
+
+
 def test_a_loss_that_is_never_finite_leaves_nothing(tmp_path: Path) -> None:
     run, checkpoint = make("reliable"), tmp_path / "run.safetensors"
     with torch.no_grad():
