@@ -8,7 +8,7 @@ from eden.characterize import SearchError, profile
 from eden.checkpoint import load_, save
 from eden.counting import FlipCounts, counting
 from eden.coverage import Coverage, coverage
-from eden.curriculum import Curriculum
+from eden.curriculum import Curriculum, walk
 from eden.device import Device
 from eden.errors import Bitline, CellMap, DataDependent, ErrorModel, Uniform, Wordline
 from eden.files import FileError
@@ -27,8 +27,10 @@ from eden.inject import (
     set_ranges_,
 )
 from eden.layers import FeatureMap, KeyValueCache
+from eden.normalization import reestimate_
 from eden.ops import corrupt, corrupt_, empty_cache
 from eden.placement import Placement, place
+from eden.resume import load_checkpoint_, save_checkpoint
 from eden.tolerance import Tolerance
 
 if TYPE_CHECKING:
@@ -68,18 +70,22 @@ __all__ = [
     "fit",
     "inject_",
     "load_",
+    "load_checkpoint_",
     "operands",
     "place",
     "profile",
     "ranges",
+    "reestimate_",
     "remove_",
     "report",
     "save",
+    "save_checkpoint",
     "savings",
     "set_chip_",
     "set_errors_",
     "set_ranges_",
     "traffic",
+    "walk",
 ]
 
 

@@ -7,10 +7,12 @@ import copy
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.distributed
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -28,7 +30,7 @@ from eden.progress import task as progress_task
 from eden.reporting import AccuracyCurves, AccuracyPoint, report
 from eden.tasks import Task
 from eden.tolerance import Tolerance
-from eden.training import Epoch, Recipe, train
+from eden.training import Epoch, Recipe, train, weight_bounds
 
 _CALIBRATION_BATCH = 100
 
@@ -96,10 +98,12 @@ def train_with_progress(
     curriculum: Curriculum | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    every: int | None = None,
 ) -> list[Epoch]:
-    """Train with a bar or plain lines."""
+    """Train with a bar or plain lines; ``every`` is how often within epochs the checkpoint is written."""
     steps = -(-len(dataset) // recipe.batch_size) * recipe.epochs
-    with progress_task(name, total=steps) as shown:
+    grouped = torch.distributed.is_available() and torch.distributed.is_initialized()
+    with progress_task(name, total=steps, show=not grouped or torch.distributed.get_rank() == 0) as shown:
         counted = 0
 
         def count(done: int) -> None:
@@ -121,6 +125,7 @@ def train_with_progress(
             resume,
             on_epoch=on_epoch,
             on_step=lambda done, total: count(done),
+            checkpoint_every=every,
         )
         count(steps)
         return history
@@ -142,19 +147,23 @@ def check_boost(
     model: nn.Module,
     task: Task,
     errors: ErrorModel,
-    target_ber: float,
+    target_ber: float | Mapping[str, float] | Sequence[ErrorModel],
     recipe: Recipe,
-    chips: str | int = "fresh",
     seed: int = 0,
+    which: str = "all",
+    **options: Any,
 ) -> None:
     """Refuse what a boost would refuse, before the minutes of training that come first; the network is not changed.
+
+    ``options`` are those of `Curriculum`.
 
     Raises:
         ValueError: if the network has no eligible layer, or an argument is out of range.
         TypeError: if the seed is no int.
     """
-    copied = inject_(copy.deepcopy(model), Faults(errors, errors, task.storage, task.correction, seed))
-    Curriculum(copied, target_ber, recipe.epochs, chips=chips, seed=seed)
+    copied = inject_(copy.deepcopy(model), faults_of(task, errors, seed, which))
+    Curriculum(copied, target_ber, recipe.epochs, seed=seed, **options)
+    weight_bounds(copied, recipe.clip_weights, recipe.clip_percentile)
 
 
 def rates_with_progress(model: nn.Module, validation: TensorDataset, chips: int, seed: int) -> dict[float, OverChips]:
@@ -163,9 +172,21 @@ def rates_with_progress(model: nn.Module, validation: TensorDataset, chips: int,
         return at_rates(model, validation, RATES, chips, seed, on_chip=shown.advance)
 
 
-def put_under_faults(model: nn.Module, task: Task, errors: ErrorModel, train_set: TensorDataset, seed: int = 0) -> None:
-    """Inject a task's faults with one error model for all operands and calibrate on its training samples."""
-    inject_(model, Faults(errors, errors, task.storage, task.correction, seed))
+OPERANDS = {"all": (True, True), "weights": (True, False), "inputs": (False, True)}
+"""By name, whether weights and whether inputs are in the memory that makes errors."""
+
+
+def faults_of(task: Task, errors: ErrorModel, seed: int = 0, which: str = "all") -> Faults:
+    """A task's faults with one error model for all operands, or for those that ``OPERANDS`` names."""
+    weights, inputs = OPERANDS[which]
+    return Faults(errors if weights else None, errors if inputs else None, task.storage, task.correction, seed)
+
+
+def put_under_faults(
+    model: nn.Module, task: Task, errors: ErrorModel, train_set: TensorDataset, seed: int = 0, which: str = "all"
+) -> None:
+    """Inject a task's faults with one error model and calibrate on its training samples."""
+    inject_(model, faults_of(task, errors, seed, which))
     calibrate_(model, train_set.tensors[0][: task.calibration_samples].split(_CALIBRATION_BATCH))  # type: ignore[no-untyped-call]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -47,13 +46,9 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 def _device(name: str) -> Device:
-    from eden.device import Device
+    from eden.recipe import find_device
 
-    if name in Device.builtin_names():
-        return Device.builtin(name)
-    if not Path(name).exists():
-        raise ValueError(f"device is {name!r}; allowed are a device file and {', '.join(Device.builtin_names())}")
-    return Device.load(name)
+    return find_device(name)
 
 
 def _task(name: str) -> Task:
@@ -224,48 +219,51 @@ def fit(
 @app.command()
 def retrain(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for the network and its checkpoints")],
-    task: TaskOption = "digits",
-    device: DeviceOption = "ddr3-b33",
-    trcd: Annotated[float, typer.Option(help="row-activation latency (ns) whose error model is trained with")] = 7.5,
+    recipe: Annotated[
+        Path | None, typer.Argument(help="TOML file (docs/boost.md); the task's recipe if left out")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="a value in place of the recipe's, such as boost.epochs=3; several times"),
+    ] = None,
+    task: Annotated[str | None, typer.Option("--task", help=_TASK_HELP)] = None,
+    device: Annotated[str | None, typer.Option("--device", help=_DEVICE_HELP)] = None,
+    trcd: Annotated[
+        float | None, typer.Option(help="row-activation latency (ns) whose error model is trained with")
+    ] = None,
     target_ber: Annotated[float | None, typer.Option(help="mean bit error rate to reach")] = None,
     epochs: Annotated[int | None, typer.Option(help="epochs under faults")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="highest learning rate under faults")] = None,
-    chips: Annotated[str, typer.Option(help="fresh, one, or a number of chips used in turn")] = "fresh",
-    seed: SeedOption = 0,
+    chips: Annotated[str | None, typer.Option(help="fresh, one, or a number of chips used in turn")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="what chips are drawn from")] = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(help="write the checkpoints also after each so many optimizer steps")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")] = False,
 ) -> None:
     """Train a task's network, then retrain it under a device's errors at a rising rate."""
-    from eden.chain import check_boost, errors_at, put_under_faults, train_with_progress
-    from eden.checkpoint import save
-    from eden.curriculum import Curriculum
-    from eden.evaluation import clean_accuracy
+    from eden import recipe as recipes
     from eden.files import output_folder
-    from eden.inject import operands, set_errors_
 
-    folder = output_folder(out)
-    chosen = _task(task)
-    errors = errors_at(_device(device), trcd)
-    recipe = dataclasses.replace(
-        chosen.boost,
-        epochs=chosen.boost.epochs if epochs is None else epochs,
-        learning_rate=chosen.boost.learning_rate if learning_rate is None else learning_rate,
-    )
-    target = chosen.target_ber if target_ber is None else target_ber
-    pool = int(chips) if chips.isdecimal() else chips
-    train_set, validation = chosen.data()
-    model = chosen.model()
-    check_boost(model, chosen, errors, target, recipe, pool, seed)
-    if chosen.train is not None:
-        train_with_progress("train", model, train_set, chosen.train, chosen, None, folder / "train.safetensors", resume)
-    put_under_faults(model, chosen, errors, train_set, seed)
-    save(model, folder / "baseline.safetensors")
-    typer.echo(f"before: {clean_accuracy(model, validation):.2%} without errors")
-    curriculum = Curriculum(model, target, recipe.epochs, chips=pool, seed=seed)
-    train_with_progress("boost", model, train_set, recipe, chosen, curriculum, folder / "boost.safetensors", resume)
-    set_errors_(model, dict.fromkeys(operands(model), errors))
-    save(model, folder / "boosted.safetensors")
-    typer.echo(f"after: {clean_accuracy(model, validation):.2%} without errors")
-    typer.echo(f"written: {folder / 'baseline.safetensors'}, {folder / 'boosted.safetensors'}")
+    output_folder(out)
+    options = {
+        "task": task,
+        "memory.device": device,
+        "memory.trcd": trcd,
+        "curriculum.target_ber": target_ber,
+        "boost.epochs": epochs,
+        "boost.learning_rate": learning_rate,
+        "curriculum.chips": int(chips) if chips is not None and chips.isdecimal() else chips,
+        "seed": seed,
+        "checkpoint_every": checkpoint_every,
+    }
+    overrides = [(key, value) for key, value in options.items() if value is not None]
+    overrides += [recipes.setting(text) for text in set_ or []]
+    if recipe is None:
+        chosen = recipes.RetrainRecipe.of({}, overrides)
+    else:
+        chosen = recipes.RetrainRecipe.load(recipe, overrides)
+    recipes.retrain(chosen, out, resume, typer.echo)
 
 
 @app.command()
@@ -445,7 +443,7 @@ def report(
 
 @app.command()
 def schema(
-    name: Annotated[str, typer.Argument(help="device, tolerance, placement, traffic, savings or accuracy")],
+    name: Annotated[str, typer.Argument(help="device, recipe, tolerance, placement, traffic, savings or accuracy")],
 ) -> None:
     """Print the JSON Schema of one of the files, for editors and for programs that write them."""
     import json
@@ -453,12 +451,13 @@ def schema(
     from eden.accounting import Savings, Traffic
     from eden.device import Device
     from eden.placement import Placement
+    from eden.recipe import RetrainRecipe
     from eden.reporting import AccuracyCurves
     from eden.tolerance import Tolerance
 
     files = {
         file.FORMAT.removeprefix("eden-"): file
-        for file in (Device, Tolerance, Placement, Traffic, Savings, AccuracyCurves)
+        for file in (Device, RetrainRecipe, Tolerance, Placement, Traffic, Savings, AccuracyCurves)
     }
     if name not in files:
         raise ValueError(f"schema of {name!r}; allowed are {', '.join(files)}")

@@ -119,7 +119,8 @@ def output_file(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _place(location: tuple[int | str, ...]) -> str:
+def place_in(location: tuple[int | str, ...]) -> str:
+    """Words for a place in a file, of the keys and numbers that lead to it."""
     place = ""
     for part in location:
         place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
@@ -194,6 +195,6 @@ class VersionedFile(pydantic.BaseModel):
             more = error.error_count() - 1
             raise FileError(
                 path,
-                f"{_place(first['loc'])}: {first['msg']}; found {str(found)[:80]!r}"
+                f"{place_in(first['loc'])}: {first['msg']}; found {str(found)[:80]!r}"
                 + (f" (and {more} more such problems)" if more else ""),
             ) from error

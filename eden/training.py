@@ -1,34 +1,47 @@
-"""A plain training loop that can be interrupted at any moment and goes on to the same bits.
+"""A training loop that can be interrupted at any moment and goes on to the same bits.
 
-Users with a loop of their own need none of this: ``eden.Curriculum`` works in any loop.
+Users with a loop of their own need none of this: ``eden.Curriculum`` works in any loop, and so do ``weight_bounds``,
+``clip_weights_``, ``distilled`` and ``first_not_finite`` here, and the checkpoints of ``eden.resume``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
+import functools
 import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+import random
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+import torch.distributed
+import torch.utils.data
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import Dataset, TensorDataset
 
 from eden.curriculum import Curriculum
-from eden.files import HEADER_KEY, FileError, output_file, write_tensors
-from eden.inject import faulty_layers, model_device
+from eden.files import output_file
+from eden.inject import clean, faulty_layers, model_device, operands, ranges, remove_
+from eden.learned import LearnedRanges
+from eden.nn import FaultyLayer
+from eden.resume import load_checkpoint_, random_states, save_checkpoint, set_random_states
 from eden.samples import update_digest
 
 Augment = Callable[[Tensor, np.random.Generator], Tensor]
 
-_FORMAT, _VERSION = "eden-training", 1
+OPTIMIZERS = ("sgd", "adam", "adamw")
+DECAYS = ("cosine", "linear", "constant")
+PRECISIONS = ("float32", "bfloat16")
 
 
 class TrainingError(RuntimeError):
@@ -37,19 +50,42 @@ class TrainingError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How to train: SGD with Nesterov momentum, its learning rate rising linearly and falling as a cosine.
+    """How to train.
 
-    Dropout and whatever else draws from torch's global generators draws the numbers of the seed and the epoch.
+    Dropout and whatever else draws from the global generators of torch, NumPy and Python draws the numbers of the seed
+    and the epoch.
 
     Args:
         epochs: passes over the training set.
         learning_rate: highest learning rate.
-        batch_size: samples a step.
-        momentum: of the gradient.
-        weight_decay: L2 penalty.
+        batch_size: samples of an optimizer step, on all ranks together.
+        momentum: of the gradient (Nesterov's); of "adam" and "adamw", the decay of its first moment.
+        weight_decay: L2 penalty; of "adamw" decoupled from the gradient.
         warmup: share of the steps in which the learning rate rises.
         label_smoothing: of the cross-entropy loss.
         seed: of the order of the samples and of their augmentation, from 0.
+        optimizer: "sgd", "adam" or "adamw".
+        decay: how the learning rate falls after the warmup: "cosine", "linear", or "constant", not at all.
+        distillation: share w, from 0 to 1, of the loss that is the distance to a teacher:
+            (1 - w) CE + w T^2 KL(teacher || network), both at the temperature T (Hinton, Vinyals and Dean, arXiv
+            1503.02531). The teacher is the network as it is before the training, on reliable memory, in its own
+            floating-point numbers and in evaluation mode, unless ``train`` is given another one.
+        temperature: T, above 0.
+        clip_weights: largest magnitude of the values of each Parameter of two or more dimensions, or of those named;
+            values beyond are brought back to it after each step (Stutz et al., MLSys 2021: RandBET's clipping). An
+            error in a weight's top bit is then at most as large as that.
+        clip_percentile: likewise, given as the percentile of the Parameter's magnitudes as they are before the
+            training, above 0 to 100.
+        clean_loss: share, from 0 to below 1, of the loss that comes of a second pass over the same samples on reliable
+            memory; RandBET's training takes half.
+        learn_ranges: whether the ranges of inputs that are kept as codes are trained too (`LearnedRanges`).
+        range_decay: L2 penalty on the factors of learned ranges, which makes them smaller.
+        clip_gradients: largest 2-norm of the gradient of all Parameters together.
+        accumulate: in how many parts a batch goes through the network, one after another, before each step.
+        precision: "float32", or "bfloat16": layers compute in it where torch's autocast takes it for safe. What the
+            memory keeps stays in its storage.
+        channels_last: whether images and convolutions are laid out channels last.
+        compile: whether the network is compiled by torch.compile.
 
     Raises:
         ValueError: naming the argument that is out of range and what is allowed.
@@ -63,6 +99,20 @@ class Recipe:
     warmup: float = 0.1
     label_smoothing: float = 0.0
     seed: int = 0
+    optimizer: str = "sgd"
+    decay: str = "cosine"
+    distillation: float = 0.0
+    temperature: float = 2.0
+    clip_weights: float | Mapping[str, float] | None = None
+    clip_percentile: float | Mapping[str, float] | None = None
+    clean_loss: float = 0.0
+    learn_ranges: bool = False
+    range_decay: float = 0.0
+    clip_gradients: float | None = None
+    accumulate: int = 1
+    precision: str = "float32"
+    channels_last: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         checks: tuple[tuple[str, bool, str], ...] = (
@@ -74,20 +124,68 @@ class Recipe:
             ("warmup", 0 <= self.warmup < 1, "from 0 to below 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 to below 1"),
             ("seed", _whole(self.seed) and self.seed >= 0, "a whole number from 0"),
+            ("optimizer", self.optimizer in OPTIMIZERS, ", ".join(OPTIMIZERS)),
+            ("decay", self.decay in DECAYS, ", ".join(DECAYS)),
+            ("distillation", 0 <= self.distillation <= 1, "from 0 to 1"),
+            ("temperature", 0 < self.temperature < math.inf, "above 0 and finite"),
+            ("clip_weights", _bound(self.clip_weights, math.inf), "above 0 and finite, one for all or by Parameter"),
+            ("clip_percentile", _bound(self.clip_percentile, 100), "above 0 to 100, one for all or by Parameter"),
+            (
+                "clip_percentile",
+                not self._clipped_twice,
+                "None for what clip_weights clips too",
+            ),
+            ("clean_loss", 0 <= self.clean_loss < 1, "from 0 to below 1"),
+            ("learn_ranges", isinstance(self.learn_ranges, bool), "True or False"),
+            ("range_decay", 0 <= self.range_decay < math.inf, "from 0 and finite"),
+            ("clip_gradients", _bound(self.clip_gradients, math.inf), "above 0 and finite, or None"),
+            ("accumulate", _whole(self.accumulate) and self.accumulate >= 1, "a whole number from 1"),
+            ("precision", self.precision in PRECISIONS, ", ".join(PRECISIONS)),
+            ("channels_last", isinstance(self.channels_last, bool), "True or False"),
+            ("compile", isinstance(self.compile, bool), "True or False"),
         )
         for name, holds, allowed in checks:
             if not holds:
                 raise ValueError(f"{name} is {getattr(self, name)}; allowed is {allowed}")
 
+    @property
+    def _clipped_twice(self) -> bool:
+        absolute, percentile = self.clip_weights, self.clip_percentile
+        if isinstance(absolute, Mapping) and isinstance(percentile, Mapping):
+            return bool(set(absolute) & set(percentile))
+        return absolute is not None and percentile is not None
+
     def learning_rate_at(self, share: float) -> float:
         """The learning rate after a share of all steps."""
         if share < self.warmup:
             return self.learning_rate * share / self.warmup
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (share - self.warmup) / (1 - self.warmup)))
+        if self.decay == "constant":
+            return self.learning_rate
+        done = (share - self.warmup) / (1 - self.warmup)
+        if self.decay == "linear":
+            return self.learning_rate * (1 - done)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+    def optimizer_of(self, model: nn.Module) -> torch.optim.Optimizer:
+        """A new optimizer of all Parameters."""
+        parameters, rate, decay = model.parameters(), self.learning_rate, self.weight_decay
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(parameters, rate, self.momentum, weight_decay=decay, nesterov=self.momentum > 0)
+        kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
+        return kind(parameters, rate, betas=(self.momentum, 0.999), weight_decay=decay)
 
 
 def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _bound(value: Any, highest: float) -> bool:
+    if value is None:
+        return True
+    if isinstance(value, Mapping):
+        return len(value) > 0 and all(one is not None and _bound(one, highest) for one in value.values())
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and 0 < value <= highest and math.isfinite(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,43 +197,220 @@ class Epoch:
     ber: float
 
 
+def weight_bounds(
+    model: nn.Module,
+    absolute: float | Mapping[str, float] | None = None,
+    percentile: float | Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Largest magnitudes that ``clip_weights_`` is to leave in Parameters.
+
+    Args:
+        model: the network.
+        absolute: the bound itself, one for all Parameters of two or more dimensions, or by name.
+        percentile: the percentile of a Parameter's present magnitudes that is its bound (linear between values),
+            likewise.
+
+    Returns:
+        Bounds by the Parameters' names.
+
+    Raises:
+        ValueError: for a name that is no Parameter of two or more dimensions.
+    """
+    parameters = {name: value for name, value in model.named_parameters() if value.dim() >= 2}
+    bounds: dict[str, float] = {}
+    for given, relative in ((absolute, False), (percentile, True)):
+        if given is None:
+            continue
+        chosen = dict(given) if isinstance(given, Mapping) else dict.fromkeys(parameters, float(given))
+        for name, value in chosen.items():
+            if name not in parameters:
+                raise ValueError(
+                    f"{name!r} is no Parameter of two or more dimensions; allowed are {', '.join(parameters)}"
+                )
+            bounds[name] = float(value)
+            if relative:
+                magnitudes = parameters[name].detach().abs().float().cpu().numpy()
+                bounds[name] = float(np.quantile(magnitudes, value / 100.0))
+    return bounds
+
+
+def clip_weights_(model: nn.Module, bounds: Mapping[str, float]) -> None:
+    """Bring the values of Parameters back to a largest magnitude, in place; to be called after each optimizer step.
+
+    Args:
+        model: the network.
+        bounds: largest magnitude by name, as ``weight_bounds`` gives them.
+
+    Raises:
+        KeyError: for a name that is no Parameter.
+    """
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, bound in bounds.items():
+            parameters[name].clamp_(-bound, bound)
+
+
+def distilled(output: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """The distance to a teacher: T^2 KL(softmax(teacher / T) || softmax(output / T)), a mean over samples.
+
+    The factor keeps its gradient's size independent of T (Hinton, Vinyals and Dean, arXiv 1503.02531).
+
+    Args:
+        output: logits, shape (N, classes), or (N, classes, ...).
+        teacher: logits of the same shape, without a gradient.
+        temperature: T.
+    """
+    ours = (output / temperature).log_softmax(1)
+    theirs = (teacher / temperature).log_softmax(1)
+    distances = (theirs.exp() * (theirs - ours)).sum(1)
+    return distances.mean() * temperature**2
+
+
+class _Samples:
+    """The batches of an epoch: a function of the recipe's seed and the epoch alone; a rank takes its share of each."""
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        recipe: Recipe,
+        epoch: int,
+        augment: Augment | None,
+        device: torch.device,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        self._dataset, self._recipe, self._augment, self._device = dataset, recipe, augment, device
+        self._rank, self._ranks = rank, ranks
+        self.generator = np.random.default_rng((recipe.seed, epoch))
+        self._order = torch.from_numpy(self.generator.permutation(samples_of(dataset)))
+
+    def _fetch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        if isinstance(self._dataset, TensorDataset):
+            inputs, targets = self._dataset.tensors
+            return inputs[chosen], targets[chosen]
+        x, y = torch.utils.data.default_collate([self._dataset[index] for index in chosen.tolist()])
+        return x, y
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor, float]:
+        """The rank's inputs and targets of a batch, and its share of the batch's samples."""
+        size = self._recipe.batch_size
+        chosen = self._order[step * size : (step + 1) * size]
+        own = torch.arange(self._rank, len(chosen), self._ranks)
+        share = len(own) / len(chosen)
+        if len(own) == 0:  # it still has to take part in the step, at a weight of 0
+            own = torch.zeros(1, dtype=torch.int64)
+        if self._augment is None:
+            x, y = self._fetch(chosen[own])
+        else:
+            # Of the whole batch, so that the draws do not depend on the number of ranks.
+            x, y = self._fetch(chosen)
+            x, y = self._augment(x, self.generator)[own], y[own]
+        return x.to(self._device), y.to(self._device), share
+
+
+def samples_of(dataset: Dataset[Any]) -> int:
+    """The number of a dataset's samples. Raises ValueError for one that does not tell it or has none."""
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise ValueError(f"dataset is a {type(dataset).__name__}; allowed is one of known length, read by index")
+    if len(dataset) == 0:
+        raise ValueError("dataset has no samples; training needs at least one")
+    return len(dataset)
+
+
 def batches(
-    dataset: TensorDataset, recipe: Recipe, epoch: int, augment: Augment | None, device: torch.device
+    dataset: Dataset[Any], recipe: Recipe, epoch: int, augment: Augment | None, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches of an epoch: a function of the recipe's seed and the epoch alone."""
-    inputs, targets = dataset.tensors
-    generator = np.random.default_rng((recipe.seed, epoch))
-    order = torch.from_numpy(generator.permutation(len(inputs)))
-    for start in range(0, len(order), recipe.batch_size):
-        chosen = order[start : start + recipe.batch_size]
-        x = inputs[chosen]
-        if augment is not None:
-            x = augment(x, generator)
-        yield x.to(device), targets[chosen].to(device)
+    samples = _Samples(dataset, recipe, epoch, augment, device)
+    for step in range(math.ceil(samples_of(dataset) / recipe.batch_size)):
+        x, y, _ = samples.batch(step)
+        yield x, y
 
 
 @contextlib.contextmanager
 def _own_generators(recipe: Recipe, epoch: int, device: torch.device) -> Iterator[None]:
-    # Dropout draws from torch's global generators. Seeded by the epoch it needs no state in the checkpoint, and the
-    # caller finds the generators as they were.
+    # Dropout draws from torch's global generators. Seeded by the epoch they repeat, and the caller finds them as they
+    # were.
     generators = [torch.default_generator]
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         generators.append(torch.cuda.default_generators[index])
     states = [generator.get_state() for generator in generators]
-    seed = int(np.random.SeedSequence((recipe.seed, epoch)).generate_state(1, np.uint64)[0])
+    others = np.random.get_state(), random.getstate()
+    seeds = np.random.SeedSequence((recipe.seed, epoch))
+    seed = int(seeds.generate_state(1, np.uint64)[0])
     try:
         for generator in generators:
             generator.manual_seed(seed)
+        np.random.seed(seeds.generate_state(4))
+        random.seed(seed)
         yield
     finally:
         for generator, state in zip(generators, states, strict=True):
             generator.set_state(state)
+        np.random.set_state(others[0])
+        random.setstate(others[1])
+
+
+@dataclasses.dataclass
+class _Run:
+    """How far a training has come: whole epochs, the steps of the next one and the sum of their losses."""
+
+    history: list[Epoch]
+    step: int = 0
+    total: float = 0.0
+    generator: dict[str, Any] | None = None
+    random: dict[str, Any] | None = None
+
+    def extra(
+        self, teacher: nn.Module | None, bounds: dict[str, float], learned: LearnedRanges | None
+    ) -> dict[str, Any]:
+        return {
+            "history": [dataclasses.asdict(epoch) for epoch in self.history],
+            "step": self.step,
+            "total": self.total,
+            "generator": self.generator,
+            "teacher": None if teacher is None else teacher.state_dict(),
+            "bounds": bounds,
+            "learned": None if learned is None else learned.state_dict(),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ranks:
+    """The processes that train together."""
+
+    rank: int
+    number: int
+
+    @classmethod
+    def found(cls) -> _Ranks:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return cls(torch.distributed.get_rank(), torch.distributed.get_world_size())
+        return cls(0, 1)
+
+    def sum(self, value: float, device: torch.device) -> float:
+        if self.number == 1:
+            return value
+        held = torch.tensor(value, dtype=torch.float64, device=device)
+        torch.distributed.all_reduce(held)
+        return float(held)
+
+    def average(self, gradients: list[Tensor]) -> None:
+        """Of Parameters that DistributedDataParallel does not know."""
+        if self.number > 1:
+            for gradient in gradients:
+                torch.distributed.all_reduce(gradient)
+                gradient.div_(self.number)
+
+    def wait(self) -> None:
+        if self.number > 1:
+            torch.distributed.barrier()
 
 
 def train(
     model: nn.Module,
-    dataset: TensorDataset,
+    dataset: Dataset[Any],
     recipe: Recipe,
     curriculum: Curriculum | None = None,
     augment: Augment | None = None,
@@ -143,214 +418,406 @@ def train(
     resume: bool = False,
     on_epoch: Callable[[Epoch], None] | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    *,
+    checkpoint_every: int | None = None,
+    teacher: nn.Module | None = None,
 ) -> list[Epoch]:
     """Train a classifier, under faults if a curriculum is given.
 
+    Where torch.distributed is initialized, as torchrun and ``init_process_group`` do it, the network is trained by
+    DistributedDataParallel: each rank takes its share of each batch, all are on the same chip at the same rate, and the
+    first one writes the checkpoint.
+
     Args:
         model: the network, on the device to train on; left in evaluation mode.
-        dataset: inputs and int64 class labels.
+        dataset: inputs and int64 class labels, read by index.
         recipe: how to train.
-        curriculum: stepped after each epoch.
+        curriculum: stepped after each epoch; an adaptive one is told the losses.
         augment: called with a batch of inputs and the generator to draw from.
         checkpoint: file written after each epoch, from which an interrupted run resumes to the same bits.
         resume: go on from ``checkpoint`` if it exists; it has to be of the same data, recipe, faults and curriculum.
         on_epoch: called after each epoch.
         on_step: called after each optimizer step with (steps done, steps in all).
+        checkpoint_every: write the checkpoint also after each so many optimizer steps.
+        teacher: network to distil from, by ``recipe.distillation``; a copy of ``model`` without faults if None.
 
     Returns:
         What each epoch ended with, those before a resumption included.
 
     Raises:
-        ValueError: if the dataset has no samples.
-        TrainingError: if the loss is not finite; the checkpoint of the last whole epoch is kept.
+        ValueError: if the dataset has no samples, or an argument is out of range.
+        TrainingError: if the loss is not finite, naming the read or the layer where the first such value was met; if
+            a gradient is not, naming the Parameter; if dataset or augmentation raise; the last checkpoint is kept.
         FileError: if the checkpoint cannot be read or written, or is of another run, naming what differs; network and
-            curriculum are unchanged then.
+            curriculum are unchanged then. The checkpoint before is whole.
     """
-    if len(dataset) == 0:
-        raise ValueError("dataset has no samples; training needs at least one")
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-    )
-    history: list[Epoch] = []
+    samples_of(dataset)
+    if checkpoint_every is not None and not (_whole(checkpoint_every) and checkpoint_every >= 1):
+        raise ValueError(f"checkpoint_every is {checkpoint_every!r}; allowed is a whole number from 1, or None")
+    if recipe.clean_loss > 0.0 and not faulty_layers(model):
+        raise ValueError(f"clean_loss is {recipe.clean_loss}; allowed without a layer under faults is 0")
+    ranks = _Ranks.found()
+    if recipe.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = recipe.optimizer_of(model)
+    learned = LearnedRanges(model) if recipe.learn_ranges else None
+    if learned is not None:
+        optimizer.add_param_group({"params": learned.parameters(), "weight_decay": recipe.range_decay})
+    bounds = weight_bounds(model, recipe.clip_weights, recipe.clip_percentile)
+    distilling = recipe.distillation > 0
+    taught = _teacher(model, teacher) if distilling else None
+    run = _Run([])
     identity: dict[str, dict[str, Any]] = {}
     if checkpoint is not None:
         output_file(checkpoint)
-        identity = _identity(model, dataset, recipe, curriculum)
+        identity = _identity(model, dataset, recipe, curriculum, teacher if distilling else None)
         if resume and Path(checkpoint).exists():
-            history = _load(checkpoint, model, optimizer, identity, curriculum)
-    device = model_device(model)
-    steps = math.ceil(len(dataset) / recipe.batch_size)
+            run, bounds = _resumed(checkpoint, model, optimizer, curriculum, identity, taught, learned)
+    if not run.history and not run.step:
+        clip_weights_(model, bounds)
+    loop = _Loop(model, dataset, recipe, curriculum, augment, optimizer, bounds, taught, learned, ranks, checkpoint)
+    loop.kept = bool(run.history or run.step)
+
+    def save() -> None:
+        if checkpoint is not None:
+            if ranks.rank == 0:
+                extra = run.extra(taught, bounds, learned)
+                save_checkpoint(checkpoint, model, optimizer, None, curriculum, extra, identity=identity)
+            ranks.wait()
+            loop.kept = True
+
+    steps = loop.steps
     model.train()
+    clamping = contextlib.ExitStack()
     try:
-        for number in range(len(history), recipe.epochs):
-            total = 0.0
-            with _own_generators(recipe, number, device):
-                for step, (x, y) in enumerate(batches(dataset, recipe, number, augment, device)):
-                    done = number * steps + step
-                    for group in optimizer.param_groups:
-                        group["lr"] = recipe.learning_rate_at((done + 1) / (recipe.epochs * steps))
-                    optimizer.zero_grad(set_to_none=True)
-                    loss = nn.functional.cross_entropy(model(x), y, label_smoothing=recipe.label_smoothing)
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    value = float(loss.detach())
-                    if not math.isfinite(value):
-                        raise TrainingError(_not_finite(value, number, step, curriculum, checkpoint))
-                    optimizer.step()
-                    total += value
+        if learned is not None:
+            clamping.enter_context(learned.training())
+        for number in range(len(run.history), recipe.epochs):
+            with _own_generators(recipe, number, loop.device):
+                samples = loop.samples(number)
+                if run.random is not None and run.generator is not None:
+                    set_random_states(run.random)
+                    samples.generator.bit_generator.state = run.generator
+                while run.step < steps:
+                    run.total += loop.step(samples, number, run.step)
+                    run.step += 1
+                    done = number * steps + run.step
+                    run.generator = cast(dict[str, Any], samples.generator.bit_generator.state)
+                    if checkpoint_every is not None and done % checkpoint_every == 0 and run.step < steps:
+                        save()
                     if on_step is not None:
-                        on_step(done + 1, recipe.epochs * steps)
-            history.append(Epoch(number, total / steps, curriculum.ber if curriculum is not None else 0.0))
-            if curriculum is not None:
-                curriculum.step()
-            if checkpoint is not None:
-                _save(checkpoint, model, optimizer, identity, curriculum, history)
+                        on_step(done, recipe.epochs * steps)
+                run.history.append(Epoch(number, run.total / steps, curriculum.ber if curriculum is not None else 0.0))
+                run.step, run.total, run.generator, run.random = 0, 0.0, None, None
+                if curriculum is not None:
+                    curriculum.step()
+                # Before the generators are the caller's again, of which the file is no function.
+                save()
             if on_epoch is not None:
-                on_epoch(history[-1])
+                on_epoch(run.history[-1])
     finally:
+        clamping.close()
         model.eval()
-    return history
+    return run.history
 
 
-def _not_finite(
-    value: float,
-    epoch: int,
-    step: int,
-    curriculum: Curriculum | None,
-    checkpoint: str | os.PathLike[str] | None,
-) -> str:
-    rate = f" at BER {curriculum.ber:.3g}" if curriculum is not None else ""
-    kept = f"; epoch {epoch} can be resumed from {checkpoint}" if checkpoint is not None and epoch else ""
+def _teacher(model: nn.Module, given: nn.Module | None) -> nn.Module:
+    teacher = copy.deepcopy(model) if given is None else given
+    if given is None and faulty_layers(teacher):
+        remove_(teacher)
+    return teacher.eval().requires_grad_(False) if given is None else teacher.eval()
+
+
+class _Loop:
+    """One optimizer step of a training."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dataset: Dataset[Any],
+        recipe: Recipe,
+        curriculum: Curriculum | None,
+        augment: Augment | None,
+        optimizer: torch.optim.Optimizer,
+        bounds: dict[str, float],
+        teacher: nn.Module | None,
+        learned: LearnedRanges | None,
+        ranks: _Ranks,
+        checkpoint: str | os.PathLike[str] | None,
+    ) -> None:
+        self.model, self.dataset, self.recipe, self.curriculum, self.augment = (
+            model,
+            dataset,
+            recipe,
+            curriculum,
+            augment,
+        )
+        self.optimizer, self.bounds, self.teacher, self.learned = optimizer, bounds, teacher, learned
+        self.ranks = ranks
+        self.checkpoint, self.kept = checkpoint, False  # whether the file is of this run
+        self.device = model_device(model)
+        self.steps = math.ceil(samples_of(dataset) / recipe.batch_size)
+        forward: Any = torch.compile(model) if recipe.compile else model
+        if ranks.number > 1:
+            on_gpu = [self.device.index] if self.device.type == "cuda" else None
+            forward = nn.parallel.DistributedDataParallel(forward, device_ids=on_gpu)
+        self.forward = forward
+
+    def samples(self, epoch: int) -> _Samples:
+        return _Samples(self.dataset, self.recipe, epoch, self.augment, self.device, self.ranks.rank, self.ranks.number)
+
+    def step(self, samples: _Samples, epoch: int, step: int) -> float:
+        """Take a step; the loss, a mean over the batch on all ranks."""
+        recipe = self.recipe
+        where = f"in epoch {epoch}, step {step}"
+        left = f"; the run can be resumed from {self.checkpoint}" if self.kept else ""
+        try:
+            x, y, share = samples.batch(step)
+        except Exception as error:
+            raise TrainingError(f"the data raised {_told(error)} {where}{left}") from error
+        if recipe.channels_last and x.dim() == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        rate = recipe.learning_rate_at((epoch * self.steps + step + 1) / (recipe.epochs * self.steps))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        before = self._before()
+        self.optimizer.zero_grad(set_to_none=True)
+        value = 0.0
+        for part, targets in zip(x.tensor_split(recipe.accumulate), y.tensor_split(recipe.accumulate), strict=True):
+            if len(part) == 0:
+                continue
+            weight = len(part) / len(x)
+            value += self._backward(part, targets, weight * (1.0 - recipe.clean_loss), share)
+            if recipe.clean_loss > 0.0:
+                with clean(self.model):
+                    value += self._backward(part, targets, weight * recipe.clean_loss, share)
+        value = self.ranks.sum(value, self.device)
+        if not math.isfinite(value):
+            found = self._first_not_finite(before, x, y)
+            raise TrainingError(_not_finite(value, where, found, self.curriculum, left))
+        if self.learned is not None:
+            self.ranks.average([factor.grad for factor in self.learned.parameters() if factor.grad is not None])
+        held = {name: p for name, p in self.model.named_parameters() if p.grad is not None}
+        norm = nn.utils.get_total_norm([p.grad for p in held.values() if p.grad is not None])
+        if not math.isfinite(float(norm)):
+            # Before they reach the Parameters, and with them the next checkpoint.
+            spoilt = [name for name, p in held.items() if p.grad is not None and not _all_finite(p.grad)]
+            if spoilt:
+                found = f"the gradient of {spoilt[-1]}"
+                raise TrainingError(_not_finite("finite, its gradient is not,", where, found, self.curriculum, left))
+        if recipe.clip_gradients is not None:
+            nn.utils.clip_grads_with_norm_(held.values(), recipe.clip_gradients, norm)
+        self.optimizer.step()
+        clip_weights_(self.model, self.bounds)
+        if self.learned is not None:
+            self.learned.apply_()
+        if self.curriculum is not None and self.curriculum.schedule == "adaptive":
+            self.curriculum.report(loss=value)
+        return value
+
+    def _backward(self, x: Tensor, y: Tensor, weight: float, share: float) -> float:
+        loss = self.loss(self.forward, x, y) * weight
+        # DistributedDataParallel takes the mean over ranks, whatever their shares are.
+        scaled = loss * (share * self.ranks.number) if self.ranks.number > 1 else loss
+        scaled.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach()) * share
+
+    def loss(self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
+        recipe = self.recipe
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            output = forward(x)
+            if self.teacher is None:
+                return nn.functional.cross_entropy(output, y, label_smoothing=recipe.label_smoothing)
+            with torch.no_grad():
+                theirs = self.teacher(x)
+        distance = distilled(output.float(), theirs.float(), recipe.temperature)
+        if recipe.distillation == 1.0:
+            return distance
+        own = nn.functional.cross_entropy(output.float(), y, label_smoothing=recipe.label_smoothing)
+        return (1.0 - recipe.distillation) * own + recipe.distillation * distance
+
+    def _before(self) -> list[tuple[Tensor, Tensor]]:
+        # What a forward pass moves on and its repetition, to find where it went wrong, needs.
+        layers = faulty_layers(self.model).values()
+        return [(layer.eden_training_access, layer.eden_training_access.clone()) for layer in layers]
+
+    def _first_not_finite(self, before: list[tuple[Tensor, Tensor]], x: Tensor, y: Tensor) -> str | None:
+        for access, saved in before:
+            access.copy_(saved)
+        recipe = self.recipe
+        parts = zip(x.tensor_split(recipe.accumulate), y.tensor_split(recipe.accumulate), strict=True)
+        for part, targets in parts:
+            found = first_not_finite(self.model, functools.partial(self.loss, self.model, part, targets))
+            if found is not None:
+                return found
+        return None
+
+
+def _told(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    text = str(error).partition("\n")[0]
+    return f"{type(error).__name__}{place}: {text}" if text else f"{type(error).__name__}{place}"
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the first operation that makes a value which is not finite out of finite ones."""
+
+    def __init__(self, regions: dict[int, str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.regions = regions
+        self.layers: list[str] = []
+        self.found: str | None = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if self.found is None and not _all_finite(result):
+            inside = self.layers[-1] if self.layers else ""
+            read = [self.regions[id(one)] for one in args if isinstance(one, Tensor) and id(one) in self.regions]
+            if read:
+                self.found = f"the read of {read[0]}"
+            else:
+                self.found = f"the output of {inside} ({func})" if inside else f"the loss ({func})"
+        return result
+
+
+def _all_finite(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return not value.is_floating_point() or bool(torch.isfinite(value.float()).all())
+    return all(_all_finite(one) for one in value) if isinstance(value, (list, tuple)) else True
+
+
+_REGION = re.compile(r"eden_(\w+)_region")
+
+
+def _operand_of(name: str, layer: FaultyLayer, role: str) -> str:
+    # Buffers have no dots in their names; a shared operand has the name of the first layer that reads it.
+    names = [operand.name for operand in layer._eden.operands()]
+    own = [one for one in names if f".{one}".replace(".", "_").endswith(f"_{role}")]
+    return own[0] if own else f"{name}.{role}" if name else role
+
+
+def first_not_finite(model: nn.Module, forward: Callable[[], Any]) -> str | None:
+    """Where a forward pass first meets a value that is not finite: a Parameter, an operand's read, or a layer's output.
+
+    Masks of minus infinity, as attention uses them, count too, so call it where the loss is not finite.
+
+    Args:
+        model: the network, not the compiled form of it.
+        forward: runs the pass, which is repeated without gradients, on the chip and at the access numbers of the
+            network as it is.
+
+    Returns:
+        Words for an error message, None if every value is finite.
+    """
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        if "eden_" not in name and not _all_finite(value):
+            return f"the stored {name} itself"
+    regions = {
+        id(buffer): _operand_of(name, layer, match[1])
+        for name, layer in faulty_layers(model).items()
+        for key, buffer in layer.named_buffers(recurse=False)
+        if (match := _REGION.fullmatch(key)) is not None
+    }
+    watch = _Watch(regions)
+    hooks = []
+    for name, module in model.named_modules():
+        label = name or type(module).__name__
+
+        def enter(*_: Any, label: str = label) -> None:
+            watch.layers.append(label)
+
+        def leave(*_: Any) -> None:
+            watch.layers.pop()
+
+        hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+    try:
+        with torch.no_grad(), watch:
+            forward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return watch.found
+
+
+def _not_finite(value: float | str, where: str, found: str | None, curriculum: Curriculum | None, left: str) -> str:
+    rate = f" at BER {curriculum.step_ber:.3g}" if curriculum is not None else ""
+    first = f", first met in {found}" if found is not None else ""
     return (
-        f"the loss is {value} in epoch {epoch}, step {step}{rate}; allowed is a finite number: lower the learning rate "
-        f"or the bit error rate, or correct implausible values (correction='zero'){kept}"
+        f"the loss is {value} {where}{rate}{first}; allowed is a finite number: lower the learning rate or the bit "
+        f"error rate, or correct implausible values (correction='zero'){left}"
     )
 
 
-_PROGRESS = ("epoch", "optimizer_steps", "steps_at_last_epoch", "accesses")
+def _digest(value: Any) -> str:
+    digest = hashlib.sha256()
+    update_digest(digest, value)
+    return digest.hexdigest()
 
 
 def _identity(
-    model: nn.Module, dataset: TensorDataset, recipe: Recipe, curriculum: Curriculum | None
+    model: nn.Module,
+    dataset: Dataset[Any],
+    recipe: Recipe,
+    curriculum: Curriculum | None,
+    teacher: nn.Module | None,
 ) -> dict[str, dict[str, Any]]:
     """What a run is a function of, apart from the network's weights; JSON values by group and field."""
-    data = hashlib.sha256()
-    update_digest(data, dataset.tensors)
-    curriculum_settings: dict[str, Any] = {"given": curriculum is not None}
-    if curriculum is not None:
-        curriculum_settings |= {k: v for k, v in curriculum.state_dict().items() if k not in _PROGRESS}
+    count = samples_of(dataset)
+    # Of a dataset that is read sample by sample, a few: the whole may be larger than the memory and slow to read.
+    content = (
+        dataset.tensors if isinstance(dataset, TensorDataset) else [dataset[i] for i in (0, count // 2, count - 1)]
+    )
     memory = {
         operand.name: [operand.storage, operand.correction, int(layer.eden_chip)]
         for layer in faulty_layers(model).values()
         for operand in layer._eden.operands()
     }
+    known = ranges(model) if memory else {}
+    inputs = [
+        name for name, info in (operands(model) if memory else {}).items() if info.kind == "input" and name in known
+    ]
     identity = {
         "recipe": dataclasses.asdict(recipe),
-        "dataset": {"samples": len(dataset), "digest": data.hexdigest()},
-        "curriculum": curriculum_settings,
+        "dataset": {"samples": count, "digest": _digest(content)},
+        "curriculum": {"given": curriculum is not None, **(curriculum.settings() if curriculum is not None else {})},
         "faults": memory,
+        "ranges": {name: list(known[name]) for name in inputs},
+        "teacher": {"digest": None if teacher is None else _digest(dict(teacher.state_dict()))},
     }
     return json.loads(json.dumps(identity))  # type: ignore[no-any-return]
 
 
-def _difference(found: Any, expected: dict[str, dict[str, Any]]) -> str | None:
-    """The first field in which a checkpoint's identity differs from this run's, None if none does."""
-    for group, fields in expected.items():
-        there = found.get(group) if isinstance(found, dict) else None
-        if not isinstance(there, dict):
-            return f"it has no {group}"
-        for name in dict.fromkeys([*fields, *there]):
-            if there.get(name) != fields.get(name):
-                return f"{group}.{name} is {str(there.get(name))[:200]}, here it is {str(fields.get(name))[:200]}"
-    return None
-
-
-def _save(
+def _resumed(
     path: str | os.PathLike[str],
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    identity: dict[str, Any],
     curriculum: Curriculum | None,
-    history: list[Epoch],
-) -> None:
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for name, parameter in model.named_parameters():
-        momentum = optimizer.state.get(parameter, {}).get("momentum_buffer")
-        if momentum is not None:
-            tensors[f"momentum.{name}"] = momentum
-    header = {
-        "format": _FORMAT,
-        "version": _VERSION,
-        "identity": identity,
-        "history": [dataclasses.asdict(epoch) for epoch in history],
-        "accesses": {
-            name: [int(layer.eden_training_access), int(layer.eden_access)]
-            for name, layer in faulty_layers(model).items()
-        },
-        "curriculum": curriculum.state_dict() if curriculum is not None else None,
-    }
-    write_tensors(path, tensors, json.dumps(header))
-
-
-def _load(
-    path: str | os.PathLike[str],
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
     identity: dict[str, dict[str, Any]],
-    curriculum: Curriculum | None,
-) -> list[Epoch]:
+    teacher: nn.Module | None,
+    learned: LearnedRanges | None,
+) -> tuple[_Run, dict[str, float]]:
+    outside = random_states()
     try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(HEADER_KEY, "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        raise FileError(path, f"cannot be read as a checkpoint: {error}") from error
-    if not isinstance(header, dict):
-        raise FileError(path, f"header: found {type(header).__name__}, allowed is an object")
-    if (header.get("format"), header.get("version")) != (_FORMAT, _VERSION):
-        found = (header.get("format"), header.get("version"))
-        raise FileError(path, f"format and version: found {found}, allowed are {(_FORMAT, _VERSION)}")
-    state = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    momenta = {name.removeprefix("momentum."): t for name, t in tensors.items() if name.startswith("momentum.")}
-    _compare_networks(path, state, momenta, model)
-    different = _difference(header.get("identity"), identity)
-    if different is not None:
-        raise FileError(path, f"is of another run: {different}")
-    layers = faulty_layers(model)
-    try:
-        history = [Epoch(**epoch) for epoch in header["history"]]
-        accesses = {name: [int(number) for number in header["accesses"][name]] for name in layers}
-        if [epoch.number for epoch in history] != list(range(len(history))):
-            raise ValueError("its epochs are not numbered from 0")
-        if curriculum is not None:
-            curriculum.load_state_dict(header["curriculum"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise FileError(path, f"its header is damaged: {type(error).__name__}: {error}") from error
-    model.load_state_dict(state)
-    for name, layer in layers.items():
-        layer.eden_training_access.fill_(accesses[name][0])
-        layer.eden_access.fill_(accesses[name][1])
-    for name, parameter in model.named_parameters():
-        if name in momenta:
-            optimizer.state[parameter]["momentum_buffer"] = momenta[name].to(parameter.device)
-    return history
+        extra = load_checkpoint_(path, model, optimizer, None, curriculum, identity=identity, check_extra=_check_extra)
+        inside = random_states()
+    finally:
+        set_random_states(outside)
+    if teacher is not None:
+        teacher.load_state_dict(extra["teacher"])
+    if learned is not None:
+        learned.load_state_dict(extra["learned"])
+    history = [Epoch(**epoch) for epoch in extra["history"]]
+    run = _Run(history, extra["step"], extra["total"], extra["generator"])
+    if run.step:
+        run.random = inside
+    return run, extra["bounds"]
 
 
-def _compare_networks(
-    path: str | os.PathLike[str], state: dict[str, Tensor], momenta: dict[str, Tensor], model: nn.Module
-) -> None:
-    expected = model.state_dict()
-    different = sorted(set(state) ^ set(expected)) + sorted(set(momenta) - set(expected))
-    if different:
-        raise FileError(path, f"is of another network: they differ in {', '.join(different[:5])}")
-    for prefix, found in (("", state), ("the momentum of ", momenta)):
-        for name, tensor in found.items():
-            if (tensor.shape, tensor.dtype) != (expected[name].shape, expected[name].dtype):
-                raise FileError(
-                    path,
-                    f"is of another network: {prefix}{name} is {tuple(tensor.shape)} {tensor.dtype}, here it is "
-                    f"{tuple(expected[name].shape)} {expected[name].dtype}",
-                )
+def _check_extra(extra: Any) -> None:
+    history = [Epoch(**epoch) for epoch in extra["history"]]
+    if [epoch.number for epoch in history] != list(range(len(history))):
+        raise ValueError("its epochs are not numbered from 0")
+    if not (_whole(extra["step"]) and extra["step"] >= 0 and (extra["generator"] is None) == (extra["step"] == 0)):
+        raise ValueError(f"step is {extra['step']!r}, which does not go with its generator")
+    float(extra["total"]), dict(extra["bounds"]), extra["teacher"], extra["learned"]

@@ -213,7 +213,7 @@ def test_plot(run: Eden, fails: Fails, tmp_path: Path) -> None:
 
 def test_schema(run: Eden, fails: Fails) -> None:
     assert json.loads(run("schema", "device")) == eden.Device.json_schema()
-    assert "allowed are device, tolerance, placement, traffic, savings, accuracy" in fails("schema", "network")
+    assert "allowed are device, recipe, tolerance, placement, traffic, savings, accuracy" in fails("schema", "network")
 
 
 def test_version(run: Eden) -> None:
@@ -309,10 +309,10 @@ def test_bad_measurements(fails: Fails, tmp_path: Path) -> None:
         (["--trcd", 1], r"trcd is 1.0 ns; allowed for .* is [\d.]+ to [\d.]+ ns.*"),
         (["--trcd", 99], r"trcd is 99.0 ns; allowed for .* is [\d.]+ to [\d.]+ ns.*"),
         (["--trcd", 12.5], r"ddr3-b33 has no errors at tRCD 12.5 ns, so there is nothing to retrain for"),
-        (["--epochs", 0], r"epochs is 0; allowed is a whole number from 1"),
-        (["--learning-rate", 0], r"learning_rate is 0.0; allowed is above 0 and finite"),
-        (["--chips", 0], r"chips is 0; allowed are 'fresh', 'one', or a number of chips from 1"),
-        (["--chips", "few"], r"chips is 'few'; allowed are 'fresh', 'one', or a number of chips from 1"),
+        (["--epochs", 0], r"boost.epochs is 0; allowed is a whole number from 1"),
+        (["--learning-rate", 0], r"boost.learning_rate is 0.0; allowed is above 0 and finite"),
+        (["--chips", 0], r"chips is 0; allowed are 'fresh', 'one', or a number of chips from 1, .*"),
+        (["--chips", "few"], r"chips is 'few'; allowed are 'fresh', 'one', or a number of chips from 1, .*"),
         (["--seed", 2**63], r"Faults.seed is 9223372036854775808; allowed is a 64-bit integer"),
         (["--device", "ddr9"], r"device is 'ddr9'; allowed are a device file and ddr3-b1, .*"),
         (["--task", "nothing"], r"task is 'nothing'; allowed are digits, .*"),
@@ -410,7 +410,7 @@ def test_interrupted_retraining_is_resumed(run: Eden, networks: Path, tmp_path: 
     assert found.stderr.splitlines()[-1] == INTERRUPTED
     assert "Traceback" not in found.stderr
     left = files(tmp_path)
-    assert set(left) == {"train.safetensors", "baseline.safetensors", "boost.safetensors"}
+    assert set(left) == {"recipe.toml", "train.safetensors", "baseline.safetensors", "boost.safetensors"}
     assert left["baseline.safetensors"] == (networks / "baseline.safetensors").read_bytes()
     eden.load_(tiny_task.network(), tmp_path / "baseline.safetensors")
     run(*command, "--resume")
@@ -426,16 +426,17 @@ def test_retraining_without_resume_begins_anew(run: Eden, networks: Path, tmp_pa
 
 def test_training_that_diverges(fails: Fails, tmp_path: Path) -> None:
     message = fails("retrain", "--out", tmp_path, "--task", TASK, "--learning-rate", 1e30)
-    assert re.match(r"the loss is (nan|inf) in epoch \d, step \d at BER 0.00\d+; allowed is a finite number: ", message)
+    assert re.match(
+        r"the loss is (nan|inf) in epoch \d, step \d at BER 0.00\d+, first met in .*; allowed is a finite number: ",
+        message,
+    )
     assert "boosted.safetensors" not in files(tmp_path)
 
 
 def test_resuming_another_run_is_refused(fails: Fails, networks: Path) -> None:
     before = files(networks)
     message = fails("retrain", "--out", networks, "--task", TASK, "--resume", "--target-ber", 0.02)
-    assert message == (
-        f"{networks / 'boost.safetensors'}: is of another run: curriculum.target_ber is 0.01, here it is 0.02"
-    )
+    assert message == (f"{networks / 'recipe.toml'}: is of another run: curriculum.target_ber is 0.01, here it is 0.02")
     assert files(networks) == before
 
 

@@ -84,7 +84,7 @@ def test_prints_what_its_header_says(example: Path, tmp_path: Path) -> None:
 
 def test_examples_are_numbered_without_gaps() -> None:
     assert [path.name[:3] for path in EXAMPLES] == [f"{number:02}_" for number in range(1, len(EXAMPLES) + 1)]
-    assert len(EXAMPLES) == 5
+    assert len(EXAMPLES) == 6
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@ import dataclasses
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,18 +23,33 @@ from safetensors.torch import save_file
 from tiny_task import STEPS
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 import eden
 from eden.files import FileError
 from eden.inject import faulty_layers
-from eden.training import Epoch, Recipe, TrainingError, batches, train
+from eden.training import (
+    Epoch,
+    Recipe,
+    TrainingError,
+    batches,
+    clip_weights_,
+    distilled,
+    first_not_finite,
+    train,
+    weight_bounds,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 RECIPE = Recipe(epochs=6, learning_rate=0.05, batch_size=tiny_task.BATCH, seed=3)
 ERRORS = eden.DataDependent(1e-3, 3e-3, failure=0.5)
-SETTINGS = ("reliable", "faults", "fresh", "one", "pool", "dropout")
+SETTINGS = ("reliable", "faults", "fresh", "one", "pool", "dropout", "everything")
+EVERYTHING = {
+    **{"optimizer": "adamw", "learning_rate": 0.01, "momentum": 0.8, "decay": "linear", "label_smoothing": 0.05},
+    **{"distillation": 0.4, "clip_percentile": 99.0, "clip_gradients": 1.0, "accumulate": 2, "precision": "bfloat16"},
+    **{"learn_ranges": True, "range_decay": 1e-3, "clean_loss": 0.3},
+}
 
 
 @dataclasses.dataclass
@@ -41,7 +58,7 @@ class Run:
 
     model: nn.Module
     curriculum: eden.Curriculum | None = None
-    dataset: TensorDataset = dataclasses.field(default_factory=lambda: tiny_task.data()[0])
+    dataset: Dataset[Any] = dataclasses.field(default_factory=lambda: tiny_task.data()[0])
     recipe: Recipe = RECIPE
 
     def train(self, checkpoint: Path | None = None, **options: Any) -> list[Epoch]:
@@ -61,6 +78,13 @@ def make(setting: str, errors: eden.ErrorModel = ERRORS, hidden: int = 24, **cha
     eden.calibrate_(model, [tiny_task.data()[0].tensors[0]])
     if setting == "faults":
         return Run(model)
+    if setting == "everything":
+        model.append(nn.Dropout(0.1))
+        curriculum = eden.Curriculum(
+            *(model, changes.get("target", 1e-2), RECIPE.epochs, 1),
+            **{"schedule": "adaptive", "start_ber": 1e-3, "clean_share": 0.2, "floor_ber": 5e-4, "seed": 7},
+        )
+        return Run(model, curriculum, recipe=dataclasses.replace(RECIPE, **EVERYTHING))
     chips = 3 if setting == "pool" else setting
     return Run(model, eden.Curriculum(model, changes.get("target", 1e-2), RECIPE.epochs, chips=chips, seed=7))
 
@@ -70,6 +94,11 @@ def state(run: Run) -> dict[str, Tensor]:
     for name, layer in faulty_layers(run.model).items():
         for buffer in ("eden_chip", "eden_training_chip", "eden_training_access"):
             kept[f"{name}.{buffer}"] = getattr(layer, buffer).clone()
+        kept |= {
+            f"{name}.{key}": buffer.clone()
+            for key, buffer in layer.named_buffers()
+            if key.endswith(("region", "bounds", "scale")) and not buffer.isnan().any()
+        }
     return kept
 
 
@@ -131,6 +160,20 @@ def test_every_step_takes_its_own_learning_rate() -> None:
         ("warmup", 1.0, "below 1"),
         ("label_smoothing", -0.1, "below 1"),
         ("seed", -1, "a whole number from 0"),
+        ("optimizer", "lamb", "sgd, adam, adamw"),
+        ("decay", "step", "cosine, linear, constant"),
+        ("distillation", 1.1, "from 0 to 1"),
+        ("temperature", 0.0, "above 0"),
+        ("clip_weights", 0.0, "above 0"),
+        ("clip_percentile", 101.0, "above 0 to 100"),
+        ("clip_gradients", float("nan"), "above 0"),
+        ("clean_loss", 1.0, "from 0 to below 1"),
+        ("learn_ranges", 1, "True or False"),
+        ("range_decay", -1.0, "from 0"),
+        ("accumulate", 0, "a whole number from 1"),
+        ("precision", "float8", "float32, bfloat16"),
+        ("channels_last", 1, "True or False"),
+        ("compile", None, "True or False"),
     ],
 )
 def test_recipes_out_of_range(field: str, value: Any, allowed: str) -> None:
@@ -183,6 +226,32 @@ def test_training_learns_and_leaves_the_global_generators(
     again.train()
     assert torch.equal(torch.get_rng_state(), before)
     assert_same(again, undisturbed("dropout")[0])
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_run_interrupted_within_epochs_ends_in_the_same_bits(
+    setting: str, tmp_path: Path, undisturbed: Callable[[str], tuple[Run, list[Epoch]]]
+) -> None:
+    expected, history = undisturbed(setting)
+    checkpoint = tmp_path / "run.safetensors"
+    begun: list[int] = []
+    for stop in (2, 4, 9, 10, 26):
+
+        def interrupt(done: int, stop: int = stop) -> None:
+            if len(begun) == 0 or done == stop:
+                begun.append(done)
+            if done == stop:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            make(setting).train(checkpoint, resume=True, checkpoint_every=2, on_step=lambda done, _: interrupt(done))
+        np.random.rand(3), random.random(), torch.rand(7)
+    run, counted = make(setting), list[int]()
+    outside = np.random.get_state()[1].tolist(), random.getstate(), torch.get_rng_state().tolist()
+    assert run.train(checkpoint, resume=True, on_step=lambda done, _: counted.append(done)) == history
+    assert outside == (np.random.get_state()[1].tolist(), random.getstate(), torch.get_rng_state().tolist())
+    assert counted[0] == 27, "from the last even step on"
+    assert_same(run, expected)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -266,49 +335,151 @@ def test_channels_last_and_tied_weights_are_kept(tmp_path: Path) -> None:
 
 
 KILLED = """
-import os, random, signal, sys
+import os, signal, sys
 from pathlib import Path
 import torch
 import eden.files
 import test_training
 torch.set_num_threads(1)
 run = test_training.make(sys.argv[1])
-kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
-if sys.argv[3] == "writing":
-    whole = eden.files.save_file
-    written = []
-    def torn(tensors, path, metadata):
-        whole(tensors, path, metadata)
-        written.append(path)
-        if len(written) == int(sys.argv[4]):
-            os.truncate(path, os.path.getsize(path) // 2)
-            kill()
-    eden.files.save_file = torn
-run.train(Path(sys.argv[2]), on_step=lambda done, total: sys.argv[3] == "step" and done == int(sys.argv[4]) and kill())
+whole = eden.files.save_file
+written = []
+def torn(tensors, path, metadata):
+    whole(tensors, path, metadata)
+    written.append(path)
+    if len(written) == int(sys.argv[3]):
+        os.truncate(path, os.path.getsize(path) // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+eden.files.save_file = torn
+run.train(Path(sys.argv[2]))
 """
 
 
-@pytest.mark.parametrize(("setting", "moment"), [("fresh", "step"), ("faults", "writing")])
-def test_a_killed_process_is_resumed_to_the_same_bits(
-    setting: str, moment: str, tmp_path: Path, undisturbed: Callable[[str], tuple[Run, list[Epoch]]]
-) -> None:
-    checkpoint = tmp_path / "run.safetensors"
-    steps = RECIPE.epochs * STEPS
-    at = random.Random(20261123).randrange(STEPS + 1, steps) if moment == "step" else 3
+class Counted(dict[types.CodeType, bool]):
+    """Whether the lines of a function are counted: those that decide what a checkpoint holds."""
+
+    PARTS = ("/eden/training", "/eden/resume", "/eden/files", "/eden/curriculum", "/eden/learned", "/safetensors/")
+
+    def __missing__(self, code: types.CodeType) -> bool:
+        self[code] = any(part in code.co_filename for part in self.PARTS)
+        return self[code]
+
+
+KILLED_ANYWHERE = """
+import os, random, signal, sys
+from pathlib import Path
+import torch
+import test_training
+torch.set_num_threads(1)
+FOLDER, SETTING, MOMENTS = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+counted = test_training.Counted()
+
+def train(checkpoint, kill_at):
+    # Counts the lines of Python that it runs in those packages and kills itself at one of them: a moment that repeats.
+    lines = 0
+    def trace(frame, event, argument):
+        nonlocal lines
+        if not counted[frame.f_code]:
+            return None
+        if event == "line":
+            lines += 1
+            if lines == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+    run = test_training.make(SETTING)
+    sys.settrace(trace)
+    try:
+        run.train(checkpoint, checkpoint_every=3, resume=True)
+    finally:
+        sys.settrace(None)
+    return lines
+
+lines = train(FOLDER / "counted.safetensors", None)
+for moment, at in enumerate(sorted(random.Random(20261123).sample(range(1, lines), MOMENTS))):
+    child = os.fork()
+    if child == 0:
+        train(FOLDER / f"{moment}.safetensors", at)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, at
+"""
+
+
+def child(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     folder = os.fspath(Path(__file__).parent)
-    found = subprocess.run(
-        [sys.executable, "-c", KILLED, setting, os.fspath(checkpoint), moment, str(at)],
+    return subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
         text=True,
     )
+
+
+def test_a_process_killed_while_it_writes_is_resumed_to_the_same_bits(
+    tmp_path: Path, undisturbed: Callable[[str], tuple[Run, list[Epoch]]]
+) -> None:
+    checkpoint = tmp_path / "run.safetensors"
+    found = child(KILLED, "faults", checkpoint, 3)
     assert found.returncode == -signal.SIGKILL, found.stderr
-    expected, history = undisturbed(setting)
-    run = make(setting)
+    expected, history = undisturbed("faults")
+    run = make("faults")
     numbers: list[int] = []
     assert run.train(checkpoint, resume=True, on_epoch=lambda epoch: numbers.append(epoch.number)) == history
-    assert numbers[0] == ((at - 1) // STEPS if moment == "step" else 2)
+    assert numbers[0] == 2
     assert_same(run, expected)
+
+
+def test_a_process_killed_at_any_moment_is_resumed_to_the_same_bits(
+    tmp_path: Path, undisturbed: Callable[[str], tuple[Run, list[Epoch]]]
+) -> None:
+    moments = 20
+    found = child(KILLED_ANYWHERE, tmp_path, "everything", moments)
+    assert found.returncode == 0, found.stderr
+    expected, history = undisturbed("everything")
+    first: set[int] = set()
+    for moment in range(moments):
+        run, seen = make("everything"), list[int]()
+        checkpoint = tmp_path / f"{moment}.safetensors"
+        assert run.train(checkpoint, resume=True, on_step=lambda done, _, seen=seen: seen.append(done)) == history
+        assert_same(run, expected)
+        first.update(seen[:1])
+    assert len(first) > 5, "they began at different steps"
+
+
+def test_ctrl_c_at_any_moment_leaves_a_run_that_goes_on(
+    tmp_path: Path, undisturbed: Callable[[str], tuple[Run, list[Epoch]]]
+) -> None:
+    counted = Counted()
+
+    def trained(checkpoint: Path, interrupt_at: int | None) -> int:
+        run, lines = make("everything"), 0
+
+        def trace(frame: Any, event: str, argument: Any) -> Any:
+            nonlocal lines
+            if not counted[frame.f_code]:
+                return None
+            if event == "line":
+                lines += 1
+                if lines == interrupt_at:
+                    raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            run.train(checkpoint, checkpoint_every=3, resume=True)
+        finally:
+            sys.settrace(before)
+        return lines
+
+    lines = trained(tmp_path / "counted.safetensors", None)
+    expected, history = undisturbed("everything")
+    for moment, at in enumerate(random.Random(20261124).sample(range(1, lines), 10)):
+        checkpoint = tmp_path / f"{moment}.safetensors"
+        with pytest.raises(KeyboardInterrupt):
+            trained(checkpoint, at)
+        run = make("everything")
+        assert run.train(checkpoint, resume=True) == history
+        assert_same(run, expected)
 
 
 def test_a_loss_that_is_not_finite(tmp_path: Path, undisturbed: Callable[[str], tuple[Run, list[Epoch]]]) -> None:
@@ -323,8 +494,9 @@ def test_a_loss_that_is_not_finite(tmp_path: Path, undisturbed: Callable[[str], 
     with pytest.raises(TrainingError) as caught:
         run.train(checkpoint, on_epoch=spoil)
     assert str(caught.value) == (
-        "the loss is nan in epoch 3, step 0 at BER 0.00667; allowed is a finite number: lower the learning rate or the "
-        f"bit error rate, or correct implausible values (correction='zero'); epoch 3 can be resumed from {checkpoint}"
+        "the loss is nan in epoch 3, step 0 at BER 0.00667, first met in the stored 3.bias itself; allowed is a finite "
+        "number: lower the learning rate or the bit error rate, or correct implausible values (correction='zero'); "
+        f"the run can be resumed from {checkpoint}"
     )
     assert torch.equal(torch.get_rng_state(), before)
     assert not run.model.training
@@ -333,11 +505,33 @@ def test_a_loss_that_is_not_finite(tmp_path: Path, undisturbed: Callable[[str], 
     assert_same(again, undisturbed("one")[0])
 
 
+def test_a_gradient_that_is_not_finite_reaches_no_parameter(tmp_path: Path) -> None:
+    run, checkpoint = make("one"), tmp_path / "run.safetensors"
+    steps: list[int] = []
+
+    def spoil(grad: Tensor) -> Tensor:
+        return torch.full_like(grad, float("inf")) if len(steps) == 7 else grad
+
+    run.model[0].weight.register_hook(spoil)
+    with pytest.raises(
+        TrainingError,
+        match=r"^the loss is finite, its gradient is not, in epoch 1, step 2 at BER 0.00333, first met in the gradient "
+        r"of 0.weight; allowed is a finite number: .*; the run can be resumed from ",
+    ):
+        run.train(checkpoint, checkpoint_every=1, on_step=lambda done, _: steps.append(done))
+    assert all(torch.isfinite(parameter).all() for parameter in run.model.parameters())
+    again = make("one")
+    again.train(checkpoint, resume=True, on_step=lambda done, _: steps.append(done))
+    assert steps == list(range(1, RECIPE.epochs * STEPS + 1))
+
+
 def test_a_loss_that_is_never_finite_leaves_nothing(tmp_path: Path) -> None:
     run, checkpoint = make("reliable"), tmp_path / "run.safetensors"
     with torch.no_grad():
         run.model[3].bias.fill_(float("inf"))
-    with pytest.raises(TrainingError, match=r"^the loss is nan in epoch 0, step 0; allowed") as caught:
+    with pytest.raises(
+        TrainingError, match=r"^the loss is nan in epoch 0, step 0, first met in the stored 3.bias itself; allowed"
+    ) as caught:
         run.train(checkpoint)
     assert "resumed" not in str(caught.value)
     assert not list(tmp_path.iterdir())
@@ -392,6 +586,12 @@ def other_data() -> Run:
     return run
 
 
+def with_other_ranges() -> Run:
+    run = make("pool")
+    eden.set_ranges_(run.model, {"3.input": (0.0, 7.0)})
+    return run
+
+
 def tall_run() -> Run:
     run = make("pool")
     run.model.append(nn.BatchNorm1d(4))
@@ -412,6 +612,7 @@ def tall_run() -> Run:
         (lambda: make("pool", correction="clamp"), r"of another run: faults.0.weight is .*zero.*clamp"),
         (lambda: make("pool", chip=6), r"of another run: faults.0.weight is .*5\], here it is .*6\]"),
         (lambda: make("pool", hidden=25), r"of another network: 0.bias is \(24,\) .* here it is \(25,\)"),
+        (with_other_ranges, r"of another run: ranges.3.input is \[.*\], here it is \[0.0, 7.0\]$"),
         (tall_run, r"of another network: they differ in 4.bias, 4.num_batches_tracked"),
     ],
 )
@@ -438,13 +639,15 @@ def damaged(half: Path, path: Path, change: Callable[[dict[str, Any]], Any]) -> 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda header: header.update(version=2), r"format and version: found \('eden-training', 2\), allowed are"),
-        (lambda header: header.update(format="x"), r"format and version: found \('x', 1\), allowed are"),
+        (lambda header: header.update(version=1), r"format and version: found \('eden-training', 1\), allowed are"),
+        (lambda header: header.update(format="x"), r"format and version: found \('x', 2\), allowed are"),
         (lambda header: [1], r"header: found list, allowed is an object"),
+        (lambda header: header.update(random_layout=1), r"random_layout: found 1, allowed is \d \(this version"),
+        (lambda header: header["extra"].update(step=3) and None, r"header is damaged: .*step is 3, which does not go"),
         (lambda header: header.pop("identity") and None, r"of another run: it has no recipe"),
-        (lambda header: header.pop("history") and None, r"header is damaged: KeyError: 'history'"),
-        (lambda header: header["history"].pop(0) and None, r"header is damaged: .*not numbered from 0"),
-        (lambda header: header["history"][0].pop("loss") and None, r"header is damaged: TypeError"),
+        (lambda header: header["extra"].pop("history") and None, r"header is damaged: KeyError: 'history'"),
+        (lambda header: header["extra"]["history"].pop(0) and None, r"header is damaged: .*not numbered from 0"),
+        (lambda header: header["extra"]["history"][0].pop("loss") and None, r"header is damaged: TypeError"),
         (lambda header: header["accesses"].pop("3") and None, r"header is damaged: KeyError: '3'"),
         (lambda header: header["curriculum"].pop("epoch") and None, r"header is damaged: .*lacks epoch"),
     ],
@@ -485,3 +688,331 @@ def test_a_full_disk_leaves_the_checkpoint_before(half: Path, tmp_path: Path) ->
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == half.read_bytes()
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_learning_rates_of_the_other_decays() -> None:
+    linear, constant = (
+        Recipe(epochs=1, learning_rate=0.4, warmup=0.2, decay=decay) for decay in ("linear", "constant")
+    )
+    assert [linear.learning_rate_at(share) for share in (0.1, 0.2, 0.6, 1.0)] == pytest.approx([0.2, 0.4, 0.2, 0.0])
+    assert [constant.learning_rate_at(share) for share in (0.1, 0.2, 1.0)] == pytest.approx([0.2, 0.4, 0.4])
+
+
+def with_settings(setting: str = "fresh", **changes: Any) -> Run:
+    run = make(setting)
+    run.recipe = dataclasses.replace(RECIPE, **changes)
+    return run
+
+
+def test_distances_to_a_teacher() -> None:
+    ours, theirs = torch.randn(5, 4), torch.randn(5, 4)
+    expected = nn.functional.kl_div(
+        (ours / 3).log_softmax(1), (theirs / 3).log_softmax(1), reduction="batchmean", log_target=True
+    )
+    assert torch.allclose(distilled(ours, theirs, 3.0), 9.0 * expected)
+    assert distilled(ours, ours, 2.0) == 0.0
+
+
+def test_the_teacher_is_the_clean_network_before_the_training() -> None:
+    run = with_settings(distillation=1.0, epochs=1)
+    given = with_settings(distillation=1.0, epochs=1)
+    teacher = tiny_task.network().eval()
+    parameters = [parameter.clone() for parameter in teacher.parameters()]
+    run.train()
+    given.train(teacher=teacher)
+    assert_same(given, run)
+    assert all(torch.equal(a, b) for a, b in zip(parameters, teacher.parameters(), strict=True))
+    without = with_settings(epochs=1)
+    without.train()
+    assert not torch.equal(without.model[0].weight, run.model[0].weight)
+
+
+def test_a_checkpoint_of_another_teacher_is_refused(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "run.safetensors"
+    with_settings(distillation=0.5, epochs=1).train(checkpoint, teacher=tiny_task.network())
+    run = with_settings(distillation=0.5, epochs=1)
+    with pytest.raises(FileError, match=r"of another run: teacher.digest is \w+, here it is None$"):
+        run.train(checkpoint, resume=True)
+
+
+def test_weights_are_clipped_after_each_step() -> None:
+    bounds = {"0.weight": 0.05}
+    run = with_settings(clip_weights=bounds, epochs=1)
+    largest: list[float] = []
+    run.train(on_step=lambda *_: largest.append(float(run.model[0].weight.detach().abs().max())))
+    assert len(largest) == STEPS
+    assert max(largest) == pytest.approx(0.05)
+    assert float(run.model[3].weight.detach().abs().max()) > 0.05
+    model = tiny_task.network()
+    magnitudes = model[0].weight.detach().abs().numpy()
+    found = weight_bounds(model, percentile=90.0)
+    assert found["0.weight"] == pytest.approx(np.percentile(magnitudes, 90.0))
+    assert found.keys() == {"0.weight", "3.weight"}, "not the biases, nor the normalization"
+    mixed = weight_bounds(model, {"3.weight": 0.5}, {"0.weight": 90.0})
+    assert mixed == {"3.weight": 0.5, "0.weight": found["0.weight"]}
+    before = model[3].weight.clone()
+    clip_weights_(model, {"0.weight": found["0.weight"]})
+    assert int((torch.tensor(magnitudes) == model[0].weight.abs()).sum()) == pytest.approx(0.9 * magnitudes.size, abs=1)
+    assert torch.equal(model[3].weight, before)
+    with pytest.raises(ValueError, match=r"'1.weight' is no Parameter of two or more dimensions; allowed are 0.weight"):
+        weight_bounds(model, {"1.weight": 1.0})
+    with pytest.raises(ValueError, match="clip_percentile is 99; allowed is None for what clip_weights clips too"):
+        Recipe(epochs=1, clip_weights=0.1, clip_percentile=99)
+
+
+def test_parts_of_a_batch_add_up_to_its_gradient() -> None:
+    found = []
+    for parts in (1, 3):
+        run = with_settings("reliable", accumulate=parts, epochs=2)
+        run.model[1] = nn.Identity()  # a batch norm normalizes each part by itself
+        run.train()
+        found.append(run.model[0].weight)
+    assert torch.allclose(*found, atol=1e-5)
+    assert not torch.equal(found[0], tiny_task.network()[0].weight)
+
+
+def test_a_share_of_the_loss_is_clean() -> None:
+    run, x, y = with_settings("one", clean_loss=0.25), *(tensor[:50] for tensor in tiny_task.data()[0].tensors)
+    run.model[1] = nn.Identity()
+    run.recipe = dataclasses.replace(run.recipe, epochs=1, batch_size=50, learning_rate=1e-9, warmup=0.0)
+    run.dataset = TensorDataset(x, y)
+    eden.set_errors_(run.model, dict.fromkeys(eden.operands(run.model), eden.Uniform(0.05)))
+    run.curriculum = None
+    run.model.train()
+    with torch.no_grad():
+        faulty = float(nn.functional.cross_entropy(run.model(x), y))
+        with eden.clean(run.model):
+            clean = float(nn.functional.cross_entropy(run.model(x), y))
+    assert abs(faulty - clean) > 0.01
+    history = train(run.model, run.dataset, run.recipe)
+    # The order of the samples is another; each reads the same cells.
+    assert history[0].loss == pytest.approx(0.75 * faulty + 0.25 * clean, rel=1e-5)
+    assert {info.errors for info in eden.operands(run.model).values()} == {eden.Uniform(0.05)}
+    with pytest.raises(ValueError, match=r"clean_loss is 0.25; allowed without a layer under faults is 0"):
+        train(tiny_task.network(), run.dataset, run.recipe)
+
+
+def test_a_limit_of_the_gradient() -> None:
+    norms: list[float] = []
+
+    def note(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        norms.append(float(torch.linalg.vector_norm(torch.cat([g.flatten() for g in gradients]))))
+
+    hook = register_optimizer_step_pre_hook(note)
+    try:
+        with_settings(clip_gradients=0.1, epochs=1).train()
+    finally:
+        hook.remove()
+    assert max(norms) == pytest.approx(0.1, rel=1e-3)
+
+
+def test_bfloat16_computes_in_it_and_keeps_the_parameters() -> None:
+    run, seen = with_settings(precision="bfloat16", epochs=1), list[torch.dtype]()
+    run.model[3].register_forward_hook(lambda *given: seen.append(given[2].dtype))
+    history = run.train()
+    assert set(seen) == {torch.bfloat16}
+    assert run.model[3].weight.dtype == torch.float32
+    assert history[0].loss == pytest.approx(with_settings(epochs=1).train()[0].loss, rel=0.05)
+
+
+def image_run(**changes: Any) -> Run:
+    torch.manual_seed(1)
+    model = nn.Sequential(
+        nn.Unflatten(1, (1, 4, 4)), nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(96, 4)
+    )
+    errors = eden.Uniform(1e-3)
+    eden.inject_(model, eden.Faults(errors, errors, "int8", "zero"))
+    eden.calibrate_(model, [tiny_task.data()[0].tensors[0]])
+    curriculum = eden.Curriculum(model, 1e-2, 2, 1)
+    return Run(model, curriculum, recipe=dataclasses.replace(RECIPE, epochs=2, **changes))
+
+
+def test_channels_last_and_compiled_networks_train_alike() -> None:
+    plain, last, compiled = image_run(), image_run(channels_last=True), image_run(compile=True)
+    histories = [run.train() for run in (plain, last, compiled)]
+    assert last.model[1].weight.is_contiguous(memory_format=torch.channels_last)
+    for run, history in ((last, histories[1]), (compiled, histories[2])):
+        # Sums are added up in another order, and now and then a value is rounded to another code.
+        assert [epoch.loss for epoch in history] == pytest.approx([epoch.loss for epoch in histories[0]], rel=0.02)
+        assert torch.allclose(run.model[4].weight, plain.model[4].weight, atol=0.02)
+        assert run.curriculum is not None
+        assert run.curriculum.optimizer_steps == 2 * STEPS
+
+
+class ByIndex(Dataset[Any]):
+    """The same samples one by one."""
+
+    def __init__(self, raises_at: int | None = None) -> None:
+        self.inputs, self.targets = tiny_task.data()[0].tensors
+        self.raises_at, self.reads = raises_at, 0
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        self.reads += 1
+        if self.reads == self.raises_at:
+            raise OSError("disk on fire\nand more")
+        return self.inputs[index], self.targets[index]
+
+
+def test_samples_that_are_read_one_by_one(undisturbed: Callable[[str], tuple[Run, list[Epoch]]]) -> None:
+    run = make("pool")
+    run.dataset = ByIndex()
+    run.train()
+    assert_same(run, undisturbed("pool")[0])
+
+
+def test_a_dataset_that_raises(tmp_path: Path, undisturbed: Callable[[str], tuple[Run, list[Epoch]]]) -> None:
+    run, checkpoint = make("pool"), tmp_path / "run.safetensors"
+    run.dataset = ByIndex(raises_at=3 + tiny_task.TRAIN + 70)  # three are read for the checkpoint's digest
+    with pytest.raises(TrainingError) as caught:
+        run.train(checkpoint)
+    assert re.fullmatch(
+        r"the data raised OSError at test_training.py:\d+: disk on fire in epoch 1, step 1; "
+        r"the run can be resumed from " + re.escape(str(checkpoint)),
+        str(caught.value),
+    )
+    assert isinstance(caught.value.__cause__, OSError)
+    again = make("pool")
+    again.dataset = ByIndex()
+    again.train(checkpoint, resume=True)
+    assert_same(again, undisturbed("pool")[0])
+
+
+def test_an_augmentation_that_raises_before_there_is_a_checkpoint(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "run.safetensors"
+    checkpoint.write_text("of another run")
+
+    def broken(x: Tensor, generator: np.random.Generator) -> Tensor:
+        raise ZeroDivisionError
+
+    with pytest.raises(TrainingError, match=r"^the data raised ZeroDivisionError at .*:\d+ in epoch 0, step 0$"):
+        train(make("one").model, tiny_task.data()[0], RECIPE, augment=broken, checkpoint=checkpoint)
+
+
+def test_a_loss_under_faults_names_operand_and_rate(tmp_path: Path) -> None:
+    # Without correction a flip in an exponent's top bit makes values near the largest float32; a tenth of all bits
+    # makes some of them infinite in any of the steps.
+    checkpoint = tmp_path / "run.safetensors"
+    model = tiny_task.network()
+    errors = eden.Uniform(1e-6, failure=0.5)
+    eden.inject_(model, eden.Faults(errors, errors, "float32", "none", seed=5))
+    rates = [eden.Uniform(1e-6, failure=0.5), eden.Uniform(0.1, failure=0.5)]
+    curriculum = eden.Curriculum(model, rates, RECIPE.epochs, 3)
+    with pytest.raises(TrainingError) as caught:
+        train(model, tiny_task.data()[0], RECIPE, curriculum, checkpoint=checkpoint)
+    message = str(caught.value)
+    assert re.match(
+        r"the loss is (nan|inf) in epoch 3, step 0 at BER 0.1, first met in the (read of 0.input|read of 0.weight|"
+        r"output of 0 \(aten.addmm.default\)|stored 1.running_\w+ itself); allowed",
+        message,
+    ), message
+    assert message.endswith(f"; the run can be resumed from {checkpoint}")
+
+
+def place_of(model: nn.Module, x: Tensor) -> str | None:
+    return first_not_finite(model, lambda: model(x))
+
+
+def test_the_first_value_that_is_not_finite() -> None:
+    x = tiny_task.data()[0].tensors[0][:10]
+    model = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 4))
+    assert place_of(model, x) is None
+    with torch.no_grad():
+        model[2].weight.fill_(3e38)
+    assert place_of(model, x) == "the output of 2 (aten.addmm.default)"
+    with torch.no_grad():
+        model[2].weight[0, 0] = torch.inf
+    assert place_of(model, x) == "the stored 2.weight itself"
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    with torch.no_grad():
+        model[2].weight.fill_(1.0)
+    inputs = x.clone()
+    inputs[3, 3] = torch.nan
+    errors = eden.Uniform(1e-9)
+    eden.inject_(model, eden.Faults(errors, errors))
+    assert place_of(model, inputs) == "the read of 0.input"
+    with torch.no_grad():
+        model[2].weight.fill_(2.0)  # 0x40000000: with the seven lower bits of its exponent set, an infinity
+    cells = eden.CellMap(np.arange(23, 30), True, False, bits=1024)
+    eden.set_errors_(model, {"0.weight": None, "0.input": None, "2.input": None, "2.weight": [(cells, 0, 1024)]})
+    assert place_of(model, x) == "the read of 2.weight"
+
+
+def scheduled(kind: str) -> tuple[Run, torch.optim.Optimizer, Any]:
+    run = make("fresh")
+    parameters = run.model.parameters()
+    makers: dict[str, Callable[[], torch.optim.Optimizer]] = {
+        "adadelta": lambda: torch.optim.Adadelta(parameters),
+        "rmsprop": lambda: torch.optim.RMSprop(parameters, momentum=0.5, centered=True),
+        "lbfgs": lambda: torch.optim.LBFGS(parameters, lr=0.1, max_iter=2, history_size=3),
+        "adafactor": lambda: torch.optim.Adafactor(parameters),
+        "amsgrad": lambda: torch.optim.Adam(parameters, amsgrad=True),
+        "groups": lambda: torch.optim.SGD(
+            [{"params": [parameter], "lr": 0.01 * (index + 1)} for index, parameter in enumerate(parameters)],
+            momentum=0.9,
+        ),
+    }
+    optimizer = makers[kind]()
+    return run, optimizer, torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 3)
+
+
+def loop(run: Run, optimizer: torch.optim.Optimizer, scheduler: Any, epochs: int) -> None:
+    x, y = tiny_task.data()[0].tensors
+    run.model.train()
+    for _ in range(epochs):
+        for _ in range(3):
+            chosen = torch.randperm(len(x))[:50]
+            noise = random.random() + float(np.random.rand())
+
+            def closure(chosen: Tensor = chosen, noise: float = noise) -> Tensor:
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(run.model(x[chosen] * (1 + 0.1 * noise)), y[chosen])
+                loss.backward()  # type: ignore[no-untyped-call]
+                return loss
+
+            optimizer.step(closure)  # type: ignore[arg-type]
+        scheduler.step()
+        assert run.curriculum is not None
+        run.curriculum.step()
+
+
+@pytest.mark.parametrize("kind", ["adadelta", "rmsprop", "lbfgs", "adafactor", "amsgrad", "groups"])
+def test_a_loop_of_ones_own_goes_on_to_the_same_bits(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    run, optimizer, scheduler = scheduled(kind)
+    random.seed(3), np.random.seed(3)
+    loop(run, optimizer, scheduler, 2)
+    extra = {"best": 0.5, "seen": (1, 2), "kept": {"w": run.model[0].weight}, "worst": float("-inf")}
+    eden.save_checkpoint(path, run.model, optimizer, scheduler, run.curriculum, extra)
+    kept = run.model[0].weight.clone()
+    loop(run, optimizer, scheduler, 2)
+    other, second, third = scheduled(kind)
+    torch.rand(5), np.random.rand(5), random.random()
+    found = eden.load_checkpoint_(path, other.model, second, third, other.curriculum)
+    assert (found["best"], found["seen"], found["worst"]) == (0.5, (1, 2), float("-inf"))
+    assert torch.equal(found["kept"]["w"], kept)
+    loop(other, second, third, 2)
+    assert_same(other, run)
+    assert third.state_dict() == scheduler.state_dict()
+
+
+def test_checkpoints_of_another_loop_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    run, optimizer, scheduler = scheduled("amsgrad")
+    loop(run, optimizer, scheduler, 1)
+    eden.save_checkpoint(path, run.model, optimizer, scheduler, run.curriculum)
+    other, second, third = scheduled("rmsprop")
+    before = state(other)
+    with pytest.raises(FileError, match="its optimizer is Adam, here it is RMSprop"):
+        eden.load_checkpoint_(path, other.model, second, third, other.curriculum)
+    with pytest.raises(FileError, match="its scheduler is CosineAnnealingWarmRestarts, here it is None"):
+        eden.load_checkpoint_(path, other.model, optimizer, None, other.curriculum)
+    few = torch.optim.Adam(list(other.model.parameters())[:2], amsgrad=True)
+    with pytest.raises(FileError, match=r"its optimizer has groups of \[6\] Parameters, here of \[2\]"):
+        eden.load_checkpoint_(path, other.model, few, third, other.curriculum)
+    assert all(torch.equal(before[name], value) for name, value in state(other).items())
+    with pytest.raises(TypeError, match=r"extra.a.1 is a set; allowed are numbers, texts, tensors"):
+        eden.save_checkpoint(path, run.model, extra={"a": [1, {2}]})

@@ -1,0 +1,172 @@
+"""Run by torchrun on two gloo ranks (tests/test_distributed.py): trains and has each rank write what it ended with."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import tiny_task
+import torch
+import torch.distributed
+from torch import nn
+
+import eden
+from eden.inject import faulty_layers
+from eden.training import Recipe, train
+
+RECIPE = Recipe(
+    epochs=3,
+    learning_rate=0.05,
+    batch_size=25,
+    seed=3,
+    learn_ranges=True,
+    range_decay=0.01,
+    clean_loss=0.2,
+    accumulate=2,
+)
+
+
+def network() -> nn.Module:
+    """Without batch norm, which takes the statistics of a rank's own samples."""
+    model = tiny_task.network()
+    model[1] = nn.Identity()
+    errors = eden.DataDependent(1e-3, 3e-3, failure=0.5)
+    eden.inject_(model, eden.Faults(errors, errors, "int8", "zero", seed=5))
+    eden.calibrate_(model, [tiny_task.data()[0].tensors[0]])
+    return model
+
+
+def curriculum_of(model: nn.Module) -> eden.Curriculum:
+    return eden.Curriculum(model, 1e-2, RECIPE.epochs, 1, seed=7, clean_share=0.2, floor_ber=1e-3, schedule="adaptive")
+
+
+class Chips:
+    """The chips and rates that a rank trained on, step by step."""
+
+    def __init__(self, model: nn.Module, curriculum: eden.Curriculum) -> None:
+        self.layer = next(iter(faulty_layers(model).values()))
+        self.curriculum = curriculum
+        self.seen: list[tuple[int, float]] = []
+
+    def note(self) -> None:
+        self.seen.append((int(self.layer.eden_training_chip), self.curriculum.step_ber))
+
+
+def result(model: nn.Module, chips: Chips, **more: Any) -> dict[str, Any]:
+    weights = {name: value.tolist() for name, value in model.state_dict().items()}
+    return {"weights": weights, "chips": chips.seen, **more}
+
+
+def alone_or_ddp(checkpoint: Path, stop_at: int | None = None, resume: bool = False) -> dict[str, Any]:
+    """Each step of ``train``, by DistributedDataParallel where there are ranks."""
+    model = network()
+    curriculum = curriculum_of(model)
+    chips = Chips(model, curriculum)
+
+    def on_step(done: int, total: int) -> None:
+        chips.note()
+        if done == stop_at:
+            raise KeyboardInterrupt
+
+    options: dict[str, Any] = {"checkpoint": checkpoint, "resume": resume, "checkpoint_every": 4, "on_step": on_step}
+    try:
+        history = train(model, tiny_task.data()[0], RECIPE, curriculum, tiny_task.jitter, **options)
+    except KeyboardInterrupt:
+        history = []
+    ranges = [list(pair) for pair in eden.ranges(model).values()]
+    return result(model, chips, losses=[epoch.loss for epoch in history], ranges=ranges)
+
+
+def fsdp(kind: str) -> dict[str, Any]:
+    """A loop of one's own over a network whose Parameters are sharded."""
+    rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    model = network()
+    if kind == "fsdp2":
+        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.tensor import DTensor, init_device_mesh
+
+        mesh = init_device_mesh("cpu", (ranks,))
+        for layer in faulty_layers(model).values():
+            fully_shard(layer, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        wrapped: nn.Module = model
+        assert all(isinstance(parameter, DTensor) for parameter in model.parameters())
+    else:
+        from torch.distributed.fsdp import FullyShardedDataParallel
+
+        wrapped = FullyShardedDataParallel(model, use_orig_params=True, device_id=torch.device("cpu"))
+    curriculum = eden.Curriculum(model, 1e-2, 2, 1, seed=7)
+    chips = Chips(model, curriculum)
+    optimizer = torch.optim.SGD(wrapped.parameters(), lr=0.05, momentum=0.9)
+    x, y = tiny_task.data()[0].tensors
+    wrapped.train()
+    for epoch in range(2):
+        for step in range(4):
+            chips.note()
+            first = 50 * step
+            own = torch.arange(first, first + 50)[rank::ranks]
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(wrapped(x[own]), y[own]).backward()
+            optimizer.step()
+        assert curriculum.optimizer_steps == 4 * (epoch + 1)
+        curriculum.step()
+    if kind == "fsdp2":
+        weights = {name: value.full_tensor().tolist() for name, value in model.state_dict().items()}
+        refused = ""
+        try:
+            eden.save_checkpoint(Path(sys.argv[2]) / "sharded.safetensors", model)
+        except TypeError as error:
+            refused = str(error)
+    else:
+        from torch.distributed.fsdp import FullyShardedDataParallel
+
+        with FullyShardedDataParallel.summon_full_params(wrapped):
+            weights = {name: value.tolist() for name, value in wrapped.module.state_dict().items()}
+        refused = ""
+    return {"weights": weights, "chips": chips.seen, "refused": refused}
+
+
+def plain() -> dict[str, Any]:
+    """The same loop as ``fsdp`` in one process."""
+    model = network()
+    curriculum = eden.Curriculum(model, 1e-2, 2, 1, seed=7)
+    chips = Chips(model, curriculum)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    x, y = tiny_task.data()[0].tensors
+    model.train()
+    for _ in range(2):
+        for step in range(4):
+            chips.note()
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(
+                model(x[50 * step : 50 * (step + 1)]), y[50 * step : 50 * (step + 1)]
+            ).backward()
+            optimizer.step()
+        curriculum.step()
+    return result(model, chips)
+
+
+def main() -> None:
+    what, folder = sys.argv[1], Path(sys.argv[2])
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo")
+    try:
+        if what == "ddp":
+            found = {
+                "whole": alone_or_ddp(folder / "whole.safetensors"),
+                "stopped": alone_or_ddp(folder / "stopped.safetensors", stop_at=15),
+                "resumed": alone_or_ddp(folder / "stopped.safetensors", resume=True),
+            }
+        else:
+            found = {kind: fsdp(kind) for kind in ("fsdp1", "fsdp2")}
+        rank = os.environ["RANK"]
+        (folder / f"rank{rank}.json").write_text(json.dumps(found))
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Do two ranks under torchrun train on the same chips, each on its share, to what one process ends with?"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import on_two_ranks
+import pytest
+import torch
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed"),
+]
+
+
+def torchrun(what: str, folder: Path) -> list[dict[str, Any]]:
+    """What each of two ranks wrote."""
+    found = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"),
+            *(on_two_ranks.__file__, what, os.fspath(folder)),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert found.returncode == 0, found.stderr[-4000:]
+    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
+
+
+def close(one: dict[str, Any], other: dict[str, Any], within: float) -> bool:
+    assert one.keys() == other.keys()
+    return all(torch.allclose(torch.tensor(one[name]), torch.tensor(other[name]), atol=within) for name in one)
+
+
+def test_two_ranks_of_ddp_train_as_one_process(tmp_path: Path) -> None:
+    first, second = torchrun("ddp", tmp_path)
+    assert first == second, "the same chips, rates, losses and weights, to the bit"
+    whole, resumed = first["whole"], first["resumed"]
+    assert resumed["weights"] == whole["weights"]
+    assert resumed["losses"] == whole["losses"]
+    assert resumed["ranges"] == whole["ranges"]
+    assert resumed["chips"] == whole["chips"][12:], "from the checkpoint of step 12 on"
+    alone = on_two_ranks.alone_or_ddp(tmp_path / "alone.safetensors")
+    assert [list(pair) for pair in alone["chips"]] == whole["chips"]
+    assert len({chip for chip, _ in alone["chips"]}) == len(alone["chips"])
+    # Sums are added up in another order, and now and then a value is rounded to another code.
+    assert alone["losses"] == pytest.approx(whole["losses"], rel=0.01)
+    assert close(alone["weights"], whole["weights"], 0.01)
+    assert torch.allclose(torch.tensor(alone["ranges"]), torch.tensor(whole["ranges"]), atol=0.01)
+
+
+def test_two_ranks_of_fsdp_train_as_one_process(tmp_path: Path) -> None:
+    first, second = torchrun("fsdp", tmp_path)
+    alone = on_two_ranks.plain()
+    for kind in ("fsdp1", "fsdp2"):
+        assert first[kind]["chips"] == second[kind]["chips"] == [list(pair) for pair in alone["chips"]], kind
+        assert first[kind]["weights"] == second[kind]["weights"], kind
+        assert close(first[kind]["weights"], alone["weights"], 0.01), kind
+    assert "allowed are whole tensors, which FSDP does not leave a network" in first["fsdp2"]["refused"]
