@@ -179,7 +179,16 @@ OPERANDS = {"all": (True, True), "weights": (True, False), "inputs": (False, Tru
 def faults_of(task: Task, errors: ErrorModel, seed: int = 0, which: str = "all") -> Faults:
     """A task's faults with one error model for all operands, or for those that ``OPERANDS`` names."""
     weights, inputs = OPERANDS[which]
-    return Faults(errors if weights else None, errors if inputs else None, task.storage, task.correction, seed)
+    return Faults(
+        errors if weights else None,
+        errors if inputs else None,
+        task.storage,
+        task.correction,
+        seed,
+        quantization=task.quantization,
+        weight_channels=task.weight_channels,
+        input_storage=task.input_storage,
+    )
 
 
 def put_under_faults(
@@ -187,7 +196,8 @@ def put_under_faults(
 ) -> None:
     """Inject a task's faults with one error model and calibrate on its training samples."""
     inject_(model, faults_of(task, errors, seed, which))
-    calibrate_(model, train_set.tensors[0][: task.calibration_samples].split(_CALIBRATION_BATCH))  # type: ignore[no-untyped-call]
+    samples = train_set.tensors[0][: task.calibration_samples]
+    calibrate_(model, samples.split(_CALIBRATION_BATCH), task.percentile)  # type: ignore[no-untyped-call]
 
 
 def network_loader(dataset: TensorDataset, batch_size: int) -> DataLoader[tuple[torch.Tensor, ...]]:

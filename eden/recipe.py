@@ -29,7 +29,7 @@ from eden.evaluation import clean_accuracy
 from eden.files import FileError, VersionedFile, output_folder, place_in, read_text, write_text
 from eden.inject import operands, set_errors_
 from eden.normalization import reestimate_
-from eden.tasks import Task, load_task
+from eden.tasks import KEPT, Task, load_task
 from eden.training import Recipe
 
 if TYPE_CHECKING:
@@ -96,6 +96,12 @@ class Memory(_Table):
     )
     storage: str | None = pydantic.Field(default=None, description="the form in which it keeps weights and inputs")
     correction: str | None = pydantic.Field(default=None, description="'none', 'zero' or 'clamp'")
+    input_storage: str | None = pydantic.Field(default=None, description="of the inputs, where it differs")
+    quantization: str | None = pydantic.Field(default=None, description="'symmetric' or 'affine' codes")
+    weight_channels: bool | None = pydantic.Field(default=None, description="a scale for each channel of a weight")
+    percentile: float | None = pydantic.Field(
+        default=None, gt=50.0, le=100.0, description="share of an input's values in its range, in percent"
+    )
 
 
 class Walk(_Table):
@@ -237,7 +243,8 @@ class RetrainRecipe(VersionedFile):
         if task.train is None and _given(self.training):
             raise ValueError(f"training: {task.name} brings a trained network; allowed is no such table")
         memory = self.memory.model_dump(exclude_none=True)
-        memory = {"storage": task.storage, "correction": task.correction, **memory}
+        kept = {name: getattr(task, name) for name in KEPT}
+        memory = {name: value for name, value in kept.items() if value is not None} | memory
         point = [key for key in ("partition", "trcd", "trp", "vdd", "temperature", "refresh_interval") if key in memory]
         if "errors" in memory:
             if "device" in memory or point:
@@ -524,8 +531,7 @@ def retrain(
         task,
         train=None if task.train is None else whole.recipe("training"),
         boost=boost,
-        storage=whole.memory.storage or task.storage,
-        correction=whole.memory.correction or task.correction,
+        **{name: getattr(whole.memory, name) for name in KEPT},
         calibration_samples=whole.calibration_samples or task.calibration_samples,
     )
     train_set, validation = task.data()

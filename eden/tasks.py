@@ -32,8 +32,12 @@ class Task:
         boost: recipe of the retraining under faults.
         target_ber: mean bit error rate that the retraining ends with.
         augment: changes a batch of training inputs.
-        storage: form in which the memory keeps weights and inputs.
+        storage: form in which the memory keeps weights and inputs; this and the next four as in ``eden.Faults``.
         correction: what replaces implausible values.
+        input_storage: form in which it keeps the inputs, None for that of the weights.
+        quantization: "symmetric" or "affine" codes.
+        weight_channels: whether each output channel of a weight has a scale of its own.
+        percentile: share of an input's values that its range holds, in percent, as in ``eden.calibrate_``.
         calibration_samples: training samples from which the ranges of the inputs are taken.
         threads: of torch, None to leave them; a second one only slows a network whose layers take microseconds.
     """
@@ -47,6 +51,10 @@ class Task:
     augment: Augment | None = None
     storage: str = "int8"
     correction: str = "zero"
+    input_storage: str | None = None
+    quantization: str = "symmetric"
+    weight_channels: bool = False
+    percentile: float = 100.0
     calibration_samples: int = 500
     threads: int | None = None
 
@@ -92,6 +100,9 @@ def cifar_task() -> Task:
         augment=flip_and_crop,
     )
 
+
+KEPT = ("storage", "correction", "input_storage", "quantization", "weight_channels", "percentile")
+"""The fields of a task that say how the memory keeps values."""
 
 TASKS: dict[str, Callable[[], Task]] = {"digits": digits_task, "cifar10-resnet20": cifar_task}
 """Tasks by name."""

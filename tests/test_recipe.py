@@ -36,7 +36,9 @@ calibration_samples = 60
 
 [memory]
 errors = {{ model = "data_dependent", ber_zero = 1e-3, ber_one = 3e-3, failure = 0.5 }}
-storage = "int16"
+storage = "int16_sign_magnitude"
+input_storage = "int16"
+percentile = 99.5
 correction = "clamp"
 
 [training]
@@ -75,7 +77,10 @@ def test_every_value_reaches_what_it_is_for(tmp_path: Path) -> None:
     assert [line.partition(":")[0] for line in said] == ["before", "after", "written"]
     infos = eden.operands(model)
     assert {info.errors for info in infos.values()} == {eden.DataDependent(1e-3, 3e-3, 0.5)}
-    assert {info.storage for info in infos.values()} == {"int16"}
+    assert {(info.kind, info.storage) for info in infos.values()} == {
+        ("weight", "int16_sign_magnitude"),
+        ("input", "int16"),
+    }
     assert {operand.correction for layer in faulty_layers(model).values() for operand in layer._eden.operands()} == {
         "clamp"
     }
@@ -177,6 +182,7 @@ def test_the_values_left_out_are_the_tasks_own() -> None:
             HEAD + '[memory]\ntrcd = "7.5 ns"',
             r"memory.trcd: Input should be a valid number \(row activation latency in ns\); found '7.5 ns'",
         ),
+        (HEAD + "[memory]\npercentile = 50", "memory.percentile: Input should be greater than 50"),
         (HEAD + "[memory]\nstorage = 8", "memory.storage: Input should be a valid string"),
         (HEAD + "seed = 1.5", r"seed: Input should be a valid integer \(a 64-bit integer\); found '1.5'"),
         (HEAD + "checkpoint_every = 0", "checkpoint_every: Input should be greater than or equal to 1"),
