@@ -526,14 +526,18 @@ class Device(VersionedFile):
             "",
             "  whole module            BER zeros  [95% interval]            BER ones   [95% interval]       readings",
         ]
+        others = any({"vdd", "refresh_interval"} & {*off_nominal(self.nominal, point)} for point in self.whole.points)
         for point in self.whole.points:
+            if others:
+                lines.append(f"  {point.vdd:g} V, refresh {point.refresh_interval:g} ms")
             lines.append(
                 f"  tRCD {point.trcd:5g} tRP {point.trp:5g}   {point.errors.ber_zero:9.3g}  "
                 f"{f'[{point.zero[0]:.3g}, {point.zero[1]:.3g}]':24}  {point.errors.ber_one:9.3g}  "
                 f"{f'[{point.one[0]:.3g}, {point.one[1]:.3g}]':22} {point.readings[0]} and {point.readings[1]}"
             )
         lines += [
-            f"  left out: tRCD {gap.trcd:g} tRP {gap.trp:g}, {gap.temperature:g} C: {gap.reason}"
+            f"  left out: {str(gap) if others else f'tRCD {gap.trcd:g} tRP {gap.trp:g}, {gap.temperature:g} C'}: "
+            f"{gap.reason}"
             for gap in self.whole.left_out
         ]
         lines.append("")

@@ -108,6 +108,11 @@ def as_harsh(point: OperatingPoint, other: OperatingPoint) -> bool:
     return all(axis.harshness(point) >= axis.harshness(other) - _SAME for axis in AXES)
 
 
+def point_of(point: OperatingPoint) -> OperatingPoint:
+    """The operating point alone, of a fit there or of a reading."""
+    return OperatingPoint(**{name: getattr(point, name) for name in OperatingPoint.model_fields})
+
+
 def off_nominal(nominal: OperatingPoint, point: OperatingPoint) -> tuple[str, ...]:
     """Names of the parameters in which a point is not nominal, the temperature apart."""
     return tuple(axis.name for axis in AXES if abs(getattr(point, axis.name) - getattr(nominal, axis.name)) > _SAME)
