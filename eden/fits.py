@@ -719,47 +719,6 @@ def fit_common(counts: Iterable[Counts], axis: Axis | None = None, failure: floa
     return Common(Estimate._of(fit.failure), dispersion)
 
 
-@dataclass(frozen=True)
-class OverDispersion:
-    """How much cells of common lines vary together.
-
-    Attributes:
-        factor: by which the variance of the number of cells that fail is larger than if they failed independently.
-        lines: number of lines that tell it.
-
-    """
-
-    factor: float
-    lines: int
-
-
-def over_dispersion(parts: Sequence[Counts], axis: Axis, failure: float) -> OverDispersion | None:
-    """The over-dispersion of the lines of an axis, each part with a rate of its own: 1 + (C - 1) rho.
-
-    C is the mean number of cells of the lines on which cells lie; rho is common to all parts.
-
-    Args:
-        parts: counts of different cells.
-        axis: along which lines.
-        failure: F.
-
-    Returns:
-        None where some part was not counted along these lines, or nothing failed.
-
-    """
-    _failure(failure)
-    counted = [(part, lines) for part in parts if (lines := part.along(axis)) is not None]
-    telling = [part for part, _ in counted if 0 < part.failed < part.cells]
-    if len(counted) < len(parts) or not telling:
-        return None
-    cells = np.concatenate([lines.cells for _, lines in counted]).astype(float)
-    ratio = float(stats.chi2.ppf(CONFIDENCE, 1))
-    fit = _core.fit_model(
-        [part._core([axis]) for part in telling], _ALONG[axis], True, failure, ratio, 1.0 - CONFIDENCE, False
-    )
-    return OverDispersion(1.0 + (float((cells**2).sum() / cells.sum()) - 1.0) * fit.dispersion.estimate, cells.size)
-
-
 def measured_lines(
     axis: Axis, counts: Counts, failure: float = 1.0, geometry: Geometry = DEFAULT_GEOMETRY
 ) -> Bitline | Wordline:

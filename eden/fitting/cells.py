@@ -218,7 +218,7 @@ class CellFitter:
                 continue
             samples = [self.sampler.samples(part, point) for part in parts]
             for value in fit.samples:
-                test = compare_counts([sample[value].counts for sample in samples], self.failure)
+                test = compare_counts([sample[value].counts for sample in samples])
                 if test is not None:
                     yield Told(f"{point}, stored {PLURAL[value]}", test)
 
@@ -445,8 +445,8 @@ class CellFitter:
     def _curves(self, offered: Offer, fits: Mapping[OperatingPoint, PointCounts]) -> Iterator[FittedCurve]:
         """The curves along a latency that was swept at three or more, where the offered points tell one.
 
-        The rates of a point are told as well as their intervals say: the lines on which cells cluster and the passes
-        that differ make these wider than independent cells would, by a variance of the log-odds that all points share.
+        The rates of a point are told as well as their intervals say, which lines on which cells cluster and passes that
+        differ make wider than independent cells would: it counts as so many fewer cells.
         """
         if self.settings.cell_map:
             return
@@ -461,15 +461,12 @@ class CellFitter:
             if len(sweep) < FEWEST_LATENCIES:
                 continue
             conditions: dict[str, list[curves.Condition]] = {}
-            spread = 0.0
             for point in sweep:
                 for value, sample in fits[point_of(point)].samples.items():
-                    counts = sample.counts
-                    reading = counts.failures / counts.reads, float(counts.cells)
+                    reading = _as_independent(sample.counts, point.one if value == "one" else point.zero)
                     at = curves.Condition(getattr(point, parameter), (reading,))
                     conditions.setdefault(value, []).append(at)
-                    spread = max(spread, _beyond_chance(reading, point.one if value == "one" else point.zero))
-            fitted = curves.fit_conditions(conditions, lent=spread)
+            fitted = curves.fit_conditions(conditions, lent=0.0)
             yield from device_curves(fitted, parameter, self.nominal.temperature)
 
     def _errors(self, zero: float, one: float) -> ErrorModel:
@@ -665,14 +662,15 @@ def _numbers(banks: Sequence[int]) -> str:
     return f"{banks[0]} to {banks[-1]}" if len(banks) > 4 else ", ".join(map(str, banks))
 
 
-def _beyond_chance(reading: tuple[float, float], interval: tuple[float, float]) -> float:
-    """The variance of the log-odds in a 95% interval, less that of independent cells; 0 for an open interval."""
+def _as_independent(counts: Counts, interval: tuple[float, float]) -> tuple[float, float]:
+    """Errors of so many independent cells that their rate is told as well as a 95% interval says."""
+    errors, cells = counts.failures / counts.reads, float(counts.cells)
     low, high = interval
-    errors, cells = reading
-    if not 0.0 < low < high < 1.0 or not 0.0 < errors < cells:
-        return 0.0
-    half = (_logit(high) - _logit(low)) / 2 / float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
-    return max(half**2 - 1 / errors - 1 / (cells - errors), 0.0)
+    factor = 1.0
+    if 0.0 < low < high < 1.0 and 0.0 < errors < cells:
+        half = (_logit(high) - _logit(low)) / 2 / float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+        factor = max(1.0, half**2 / (1 / errors + 1 / (cells - errors)))
+    return errors / factor, cells / factor
 
 
 def check_tested(settings: FitSettings) -> Tested | None:

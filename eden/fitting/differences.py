@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from eden.fits import Axis, Counts, fit_counts, over_dispersion
+from eden.fits import Axis, Counts, fit_counts
 
 Readings = Sequence[tuple[float, float]]
 
@@ -62,37 +62,40 @@ def compare_readings(parts: Sequence[Readings], dispersion: float | None = None)
     return Difference(freedom * fisher, freedom, residual, float(stats.f.sf(fisher, freedom, residual)))
 
 
-def compare_counts(parts: Sequence[Counts], failure: float) -> Difference | None:
+def compare_counts(parts: Sequence[Counts]) -> Difference | None:
     """Compare parts by counts of their cells, which cluster along lines.
 
-    The likelihood ratio is that of cells that fail independently, divided by 1 + sum over both axes of (C - 1) rho,
-    the factor by which lines of C cells and intra-class correlation rho make the variance of a part's count larger
-    (Rao and Scott, "The analysis of categorical data from complex sample surveys", J. Am. Stat. Assoc. 76, 1981). rho
-    is fitted along each axis with a rate for every part, so that what sets the parts apart is not in it. The
-    statistic by its degrees of freedom is compared with Fisher's F, with the lines of the axis that has the fewest
-    less the parts behind the over-dispersion.
+    The likelihood ratio is that of cells that fail independently, divided by the factor by which lines make the
+    variance of a part's count larger (Rao and Scott, "The analysis of categorical data from complex sample surveys",
+    J. Am. Stat. Assoc. 76, 1981). That variance is the sum, over lines, of the squares of their counts less what is
+    expected of them, added over both axes less that of independent cells, which both contain (Cameron, Gelbach and
+    Miller, "Robust inference with multiway clustering", J. Bus. Econ. Stat. 29, 2011). Expected is a rate of each
+    part's own, so that what sets the parts apart is not in it, and no distribution of lines is assumed. The statistic
+    by its degrees of freedom is compared with Fisher's F, with the lines of the axis that has the fewest less the parts
+    behind the over-dispersion.
 
     Args:
         parts: of each part, what was counted; one stored value at one operating point.
-        failure: F.
 
     Returns:
-        The test; None where nothing, or everything, failed, or there are less than two parts.
+        The test; None where nothing, or everything, failed, there are less than two parts, or too few lines.
 
     """
     if len(parts) < 2 or not any(0 < part.failed < part.cells for part in parts):
         return None
     failed, cells = sum(part.failed for part in parts), sum(part.cells for part in parts)
     ratio = 2 * (sum(_log_likelihood(part.failed, part.cells) for part in parts) - _log_likelihood(failed, cells))
+    independent = sum(part.failed * (1 - part.failed / part.cells) for part in parts)
     factor, residual = 1.0, float("inf")
     axes: tuple[Axis, ...] = ("bitline", "wordline")
     for axis in axes:
-        found = over_dispersion(parts, axis, failure)
+        found = _variance_of_lines(parts, axis)
         if found is not None:
-            factor += found.factor - 1.0
-            residual = min(residual, found.lines - len(parts))
+            variance, lines = found
+            factor += variance / independent - 1.0
+            residual = min(residual, lines - len(parts))
     freedom = len(parts) - 1
-    statistic = max(ratio, 0.0) / factor
+    statistic = max(ratio, 0.0) / max(factor, 1.0)
     if residual < 1:
         return None
     p_value = (
@@ -107,3 +110,17 @@ def _log_likelihood(failed: int, cells: int) -> float:
     """Of the best rate of independent cells."""
     rate = failed / cells
     return sum(count * float(np.log(share)) for count, share in ((failed, rate), (cells - failed, 1 - rate)) if count)
+
+
+def _variance_of_lines(parts: Sequence[Counts], axis: Axis) -> tuple[float, int] | None:
+    """The variance of the parts' counts if lines are independent, and how many; None where they were not counted."""
+    variance, lines = 0.0, 0
+    for part in parts:
+        counted = part.along(axis)
+        if counted is None or counted.failed.size < 2:
+            return None
+        expected = counted.cells * (part.failed / part.cells)
+        size = counted.failed.size
+        variance += float(((counted.failed - expected) ** 2).sum()) * size / (size - 1)
+        lines += size
+    return variance, lines

@@ -144,7 +144,8 @@ def divide(
         mine = [bank for bank in free if bank.banks[0] // geometry.banks == rank]
         single = (geometry.ranks or 1) == 1
         whole = all(len(leaves[bank.banks[0]]) == 1 for bank in mine)
-        split = form in ("bank", "subarray") and (not whole or apart("the module" if single else f"rank {rank}", mine))
+        name = "the module" if single else f"rank {rank}"
+        split = form in ("bank", "subarray") and (not whole or (len(mine) > 1 and apart(name, mine)))
         together.append([] if split else mine)
     if (geometry.ranks or 1) > 1 and all(together):
         ranks = [
@@ -156,7 +157,7 @@ def divide(
     merged: set[int] = set()
     found = list(kept)
     for number, mine in enumerate(together):
-        if not mine:
+        if not mine or (len(mine) == 1 and form in ("bank", "subarray")):
             continue
         one_rank = len(together) > 1
         name, kind = (f"rank{number}", "rank") if one_rank else ("module", "module")
