@@ -14,6 +14,7 @@ from eden import _core, curves
 from eden.errors import ErrorModel, LineModel
 from eden.files import VersionedFile
 from eden.geometry import Geometry
+from eden.margin import Margin
 from eden.partition import (
     FittedPoint,
     Number,
@@ -65,22 +66,6 @@ class Source(Part):
     file: str
     module: str
     vendor: str | None
-
-
-class Margin(Part):
-    """What the owner adds to the fitted rates for what was not measured.
-
-    Attributes:
-        factor: what every bit error rate was multiplied with, 1 for none.
-        reason: what for, such as ageing.
-
-    """
-
-    factor: Annotated[Number, pydantic.Field(ge=1.0)] = 1.0
-    reason: str = "none was set"
-
-    def __str__(self) -> str:
-        return "no margin" if self.factor == 1.0 else f"bit error rates times {self.factor:g} ({self.reason})"
 
 
 class Measured(OperatingPoint):
@@ -280,6 +265,10 @@ class Device(VersionedFile):
             raise ValueError(
                 f"random_layout is {self.random_layout}; allowed is {_core.RANDOM_LAYOUT_VERSION} (this version of "
                 "eden's), because chips drawn with another differ"
+            )
+        if self.margin.shift:
+            raise ValueError(
+                f"margin: shift is {self.margin.shift}; allowed is 0, because points stand where they were measured"
             )
         names = [partition.name for partition in self.partitions]
         for name in names:

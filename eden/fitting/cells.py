@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from eden import _core, curves
+from eden.curves.scale import logistic, logit
 from eden.device import Device, FitRow
 from eden.errors import (
     HIGHEST_DISPERSION,
@@ -89,10 +90,6 @@ def default_geometry(tested: Tested, subarray_rows: int | None) -> Geometry:
     )
 
 
-def _logit(p: float) -> float:
-    return math.log(p) - math.log1p(-p)
-
-
 def _widened(
     estimate: float, low: float, high: float, factor: float, variance: float, quantile: float
 ) -> tuple[float, float]:
@@ -101,13 +98,13 @@ def _widened(
         return 0.0, min(1.0, high * factor**2 * math.exp(quantile * math.sqrt(variance)))
     if estimate >= 1.0:
         return max(0.0, 1.0 - (1.0 - low) * factor**2 * math.exp(quantile * math.sqrt(variance))), 1.0
-    centre = _logit(estimate)
+    centre = logit(estimate)
 
     def end(at: float, sign: int) -> float:
         if not 0.0 < at < 1.0:
             return at
-        half = math.hypot(factor * abs(_logit(at) - centre), quantile * math.sqrt(variance))
-        return 1.0 / (1.0 + math.exp(-(centre + sign * half)))
+        half = math.hypot(factor * abs(logit(at) - centre), quantile * math.sqrt(variance))
+        return logistic(centre + sign * half)
 
     return min(end(low, -1), estimate), max(end(high, 1), estimate)
 
@@ -668,7 +665,7 @@ def _as_independent(counts: Counts, interval: tuple[float, float]) -> tuple[floa
     low, high = interval
     factor = 1.0
     if 0.0 < low < high < 1.0 and 0.0 < errors < cells:
-        half = (_logit(high) - _logit(low)) / 2 / float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+        half = (logit(high) - logit(low)) / 2 / float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
         factor = max(1.0, half**2 / (1 / errors + 1 / (cells - errors)))
     return errors / factor, cells / factor
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from eden import _core, curves
+from eden.curves.dispersion import LONE_REGIME_ODDS, REGIME_ERRORS
 from eden.device import Device, FitRow, Measured
 from eden.errors import DataDependent, ErrorModel, Uniform
 from eden.files import FileError
@@ -37,10 +38,6 @@ from eden.partition import (
     sort_key,
 )
 
-# Readings of one condition whose odds lie apart by more than this, with nothing in between, are two regimes and no
-# repeats of one; a gap counts only above this number of errors, below which chance makes such gaps.
-REGIME_GAP = 10.0
-REGIME_ERRORS = 10.0
 AXES_OF_CURVES: tuple[Literal["trcd", "trp"], ...] = ("trcd", "trp")
 
 Model = Literal["uniform", "data_dependent"]
@@ -81,7 +78,7 @@ def regimes(counts: Counts) -> tuple[float, float] | None:
     for (low, low_cells), (high, high_cells) in itertools.pairwise(ordered):
         below = max(low, REGIME_ERRORS) / max(low_cells - low, REGIME_ERRORS)
         above = max(high, REGIME_ERRORS) / max(high_cells - high, REGIME_ERRORS)
-        if above > REGIME_GAP * below:
+        if above > LONE_REGIME_ODDS * below:
             return low / low_cells, high / high_cells
     return None
 
@@ -267,7 +264,7 @@ class _Fitter:
             if gap:
                 return (
                     f"the readings of stored {stored} mix two regimes, with nothing between the rates {gap[0]:.3g} and "
-                    f"{gap[1]:.3g} (odds more than {REGIME_GAP:g} apart)"
+                    f"{gap[1]:.3g} (odds more than {LONE_REGIME_ODDS:g} apart)"
                 )
         return None
 
