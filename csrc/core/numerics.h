@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 namespace eden {
@@ -91,10 +92,24 @@ Maximum maximize(const Function& function, double low, double high, double toler
   return {x, -fx};
 }
 
-// Where a function that is positive at `inside` and falls away from it crosses zero, in the
-// direction of `step`; the limit where it does not.
+// The highest of a function's values on a grid of so many intervals: where there are several peaks,
+// a search from there finds the highest.
 template <class Function>
-double crossing(const Function& function, double inside, double step, double limit) {
+Maximum highest_on_grid(const Function& function, double low, double high, int intervals) {
+  const double step = (high - low) / intervals;
+  Maximum best{low, -std::numeric_limits<double>::infinity()};
+  for (int i = 0; i <= intervals; ++i) {
+    const double x = low + i * step, value = function(x);
+    if (value > best.value) best = {x, value};
+  }
+  return best;
+}
+
+// Where a function that is positive at `inside` and falls away from it crosses zero, in the
+// direction of `step`; the limit where it does not. The place is told within `tolerance`.
+template <class Function>
+double crossing(const Function& function, double inside, double step, double limit,
+                double tolerance = 1e-8) {
   double near = inside, far = inside;
   double near_value = function(near), far_value = near_value;
   while (far_value > 0) {
@@ -107,7 +122,7 @@ double crossing(const Function& function, double inside, double step, double lim
   // Illinois variant of regula falsi.
   int side = 0;
   for (int iteration = 0; iteration < 100; ++iteration) {
-    if (std::abs(far - near) < 1e-8) break;
+    if (std::abs(far - near) < tolerance) break;
     const double place = (near * far_value - far * near_value) / (far_value - near_value);
     const double value = function(place);
     if (std::abs(value) < 1e-9) return place;
