@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from eden import _core, curves
-from eden.curves.scale import logistic, logit
 from eden.device import Device, FitRow
 from eden.errors import (
     HIGHEST_DISPERSION,
@@ -45,6 +44,7 @@ from eden.fits import (
 from eden.fitting.checks import NAMES, Checks
 from eden.fitting.counts import AXES_OF_CURVES, device_curves, informative, regimes
 from eden.fitting.differences import compare_counts
+from eden.fitting.intervals import as_independent, widened
 from eden.fitting.nominal import Nominal, nominal_point
 from eden.fitting.operating_range import Candidate, Offer, offer
 from eden.fitting.regions import Region, Told, divide, whole_module
@@ -88,25 +88,6 @@ def default_geometry(tested: Tested, subarray_rows: int | None) -> Geometry:
         bank_rows=-(-tested.rows.stop // height) * height,
         banks=tested.banks[-1] + 1,
     )
-
-
-def _widened(
-    estimate: float, low: float, high: float, factor: float, variance: float, quantile: float
-) -> tuple[float, float]:
-    """An interval, each of its halves in log-odds multiplied and joined with a variance in quadrature."""
-    if estimate <= 0.0:
-        return 0.0, min(1.0, high * factor**2 * math.exp(quantile * math.sqrt(variance)))
-    if estimate >= 1.0:
-        return max(0.0, 1.0 - (1.0 - low) * factor**2 * math.exp(quantile * math.sqrt(variance))), 1.0
-    centre = logit(estimate)
-
-    def end(at: float, sign: int) -> float:
-        if not 0.0 < at < 1.0:
-            return at
-        half = math.hypot(factor * abs(logit(at) - centre), quantile * math.sqrt(variance))
-        return logistic(centre + sign * half)
-
-    return min(end(low, -1), estimate), max(end(high, 1), estimate)
 
 
 class CellFitter:
@@ -460,7 +441,7 @@ class CellFitter:
             conditions: dict[str, list[curves.Condition]] = {}
             for point in sweep:
                 for value, sample in fits[point_of(point)].samples.items():
-                    reading = _as_independent(sample.counts, point.one if value == "one" else point.zero)
+                    reading = as_independent(sample.counts, point.one if value == "one" else point.zero)
                     at = curves.Condition(getattr(point, parameter), (reading,))
                     conditions.setdefault(value, []).append(at)
             fitted = curves.fit_conditions(conditions, lent=0.0)
@@ -543,7 +524,7 @@ class CellFitter:
             variance = dispersion / (sum(passes) if common else passes[i])
             widening = math.sqrt(1.0 + self._shared(fit, found)) if common else 1.0
             rates.append(min(ber.estimate, self.failure))
-            intervals.append(_widened(ber.estimate, ber.low, ber.high, widening, variance, quantile))
+            intervals.append(widened(ber.estimate, ber.low, ber.high, widening, variance, quantile))
         if len(rates) == 1:
             rates, intervals = rates * 2, intervals * 2
         for i, value in enumerate(("zero", "one")):
@@ -657,17 +638,6 @@ def _highest(samples: Samples, value: Value) -> float:
 
 def _numbers(banks: Sequence[int]) -> str:
     return f"{banks[0]} to {banks[-1]}" if len(banks) > 4 else ", ".join(map(str, banks))
-
-
-def _as_independent(counts: Counts, interval: tuple[float, float]) -> tuple[float, float]:
-    """Errors of so many independent cells that their rate is told as well as a 95% interval says."""
-    errors, cells = counts.failures / counts.reads, float(counts.cells)
-    low, high = interval
-    factor = 1.0
-    if 0.0 < low < high < 1.0 and 0.0 < errors < cells:
-        half = (logit(high) - logit(low)) / 2 / float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
-        factor = max(1.0, half**2 / (1 / errors + 1 / (cells - errors)))
-    return errors / factor, cells / factor
 
 
 def check_tested(settings: FitSettings) -> Tested | None:

@@ -33,6 +33,7 @@ from eden.partition import (
     FittedPoint,
     OperatingPoint,
     Partition,
+    as_harsh,
     off_nominal,
     point_of,
     sort_key,
@@ -382,23 +383,21 @@ class _Fitter:
 
     def _curves(self, region: Region) -> Iterator[FittedCurve]:
         """The curves along both latencies at the device's temperature, where the readings tell one."""
+        sweeps = self._sweeps(region)
+        bank = region.banks[0] if len(region.banks) == 1 else None
         for parameter in AXES_OF_CURVES:
             try:
-                fitted = curves.fit_latency(
-                    self._sweep(parameter, region),
-                    parameter,
-                    self.nominal.temperature,
-                    bank=region.banks[0] if len(region.banks) == 1 else None,
-                )
+                fitted = curves.fit_latency(sweeps, parameter, self.nominal.temperature, bank=bank)
             except ValueError:  # nothing was measured along this latency
                 continue
             yield from device_curves(fitted, parameter, self.nominal.temperature)
 
-    def _sweep(self, parameter: str, region: Region) -> Campaign:
-        """The readings along one latency, all else nominal; of the banks of a region, if there are several."""
+    def _sweeps(self, region: Region) -> Campaign:
+        """The readings along one latency or the other, all else nominal; of a region with several banks, theirs."""
         readings = []
         for point, reading in self.readings:
-            if not set(off_nominal(self.nominal, point)) <= {parameter}:
+            off = off_nominal(self.nominal, point)
+            if off not in ((), ("trcd",), ("trp",)) or not as_harsh(point, self.nominal):
                 continue
             if 1 < len(region.banks) < self.campaign.banks:
                 reading = replace(reading, errors=tuple(reading.errors[bank] for bank in region.banks))
