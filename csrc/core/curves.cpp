@@ -190,12 +190,40 @@ Point climb(const std::function<double(const std::vector<double>&)>& function,
 }
 
 // Where a function that is positive inside crosses zero in the direction of `step`; infinity of the
-// step's sign where it does not before the limit.
+// step's sign where it does not before the limit. Unlike numerics.h's crossing it never asks for
+// the value inside, so that a search that follows a ridge starts from its last solution.
 template <class Function>
 double open_crossing(const Function& function, double inside, double step, double limit,
                      double tolerance) {
-  const double place = crossing(function, inside, step, limit, tolerance);
-  return place == limit ? std::copysign(kInfinity, step) : place;
+  double near = inside, far = inside + step;
+  for (;;) {
+    if (step > 0 ? far >= limit : far <= limit) {
+      if (function(limit) > 0.0) return std::copysign(kInfinity, step);
+      far = limit;
+      break;
+    }
+    if (function(far) <= 0.0) break;
+    near = far;
+    step *= 1.7;
+    far += step;
+  }
+  // False position with a halved value where one end stays (the Illinois variant).
+  double above = function(near), below = function(far);
+  int side = 0;
+  for (int i = 0; i < 25 && std::abs(far - near) > tolerance; ++i) {
+    const double share = std::clamp(above / (above - below), 0.05, 0.95);
+    const double place = near + share * (far - near), value = function(place);
+    if (value > 0.0) {
+      near = place, above = value;
+      if (side == 1) below *= 0.5;
+      side = 1;
+    } else {
+      far = place, below = value;
+      if (side == -1) above *= 0.5;
+      side = -1;
+    }
+  }
+  return 0.5 * (near + far);
 }
 
 void check_readings(const std::vector<Count>& readings, std::optional<double> dispersion) {

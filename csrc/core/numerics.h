@@ -106,10 +106,9 @@ Maximum highest_on_grid(const Function& function, double low, double high, int i
 }
 
 // Where a function that is positive at `inside` and falls away from it crosses zero, in the
-// direction of `step`; the limit where it does not. The place is told within `tolerance`.
+// direction of `step`; the limit where it does not.
 template <class Function>
-double crossing(const Function& function, double inside, double step, double limit,
-                double tolerance = 1e-8) {
+double crossing(const Function& function, double inside, double step, double limit) {
   double near = inside, far = inside;
   double near_value = function(near), far_value = near_value;
   while (far_value > 0) {
@@ -122,7 +121,7 @@ double crossing(const Function& function, double inside, double step, double lim
   // Illinois variant of regula falsi.
   int side = 0;
   for (int iteration = 0; iteration < 100; ++iteration) {
-    if (std::abs(far - near) < tolerance) break;
+    if (std::abs(far - near) < 1e-8) break;
     const double place = (near * far_value - far * near_value) / (far_value - near_value);
     const double value = function(place);
     if (std::abs(value) < 1e-9) return place;
