@@ -136,8 +136,8 @@ def fit(
     name: Annotated[str | None, typer.Option(help="what the device is called; the module's label if left out")] = None,
     temperature: Annotated[float | None, typer.Option(help="the device's, in degrees Celsius")] = None,
     vdd: Annotated[float | None, typer.Option(help="nominal supply voltage in V")] = None,
-    trcd: Annotated[float | None, typer.Option(help="nominal tRCD in ns, of flips")] = None,
-    trp: Annotated[float | None, typer.Option(help="nominal tRP in ns, of flips")] = None,
+    trcd: Annotated[float | None, typer.Option(help="nominal tRCD in ns")] = None,
+    trp: Annotated[float | None, typer.Option(help="nominal tRP in ns")] = None,
     refresh_interval: Annotated[float, typer.Option(help="nominal refresh interval in ms")] = 64.0,
     failure: Annotated[
         float | None, typer.Option(help="F, if it is known: the probability that a read of a weak cell is inverted")
@@ -146,7 +146,7 @@ def fit(
     cells_per_bank: Annotated[int | None, typer.Option(help="cells behind a rate, of latency-variation")] = None,
     at: Annotated[
         list[str] | None,
-        typer.Option(help="what a file of flips does not state of its conditions, such as trcd=7.5; several times"),
+        typer.Option(help="what the file does not state of its conditions, such as trcd=7.5; several times"),
     ] = None,
     pattern: Annotated[str | None, typer.Option(help="the data that was stored, such as 0xff or 0xff/0x00")] = None,
     banks: Annotated[str | None, typer.Option(help="tested banks: how many (8), or which (0,2,5)")] = None,
@@ -158,6 +158,11 @@ def fit(
     geometry: Annotated[
         list[str] | None, typer.Option(help="of the module, such as bank_rows=32768; several times")
     ] = None,
+    partitions: Annotated[
+        str | None,
+        typer.Option(help="module, rank, bank or subarray; parts that do not differ are left together"),
+    ] = None,
+    bank_curves: Annotated[bool, typer.Option("--bank-curves", help="curves for every partition, too")] = False,
     grid: Annotated[
         bool, typer.Option("--grid", help="every pattern was tested at every operating point, also without a flip")
     ] = False,
@@ -204,6 +209,8 @@ def fit(
         subarray_rows=subarray_rows,
         column_bits=column_bits,
         repeats=repeats,
+        partitions=cast(Any, partitions),
+        bank_curves=bank_curves,
         grid=grid,
         cell_map=cell_map,
         max_damaged=max_damaged,

@@ -14,6 +14,7 @@ from eden import _core, curves
 from eden.errors import ErrorModel, LineModel
 from eden.files import VersionedFile
 from eden.geometry import Geometry
+from eden.margin import Margin
 from eden.partition import (
     FittedPoint,
     Number,
@@ -65,22 +66,6 @@ class Source(Part):
     file: str
     module: str
     vendor: str | None
-
-
-class Margin(Part):
-    """What the owner adds to the fitted rates for what was not measured.
-
-    Attributes:
-        factor: what every bit error rate was multiplied with, 1 for none.
-        reason: what for, such as ageing.
-
-    """
-
-    factor: Annotated[Number, pydantic.Field(ge=1.0)] = 1.0
-    reason: str = "none was set"
-
-    def __str__(self) -> str:
-        return "no margin" if self.factor == 1.0 else f"bit error rates times {self.factor:g} ({self.reason})"
 
 
 class Measured(OperatingPoint):
@@ -280,6 +265,10 @@ class Device(VersionedFile):
             raise ValueError(
                 f"random_layout is {self.random_layout}; allowed is {_core.RANDOM_LAYOUT_VERSION} (this version of "
                 "eden's), because chips drawn with another differ"
+            )
+        if self.margin.shift:
+            raise ValueError(
+                f"margin: shift is {self.margin.shift}; allowed is 0, because points stand where they were measured"
             )
         names = [partition.name for partition in self.partitions]
         for name in names:
@@ -526,14 +515,18 @@ class Device(VersionedFile):
             "",
             "  whole module            BER zeros  [95% interval]            BER ones   [95% interval]       readings",
         ]
+        others = any({"vdd", "refresh_interval"} & {*off_nominal(self.nominal, point)} for point in self.whole.points)
         for point in self.whole.points:
+            if others:
+                lines.append(f"  {point.vdd:g} V, refresh {point.refresh_interval:g} ms")
             lines.append(
                 f"  tRCD {point.trcd:5g} tRP {point.trp:5g}   {point.errors.ber_zero:9.3g}  "
                 f"{f'[{point.zero[0]:.3g}, {point.zero[1]:.3g}]':24}  {point.errors.ber_one:9.3g}  "
                 f"{f'[{point.one[0]:.3g}, {point.one[1]:.3g}]':22} {point.readings[0]} and {point.readings[1]}"
             )
         lines += [
-            f"  left out: tRCD {gap.trcd:g} tRP {gap.trp:g}, {gap.temperature:g} C: {gap.reason}"
+            f"  left out: {str(gap) if others else f'tRCD {gap.trcd:g} tRP {gap.trp:g}, {gap.temperature:g} C'}: "
+            f"{gap.reason}"
             for gap in self.whole.left_out
         ]
         lines.append("")

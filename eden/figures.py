@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from eden.fits import Goodness
-    from eden.fitting import FitReport
-    from eden.fitting_cells import PointFit
+    from eden.fitting import FitReport, PointFit
 
 # Okabe and Ito's colours, distinct under all common forms of colour blindness; the order keeps neighbours apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

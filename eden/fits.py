@@ -391,7 +391,7 @@ class FittedChoice:
 def _ratio(readings: int, rates: int) -> float:
     """Twice the fall of the log-likelihood at an interval's ends: Student's interval in the limit of normal readings.
 
-    n ln(1 + t^2 / (n - g)) for n readings of g rates; see ``eden.fitting.fit_counts``.
+    n ln(1 + t^2 / (n - g)) for n readings of g rates; see ``fit_counts``.
     """
     freedom = readings - rates
     quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom))
@@ -539,11 +539,14 @@ def _choice_notes(fits: dict[str, FittedModel], chosen: FittedModel) -> list[str
         for fit in fits.values()
         if not fit.selectable and chosen.bic - fit.bic > DECISIVE
     ]
-    both = [fit for name in ("bitline", "wordline") if (fit := fits.get(name)) and uniform.bic - fit.bic > DECISIVE]
-    if len(both) == 2:
+    # Zeros and ones that fail at different rates make the lines of one value differ from those of the other, so lines
+    # are compared with cells that are alike but for their value.
+    alike, suffix = (fits["data_dependent"], "_by_value") if "data_dependent" in fits else (uniform, "")
+    clusters = [fit for axis in _ALONG if (fit := fits.get(f"{axis}{suffix}")) and alike.bic - fit.bic > DECISIVE]
+    if len(clusters) == len(_ALONG):
         notes.append(
             "the cells cluster along bitlines and along wordlines (dispersions "
-            + " and ".join(f"{fit.dispersion.estimate:.3g}" for fit in both if fit.dispersion)
+            + " and ".join(f"{fit.dispersion.estimate:.3g}" for fit in clusters if fit.dispersion)
             + "), but a model of the operators has one of them"
         )
     return notes

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import pydantic
-from scipy import special
 
-from eden import _core
+from eden.curves.rates import Formula
 from eden.errors import DataDependent, ErrorModel, Uniform
 
 # Latencies and voltages are printed with a few digits; a billionth is no difference.
@@ -106,6 +105,11 @@ def axis(name: str) -> _Axis:
 def as_harsh(point: OperatingPoint, other: OperatingPoint) -> bool:
     """Whether a point is at least as harsh as another in every parameter, temperatures apart."""
     return all(axis.harshness(point) >= axis.harshness(other) - _SAME for axis in AXES)
+
+
+def point_of(point: OperatingPoint) -> OperatingPoint:
+    """The operating point alone, of a fit there or of a reading."""
+    return OperatingPoint(**{name: getattr(point, name) for name in OperatingPoint.model_fields})
 
 
 def off_nominal(nominal: OperatingPoint, point: OperatingPoint) -> tuple[str, ...]:
@@ -215,9 +219,8 @@ class FittedCurve(Part):
 
     def rate(self, latency: float) -> float:
         """The bit error rate at a latency in ns, inside what was measured or not."""
-        parameters = _core.CurveParameters(self.location, self.scale, self.asymptote)
-        log_odds = _core.curve_log_odds(getattr(_core.CurveLink, self.link), parameters, latency)
-        return min(float(special.expit(log_odds)) * self.factor, 1.0)
+        formula = Formula(self.link, self.location, self.scale, self.asymptote)
+        return min(formula.rate(latency) * self.factor, 1.0)
 
 
 class VoltageRow(Part):

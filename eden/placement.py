@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 import pydantic
 
 from eden import _core
-from eden.device import Device, Margin
+from eden.device import Device
 from eden.errors import ErrorModel, Uniform
 from eden.files import VersionedFile
+from eden.margin import Margin
 from eden.partition import Errors, OperatingPoint, Partition
 from eden.tolerance import Tolerance
 

@@ -9,16 +9,14 @@ from pathlib import Path
 from eden import curves
 from eden.device import Device, Population, PopulationKnot, Source
 from eden.errors import DataDependent
-from eden.fitting import AXES_OF_CURVES, DIGITS, fit
+from eden.fitting import fit
+from eden.fitting.counts import AXES_OF_CURVES
+from eden.fitting.rounding import rounded
 from eden.measurements import read
 from eden.partition import FittedPoint, Partition, Voltage, VoltageRow, with_rates
 
 UNTOLD_DISPERSION = 1.0
 """Variance of the log-odds of a vendor's shares where no module has errors at three voltages, so that none is told."""
-
-
-def _digits(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")
 
 
 def _rounded(matrix: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
@@ -68,7 +66,7 @@ def vendor_voltage(
         ber = 0.0 if knot.mean is None else assumed.ber(rate.estimate)
         ends = [assumed.ber(rate.low), ber, assumed.ber(rate.high)]
         # A distribution of its own at each voltage can fall by chance; errors do not.
-        low, ber, high = (max(_digits(value), before) for value, before in zip(ends, _ends(rows[-1]), strict=True))
+        low, ber, high = (max(rounded(value), before) for value, before in zip(ends, _ends(rows[-1]), strict=True))
         rows.append(VoltageRow(vdd=knot.at, ber=ber, low=min(low, ber), high=max(high, ber)))
     return Voltage(
         source=source or Path(path).name,
@@ -159,10 +157,10 @@ def fit_vendor(
                 "latency": knot.at,
                 "modules": knot.modules,
                 "failing": knot.failing,
-                "mean": None if knot.mean is None else _digits(knot.mean),
-                "deviation": None if knot.deviation is None else _digits(knot.deviation),
-                "dispersion": None if knot.dispersion is None else _digits(knot.dispersion),
-                "bound": _digits(knot.bound),
+                "mean": None if knot.mean is None else rounded(knot.mean),
+                "deviation": None if knot.deviation is None else rounded(knot.deviation),
+                "dispersion": None if knot.dispersion is None else rounded(knot.dispersion),
+                "bound": rounded(knot.bound),
             }
         )
         for knot in fitted.knots
@@ -217,8 +215,8 @@ def _points(model: Device, population: curves.Population) -> tuple[FittedPoint, 
             for stored in ("zero", "one"):
                 rate = population.rate(f"{parameter} {stored}", at)
                 estimate = 0.0 if by_value[stored][at].mean is None else rate.estimate
-                estimate = max(_digits(estimate), getattr(before.errors, f"ber_{stored}"))
-                found[stored] = estimate, (min(_digits(rate.low), estimate), max(_digits(rate.high), estimate))
+                estimate = max(rounded(estimate), getattr(before.errors, f"ber_{stored}"))
+                found[stored] = estimate, (min(rounded(rate.low), estimate), max(rounded(rate.high), estimate))
             before = FittedPoint.model_validate(
                 {
                     **nominal.model_dump(),

@@ -353,6 +353,7 @@ def point(body: Body, index: int = 2) -> Body:
             "partition bank3 begins at bit 1073741832, inside bank1",
         ),
         (lambda b: b["partitions"][3].update(kind="chip"), r"partitions\[3\].kind: Input should be 'module', 'rank'"),
+        (lambda b: b["margin"].update(shift=0.5), r"margin: shift is 0\.5; allowed is 0"),
         (lambda b: b["margin"].update(factor=0.5), "margin.factor: Input should be greater than or equal to 1"),
         (lambda b: b["nominal"].update(trcd=13.0), "the first is .*; allowed is nominal"),
         (lambda b: b["nominal"].update(vdd="1.5"), "nominal.vdd: Input should be a valid number"),

@@ -168,6 +168,35 @@ def test_lines_and_data_dependence_together_are_not_ignored() -> None:
         result.fits["bitline_by_value"].error_model()
 
 
+def both_axes(ber: float, seed: int) -> np.ndarray[Any, Any]:
+    """Cells that fail along bad bitlines and along bad wordlines, half of each."""
+    bitlines, wordlines = Bitline(ber / 2, 0.05, geometry=GEOMETRY), Wordline(ber / 2, 0.05, geometry=GEOMETRY)
+    return np.maximum(read_chip(bitlines, seed, 0, 1), read_chip(wordlines, seed + 1000, 0, 1))
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        Uniform(5e-3),
+        DataDependent(1e-3, 2e-2),
+        Bitline(5e-3, 0.05, geometry=GEOMETRY),
+        Wordline(5e-3, 0.05, geometry=GEOMETRY),
+        None,
+    ],
+    ids=["uniform", "data_dependent", "bitline", "wordline", "both axes"],
+)
+def test_only_a_chip_that_clusters_along_both_axes_is_said_to(errors: ErrorModel | None) -> None:
+    for seed in range(10):
+        if errors is None:
+            zero, one = (count(both_axes(ber, 2 * seed + v), 1) for v, ber in enumerate((5e-3, 2e-2)))
+        else:
+            zero, one = (count(read_chip(errors, seed, v, 1, address=v * BITS), 1) for v in (0, 1))
+        # Values apart and one value alone. A difference of BIC of 10 against a truth is far below 1 in 1,000.
+        for result in (fit_models(zero=zero, one=one, replicates=0), fit_models(both=one, replicates=0)):
+            told = any("cluster along bitlines and along wordlines" in note for note in result.notes)
+            assert told == (errors is None)
+
+
 def test_a_model_that_does_not_fit_is_told_with_the_classes_for_its_plot() -> None:
     # Half of the bitlines never fail, the others all alike: no Beta law.
     errors = Bitline.measured(np.tile([0.0, 0.05], 512), geometry=GEOMETRY)

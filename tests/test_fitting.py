@@ -206,10 +206,15 @@ def test_untested_banks_are_left_out_of_the_rates(tmp_path: Path) -> None:
     assert device.errors(trcd=7.5).ber == pytest.approx(1001 / CELLS, rel=1e-3)
 
 
-def test_both_latencies_reduced_are_left_out(tmp_path: Path) -> None:
-    result = report(tmp_path, [*sweep(NOMINAL, (7.5, 1000, 1000)), *sweep((7.5, 50, 50), trp=5.0)])
-    assert "left out 6 readings with both tRCD and tRP below nominal" in result.text()
-    assert {point.trp for point in result.device.whole.points} == {12.5}
+def test_both_latencies_reduced_are_a_point_unless_they_fail_less_than_one(tmp_path: Path) -> None:
+    rows = [*sweep(NOMINAL, (7.5, 1000, 1000)), *sweep((7.5, 50, 50), trp=5.0), *sweep((7.5, 9000, 9000), trp=2.5)]
+    result = report(tmp_path, rows)
+    assert [(point.trcd, point.trp) for point in result.device.whole.points] == [(12.5, 12.5), (7.5, 12.5)]
+    assert "at the milder tRCD 7.5 ns, tRP 12.5 ns" in reasons(result)[7.5, 5.0]
+    assert "harsher than tRCD 7.5 ns, tRP 5 ns" in reasons(result)[7.5, 2.5]
+    joint = report(tmp_path, [*rows[:12], *rows[18:]]).device
+    assert joint.errors(trcd=7.5, trp=2.5).ber == pytest.approx(9090 / CELLS, rel=1e-3)
+    assert joint.errors(trcd=8.0, trp=10.0).ber == joint.errors(trcd=7.5, trp=2.5).ber
 
 
 def test_both_sweeps_are_fitted_each_along_its_latency(tmp_path: Path) -> None:
@@ -402,5 +407,5 @@ def test_the_catalogue_is_what_the_measurements_give(measurements: Path, tmp_pat
         device.save(tmp_path / "again.json")
         shipped = Path(eden.catalogue.__file__).with_name(f"{name}.json")
         assert (tmp_path / "again.json").read_text() == shipped.read_text()
-        assert shipped.stat().st_size < 60_000
+        assert shipped.stat().st_size < 250_000
     assert tuple(sorted(names)) == Device.builtin_names()

@@ -227,7 +227,7 @@ def test_rates_that_fall_end_the_range_by_name(tmp_path: Path) -> None:
     assert [point.trcd for point in device.whole.points] == [12.5, 10.0, 7.5]
     reasons = {gap.trcd: gap.reason for gap in device.whole.left_out}
     assert "the curve is not monotone: stored zeros fail at 0.00" in reasons[5.0]
-    assert "harsher than tRCD 5 ns" in reasons[2.5]
+    assert "harsher than 5 ns" in reasons[2.5]
     with pytest.raises(ValueError, match=r"5 ns is left out: the curve is not monotone"):
         device.errors(trcd=5.0)
 
@@ -324,7 +324,10 @@ def test_no_errors_at_all_are_no_device_of_flips(tmp_path: Path) -> None:
         ({"banks": None, "rows": None, "row_bits": None}, "banks, rows and row_bits are missing: a.csv"),
         ({"rows": None}, "rows is missing; allowed are all of banks, rows and row_bits"),
         ({"trcd": 7.5}, "errors with pattern 0x00 at the nominal operating point.*allowed is none.*give trcd"),
-        ({"geometry": Geometry(1024, 64, 64, 4)}, "geometry has 1 ranks of 4 banks of 64 rows.*allowed is one rank"),
+        (
+            {"geometry": Geometry(1024, 64, 64, 4)},
+            "geometry has 1 ranks of 4 banks of 64 rows.*one that holds the",
+        ),
         ({"geometry": Geometry(1024, 64, 128, 2)}, "geometry has 1 ranks of 2 banks"),
         ({"subarray_rows": 32}, "subarray_rows is 32; allowed beside geometry is its own, 64"),
         ({"reliable": "bank7"}, "reliable is 'bank7'; allowed are bank0, bank1, bank2, bank3"),
@@ -421,28 +424,3 @@ def test_what_counts_have_in_common() -> None:
     assert not fit_common([Counts.of_total(3, 100)]).failure.identified
     with pytest.raises(ValueError, match="counts 0 have no bitlines"):
         fit_common(counts, "bitline")
-
-
-@pytest.mark.parametrize(
-    ("header", "values", "message"),
-    [
-        ("trp,temperature", "12.5,50", "line 2: trcd is not stated"),
-        (
-            "trcd,trp,temperature,vdd",
-            "7.5,12.5,50,1.2",
-            "found vdd 1.2; allowed for counts of banks is the nominal 1.35",
-        ),
-        (
-            "trcd,trp,temperature,refresh_interval",
-            "7.5,12.5,50,128",
-            "found refresh_interval 128; allowed .* nominal 64",
-        ),
-    ],
-)
-def test_counts_of_banks_at_other_points_than_latencies_are_refused(
-    header: str, values: str, message: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "a.csv"
-    path.write_text(f"{header},pattern,bank,errors,cells\n{values},0x00,0,5,1073741824\n")
-    with pytest.raises(FileError, match=message):
-        eden.fit(path, vdd=1.35)

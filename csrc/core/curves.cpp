@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/numerics.h"
 #include "core/philox.h"
 
 namespace eden {
@@ -16,8 +17,6 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kImpossible = -1e300;
 // The range in which a dispersion's logarithm is searched for, as in core/fit.cpp.
-constexpr double kLowestLogDispersion = -27.6;
-constexpr double kHighestLogDispersion = 13.8;
 // Log-odds beyond these are not told from 0 and 1 by 10^15 cells.
 constexpr double kLowestLogOdds = -60.0;
 constexpr double kHighestLogOdds = 60.0;
@@ -57,12 +56,10 @@ std::vector<Weighted> distinct(const std::vector<Count>& readings) {
   return result;
 }
 
-double logistic(double x) { return 1.0 / (1.0 + std::exp(-x)); }
-
 double log_probability(const Count& count, double log_odds, double dispersion) {
   log_odds = std::clamp(log_odds, kLowestLogOdds, kHighestLogOdds);
-  if (log_odds <= 0.0) return log_beta_binomial(count, logistic(log_odds), dispersion);
-  return log_beta_binomial({count.cells - count.errors, count.cells}, logistic(-log_odds),
+  if (log_odds <= 0.0) return log_beta_binomial(count, inverse_logit(log_odds), dispersion);
+  return log_beta_binomial({count.cells - count.errors, count.cells}, inverse_logit(-log_odds),
                            dispersion);
 }
 
@@ -78,13 +75,8 @@ double observed_log_odds(const Count& count) {
   return std::log(count.errors + 0.5) - std::log(count.cells - count.errors + 0.5);
 }
 
-struct Place {
-  double at;
-  double value;
-};
-
 template <class Function>
-Place golden_section(const Function& function, double low, double high, int iterations) {
+Maximum golden_section(const Function& function, double low, double high, int iterations) {
   constexpr double kRatio = 0.6180339887498949;
   double left = high - kRatio * (high - low), right = low + kRatio * (high - low);
   double at_left = function(left), at_right = function(right);
@@ -97,34 +89,37 @@ Place golden_section(const Function& function, double low, double high, int iter
       right = low + kRatio * (high - low), at_right = function(right);
     }
   }
-  return at_left >= at_right ? Place{left, at_left} : Place{right, at_right};
+  return at_left >= at_right ? Maximum{left, at_left} : Maximum{right, at_right};
 }
 
-// The most likely dispersion of readings about a given rate.
-Place best_dispersion(const std::vector<Weighted>& readings, double log_odds) {
-  // The profile can have a shoulder at the binomial end: a grid finds the peak.
+// Where a function of the logarithm of a dispersion is highest. Its profile can have a shoulder at
+// the binomial end.
+template <class Function>
+Maximum peak_of_dispersion(const Function& function) {
   constexpr int kGrid = 14;
   const double step = (kHighestLogDispersion - kLowestLogDispersion) / kGrid;
-  const auto function = [&](double x) { return log_probability(readings, log_odds, std::exp(x)); };
-  Place best{kLowestLogDispersion, -kInfinity};
-  for (int i = 0; i <= kGrid; ++i) {
-    const double x = kLowestLogDispersion + i * step, value = function(x);
-    if (value > best.value) best = {x, value};
-  }
-  const Place finer = golden_section(function, std::max(best.at - step, kLowestLogDispersion),
-                                     std::min(best.at + step, kHighestLogDispersion), 18);
+  const Maximum best =
+      highest_on_grid(function, kLowestLogDispersion, kHighestLogDispersion, kGrid);
+  const Maximum finer = golden_section(function, std::max(best.place - step, kLowestLogDispersion),
+                                       std::min(best.place + step, kHighestLogDispersion), 18);
   return finer.value > best.value ? finer : best;
 }
 
+// The most likely dispersion of readings about a given rate.
+Maximum best_dispersion(const std::vector<Weighted>& readings, double log_odds) {
+  return peak_of_dispersion(
+      [&](double x) { return log_probability(readings, log_odds, std::exp(x)); });
+}
+
 // The same where a neighbouring rate has its dispersion at `near`.
-Place best_dispersion(const std::vector<Weighted>& readings, double log_odds, double near) {
+Maximum best_dispersion(const std::vector<Weighted>& readings, double log_odds, double near) {
   constexpr double kBelow = 0.6, kAbove = 1.2;
   const auto function = [&](double x) { return log_probability(readings, log_odds, std::exp(x)); };
   const double low = std::max(near - kBelow, kLowestLogDispersion);
   const double high = std::min(near + kAbove, kHighestLogDispersion);
-  const Place found = golden_section(function, low, high, 11);
+  const Maximum found = golden_section(function, low, high, 11);
   const double edge = 0.05 * (high - low);
-  if (found.at - low > edge && high - found.at > edge) return found;
+  if (found.place - low > edge && high - found.place > edge) return found;
   return best_dispersion(readings, log_odds);
 }
 
@@ -195,10 +190,11 @@ Point climb(const std::function<double(const std::vector<double>&)>& function,
 }
 
 // Where a function that is positive inside crosses zero in the direction of `step`; infinity of the
-// step's sign where it does not before the limit.
+// step's sign where it does not before the limit. Unlike numerics.h's crossing it never asks for
+// the value inside, so that a search that follows a ridge starts from its last solution.
 template <class Function>
-double crossing(const Function& function, double inside, double step, double limit,
-                double tolerance) {
+double open_crossing(const Function& function, double inside, double step, double limit,
+                     double tolerance) {
   double near = inside, far = inside + step;
   for (;;) {
     if (step > 0 ? far >= limit : far <= limit) {
@@ -290,8 +286,6 @@ double log_add(double a, double b) {
   return high + std::log(std::exp(a - high) + std::exp(b - high));
 }
 
-double logit(double p) { return std::log(p) - std::log1p(-p); }
-
 // A curve's parameters as they are searched for.
 struct Search {
   double location;
@@ -310,7 +304,7 @@ double search_log_odds(CurveLink link, const Search& s, double at) {
 
 CurveParameters parameters_of(const Search& s) {
   return {s.location, std::exp(s.log_scale),
-          s.asymptote >= kWholeAsymptote ? 1.0 : logistic(s.asymptote)};
+          s.asymptote >= kWholeAsymptote ? 1.0 : inverse_logit(s.asymptote)};
 }
 
 Search search_of(const CurveParameters& p) {
@@ -318,10 +312,16 @@ Search search_of(const CurveParameters& p) {
           p.asymptote >= 1.0 ? kWholeAsymptote : std::min(logit(p.asymptote), kWholeAsymptote)};
 }
 
+// Log-odds of the rate at an operating point.
+struct RateAt {
+  double at;
+  double value;
+};
+
 // What is held while the rest is fitted.
 struct Held {
   std::optional<double> location, log_scale, asymptote;
-  std::optional<Place> log_odds;  // of the rate at a place; takes the location's freedom
+  std::optional<RateAt> log_odds;  // of the rate at a place; takes the location's freedom
 };
 
 class Group {
@@ -392,7 +392,7 @@ class Group {
   };
 
   // Moves the location so that the rate at a place is the one given; false where none does.
-  bool through(const Place& log_odds, Search& s) const {
+  bool through(const RateAt& log_odds, Search& s) const {
     if (log_odds.value >= s.asymptote) return false;
     s.location = log_odds.at + std::exp(s.log_scale) * place_on(log_odds.value, s.asymptote);
     return std::isfinite(s.location);
@@ -709,7 +709,7 @@ CurveEnds profile_ends(const Curves& curves, const std::vector<Search>& best, do
       if (found.value > kImpossible) warm[group] = found.groups[group];
       return drop - (value - found.value);
     };
-    return crossing(excess, from, direction * step, limit, tolerance);
+    return open_crossing(excess, from, direction * step, limit, tolerance);
   };
   return {end(-1.0, low), end(1.0, high)};
 }
@@ -761,16 +761,17 @@ ConditionLikelihood::ConditionLikelihood(const std::vector<Count>& readings,
     const double width = most - least + 2.0 * margin;
     // The maximum is found on a grid, for the profile over the dispersion can have several.
     constexpr int kGrid = 16;
-    Place found{least - margin, -kInfinity};
+    Maximum found{least - margin, -kInfinity};
     for (int i = 0; i <= kGrid; ++i) {
       const double x = least - margin + width * i / kGrid, value = at(x);
       if (value > found.value) found = {x, value};
     }
-    const Place finer = golden_section(at, found.at - width / kGrid, found.at + width / kGrid, 36);
+    const Maximum finer =
+        golden_section(at, found.place - width / kGrid, found.place + width / kGrid, 36);
     if (finer.value > found.value) found = finer;
-    center_ = best_ = found.at;
+    center_ = best_ = found.place;
     log_likelihood_ = found.value;
-    dispersion_ = dispersion ? *dispersion : std::exp(best_dispersion(counts, best_).at);
+    dispersion_ = dispersion ? *dispersion : std::exp(best_dispersion(counts, best_).place);
     scale_ = std::sqrt(1.0 / information + dispersion_ / static_cast<double>(readings.size()));
   }
   half_ = static_cast<int>(std::ceil(std::asinh(kSpan / scale_) / kStep));
@@ -782,8 +783,8 @@ ConditionLikelihood::ConditionLikelihood(const std::vector<Count>& readings,
       if (dispersion) {
         value = at(node(direction * i));
       } else {
-        const Place found = best_dispersion(counts, node(direction * i), near);
-        value = found.value, near = found.at;
+        const Maximum found = best_dispersion(counts, node(direction * i), near);
+        value = found.value, near = found.place;
       }
       value = std::isnan(value) ? kRuledOut : std::max(value - log_likelihood_, kRuledOut);
       values_[static_cast<size_t>(direction * i + half_)] =
@@ -820,15 +821,15 @@ double ConditionLikelihood::operator()(double log_odds) const {
 double ConditionLikelihood::lower(double drop) const {
   if (best_ == -kInfinity) return -kInfinity;
   const auto excess = [&](double x) { return (*this)(x) + drop; };
-  return crossing(excess, best_ == kInfinity ? center_ + kSpan : best_,
-                  best_ == kInfinity ? -1.0 : -scale_, center_ - kSpan, 1e-6 * scale_);
+  return open_crossing(excess, best_ == kInfinity ? center_ + kSpan : best_,
+                       best_ == kInfinity ? -1.0 : -scale_, center_ - kSpan, 1e-6 * scale_);
 }
 
 double ConditionLikelihood::upper(double drop) const {
   if (best_ == kInfinity) return kInfinity;
   const auto excess = [&](double x) { return (*this)(x) + drop; };
-  return crossing(excess, best_ == -kInfinity ? center_ - kSpan : best_,
-                  best_ == -kInfinity ? 1.0 : scale_, center_ + kSpan, 1e-6 * scale_);
+  return open_crossing(excess, best_ == -kInfinity ? center_ - kSpan : best_,
+                       best_ == -kInfinity ? 1.0 : scale_, center_ + kSpan, 1e-6 * scale_);
 }
 
 double ConditionLikelihood::log_marginal(double mean, double deviation) const {
@@ -906,17 +907,8 @@ DispersionFit fit_dispersion(const std::vector<std::vector<Count>>& conditions) 
     }
     return sum;
   };
-  constexpr int kGrid = 14;
-  const double step = (kHighestLogDispersion - kLowestLogDispersion) / kGrid;
-  Place best{kLowestLogDispersion, -kInfinity};
-  for (int i = 0; i <= kGrid; ++i) {
-    const double x = kLowestLogDispersion + i * step, value = total(x);
-    if (value > best.value) best = {x, value};
-  }
-  const Place finer = golden_section(total, std::max(best.at - step, kLowestLogDispersion),
-                                     std::min(best.at + step, kHighestLogDispersion), 18);
-  if (finer.value > best.value) best = finer;
-  return {std::exp(best.at), best.value};
+  const Maximum best = peak_of_dispersion(total);
+  return {std::exp(best.place), best.value};
 }
 
 CurveFit fit_curves(const std::vector<std::vector<CurveCondition>>& groups, const CurveRule& rule) {
@@ -940,7 +932,7 @@ CurveEnds curve_ends(const std::vector<std::vector<CurveCondition>>& groups, con
   const double from = search_log_odds(rule.link, best[group], at);
   const auto hold = [&](double x) {
     Held held;
-    held.log_odds = Place{at, x};
+    held.log_odds = RateAt{at, x};
     return held;
   };
   double scale = kInfinity;
@@ -995,7 +987,7 @@ CurveEnds parameter_ends(const std::vector<std::vector<CurveCondition>>& groups,
   ends = profile_ends(curves, best, fit.log_likelihood, group, hold,
                       std::min(best[group].asymptote, kWholeAsymptote - 1.0), 0.02,
                       -kWholeAsymptote, kWholeAsymptote, drop, 1e-4);
-  return {logistic(ends.low), logistic(ends.high)};
+  return {inverse_logit(ends.low), inverse_logit(ends.high)};
 }
 
 CurveEnds predict_reading(const std::vector<Count>& readings, double cells, int repeats,
@@ -1017,10 +1009,10 @@ CurveEnds predict_reading(const std::vector<Count>& readings, double cells, int 
     errors += count.errors, total += count.cells;
   }
   const double pooled = observed_log_odds({errors, total});
-  const double rate = logistic(pooled);
+  const double rate = inverse_logit(pooled);
   const double spread = std::max(most - least, 1.0 / std::sqrt(total * rate * (1.0 - rate) + 0.5));
   std::vector<double> warm{pooled};
-  if (!dispersion) warm.push_back(best_dispersion(counts, pooled).at);
+  if (!dispersion) warm.push_back(best_dispersion(counts, pooled).place);
   const auto with = [&](double number, std::vector<double>& start) {
     const auto function = [&](const std::vector<double>& x) {
       const double phi =
@@ -1037,9 +1029,9 @@ CurveEnds predict_reading(const std::vector<Count>& readings, double cells, int 
     // Of the log-odds of the number; half an error keeps the ends finite.
     return found.value + std::log(number + 0.5) + std::log(cells - number + 0.5) - std::log(cells);
   };
-  const auto number_of = [&](double log_odds) { return cells * logistic(log_odds); };
+  const auto number_of = [&](double log_odds) { return cells * inverse_logit(log_odds); };
   // The most likely number lies among the readings or beside them.
-  Place peak{pooled, -kInfinity};
+  Maximum peak{pooled, -kInfinity};
   {
     std::vector<double> start = warm;
     const double margin = 0.5 * spread;
@@ -1050,8 +1042,8 @@ CurveEnds predict_reading(const std::vector<Count>& readings, double cells, int 
     }
     std::vector<double> from = warm;
     const double width = (most - least + 2 * margin) / 12;
-    const Place finer = golden_section([&](double x) { return with(number_of(x), from); },
-                                       peak.at - width, peak.at + width, 8);
+    const Maximum finer = golden_section([&](double x) { return with(number_of(x), from); },
+                                         peak.place - width, peak.place + width, 8);
     if (finer.value > peak.value) peak = finer;
   }
   const double floor = -std::log(cells) - 3.0;  // a twentieth of an error
@@ -1059,8 +1051,8 @@ CurveEnds predict_reading(const std::vector<Count>& readings, double cells, int 
     std::vector<double> start = warm;
     const auto excess = [&](double x) { return drop - (peak.value - with(number_of(x), start)); };
     const double step = direction * std::max(0.3 * spread, 1e-6);
-    const double limit = direction * std::max(-floor, std::abs(peak.at) + 1.0);
-    return crossing(excess, peak.at, step, limit, 1e-3 * spread + 1e-9);
+    const double limit = direction * std::max(-floor, std::abs(peak.place) + 1.0);
+    return open_crossing(excess, peak.place, step, limit, 1e-3 * spread + 1e-9);
   };
   const double low = end(-1.0), high = end(1.0);
   return {low == -kInfinity ? 0.0 : number_of(low), high == kInfinity ? cells : number_of(high)};

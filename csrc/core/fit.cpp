@@ -14,8 +14,6 @@ namespace {
 
 // The logarithm of a dispersion is searched for in this range. The lower end adds a thousandth to
 // the variance of 10^9 errors, so it is as good as a binomial.
-constexpr double kLowestLogDispersion = -27.6;
-constexpr double kHighestLogDispersion = 13.8;
 // Places of maxima are found to this share of their scale; a likelihood there is off by its square.
 constexpr double kCoarse = 1e-4;
 constexpr double kFine = 1e-7;
@@ -190,11 +188,7 @@ RateFit fit_rates(const std::vector<std::vector<Count>>& groups, const IntervalR
     // The profile can have a shoulder at the binomial end: a grid finds the peak, Brent refines it.
     constexpr int kGrid = 24;
     const double step = (kHighestLogDispersion - kLowestLogDispersion) / kGrid;
-    double best_value = -std::numeric_limits<double>::infinity();
-    for (int i = 0; i <= kGrid; ++i) {
-      const double value = total(kLowestLogDispersion + i * step);
-      if (value > best_value) best_value = value, best_log = kLowestLogDispersion + i * step;
-    }
+    best_log = highest_on_grid(total, kLowestLogDispersion, kHighestLogDispersion, kGrid).place;
     best_log = maximize(total, std::max(best_log - step, kLowestLogDispersion),
                         std::min(best_log + step, kHighestLogDispersion), kFine)
                    .place;

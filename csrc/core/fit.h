@@ -15,6 +15,11 @@
 
 namespace eden {
 
+// The logarithm of a dispersion is searched for between these: from readings that chance alone
+// tells apart to those that have nothing in common.
+inline constexpr double kLowestLogDispersion = -27.6;
+inline constexpr double kHighestLogDispersion = 13.8;
+
 // One reading. Errors need not be whole: a tool that prints the mean of two passes prints halves.
 struct Count {
   double errors;

@@ -12,7 +12,6 @@ namespace eden {
 namespace {
 
 constexpr double kLowestOdds = -60.0, kHighestOdds = 36.0;
-constexpr double kLowestLogDispersion = -27.6, kHighestLogDispersion = 13.8;
 
 double sum_of(const std::vector<Count>& counts, double rate, double dispersion) {
   double sum = 0.0;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 namespace eden {
@@ -89,6 +90,19 @@ Maximum maximize(const Function& function, double low, double high, double toler
     }
   }
   return {x, -fx};
+}
+
+// The highest of a function's values on a grid of so many intervals: where there are several peaks,
+// a search from there finds the highest.
+template <class Function>
+Maximum highest_on_grid(const Function& function, double low, double high, int intervals) {
+  const double step = (high - low) / intervals;
+  Maximum best{low, -std::numeric_limits<double>::infinity()};
+  for (int i = 0; i <= intervals; ++i) {
+    const double x = low + i * step, value = function(x);
+    if (value > best.value) best = {x, value};
+  }
+  return best;
 }
 
 // Where a function that is positive at `inside` and falls away from it crosses zero, in the
