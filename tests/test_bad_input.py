@@ -66,7 +66,7 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"bounds": torch.zeros(3)}, "bounds has 3 elements; allowed is 2"),
     ({"bounds": torch.zeros(2).double()}, "bounds must be"),
     ({"storage": -1}, "storage is -1, which names no storage"),
-    ({"storage": 11}, "storage is 11"),
+    ({"storage": 99}, "storage is 99"),
     ({"storage": 2**40}, "storage is 1099511627776"),
     ({"storage": 10}, "x has a dtype that this storage cannot hold"),
     ({"batch_dim": 1}, "batch_dim is 1, x has 1 dimensions"),
