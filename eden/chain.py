@@ -259,7 +259,8 @@ def _run(task: Task, device: Device, folder: str | os.PathLike[str], options: Op
     put_under_faults(model, task, errors, train_set)
     save(model, out / "baseline.safetensors")
     clean_before = clean_accuracy(model, validation)
-    say(f"{task.name}: accuracy {float_accuracy:.2%} in float32, {clean_before:.2%} in {task.storage}")
+    kept = " and ".join(dict.fromkeys((task.storage, task.input_storage or task.storage)))
+    say(f"{task.name}: accuracy {float_accuracy:.2%} in float32, {clean_before:.2%} in {kept}")
 
     baseline = _profile(model, validation, options, out, "baseline", coarse_only=True)
     say(f"before boosting it tolerates BER {baseline.coarse:.2g} in all operands (drop at most {options.max_drop:.1%})")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,6 +60,10 @@ class Task:
     threads: int | None = None
 
 
+# Weights are small numbers of either sign, and inputs after a ReLU never negative: the codes that flips harm least.
+_EIGHT_BITS: dict[str, Any] = {"storage": "int8_sign_magnitude", "input_storage": "uint8", "percentile": 99.9}
+
+
 def _digits_network() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -74,6 +79,7 @@ def digits_task() -> Task:
         train=Recipe(epochs=20, learning_rate=0.1, batch_size=128),
         boost=Recipe(epochs=120, learning_rate=0.05, batch_size=64, seed=1),
         target_ber=1e-2,
+        **_EIGHT_BITS,
         calibration_samples=1197,
         threads=1,
     )
@@ -97,6 +103,7 @@ def cifar_task() -> Task:
         data=cifar10,
         boost=Recipe(epochs=2, learning_rate=0.01, batch_size=128, weight_decay=1e-4, seed=1),
         target_ber=1e-3,
+        **_EIGHT_BITS,
         augment=flip_and_crop,
     )
 

@@ -155,7 +155,7 @@ def test_what_a_curriculum_is_to_reach(aim: str, reached: dict[str, float] | Non
 
 def test_the_values_left_out_are_the_tasks_own() -> None:
     whole = RetrainRecipe.of({}).resolved(digits_task())
-    assert (whole.memory.device, whole.memory.trcd, whole.memory.storage) == ("ddr3-b33", 7.5, "int8")
+    assert (whole.memory.device, whole.memory.trcd, whole.memory.storage) == ("ddr3-b33", 7.5, "int8_sign_magnitude")
     assert (whole.boost.epochs, whole.curriculum.target_ber, whole.calibration_samples) == (120, 1e-2, 1197)
     elsewhere = RetrainRecipe.of({"memory": {"vdd": 1.2}}).resolved(digits_task())
     assert (elsewhere.memory.trcd, elsewhere.memory.vdd) == (None, 1.2)

@@ -82,7 +82,7 @@ def test_the_digits_are_the_same_each_time() -> None:
     for one, other in zip(*sets, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one.tensors, other.tensors, strict=True))
     assert task.train is not None
-    assert (task.storage, task.correction) == ("int8", "zero")
+    assert (task.storage, task.input_storage, task.correction) == ("int8_sign_magnitude", "uint8", "zero")
 
 
 def test_flip_and_crop_is_a_function_of_the_generator() -> None:
