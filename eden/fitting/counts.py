@@ -400,8 +400,8 @@ class _Fitter:
             if off not in ((), ("trcd",), ("trp",)) or not as_harsh(point, self.nominal):
                 continue
             if 1 < len(region.banks) < self.campaign.banks:
-                reading = replace(reading, errors=tuple(reading.errors[bank] for bank in region.banks))
-            readings.append(replace(reading, **point.model_dump()))
+                reading = reading._replace(errors=tuple(reading.errors[bank] for bank in region.banks))
+            readings.append(reading._replace(**point.model_dump()))
         return replace(self.campaign, readings=tuple(readings))
 
     def _point(self, point: OperatingPoint, values: Values, lent: float) -> FittedPoint:
