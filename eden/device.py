@@ -529,6 +529,12 @@ class Device(VersionedFile):
             f"{gap.reason}"
             for gap in self.whole.left_out
         ]
+        lines += [
+            f"  hardly told: the curve along {axis(curve.parameter).title} of stored {curve.stored}s leaves its "
+            f"{' and '.join(curve.open)} open; between its points their rates alone bound what it answers"
+            for curve in self.whole.curves
+            if curve.open
+        ]
         lines.append("")
         for partition in self.partitions:
             kind = "nominal only" if partition.nominal else f"{len(partition.points)} points"

@@ -41,6 +41,9 @@ MOST_READINGS = 2**17
 MOST_LINES = 2**24
 """Wordlines or bitlines whose counts ``ConditionStatistics.lines`` gives one by one."""
 
+COPY = 1e-9
+"""Readings that agree in every bank by chance less often than this are copies."""
+
 _LATENCY_VARIATION = "latency-variation"
 _RETENTION = "dram-bender-retention"
 FORMATS: tuple[str, ...] = tuple(sorted([_LATENCY_VARIATION, *_core.measurement_formats()]))
@@ -50,6 +53,7 @@ _HEAD_BYTES = 2**16  # a format is recognized from
 _LONGEST_LINE = 2**16  # of the latency-variation CSV; the C++ readers have the same
 _LONGEST_QUOTE = 1000  # lines of it
 _KEPT_DAMAGES = 5
+_COUNTS_THAT_TELL = 20  # that so many are even by chance happens once in a million files
 _SHOWN_FROM_BYTES = 2**26  # files from this size on are read with progress
 
 
@@ -598,9 +602,10 @@ def _read_core(
     if arguments.banks:
         cells_per_bank = (arguments.rows[1] - arguments.rows[0]) * arguments.row_bits
     if format == "counts":
+        _refuse_rates(path, reader, statistics)
         readings, cells_per_bank, banks, note = _readings(reader, statistics)
-        if note is not None:
-            notes.append(note)
+        readings, copied = _without_copies(readings, cells_per_bank)
+        notes.extend(text for text in (note, copied) if text is not None)
     return Campaign(path, format, label, vendor, cells_per_bank, banks, readings, tuple(notes), statistics)
 
 
@@ -622,6 +627,22 @@ def _oddities(reader: _core.MeasurementReader, statistics: Statistics, known: bo
         gaps += bool(entry.repeats) and entry.repeats[-1] - entry.repeats[0] + 1 != len(entry.repeats)
     if gaps:
         yield f"there are gaps between the numbers of passes of {gaps} of {len(statistics.conditions)} conditions"
+
+
+def _refuse_rates(path: Path, reader: _core.MeasurementReader, statistics: Statistics) -> None:
+    """Refuse a file whose errors are rates, which as counts would be far lower ones."""
+    largest, line = 0.0, 0
+    for index, entry in enumerate(statistics.conditions):
+        for stored in entry.stored_values:
+            _, _, errors, _, lines = reader.counts(index, _UNKNOWN if stored is None else stored)
+            if errors.size and errors.max() > largest:
+                largest, line = float(errors.max()), int(lines[errors.argmax()])
+    if 0.0 < largest < 1.0:
+        raise FileError(
+            path,
+            f"line {line}, column errors: found {largest:g}, the most of all lines; allowed are counts of errors, of "
+            "which some are 1 or more (a bit error rate is to be multiplied with cells)",
+        )
 
 
 _NEEDED = ("trcd", "trp", "temperature")  # fields of a reading that are NaN where they are not stated
@@ -685,6 +706,69 @@ def _readings(
     if parts:
         notes.append(f"left {parts} counts of one value of a mixed pattern out of the readings")
     return readings, int(cells[0]), banks, "; ".join(notes) or None
+
+
+def _fails_alike_by_chance(errors: Sequence[float | None], cells: int) -> float:
+    """A bound on the probability that two readings count the same errors in every bank.
+
+    Binomial counts of n cells that fail at the rate p agree with probability 1 / (2 sqrt(pi n p (1 - p))), and those of
+    readings that vary more agree less often. Banks in which no cell fails, or a whole fraction of them as where an
+    array reads one value, say nothing.
+    """
+    probability = 1.0
+    for count in errors:
+        if count is not None and (16 * count) % cells:
+            probability *= min(1.0, 0.5 / math.sqrt(math.pi * count * (1 - count / cells)))
+    return probability
+
+
+def _copies(readings: Sequence[Reading], cells: int) -> tuple[set[int], bool]:
+    """Numbers of the readings that copy earlier ones, and whether all repeats agree, so that none is called a copy.
+
+    A reading is a copy if an earlier one of its condition has the same errors in every bank, where chance makes them
+    agree once in 1 / ``COPY`` times; so are the readings beside it that have those beside the earlier one before them,
+    because what is copied is a part of a file. Where no two repeats differ, cells may just fail at every read.
+    """
+    first: dict[tuple[object, ...], int] = {}
+    conditions: dict[tuple[object, ...], tuple[float | None, ...]] = {}
+    keys = [(str(reading[1:5]), reading.vdd, reading.refresh_interval, reading.errors) for reading in readings]
+    found: list[tuple[int, int]] = []
+    vary = False
+    for number, key in enumerate(keys):
+        if _fails_alike_by_chance(key[-1], cells) > COPY:
+            continue
+        vary = vary or conditions.setdefault(key[:-1], key[-1]) != key[-1]
+        if key in first:
+            found.append((number, number - first[key]))
+        else:
+            first[key] = number
+    if not found or not vary:
+        return set(), bool(found)
+    copies: set[int] = set()
+    for number, back in found:
+        for step in (-1, 1):
+            at = number
+            while back <= at < len(keys) and keys[at] == keys[at - back] and (at == number or at not in copies):
+                copies.add(at)
+                at += step
+    return copies, False
+
+
+def _without_copies(readings: Sequence[Reading], cells: int) -> tuple[tuple[Reading, ...], str | None]:
+    """The readings that are no copies of earlier ones, and a note."""
+    copies, alike = _copies(readings, cells)
+    if alike:
+        return tuple(readings), (
+            "all repeats of a condition with errors agree in every bank: they are taken for repeats of a memory whose "
+            "weak cells fail at every read; leave out the lines if they are copies"
+        )
+    if not copies:
+        return tuple(readings), None
+    kept = tuple(reading for number, reading in enumerate(readings) if number not in copies)
+    return kept, (
+        f"left out {len(copies)} readings as copies of earlier lines, the first in line {readings[min(copies)].line}: "
+        "their errors agree in every bank, which repeats do not do by chance, or they stand between such lines"
+    )
 
 
 def _reading_statistics(readings: Sequence[Reading], cells_per_bank: int) -> Statistics:
@@ -872,7 +956,7 @@ def _read_latency_variation(
     modules: Counter[str] = Counter()
     vendors: Counter[str] = Counter()
     activation_times: Counter[float] = Counter()
-    untested = halves = inexact = failing = diluted = disagreeing = 0
+    untested = halves = inexact = failing = diluted = disagreeing = odd = 0
     example: _Row | None = None
     example_column = ""
     damages: list[str] = []
@@ -915,6 +999,7 @@ def _read_latency_variation(
             errors.append(count)
             failing += rate > 0
             halves += whole and count != round(count)
+            odd += count % 2 == 1
             if not whole:
                 inexact += 1
                 example, example_column = row, column
@@ -965,11 +1050,21 @@ def _read_latency_variation(
         notes.append(f"left out DIMMBER in {disagreeing} readings: it is not the mean of the banks")
     if halves:
         notes.append(f"kept {halves} counts that are halves: the mean of two passes")
+    several = failing >= _COUNTS_THAT_TELL
+    if several and (halves > 0.4 * failing or halves + odd == 0):
+        size, what = (2 * cells, "halves") if halves else (cells // 2, "even")
+        notes.append(
+            f"{halves or failing} of {failing} counts of errors in {cells} cells are {what}, as those of banks of "
+            f"{size} cells would be: if so, give cells_per_bank={size}, or the size of the device is wrong"
+        )
     if inexact:
         notes.append(
             f"kept {inexact} of {failing} rates above 0 that are no count of errors in {cells} cells: the likelihood "
             "takes any real number"
         )
     vendor = vendors.most_common(1)[0][0] or None
-    statistics = _reading_statistics(readings, cells)
-    return Campaign(source, _LATENCY_VARIATION, label, vendor, cells, BANKS, tuple(readings), tuple(notes), statistics)
+    kept, copied = _without_copies(readings, cells)
+    if copied is not None:
+        notes.append(copied)
+    statistics = _reading_statistics(kept, cells)
+    return Campaign(source, _LATENCY_VARIATION, label, vendor, cells, BANKS, kept, tuple(notes), statistics)

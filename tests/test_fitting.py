@@ -396,6 +396,40 @@ def test_every_module_of_the_measurements_can_be_fitted_or_says_why(measurements
         mixed.errors(trcd=7.5)
 
 
+def test_what_nothing_repeated_tells_is_said(tmp_path: Path) -> None:
+    """One pass of each condition, over one bank: no number tells how far a second pass would lie."""
+    lines = ["trcd,trp,temperature,pattern,bank,errors,cells"]
+    for trcd, errors in ((12.5, 0), (7.5, 5000), (5.0, 9_000_000)):
+        lines += [f"{trcd},12.5,50,{pattern},0,{errors},1073741824" for pattern in ("0x00", "0xff")]
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
+    alone = fit(tmp_path / "a.csv").assumptions
+    assert any(text.startswith("readings do not vary by more than chance: no condition with errors") for text in alone)
+    rows = [line([500.0 * (1 + bank) for bank in range(8)], pattern) for pattern in ("0x0", "0xff")]
+    banks = fit(write(tmp_path / "b.csv", [line(0, p, 12.5) for p in ("0x0", "0xff")] + rows)).assumptions
+    assert any(text.startswith("readings vary as the banks within a reading do") for text in banks)
+    told = fit(write(tmp_path / "b.csv", sweep(NOMINAL, (7.5, 5000, 9000)))).assumptions
+    assert any(text.startswith("the largest dispersion between readings at other conditions") for text in told)
+
+
+def test_a_curve_that_a_step_would_do_for_has_an_open_scale(tmp_path: Path) -> None:
+    """A rise from nothing to its asymptote between two latencies: how steep, no reading tells."""
+    device = fit(write(tmp_path / "a.csv", sweep(NOMINAL, (10, 0, 0), (7.5, 4e8, 4e8), (5, 5e8, 5e8), (2.5, 5e8, 5e8))))
+    assert device.whole.curves
+    for curve in device.whole.curves:
+        assert curve.intervals is not None
+        assert curve.intervals.scale[0] is None
+        assert curve.open == ("scale",)
+    assert "hardly told: the curve along row activation latency tRCD of stored zeros leaves its scale open" in (
+        device.describe()
+    )
+    again = Device.model_validate_json(device.model_dump_json())
+    assert again == device
+    answer = device.whole.point(trcd=6.0, between="curve")
+    milder, harsher = device.whole.point(trcd=7.5), device.whole.point(trcd=5.0)
+    # What the answer's interval rests on is the neighbours and not the slope.
+    assert answer.zero == (milder.zero[0], harsher.zero[1])
+
+
 @pytest.mark.data
 def test_the_catalogue_is_what_the_measurements_give(measurements: Path, tmp_path: Path) -> None:
     from eden.catalogue.__main__ import build
