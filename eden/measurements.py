@@ -613,7 +613,10 @@ def _oddities(reader: _core.MeasurementReader, statistics: Statistics, known: bo
     if reader.flips and not known:
         yield "which cells were tested is not known, so there are no rates: give banks, rows and row_bits"
     if reader.repeated_flips:
-        yield f"counted {reader.repeated_flips} flips once that were reported again in their pass"
+        yield (
+            f"counted {reader.repeated_flips} of {reader.flips + reader.repeated_flips} flips once that were reported "
+            "again in their pass: a file of several passes must number them, or their failures count as one"
+        )
     if reader.sample_shift:
         yield (
             f"counted cells in a sample of one in {2**reader.sample_shift}: more failed than are kept; flips reported "

@@ -411,6 +411,43 @@ def test_what_nothing_repeated_tells_is_said(tmp_path: Path) -> None:
     assert any(text.startswith("the largest dispersion between readings at other conditions") for text in told)
 
 
+COUNTS = "trcd,trp,temperature,pattern,bank,repeat,errors,cells"
+
+
+def counts(path: Path, *, scale: float = 1.0, warmer: float = 0.0, cells: int = 0) -> Path:
+    """Counts of two banks: latencies times ``scale``, ``warmer`` per repeat, ``cells`` less per bank."""
+    lines = [COUNTS]
+    for trcd, errors in ((12.5, 0), (7.5, 5000), (5.0, 900_000)):
+        for pattern in ("0x00", "0xff"):
+            for repeat in range(2):
+                place = f"{trcd * scale:g},{12.5 * scale:g},{50 + warmer * repeat:g},{pattern}"
+                lines += [f"{place},{bank},{repeat},{errors + 70 * repeat * bool(errors)},{2**30 - bank * cells}"
+                          for bank in range(2)]  # fmt: skip
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_numbers_in_other_units_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"tRCD is 12500 ns at the nominal point of a.csv; allowed is up to 1000 ns"):
+        fit(counts(tmp_path / "a.csv", scale=1000))
+    with pytest.raises(ValueError, match=r"temperature is 323 C in a.csv; allowed is up to 200 C \(323 K are 50 C\)"):
+        fit(counts(tmp_path / "a.csv", warmer=273))
+    with pytest.raises(
+        FileError, match=r"no readings to fit: made no readings of whole banks: the cells of a count di"
+    ):
+        fit(counts(tmp_path / "a.csv", cells=1))
+
+
+def test_temperatures_that_a_heater_does_not_tell_apart_are_named(tmp_path: Path) -> None:
+    def named(warmer: float) -> bool:
+        told = fit(counts(tmp_path / "a.csv", warmer=warmer)).assumptions
+        return any(text.startswith("temperatures differ where they are stated so: 50 and") for text in told)
+
+    assert named(0.1)
+    assert not named(0.0)
+    assert not named(20.0)
+
+
 def test_a_curve_that_a_step_would_do_for_has_an_open_scale(tmp_path: Path) -> None:
     """A rise from nothing to its asymptote between two latencies: how steep, no reading tells."""
     device = fit(write(tmp_path / "a.csv", sweep(NOMINAL, (10, 0, 0), (7.5, 4e8, 4e8), (5, 5e8, 5e8), (2.5, 5e8, 5e8))))

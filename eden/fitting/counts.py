@@ -101,6 +101,8 @@ def fit_banks(campaign: Campaign, settings: FitSettings) -> FitReport:
             f"partitions is 'subarray', but {campaign.format} counts banks; allowed are module, rank, bank, or flips "
             "of cells"
         )
+    if not campaign.readings:
+        raise FileError(campaign.path, f"no readings to fit: {campaign.notes[-1]}; allowed are counts of whole banks")
     arrays = settings.geometry or _default_geometry(campaign)
     banks = arrays.banks * (arrays.ranks or 1)
     if (banks, arrays.bank_rows * arrays.row_bits) != (campaign.banks, campaign.cells_per_bank):
