@@ -53,6 +53,7 @@ _HEAD_BYTES = 2**16  # a format is recognized from
 _LONGEST_LINE = 2**16  # of the latency-variation CSV; the C++ readers have the same
 _LONGEST_QUOTE = 1000  # lines of it
 _KEPT_DAMAGES = 5
+_HIGH_RATE = 1e-3  # of each other bank, beside which a bank without errors was most likely not tested
 _COUNTS_THAT_TELL = 20  # that so many are even by chance happens once in a million files
 _SHOWN_FROM_BYTES = 2**26  # files from this size on are read with progress
 
@@ -952,6 +953,36 @@ def _count(text: str, cells: int) -> tuple[float, bool]:
     return min(exact, float(cells)), False
 
 
+def _silent_banks(reading: Reading, cells: int) -> list[int]:
+    """The banks without an error in a reading, half of them or fewer, where each other one failed at a high rate."""
+    silent = [bank for bank, count in enumerate(reading.errors) if count == 0.0]
+    others = [count for count in reading.errors if count]
+    many = 2 * len(silent) <= len(reading.errors) <= 2 * len(others)
+    return silent if silent and many and min(others) >= _HIGH_RATE * cells else []
+
+
+def _without_silent_banks(readings: Sequence[Reading], cells: int) -> tuple[list[Reading], str | None]:
+    """The readings without the banks that were most likely not tested in them, and a note.
+
+    A bank that never fails and is silent somewhere was not tested at all; another one only where it is silent.
+    """
+    silent = [_silent_banks(reading, cells) for reading in readings]
+    found = Counter(bank for banks in silent for bank in banks)
+    if not found:
+        return list(readings), None
+    never = {bank for bank in found if not any(reading.errors[bank] for reading in readings)}
+    gone = [never.union(banks) for banks in silent]
+    kept = [
+        reading._replace(errors=tuple(None if bank in banks else count for bank, count in enumerate(reading.errors)))
+        for reading, banks in zip(readings, gone, strict=True)
+    ]
+    listed = ", ".join(f"Bank{bank} in {sum(bank in banks for banks in gone)} readings" for bank in sorted(found))
+    return kept, (
+        f"left out {listed}: 0 where every other bank failed at a rate of {_HIGH_RATE:g} or more, so most likely not "
+        "tested there, nor anywhere if it never failed"
+    )
+
+
 def _read_latency_variation(
     source: Path, chunks: Iterable[bytes], module: str | None, cells: int, max_damaged: float
 ) -> Campaign:
@@ -1047,6 +1078,9 @@ def _read_latency_variation(
         notes.append(
             f"left out Bank0 in {untested} readings: it is 0 where every other bank failed, so it was not tested"
         )
+    readings, silent = _without_silent_banks(readings, cells)
+    if silent is not None:
+        notes.append(silent)
     if diluted:
         notes.append(f"left out DIMMBER in the {diluted} readings without Bank0, where it is diluted to 7/8")
     if disagreeing:

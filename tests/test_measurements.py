@@ -283,6 +283,22 @@ def test_rates_in_the_place_of_counts_are_refused(tmp_path: Path) -> None:
         assert len(read(tmp_path / "a.csv").readings) == 1
 
 
+def test_banks_that_are_silent_beside_failing_ones_were_not_tested(tmp_path: Path) -> None:
+    def errors(count: float, *silent: int) -> list[float]:
+        return [0.0 if bank in silent else count for bank in range(8)]
+
+    rows = [line(errors(50.0, 3, 5)), line(errors(4e6, 3), trcd=5.0), line(errors(3e6, 3, 5), trcd=2.5)]
+    campaign = read(write(tmp_path / "a.csv", rows))
+    # Bank3 never fails; Bank5 does, at 5 ns.
+    assert [reading.errors[3] for reading in campaign.readings] == [None, None, None]
+    assert [reading.errors[5] for reading in campaign.readings] == [0.0, 4e6, None]
+    assert any(n.startswith("left out Bank3 in 3 readings, Bank5 in 1 readings: 0 where") for n in campaign.notes)
+    # Neither few errors nor more than half of the banks say so.
+    for few in (errors(1e5, 3), errors(4e6, 0, 1, 2, 3, 4)):
+        kept = read(write(tmp_path / "a.csv", [line(few)]))
+        assert kept.readings[0].errors == tuple(few)
+
+
 def test_banks_of_another_size_are_suspected(tmp_path: Path) -> None:
     random = np.random.default_rng(6)
     for step, size in ((2.0, CELLS // 2), (0.5, 2 * CELLS)):

@@ -523,7 +523,10 @@ class _Fitter:
             "bound",
         ]
         if self.campaign.format == "latency-variation":
-            lines.append("a bank that is 0 in a reading where no bank, or not every other bank, failed was tested")
+            lines.append(
+                "a bank that is 0 in a reading was tested, but for Bank0 where every other bank failed, and for others "
+                "where all banks but half of them or fewer failed at a high rate"
+            )
             lines.append(f"a bank has {self.campaign.cells_per_bank} cells: the measurements do not state it")
         lines.append(self.lent_assumption)
         if self.settings.voltage is not None:
