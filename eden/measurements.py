@@ -606,7 +606,14 @@ def _read_core(
         _refuse_rates(path, reader, statistics)
         readings, cells_per_bank, banks, note = _readings(reader, statistics)
         readings, copied = _without_copies(readings, cells_per_bank)
-        notes.extend(text for text in (note, copied) if text is not None)
+        silent = {bank for reading in readings for bank in _silent_banks(reading, cells_per_bank)}
+        suspected = (
+            f"no error in bank {', '.join(map(str, sorted(silent)))} where every other bank failed at a rate of "
+            f"{_HIGH_RATE:g} or more: taken as read, as the file says; leave out its lines there if it was not tested"
+            if silent
+            else None
+        )
+        notes.extend(text for text in (note, copied, suspected) if text is not None)
     return Campaign(path, format, label, vendor, cells_per_bank, banks, readings, tuple(notes), statistics)
 
 
@@ -870,7 +877,7 @@ class _TextLines:
         return self._next is None
 
     def _split(self, chunks: Iterable[bytes]) -> Iterator[str]:
-        decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(), translate=True)
+        decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
         carried, number, done = "", 0, 0
         for chunk in itertools.chain(chunks, [None]):
             try:

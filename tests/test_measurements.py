@@ -299,6 +299,23 @@ def test_banks_that_are_silent_beside_failing_ones_were_not_tested(tmp_path: Pat
         assert kept.readings[0].errors == tuple(few)
 
 
+def test_silent_banks_of_counts_are_suspected(tmp_path: Path) -> None:
+    for errors, said in ((0, True), (1, False)):
+        rows = [f"5,50,0xff,{bank},{errors if bank == 2 else 4_000_000},{CELLS}" for bank in range(4)]
+        (tmp_path / "a.csv").write_text("\n".join(["trcd,temperature,pattern,bank,errors,cells", *rows]) + "\n")
+        campaign = read(tmp_path / "a.csv")
+        assert campaign.readings[0].errors[2] == errors
+        assert any(note.startswith("no error in bank 2 where every other bank") for note in campaign.notes) is said
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    order = [*HEADER[1:], HEADER[0]]
+    path = write(tmp_path / "a.csv", [line(1), line(2)], order)
+    plain = read(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read(path).readings == plain.readings
+
+
 def test_banks_of_another_size_are_suspected(tmp_path: Path) -> None:
     random = np.random.default_rng(6)
     for step, size in ((2.0, CELLS // 2), (0.5, 2 * CELLS)):
