@@ -719,7 +719,7 @@ def _readings(
     return readings, int(cells[0]), banks, "; ".join(notes) or None
 
 
-def _fails_alike_by_chance(errors: Sequence[float | None], cells: int) -> float:
+def _agree_by_chance(errors: Sequence[float | None], cells: int) -> float:
     """A bound on the probability that two readings count the same errors in every bank.
 
     Binomial counts of n cells that fail at the rate p agree with probability 1 / (2 sqrt(pi n p (1 - p))), and those of
@@ -730,6 +730,8 @@ def _fails_alike_by_chance(errors: Sequence[float | None], cells: int) -> float:
     for count in errors:
         if count is not None and (16 * count) % cells:
             probability *= min(1.0, 0.5 / math.sqrt(math.pi * count * (1 - count / cells)))
+            if probability <= COPY:
+                break
     return probability
 
 
@@ -742,13 +744,15 @@ def _copies(readings: Sequence[Reading], cells: int) -> tuple[set[int], bool]:
     """
     first: dict[tuple[object, ...], int] = {}
     conditions: dict[tuple[object, ...], tuple[float | None, ...]] = {}
-    keys = [(str(reading[1:5]), reading.vdd, reading.refresh_interval, reading.errors) for reading in readings]
+    # All but the line. What is not stated is one NaN, which is found by its identity.
+    keys = [reading[1:] for reading in readings]
     found: list[tuple[int, int]] = []
     vary = False
     for number, key in enumerate(keys):
-        if _fails_alike_by_chance(key[-1], cells) > COPY:
+        errors = readings[number].errors
+        if _agree_by_chance(errors, cells) > COPY:
             continue
-        vary = vary or conditions.setdefault(key[:-1], key[-1]) != key[-1]
+        vary = vary or conditions.setdefault((key[:4], key[5:]), errors) != errors
         if key in first:
             found.append((number, number - first[key]))
         else:
@@ -962,6 +966,8 @@ def _count(text: str, cells: int) -> tuple[float, bool]:
 
 def _silent_banks(reading: Reading, cells: int) -> list[int]:
     """The banks without an error in a reading, half of them or fewer, where each other one failed at a high rate."""
+    if 0.0 not in reading.errors:
+        return []
     silent = [bank for bank, count in enumerate(reading.errors) if count == 0.0]
     others = [count for count in reading.errors if count]
     many = 2 * len(silent) <= len(reading.errors) <= 2 * len(others)
