@@ -47,6 +47,15 @@ _Geometry = Annotated[
 ]
 
 
+_MARGIN_IS_A_RECORD = (
+    "a margin records what the rates were multiplied with, and changes none: allowed is what Device.with_margin makes"
+)
+
+
+def _margin_text(margin: Margin) -> str:
+    return f"a margin set by the owner: {margin}"
+
+
 class Source(Part):
     """Where a device's figures come from.
 
@@ -270,6 +279,17 @@ class Device(VersionedFile):
             raise ValueError(
                 f"margin: shift is {self.margin.shift}; allowed is 0, because points stand where they were measured"
             )
+        for partition in (self.whole, *self.partitions):
+            for curve in partition.curves:
+                if curve.factor != self.margin.factor:
+                    raise ValueError(
+                        f"margin: factor is {self.margin.factor:g}, but a curve of {partition.name} has "
+                        f"{curve.factor:g}; {_MARGIN_IS_A_RECORD}"
+                    )
+        if self.margin.factor != 1.0 and _margin_text(self.margin) not in self.assumptions:
+            raise ValueError(
+                f"margin: factor is {self.margin.factor:g}, but assumptions do not name it; {_MARGIN_IS_A_RECORD}"
+            )
         names = [partition.name for partition in self.partitions]
         for name in names:
             if names.count(name) > 1:
@@ -392,7 +412,8 @@ class Device(VersionedFile):
         """The same device with every bit error rate multiplied, for what the measurements do not cover.
 
         The rates stay at or below the failure probability, where a read tells nothing any more, and intervals are
-        multiplied as rates are. Files made from the device carry the margin: placement, savings and report.
+        multiplied as rates are. Points without errors keep BER 0, which the device's assumptions then say. Files made
+        from the device carry the margin: placement, savings and report.
 
         Args:
             factor: 1 or more.
@@ -407,13 +428,19 @@ class Device(VersionedFile):
         if not 1.0 <= factor < math.inf:
             raise ValueError(f"factor is {factor}; allowed is 1 or more")
         margin = Margin(factor=factor, reason=reason)
+        assumptions = [*self.assumptions, _margin_text(margin)]
+        if any(point.errors.ber == 0.0 for part in (self.whole, *self.partitions) for point in part.points[1:]):
+            assumptions.append(
+                "points without errors keep BER 0, whatever the factor: only the upper ends of their intervals are "
+                "multiplied"
+            )
         return self._changed(
             {
                 "margin": margin,
                 "voltage": None if self.voltage is None else self.voltage.with_margin(factor),
                 "whole": self.whole.with_margin(factor),
                 "partitions": tuple(part.with_margin(factor) for part in self.partitions),
-                "assumptions": (*self.assumptions, f"a margin set by the owner: {margin}"),
+                "assumptions": tuple(assumptions),
             }
         )
 
@@ -528,6 +555,12 @@ class Device(VersionedFile):
             f"  left out: {str(gap) if others else f'tRCD {gap.trcd:g} tRP {gap.trp:g}, {gap.temperature:g} C'}: "
             f"{gap.reason}"
             for gap in self.whole.left_out
+        ]
+        lines += [
+            f"  hardly told: the curve along {axis(curve.parameter).title} of stored {curve.stored}s leaves its "
+            f"{' and '.join(curve.open)} open; between its points their rates alone bound what it answers"
+            for curve in self.whole.curves
+            if curve.open
         ]
         lines.append("")
         for partition in self.partitions:

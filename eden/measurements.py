@@ -41,6 +41,9 @@ MOST_READINGS = 2**17
 MOST_LINES = 2**24
 """Wordlines or bitlines whose counts ``ConditionStatistics.lines`` gives one by one."""
 
+COPY = 1e-9
+"""Readings that agree in every bank by chance less often than this are copies."""
+
 _LATENCY_VARIATION = "latency-variation"
 _RETENTION = "dram-bender-retention"
 FORMATS: tuple[str, ...] = tuple(sorted([_LATENCY_VARIATION, *_core.measurement_formats()]))
@@ -50,6 +53,8 @@ _HEAD_BYTES = 2**16  # a format is recognized from
 _LONGEST_LINE = 2**16  # of the latency-variation CSV; the C++ readers have the same
 _LONGEST_QUOTE = 1000  # lines of it
 _KEPT_DAMAGES = 5
+_HIGH_RATE = 1e-3  # of each other bank, beside which a bank without errors was most likely not tested
+_COUNTS_THAT_TELL = 20  # that so many are even by chance happens once in a million files
 _SHOWN_FROM_BYTES = 2**26  # files from this size on are read with progress
 
 
@@ -598,9 +603,17 @@ def _read_core(
     if arguments.banks:
         cells_per_bank = (arguments.rows[1] - arguments.rows[0]) * arguments.row_bits
     if format == "counts":
+        _refuse_rates(path, reader, statistics)
         readings, cells_per_bank, banks, note = _readings(reader, statistics)
-        if note is not None:
-            notes.append(note)
+        readings, copied = _without_copies(readings, cells_per_bank)
+        silent = {bank for reading in readings for bank in _silent_banks(reading, cells_per_bank)}
+        suspected = (
+            f"no error in bank {', '.join(map(str, sorted(silent)))} where every other bank failed at a rate of "
+            f"{_HIGH_RATE:g} or more: taken as read, as the file says; leave out its lines there if it was not tested"
+            if silent
+            else None
+        )
+        notes.extend(text for text in (note, copied, suspected) if text is not None)
     return Campaign(path, format, label, vendor, cells_per_bank, banks, readings, tuple(notes), statistics)
 
 
@@ -608,7 +621,10 @@ def _oddities(reader: _core.MeasurementReader, statistics: Statistics, known: bo
     if reader.flips and not known:
         yield "which cells were tested is not known, so there are no rates: give banks, rows and row_bits"
     if reader.repeated_flips:
-        yield f"counted {reader.repeated_flips} flips once that were reported again in their pass"
+        yield (
+            f"counted {reader.repeated_flips} of {reader.flips + reader.repeated_flips} flips once that were reported "
+            "again in their pass: a file of several passes must number them, or their failures count as one"
+        )
     if reader.sample_shift:
         yield (
             f"counted cells in a sample of one in {2**reader.sample_shift}: more failed than are kept; flips reported "
@@ -622,6 +638,22 @@ def _oddities(reader: _core.MeasurementReader, statistics: Statistics, known: bo
         gaps += bool(entry.repeats) and entry.repeats[-1] - entry.repeats[0] + 1 != len(entry.repeats)
     if gaps:
         yield f"there are gaps between the numbers of passes of {gaps} of {len(statistics.conditions)} conditions"
+
+
+def _refuse_rates(path: Path, reader: _core.MeasurementReader, statistics: Statistics) -> None:
+    """Refuse a file whose errors are rates, which as counts would be far lower ones."""
+    largest, line = 0.0, 0
+    for index, entry in enumerate(statistics.conditions):
+        for stored in entry.stored_values:
+            _, _, errors, _, lines = reader.counts(index, _UNKNOWN if stored is None else stored)
+            if errors.size and errors.max() > largest:
+                largest, line = float(errors.max()), int(lines[errors.argmax()])
+    if 0.0 < largest < 1.0:
+        raise FileError(
+            path,
+            f"line {line}, column errors: found {largest:g}, the most of all lines; allowed are counts of errors, of "
+            "which some are 1 or more (a bit error rate is to be multiplied with cells)",
+        )
 
 
 _NEEDED = ("trcd", "trp", "temperature")  # fields of a reading that are NaN where they are not stated
@@ -685,6 +717,73 @@ def _readings(
     if parts:
         notes.append(f"left {parts} counts of one value of a mixed pattern out of the readings")
     return readings, int(cells[0]), banks, "; ".join(notes) or None
+
+
+def _agree_by_chance(errors: Sequence[float | None], cells: int) -> float:
+    """A bound on the probability that two readings count the same errors in every bank.
+
+    Binomial counts of n cells that fail at the rate p agree with probability 1 / (2 sqrt(pi n p (1 - p))), and those of
+    readings that vary more agree less often. Banks in which no cell fails, or a whole fraction of them as where an
+    array reads one value, say nothing.
+    """
+    probability = 1.0
+    for count in errors:
+        if count is not None and (16 * count) % cells:
+            probability *= min(1.0, 0.5 / math.sqrt(math.pi * count * (1 - count / cells)))
+            if probability <= COPY:
+                break
+    return probability
+
+
+def _copies(readings: Sequence[Reading], cells: int) -> tuple[set[int], bool]:
+    """Numbers of the readings that copy earlier ones, and whether all repeats agree, so that none is called a copy.
+
+    A reading is a copy if an earlier one of its condition has the same errors in every bank, where chance makes them
+    agree once in 1 / ``COPY`` times; so are the readings beside it that have those beside the earlier one before them,
+    because what is copied is a part of a file. Where no two repeats differ, cells may just fail at every read.
+    """
+    first: dict[tuple[object, ...], int] = {}
+    conditions: dict[tuple[object, ...], tuple[float | None, ...]] = {}
+    # All but the line. What is not stated is one NaN, which is found by its identity.
+    keys = [reading[1:] for reading in readings]
+    found: list[tuple[int, int]] = []
+    vary = False
+    for number, key in enumerate(keys):
+        errors = readings[number].errors
+        if _agree_by_chance(errors, cells) > COPY:
+            continue
+        vary = vary or conditions.setdefault((key[:4], key[5:]), errors) != errors
+        if key in first:
+            found.append((number, number - first[key]))
+        else:
+            first[key] = number
+    if not found or not vary:
+        return set(), bool(found)
+    copies: set[int] = set()
+    for number, back in found:
+        for step in (-1, 1):
+            at = number
+            while back <= at < len(keys) and keys[at] == keys[at - back] and (at == number or at not in copies):
+                copies.add(at)
+                at += step
+    return copies, False
+
+
+def _without_copies(readings: Sequence[Reading], cells: int) -> tuple[tuple[Reading, ...], str | None]:
+    """The readings that are no copies of earlier ones, and a note."""
+    copies, alike = _copies(readings, cells)
+    if alike:
+        return tuple(readings), (
+            "all repeats of a condition with errors agree in every bank: they are taken for repeats of a memory whose "
+            "weak cells fail at every read; leave out the lines if they are copies"
+        )
+    if not copies:
+        return tuple(readings), None
+    kept = tuple(reading for number, reading in enumerate(readings) if number not in copies)
+    return kept, (
+        f"left out {len(copies)} readings as copies of earlier lines, the first in line {readings[min(copies)].line}: "
+        "their errors agree in every bank, which repeats do not do by chance, or they stand between such lines"
+    )
 
 
 def _reading_statistics(readings: Sequence[Reading], cells_per_bank: int) -> Statistics:
@@ -782,7 +881,7 @@ class _TextLines:
         return self._next is None
 
     def _split(self, chunks: Iterable[bytes]) -> Iterator[str]:
-        decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")(), translate=True)
+        decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
         carried, number, done = "", 0, 0
         for chunk in itertools.chain(chunks, [None]):
             try:
@@ -865,6 +964,38 @@ def _count(text: str, cells: int) -> tuple[float, bool]:
     return min(exact, float(cells)), False
 
 
+def _silent_banks(reading: Reading, cells: int) -> list[int]:
+    """The banks without an error in a reading, half of them or fewer, where each other one failed at a high rate."""
+    if 0.0 not in reading.errors:
+        return []
+    silent = [bank for bank, count in enumerate(reading.errors) if count == 0.0]
+    others = [count for count in reading.errors if count]
+    many = 2 * len(silent) <= len(reading.errors) <= 2 * len(others)
+    return silent if silent and many and min(others) >= _HIGH_RATE * cells else []
+
+
+def _without_silent_banks(readings: Sequence[Reading], cells: int) -> tuple[list[Reading], str | None]:
+    """The readings without the banks that were most likely not tested in them, and a note.
+
+    A bank that never fails and is silent somewhere was not tested at all; another one only where it is silent.
+    """
+    silent = [_silent_banks(reading, cells) for reading in readings]
+    found = Counter(bank for banks in silent for bank in banks)
+    if not found:
+        return list(readings), None
+    never = {bank for bank in found if not any(reading.errors[bank] for reading in readings)}
+    gone = [never.union(banks) for banks in silent]
+    kept = [
+        reading._replace(errors=tuple(None if bank in banks else count for bank, count in enumerate(reading.errors)))
+        for reading, banks in zip(readings, gone, strict=True)
+    ]
+    listed = ", ".join(f"Bank{bank} in {sum(bank in banks for banks in gone)} readings" for bank in sorted(found))
+    return kept, (
+        f"left out {listed}: 0 where every other bank failed at a rate of {_HIGH_RATE:g} or more, so most likely not "
+        "tested there, nor anywhere if it never failed"
+    )
+
+
 def _read_latency_variation(
     source: Path, chunks: Iterable[bytes], module: str | None, cells: int, max_damaged: float
 ) -> Campaign:
@@ -872,7 +1003,7 @@ def _read_latency_variation(
     modules: Counter[str] = Counter()
     vendors: Counter[str] = Counter()
     activation_times: Counter[float] = Counter()
-    untested = halves = inexact = failing = diluted = disagreeing = 0
+    untested = halves = inexact = failing = diluted = disagreeing = odd = 0
     example: _Row | None = None
     example_column = ""
     damages: list[str] = []
@@ -915,6 +1046,7 @@ def _read_latency_variation(
             errors.append(count)
             failing += rate > 0
             halves += whole and count != round(count)
+            odd += count % 2 == 1
             if not whole:
                 inexact += 1
                 example, example_column = row, column
@@ -959,17 +1091,30 @@ def _read_latency_variation(
         notes.append(
             f"left out Bank0 in {untested} readings: it is 0 where every other bank failed, so it was not tested"
         )
+    readings, silent = _without_silent_banks(readings, cells)
+    if silent is not None:
+        notes.append(silent)
     if diluted:
         notes.append(f"left out DIMMBER in the {diluted} readings without Bank0, where it is diluted to 7/8")
     if disagreeing:
         notes.append(f"left out DIMMBER in {disagreeing} readings: it is not the mean of the banks")
     if halves:
         notes.append(f"kept {halves} counts that are halves: the mean of two passes")
+    several = failing >= _COUNTS_THAT_TELL
+    if several and (halves > 0.4 * failing or halves + odd == 0):
+        size, what = (2 * cells, "halves") if halves else (cells // 2, "even")
+        notes.append(
+            f"{halves or failing} of {failing} counts of errors in {cells} cells are {what}, as those of banks of "
+            f"{size} cells would be: if so, give cells_per_bank={size}, or the size of the device is wrong"
+        )
     if inexact:
         notes.append(
             f"kept {inexact} of {failing} rates above 0 that are no count of errors in {cells} cells: the likelihood "
             "takes any real number"
         )
     vendor = vendors.most_common(1)[0][0] or None
-    statistics = _reading_statistics(readings, cells)
-    return Campaign(source, _LATENCY_VARIATION, label, vendor, cells, BANKS, tuple(readings), tuple(notes), statistics)
+    kept, copied = _without_copies(readings, cells)
+    if copied is not None:
+        notes.append(copied)
+    statistics = _reading_statistics(kept, cells)
+    return Campaign(source, _LATENCY_VARIATION, label, vendor, cells, BANKS, kept, tuple(notes), statistics)

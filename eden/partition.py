@@ -188,6 +188,24 @@ class Answer(FittedPoint):
     basis: str
 
 
+CurveEnds = tuple[Number | None, Number | None]
+
+
+class CurveIntervals(Part):
+    """95% intervals of the parameters of a curve, of its own link and kind of asymptote; None is an end that is open.
+
+    Attributes:
+        location: in ns.
+        scale: in ns; open downwards where a step would describe the readings as well.
+        asymptote: share of the cells that can fail; (1, 1) where it was not fitted.
+
+    """
+
+    location: CurveEnds
+    scale: CurveEnds
+    asymptote: CurveEnds
+
+
 class FittedCurve(Part):
     """The bit error rate of one stored value along one latency: asymptote G((location - latency) / scale).
 
@@ -203,6 +221,7 @@ class FittedCurve(Part):
         scale: spread of the cells' needs in ns.
         asymptote: share of the cells that can fail.
         factor: the device's margin, which the rate is multiplied with.
+        intervals: of location, scale and asymptote; None: not known.
 
     """
 
@@ -216,6 +235,21 @@ class FittedCurve(Part):
     scale: Annotated[Number, pydantic.Field(gt=0.0)]
     asymptote: Annotated[Number, pydantic.Field(gt=0.0, le=1.0)]
     factor: Annotated[Number, pydantic.Field(ge=1.0)] = 1.0
+    intervals: CurveIntervals | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _intervals_hold_their_parameters(self) -> Self:
+        for name in CurveIntervals.model_fields if self.intervals is not None else ():
+            low, high = getattr(self.intervals, name)
+            value = getattr(self, name)
+            if (low is not None and low > value) or (high is not None and high < value):
+                raise ValueError(f"intervals: {name} is {[low, high]}; allowed is an interval that holds {value:g}")
+        return self
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The parameters that the measurements do not bound on both sides."""
+        return tuple(name for name, ends in self.intervals or () if None in ends)
 
     def rate(self, latency: float) -> float:
         """The bit error rate at a latency in ns, inside what was measured or not."""

@@ -9,8 +9,8 @@ Expected output (percentages within 3 points, decimals within a factor of 3):
     ddr3-b33, the module at tRP 12.5 ns:
       tRCD 12.5 ns: BER 0 of zeros, 0 of ones
       tRCD 10 ns: BER 0 of zeros, 0 of ones
-      tRCD 7.5 ns: BER 0.00036 of zeros, 0.00018 of ones
-      tRCD 5 ns: BER 0.043 of zeros, 0.028 of ones
+      tRCD 7.5 ns: BER 0.00051 of zeros, 0.00021 of ones
+      tRCD 5 ns: BER 0.041 of zeros, 0.027 of ones
       tRCD 2.5 ns: BER 0.38 of zeros, 0.35 of ones
     the network tolerates BER 8.4e-04 in all operands for a drop of 3%
       bank3: 21152 bytes at 1.1 V, tRCD 7.5 ns, tRP 12.5 ns

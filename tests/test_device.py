@@ -200,6 +200,33 @@ def test_a_margin_multiplies_every_rate_and_is_kept(device: Device, tmp_path: Pa
             device.with_margin(factor)
 
 
+def test_a_margin_written_by_hand_changes_no_rate_and_is_refused(device: Device, body: Body) -> None:
+    def by_hand(found: Device) -> dict[str, object]:
+        text = json.loads(found.model_dump_json())
+        return {**text, "margin": {**text["margin"], "factor": 2.0}}
+
+    bare = by_hand(device)
+    for part in (bare["whole"], *bare["partitions"]):  # type: ignore[misc]
+        part["curves"] = []
+    with pytest.raises(ValueError, match=r"margin: factor is 2, but assumptions do not name it; a margin records what"):
+        Device.model_validate(bare)
+    with pytest.raises(ValueError, match=r"margin: factor is 2, but a curve of whole has 1; a margin records what the"):
+        Device.model_validate(by_hand(with_curves(body)))
+    with pytest.raises(ValueError, match=r"margin: factor is 2, but a curve of whole has 3"):
+        Device.model_validate(by_hand(with_curves(body).with_margin(3.0)))
+
+
+def test_a_margin_says_that_it_leaves_points_without_errors_as_they_are(device: Device) -> None:
+    told = (
+        "points without errors keep BER 0, whatever the factor: only the upper ends of their intervals are multiplied"
+    )
+    assert any(point.errors.ber == 0.0 for point in device.whole.points[1:]) is (
+        told in device.with_margin(2.0).assumptions
+    )
+    assert told in Device.builtin("ddr3-b33").with_margin(2.0).assumptions
+    assert Device.builtin("ddr3-b33").with_margin(2.0).errors(trcd=10.0).ber == 0.0
+
+
 def with_curves(body: Body) -> Device:
     """The device with curves of tRCD down to 5 ns; the stored ones' ends at 7.5 ns."""
     shape = {

@@ -396,6 +396,77 @@ def test_every_module_of_the_measurements_can_be_fitted_or_says_why(measurements
         mixed.errors(trcd=7.5)
 
 
+def test_what_nothing_repeated_tells_is_said(tmp_path: Path) -> None:
+    """One pass of each condition, over one bank: no number tells how far a second pass would lie."""
+    lines = ["trcd,trp,temperature,pattern,bank,errors,cells"]
+    for trcd, errors in ((12.5, 0), (7.5, 5000), (5.0, 9_000_000)):
+        lines += [f"{trcd},12.5,50,{pattern},0,{errors},1073741824" for pattern in ("0x00", "0xff")]
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
+    alone = fit(tmp_path / "a.csv").assumptions
+    assert any(text.startswith("readings do not vary by more than chance: no condition with errors") for text in alone)
+    rows = [line([500.0 * (1 + bank) for bank in range(8)], pattern) for pattern in ("0x0", "0xff")]
+    banks = fit(write(tmp_path / "b.csv", [line(0, p, 12.5) for p in ("0x0", "0xff")] + rows)).assumptions
+    assert any(text.startswith("readings vary as the banks within a reading do") for text in banks)
+    told = fit(write(tmp_path / "b.csv", sweep(NOMINAL, (7.5, 5000, 9000)))).assumptions
+    assert any(text.startswith("the largest dispersion between readings at other conditions") for text in told)
+
+
+COUNTS = "trcd,trp,temperature,pattern,bank,repeat,errors,cells"
+
+
+def counts(path: Path, *, scale: float = 1.0, warmer: float = 0.0, cells: int = 0) -> Path:
+    """Counts of two banks: latencies times ``scale``, ``warmer`` per repeat, ``cells`` less per bank."""
+    lines = [COUNTS]
+    for trcd, errors in ((12.5, 0), (7.5, 5000), (5.0, 900_000)):
+        for pattern in ("0x00", "0xff"):
+            for repeat in range(2):
+                place = f"{trcd * scale:g},{12.5 * scale:g},{50 + warmer * repeat:g},{pattern}"
+                lines += [f"{place},{bank},{repeat},{errors + 70 * repeat * bool(errors)},{2**30 - bank * cells}"
+                          for bank in range(2)]  # fmt: skip
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_numbers_in_other_units_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"tRCD is 12500 ns at the nominal point of a.csv; allowed is up to 1000 ns"):
+        fit(counts(tmp_path / "a.csv", scale=1000))
+    with pytest.raises(ValueError, match=r"temperature is 323 C in a.csv; allowed is up to 200 C \(323 K are 50 C\)"):
+        fit(counts(tmp_path / "a.csv", warmer=273))
+    with pytest.raises(
+        FileError, match=r"no readings to fit: made no readings of whole banks: the cells of a count di"
+    ):
+        fit(counts(tmp_path / "a.csv", cells=1))
+
+
+def test_temperatures_that_a_heater_does_not_tell_apart_are_named(tmp_path: Path) -> None:
+    def named(warmer: float) -> bool:
+        told = fit(counts(tmp_path / "a.csv", warmer=warmer)).assumptions
+        return any(text.startswith("temperatures differ where they are stated so: 50 and") for text in told)
+
+    assert named(0.1)
+    assert not named(0.0)
+    assert not named(20.0)
+
+
+def test_a_curve_that_a_step_would_do_for_has_an_open_scale(tmp_path: Path) -> None:
+    """A rise from nothing to its asymptote between two latencies: how steep, no reading tells."""
+    device = fit(write(tmp_path / "a.csv", sweep(NOMINAL, (10, 0, 0), (7.5, 4e8, 4e8), (5, 5e8, 5e8), (2.5, 5e8, 5e8))))
+    assert device.whole.curves
+    for curve in device.whole.curves:
+        assert curve.intervals is not None
+        assert curve.intervals.scale[0] is None
+        assert curve.open == ("scale",)
+    assert "hardly told: the curve along row activation latency tRCD of stored zeros leaves its scale open" in (
+        device.describe()
+    )
+    again = Device.model_validate_json(device.model_dump_json())
+    assert again == device
+    answer = device.whole.point(trcd=6.0, between="curve")
+    milder, harsher = device.whole.point(trcd=7.5), device.whole.point(trcd=5.0)
+    # What the answer's interval rests on is the neighbours and not the slope.
+    assert answer.zero == (milder.zero[0], harsher.zero[1])
+
+
 @pytest.mark.data
 def test_the_catalogue_is_what_the_measurements_give(measurements: Path, tmp_path: Path) -> None:
     from eden.catalogue.__main__ import build

@@ -92,6 +92,28 @@ def test_a_device_file_draws_chips_that_give_the_device_back(kind: str, tmp_path
             assert within_twice(rate, (low, high))
 
 
+def test_flips_that_are_listed_twice_are_no_further_failures(tmp_path: Path) -> None:
+    path = write_flips(tmp_path / "a.csv", {at(trcd=7.5): Uniform(4e-3, 0.6)}, 1, passes=3)
+    text = path.read_text()
+    path.write_text(text + text.split("\n", 1)[1])
+    with pytest.raises(
+        FileError, match=r"bank 0, row \d+, bit \d+: found 6 failures in 3 passes at tRCD 7.5 ns.*: lines"
+    ):
+        measured(path, repeats=3)
+
+
+def test_passes_that_are_not_numbered_are_suspected(tmp_path: Path) -> None:
+    path = write_flips(tmp_path / "a.csv", {at(trcd=7.5): Uniform(4e-3, 0.6)}, 1, passes=3)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(line.rsplit(",", 1)[0] for line in lines) + "\n")
+    device = measured(path)
+    again = (
+        f"of {len(lines) - 1} flips once that were reported again in their pass: a file of several passes must number"
+    )
+    assert any(again in note for note in device.notes)
+    assert any(text.startswith("passes do not vary by more than chance") for text in device.assumptions)
+
+
 def test_cells_that_were_read_with_both_values_count_once(tmp_path: Path) -> None:
     campaign = sweep(lambda rate: Uniform(rate))
     both = measured(write_flips(tmp_path / "a.csv", campaign, seed=1))

@@ -146,7 +146,10 @@ def test_counts_of_banks_tell_banks_apart_from_the_dispersion_between_readings(t
     device = fitted((1.0, 1.0, 1.0, 2.0), 0)
     assert names(device) == ["bank0", "bank1", "bank2", "bank3"]
     assert device.errors(trcd=5.0, partition="bank3").ber == pytest.approx(2e-2, rel=0.5)
-    assert names(fitted((1.0, 1.0, 1.0, 2.0), 0, "module")) == ["bank0", "module"]
+    together = fitted((1.0, 1.0, 1.0, 2.0), 0, "module")
+    assert names(together) == ["bank0", "module"]
+    assert any("3 banks of the module differ, and are left together as asked: the rates" in n for n in together.notes)
+    assert not any("as asked" in note for note in fitted((1.0,) * 4, 1, "module").notes)
     with pytest.raises(ValueError, match=r"partitions is 'subarray', but counts counts banks; allowed"):
         fitted((1.0,) * 4, 0, "subarray")
     with pytest.raises(ValueError, match=r"partitions is 'wafer'; allowed are module, rank, bank, subarray"):
@@ -247,6 +250,11 @@ def test_a_sweep_of_flips_has_curves(tmp_path: Path) -> None:
         assert (curve.mildest, curve.harshest) == (10.0, 5.0)
         # 3,800 cells of 393,216 at 7.5 ns: six standard errors.
         assert curve.rate(7.5) == pytest.approx(float(stats.norm.cdf(-3.5 / 1.5)), rel=0.1)
+        assert curve.intervals is not None
+        for name, truth in (("location", 4.0), ("scale", 1.5)):
+            low, high = getattr(curve.intervals, name)
+            assert low < truth < high
+        assert curve.open == ()
     assert device.partitions[0].curves == device.whole.curves
     answer = device.whole.point(trcd=7.5, between="curve")
     assert answer.basis == "curve"

@@ -215,13 +215,125 @@ def test_blank_lines_and_line_ends_of_other_systems(tmp_path: Path) -> None:
     assert read(path).readings == plain.readings
 
 
+def _session(seed: int, *, varying: bool = True) -> list[dict[str, str]]:
+    """Two passes without errors, and three with, over eight banks."""
+    random = np.random.default_rng(seed if varying else 0)
+    lines = [line(0, pattern, 12.5) for pattern in ("0x0", "0xff")]
+    for pattern in ("0x0", "0xff", "0xaa"):
+        lines.append(line(random.poisson(5000, 8).astype(float).tolist(), pattern))
+    return lines
+
+
+def test_a_part_of_a_file_that_occurs_twice_counts_once(tmp_path: Path) -> None:
+    first, second, third = (_session(seed) for seed in range(3))
+    once = read(write(tmp_path / "a.csv", [*first, *second, *third]))
+    twice = read(write(tmp_path / "a.csv", [*first, *second, *third, *second]))
+    # Those without errors are copies like those between which they stand.
+    assert twice.readings == once.readings
+    assert twice.statistics is not None
+    assert [len(entry.repeats) for entry in twice.statistics.conditions] == [3] * 5
+    (note,) = [note for note in twice.notes if "copies" in note]
+    assert note.startswith("left out 5 readings as copies of earlier lines, the first in line 17: ")
+    assert not any("copies" in note for note in once.notes)
+
+
+def test_repeats_that_all_agree_are_kept_and_said(tmp_path: Path) -> None:
+    always = [_session(0, varying=False) for _ in range(3)]
+    campaign = read(write(tmp_path / "a.csv", [*always[0], *always[1], *always[2]]))
+    assert len(campaign.readings) == 15
+    assert any(note.startswith("all repeats of a condition with errors agree in every bank") for note in campaign.notes)
+
+
+def test_few_errors_and_values_of_a_whole_array_may_repeat(tmp_path: Path) -> None:
+    rows = [*_session(0), *_session(1), *[line(3)] * 4, *[line(CELLS / 2, trcd=2.5)] * 4, *[line(CELLS, trcd=2.5)] * 4]
+    campaign = read(write(tmp_path / "a.csv", rows))
+    assert len(campaign.readings) == len(rows)
+    assert not any("copies" in note for note in campaign.notes)
+
+
+def test_copies_in_counts_are_left_out_of_the_readings(tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    passes = [
+        [f"7.5,12.5,50,{pattern},{bank},{errors},1073741824" for bank, errors in enumerate(random.poisson(9000, 4))]
+        for pattern in ("0x00", "0xff", "0x00", "0xff")
+    ]
+    rows = [
+        "trcd,trp,temperature,pattern,bank,errors,cells",
+        *(text for one in passes for text in one),
+        *passes[0],
+        *passes[1],
+    ]
+    (tmp_path / "a.csv").write_text("\n".join(rows) + "\n")
+    campaign = read(tmp_path / "a.csv")
+    assert len(campaign.readings) == 4
+    assert any(
+        note.startswith("left out 2 readings as copies of earlier lines, the first in") for note in campaign.notes
+    )
+
+
+def test_rates_in_the_place_of_counts_are_refused(tmp_path: Path) -> None:
+    text = "trcd,temperature,stored,bank,errors,cells\n7.5,50,1,0,{},1073741824\n7.5,50,1,1,{},1073741824\n"
+    (tmp_path / "a.csv").write_text(text.format("1.5e-4", "2.5e-4"))
+    with pytest.raises(
+        FileError, match=r"line 3, column errors: found 0.00025, the most of all lines; allowed are cou"
+    ):
+        read(tmp_path / "a.csv")
+    for few in (("0", "0"), ("0.5", "1")):
+        (tmp_path / "a.csv").write_text(text.format(*few))
+        assert len(read(tmp_path / "a.csv").readings) == 1
+
+
+def test_banks_that_are_silent_beside_failing_ones_were_not_tested(tmp_path: Path) -> None:
+    def errors(count: float, *silent: int) -> list[float]:
+        return [0.0 if bank in silent else count for bank in range(8)]
+
+    rows = [line(errors(50.0, 3, 5)), line(errors(4e6, 3), trcd=5.0), line(errors(3e6, 3, 5), trcd=2.5)]
+    campaign = read(write(tmp_path / "a.csv", rows))
+    # Bank3 never fails; Bank5 does, at 5 ns.
+    assert [reading.errors[3] for reading in campaign.readings] == [None, None, None]
+    assert [reading.errors[5] for reading in campaign.readings] == [0.0, 4e6, None]
+    assert any(n.startswith("left out Bank3 in 3 readings, Bank5 in 1 readings: 0 where") for n in campaign.notes)
+    # Neither few errors nor more than half of the banks say so.
+    for few in (errors(1e5, 3), errors(4e6, 0, 1, 2, 3, 4)):
+        kept = read(write(tmp_path / "a.csv", [line(few)]))
+        assert kept.readings[0].errors == tuple(few)
+
+
+def test_silent_banks_of_counts_are_suspected(tmp_path: Path) -> None:
+    for errors, said in ((0, True), (1, False)):
+        rows = [f"5,50,0xff,{bank},{errors if bank == 2 else 4_000_000},{CELLS}" for bank in range(4)]
+        (tmp_path / "a.csv").write_text("\n".join(["trcd,temperature,pattern,bank,errors,cells", *rows]) + "\n")
+        campaign = read(tmp_path / "a.csv")
+        assert campaign.readings[0].errors[2] == errors
+        assert any(note.startswith("no error in bank 2 where every other bank") for note in campaign.notes) is said
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    order = [*HEADER[1:], HEADER[0]]
+    path = write(tmp_path / "a.csv", [line(1), line(2)], order)
+    plain = read(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read(path).readings == plain.readings
+
+
+def test_banks_of_another_size_are_suspected(tmp_path: Path) -> None:
+    random = np.random.default_rng(6)
+    for step, size in ((2.0, CELLS // 2), (0.5, 2 * CELLS)):
+        rows = [line((step * random.poisson(5000, 8)).tolist()) for _ in range(6)]
+        notes = read(write(tmp_path / "a.csv", rows)).notes
+        assert any(f"give cells_per_bank={size}, or the size of the device is wrong" in note for note in notes)
+    rows = [line(random.poisson(5000, 8).astype(float).tolist()) for _ in range(6)]
+    assert not any("cells_per_bank" in note for note in read(write(tmp_path / "a.csv", rows)).notes)
+
+
 @pytest.mark.data
 def test_the_real_file(measurements: Path) -> None:
     with pytest.raises(FileError, match="the file holds 24 modules; choose one of: b1"):
         read(measurements)
     campaign = read(measurements, module="b33")
-    assert len(campaign.readings) == 274
-    assert sum(reading.errors[0] is None for reading in campaign.readings) == 84
+    # 274 lines, of which a session of 93 stands in the file twice.
+    assert len(campaign.readings) == 181
+    assert sum(reading.errors[0] is None for reading in campaign.readings) == 58
     assert all(math.isfinite(reading.total) for reading in campaign.readings)
 
 

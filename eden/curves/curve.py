@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -15,6 +15,10 @@ from eden.curves.scale import DROP, logistic, logit, student
 from eden.fits import CONFIDENCE
 from eden.margin import Margin
 
+# Factors on a scale that a ridge is looked for at; at the least of them a curve is a step.
+_STEEPEST = 2.0**-12
+_FACTORS = tuple(2.0**power for power in range(-12, 7) if power)
+
 
 @dataclass(frozen=True, eq=False)
 class Alternative:
@@ -25,6 +29,44 @@ class Alternative:
     fit: _core.CurveFit
     index: int
     bic: float
+
+    def ridge(self) -> list[_core.CurveParameters]:
+        """Curves of this one's link and asymptote that are inside its interval, steeper or flatter about a condition.
+
+        Where one condition alone lies on the slope, the curves through it are equally likely however steep they are,
+        and the location must follow the scale the more exactly the steeper they get. A search that climbs from one
+        scale to the next loses that ridge, so curves on it are tried by themselves: whatever is as likely as an
+        interval's end belongs to the interval.
+        """
+
+        def likelihood(group: int, parameters: _core.CurveParameters) -> float:
+            return math.fsum(
+                condition.likelihood(_core.curve_log_odds(self.rule.link, parameters, condition.at))
+                for condition in self.groups[group]
+            )
+
+        moved = range(len(self.groups)) if self.rule.shared_scale else (self.index,)
+        rest = math.fsum(likelihood(i, self.fit.groups[i]) for i in range(len(self.groups)) if i not in moved)
+        found = []
+        for factor in _FACTORS:
+            total, own = rest, self.fit.groups[self.index]
+            for i in moved:
+                chosen = self.fit.groups[i]
+                value, best = max(
+                    ((likelihood(i, curve), curve) for curve in self._turned(i, chosen, factor)),
+                    key=lambda pair: pair[0],
+                )
+                total += value
+                own = best if i == self.index else own
+            if total >= self.fit.log_likelihood - DROP:
+                found.append(own)
+        return found
+
+    def _turned(self, group: int, curve: _core.CurveParameters, factor: float) -> Iterator[_core.CurveParameters]:
+        """The curve with another scale, through the rate that it has at each condition."""
+        for condition in self.groups[group]:
+            location = condition.at + (curve.location - condition.at) * factor
+            yield _core.CurveParameters(location, curve.scale * factor, curve.asymptote)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +115,7 @@ class Curve:
             return {}
         best = self._alternatives[0]
         chosen = best.fit.groups[best.index]
+        ridge = best.ridge()
         result = {}
         for number, (name, estimate, open_low, open_high) in enumerate(
             (
@@ -82,6 +125,11 @@ class Curve:
             )
         ):
             low, high = _core.parameter_ends(best.groups, best.rule, best.fit, best.index, number, DROP)
+            if name in ("location", "scale"):
+                also = [getattr(other, name) for other in ridge]
+                low, high = min([low, *also]), max([high, *also])
+            if name == "scale" and low <= chosen.scale * _STEEPEST:
+                low = 0.0
             fixed = name == "asymptote" and best.rule.asymptote == _core.Asymptote.one
             closed = low > open_low and (high < open_high or name == "asymptote")
             result[name] = Parameter(estimate, low, high, fixed or closed)

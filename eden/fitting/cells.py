@@ -121,6 +121,7 @@ class CellFitter:
         self.failure = 1.0
         self.dispersion = 0.0
         self.lent = 0.0
+        self.passes_vary = False
         self.whole = whole_module(geometry, tested.banks, tested.rows)
 
     def run(self) -> FitReport:
@@ -128,7 +129,9 @@ class CellFitter:
         self._check_nominal()
         self._choose_failure()
         by_point = self.sampler.by_point
-        self.lent = max((self._between_passes(self.whole, point)[0] for point in by_point), default=0.0)
+        between = [self._between_passes(self.whole, point) for point in by_point]
+        self.lent = max((variance for variance, _ in between), default=0.0)
+        self.passes_vary = any(told for _, told in between)
         fits = {point: self._fit(self.whole, point) for point in by_point}
         choice = self._choose(fits)
         self._choose_dispersion(fits)
@@ -611,6 +614,9 @@ class CellFitter:
         self.assumptions.append(
             "the largest dispersion between passes at other points holds where the passes tell none (a single one of "
             "each value, or no failures)"
+            if self.passes_vary
+            else "passes do not vary by more than chance: no point with errors was read twice, so nothing tells it, "
+            "and the intervals are too narrow for passes that do"
         )
 
 

@@ -24,11 +24,12 @@ from eden.fitting.nominal import Nominal, Stated, nominal_point
 from eden.fitting.operating_range import Candidate, offer
 from eden.fitting.regions import Region, Told, divide, whole_module
 from eden.fitting.report import FitReport
-from eden.fitting.rounding import rounded, rounded_rate
+from eden.fitting.rounding import outwards, rounded, rounded_rate
 from eden.fitting.settings import FitSettings
 from eden.geometry import Geometry
 from eden.measurements import Campaign, Reading
 from eden.partition import (
+    CurveIntervals,
     FittedCurve,
     FittedPoint,
     OperatingPoint,
@@ -100,6 +101,8 @@ def fit_banks(campaign: Campaign, settings: FitSettings) -> FitReport:
             f"partitions is 'subarray', but {campaign.format} counts banks; allowed are module, rank, bank, or flips "
             "of cells"
         )
+    if not campaign.readings:
+        raise FileError(campaign.path, f"no readings to fit: {campaign.notes[-1]}; allowed are counts of whole banks")
     arrays = settings.geometry or _default_geometry(campaign)
     banks = arrays.banks * (arrays.ranks or 1)
     if (banks, arrays.bank_rows * arrays.row_bits) != (campaign.banks, campaign.cells_per_bank):
@@ -159,12 +162,15 @@ class _Fitter:
         self._check_nominal()
         self._check_voltage()
         self.model: Model = "uniform"
+        self.lent_assumption = ""
         self._fits: dict[tuple[tuple[tuple[tuple[float, float], ...], ...], float | None], _core.RateFit] = {}
 
     def run(self) -> FitReport:
         campaign = self.campaign
         whole = self._scope(whole_module(self.geometry, range(campaign.banks)))
-        whole.lent = self._lent_dispersion(whole, self._between_banks())
+        between = self._between_banks()
+        whole.lent = self._lent_dispersion(whole, between)
+        self.lent_assumption = self._lent_from(whole, between)
         choice = self._choose(whole)
         reliable = int(self.reliable.removeprefix("bank"))
         division = divide(
@@ -284,6 +290,26 @@ class _Fitter:
             if self._usable(values) is None and informative(groups := MODELS["data_dependent"](values))
         ]
         return max(fitted, default=otherwise)
+
+    def _lent_from(self, whole: _Scope, between_banks: float) -> str:
+        """Where the dispersion of conditions whose readings tell none is from, as an assumption."""
+        if any(
+            self._usable(values) is None and informative(MODELS["data_dependent"](values))
+            for values in whole.conditions.values()
+        ):
+            return (
+                "the largest dispersion between readings at other conditions holds where the readings tell none (a "
+                "single one of each value, or no failures)"
+            )
+        if between_banks > 0.0:
+            return (
+                "readings vary as the banks within a reading do: no condition with errors was read twice, so nothing "
+                "tells how far a further reading would lie from the one there is"
+            )
+        return (
+            "readings do not vary by more than chance: no condition with errors was read twice, and no banks of a "
+            "reading vary, so nothing tells it; real readings vary far more, and the intervals are too narrow for them"
+        )
 
     def _between_banks(self) -> float:
         """The dispersion between banks within a reading, for a campaign that repeats nothing."""
@@ -497,11 +523,12 @@ class _Fitter:
             "bound",
         ]
         if self.campaign.format == "latency-variation":
-            lines.append("a bank that is 0 in a reading where no bank, or not every other bank, failed was tested")
-        lines.append(
-            "the largest dispersion between readings at other conditions holds where the readings tell none (a single "
-            "one of each value, or no failures)"
-        )
+            lines.append(
+                "a bank that is 0 in a reading was tested, but for Bank0 where every other bank failed, and for others "
+                "where all banks but half of them or fewer failed at a high rate"
+            )
+            lines.append(f"a bank has {self.campaign.cells_per_bank} cells: the measurements do not state it")
+        lines.append(self.lent_assumption)
         if self.settings.voltage is not None:
             lines += self.settings.voltage.assumptions
         if self.settings.geometry is None:
@@ -520,6 +547,7 @@ def device_curves(
         formula = curve.formula
         failing = [c.at for c in curve.conditions if c.at in curve.fitted and c.rate > 0]
         if formula is not None:
+            parameters = curve.parameters()
             yield FittedCurve(
                 parameter=parameter,
                 stored="zero" if stored == "zero" else "one",
@@ -530,4 +558,7 @@ def device_curves(
                 location=rounded(formula.location),
                 scale=rounded(formula.scale),
                 asymptote=rounded(formula.asymptote),
+                intervals=CurveIntervals(
+                    **{name: (outwards(found.low, -1), outwards(found.high, 1)) for name, found in parameters.items()}
+                ),
             )

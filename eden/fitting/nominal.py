@@ -12,6 +12,10 @@ from eden.partition import AXES, OperatingPoint
 
 # What a nominal parameter is where neither the measurements nor the user say: DDR3's.
 USUAL = {"vdd": 1.5, "trcd": 12.5, "trp": 12.5, "refresh_interval": 64.0}
+# Temperatures that a heater does not tell apart, in degrees.
+CLOSE = 2.0
+# Above these a number is in another unit: picoseconds, kelvin.
+_LONGEST, _HOTTEST = 1000.0, 200.0
 _WORDS = {"vdd": "supply voltage", "trcd": "tRCD", "trp": "tRP", "refresh_interval": "refresh interval"}
 _UNITS: dict[str, str] = {along.name: along.unit for along in AXES}
 
@@ -67,6 +71,12 @@ def nominal_point(
             chosen[name] = value
         if len(stated) < len(conditions):
             partly[name] = chosen[name]
+    for name in ("trcd", "trp"):
+        if chosen[name] > _LONGEST:
+            raise ValueError(
+                f"{_WORDS[name]} is {chosen[name]:g} ns at the nominal point of {path.name}; allowed is up to "
+                f"{_LONGEST:g} ns (12500 ps are 12.5 ns)"
+            )
     assumptions = []
     if unstated:
         what = "them" if len(unstated) > 1 else "it"
@@ -78,6 +88,19 @@ def nominal_point(
         assumptions.append(f"{listed_values(partly)} where the measurements do not state it")
     temperatures = sorted({value for one in telling if (value := one["temperature"]) is not None})
     missing = any(one["temperature"] is None for one in telling)
+    if temperatures and temperatures[-1] > _HOTTEST:
+        raise ValueError(
+            f"temperature is {temperatures[-1]:g} C in {path.name}; allowed is up to {_HOTTEST:g} C (323 K are 50 C)"
+        )
+    close = [pair for pair in itertools.pairwise(temperatures) if pair[1] - pair[0] <= CLOSE]
+    if close:
+        mild, warm = close[0]
+        assumptions.append(
+            f"temperatures differ where they are stated so: {mild:g} and {warm:g} C"
+            + (f" and {len(close) - 1} further pairs" if len(close) > 1 else "")
+            + " are conditions of their own and no repeats, so that no interval holds how readings vary between them; "
+            "round them in the file if they are one"
+        )
     temperature = settings.temperature
     if temperature is None:
         if missing:

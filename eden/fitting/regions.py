@@ -110,8 +110,8 @@ def divide(
     if form is None:
         return Division(tuple(banks), ())
 
-    def apart(name: str, parts: Sequence[Region]) -> bool:
-        """Whether the parts of a region differ."""
+    def apart(name: str, parts: Sequence[Region], asked: bool = False) -> bool:
+        """Whether the parts of a region differ; ``asked``: they are one partition all the same, as the form says."""
         if compare is None or len(parts) < 2:
             return True
         told = list(compare(parts))
@@ -128,6 +128,12 @@ def divide(
             f"p = {p_value:.3g} of {len(told)} tests (Bonferroni), the least at {least.what}: likelihood ratio "
             f"{test.statistic:.1f} with over-dispersion counted, against {against}"
         )
+        if p_value < LEVEL and asked:
+            notes.append(
+                f"the {kinds} differ, and are left together as asked: the rates are means over them, below those of "
+                f"the worst of them: {figures}"
+            )
+            return True
         if p_value < LEVEL:
             notes.append(f"the {kinds} differ and have rates of their own: {figures}")
             return True
@@ -146,13 +152,16 @@ def divide(
         whole = all(len(leaves[bank.banks[0]]) == 1 for bank in mine)
         name = "the module" if single else f"rank {rank}"
         split = form in ("bank", "subarray") and (not whole or (len(mine) > 1 and apart(name, mine)))
+        if form in ("module", "rank"):
+            apart(name, mine, asked=True)
         together.append([] if split else mine)
     if (geometry.ranks or 1) > 1 and all(together):
         ranks = [
             replace(mine[0], name=f"rank{rank}", kind="rank", banks=tuple(bank.banks[0] for bank in mine))
             for rank, mine in enumerate(together)
         ]
-        if form == "module" or not apart("the module", ranks):
+        differ = apart("the module", ranks, asked=form == "module")
+        if form == "module" or not differ:
             together = [[bank for mine in together for bank in mine]]
     merged: set[int] = set()
     found = list(kept)

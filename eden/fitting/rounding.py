@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import decimal
+import math
 from decimal import Decimal
+from typing import Literal
 
 DIGITS = 4
 """More than any interval supports, fewer than libraries of mathematics differ in."""
@@ -18,3 +21,15 @@ def rounded_rate(rate: float) -> float:
     if 0.5 < rate <= 1.0:
         return float(1 - Decimal(f"{1 - rate:.{DIGITS}g}"))
     return rounded(rate)
+
+
+def outwards(end: float, side: Literal[-1, 1]) -> float | None:
+    """An end of a parameter's interval with three digits, never further in; None for one that is open.
+
+    The search for an end stops at a tolerance, so that more digits would be its own.
+    """
+    if not math.isfinite(end) or (side < 0 and end == 0.0):
+        return None
+    return float(
+        decimal.Context(prec=3, rounding=decimal.ROUND_FLOOR if side < 0 else decimal.ROUND_CEILING).plus(Decimal(end))
+    )

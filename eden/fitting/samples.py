@@ -240,6 +240,15 @@ class Sampler:
                     flips = statistics.flips()
                 except ValueError:  # the file does not say which bit of a row failed
                     flips = None
+            if flips is not None and flips.failures.size:
+                most = int(flips.failures.argmax())
+                if flips.failures[most] > len(statistics.repeats):
+                    raise FileError(
+                        self.campaign.path,
+                        f"bank {flips.bank[most]}, row {flips.row[most]}, bit {flips.bit[most]}: found "
+                        f"{flips.failures[most]} failures in {len(statistics.repeats)} passes at {point}; allowed is "
+                        "one in a pass: lines of a pass occur in the file twice, or several passes have one number",
+                    )
             measurement = Measurement(point, condition.pattern, statistics, len(statistics.repeats), stored, flips)
             by_point.setdefault(point, []).append(measurement)
         if unknown:
