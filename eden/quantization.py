@@ -21,11 +21,7 @@ SYMMETRIC: tuple[str, ...] = ("int16_sign_magnitude", "int8_sign_magnitude", "in
 """The storages whose codes have no zero point: a sign, in the highest bit, and a magnitude."""
 
 CODE_BITS: dict[str, int] = {
-    "int16": 16,
-    "int8": 8,
-    "uint8": 8,
-    "int4": 4,
-    **{name: int(name[3:].partition("_")[0]) for name in SYMMETRIC},
+    name: _core.storage_bits(_core.Storage.__members__[name]) for name in ("int16", "int8", "uint8", "int4", *SYMMETRIC)
 }
 """The storages that keep codes, and the bits of a code."""
 

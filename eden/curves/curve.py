@@ -264,14 +264,6 @@ class Curve:
     def _condition(self, at: float) -> Condition:
         return next(condition for condition in self.conditions if condition.at == at)
 
-    def curve_interval(self, at: float) -> Rate | None:
-        """What the curve alone says at a place inside its range, without the margin; None where there is no curve."""
-        span = self._span
-        if span is None or not span[0] <= at <= span[1]:
-            return None
-        low, estimate, high = self._curve(at)
-        return Rate(at, estimate, low, high, CONFIDENCE, "curve", low > 0.0 and high < 1.0)
-
     def likelihood(self, at: float) -> _core.ConditionLikelihood | None:
         """The log-likelihood of the log-odds at a measured condition, on the scale of one chi-square."""
         return self._likelihoods.get(at)

@@ -46,7 +46,7 @@ from eden.fitting.counts import AXES_OF_CURVES, device_curves, informative, regi
 from eden.fitting.differences import compare_counts
 from eden.fitting.intervals import as_independent, widened
 from eden.fitting.nominal import Nominal, nominal_point
-from eden.fitting.operating_range import Candidate, Offer, offer
+from eden.fitting.operating_range import Candidate, Offer, offer, partition_of
 from eden.fitting.regions import Region, Told, divide, whole_module
 from eden.fitting.report import FitReport
 from eden.fitting.rounding import DIGITS, rounded_rate
@@ -394,24 +394,8 @@ class CellFitter:
 
     def _partition(self, region: Region, fits: Mapping[OperatingPoint, PointCounts], nominal_only: bool) -> Partition:
         offered = offer(self._errorless_point(self.nominal, region.cells), self._candidates(region, fits))
-        if offered.raised:
-            self.notes.append(
-                f"raised rates of {region.name} to those of milder points, which they were below by chance (95% "
-                f"intervals overlap), at {'; '.join(map(str, offered.raised))}"
-            )
-        temperature = self.nominal.temperature
-        return Partition(
-            name=region.name,
-            kind=region.kind,
-            address=region.address,
-            capacity_bytes=region.cells // 8,
-            nominal=nominal_only,
-            points=(offered.nominal, *(point for point in offered.points if point.temperature == temperature)),
-            points_at_other_temperatures=tuple(point for point in offered.points if point.temperature != temperature),
-            left_out=offered.left_out,
-            curves=tuple(self._curves(offered, fits))
-            if region.name == "whole" or (self.settings.bank_curves and not nominal_only)
-            else (),
+        return partition_of(
+            region, offered, self.nominal, self.settings, nominal_only, lambda: self._curves(offered, fits), self.notes
         )
 
     def _candidates(self, region: Region, fits: Mapping[OperatingPoint, PointCounts]) -> Iterator[Candidate]:

@@ -21,7 +21,7 @@ from eden.files import FileError
 from eden.fits import DECISIVE, fit_counts
 from eden.fitting.differences import compare_readings
 from eden.fitting.nominal import Nominal, Stated, nominal_point
-from eden.fitting.operating_range import Candidate, offer
+from eden.fitting.operating_range import Candidate, offer, partition_of
 from eden.fitting.regions import Region, Told, divide, whole_module
 from eden.fitting.report import FitReport
 from eden.fitting.rounding import outwards, rounded, rounded_rate
@@ -375,24 +375,8 @@ class _Fitter:
     def _partition(self, scope: _Scope, nominal_only: bool) -> Partition:
         region = scope.region
         offered = offer(self._nominal_point(scope), self._candidates(scope))
-        if offered.raised:
-            self.notes.append(
-                f"raised rates of {region.name} to those of milder points, which they were below by chance (95% "
-                f"intervals overlap), at {'; '.join(map(str, offered.raised))}"
-            )
-        temperature = self.nominal.temperature
-        return Partition(
-            name=region.name,
-            kind=region.kind,
-            address=region.address,
-            capacity_bytes=region.cells // 8,
-            nominal=nominal_only,
-            points=(offered.nominal, *(point for point in offered.points if point.temperature == temperature)),
-            points_at_other_temperatures=tuple(point for point in offered.points if point.temperature != temperature),
-            left_out=offered.left_out,
-            curves=tuple(self._curves(region))
-            if region.name == "whole" or (self.settings.bank_curves and not nominal_only)
-            else (),
+        return partition_of(
+            region, offered, self.nominal, self.settings, nominal_only, lambda: self._curves(region), self.notes
         )
 
     def _candidates(self, scope: _Scope) -> Iterator[Candidate]:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from eden.errors import CellMap
-from eden.partition import AXES, FittedPoint, LeftOut, OperatingPoint, as_harsh, off_nominal, point_of, with_rates
+from eden.fitting.regions import Region
+from eden.fitting.settings import FitSettings
+from eden.partition import (
+    AXES,
+    FittedCurve,
+    FittedPoint,
+    LeftOut,
+    OperatingPoint,
+    Partition,
+    as_harsh,
+    off_nominal,
+    point_of,
+    with_rates,
+)
 
 Rates = tuple[float, float]
 Intervals = tuple[tuple[float, float], tuple[float, float]]
@@ -154,3 +167,43 @@ def _falls(home: OperatingPoint, entry: _Seen, seen: Sequence[_Seen], exact: boo
             place = _place(home, entry.point, at)
             found.append(f"stored {stored} fail at {rate:.3g}, but at {highest:.3g} at the milder {place}")
     return found, (lifted[0], lifted[1])
+
+
+def partition_of(
+    region: Region,
+    offered: Offer,
+    nominal: OperatingPoint,
+    settings: FitSettings,
+    nominal_only: bool,
+    curves: Callable[[], Iterable[FittedCurve]],
+    notes: list[str],
+) -> Partition:
+    """The partition of a region, from what it offers.
+
+    Args:
+        region: the part of the memory.
+        offered: its points.
+        nominal: the device's nominal point, whose temperature its points have.
+        settings: of the fit, which say whether parts have curves.
+        nominal_only: whether the partition is operated at the nominal point alone.
+        curves: makes the curves along the latencies, where the partition has any.
+        notes: where it is said which rates were raised.
+    """
+    if offered.raised:
+        notes.append(
+            f"raised rates of {region.name} to those of milder points, which they were below by chance (95% "
+            f"intervals overlap), at {'; '.join(map(str, offered.raised))}"
+        )
+    temperature = nominal.temperature
+    has_curves = region.name == "whole" or (settings.bank_curves and not nominal_only)
+    return Partition(
+        name=region.name,
+        kind=region.kind,
+        address=region.address,
+        capacity_bytes=region.cells // 8,
+        nominal=nominal_only,
+        points=(offered.nominal, *(point for point in offered.points if point.temperature == temperature)),
+        points_at_other_temperatures=tuple(point for point in offered.points if point.temperature != temperature),
+        left_out=offered.left_out,
+        curves=tuple(curves()) if has_curves else (),
+    )
