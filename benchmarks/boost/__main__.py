@@ -1,0 +1,30 @@
+"""How much does boosting raise the bit error rate that a network tolerates, and what of it brings the gain?
+
+Each experiment prints a table in Markdown; docs/results.md holds what they printed. Runs are kept in out/boost (or the
+folder named by EDEN_BOOST), so that an interrupted experiment goes on where it was. Needs EDEN_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import ablation
+import torch
+
+EXPERIMENTS = {"ablation": ablation.table}
+
+
+def main() -> None:
+    """Run the experiments named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", nargs="+", choices=list(EXPERIMENTS))
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    for name in arguments.experiment:
+        EXPERIMENTS[name]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""One run of an experiment: a recipe with overrides, retrained once and kept, and what it is judged by."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import eden
+from eden.evaluation import OverChips, accuracy, at_rates, clean_accuracy, over_chips
+from eden.files import FileError, write_text
+from eden.inject import draw_chip, remove_, scalable_errors, set_chip_, set_errors_
+from eden.recipe import RetrainRecipe, retrain
+from eden.tasks import load_task
+from tasks import folder
+
+CHIPS = 20
+SEED = 1000
+"""Of the chips that networks are judged on; those that a network is trained on are drawn for another purpose."""
+
+GRID = tuple(step * 10.0**-power for power in range(6, 1, -1) for step in (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
+"""Rates among which the highest tolerated one is sought."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A retraining: the recipe's file, and what is set over it, as ``eden retrain FILE --set key=value`` takes it."""
+
+    name: str
+    recipe: str
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def load(self) -> RetrainRecipe:
+        """The recipe."""
+        path = Path(__file__).parent / "recipes" / self.recipe
+        return RetrainRecipe.load(path, tuple(self.overrides.items()))
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is kept."""
+        return folder() / "runs" / self.name
+
+    @property
+    def command(self) -> str:
+        """What repeats the retraining alone."""
+        settings = "".join(f" --set '{key}={json.dumps(value)}'" for key, value in self.overrides.items())
+        return f"eden retrain benchmarks/boost/recipes/{self.recipe} --out {self.folder}{settings}"
+
+    def networks(self) -> tuple[nn.Module, nn.Module]:
+        """The network before and after, under the recipe's errors; retrained if it was not yet."""
+        recipe = self.load()
+        task = load_task(recipe.task)
+        kept = self.folder / "boosted.safetensors"
+        if kept.exists():
+            recipe.resolved(task).compare(self.folder / "recipe.toml")
+        else:
+            print(f"# {self.command}", flush=True)
+            retrain(recipe, self.folder, resume=True, say=lambda text: print(f"# {self.name}: {text}", flush=True))
+        before, after = (
+            eden.load_(task.model(), self.folder / f"{which}.safetensors") for which in ("baseline", "boosted")
+        )
+        return before, after
+
+    def data(self) -> TensorDataset:
+        """What the run is judged on."""
+        return load_task(self.load().task).data()[1]
+
+
+def kept(path: Path, compute: Callable[[], Any]) -> Any:
+    """What a file keeps; computed and written if there is none. JSON."""
+    if not path.exists():
+        write_text(path, json.dumps(compute()))
+    return json.loads(path.read_text())
+
+
+def folds(dataset: TensorDataset, number: int) -> list[TensorDataset]:
+    """A dataset in so many parts of every so-many-th sample."""
+    return [TensorDataset(*(tensor[first::number] for tensor in dataset.tensors)) for first in range(number)]
+
+
+def reference(model: nn.Module, dataset: TensorDataset) -> float:
+    """Accuracy of a network without faults, in its own floating-point numbers."""
+    return accuracy(remove_(model), dataset)
