@@ -10,7 +10,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from eden import _core
 from eden.curriculum import Curriculum
 from eden.files import HEADER_KEY, FileError, write_tensors
-from eden.inject import faulty_layers
+from eden.inject import bare, faulty_layers
 
 FORMAT, VERSION = "eden-training", 2
 
@@ -105,17 +105,6 @@ def set_random_states(states: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all(states["cuda"])
     np.random.set_state(states["numpy"])
     random.setstate(states["python"])
-
-
-def bare(model: nn.Module) -> nn.Module:
-    """The network itself inside of what torch.compile, DataParallel and DistributedDataParallel make of it."""
-    while True:
-        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            model = model.module
-        elif hasattr(model, "_orig_mod"):
-            model = cast(nn.Module, model._orig_mod)
-        else:
-            return model
 
 
 def _accesses(model: nn.Module) -> dict[str, list[int]]:
