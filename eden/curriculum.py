@@ -398,6 +398,11 @@ class Curriculum:
         return self._ladder.target if isinstance(self._ladder, _Rates) else self._ladder.target_ber
 
     @property
+    def highest_ber(self) -> float:
+        """The mean bit error rate that a schedule ends with; over operands where they differ."""
+        return self._ladder.target_ber
+
+    @property
     def _start(self) -> float | None:
         return None if self.start_ber is None else self.start_ber / self._ladder.target_ber
 

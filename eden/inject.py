@@ -176,7 +176,8 @@ def _require_faults(model: nn.Module) -> dict[str, FaultyLayer]:
     return layers
 
 
-def _refuse_inside_clean(model: nn.Module, what: str) -> None:
+def refuse_inside_clean(model: nn.Module, what: str) -> None:
+    """Raise ValueError if a network is on reliable memory for a moment, ``what`` being what was called there."""
     if any(layer._eden.reliable for layer in faulty_layers(model).values()):
         raise ValueError(f"{type(model).__name__} is on reliable memory; call {what} outside of eden.clean")
 
@@ -272,7 +273,7 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
         raise TypeError(f"model is a {type(model).__name__}; allowed is a torch.nn.Module")
     if not isinstance(faults, Faults):
         raise TypeError(f"faults is a {type(faults).__name__}; allowed is eden.Faults")
-    _refuse_inside_clean(model, "inject_")
+    refuse_inside_clean(model, "inject_")
     eligible, left_out = _eligible_layers(model)
     reached = {name: layer for name, layer in eligible.items() if _asked(layer, faults)}
     chosen = {name for name, layer in reached.items() if filter_fn is None or filter_fn(name, layer)}
@@ -417,7 +418,7 @@ def remove_(model: nn.Module) -> nn.Module:
 
 def _take_away(model: nn.Module) -> None:
     layers = _require_faults(model)
-    _refuse_inside_clean(model, "remove_")
+    refuse_inside_clean(model, "remove_")
     for layer in layers.values():
         make_original(layer)
     for module in model.modules():
