@@ -540,9 +540,9 @@ def test_a_loss_that_is_never_finite_leaves_nothing(tmp_path: Path) -> None:
 def test_a_curriculum_that_does_not_fit_the_training() -> None:
     run = make("fresh")
     assert run.curriculum is not None
-    with pytest.raises(ValueError, match="the curriculum is of another network; allowed is one of the network that is"):
+    with pytest.raises(ValueError, match="the curriculum is of another network; allowed is one of"):
         train(make("one").model, run.dataset, RECIPE, run.curriculum)
-    with eden.clean(run.model), pytest.raises(ValueError, match="call train outside of eden.clean"):
+    with eden.clean(run.model), pytest.raises(ValueError, match=r"call train outside of eden.clean"):
         run.train()
     short = dataclasses.replace(RECIPE, epochs=3)
     with pytest.warns(
@@ -847,9 +847,7 @@ def test_float16_skips_steps_whose_gradient_overflows_and_goes_on_to_the_same_bi
     def run() -> Run:
         made = make("fresh")
         made.recipe = dataclasses.replace(RECIPE, precision="float16", clip_gradients=1.0, learn_ranges=True)
-        # Of a loss scaled by 2^16, as it is at first, these exceed the largest float16.
-        made.model[0].register_full_backward_hook(lambda _, into, out: None)
-        with torch.no_grad():
+        with torch.no_grad():  # so large that the first gradients, of a loss times 2^16, exceed the largest float16
             made.model[3].weight.mul_(30.0)
         return made
 
@@ -870,7 +868,7 @@ def test_float16_skips_steps_whose_gradient_overflows_and_goes_on_to_the_same_bi
     assert set(seen) == {torch.float16}
     assert whole.model[3].weight.dtype == torch.float32
     assert not steps[0]
-    assert all(steps[10:])
+    assert all(steps[10:-1]), "the last one has a learning rate of 0"
     assert history[-1].loss < history[0].loss
     assert whole.curriculum is not None
     assert whole.curriculum.optimizer_steps == RECIPE.epochs * STEPS, "a skipped step changes the chip as others do"
@@ -1038,14 +1036,14 @@ def test_the_first_value_that_is_not_finite() -> None:
 
 
 def test_a_read_of_a_row_that_is_not_finite_is_named() -> None:
-    model = nn.Sequential(nn.Embedding(100, 4), nn.Flatten(), nn.Linear(8, 2))
+    model = nn.Sequential(nn.Embedding(200, 64), nn.Flatten(), nn.Linear(128, 2))
     errors = eden.Uniform(1e-9)
     eden.inject_(model, eden.Faults(errors, errors))
     with torch.no_grad():
         model[0].weight.fill_(2.0)
-    cells = eden.CellMap(np.arange(23, 30), True, False, bits=32 * 400)
+    cells = eden.CellMap(np.arange(23, 30), True, False, bits=32 * 12800)
     rows = torch.tensor([[0, 1]])
-    eden.set_errors_(model, {"0.weight": [(cells, 0, 32 * 400)], "2.weight": None, "2.input": None})
+    eden.set_errors_(model, {"0.weight": [(cells, 0, 32 * 12800)], "2.weight": None, "2.input": None})
     assert place_of(model, rows) == "the read of an operand of 0"
 
 
