@@ -28,7 +28,7 @@ from eden.errors import ErrorModel
 from eden.evaluation import clean_accuracy
 from eden.files import FileError, VersionedFile, output_folder, place_in, read_text, write_text
 from eden.inject import operands, set_errors_
-from eden.normalization import reestimate_
+from eden.normalization import batch_norms, reestimate_
 from eden.tasks import KEPT, Task, load_task
 from eden.training import Recipe
 
@@ -537,7 +537,12 @@ def retrain(
     train_set, validation = task.data()
     model = task.model()
     which = whole.memory.operands
-    check_boost(model, task, errors, target, boost, which=which, **options)
+    check_boost(model, task, errors, target, boost, which=which, train_set=train_set, **options)
+    if whole.reestimate_chips and not batch_norms(model):
+        raise ValueError(
+            f"reestimate_chips is {whole.reestimate_chips}; allowed for {type(model).__name__}, which has no batch "
+            "norm with running statistics, is 0"
+        )
     if resume and (out / NAME).exists():
         whole.compare(out / NAME)
     every = whole.checkpoint_every

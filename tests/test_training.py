@@ -1125,6 +1125,31 @@ def test_a_loop_of_ones_own_goes_on_to_the_same_bits(kind: str, tmp_path: Path) 
     assert third.state_dict() == scheduler.state_dict()
 
 
+def test_a_checkpoint_brings_its_ranges(tmp_path: Path) -> None:
+    # As where a run's own process has calibrated with other samples, or with a shuffling loader.
+    checkpoint = tmp_path / "run.safetensors"
+    model = make("faults").model
+    eden.set_ranges_(model, {"0.input": (-2.5, 3.0)})
+    expected = eden.ranges(model)
+    eden.save_checkpoint(checkpoint, model)
+    other = make("faults").model
+    assert eden.ranges(other) != expected
+    eden.load_checkpoint_(checkpoint, other)
+    assert eden.ranges(other) == expected
+    x = tiny_task.data()[0].tensors[0]
+    found = model.eval()(x)
+    assert torch.equal(other.eval()(x), found)
+    never = tiny_task.network()
+    eden.inject_(never, eden.Faults(ERRORS, ERRORS, "int8", "zero", seed=5))
+    eden.load_checkpoint_(checkpoint, never)
+    assert torch.equal(never.eval()(x), found), "no calibration is needed where no operand is shared"
+    corrected = make("faults", correction="clamp").model
+    with pytest.raises(FileError, match=r"another run: correction of the input 0.input is zero, here it is clamp$"):
+        eden.load_checkpoint_(checkpoint, corrected)
+    with pytest.raises(FileError, match=r"not the same inputs are under faults: 0.input, 3.input$"):
+        eden.load_checkpoint_(checkpoint, make("reliable").model)
+
+
 def test_checkpoints_of_another_loop_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     run, optimizer, scheduler = scheduled("amsgrad")
