@@ -564,6 +564,20 @@ class Curriculum:
         finally:
             self._apply()
 
+    def _unscaled(self, found: dict[str, ErrorModel]) -> dict[str, ErrorModel]:
+        ladder, level = self._ladder, self._level
+        own = [ladder.errors(level, share) for share in (self._share(), 1.0)]
+        whole = (
+            ladder.shapes
+            if isinstance(ladder, _Rates)
+            else dict.fromkeys(ladder.names, ladder.models[max(int(level), 0)])
+        )
+        # Not one that was set by hand since.
+        return {
+            name: whole[name] if any(errors == each.get(name) for each in own) else errors
+            for name, errors in found.items()
+        }
+
     def settings(self) -> dict[str, Any]:
         """What the curriculum is, as plain numbers and texts: all of ``state_dict`` that does not change on the way."""
         ladder = self._ladder
@@ -715,8 +729,21 @@ def _ladder(model: nn.Module, target: Any) -> _Rates | _Points:
     return ladder
 
 
-def _error_models(model: nn.Module) -> dict[str, ErrorModel]:
+def unscaled_errors(model: nn.Module) -> dict[str, ErrorModel]:
+    """The error models of a network's operands, those that its curriculum has scaled as they were before.
+
+    A model that was brought to a rate of 0 has no asymmetry left to bring to another one, and a cell map no cells.
+
+    Raises:
+        ValueError: as ``eden.inject.scalable_errors``.
+    """
     found = scalable_errors(model)
+    curriculum = _holder(model)
+    return found if curriculum is None else curriculum._unscaled(found)
+
+
+def _error_models(model: nn.Module) -> dict[str, ErrorModel]:
+    found = unscaled_errors(model)
     if not found:
         raise ValueError(f"{type(model).__name__} has no operand with an error model; set one with eden.inject_")
     return found

@@ -268,6 +268,12 @@ class RetrainRecipe(VersionedFile):
             if key in type(self.curriculum).model_fields and key != "target_ber" and parameter.default is not None:
                 curriculum.setdefault(key, parameter.default)
         training = {} if task.train is None else _merged("training", task.train, self.training)
+        for key, allowed in (("clean_loss", 0.0), ("learn_ranges", False)):
+            if training.get(key, allowed) != allowed:
+                raise ValueError(
+                    f"training.{key} is {training[key]}; allowed on reliable memory, as there are no faults yet, is "
+                    f"{allowed}"
+                )
         return self.of(
             {
                 "task": self.task,

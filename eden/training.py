@@ -80,7 +80,8 @@ class Recipe:
             values beyond are brought back to it after each step (Stutz et al., MLSys 2021: RandBET's clipping). An
             error in a weight's top bit is then at most as large as that.
         clip_percentile: likewise, given as the percentile of the Parameter's magnitudes as they are before the
-            training, above 0 to 100.
+            training, above 50 to 100 (a share such as 0.999 is refused). Taken once: of values clipped already it could
+            only fall. Of a network that is not trained yet it is that of its initial numbers.
         clean_loss: share, from 0 to below 1, of the loss that comes of a second pass over the same samples on reliable
             memory; RandBET's training takes half.
         learn_ranges: whether the ranges of inputs that are kept as codes are trained too (`LearnedRanges`).
@@ -136,7 +137,7 @@ class Recipe:
             ("distillation", 0 <= self.distillation <= 1, "from 0 to 1"),
             ("temperature", 0 < self.temperature < math.inf, "above 0 and finite"),
             ("clip_weights", _bound(self.clip_weights, math.inf), "above 0 and finite, one for all or by Parameter"),
-            ("clip_percentile", _bound(self.clip_percentile, 100), "above 0 to 100, one for all or by Parameter"),
+            ("clip_percentile", _bound(self.clip_percentile, 100, 50), "above 50 to 100, one for all or by Parameter"),
             (
                 "clip_percentile",
                 not self._clipped_twice,
@@ -186,13 +187,13 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _bound(value: Any, highest: float) -> bool:
+def _bound(value: Any, highest: float, lowest: float = 0) -> bool:
     if value is None:
         return True
     if isinstance(value, Mapping):
-        return len(value) > 0 and all(one is not None and _bound(one, highest) for one in value.values())
+        return len(value) > 0 and all(one is not None and _bound(one, highest, lowest) for one in value.values())
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and 0 < value <= highest and math.isfinite(value)
+    return number and lowest < value <= highest and math.isfinite(value)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,10 @@ import weakref
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 import eden
+from eden.evaluation import at_rates
 from eden.models import ResNet
 
 
@@ -97,6 +99,32 @@ def test_a_pool_is_used_in_turn():
         seen.append(chip(model))
     assert seen[0] == seen[2] != seen[1] == seen[3]
     assert curriculum.optimizer_steps == 3
+
+
+@pytest.mark.parametrize("target", ["rate", "points"])
+def test_asymmetry_outlives_a_rate_of_zero(target):
+    errors = eden.DataDependent(1e-3, 4e-3)
+    model = network(errors)
+    samples = TensorDataset(torch.randn(4, 1, 8, 8), torch.arange(4))
+    seen = []
+
+    def evaluated():
+        seen.clear()
+        at_rates(model, samples, [5e-3], 1, on_chip=lambda: seen.append(eden.operands(model)["conv1.weight"].errors))
+        return [(one.ber_zero, one.ber_one) for one in seen]
+
+    aim = 1e-2 if target == "rate" else [errors, errors.scaled(1e-2)]
+    curriculum = eden.Curriculum(model, aim, epochs=6, epochs_per_step=2, schedule="step")
+    assert rates(model) == {0.0}
+    assert evaluated() == [(pytest.approx(2e-3), pytest.approx(8e-3))]
+    assert rates(model) == {0.0}, "as it was before"
+    newer = eden.Curriculum(model, 1e-2, epochs=2, epochs_per_step=1)
+    first = eden.operands(model)["conv1.weight"].errors
+    assert (first.ber_zero, first.ber_one) == (pytest.approx(2e-3), pytest.approx(8e-3))
+    assert not curriculum.moving
+    assert newer.moving
+    eden.set_errors_(model, dict.fromkeys(eden.operands(model), eden.DataDependent(1e-3, 1e-3)))
+    assert evaluated() == [(pytest.approx(5e-3), pytest.approx(5e-3))], "what was set by hand is what is evaluated"
 
 
 def test_a_curriculum_that_nobody_holds_goes_on():
