@@ -23,6 +23,7 @@ from eden.inject import (
     bare,
     draw_chip,
     faulty_layers,
+    operands,
     scalable_errors,
     set_errors_,
     set_training_chip_,
@@ -657,7 +658,17 @@ class Curriculum:
         self._apply()
 
     def _apply(self) -> None:
-        set_errors_(self.model, self._ladder.errors(self._level, self._share()))
+        errors = self._ladder.errors(self._level, self._share())
+        try:
+            set_errors_(self.model, errors)
+        except ValueError as error:
+            changed = sorted(set(errors) ^ set(operands(self.model)))
+            if not changed:
+                raise
+            raise RuntimeError(
+                f"the operands of the network are others than when the curriculum was made: {', '.join(changed)}; make "
+                "it after eden.inject_, and after eden.calibrate_, which finds out what inputs are shared or absent"
+            ) from error
         self._apply_chip()
 
     def _apply_chip(self) -> None:

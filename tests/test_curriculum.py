@@ -127,6 +127,16 @@ def test_asymmetry_outlives_a_rate_of_zero(target):
     assert evaluated() == [(pytest.approx(5e-3), pytest.approx(5e-3))], "what was set by hand is what is evaluated"
 
 
+def test_operands_that_calibration_joins_are_named():
+    model = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    errors = eden.Uniform(1e-3)
+    eden.inject_(model, eden.Faults(errors, errors))
+    curriculum = eden.Curriculum(model, 1e-2, epochs=2, epochs_per_step=1, chips="one")
+    eden.calibrate_(model, [torch.randn(4, 3, 8)])
+    with pytest.raises(RuntimeError, match=r"others than when .*: self_attn.key, self_attn.value; make it after"):
+        curriculum.step()
+
+
 def test_a_curriculum_that_nobody_holds_goes_on():
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
