@@ -25,6 +25,7 @@ from eden.errors import ErrorModel
 from eden.evaluation import OverChips, accuracy, at_rates, clean_accuracy, with_errors
 from eden.files import output_folder
 from eden.inject import Faults, calibrate_, inject_, set_errors_
+from eden.learned import LearnedRanges
 from eden.placement import Placement, place
 from eden.progress import task as progress_task
 from eden.reporting import AccuracyCurves, AccuracyPoint, report
@@ -33,6 +34,7 @@ from eden.tolerance import Tolerance
 from eden.training import Epoch, Recipe, train, weight_bounds
 
 _CALIBRATION_BATCH = 100
+_SAMPLES_OF_A_CHECK = 2
 
 Say = Callable[[str], None]
 
@@ -151,11 +153,12 @@ def check_boost(
     recipe: Recipe,
     seed: int = 0,
     which: str = "all",
+    train_set: TensorDataset | None = None,
     **options: Any,
 ) -> None:
     """Refuse what a boost would refuse, before the minutes of training that come first; the network is not changed.
 
-    ``options`` are those of `Curriculum`.
+    ``options`` are those of `Curriculum`. With ``train_set`` a few samples of it are calibrated with.
 
     Raises:
         ValueError: if the network has no eligible layer, or an argument is out of range.
@@ -164,6 +167,10 @@ def check_boost(
     copied = inject_(copy.deepcopy(model), faults_of(task, errors, seed, which))
     Curriculum(copied, target_ber, recipe.epochs, seed=seed, **options)
     weight_bounds(copied, recipe.clip_weights, recipe.clip_percentile)
+    if train_set is not None:
+        calibrate_(copied, [train_set.tensors[0][:_SAMPLES_OF_A_CHECK]], task.percentile)
+        if recipe.learn_ranges:
+            LearnedRanges(copied)
 
 
 def rates_with_progress(model: nn.Module, validation: TensorDataset, chips: int, seed: int) -> dict[float, OverChips]:
@@ -252,7 +259,7 @@ def _run(task: Task, device: Device, folder: str | os.PathLike[str], options: Op
 
     train_set, validation = task.data()
     model = task.model()
-    check_boost(model, task, errors, task.target_ber, task.boost, seed=options.seed)
+    check_boost(model, task, errors, task.target_ber, task.boost, seed=options.seed, train_set=train_set)
     if task.train is not None:
         train_with_progress("train", model, train_set, task.train, task, None, out / "train.safetensors", resume=True)
     float_accuracy = accuracy(model, validation)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from eden import _core
 from eden.errors import ErrorModel
 from eden.files import HEADER_KEY, FileError, write_tensors
-from eden.inject import _eligible_layers, _exchange, _join, _numbers, _refuse_inside_clean, faulty_layers, operands
+from eden.inject import _eligible_layers, _exchange, _join, _numbers, faulty_layers, operands, refuse_inside_clean
 from eden.layers import layer_class
 from eden.nn import OPERAND_SPACING_BITS, FaultyLayer, LayerFaults, Operand, range_of, set_range
 from eden.ops import Memory
@@ -197,7 +197,7 @@ def load_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
         FileError: if the file is missing, damaged, of another version or of another network; nothing is changed then.
         ValueError: inside `clean`.
     """
-    _refuse_inside_clean(model, "load_")
+    refuse_inside_clean(model, "load_")
     tensors, header = _read(path)
     for alias, owner in header.aliases.items():
         if owner not in tensors:

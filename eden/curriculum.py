@@ -18,7 +18,16 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from eden.device import Device
 from eden.errors import ErrorModel
-from eden.inject import draw_chip, faulty_layers, scalable_errors, set_errors_, set_training_chip_
+from eden.inject import (
+    HELD_CURRICULUM,
+    bare,
+    draw_chip,
+    faulty_layers,
+    operands,
+    scalable_errors,
+    set_errors_,
+    set_training_chip_,
+)
 from eden.partition import AXES, axis
 
 SCHEDULES = ("linear", "logarithmic", "step", "adaptive")
@@ -209,8 +218,10 @@ class Curriculum:
     It is stepped like a learning-rate scheduler. The chip changes after each step of any optimizer that holds a
     Parameter of the network: nothing is to be called, and gradient accumulation keeps its chip. All that is drawn is a
     function of the seed and the number of steps alone, so all ranks of a distributed run train on the same chip at the
-    same rate. In evaluation mode the network stays on the chip of its own seed. Of several curricula of a network,
-    optimizers move the newest alone.
+    same rate. In evaluation mode the network stays on the chip of its own seed. A curriculum lives as long as its
+    network, whether anybody holds it or not, until ``end``, ``eden.remove_``, or a newer one of the same layers takes
+    its place. ``eden.inject_`` and ``eden.load_`` set rates of their own, which hold until the next ``step``: make the
+    curriculum after them.
 
     Schedules, for step k of K and a target rate p (docs/boost.md):
 
@@ -225,7 +236,7 @@ class Curriculum:
       rate that the network can follow.
 
     Args:
-        model: a network under faults.
+        model: a network under faults; of what torch.compile or DistributedDataParallel make of one, the one inside.
         target_ber: mean bit error rate to reach, above 0, up to 1; or one for each operand that has an error model,
             from 0, such as the ``limits`` of a tolerance or the ``ber`` of a placement; or error models from mild to
             harsh that all operands go through, such as ``eden.walk`` takes from a device.
@@ -277,7 +288,8 @@ class Curriculum:
         for name, value in (("epochs", epochs), ("epochs_per_step", epochs_per_step)):
             if not (_whole(value) and value >= 1):
                 raise ValueError(f"{name} is {value!r}; allowed is a whole number from 1")
-        self.model = model
+        model = bare(model)
+        self._model = weakref.ref(model)
         self._ladder = _ladder(model, target_ber)
         if schedule not in SCHEDULES:
             raise ValueError(f"schedule is {schedule!r}; allowed are {', '.join(SCHEDULES)}")
@@ -340,14 +352,56 @@ class Curriculum:
         self.epoch = 0
         self.optimizer_steps = 0
         self._steps_at_last_epoch = 0
+        self._number = 0  # in the order of their making
+        self._seen_training = False  # a layer in training mode, at an optimizer step since the last epoch
         self._recovery = _Recovery(self._ladder.first(self._start), factor)
         _watch(self)
         self._apply()
 
     @property
+    def model(self) -> nn.Module:
+        """The network.
+
+        Raises:
+            RuntimeError: if it is gone; the curriculum does not keep it.
+        """
+        model = self._model()
+        if model is None:
+            raise RuntimeError("the network of this curriculum is gone; hold it as long as it is to be trained")
+        return model
+
+    @property
+    def moving(self) -> bool:
+        """Whether optimizer steps move it: not after ``end``, nor where a newer one of the same layers took over."""
+        model = self._model()
+        return model is not None and _holder(model) is self
+
+    def end(self) -> None:
+        """Stop to change the network: it stays at the present rate, in training too on the chip of the injection."""
+        if not self.moving:
+            return
+        layers = faulty_layers(self.model)
+        set_errors_(self.model, self._ladder.errors(self._level, 1.0))
+        for layer in layers.values():
+            layer.eden_training_chip.copy_(layer.eden_chip)
+        _release(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_model": self.model}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A copy is of the copied network, and moved by no optimizer.
+        self.__dict__.update(state, _model=weakref.ref(state["_model"]))
+
+    @property
     def target_ber(self) -> float | dict[str, float]:
         """Mean bit error rate to reach; one for each operand where they differ."""
         return self._ladder.target if isinstance(self._ladder, _Rates) else self._ladder.target_ber
+
+    @property
+    def highest_ber(self) -> float:
+        """The mean bit error rate that a schedule ends with; over operands where they differ."""
+        return self._ladder.target_ber
 
     @property
     def _start(self) -> float | None:
@@ -434,18 +488,30 @@ class Curriculum:
         """End an epoch: the rate of the next one takes effect.
 
         Raises:
-            RuntimeError: if chips are to change, but no optimizer step was seen since the last call; or if it is
-                adaptive and nothing was reported since the rate last changed. Nothing is changed then.
+            RuntimeError: if chips are to change, but no optimizer step was seen since the last call, or none with a
+                layer under faults in training mode; if it has ended; or if it is adaptive and nothing was reported
+                since the rate last changed. Nothing is changed then.
         """
+        if _holder(self.model) is not self:
+            raise RuntimeError(
+                "this curriculum has ended: end() or eden.remove_ was called, or a newer curriculum of the same layers "
+                "took its place, or this is a copy; allowed is one that optimizer steps move"
+            )
         drawn = self.chips != "one" or self.clean_share or self.floor_ber is not None or self.steps_per_epoch
         if drawn and self.optimizer_steps == self._steps_at_last_epoch:
             raise RuntimeError(
                 "no optimizer step was seen in this epoch, so the chip never changed; call next_chip() after each "
                 "update if the loop updates the Parameters without a torch.optim optimizer"
             )
+        if self.chips != "one" and not self._seen_training:
+            raise RuntimeError(
+                "every layer under faults was in evaluation mode at all optimizer steps of this epoch, so the network "
+                "was trained on the chip of the injection alone; call model.train() (single layers, such as batch "
+                "norm, may stay in evaluation mode), or give chips='one'"
+            )
         if self.schedule == "adaptive":
             self._adapt()
-        self._steps_at_last_epoch = self.optimizer_steps
+        self._steps_at_last_epoch, self._seen_training = self.optimizer_steps, False
         self.epoch += 1
         self._apply()
 
@@ -484,6 +550,7 @@ class Curriculum:
     def next_chip(self) -> None:
         """Count an optimizer step and change the chip; called by itself after each ``optimizer.step()``."""
         self.optimizer_steps += 1
+        self._seen_training = self._seen_training or any(x.training for x in faulty_layers(self.model).values())
         if self.steps_per_epoch is not None or self.clean_share > 0.0 or self.floor_ber is not None:
             self._apply()
         else:
@@ -497,6 +564,20 @@ class Curriculum:
             yield
         finally:
             self._apply()
+
+    def _unscaled(self, found: dict[str, ErrorModel]) -> dict[str, ErrorModel]:
+        ladder, level = self._ladder, self._level
+        own = [ladder.errors(level, share) for share in (self._share(), 1.0)]
+        whole = (
+            ladder.shapes
+            if isinstance(ladder, _Rates)
+            else dict.fromkeys(ladder.names, ladder.models[max(int(level), 0)])
+        )
+        # Not one that was set by hand since.
+        return {
+            name: whole[name] if any(errors == each.get(name) for each in own) else errors
+            for name, errors in found.items()
+        }
 
     def settings(self) -> dict[str, Any]:
         """What the curriculum is, as plain numbers and texts: all of ``state_dict`` that does not change on the way."""
@@ -570,13 +651,24 @@ class Curriculum:
         for key in _PLAIN:
             setattr(self, key, state[key])
         self._steps_at_last_epoch = state["steps_at_last_epoch"]
+        self._seen_training = self.optimizer_steps > self._steps_at_last_epoch  # in which mode, nobody wrote down
         for name, layer in layers.items():
             layer.eden_training_access.fill_(accesses[name][0])
             layer.eden_access.fill_(accesses[name][1])
         self._apply()
 
     def _apply(self) -> None:
-        set_errors_(self.model, self._ladder.errors(self._level, self._share()))
+        errors = self._ladder.errors(self._level, self._share())
+        try:
+            set_errors_(self.model, errors)
+        except ValueError as error:
+            changed = sorted(set(errors) ^ set(operands(self.model)))
+            if not changed:
+                raise
+            raise RuntimeError(
+                f"the operands of the network are others than when the curriculum was made: {', '.join(changed)}; make "
+                "it after eden.inject_, and after eden.calibrate_, which finds out what inputs are shared or absent"
+            ) from error
         self._apply_chip()
 
     def _apply_chip(self) -> None:
@@ -648,23 +740,58 @@ def _ladder(model: nn.Module, target: Any) -> _Rates | _Points:
     return ladder
 
 
-def _error_models(model: nn.Module) -> dict[str, ErrorModel]:
+def unscaled_errors(model: nn.Module) -> dict[str, ErrorModel]:
+    """The error models of a network's operands, those that its curriculum has scaled as they were before.
+
+    A model that was brought to a rate of 0 has no asymmetry left to bring to another one, and a cell map no cells.
+
+    Raises:
+        ValueError: as ``eden.inject.scalable_errors``.
+    """
     found = scalable_errors(model)
+    curriculum = _holder(model)
+    return found if curriculum is None else curriculum._unscaled(found)
+
+
+def _error_models(model: nn.Module) -> dict[str, ErrorModel]:
+    found = unscaled_errors(model)
     if not found:
         raise ValueError(f"{type(model).__name__} has no operand with an error model; set one with eden.inject_")
     return found
 
 
+class _Held:
+    """What a network holds its curriculum by; copies and pickles of the network are without one."""
+
+    def __init__(self, curriculum: Curriculum | None = None) -> None:
+        self.curriculum = curriculum
+
+    def __reduce__(self) -> Any:
+        return _Held, ()
+
+
+# Networks hold their curricula, and these refer to them weakly: so nothing keeps a network that nobody else does.
 _curricula: weakref.WeakSet[Curriculum] = weakref.WeakSet()
+_order = itertools.count()
+
+
+def _holder(model: nn.Module) -> Curriculum | None:
+    held = model.__dict__.get(HELD_CURRICULUM)
+    return held.curriculum if isinstance(held, _Held) else None
+
+
+def _release(curriculum: Curriculum) -> None:
+    _curricula.discard(curriculum)
+    if curriculum.moving:
+        del curriculum.model.__dict__[HELD_CURRICULUM]
 
 
 def _after_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    for curriculum in list(_curricula):
+    # The newest last: of layers that several have in common, its chip is the one that stays.
+    for curriculum in sorted(_curricula, key=lambda one: one._number):
         # Training goes on after remove_, and then has no chip to change.
-        if any(id(parameter) in held for parameter in curriculum.model.parameters()) and faulty_layers(
-            curriculum.model
-        ):
+        if curriculum.moving and any(id(parameter) in held for parameter in curriculum.model.parameters()):
             curriculum.next_chip()
 
 
@@ -672,11 +799,14 @@ def _watch(curriculum: Curriculum) -> None:
     # A hook on all optimizers, not on the network: forward hooks that are registered after a compilation never run.
     if not _hooks:
         _hooks.append(register_optimizer_step_post_hook(_after_step))
-    # Two would set each other's chips, in an order that no run repeats.
+    curriculum._number = next(_order)
+    own = {id(layer) for layer in faulty_layers(curriculum.model).values()}
+    # Two would set each other's chips.
     for other in list(_curricula):
-        if other.model is curriculum.model:
-            _curricula.discard(other)
+        if not other.moving or {id(layer) for layer in faulty_layers(other.model).values()} <= own:
+            _release(other)
     _curricula.add(curriculum)
+    curriculum.model.__dict__[HELD_CURRICULUM] = _Held(curriculum)
 
 
 _hooks: list[Any] = []

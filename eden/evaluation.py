@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from eden.curriculum import unscaled_errors
 from eden.errors import ErrorModel
 from eden.inject import (
     clean,
@@ -144,13 +145,14 @@ def at_rates(
 ) -> dict[float, OverChips]:
     """Accuracy over the same chips with all operands at each of several mean bit error rates.
 
-    Each operand keeps the asymmetry of its error model, and has that model again afterwards.
+    Each operand keeps the asymmetry of its error model (in a curriculum, of the one before it), and has its model again
+    afterwards.
     """
-    before = scalable_errors(model)
+    before, whole = scalable_errors(model), unscaled_errors(model)
     try:
         found = {}
         for rate in rates:
-            set_errors_(model, {name: errors.scaled(rate) for name, errors in before.items()})
+            set_errors_(model, {name: errors.scaled(rate) for name, errors in whole.items()})
             found[rate] = over_chips(model, dataset, chips, seed, on_chip=on_chip)
     finally:
         set_errors_(model, before)

@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,10 @@ from eden.ops import Memory, Piece
 FilterFn = Callable[[str, nn.Module], bool]
 
 _STORAGES = tuple(name for name in ops.STORAGES if name != "int32")
+
+
+HELD_CURRICULUM = "_eden_curriculum"
+"""The attribute of a network that keeps its curriculum alive."""
 
 
 def _check_seed(name: str, seed: Any) -> None:
@@ -172,7 +176,8 @@ def _require_faults(model: nn.Module) -> dict[str, FaultyLayer]:
     return layers
 
 
-def _refuse_inside_clean(model: nn.Module, what: str) -> None:
+def refuse_inside_clean(model: nn.Module, what: str) -> None:
+    """Raise ValueError if a network is on reliable memory for a moment, ``what`` being what was called there."""
     if any(layer._eden.reliable for layer in faulty_layers(model).values()):
         raise ValueError(f"{type(model).__name__} is on reliable memory; call {what} outside of eden.clean")
 
@@ -268,7 +273,7 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
         raise TypeError(f"model is a {type(model).__name__}; allowed is a torch.nn.Module")
     if not isinstance(faults, Faults):
         raise TypeError(f"faults is a {type(faults).__name__}; allowed is eden.Faults")
-    _refuse_inside_clean(model, "inject_")
+    refuse_inside_clean(model, "inject_")
     eligible, left_out = _eligible_layers(model)
     reached = {name: layer for name, layer in eligible.items() if _asked(layer, faults)}
     chosen = {name for name, layer in reached.items() if filter_fn is None or filter_fn(name, layer)}
@@ -356,7 +361,7 @@ def _exchange(
     ]
     device = model_device(model)
     if faulty_layers(model):
-        remove_(model)
+        _take_away(model)
     for name, faults in made.items():
         make_faulty(eligible[name], faults, seed, device)
     first_readers: dict[str, Operand] = {}  # by the shared operand's name; its first layer may be left out this time
@@ -405,8 +410,15 @@ def remove_(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: if the network has no layer under faults, or inside `clean`.
     """
+    _take_away(model)
+    for module in model.modules():
+        module.__dict__.pop(HELD_CURRICULUM, None)
+    return model
+
+
+def _take_away(model: nn.Module) -> None:
     layers = _require_faults(model)
-    _refuse_inside_clean(model, "remove_")
+    refuse_inside_clean(model, "remove_")
     for layer in layers.values():
         make_original(layer)
     for module in model.modules():
@@ -414,7 +426,6 @@ def remove_(model: nn.Module) -> nn.Module:
             module.activation_relu_or_gelu = module.__dict__.pop("_eden_activation")
         if "_eden_nested" in module.__dict__:
             module.use_nested_tensor = module.__dict__.pop("_eden_nested")
-    return model
 
 
 @contextlib.contextmanager
@@ -583,6 +594,17 @@ def draw_chip(seed: int, purpose: str, index: int) -> int:
     if purpose not in purposes:
         raise ValueError(f"purpose is {purpose!r}; allowed are {', '.join(purposes)}")
     return int(_core.derive_chip(seed, purposes[purpose], index))
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The network itself inside of what torch.compile, DataParallel and DistributedDataParallel make of it."""
+    while True:
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif hasattr(model, "_orig_mod"):
+            model = cast(nn.Module, model._orig_mod)
+        else:
+            return model
 
 
 def model_input(batch: Any) -> Any:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from eden.inject import faulty_layers, model_device, ranges, set_ranges_
+from eden.nn import Operand
 from eden.quantization import CODE_BITS, code_range
 
 _LEAST = 1e-3  # a range never shrinks below this share of the calibrated one
@@ -18,6 +19,9 @@ _LEAST = 1e-3  # a range never shrinks below this share of the calibrated one
 
 class LearnedRanges:
     """Factors, one per input that is kept as codes, by which its calibrated range is multiplied.
+
+    All input operands of a network have one, also attention's, a recurrent layer's and a cache's; those that several
+    layers share have one together.
 
     A smaller range makes an error in a top bit smaller, and clips more values. In training an input is clamped to its
     range before it is stored, so that its factor has a gradient: that of the clamped values (PACT, Choi et al., arXiv
@@ -38,26 +42,24 @@ class LearnedRanges:
         calibrated = ranges(model)
         self.base: dict[str, tuple[float, float]] = {}
         self._sizes: dict[str, int] = {}
-        self._readers: dict[str, list[str]] = {}
-        for layer_name, layer in faulty_layers(model).items():
-            # The first argument of these layers' forward pass, which is what a hook before it sees.
-            operand = layer._eden.by_role.get("input")
-            if operand is None or operand.storage not in CODE_BITS:
-                continue
-            name = operand.name
-            self._readers.setdefault(name, []).append(layer_name)
-            if name not in calibrated:
-                raise ValueError(
-                    f"{name} has no calibrated range to learn from; call eden.calibrate_(model, loader) first"
-                )
-            low, high = calibrated[name]
-            if low < 0.0 and not operand.zero_pointed:
-                high = max(-low, high)
-                low = -high
-            self.base[name] = low, high
-            self._sizes[name] = max(
-                (operand.sample_numel or 1) * code_range(operand.storage, operand.zero_pointed)[1], 1
-            )
+        self._operands: dict[str, list[Operand]] = {}  # that read it
+        for layer in faulty_layers(model).values():
+            for operand in layer._eden.operands():
+                if operand.kind != "input" or operand.storage not in CODE_BITS:
+                    continue
+                name = operand.name
+                self._operands.setdefault(name, []).append(operand)
+                if name not in calibrated:
+                    raise ValueError(
+                        f"{name} has no calibrated range to learn from; call eden.calibrate_(model, loader) first"
+                    )
+                low, high = calibrated[name]
+                if low < 0.0 and not operand.zero_pointed:
+                    high = max(-low, high)
+                    low = -high
+                self.base[name] = low, high
+                highest = code_range(operand.storage, operand.zero_pointed)[1]
+                self._sizes[name] = max((operand.sample_numel or 1) * highest, 1)
         if not self.base:
             raise ValueError(
                 f"{type(model).__name__} has no input kept as codes ({', '.join(CODE_BITS)}) to learn the range of"
@@ -79,21 +81,19 @@ class LearnedRanges:
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
         """Clamp inputs in training mode while the block runs; a network that is to be compiled is compiled inside."""
-        hooks = []
-        for name, layers in self._readers.items():
-            for layer_name in layers:
+        for name, readers in self._operands.items():
 
-                def clamp(layer: nn.Module, inputs: tuple[Any, ...], name: str = name) -> tuple[Any, ...] | None:
-                    if not layer.training or not inputs or not isinstance(inputs[0], Tensor):
-                        return None
-                    return (self._clamped(name, inputs[0]), *inputs[1:])
+            def clamp(x: Tensor, name: str = name) -> Tensor:
+                return self._clamped(name, x)
 
-                hooks.append(self.model.get_submodule(layer_name).register_forward_pre_hook(clamp))
+            for operand in readers:
+                operand.clamp = clamp
         try:
             yield
         finally:
-            for hook in hooks:
-                hook.remove()
+            for readers in self._operands.values():
+                for operand in readers:
+                    operand.clamp = None
 
     def apply_(self) -> None:
         """Bring the network's ranges to the factors, which stay above 0; after each optimizer step."""

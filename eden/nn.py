@@ -66,6 +66,7 @@ class Operand:
         own: name and address that it has where no other layer shares it.
         flips: while `counting`, int64 [bits of an element, 2, 2]: by bit position and stored value, the cells read and
             those flipped.
+        clamp: while its range is learned, brings an input into it before it is stored, in training.
         most_elements: elements that its memory holds from its place on (of an input's sample), None where only
             addresses end. This and the next follow the others at each `write_region`.
         row_elements: to read a row of a table by itself takes about as long as to read so many elements in one piece.
@@ -89,6 +90,7 @@ class Operand:
     absent: bool = False
     own: tuple[str, int] = ("", 0)
     flips: Tensor | None = None
+    clamp: Callable[[Tensor], Tensor] | None = None
     most_elements: int | None = None
     row_elements: int = dataclasses.field(default=0, init=False)
     buffers: Buffers = dataclasses.field(init=False)
@@ -274,6 +276,8 @@ class FaultyLayer(nn.Module):
                 "whose forward passes have it"
             )
         _check_computed(operand, x)
+        if operand.clamp is not None and self.training:
+            x = operand.clamp(x)
         scale = zero_point = bounds = None
         if faults.observer is not None:
             faults.observer.read(self, operand, x)

@@ -34,6 +34,15 @@ class _Sums:
         self.count = total
 
 
+def batch_norms(model: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:
+    """The batch-norm layers of a network that have running statistics, by name."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None
+    }
+
+
 def reestimate_(model: nn.Module, loader: Iterable[Any], chips: str | int | Sequence[int] = 4, seed: int = 0) -> int:
     """Estimate the running statistics of all batch-norm layers anew, under the network's faults, in place.
 
@@ -63,11 +72,7 @@ def reestimate_(model: nn.Module, loader: Iterable[Any], chips: str | int | Sequ
     layers = faulty_layers(model)
     if not layers:
         raise ValueError(f"{type(model).__name__} has no layer under faults; call eden.inject_ first")
-    norms = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None
-    }
+    norms = batch_norms(model)
     if not norms:
         raise ValueError(f"{type(model).__name__} has no batch norm with running statistics")
     seeds = _seeds(layers, chips, seed)

@@ -28,7 +28,7 @@ from eden.errors import ErrorModel
 from eden.evaluation import clean_accuracy
 from eden.files import FileError, VersionedFile, output_folder, place_in, read_text, write_text
 from eden.inject import operands, set_errors_
-from eden.normalization import reestimate_
+from eden.normalization import batch_norms, reestimate_
 from eden.tasks import KEPT, Task, load_task
 from eden.training import Recipe
 
@@ -268,6 +268,12 @@ class RetrainRecipe(VersionedFile):
             if key in type(self.curriculum).model_fields and key != "target_ber" and parameter.default is not None:
                 curriculum.setdefault(key, parameter.default)
         training = {} if task.train is None else _merged("training", task.train, self.training)
+        for key, allowed in (("clean_loss", 0.0), ("learn_ranges", False)):
+            if training.get(key, allowed) != allowed:
+                raise ValueError(
+                    f"training.{key} is {training[key]}; allowed on reliable memory, as there are no faults yet, is "
+                    f"{allowed}"
+                )
         return self.of(
             {
                 "task": self.task,
@@ -537,7 +543,12 @@ def retrain(
     train_set, validation = task.data()
     model = task.model()
     which = whole.memory.operands
-    check_boost(model, task, errors, target, boost, which=which, **options)
+    check_boost(model, task, errors, target, boost, which=which, train_set=train_set, **options)
+    if whole.reestimate_chips and not batch_norms(model):
+        raise ValueError(
+            f"reestimate_chips is {whole.reestimate_chips}; allowed for {type(model).__name__}, which has no batch "
+            "norm with running statistics, is 0"
+        )
     if resume and (out / NAME).exists():
         whole.compare(out / NAME)
     every = whole.checkpoint_every

@@ -10,7 +10,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from eden import _core
 from eden.curriculum import Curriculum
 from eden.files import HEADER_KEY, FileError, write_tensors
-from eden.inject import faulty_layers
+from eden.inject import bare, faulty_layers
+from eden.nn import range_of, set_range, write_region
 
 FORMAT, VERSION = "eden-training", 2
 
@@ -101,27 +102,64 @@ def random_states() -> dict[str, Any]:
 def set_random_states(states: Mapping[str, Any]) -> None:
     """Bring the generators to where ``random_states`` found them."""
     torch.set_rng_state(states["torch"])
-    if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(states["cuda"])
+    # As many as there are here: a run can go on where there are fewer GPUs, or none.
+    for index, state in zip(range(torch.cuda.device_count()), states["cuda"], strict=False):
+        torch.cuda.set_rng_state(state, index)
     np.random.set_state(states["numpy"])
     random.setstate(states["python"])
-
-
-def bare(model: nn.Module) -> nn.Module:
-    """The network itself inside of what torch.compile, DataParallel and DistributedDataParallel make of it."""
-    while True:
-        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            model = model.module
-        elif hasattr(model, "_orig_mod"):
-            model = cast(nn.Module, model._orig_mod)
-        else:
-            return model
 
 
 def _accesses(model: nn.Module) -> dict[str, list[int]]:
     return {
         name: [int(layer.eden_training_access), int(layer.eden_access)] for name, layer in faulty_layers(model).items()
     }
+
+
+def _inputs(model: nn.Module) -> dict[str, dict[str, Any]]:
+    """What is known of each layer's inputs: how memory keeps them, and what calibration or learning found."""
+    return {
+        f"{name}.{role}": {
+            "operand": operand.name,
+            "storage": operand.storage,
+            "correction": operand.correction,
+            "absent": operand.absent,
+            "range": range_of(layer, operand),
+            "magnitude": operand.magnitude,
+            "sample_numel": operand.sample_numel,
+        }
+        for name, layer in faulty_layers(model).items()
+        for role, operand in layer._eden.by_role.items()
+        if operand.kind == "input"
+    }
+
+
+def _compare_inputs(path: str | os.PathLike[str], found: dict[str, Any], model: nn.Module) -> None:
+    here = _inputs(model)
+    if sorted(found) != sorted(here):
+        different = ", ".join(sorted(set(found) ^ set(here))[:5])
+        raise FileError(path, f"is of another run: not the same inputs are under faults: {different}")
+    for name, expected in here.items():
+        if set(found[name]) != set(expected):
+            raise ValueError(f"inputs.{name} has {', '.join(sorted(found[name]))}")
+        for key in ("operand", "storage", "correction", "absent"):
+            if found[name][key] != expected[key]:
+                calibrate = "; call eden.calibrate_ before" if expected["range"] is None else ""
+                raise FileError(
+                    path,
+                    f"is of another run: {key} of the input {name} is {found[name][key]}, here it is "
+                    f"{expected[key]}{calibrate}",
+                )
+
+
+def _set_inputs(found: dict[str, Any], model: nn.Module) -> None:
+    for name, layer in faulty_layers(model).items():
+        for role, operand in layer._eden.by_role.items():
+            kept = found.get(f"{name}.{role}")
+            if operand.kind == "input" and kept is not None and kept["range"] is not None:
+                low, high = kept["range"]
+                operand.sample_numel = kept["sample_numel"]
+                set_range(layer, operand, low, high, kept["magnitude"])
+                write_region(layer, operand)
 
 
 def save_checkpoint(
@@ -159,6 +197,7 @@ def save_checkpoint(
         "scheduler": None if scheduler is None else scheduler.state_dict(),
         "curriculum": None if curriculum is None else curriculum.state_dict(),
         "accesses": _accesses(inner),
+        "inputs": _inputs(inner),
         "random": random_states(),
         "extra": extra,
     }
@@ -186,7 +225,7 @@ def load_checkpoint_(
     identity: Mapping[str, Mapping[str, Any]] | None = None,
     check_extra: Callable[[Any], None] | None = None,
 ) -> Any:
-    """Go on where ``save_checkpoint`` was called: weights, optimizer, scheduler, curriculum, accesses, random states.
+    """Go on where ``save_checkpoint`` was called: weights, ranges, optimizer, scheduler, curriculum, random states.
 
     Args:
         path: the file.
@@ -222,6 +261,9 @@ def load_checkpoint_(
             name: unpack(header[name], tensors)
             for name in ("model", "optimizer", "scheduler", "curriculum", "accesses", "random", "extra")
         }
+        inputs = unpack(header.get("inputs", {}), tensors)  # files that were written before they were kept lack them
+        if "inputs" in header:
+            _compare_inputs(path, inputs, inner)
         layers = faulty_layers(inner)
         accesses = {name: [int(number) for number in states["accesses"][name]] for name in layers}
         if optimizer is not None:
@@ -235,6 +277,7 @@ def load_checkpoint_(
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise FileError(path, f"its header is damaged: {type(error).__name__}: {error}") from error
     inner.load_state_dict(states["model"])
+    _set_inputs(inputs, inner)
     for name, layer in layers.items():
         layer.eden_training_access.fill_(accesses[name][0])
         layer.eden_access.fill_(accesses[name][1])
@@ -273,6 +316,8 @@ def _difference(found: Any, expected: dict[str, dict[str, Any]]) -> str | None:
     """The first field in which a checkpoint's identity differs from this run's, None if none does."""
     for group, fields in expected.items():
         there = found.get(group) if isinstance(found, dict) else None
+        if there is None and group == "memory" and isinstance(found, dict):
+            continue  # files that were written before it was compared lack it
         if not isinstance(there, dict):
             return f"it has no {group}"
         for name in dict.fromkeys([*fields, *there]):

@@ -17,6 +17,7 @@ import os
 import random
 import re
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -30,10 +31,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import Dataset, TensorDataset
 
 from eden.curriculum import Curriculum
+from eden.errors import ErrorModel
 from eden.files import output_file
-from eden.inject import clean, faulty_layers, model_device, operands, ranges, remove_
+from eden.inject import clean, faulty_layers, model_device, operands, ranges, refuse_inside_clean, remove_
 from eden.learned import LearnedRanges
 from eden.nn import FaultyLayer
+from eden.ops import Memory
 from eden.resume import load_checkpoint_, random_states, save_checkpoint, set_random_states
 from eden.samples import update_digest
 
@@ -41,7 +44,9 @@ Augment = Callable[[Tensor, np.random.Generator], Tensor]
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 DECAYS = ("cosine", "linear", "constant")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "float16")
+_LEAST_LOSS_SCALE = 1.0  # a gradient that is not finite at it was not made so by the scale
+_GROWN = 10.0  # a read is told of where its largest magnitude is so many times that of what is stored
 
 
 class TrainingError(RuntimeError):
@@ -75,15 +80,18 @@ class Recipe:
             values beyond are brought back to it after each step (Stutz et al., MLSys 2021: RandBET's clipping). An
             error in a weight's top bit is then at most as large as that.
         clip_percentile: likewise, given as the percentile of the Parameter's magnitudes as they are before the
-            training, above 0 to 100.
+            training, above 50 to 100 (a share such as 0.999 is refused). Taken once: of values clipped already it could
+            only fall. Of a network that is not trained yet it is that of its initial numbers.
         clean_loss: share, from 0 to below 1, of the loss that comes of a second pass over the same samples on reliable
             memory; RandBET's training takes half.
         learn_ranges: whether the ranges of inputs that are kept as codes are trained too (`LearnedRanges`).
         range_decay: L2 penalty on the factors of learned ranges, which makes them smaller.
         clip_gradients: largest 2-norm of the gradient of all Parameters together.
         accumulate: in how many parts a batch goes through the network, one after another, before each step.
-        precision: "float32", or "bfloat16": layers compute in it where torch's autocast takes it for safe. What the
-            memory keeps stays in its storage.
+        precision: "float32", or "bfloat16" or "float16": layers compute in it where torch's autocast takes it for safe.
+            What the memory keeps stays in its storage. With "float16" the loss is scaled so that small gradients do not
+            vanish (`torch.amp.GradScaler`): a step whose gradient overflows at its scale changes no Parameter, and the
+            next one has half the scale.
         channels_last: whether images and convolutions are laid out channels last.
         compile: whether the network is compiled by torch.compile.
 
@@ -129,7 +137,7 @@ class Recipe:
             ("distillation", 0 <= self.distillation <= 1, "from 0 to 1"),
             ("temperature", 0 < self.temperature < math.inf, "above 0 and finite"),
             ("clip_weights", _bound(self.clip_weights, math.inf), "above 0 and finite, one for all or by Parameter"),
-            ("clip_percentile", _bound(self.clip_percentile, 100), "above 0 to 100, one for all or by Parameter"),
+            ("clip_percentile", _bound(self.clip_percentile, 100, 50), "above 50 to 100, one for all or by Parameter"),
             (
                 "clip_percentile",
                 not self._clipped_twice,
@@ -179,13 +187,13 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _bound(value: Any, highest: float) -> bool:
+def _bound(value: Any, highest: float, lowest: float = 0) -> bool:
     if value is None:
         return True
     if isinstance(value, Mapping):
-        return len(value) > 0 and all(one is not None and _bound(one, highest) for one in value.values())
+        return len(value) > 0 and all(one is not None and _bound(one, highest, lowest) for one in value.values())
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and 0 < value <= highest and math.isfinite(value)
+    return number and lowest < value <= highest and math.isfinite(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -363,7 +371,11 @@ class _Run:
     random: dict[str, Any] | None = None
 
     def extra(
-        self, teacher: nn.Module | None, bounds: dict[str, float], learned: LearnedRanges | None
+        self,
+        teacher: nn.Module | None,
+        bounds: dict[str, float],
+        learned: LearnedRanges | None,
+        scaler: torch.amp.GradScaler,
     ) -> dict[str, Any]:
         return {
             "history": [dataclasses.asdict(epoch) for epoch in self.history],
@@ -373,6 +385,7 @@ class _Run:
             "teacher": None if teacher is None else teacher.state_dict(),
             "bounds": bounds,
             "learned": None if learned is None else learned.state_dict(),
+            "scaler": scaler.state_dict(),
         }
 
 
@@ -445,17 +458,24 @@ def train(
         What each epoch ended with, those before a resumption included.
 
     Raises:
-        ValueError: if the dataset has no samples, or an argument is out of range.
-        TrainingError: if the loss is not finite, naming the read or the layer where the first such value was met; if
-            a gradient is not, naming the Parameter; if dataset or augmentation raise; the last checkpoint is kept.
+        ValueError: if the dataset has no samples, an argument is out of range, the curriculum is of another network or
+            has ended, or the network is inside `clean`.
+        TrainingError: if the loss is not finite, naming the read or the layer where the first such value was met, and
+            the operand whose read made the largest values out of smaller ones; if a gradient is not, naming the
+            Parameter; if dataset or augmentation raise; the last checkpoint is kept.
         FileError: if the checkpoint cannot be read or written, or is of another run, naming what differs; network and
             curriculum are unchanged then. The checkpoint before is whole.
+
+    Warns:
+        UserWarning: if the last epoch is to be trained at a lower rate than the curriculum's target.
     """
     samples_of(dataset)
     if checkpoint_every is not None and not (_whole(checkpoint_every) and checkpoint_every >= 1):
         raise ValueError(f"checkpoint_every is {checkpoint_every!r}; allowed is a whole number from 1, or None")
     if recipe.clean_loss > 0.0 and not faulty_layers(model):
         raise ValueError(f"clean_loss is {recipe.clean_loss}; allowed without a layer under faults is 0")
+    if curriculum is not None:
+        _check_curriculum(model, curriculum)
     ranks = _Ranks.found()
     if recipe.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -466,22 +486,33 @@ def train(
     bounds = weight_bounds(model, recipe.clip_weights, recipe.clip_percentile)
     distilling = recipe.distillation > 0
     taught = _teacher(model, teacher) if distilling else None
+    scaler = torch.amp.GradScaler(model_device(model).type, enabled=recipe.precision == "float16")
     run = _Run([])
     identity: dict[str, dict[str, Any]] = {}
     if checkpoint is not None:
         output_file(checkpoint)
         identity = _identity(model, dataset, recipe, curriculum, teacher if distilling else None)
         if resume and Path(checkpoint).exists():
-            run, bounds = _resumed(checkpoint, model, optimizer, curriculum, identity, taught, learned)
+            run, bounds = _resumed(checkpoint, model, optimizer, curriculum, identity, taught, learned, scaler)
     if not run.history and not run.step:
         clip_weights_(model, bounds)
-    loop = _Loop(model, dataset, recipe, curriculum, augment, optimizer, bounds, taught, learned, ranks, checkpoint)
+    if curriculum is not None and curriculum.schedule != "adaptive" and len(run.history) < recipe.epochs:
+        last = curriculum.ber_at(curriculum.epoch + recipe.epochs - len(run.history) - 1)
+        if last < curriculum.highest_ber:
+            warnings.warn(
+                f"the training ends at BER {last:.3g}, below the curriculum's target of {curriculum.highest_ber:.3g}: "
+                f"the recipe has {recipe.epochs} epochs, the curriculum {curriculum.epochs}",
+                stacklevel=2,
+            )
+    loop = _Loop(
+        *(model, dataset, recipe, curriculum, augment, optimizer, bounds, taught, learned, scaler, ranks, checkpoint)
+    )
     loop.kept = bool(run.history or run.step)
 
     def save() -> None:
         if checkpoint is not None:
             if ranks.rank == 0:
-                extra = run.extra(taught, bounds, learned)
+                extra = run.extra(taught, bounds, learned, scaler)
                 save_checkpoint(checkpoint, model, optimizer, None, curriculum, extra, identity=identity)
             ranks.wait()
             loop.kept = True
@@ -521,6 +552,18 @@ def train(
     return run.history
 
 
+def _check_curriculum(model: nn.Module, curriculum: Curriculum) -> None:
+    own = {id(layer) for layer in faulty_layers(model).values()}
+    if not {id(layer) for layer in faulty_layers(curriculum.model).values()} <= own:
+        raise ValueError("the curriculum is of another network; allowed is one of the network that is trained")
+    if not curriculum.moving:
+        raise ValueError(
+            "the curriculum has ended, or a newer one of the same layers took its place; allowed is one that optimizer "
+            "steps move"
+        )
+    refuse_inside_clean(model, "train")
+
+
 def _teacher(model: nn.Module, given: nn.Module | None) -> nn.Module:
     teacher = copy.deepcopy(model) if given is None else given
     if given is None and faulty_layers(teacher):
@@ -542,6 +585,7 @@ class _Loop:
         bounds: dict[str, float],
         teacher: nn.Module | None,
         learned: LearnedRanges | None,
+        scaler: torch.amp.GradScaler,
         ranks: _Ranks,
         checkpoint: str | os.PathLike[str] | None,
     ) -> None:
@@ -553,7 +597,7 @@ class _Loop:
             augment,
         )
         self.optimizer, self.bounds, self.teacher, self.learned = optimizer, bounds, teacher, learned
-        self.ranks = ranks
+        self.scaler, self.ranks = scaler, ranks
         self.checkpoint, self.kept = checkpoint, False  # whether the file is of this run
         self.device = model_device(model)
         self.steps = math.ceil(samples_of(dataset) / recipe.batch_size)
@@ -584,30 +628,43 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         value = 0.0
         for part, targets in zip(x.tensor_split(recipe.accumulate), y.tensor_split(recipe.accumulate), strict=True):
-            if len(part) == 0:
-                continue
             weight = len(part) / len(x)
+            if len(part) == 0:
+                if self.ranks.number == 1:
+                    continue
+                # Another rank may have a sample more, and each backward pass takes all of them.
+                part, targets = x[:1], y[:1]
             value += self._backward(part, targets, weight * (1.0 - recipe.clean_loss), share)
             if recipe.clean_loss > 0.0:
                 with clean(self.model):
                     value += self._backward(part, targets, weight * recipe.clean_loss, share)
         value = self.ranks.sum(value, self.device)
         if not math.isfinite(value):
-            found = self._first_not_finite(before, x, y)
-            raise TrainingError(_not_finite(value, where, found, self.curriculum, left))
+            raise TrainingError(_not_finite(value, where, *self._watched(before, x, y), self.curriculum, left))
         if self.learned is not None:
             self.ranks.average([factor.grad for factor in self.learned.parameters() if factor.grad is not None])
-        held = {name: p for name, p in self.model.named_parameters() if p.grad is not None}
-        norm = nn.utils.get_total_norm([p.grad for p in held.values() if p.grad is not None])
-        if not math.isfinite(float(norm)):
-            # Before they reach the Parameters, and with them the next checkpoint.
-            spoilt = [name for name, p in held.items() if p.grad is not None and not _all_finite(p.grad)]
+        self.scaler.unscale_(self.optimizer)
+        held = {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}
+        norm = nn.utils.get_total_norm(held.values())
+        # Judged before they reach the Parameters, and with them the next checkpoint.
+        spoilt = [] if math.isfinite(float(norm)) else [name for name, grad in held.items() if not _all_finite(grad)]
+        skipped = bool(spoilt) and self.scaler.is_enabled() and self.scaler.get_scale() > _LEAST_LOSS_SCALE
+        if not math.isfinite(float(norm)) and not skipped:
             if spoilt:
-                found = f"the gradient of {spoilt[-1]}"
-                raise TrainingError(_not_finite("finite, its gradient is not,", where, found, self.curriculum, left))
-        if recipe.clip_gradients is not None:
-            nn.utils.clip_grads_with_norm_(held.values(), recipe.clip_gradients, norm)
-        self.optimizer.step()
+                kind, found = "finite, its gradient is not,", f"the gradient of {spoilt[-1]}"
+            else:
+                sizes = {name: float(grad.abs().max()) for name, grad in held.items()}
+                name = max(sizes, key=sizes.__getitem__)
+                kind = "finite, the norm of its gradient is not,"
+                found = f"the gradient of {name}, which is up to {sizes[name]:.3g}"
+            _, read = self._watched(before, x, y)
+            raise TrainingError(_not_finite(kind, where, found, read, self.curriculum, left))
+        if recipe.clip_gradients is not None and not skipped:
+            nn.utils.clip_grads_with_norm_(self._with_gradients(), recipe.clip_gradients, norm)
+        self.scaler.step(self.optimizer)  # which itself leaves out what is skipped here
+        self.scaler.update()
+        if skipped and self.curriculum is not None:
+            self.curriculum.next_chip()
         clip_weights_(self.model, self.bounds)
         if self.learned is not None:
             self.learned.apply_()
@@ -615,16 +672,20 @@ class _Loop:
             self.curriculum.report(loss=value)
         return value
 
+    def _with_gradients(self) -> list[nn.Parameter]:
+        return [p for p in self.model.parameters() if p.grad is not None]
+
     def _backward(self, x: Tensor, y: Tensor, weight: float, share: float) -> float:
         loss = self.loss(self.forward, x, y) * weight
         # DistributedDataParallel takes the mean over ranks, whatever their shares are.
-        scaled = loss * (share * self.ranks.number) if self.ranks.number > 1 else loss
-        scaled.backward()  # type: ignore[no-untyped-call]
+        weighted = loss * (share * self.ranks.number) if self.ranks.number > 1 else loss
+        self.scaler.scale(weighted).backward()  # type: ignore[no-untyped-call]
         return float(loss.detach()) * share
 
     def loss(self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
         recipe = self.recipe
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        short = torch.float16 if recipe.precision == "float16" else torch.bfloat16
+        with torch.autocast(self.device.type, short, enabled=recipe.precision != "float32"):
             output = forward(x)
             if self.teacher is None:
                 return nn.functional.cross_entropy(output, y, label_smoothing=recipe.label_smoothing)
@@ -641,16 +702,20 @@ class _Loop:
         layers = faulty_layers(self.model).values()
         return [(layer.eden_training_access, layer.eden_training_access.clone()) for layer in layers]
 
-    def _first_not_finite(self, before: list[tuple[Tensor, Tensor]], x: Tensor, y: Tensor) -> str | None:
+    def _watched(self, before: list[tuple[Tensor, Tensor]], x: Tensor, y: Tensor) -> tuple[str | None, str]:
+        """Where the step's passes first met a value that is not finite, and which read grew values most."""
         for access, saved in before:
             access.copy_(saved)
         recipe = self.recipe
-        parts = zip(x.tensor_split(recipe.accumulate), y.tensor_split(recipe.accumulate), strict=True)
-        for part, targets in parts:
-            found = first_not_finite(self.model, functools.partial(self.loss, self.model, part, targets))
+        grown: tuple[float, str] = 0.0, ""
+        for part, targets in zip(x.tensor_split(recipe.accumulate), y.tensor_split(recipe.accumulate), strict=True):
+            if len(part) == 0:
+                continue
+            found, read = _watched(self.model, functools.partial(self.loss, self.model, part, targets))
+            grown = max(grown, read)
             if found is not None:
-                return found
-        return None
+                return found, read[1]
+        return None, grown[1]
 
 
 def _told(error: Exception) -> str:
@@ -668,17 +733,31 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.regions = regions
         self.layers: list[str] = []
         self.found: str | None = None
+        self.grown: tuple[float, str] = 0.0, ""  # of the reads before: the one that made the most of what is stored
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if self.found is None and not _all_finite(result):
+        if self.found is None:
             inside = self.layers[-1] if self.layers else ""
             read = [self.regions[id(one)] for one in args if isinstance(one, Tensor) and id(one) in self.regions]
-            if read:
-                self.found = f"the read of {read[0]}"
-            else:
-                self.found = f"the output of {inside} ({func})" if inside else f"the loss ({func})"
+            if not read and str(func).startswith("eden.corrupt"):  # single rows of a table
+                read = [f"an operand of {inside}"]
+            if not _all_finite(result):
+                if read:
+                    self.found = f"the read of {read[0]}"
+                else:
+                    self.found = f"the output of {inside} ({func})" if inside else f"the loss ({func})"
+            elif read and isinstance(args[0], Tensor):
+                self._note(read[0], args[0], result[0] if isinstance(result, tuple) else result)
         return result
+
+    def _note(self, operand: str, stored: Tensor, read: Tensor) -> None:
+        if stored.numel() == 0:
+            return
+        before, after = float(stored.abs().max()), float(read.abs().max())
+        grown = after / max(before, torch.finfo(torch.float32).tiny)
+        if grown > max(self.grown[0], _GROWN):
+            self.grown = grown, f"after the read of {operand} made {after:.3g} of at most {before:.3g}"
 
 
 def _all_finite(value: Any) -> bool:
@@ -694,7 +773,9 @@ def _operand_of(name: str, layer: FaultyLayer, role: str) -> str:
     # Buffers have no dots in their names; a shared operand has the name of the first layer that reads it.
     names = [operand.name for operand in layer._eden.operands()]
     own = [one for one in names if f".{one}".replace(".", "_").endswith(f"_{role}")]
-    return own[0] if own else f"{name}.{role}" if name else role
+    operand = own[0] if own else f"{name}.{role}" if name else role
+    rates = {one.name: one.errors.ber for one in layer._eden.operands() if isinstance(one.errors, ErrorModel)}
+    return f"{operand} (BER {rates[operand]:.3g})" if operand in rates else operand
 
 
 def first_not_finite(model: nn.Module, forward: Callable[[], Any]) -> str | None:
@@ -708,11 +789,18 @@ def first_not_finite(model: nn.Module, forward: Callable[[], Any]) -> str | None
             network as it is.
 
     Returns:
-        Words for an error message, None if every value is finite.
+        Words for an error message, with the read before it, if any, that gave far larger values than are stored, which
+        are what overflows later on; None if every value is finite.
     """
+    found, (_, read) = _watched(model, forward)
+    return found if found is None or not read else f"{found}, {read}"
+
+
+def _watched(model: nn.Module, forward: Callable[[], Any]) -> tuple[str | None, tuple[float, str]]:
+    """Where a value is first not finite, and by how much which read before it grew what is stored."""
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         if "eden_" not in name and not _all_finite(value):
-            return f"the stored {name} itself"
+            return f"the stored {name} itself", (0.0, "")
     regions = {
         id(buffer): _operand_of(name, layer, match[1])
         for name, layer in faulty_layers(model).items()
@@ -737,15 +825,18 @@ def first_not_finite(model: nn.Module, forward: Callable[[], Any]) -> str | None
     finally:
         for hook in hooks:
             hook.remove()
-    return watch.found
+    return watch.found, watch.grown
 
 
-def _not_finite(value: float | str, where: str, found: str | None, curriculum: Curriculum | None, left: str) -> str:
+def _not_finite(
+    value: float | str, where: str, found: str | None, read: str, curriculum: Curriculum | None, left: str
+) -> str:
     rate = f" at BER {curriculum.step_ber:.3g}" if curriculum is not None else ""
     first = f", first met in {found}" if found is not None else ""
+    grown = f", {read}" if read else ""
     return (
-        f"the loss is {value} {where}{rate}{first}; allowed is a finite number: lower the learning rate or the bit "
-        f"error rate, or correct implausible values (correction='zero'){left}"
+        f"the loss is {value} {where}{rate}{first}{grown}; allowed is a finite number: lower the learning rate or the "
+        f"bit error rate, or correct implausible values (correction='zero'){left}"
     )
 
 
@@ -774,6 +865,17 @@ def _identity(
         for operand in layer._eden.operands()
     }
     known = ranges(model) if memory else {}
+    placed = {
+        operand.name: [
+            operand.address,
+            operand.affine,
+            operand.channels,
+            operand.contiguous,
+            _errors_of(operand.errors) if curriculum is None else None,  # whose settings hold them
+        ]
+        for layer in faulty_layers(model).values()
+        for operand in layer._eden.operands()
+    }
     inputs = [
         name for name, info in (operands(model) if memory else {}).items() if info.kind == "input" and name in known
     ]
@@ -782,10 +884,17 @@ def _identity(
         "dataset": {"samples": count, "digest": _digest(content)},
         "curriculum": {"given": curriculum is not None, **(curriculum.settings() if curriculum is not None else {})},
         "faults": memory,
+        "memory": placed,
         "ranges": {name: list(known[name]) for name in inputs},
         "teacher": {"digest": None if teacher is None else _digest(dict(teacher.state_dict()))},
     }
     return json.loads(json.dumps(identity))  # type: ignore[no-any-return]
+
+
+def _errors_of(memory: Memory) -> Any:
+    if isinstance(memory, tuple):
+        return [[_errors_of(model), address, bits] for model, address, bits in memory]
+    return None if memory is None else memory.to_dict()
 
 
 def _resumed(
@@ -796,6 +905,7 @@ def _resumed(
     identity: dict[str, dict[str, Any]],
     teacher: nn.Module | None,
     learned: LearnedRanges | None,
+    scaler: torch.amp.GradScaler,
 ) -> tuple[_Run, dict[str, float]]:
     outside = random_states()
     try:
@@ -807,6 +917,8 @@ def _resumed(
         teacher.load_state_dict(extra["teacher"])
     if learned is not None:
         learned.load_state_dict(extra["learned"])
+    if scaler.is_enabled():
+        scaler.load_state_dict(extra["scaler"])
     history = [Epoch(**epoch) for epoch in extra["history"]]
     run = _Run(history, extra["step"], extra["total"], extra["generator"])
     if run.step:

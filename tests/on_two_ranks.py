@@ -20,12 +20,12 @@ from eden.training import Recipe, train
 RECIPE = Recipe(
     epochs=3,
     learning_rate=0.05,
-    batch_size=25,
+    batch_size=35,  # the last batch has 5 samples, of which the ranks have 3 and 2
     seed=3,
     learn_ranges=True,
     range_decay=0.01,
     clean_loss=0.2,
-    accumulate=2,
+    accumulate=3,
 )
 
 

@@ -1,14 +1,19 @@
 """Does the curriculum raise the rate on time, change the chip with the optimizer, and go on where it was?"""
 
 import copy
+import gc
 import json
 import math
+import pickle
+import weakref
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 import eden
+from eden.evaluation import at_rates
 from eden.models import ResNet
 
 
@@ -96,18 +101,142 @@ def test_a_pool_is_used_in_turn():
     assert curriculum.optimizer_steps == 3
 
 
-def test_a_curriculum_that_is_gone_stops_watching():
+@pytest.mark.parametrize("target", ["rate", "points"])
+def test_asymmetry_outlives_a_rate_of_zero(target):
+    errors = eden.DataDependent(1e-3, 4e-3)
+    model = network(errors)
+    samples = TensorDataset(torch.randn(4, 1, 8, 8), torch.arange(4))
+    seen = []
+
+    def evaluated():
+        seen.clear()
+        at_rates(model, samples, [5e-3], 1, on_chip=lambda: seen.append(eden.operands(model)["conv1.weight"].errors))
+        return [(one.ber_zero, one.ber_one) for one in seen]
+
+    aim = 1e-2 if target == "rate" else [errors, errors.scaled(1e-2)]
+    curriculum = eden.Curriculum(model, aim, epochs=6, epochs_per_step=2, schedule="step")
+    assert rates(model) == {0.0}
+    assert evaluated() == [(pytest.approx(2e-3), pytest.approx(8e-3))]
+    assert rates(model) == {0.0}, "as it was before"
+    newer = eden.Curriculum(model, 1e-2, epochs=2, epochs_per_step=1)
+    first = eden.operands(model)["conv1.weight"].errors
+    assert (first.ber_zero, first.ber_one) == (pytest.approx(2e-3), pytest.approx(8e-3))
+    assert not curriculum.moving
+    assert newer.moving
+    eden.set_errors_(model, dict.fromkeys(eden.operands(model), eden.DataDependent(1e-3, 1e-3)))
+    assert evaluated() == [(pytest.approx(5e-3), pytest.approx(5e-3))], "what was set by hand is what is evaluated"
+
+
+def test_operands_that_calibration_joins_are_named():
+    model = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    errors = eden.Uniform(1e-3)
+    eden.inject_(model, eden.Faults(errors, errors))
+    curriculum = eden.Curriculum(model, 1e-2, epochs=2, epochs_per_step=1, chips="one")
+    eden.calibrate_(model, [torch.randn(4, 3, 8)])
+    with pytest.raises(RuntimeError, match=r"others than when .*: self_attn.key, self_attn.value; make it after"):
+        curriculum.step()
+
+
+def test_a_curriculum_that_nobody_holds_goes_on():
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    curriculum = eden.Curriculum(model, 1e-3, epochs=2)
-    del curriculum
+    eden.Curriculum(model, 1e-3, epochs=2)
+    gc.collect()
     before = chip(model)
+    train(model, optimizer, 1)
+    first = chip(model)
+    train(model, optimizer, 1)
+    assert len({before, first, chip(model)}) == 3
+
+
+def test_neither_network_nor_curriculum_outlives_its_use():
+    model = network()
+    curriculum = weakref.ref(eden.Curriculum(model, 1e-3, epochs=2))
+    newer = weakref.ref(eden.Curriculum(model, 1e-3, epochs=2))
+    assert curriculum() is None, "a newer one took its place"
+    assert newer().moving
+    dropped = weakref.ref(model)
+    gc.disable()  # nothing is to wait for it, least of all a GPU's memory
+    try:
+        del model
+        assert dropped() is None
+        assert newer() is None
+    finally:
+        gc.enable()
+    kept = eden.Curriculum(network(), 1e-3, epochs=2)
+    with pytest.raises(RuntimeError, match="the network of this curriculum is gone"):
+        kept.next_chip()
+
+
+def test_copies_of_a_network_are_without_its_curriculum():
+    model = network()
+    curriculum = eden.Curriculum(model, 1e-3, epochs=2)
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        before = chip(copied)
+        train(copied, torch.optim.SGD(copied.parameters(), lr=0.01), 1)
+        assert chip(copied) == before
+        assert curriculum.optimizer_steps == 0
+    both = copy.deepcopy(nn.ModuleDict({"network": model}).__dict__ | {"curriculum": curriculum})
+    assert both["curriculum"].model is both["_modules"]["network"]
+    assert not both["curriculum"].moving
+    with pytest.raises(RuntimeError, match=r"has ended.*or this is a copy"):
+        both["curriculum"].step()
+
+
+@pytest.mark.parametrize("how", ["end", "remove", "newer", "larger"])
+def test_a_curriculum_ends(how):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    curriculum = eden.Curriculum(model, 1e-2, epochs=2, epochs_per_step=1, clean_share=0.9, seed=1)
     train(model, optimizer, 2)
-    assert chip(model) == before
+    assert rates(model) == {0.0}, "drawn clean"
+    if how == "end":
+        curriculum.end()
+        assert rates(model) == {5e-3}
+        assert chip(model) == 5
+    elif how == "remove":
+        eden.remove_(model)
+    else:
+        eden.Curriculum(model if how == "newer" else nn.Sequential(model), 1e-2, epochs=2, chips="one")
+    train(model, optimizer, 1)
+    assert curriculum.optimizer_steps == 2
+    curriculum.end()
+    assert how != "larger" or rates(model) == {1e-2}
+    with pytest.raises(RuntimeError, match="this curriculum has ended"):
+        curriculum.step()
+
+
+def test_of_a_compiled_network_it_is_the_one_inside():
+    model = network()
+    compiled = torch.compile(model, backend="eager")
+    curriculum = eden.Curriculum(compiled, 1e-3, epochs=2)
+    assert curriculum.model is model
+    eden.Curriculum(model, 1e-3, epochs=2).load_state_dict(curriculum.state_dict())
+
+
+def test_training_in_evaluation_mode_is_an_error():
+    model = network()
+    model.eval()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    curriculum = eden.Curriculum(model, 1e-3, epochs=2)
+    train(model, optimizer)
+    with pytest.raises(RuntimeError, match="in evaluation mode at all optimizer steps"):
+        curriculum.step()
+    model.conv1.train()  # the others may be frozen
+    train(model, optimizer, 1)
+    curriculum.step()
+    model.eval()
+    train(model, optimizer, 1)
+    with pytest.raises(RuntimeError, match="in evaluation mode at all optimizer steps"):
+        curriculum.step()
+    fixed = eden.Curriculum(model, 1e-3, epochs=2, chips="one")
+    train(model, optimizer, 1)
+    fixed.step()
 
 
 def test_an_epoch_without_optimizer_steps_is_an_error():
-    curriculum = eden.Curriculum(network(), 1e-3, epochs=2)
+    model = network()
+    curriculum = eden.Curriculum(model, 1e-3, epochs=2)
     with pytest.raises(RuntimeError, match="no optimizer step was seen"):
         curriculum.step()
     curriculum.next_chip()
@@ -165,7 +294,8 @@ def test_unreachable_rates_and_foreign_states_are_named():
         eden.Curriculum(network(eden.Uniform(1e-3, failure=0.1)), 0.5, epochs=2)
     with pytest.raises(ValueError, match="no layer under faults"):
         eden.Curriculum(ResNet(), 1e-3, epochs=2)
-    curriculum = eden.Curriculum(network(), 1e-3, epochs=2)
+    model = network()
+    curriculum = eden.Curriculum(model, 1e-3, epochs=2)
     state = curriculum.state_dict()
     with pytest.raises(ValueError, match="lacks chips, epoch"):
         curriculum.load_state_dict({k: v for k, v in state.items() if k not in ("epoch", "chips")})
@@ -347,7 +477,7 @@ def test_an_adaptive_rate_rises_with_recovery_and_falls_without():
 
 
 def test_an_adaptive_rate_ends_at_its_target():
-    _, curriculum = adaptive(reference=0.5)
+    _model, curriculum = adaptive(reference=0.5)
     for _ in range(8):
         curriculum.report(0.9)
         curriculum.step()
@@ -355,7 +485,7 @@ def test_an_adaptive_rate_ends_at_its_target():
 
 
 def test_an_adaptive_rate_follows_the_smoothed_loss():
-    _, curriculum = adaptive(recovery=0.1, reference=1.0)
+    _model, curriculum = adaptive(recovery=0.1, reference=1.0)
     for _ in range(100):
         curriculum.report(loss=2.0)
     curriculum.report(loss=0.0)
@@ -459,7 +589,7 @@ def test_bad_options_are_named(options, message):
 
 
 def test_bad_reports_are_named():
-    _, curriculum = adaptive()
+    _model, curriculum = adaptive()
     with pytest.raises(ValueError, match="neither a score nor a loss"):
         curriculum.report()
     with pytest.raises(ValueError, match="loss is nan; allowed is a finite number"):

@@ -102,6 +102,69 @@ def test_a_decay_makes_ranges_smaller_and_training_keeps_them_working() -> None:
         assert float((decayed(x).argmax(1) == y).float().mean()) > 0.9
 
 
+class Sequences(nn.Module):
+    """Inputs that are not a layer's first argument, or are shared, or given in packed form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.recurrent = nn.GRU(4, 4, num_layers=2, batch_first=True)
+        self.cache = eden.KeyValueCache()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.attention(x, x, 2 * x, need_weights=False)[0]
+        lengths = torch.full((len(x),), x.shape[1])
+        packed = nn.utils.rnn.pack_padded_sequence(y, lengths, batch_first=True)
+        z, _ = nn.utils.rnn.pad_packed_sequence(self.recurrent(packed)[0], batch_first=True)
+        keys, values, _ = self.cache(z, 3 * z)
+        return keys + values
+
+
+def test_every_input_has_a_factor_that_is_trained() -> None:
+    torch.manual_seed(1)
+    model, x = Sequences(), torch.randn(6, 5, 4)
+    errors = eden.Uniform(0.0)
+    eden.inject_(model, eden.Faults(errors, errors, "int8", "zero"))
+    eden.calibrate_(model, [x])
+    names = {name for name, info in eden.operands(model).items() if info.kind == "input"}
+    assert names == {
+        *("attention.query", "attention.value", "attention.out_proj.input", "recurrent.input", "recurrent.input_l1"),
+        *("cache.keys", "cache.values"),
+    }
+    learned = LearnedRanges(model)
+    assert set(learned.factors) == names, "query and key are one tensor, and so one operand"
+    model.train()
+    for name, factor in learned.factors.items():
+        with torch.no_grad():
+            factor.fill_(0.6)
+        learned.apply_()
+        with learned.training():
+            found = model(x)
+            found.square().sum().backward()
+        assert factor.grad is not None, name
+        assert float(factor.grad) != 0.0, name
+        assert torch.allclose(model(x), found, atol=1e-4), "quantization clips to the same range"
+        with torch.no_grad():
+            factor.fill_(1.0)
+
+
+def test_learned_ranges_are_compiled() -> None:
+    model = network()
+    learned = LearnedRanges(model)
+    with torch.no_grad():
+        learned.factors["0.input"].fill_(0.4)
+    learned.apply_()
+    model.train()
+    gradients = []
+    with learned.training():
+        for form in (model, torch.compile(model, backend="eager", fullgraph=True)):
+            learned.factors["0.input"].grad = None
+            form(samples()).square().sum().backward()
+            gradients.append(learned.factors["0.input"].grad)
+    assert gradients[0] is not None
+    assert torch.equal(gradients[0], gradients[1])
+
+
 def test_what_cannot_be_learned_is_named() -> None:
     with pytest.raises(ValueError, match="has no input kept as codes"):
         LearnedRanges(network("float32"))

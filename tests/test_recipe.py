@@ -1,5 +1,6 @@
 """Does a recipe's file say all of a retraining, and does each mistake in it name its place and what is allowed?"""
 
+import dataclasses
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import jsonschema
 import pytest
 import tiny_task
 from chain import tolerance
+from torch import nn
 
 import eden
 from eden.files import FileError
@@ -208,6 +210,11 @@ def test_mistakes_name_their_place(text: str, message: str, tmp_path: Path) -> N
             "[boost]\nclip_weights = {nothing = 1.0}",
             "'nothing' is no Parameter of two or more dimensions; allowed are 0",
         ),
+        ("[memory]\nstorage = 'float32'\n[boost]\nlearn_ranges = true", "Network has no input kept as codes"),
+        ("[memory]\noperands = 'weights'\n[boost]\nlearn_ranges = true", "Network has no input kept as codes"),
+        ("[training]\nclean_loss = 0.5", "training.clean_loss is 0.5; allowed on reliable memory, .* is 0.0"),
+        ("[training]\nlearn_ranges = true", "training.learn_ranges is True; allowed on reliable memory, .* is False"),
+        ("[boost]\nclip_percentile = 0.999", "boost.clip_percentile is 0.999; allowed is above 50 to 100"),
         ("[curriculum]\nramp = 2.0", "ramp is 2.0; allowed is above 0 to 1"),
         ("[curriculum]\ntarget_ber = {'0.weight' = 1e-3}", "target_ber lacks 0.input, 3.input, 3.weight; give 0"),
         ("[curriculum]\ntarget_ber = 1e-3\nwalk = {trcd = 5}", "curriculum: has target_ber and walk; allowed is one"),
@@ -231,6 +238,23 @@ def test_what_is_refused_before_anything_is_trained(
         retrain(recipe, tmp_path / "out", say=quiet)
     assert re.match(message, str(caught.value)), str(caught.value)
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_nothing_is_left_to_fail_when_all_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eden.chain.train", lambda *_, **__: pytest.fail("trained first"))
+    task = tiny_task.tiny()
+    plain = nn.Sequential(nn.Linear(tiny_task.FEATURES, 4))
+    unread = nn.Sequential(nn.Linear(tiny_task.FEATURES, 4))
+    unread[0].spare = nn.Linear(4, 4)
+    for model, message in (
+        (plain, "reestimate_chips is 2; allowed for Sequential, which has no batch norm with running statistics"),
+        (unread, r"0.spare: never called in a forward pass"),
+    ):
+        made = dataclasses.replace(task, model=lambda model=model: model)
+        monkeypatch.setattr("eden.recipe.load_task", lambda _, made=made: made)
+        with pytest.raises(ValueError, match=message):
+            retrain(RetrainRecipe.of({"reestimate_chips": 2}), tmp_path / "out", say=quiet)
+        assert not list((tmp_path / "out").iterdir())
 
 
 def test_recipes_of_the_documentation_are_recipes(tmp_path: Path) -> None:

@@ -165,7 +165,9 @@ def test_every_step_takes_its_own_learning_rate() -> None:
         ("distillation", 1.1, "from 0 to 1"),
         ("temperature", 0.0, "above 0"),
         ("clip_weights", 0.0, "above 0"),
-        ("clip_percentile", 101.0, "above 0 to 100"),
+        ("clip_percentile", 101.0, "above 50 to 100"),
+        ("clip_percentile", 0.999, "above 50 to 100"),
+        ("clip_percentile", {"0.weight": 50.0}, "above 50 to 100"),
         ("clip_gradients", float("nan"), "above 0"),
         ("clean_loss", 1.0, "from 0 to below 1"),
         ("learn_ranges", 1, "True or False"),
@@ -537,6 +539,42 @@ def test_a_loss_that_is_never_finite_leaves_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_curriculum_that_does_not_fit_the_training() -> None:
+    run = make("fresh")
+    assert run.curriculum is not None
+    with pytest.raises(ValueError, match="the curriculum is of another network; allowed is one of"):
+        train(make("one").model, run.dataset, RECIPE, run.curriculum)
+    with eden.clean(run.model), pytest.raises(ValueError, match=r"call train outside of eden.clean"):
+        run.train()
+    short = dataclasses.replace(RECIPE, epochs=3)
+    with pytest.warns(
+        UserWarning, match=r"the training ends at BER 0.00667, below the curriculum's target of 0.01: the recipe has 3 "
+    ):
+        train(run.model, run.dataset, short, run.curriculum)
+    train(run.model, run.dataset, short, run.curriculum)  # the second half of it
+    newer = eden.Curriculum(run.model, 1e-2, RECIPE.epochs)
+    with pytest.raises(ValueError, match="the curriculum has ended, or a newer one of the same layers took its place"):
+        run.train()
+    newer.end()
+    with pytest.raises(ValueError, match="the curriculum has ended"):
+        train(run.model, run.dataset, RECIPE, newer)
+
+
+def test_a_checkpoint_under_other_errors_is_refused_without_a_curriculum_too(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "run.safetensors"
+    make("faults").train(checkpoint)
+    for change in (
+        lambda model: eden.set_errors_(model, {"0.weight": eden.Uniform(0.1)}),
+        lambda model: eden.set_errors_(model, {"0.weight": [(eden.Uniform(1e-3), 0, 10**6)]}),
+        lambda model: eden.inject_(model, eden.Faults(ERRORS, ERRORS, "int8", "zero", 5, batch="contiguous")),
+        lambda model: eden.inject_(model, eden.Faults(ERRORS, ERRORS, "int8", "zero", 5, quantization="affine")),
+        lambda model: eden.inject_(model, eden.Faults(ERRORS, ERRORS, "int8", "zero", 5, weight_channels=True)),
+    ):
+        other = make("faults")
+        change(other.model)
+        refused(other, checkpoint, r"of another run: memory.0.(weight|input) is .*, here it is")
+
+
 def test_a_dataset_without_samples(tmp_path: Path) -> None:
     run = make("reliable")
     run.dataset = TensorDataset(torch.zeros(0, tiny_task.FEATURES), torch.zeros(0, dtype=torch.int64))
@@ -807,6 +845,55 @@ def test_a_limit_of_the_gradient() -> None:
     assert max(norms) == pytest.approx(0.1, rel=1e-3)
 
 
+def test_float16_skips_steps_whose_gradient_overflows_and_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    def run() -> Run:
+        made = make("fresh")
+        made.recipe = dataclasses.replace(RECIPE, precision="float16", clip_gradients=1.0, learn_ranges=True)
+        with torch.no_grad():  # so large that the first gradients, of a loss times 2^16, exceed the largest float16
+            made.model[3].weight.mul_(30.0)
+        return made
+
+    def stop(done: int, total: int) -> None:
+        if done == 13:
+            raise KeyboardInterrupt
+
+    seen, whole = list[torch.dtype](), run()
+    whole.model[3].register_forward_hook(lambda *given: seen.append(given[2].dtype))
+    before = whole.model[0].weight.clone()
+    steps: list[bool] = []
+
+    def changed(done: int, total: int) -> None:
+        steps.append(not torch.equal(before, whole.model[0].weight))
+        before.copy_(whole.model[0].weight)
+
+    history = whole.train(on_step=changed)
+    assert set(seen) == {torch.float16}
+    assert whole.model[3].weight.dtype == torch.float32
+    assert not steps[0]
+    assert all(steps[10:-1]), "the last one has a learning rate of 0"
+    assert history[-1].loss < history[0].loss
+    assert whole.curriculum is not None
+    assert whole.curriculum.optimizer_steps == RECIPE.epochs * STEPS, "a skipped step changes the chip as others do"
+    checkpoint = tmp_path / "run.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        run().train(checkpoint, checkpoint_every=1, on_step=stop)
+    again = run()
+    assert again.train(checkpoint, resume=True) == history
+    assert_same(again, whole)
+
+
+def test_a_gradient_that_is_not_finite_at_any_scale_of_the_loss_ends_the_run() -> None:
+    run = with_settings(precision="float16")
+    run.model[0].weight.register_hook(lambda grad: torch.full_like(grad, torch.inf))
+    steps: list[int] = []
+    with pytest.raises(
+        TrainingError,
+        match=r"its gradient is not, in epoch 3, step 1 at BER \S+, first met in the gradient of 0.weight",
+    ):
+        run.train(on_step=lambda done, _: steps.append(done))
+    assert len(steps) == 16, "from 2^16 down to 1"
+
+
 def test_bfloat16_computes_in_it_and_keeps_the_parameters() -> None:
     run, seen = with_settings(precision="bfloat16", epochs=1), list[torch.dtype]()
     run.model[3].register_forward_hook(lambda *given: seen.append(given[2].dtype))
@@ -905,8 +992,9 @@ def test_a_loss_under_faults_names_operand_and_rate(tmp_path: Path) -> None:
         train(model, tiny_task.data()[0], RECIPE, curriculum, checkpoint=checkpoint)
     message = str(caught.value)
     assert re.match(
-        r"the loss is (nan|inf) in epoch 3, step 0 at BER 0.1, first met in the (read of 0.input|read of 0.weight|"
-        r"output of 0 \(aten.addmm.default\)|stored 1.running_\w+ itself); allowed",
+        r"the loss is .* in epoch 3, step 0 at BER 0.1, first met in the (read of 0.\w+ \(BER 0.1\)|"
+        r"output of [03] \(aten.addmm.default\)|stored 1.running_\w+ itself|gradient of \d.\w+, which is up to .*)"
+        r"(, after the read of [03].\w+ \(BER 0.1\) made .*e\+3. of at most [\d.]+)?; allowed",
         message,
     ), message
     assert message.endswith(f"; the run can be resumed from {checkpoint}")
@@ -933,12 +1021,52 @@ def test_the_first_value_that_is_not_finite() -> None:
     inputs[3, 3] = torch.nan
     errors = eden.Uniform(1e-9)
     eden.inject_(model, eden.Faults(errors, errors))
-    assert place_of(model, inputs) == "the read of 0.input"
+    assert place_of(model, inputs) == "the read of 0.input (BER 1e-09)"
     with torch.no_grad():
         model[2].weight.fill_(2.0)  # 0x40000000: with the seven lower bits of its exponent set, an infinity
     cells = eden.CellMap(np.arange(23, 30), True, False, bits=1024)
     eden.set_errors_(model, {"0.weight": None, "0.input": None, "2.input": None, "2.weight": [(cells, 0, 1024)]})
     assert place_of(model, x) == "the read of 2.weight"
+    with torch.no_grad():
+        model[2].weight.fill_(1.5)  # 0x3fc00000: with the highest bit of its exponent set, not a number
+        model[2].weight[0, 0] = 0.25  # 0x3e800000: likewise, 2^126 = 8.5e37
+    cells = eden.CellMap(np.array([30]), True, False, bits=1024)
+    eden.set_errors_(model, {"2.weight": [(cells, 0, 1024)]})
+    assert place_of(model, x) is None
+    found = place_of(model, x * 100)
+    assert found == "the output of 2 (aten.addmm.default), after the read of 2.weight made 8.51e+37 of at most 1.5"
+
+
+def test_a_read_of_a_row_that_is_not_finite_is_named() -> None:
+    model = nn.Sequential(nn.Embedding(200, 64), nn.Flatten(), nn.Linear(128, 2))
+    errors = eden.Uniform(1e-9)
+    eden.inject_(model, eden.Faults(errors, errors))
+    with torch.no_grad():
+        model[0].weight.fill_(2.0)
+    cells = eden.CellMap(np.arange(23, 30), True, False, bits=32 * 12800)
+    rows = torch.tensor([[0, 1]])
+    eden.set_errors_(model, {"0.weight": [(cells, 0, 32 * 12800)], "2.weight": None, "2.input": None})
+    assert place_of(model, rows) == "the read of an operand of 0"
+
+
+def test_a_gradient_whose_norm_overflows_names_the_read() -> None:
+    # Neither loss nor gradient is infinite here, and a step by such a gradient would only spoil the network.
+    model = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 4))
+    with torch.no_grad():
+        model[1].weight.fill_(0.25)
+    errors = eden.Uniform(1e-9)
+    eden.inject_(model, eden.Faults(errors, None))
+    cells = eden.CellMap(np.array([30]), True, False, bits=1024)
+    eden.set_errors_(model, {"0.weight": None, "1.weight": [(cells, 0, 1024)]})
+    before = [parameter.clone() for parameter in model.parameters()]
+    samples = TensorDataset(torch.full((4, 4), 0.1), torch.zeros(4, dtype=torch.int64))
+    with pytest.raises(
+        TrainingError,
+        match=r"the loss is finite, the norm of its gradient is not, in epoch 0, step 0, first met in the gradient of "
+        r"0.bias, which is up to \S+e\+3\d, after the read of 1.weight made 8.51e\+37 of at most 0.25; allowed",
+    ):
+        train(model, samples, Recipe(epochs=1, batch_size=4, clip_gradients=1.0))
+    assert all(torch.equal(*pair) for pair in zip(model.parameters(), before, strict=True))
 
 
 def scheduled(kind: str) -> tuple[Run, torch.optim.Optimizer, Any]:
@@ -997,6 +1125,31 @@ def test_a_loop_of_ones_own_goes_on_to_the_same_bits(kind: str, tmp_path: Path) 
     loop(other, second, third, 2)
     assert_same(other, run)
     assert third.state_dict() == scheduler.state_dict()
+
+
+def test_a_checkpoint_brings_its_ranges(tmp_path: Path) -> None:
+    # As where a run's own process has calibrated with other samples, or with a shuffling loader.
+    checkpoint = tmp_path / "run.safetensors"
+    model = make("faults").model
+    eden.set_ranges_(model, {"0.input": (-2.5, 3.0)})
+    expected = eden.ranges(model)
+    eden.save_checkpoint(checkpoint, model)
+    other = make("faults").model
+    assert eden.ranges(other) != expected
+    eden.load_checkpoint_(checkpoint, other)
+    assert eden.ranges(other) == expected
+    x = tiny_task.data()[0].tensors[0]
+    found = model.eval()(x)
+    assert torch.equal(other.eval()(x), found)
+    never = tiny_task.network()
+    eden.inject_(never, eden.Faults(ERRORS, ERRORS, "int8", "zero", seed=5))
+    eden.load_checkpoint_(checkpoint, never)
+    assert torch.equal(never.eval()(x), found), "no calibration is needed where no operand is shared"
+    corrected = make("faults", correction="clamp").model
+    with pytest.raises(FileError, match=r"another run: correction of the input 0.input is zero, here it is clamp$"):
+        eden.load_checkpoint_(checkpoint, corrected)
+    with pytest.raises(FileError, match=r"not the same inputs are under faults: 0.input, 3.input$"):
+        eden.load_checkpoint_(checkpoint, make("reliable").model)
 
 
 def test_checkpoints_of_another_loop_are_refused(tmp_path: Path) -> None:
