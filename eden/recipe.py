@@ -437,7 +437,8 @@ def _toml_key(key: str) -> str:
     return key if _BARE.fullmatch(key) else json.dumps(key)
 
 
-def _toml_value(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """A value as TOML writes it, tables inline. Raises TypeError for one that TOML lacks, such as None."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -447,9 +448,9 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_toml_value(item) for item in value)}]"
+        return f"[{', '.join(toml_value(item) for item in value)}]"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_toml_key(key)} = {_toml_value(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_toml_key(key)} = {toml_value(item)}" for key, item in value.items()) + "}"
     raise TypeError(f"{value!r} is a {type(value).__name__}; TOML has no such values")
 
 
@@ -461,11 +462,11 @@ def toml(body: Mapping[str, Any]) -> str:
 
     """
     plain = {key: value for key, value in body.items() if not isinstance(value, Mapping)}
-    lines = [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in plain.items()]
+    lines = [f"{_toml_key(key)} = {toml_value(value)}" for key, value in plain.items()]
     for key, table in body.items():
         if isinstance(table, Mapping) and table:
             lines += ["", f"[{_toml_key(key)}]"]
-            lines += [f"{_toml_key(name)} = {_toml_value(value)}" for name, value in table.items()]
+            lines += [f"{_toml_key(name)} = {toml_value(value)}" for name, value in table.items()]
     return "\n".join(lines) + "\n"
 
 

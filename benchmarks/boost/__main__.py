@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 
 import ablation
+import limits
+import modules
+import randbet
 import torch
 
-EXPERIMENTS = {"ablation": ablation.table}
+EXPERIMENTS: dict[str, Callable[[], None]] = {
+    "resnet20": lambda: limits.table(limits.RESNET20),
+    "resnet32": lambda: limits.table(limits.RESNET32),
+    "lenet5": lambda: limits.table(limits.LENET),
+    "modules": modules.table,
+    "randbet": randbet.table,
+    "ablation": ablation.table,
+}
 
 
 def main() -> None:

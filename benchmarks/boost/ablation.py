@@ -7,13 +7,15 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from judging import SEED
+from runs import Run, kept
+
 from eden.evaluation import at_rates, clean_accuracy
-from runs import SEED, Run, kept
 
 RATES = (1e-4, 1e-3, 3e-3)
 CHIPS = 10
 
-_ONE_RATE = {"curriculum.ramp": 0.001}
+_STEPS = 157  # of the one epoch
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "as the recipe is": {},
     "chips: one": {"curriculum.chips": "one"},
@@ -37,8 +39,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "weights: clipped at the 99th percentile": {"boost.clip_percentile": 99.0},
     "learning rate: 0.005": {"boost.learning_rate": 0.005},
     "learning rate: 0.05": {"boost.learning_rate": 0.05},
-    "ramp: none": _ONE_RATE,
-    "ramp: to the end": {"curriculum.ramp": 1.0},
+    "ramp: linear over the whole epoch": {"curriculum.steps_per_epoch": _STEPS, "curriculum.ramp": 1.0},
     "target: 2e-3": {"curriculum.target_ber": 2e-3},
     "mixture: rates from 1e-4": {"curriculum.floor_ber": 1e-4},
     "mixture: a quarter of the steps clean": {"curriculum.clean_share": 0.25},
@@ -81,7 +82,7 @@ def table() -> None:
     for name, change in CHANGES.items():
         slug = "".join(c if c.isalnum() or c == "." else "-" for c in name)
         epoch = {"task": "benchmarks/boost/tasks.py:ablation_resnet20"}
-        run = Run(f"ablation/{slug}", "int8.toml", {**epoch, **change})
+        run = Run(f"ablation/{slug}", "ablation.toml", {**epoch, **change})
         judged = kept(run.folder / "judged.json", lambda run=run: _judged(run))  # type: ignore[misc]
         if base is None:
             base = judged

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tasks import folder
 from torch import nn
 from torch.utils.data import TensorDataset
 
 import eden
-from eden.evaluation import OverChips, accuracy, at_rates, clean_accuracy, over_chips
-from eden.files import FileError, write_text
-from eden.inject import draw_chip, remove_, scalable_errors, set_chip_, set_errors_
-from eden.recipe import RetrainRecipe, retrain
+from eden.files import write_text
+from eden.recipe import RetrainRecipe, retrain, toml_value
 from eden.tasks import load_task
-from tasks import folder
-
-CHIPS = 20
-SEED = 1000
-"""Of the chips that networks are judged on; those that a network is trained on are drawn for another purpose."""
-
-GRID = tuple(step * 10.0**-power for power in range(6, 1, -1) for step in (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
-"""Rates among which the highest tolerated one is sought."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +39,7 @@ class Run:
     @property
     def command(self) -> str:
         """What repeats the retraining alone."""
-        settings = "".join(f" --set '{key}={json.dumps(value)}'" for key, value in self.overrides.items())
+        settings = "".join(f" --set '{key}={toml_value(value)}'" for key, value in self.overrides.items())
         return f"eden retrain benchmarks/boost/recipes/{self.recipe} --out {self.folder}{settings}"
 
     def networks(self) -> tuple[nn.Module, nn.Module]:
@@ -76,13 +67,3 @@ def kept(path: Path, compute: Callable[[], Any]) -> Any:
     if not path.exists():
         write_text(path, json.dumps(compute()))
     return json.loads(path.read_text())
-
-
-def folds(dataset: TensorDataset, number: int) -> list[TensorDataset]:
-    """A dataset in so many parts of every so-many-th sample."""
-    return [TensorDataset(*(tensor[first::number] for tensor in dataset.tensors)) for first in range(number)]
-
-
-def reference(model: nn.Module, dataset: TensorDataset) -> float:
-    """Accuracy of a network without faults, in its own floating-point numbers."""
-    return accuracy(remove_(model), dataset)

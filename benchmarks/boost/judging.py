@@ -1,0 +1,133 @@
+"""What a run is judged by: accuracy on chips never trained on, and the highest rate that keeps it within a point."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from runs import Run, kept
+from tasks import HELD_OUT
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from eden.errors import ErrorModel
+from eden.evaluation import accuracy, clean_accuracy
+from eden.inject import draw_chip, faulty_layers, remove_, scalable_errors, set_chip_, set_errors_
+
+CHIPS = 20
+SEED = 1000
+"""Of the chips that networks are judged on; those of training are drawn for another purpose."""
+
+MAX_DROP = 0.01
+GRID = tuple(float(f"{step}e-{power}") for power in range(6, 1, -1) for step in (1, 1.5, 2, 3, 4, 5, 6, 8))
+"""Rates among which the highest tolerated one is sought."""
+
+_FOLDS = 5
+
+
+def folds(dataset: TensorDataset) -> list[TensorDataset]:
+    """The parts of a dataset that chips read in turn: a fifth of the cost, averaged over chips and images alike."""
+    number = _FOLDS if len(dataset) >= HELD_OUT else 1
+    return [TensorDataset(*(tensor[first::number] for tensor in dataset.tensors)) for first in range(number)]
+
+
+def _on_chips(model: nn.Module, parts: Sequence[TensorDataset], one: bool) -> list[float]:
+    own = int(next(iter(faulty_layers(model).values())).eden_chip)
+    if one:
+        whole = TensorDataset(*(torch.cat(tensors) for tensors in zip(*(p.tensors for p in parts), strict=True)))
+        set_chip_(model, own)
+        return [accuracy(model, whole)]
+    values = []
+    for index in range(CHIPS):
+        set_chip_(model, draw_chip(SEED, "evaluation", index))
+        values.append(accuracy(model, parts[index % len(parts)]))
+    set_chip_(model, own)
+    return values
+
+
+def under(
+    model: nn.Module, parts: Sequence[TensorDataset], errors: float | ErrorModel, one: bool = False
+) -> list[float]:
+    """Accuracy on each chip of a population, which read the parts in turn; or on all of them on the chip trained for.
+
+    Args:
+        model: a network under faults.
+        parts: what is read.
+        errors: a mean bit error rate, or an error model, of all operands under faults.
+        one: whether on the chip of the injection alone.
+    """
+    before = scalable_errors(model)
+    given = {name: errors if isinstance(errors, ErrorModel) else own.scaled(errors) for name, own in before.items()}
+    set_errors_(model, given)
+    try:
+        return _on_chips(model, parts, one)
+    finally:
+        set_errors_(model, before)
+
+
+def highest(within: Callable[[int], bool], number: int) -> int:
+    """The last of so many indices up to which something holds that ends to hold once, by bisection; -1 for none."""
+    low, high = -1, number
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if within(middle) else (low, middle)
+    return low
+
+
+def _judged(model: nn.Module, data: TensorDataset, floor: float, rates: Sequence[float], one: bool) -> dict[str, Any]:
+    parts = folds(data)
+    seen: dict[float, list[float]] = {}
+
+    def values(rate: float) -> list[float]:
+        if rate not in seen:
+            seen[rate] = under(model, parts, rate, one)
+        return seen[rate]
+
+    last = highest(lambda index: statistics.fmean(values(GRID[index])) >= floor, len(GRID))
+    for rate in rates:
+        values(rate)
+    return {
+        "clean": clean_accuracy(model, data),
+        "highest": GRID[last] if last >= 0 else 0.0,
+        "rates": {f"{rate:g}": found for rate, found in sorted(seen.items())},
+    }
+
+
+def reference(run: Run, data: TensorDataset) -> float:
+    """Accuracy of the network before, without faults, in its own floating-point numbers."""
+    return accuracy(remove_(run.networks()[0]), data)
+
+
+def judged(run: Run, rates: Sequence[float], claim: float | None = None) -> dict[str, Any]:
+    """A run's network before and after; on one chip if its curriculum stays on one.
+
+    Args:
+        run: the run.
+        rates: mean bit error rates at which accuracy is wanted, beside those that the search visits.
+        claim: the rate at which each chip is to read all samples.
+    """
+
+    def compute() -> dict[str, Any]:
+        data = run.data()
+        one = run.load().curriculum.chips == "one"
+        before, after = run.networks()
+        clean = reference(run, data)
+        found: dict[str, Any] = {"reference": clean, "one": one}
+        for which, model in (("before", before), ("after", after)):
+            found[which] = _judged(model, data, clean - MAX_DROP, rates, one)
+        if claim is not None:
+            found["claim"] = {"rate": claim, "values": under(after, [data], claim, one)}
+        return found
+
+    return kept(run.folder / "judged.json", compute)  # type: ignore[no-any-return]
+
+
+def mean(values: Sequence[float]) -> str:
+    """A mean with its standard error over chips, in percent."""
+    if len(values) == 1:
+        return f"{100 * values[0]:.1f}"
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    return f"{100 * statistics.fmean(values):.1f} ± {100 * error:.1f}"

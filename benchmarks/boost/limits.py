@@ -1,0 +1,84 @@
+"""The highest bit error rate within a point of the clean network's accuracy, before and after boosting."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from judging import judged, mean
+from runs import Run
+
+RATES = (1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """A run and the rate that is asked of it, None where none is."""
+
+    title: str
+    run: Run
+    asked: float | None = None
+
+
+def _one(rate: float) -> dict[str, Any]:
+    return {"curriculum.chips": "one", "curriculum.target_ber": rate}
+
+
+RESNET20: Sequence[Claim] = (
+    Claim("int8, unseen chips", Run("resnet20/int8", "int8.toml"), 1e-3),
+    Claim("int8, the chip trained for", Run("resnet20/int8-one", "int8.toml", _one(5e-3)), 5e-3),
+    Claim("float32, unseen chips", Run("resnet20/float32", "float32.toml"), 2e-3),
+    Claim("float32, the chip trained for", Run("resnet20/float32-one", "float32.toml", _one(5e-3)), 5e-3),
+)
+
+_RESNET32 = {"task": "benchmarks/boost/tasks.py:pretrained_resnet32", "boost.epochs": 2}
+RESNET32: Sequence[Claim] = (
+    Claim("ResNet-32, int8, unseen chips", Run("resnet32/int8", "int8.toml", _RESNET32), 1e-3),
+)
+
+_LENET = {
+    "task": "benchmarks/boost/tasks.py:lenet5",
+    "boost.epochs": 8,
+    "boost.precision": "float32",
+    "boost.channels_last": False,
+}
+_AFFINE_INT4 = {"memory.storage": "int4", "memory.input_storage": "int4", "memory.quantization": "affine"}
+LENET: Sequence[Claim] = tuple(
+    Claim(
+        f"LeNet-5, {title}, unseen chips",
+        Run(f"lenet5/{slug}", recipe, {**_LENET, "curriculum.target_ber": target, **more}),
+    )
+    for title, slug, recipe, target, more in (
+        ("float32", "float32", "float32.toml", 1e-2, {}),
+        ("int8", "int8", "int8.toml", 1e-2, {}),
+        ("int4", "int4", "int8.toml", 1e-2, _AFFINE_INT4),
+        ("1-bit weights, inputs uint8", "sign", "int8.toml", 1e-2, {"memory.storage": "sign"}),
+    )
+)
+
+
+def _row(claim: Claim, found: Mapping[str, Any]) -> str:
+    before, after = found["before"], found["after"]
+    asked = "" if claim.asked is None else f"{claim.asked:g}"
+    cells = [claim.title, f"{found['reference']:.1%}", f"{before['clean']:.1%}", f"{before['highest']:.2g}"]
+    cells += [f"{after['clean']:.1%}", f"{after['highest']:.2g}", asked]
+    cells += [mean(after["rates"][f"{rate:g}"]) for rate in RATES]
+    if "claim" in found and len(found["claim"]["values"]) > 1:
+        values = found["claim"]["values"]
+        cells.append(f"{mean(values)}, spread {100 * statistics.stdev(values):.1f}, worst {100 * min(values):.1f}")
+    else:
+        cells.append("")
+    return f"| {' | '.join(cells)} |"
+
+
+def table(claims: Sequence[Claim]) -> None:
+    """Print a table of claims."""
+    print("| | float32, reliable | clean before | highest before | clean after | highest after | asked |", end="")
+    print("".join(f" {rate:g} |" for rate in RATES), "all images, 20 chips, at the rate asked |")
+    print("|---" * (8 + len(RATES)) + "|")
+    for claim in claims:
+        print(_row(claim, judged(claim.run, RATES, claim.asked)), flush=True)
+    for claim in claims:
+        print(f"`{claim.run.command}`")
