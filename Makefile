@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BUILD := build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup build test demo cifar reference prediction recovery bench bench-gpu bench-readers lint format \
+.PHONY: help setup build test demo cifar reference prediction recovery boost bench bench-gpu bench-readers lint format \
   check test-cpp test-python test-gpu test-slow test-abi catalogue figures sanitize clean
 
 help:  ## this list
@@ -68,6 +68,10 @@ reference: setup  ## ResNet-20 under uniform errors beside figures of an indepen
 
 prediction: setup  ## how well half of the measurements predicts the other, patterns, left-out latencies and modules; needs EDEN_DATA
 	$(BIN)/python benchmarks/prediction.py
+
+EXPERIMENT ?= resnet20 lenet5 resnet32 modules randbet ablation
+boost: setup  ## the experiments of docs/results.md, hours on two cores; EXPERIMENT=lenet5 runs one of them; needs EDEN_DATA
+	$(BIN)/python benchmarks/boost $(EXPERIMENT)
 
 bench: setup  ## the operator beside a copy, other methods and inside a network: every figure a ratio measured side by side
 	$(BIN)/python benchmarks/operators.py

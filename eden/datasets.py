@@ -94,7 +94,7 @@ def _idx(path: Path, dimensions: int) -> np.ndarray:
         raise FileError(path, f"{error}; allowed is an IDX file that gzip has packed; it may be truncated") from error
     header = 4 + 4 * dimensions
     if len(content) < header or content[:4] != bytes((0, 0, 8, dimensions)):
-        raise FileError(path, f"begins with {content[:4]!r}; allowed is an IDX file of bytes in {dimensions} dimensions")
+        raise FileError(path, f"begins with {content[:4]!r}; allowed is an IDX file, bytes in {dimensions} dimensions")
     shape = np.frombuffer(content, ">u4", dimensions, 4).astype(np.int64)
     if len(content) - header != shape.prod():
         raise FileError(path, f"holds {len(content) - header} bytes; allowed are the {shape.prod()} that its sizes say")

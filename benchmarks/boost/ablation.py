@@ -49,6 +49,13 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+def run(name: str) -> Run:
+    """The run with one of the ``CHANGES``."""
+    slug = "".join(c if c.isalnum() or c == "." else "-" for c in name)
+    task = {"task": "benchmarks/boost/tasks.py:ablation_resnet20"}
+    return Run(f"ablation/{slug}", "ablation.toml", {**task, **CHANGES[name]})
+
+
 def _judged(run: Run) -> dict[str, Any]:
     data = run.data()
     found = {}
@@ -79,11 +86,9 @@ def table() -> None:
     print("| one change | clean |", " | ".join(f"{rate:g}" for rate in RATES), "|")
     print("|---|---|" + "---|" * len(RATES))
     base: dict[str, Any] | None = None
-    for name, change in CHANGES.items():
-        slug = "".join(c if c.isalnum() or c == "." else "-" for c in name)
-        epoch = {"task": "benchmarks/boost/tasks.py:ablation_resnet20"}
-        run = Run(f"ablation/{slug}", "ablation.toml", {**epoch, **change})
-        judged = kept(run.folder / "judged.json", lambda run=run: _judged(run))  # type: ignore[misc]
+    for name in CHANGES:
+        one = run(name)
+        judged = kept(one.folder / "judged.json", lambda one=one: _judged(one))  # type: ignore[misc]
         if base is None:
             base = judged
             print(_row("before", judged["before"], judged["after"]), flush=True)
