@@ -51,7 +51,7 @@ LENET: Sequence[Claim] = tuple(
         Run(f"lenet5/{slug}", recipe, {**_LENET, "curriculum.target_ber": target, **more}),
     )
     for title, slug, recipe, target, more in (
-        ("float32", "float32", "float32.toml", 1e-2, {}),
+        ("float32", "float32", "float32.toml", 5e-3, {"boost.learning_rate": 0.005}),
         ("int8", "int8", "int8.toml", 1e-2, {}),
         ("int4", "int4", "int8.toml", 1e-2, _AFFINE_INT4),
         ("1-bit weights, inputs uint8", "sign", "int8.toml", 1e-2, {"memory.storage": "sign"}),
