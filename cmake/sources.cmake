@@ -32,6 +32,7 @@ set(EDEN_CORE_SOURCES
   csrc/core/placement.cpp
   csrc/core/profile_likelihood.cpp
   csrc/core/region.cpp
+  csrc/core/response.cpp
   csrc/core/search.cpp
   csrc/core/simd/kernels.cpp
   csrc/core/simulate_counts.cpp
