@@ -38,6 +38,13 @@ constexpr double kLeastShare = 0.1;
 constexpr double kBeyondCeiling = 6.0;
 constexpr double kInterval = 1.645;  // standard errors of a normal interval of 90%
 
+// Repairs: groups of operands, octaves that one is lowered by, chips that it is observed on,
+// standard errors by which it must be worth it.
+constexpr size_t kRepairGroups = 8;
+constexpr double kRepairOctaves = 3.0;
+constexpr int64_t kRepairCount = 32;
+constexpr double kRepairErrors = 2.0;
+
 // A search steers to between these parts of the bound.
 constexpr double kLeastAim = 0.3, kLargestAim = 0.9;
 constexpr double kFirstAim = 0.75;  // before enough is seen to tell
@@ -198,9 +205,10 @@ Search::Search(SearchSettings settings) : settings_(std::move(settings)) {
         "max_trials is " + std::to_string(s.max_trials) + ", too few samples of chips: with " +
         (s.quantile > 0.0 ? "quantile " + number(s.quantile) : "max_drop " + number(s.max_drop)) +
         " and confidence " + number(s.confidence) +
-        (sweeping() ? (s.coarse_only ? " one step" : " two steps")
-                    : " the confirmation" +
-                          std::string(s.coarse_only ? "" : "s of the coarse rate and of the limits")) +
+        (sweeping()
+             ? (s.coarse_only ? " one step" : " two steps")
+             : " the confirmation" +
+                   std::string(s.coarse_only ? "" : "s of the coarse rate and of the limits")) +
         " take at least " + std::to_string(least) + " observations, even if no score drops");
   }
   for (size_t i = 0; i < s.operands.size(); ++i) total_weight_ += weight(i);
@@ -239,8 +247,8 @@ double Search::bound() const {
 }
 
 double Search::observed(double difference) const {
-  // An operand alone is judged by its drop, because drops add up and shares of chips do not.
-  if (settings_.quantile > 0.0 && (sweeping() || phase_ != SearchPhase::kOperand)) {
+  // Operands are weighed against one another by their drops, because shares of chips do not add up.
+  if (settings_.quantile > 0.0 && (sweeping() || !by_drop())) {
     return difference > settings_.max_drop ? 1.0 : 0.0;
   }
   return difference;
@@ -257,15 +265,14 @@ double Search::operand_target() const {
 
 // Variance of one pseudo-observation, which keeps equal observations from looking like certainty.
 double Search::doubt() const {
-  if (phase_ == SearchPhase::kOperand) return settings_.max_drop * settings_.max_drop;
+  if (by_drop()) return settings_.max_drop * settings_.max_drop;
   return settings_.quantile > 0.0 ? bound() * (1.0 - bound()) : bound() * bound();
 }
 
 std::optional<bool> Search::decided() const {
   if (moments_.count < 2) return std::nullopt;
   const double mean = moments_.mean();
-  const double half_width =
-      steering_half_width(std::sqrt(point_of(0.0).variance), moments_.count);
+  const double half_width = steering_half_width(std::sqrt(point_of(0.0).variance), moments_.count);
   if (mean - half_width > rule_.threshold) return false;
   if (moments_.count >= rule_.most) return mean <= rule_.threshold;
   if (moments_.count >= rule_.least && mean + half_width <= rule_.threshold) return true;
@@ -283,10 +290,10 @@ std::vector<double> Search::ray_rates(double octaves) const {
   std::vector<double> rates(ray_.base.size());
   for (size_t i = 0; i < rates.size(); ++i) {
     // Of the coarse rate, the ceiling is that of all operands.
-    const double ceiling = phase_ == SearchPhase::kCoarse ||
-                                   phase_ == SearchPhase::kCoarseConfirmation
-                               ? ceiling_
-                               : settings_.operands[i].ceiling;
+    const double ceiling =
+        phase_ == SearchPhase::kCoarse || phase_ == SearchPhase::kCoarseConfirmation
+            ? ceiling_
+            : settings_.operands[i].ceiling;
     rates[i] = std::clamp(ray_.base[i] * std::exp2(octaves), settings_.floor, ceiling);
   }
   return rates;
@@ -294,8 +301,8 @@ std::vector<double> Search::ray_rates(double octaves) const {
 
 double Search::grid_octaves(int64_t point) const {
   if (ray_.last <= 0) return ray_.high;
-  return ray_.low + (ray_.high - ray_.low) * static_cast<double>(point) /
-                        static_cast<double>(ray_.last);
+  return ray_.low +
+         (ray_.high - ray_.low) * static_cast<double>(point) / static_cast<double>(ray_.last);
 }
 
 void Search::try_rates(std::vector<double> rates, Rule rule) {
@@ -322,9 +329,10 @@ void Search::start_ray(std::vector<double> base, double first, double spacing) {
   }
   ray_.last = static_cast<int64_t>(std::ceil((ray_.high - ray_.low) / spacing));
   const double part = std::isnan(first) ? 0.5 : (first - ray_.low) / (ray_.high - ray_.low);
-  bracket_.start(ray_.last, ray_.last <= 0 ? 0
-                                           : static_cast<int64_t>(std::llround(
-                                                 part * static_cast<double>(ray_.last))));
+  bracket_.start(ray_.last,
+                 ray_.last <= 0
+                     ? 0
+                     : static_cast<int64_t>(std::llround(part * static_cast<double>(ray_.last))));
   // Without a guess to start from, strides are halves.
   if (std::isnan(first)) bracket_.stride = std::max<int64_t>(1, ray_.last);
   stage_ = Stage::kBracket;
@@ -339,6 +347,89 @@ void Search::next_bracket() {
     try_rates(ray_rates(ray_.octaves), {target_near(ray_.octaves), 8, 48});
     return;
   }
+  if (phase_ == SearchPhase::kJoint && !repairs_done_ && ray_.base.size() > 1) {
+    const double middle = grid_octaves(std::max<int64_t>(0, bracket_.passed));
+    // Where the drop is that of an operand alone: there it stands out.
+    start_repair(std::clamp(middle + std::log2(operand_target() / settings_.max_drop) / slope_,
+                            ray_.low, ray_.high));
+    return;
+  }
+  start_settling();
+}
+
+// What operands cost together is not always what they cost one by one. Groups of them, from those
+// that are worth least, are lowered on the same chips and samples as before; that stays where it
+// saves more than lowering all operands would for the same loss of worth.
+void Search::start_repair(double octaves) {
+  stage_ = Stage::kRepair;
+  const size_t count = ray_.base.size(), groups = std::min(count, kRepairGroups);
+  groups_.assign(groups, {});
+  for (size_t i = 0; i < count; ++i) {
+    groups_[i * groups / count].push_back(static_cast<size_t>(order_[count - 1 - i]));
+  }
+  group_ = groups;
+  unrepaired_.clear();
+  repairs_made_ = false;
+  repair_octaves_ = octaves;
+  next_repair();
+}
+
+void Search::next_repair() {
+  std::vector<double> rates = ray_rates(repair_octaves_);
+  if (group_ < groups_.size()) {
+    for (const size_t operand : groups_[group_]) {
+      rates[operand] = std::max(settings_.floor, rates[operand] * std::exp2(-kRepairOctaves));
+    }
+  }
+  repair_.clear();
+  ray_.octaves = repair_octaves_;
+  try_rates(std::move(rates), {0.0, kRepairCount, kRepairCount});
+}
+
+void Search::repaired() {
+  if (group_ == groups_.size()) {
+    unrepaired_ = repair_;
+    group_ = 0;
+  } else {
+    double before = 0.0, saved = 0.0, squares = 0.0, worth = 0.0;
+    const double n = static_cast<double>(kRepairCount);
+    for (size_t i = 0; i < repair_.size(); ++i) {
+      const double difference = unrepaired_[i] - repair_[i];
+      before += unrepaired_[i] / n;
+      saved += difference / n;
+      squares += difference * difference;
+    }
+    for (const size_t operand : groups_[group_]) {
+      worth += total_weight_ > 0.0 ? weight(operand) / total_weight_
+                                   : 1.0 / static_cast<double>(ray_.base.size());
+    }
+    const double error = std::sqrt(std::max(0.0, squares / n - saved * saved) / n);
+    const double wanted =
+        std::max(0.0, before) * (1.0 - std::exp2(-slope_ * kRepairOctaves * worth));
+    if (saved - kRepairErrors * error > wanted) {
+      for (const size_t operand : groups_[group_]) {
+        ray_.base[operand] *= std::exp2(-kRepairOctaves);
+      }
+      unrepaired_ = repair_;
+      repairs_made_ = true;
+    }
+    // Once each: what is left of the drop stands out from the noise less and less.
+    ++group_;
+  }
+  if (group_ < groups_.size()) {
+    next_repair();
+    return;
+  }
+  repairs_done_ = true;
+  if (repairs_made_) {
+    // All are raised again by what was saved, as far as the bracket allows.
+    start_ray(ray_.base, ray_.octaves, kSpacing);
+  } else {
+    start_settling();
+  }
+}
+
+void Search::start_settling() {
   stage_ = Stage::kSettle;
   const double low = grid_octaves(bracket_.passed);
   const double high = grid_octaves(std::min(bracket_.failed, ray_.last));
@@ -426,8 +517,8 @@ void Search::settled() {
   const bool known =
       sure && near >= kSettlingParts * part && std::abs(next - here) <= kSettledOctaves;
   // At an end of the range it only matters that the drop is on the right side.
-  const bool at_end = next == here && (here >= ray_.high || here <= ray_.low) &&
-                      near >= kSettlingParts * part / 2;
+  const bool at_end =
+      next == here && (here >= ray_.high || here <= ray_.low) && near >= kSettlingParts * part / 2;
   if (known || at_end || settling >= kMostSettling * kSettlingParts * part) {
     start_test(next);
   } else {
@@ -479,8 +570,8 @@ void Search::tested(bool pass) {
   }
   ++attempt_;
   const ResponseFit fit = fit_near(here);
-  const double doubted = wanted - 0.5 * static_cast<double>(failed_attempts_) *
-                                      fit.deviation_at(target_near(here));
+  const double doubted =
+      wanted - 0.5 * static_cast<double>(failed_attempts_) * fit.deviation_at(target_near(here));
   start_test(std::clamp(doubted, here - kLargestBackOff, here - kLeastBackOff));
 }
 
@@ -490,12 +581,13 @@ void Search::finish_level(const Confirmed& confirmed) {
   if (phase_ == SearchPhase::kCoarseConfirmation) {
     coarse_ = rates.front();
     coarse_certificate_ = confirmed.certificate;
-    if (settings_.coarse_only) {
+    if (settings_.coarse_only || limits_certificate_) {
       state_ = SearchState::kDone;
       return;
     }
     coarse_ray_ = ray_;
     coarse_ray_.octaves = confirmed.octaves;
+    coarse_attempt_ = attempt_, coarse_failed_attempts_ = failed_attempts_;
     if (settings_.quantile <= 0.0) {
       slope_ = std::clamp(fit_near(confirmed.octaves).slope, 0.7, 3.0);
     }
@@ -505,7 +597,20 @@ void Search::finish_level(const Confirmed& confirmed) {
   }
   limits_ = rates;
   limits_certificate_ = confirmed.certificate;
-  state_ = SearchState::kDone;
+  const double least = *std::min_element(limits_.begin(), limits_.end());
+  if (std::min(least, ceiling_) < coarse_ * std::exp2(kWorthRaising)) {
+    state_ = SearchState::kDone;
+    return;
+  }
+  // Rates that are all lower than the limits need not do less harm (a drop need not grow with every
+  // rate), so the least limit becomes the coarse rate only by a test of its own, out of what the
+  // attempts at the coarse rate have left.
+  phase_ = SearchPhase::kCoarseConfirmation;
+  ray_ = coarse_ray_;
+  confirmed_ = Confirmed{ray_.octaves, *coarse_certificate_};
+  attempt_ = coarse_attempt_ + 1, failed_attempts_ = coarse_failed_attempts_;
+  raises_ = kMostRaises;
+  start_test(std::log2(least));
 }
 
 void Search::start_operand() {
@@ -513,15 +618,14 @@ void Search::start_operand() {
   const size_t count = settings_.operands.size();
   if (position_ == 0) {
     responses_.assign(count, {});
-    stands_alone_.assign(count, 0.0);
+    alone_.assign(count, {});
   }
   if (position_ >= count) {
     start_joint();
     return;
   }
   operand_low_ = std::log2(coarse_);
-  operand_high_ =
-      std::log2(settings_.operands[static_cast<size_t>(order_[position_])].ceiling);
+  operand_high_ = std::log2(settings_.operands[static_cast<size_t>(order_[position_])].ceiling);
   operand_last_ =
       static_cast<int64_t>(std::ceil(std::max(0.0, operand_high_ - operand_low_) / kSpacing));
   operand_points_.clear();
@@ -536,11 +640,11 @@ void Search::next_operand() {
     finish_operand();
     return;
   }
-  const double octaves =
-      operand_last_ <= 0 ? operand_high_
-                         : operand_low_ + (operand_high_ - operand_low_) *
-                                              static_cast<double>(bracket_.point) /
-                                              static_cast<double>(operand_last_);
+  const double octaves = operand_last_ <= 0
+                             ? operand_high_
+                             : operand_low_ + (operand_high_ - operand_low_) *
+                                                  static_cast<double>(bracket_.point) /
+                                                  static_cast<double>(operand_last_);
   // The others are all but reliable, so that what is seen is this operand's.
   std::vector<double> rates(settings_.operands.size(), settings_.floor);
   rates[static_cast<size_t>(order_[position_])] = std::exp2(octaves);
@@ -550,19 +654,17 @@ void Search::next_operand() {
 
 void Search::finish_operand() {
   const size_t operand = static_cast<size_t>(order_[position_]);
-  const double spacing =
-      operand_last_ <= 0 ? 0.0
-                         : (operand_high_ - operand_low_) / static_cast<double>(operand_last_);
-  const double origin =
-      std::min(operand_high_,
-               operand_low_ + spacing * (static_cast<double>(bracket_.passed) + 0.5));
+  const double spacing = operand_last_ <= 0
+                             ? 0.0
+                             : (operand_high_ - operand_low_) / static_cast<double>(operand_last_);
+  const double origin = std::min(
+      operand_high_, operand_low_ + spacing * (static_cast<double>(bracket_.passed) + 0.5));
   ResponsePrior prior;
   prior.slope = slope_;
   prior.level = operand_target();
   const ResponseFit fit = fit_response(operand_points_, origin, kFitWidth, prior);
   const double least = std::log2(settings_.floor);
-  stands_alone_[operand] = std::exp2(std::clamp(fit.octaves_at(operand_target()), least,
-                                                operand_high_ + kBeyondCeiling));
+  alone_[operand] = fit;
   const double at = fit.octaves_at(settings_.max_drop);
   const double off = kInterval * fit.deviation_at(settings_.max_drop);
   const auto rate = [&](double octaves) {
@@ -574,18 +676,9 @@ void Search::finish_operand() {
   start_operand();
 }
 
-// What rates are worth: logarithms, weighted.
-double Search::worth(const std::vector<double>& rates) const {
-  double sum = 0.0;
-  for (size_t i = 0; i < rates.size(); ++i) {
-    sum += (total_weight_ > 0.0 ? weight(i) : 1.0) * std::log2(rates[i]);
-  }
-  return sum;
-}
-
-// Where drops are powers of the rates with one exponent and add up, a weighted sum of logarithms of
-// the rates is largest for a given drop if each operand's share of it goes with its weight (the
-// Lagrange condition weight = multiplier x slope x drop).
+// Where drops are powers of the rates and add up, a weighted sum of logarithms of the rates is
+// largest for a given drop if each operand's share of it goes with its weight over its exponent
+// (the Lagrange condition weight = multiplier x slope x drop).
 void Search::start_joint() {
   phase_ = SearchPhase::kJoint;
   const size_t count = settings_.operands.size();
@@ -593,13 +686,16 @@ void Search::start_joint() {
   double total = 0.0;
   for (size_t i = 0; i < count; ++i) {
     const double equal = 1.0 / static_cast<double>(count);
-    shares[i] = std::max(total_weight_ > 0.0 ? weight(i) / total_weight_ : equal,
-                         kLeastShare * equal);
+    shares[i] =
+        std::max(total_weight_ > 0.0 ? weight(i) / total_weight_ : equal, kLeastShare * equal) /
+        alone_[i].slope;
     total += shares[i];
   }
+  const double least = std::log2(settings_.floor);
   for (size_t i = 0; i < count; ++i) {
-    const double drop = shares[i] / total * settings_.max_drop;
-    base[i] = stands_alone_[i] * std::pow(drop / operand_target(), 1.0 / slope_);
+    const double drop = shares[i] / total * kFirstAim * settings_.max_drop;
+    const double most = std::log2(settings_.operands[i].ceiling) + kBeyondCeiling;
+    base[i] = std::exp2(std::clamp(alone_[i].octaves_at(drop), least, most));
   }
   ray_.prior = coarse_ray_.prior;
   start_ray(std::move(base), 0.0, kSpacing);
@@ -629,7 +725,8 @@ int64_t Search::sweep_steps(const SearchSettings& settings) {
   for (const SearchOperand& operand : settings.operands) {
     ceiling = std::min(ceiling, operand.ceiling);
   }
-  const double points = std::ceil(std::log2(ceiling / settings.floor) / settings.sweep_coarse_octaves);
+  const double points =
+      std::ceil(std::log2(ceiling / settings.floor) / settings.sweep_coarse_octaves);
   // The lowest rate is tested too.
   auto steps = static_cast<int64_t>(std::ceil(std::log2(points + 1.0))) + 1;
   if (settings.coarse_only) return steps;
@@ -641,8 +738,7 @@ int64_t Search::sweep_steps(const SearchSettings& settings) {
 }
 
 int64_t Search::sweep_observations(const SearchSettings& settings) {
-  const double alpha =
-      (1.0 - settings.confidence) / static_cast<double>(sweep_steps(settings));
+  const double alpha = (1.0 - settings.confidence) / static_cast<double>(sweep_steps(settings));
   const int64_t least = BettingTest::least_count(
       settings.quantile > 0.0 ? 1.0 - settings.quantile : settings.max_drop, alpha);
   return static_cast<int64_t>(kSweepObservations * static_cast<double>(least));
@@ -662,8 +758,8 @@ void Search::start_sweep() {
   ray_.base.assign(settings_.operands.size(), 1.0);
   ray_.low = std::log2(settings_.floor);
   ray_.high = std::log2(ceiling_);
-  ray_.last = static_cast<int64_t>(
-      std::ceil((ray_.high - ray_.low) / settings_.sweep_coarse_octaves));
+  ray_.last =
+      static_cast<int64_t>(std::ceil((ray_.high - ray_.low) / settings_.sweep_coarse_octaves));
   bracket_.start(ray_.last, ray_.last / 2);
   bracket_.passed = -1;  // the lowest rate has not been tested either
   bracket_.stride = std::max<int64_t>(1, ray_.last);
@@ -692,7 +788,8 @@ void Search::next_sweep() {
     position_ = 0;
     failed_attempts_ = 0;
   }
-  for (size_t tried = 0; tried < order_.size(); ++tried, position_ = (position_ + 1) % order_.size()) {
+  for (size_t tried = 0; tried < order_.size();
+       ++tried, position_ = (position_ + 1) % order_.size()) {
     const size_t operand = static_cast<size_t>(order_[position_]);
     const double ceiling = settings_.operands[operand].ceiling;
     if (sweep_ended_[operand] || limits_[operand] >= ceiling) continue;
@@ -732,6 +829,10 @@ void Search::decide(bool pass) {
     case SearchPhase::kJoint:
       if (stage_ == Stage::kSettle) {
         settled();
+        return;
+      }
+      if (stage_ == Stage::kRepair) {
+        repaired();
         return;
       }
       ray_.points.push_back(point_of(ray_.octaves));
@@ -807,10 +908,9 @@ void Search::report(int64_t id, double difference) {
     ++confirmation_chips_;
     ray_.seen.emplace_back(ray_.octaves, y);
     test_->add(y);
-    const int64_t most =
-        static_cast<int64_t>(kPatience * settings_.effort *
-                             static_cast<double>(BettingTest::least_count(
-                                 bound(), attempt_alpha(attempt_))));
+    const int64_t most = static_cast<int64_t>(
+        kPatience * settings_.effort *
+        static_cast<double>(BettingTest::least_count(bound(), attempt_alpha(attempt_))));
     if (test_->rejected()) {
       decide(true);
     } else if (test_->count() >= std::min(kLeastBeforeFutile, most) && test_->futile(most)) {
@@ -821,13 +921,17 @@ void Search::report(int64_t id, double difference) {
       ++fresh_chips_;
       ray_.seen.emplace_back(ray_.octaves, y);
       if (moments_.count >= rule_.most) decide(true);
+    } else if (stage_ == Stage::kRepair) {
+      repair_.push_back(difference);
+      if (moments_.count >= rule_.most) decide(true);
     } else if (const std::optional<bool> pass = decided()) {
       decide(*pass);
     }
   }
   if (state_ == SearchState::kRunning &&
       static_cast<int64_t>(history_.size()) >= settings_.max_trials) {
-    if (phase_ == SearchPhase::kConfirmation && confirmed_) {
+    if (confirmed_ && confirming() &&
+        (phase_ == SearchPhase::kConfirmation || settings_.coarse_only || limits_certificate_)) {
       finish_level(*confirmed_);
     } else {
       state_ = SearchState::kFailed;
@@ -888,18 +992,22 @@ int64_t Search::expected_trials() const {
     return std::max(done + 1, static_cast<int64_t>(each * steps));
   }
   constexpr double kPerBracket = 16.0, kPerOperand = 32.0;
+  constexpr double kRepair = static_cast<double>(kRepairCount);
   const double least = static_cast<double>(least_confirmation(settings_));
-  const double confirm = (settings_.aim > 0.0 ? 1.0 / std::max(0.1, 1.0 - settings_.aim)
-                                              : settings_.effort) *
-                         least;
+  const double confirm =
+      (settings_.aim > 0.0 ? 1.0 / std::max(0.1, 1.0 - settings_.aim) : settings_.effort) * least;
   const double settle = std::max(48.0, kSettling * least);
   const double grid = std::log2(ceiling_ / settings_.floor) / kSpacing;
   // Of one rate or factor: what is left of it where the search is at it, all of it before.
   const double level_left = [&] {
     switch (stage_) {
       case Stage::kBracket:
-        return kPerBracket * std::log2(static_cast<double>(bracket_.failed - bracket_.passed) + 1.0) +
+        return kPerBracket *
+                   std::log2(static_cast<double>(bracket_.failed - bracket_.passed) + 1.0) +
                settle + confirm;
+      case Stage::kRepair:
+        return kRepair * (1.0 + static_cast<double>(groups_.size() - group_ % groups_.size())) +
+               kPerBracket + settle + confirm;
       case Stage::kSettle: {
         double settled = count;
         for (const ResponsePoint& point : ray_.points) {
@@ -912,14 +1020,16 @@ int64_t Search::expected_trials() const {
     }
     return 0.0;
   }();
-  const double joint = kPerBracket * 3.0 + settle + confirm;
+  const double joint =
+      kPerBracket * 3.0 + kRepair * (1.0 + std::min(operands, 8.0)) + settle + confirm;
   double left = 0.0;
   switch (phase_) {
     case SearchPhase::kCoarse:
     case SearchPhase::kCoarseConfirmation:
-      left = level_left + (settings_.coarse_only
-                               ? 0.0
-                               : kPerOperand * operands * std::min(1.0, std::log2(grid) / 5.0) + joint);
+      left = level_left +
+             (settings_.coarse_only
+                  ? 0.0
+                  : kPerOperand * operands * std::min(1.0, std::log2(grid) / 5.0) + joint);
       break;
     case SearchPhase::kOperand:
       left = kPerOperand * (operands - static_cast<double>(position_)) + joint;

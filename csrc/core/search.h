@@ -9,9 +9,12 @@
 //   operand       each operand alone, the others on nearly reliable memory: the rate at which it
 //                 costs a set drop
 //   joint         all operands together, each at the rate at which it is expected to use its share
-//                 of the drop; one factor common to all of them is found as the coarse rate is
+//                 of the drop; repairs lower those that cost more together than they are worth;
+//                 one factor common to all is found as the coarse rate is
 //   confirmation  a betting test on chips that no decision before it has seen; where it fails, the
 //                 rates are lowered and it starts again on new chips
+// Where a confirmation shows that there is room, higher rates are confirmed once more; so is the
+// least of the limits as the coarse rate, where it is higher.
 // The decisions before a confirmation steer only. The confirmations alone carry the statement. The
 // k-th attempt at one spends 6 / (pi^2 k^2) of 1 - confidence, so that all attempts together spend
 // no more than that.
@@ -190,13 +193,18 @@ class Search {
     ResponsePrior prior;
     double octaves = 0.0;  // on trial
   };
-  enum class Stage { kBracket, kSettle, kConfirm };
+  enum class Stage { kBracket, kRepair, kSettle, kConfirm };
   struct Confirmed {
     double octaves = 0.0;
     Certificate certificate;
   };
 
   bool confirming() const { return test_.has_value(); }
+  // Whether the decision at hand is about drops, whatever the guarantee is about.
+  bool by_drop() const {
+    return phase_ == SearchPhase::kOperand ||
+           (phase_ == SearchPhase::kJoint && stage_ == Stage::kRepair);
+  }
   bool sweeping() const { return settings_.strategy == SearchStrategy::kSweep; }
   double bound() const;  // what the confirmed mean of observed() must be below
   double observed(double difference) const;
@@ -213,6 +221,10 @@ class Search {
   void try_rates(std::vector<double> rates, Rule rule);
   void start_test(double octaves);
   void next_bracket();
+  void start_repair(double octaves);
+  void next_repair();
+  void repaired();
+  void start_settling();
   void settle_at(double octaves);
   void settled();
   void tested(bool pass);
@@ -224,7 +236,6 @@ class Search {
   void next_operand();
   void finish_operand();
   void start_joint();
-  double worth(const std::vector<double>& rates) const;
 
   void start_sweep();
   void next_sweep();
@@ -258,15 +269,22 @@ class Search {
   Ray coarse_ray_;
   Bracket bracket_;
   double coarse_ = 0.0;
+  int64_t coarse_attempt_ = 1, coarse_failed_attempts_ = 0;
   std::vector<int> order_;  // operands, the weightiest first
   size_t position_ = 0;
   double operand_low_ = 0.0, operand_high_ = 0.0;  // octaves
   int64_t operand_last_ = 0;
   int64_t operand_observations_ = 0;
   std::vector<ResponsePoint> operand_points_;
-  double slope_ = 1.25;               // of one operand's drop
-  std::vector<double> stands_alone_;  // rate at which an operand alone drops by operand_target()
+  double slope_ = 1.25;             // of one operand's drop
+  std::vector<ResponseFit> alone_;  // of each operand, the others all but reliable
   std::vector<OperandResponse> responses_;
+  std::vector<std::vector<size_t>> groups_;  // operands that repairs lower together, lightest first
+  size_t group_ = 0;                         // on trial; as many as there are for none lowered
+  std::vector<double> unrepaired_;           // observations, by chip, of the rates so far
+  std::vector<double> repair_;               // of those on trial
+  double repair_octaves_ = 0.0;
+  bool repairs_done_ = false, repairs_made_ = false;
   std::vector<double> limits_;
   std::optional<Certificate> coarse_certificate_;
   std::optional<Certificate> limits_certificate_;
