@@ -96,6 +96,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_philox.cpp
   tests/csrc/test_placement.cpp
   tests/csrc/test_region.cpp
+  tests/csrc/test_response.cpp
   tests/csrc/test_search.cpp
   tests/csrc/test_simd.cpp
   tests/csrc/test_storage.cpp

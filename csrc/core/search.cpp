@@ -44,6 +44,8 @@ constexpr size_t kRepairGroups = 8;
 constexpr double kRepairOctaves = 3.0;
 constexpr int64_t kRepairCount = 32;
 constexpr double kRepairErrors = 2.0;
+constexpr double kLightGroup = 0.0625;  // part of all weights
+constexpr int kMostLowered = 3;
 
 // A search steers to between these parts of the bound.
 constexpr double kLeastAim = 0.3, kLargestAim = 0.9;
@@ -391,6 +393,7 @@ void Search::repaired() {
     unrepaired_ = repair_;
     group_ = 0;
   } else {
+    bool again = false;
     double before = 0.0, saved = 0.0, squares = 0.0, worth = 0.0;
     const double n = static_cast<double>(kRepairCount);
     for (size_t i = 0; i < repair_.size(); ++i) {
@@ -412,9 +415,14 @@ void Search::repaired() {
       }
       unrepaired_ = repair_;
       repairs_made_ = true;
+      // What weighs little is lowered again while that shows; the others once, because what is left
+      // of the drop stands out from the noise less and less.
+      again = worth <= kLightGroup && ++times_lowered_ < kMostLowered;
     }
-    // Once each: what is left of the drop stands out from the noise less and less.
-    ++group_;
+    if (!again) {
+      ++group_;
+      times_lowered_ = 0;
+    }
   }
   if (group_ < groups_.size()) {
     next_repair();

@@ -57,7 +57,7 @@ struct SearchSettings {
   uint64_t seed = 0;
   // Reports after which the search gives up. What is asked does not depend on it, so a search that
   // gave up goes on from its history with a larger one.
-  int64_t max_trials = 20000;
+  int64_t max_trials = 50000;
   SearchStrategy strategy = SearchStrategy::kShares;
   // Observations that a confirmation is meant to take, in multiples of those that it takes if no
   // score drops. The more, the nearer to max_drop the rates that are confirmed.
@@ -284,6 +284,7 @@ class Search {
   std::vector<double> unrepaired_;           // observations, by chip, of the rates so far
   std::vector<double> repair_;               // of those on trial
   double repair_octaves_ = 0.0;
+  int times_lowered_ = 0;  // the present group
   bool repairs_done_ = false, repairs_made_ = false;
   std::vector<double> limits_;
   std::optional<Certificate> coarse_certificate_;
