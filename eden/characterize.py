@@ -13,8 +13,8 @@ import importlib.metadata
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -25,13 +25,17 @@ from eden import progress as eden_progress
 from eden.errors import ErrorModel
 from eden.journal import Journal
 from eden.samples import Samples, map_tensors, samples_of, update_digest
-from eden.tolerance import CEILING, FLOOR, Certificate, Guarantee, Tolerance
+from eden.tolerance import CEILING, FLOOR, Alone, Certificate, Guarantee, Tolerance
 
 Metric = Callable[[Any, Any], Tensor]
 """Output and target of a batch to a score in [0, 1] per sample, shape (batch,), of any real dtype."""
 
-LEAST_SAMPLES_PER_OBSERVATION = 100
-"""Samples of one observation where neither the loader's batches nor ``batch_size`` ask for more."""
+SAMPLES_PER_OBSERVATION = 64
+"""Samples of one observation where ``batch_size`` does not say.
+
+A confirmation needs some number of chips, however many samples each is observed on; beyond what makes the spread over
+samples as small as the gap that it has to prove, more samples per chip only cost time (docs/characterize.md).
+"""
 
 _BATCH_WITHOUT_LOADER = 128
 _TRIALS_BETWEEN_ESTIMATES = 20
@@ -130,8 +134,29 @@ def _count(name: str, value: Any) -> int:
     return value
 
 
+def _weights(weigh: Any, searched: Mapping[str, inject.OperandInfo]) -> dict[str, float]:
+    """What a factor in each operand's rate is worth."""
+    if weigh == "bytes":
+        return {name: float(info.bytes or 0) for name, info in searched.items()}
+    if weigh == "energy":
+        from eden.accounting import traffic
+
+        moved = traffic(searched).operands
+        return {name: moved[name].read_bytes + moved[name].written_bytes for name in searched}
+    if not isinstance(weigh, Mapping):
+        raise ValueError(f"weigh is {weigh!r}; allowed are 'bytes', 'energy' and a number for each operand by name")
+    for name in searched.keys() ^ weigh.keys():
+        if name in searched:
+            raise ValueError(f"weigh lacks operand {name!r}; allowed is a number for each of {len(searched)} operands")
+        raise ValueError(f"weigh names {name!r}, which is no operand with an error model")
+    for name, value in weigh.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < math.inf:
+            raise ValueError(f"weigh of operand {name!r} is {value!r}; allowed is a number of 0 or more")
+    return {name: float(weigh[name]) for name in searched}
+
+
 class Scorer:
-    """Scores of a network's outputs, checked.
+    """Scores of a network's outputs, checked; higher is better.
 
     Args:
         model: the network.
@@ -139,10 +164,14 @@ class Scorer:
         metric: gives one score per sample.
         name: the metric's, for errors.
         chunk: samples per forward pass.
+        lower_is_better: whether 1 minus the metric is the score.
     """
 
-    def __init__(self, model: nn.Module, samples: Samples, metric: Metric, name: str, chunk: int) -> None:
+    def __init__(
+        self, model: nn.Module, samples: Samples, metric: Metric, name: str, chunk: int, lower_is_better: bool = False
+    ) -> None:
         self._model, self._samples, self._metric, self._name, self._chunk = model, samples, metric, name, chunk
+        self._lower_is_better = lower_is_better
         self._device = inject.model_device(model)
 
     def scores(
@@ -176,7 +205,7 @@ class Scorer:
                 f"{what} returned {values[bad[0]]} for sample {indices[bad[0]]}; allowed is a score from 0 to 1 (also "
                 "where faults make the output NaN or infinite)"
             )
-        return values
+        return 1.0 - values if self._lower_is_better else values
 
 
 class NetworkEvaluator:
@@ -330,7 +359,15 @@ def _certificate(found: _core.Certificate, batch_size: int) -> Certificate:
         back_offs=found.back_offs,
         alpha=found.alpha,
         total_alpha=found.total_alpha,
+        first_chip=found.first_chip,
+        first_trial=found.first_trial,
     )
+
+
+def _alone(found: _core.OperandResponse) -> Alone:
+    # The core's arithmetic may leave the floor by the last bit.
+    rates = {field: max(FLOOR, getattr(found, field)) for field in ("rate", "low", "high")}
+    return Alone(slope=found.slope, observations=found.observations, **rates)
 
 
 def profile(
@@ -345,7 +382,11 @@ def profile(
     coarse_only: bool = False,
     journal: str | os.PathLike[str] | None = None,
     progress: bool | Callable[[Step], None] = True,
-    max_trials: int = 20_000,
+    strategy: Literal["shares", "sweep"] = "shares",
+    weigh: Literal["bytes", "energy"] | Mapping[str, float] = "bytes",
+    effort: float = 6.0,
+    lower_is_better: bool = False,
+    max_trials: int | None = None,
     batch_size: int | None = None,
     memory_limit: int = 2**30,
     float_accuracy: float | None = None,
@@ -375,8 +416,16 @@ def profile(
         journal: a file that takes every report as soon as it is made; one that exists is resumed from, to the same
             answer.
         progress: True shows it on standard error, False does not, a function is called with a Step per observation.
-        max_trials: observations after which the search gives up.
-        batch_size: samples per observation. If None, the loader's batch size, at least 100, at most all.
+        strategy: "shares" measures what each operand does alone, gives each its share of the drop and confirms all
+            together; "sweep", the reference, raises one operand by one step at a time and tests every step, at many
+            times the cost.
+        weigh: what a factor in an operand's rate is worth beside one in another's: its "bytes", its "energy" (bytes
+            that it moves per inference, as ``eden.traffic`` counts them for a CPU), or a number for each operand.
+        effort: observations that a confirmation is meant to take, in multiples of those that it takes if no score
+            drops, 1.5 to 1000. More of it confirms rates nearer to ``max_drop``.
+        lower_is_better: whether the metric is one of harm, such as an error rate: then its rise is the drop.
+        max_trials: observations after which the search gives up. If None, 50,000; for a sweep, all that it can take.
+        batch_size: samples per observation. If None, 64, at most all.
         memory_limit: bytes of samples that may be held in memory.
         float_accuracy: the network's score without the storage, only to be recorded.
 
@@ -398,7 +447,14 @@ def profile(
         raise TypeError(f"seed is a {type(seed).__name__}; allowed is an int")
     if not -(2**63) <= seed < 2**63:
         raise ValueError(f"seed is {seed}; allowed is a 64-bit integer")
-    _count("max_trials", max_trials)
+    if max_trials is not None:
+        _count("max_trials", max_trials)
+    if not isinstance(lower_is_better, bool):
+        raise TypeError(f"lower_is_better is a {type(lower_is_better).__name__}; allowed is a bool")
+    if isinstance(effort, bool) or not isinstance(effort, (int, float)):
+        raise TypeError(f"effort is a {type(effort).__name__}; allowed is a number from 1.5 to 1000")
+    if strategy not in ("shares", "sweep"):
+        raise ValueError(f"strategy is {strategy!r}; allowed are 'shares' and 'sweep'")
     _count("memory_limit", memory_limit)
     if batch_size is not None:
         _count("batch_size", batch_size)
@@ -406,6 +462,7 @@ def profile(
         raise ValueError(f"float_accuracy is {float_accuracy}; allowed is 0 to 1")
 
     searched = _searched(model)
+    weights = _weights(weigh, searched)
     errors = inject.scalable_errors(model)
     search = _core.Search(
         operands=[(name, info.bytes or 0, min(CEILING, errors[name].highest_ber)) for name, info in searched.items()],
@@ -416,26 +473,30 @@ def profile(
         coarse_only=coarse_only,
         seed=seed,
         max_trials=max_trials,
+        weights=list(weights.values()),
+        strategy=strategy,
+        effort=effort,
     )
     samples = samples_of(loader, memory_limit)
     chunk = samples.batch_size or _BATCH_WITHOUT_LOADER
     if batch_size is None:
-        batch_size = len(samples) if quantile is not None else max(LEAST_SAMPLES_PER_OBSERVATION, chunk)
+        batch_size = len(samples) if quantile is not None else SAMPLES_PER_OBSERVATION
     batch_size = min(batch_size, len(samples))
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(_borrowed(model))
         task = stack.enter_context(eden_progress.task("profile", search.expected_trials, show=progress is True))
-        scorer = Scorer(model, samples, score, metric_name, chunk)
+        scorer = Scorer(model, samples, score, metric_name, chunk, lower_is_better)
         task.note("scoring on reliable memory")
         data = hashlib.sha256()
         with inject.clean(model):
             clean = scorer.scores(range(len(samples)), "on reliable memory", data)
         reference = math.fsum(clean) / len(clean)
         if reference <= max_drop:
+            shown = f"{1.0 - reference:.4g}, no less than 1 -" if lower_is_better else f"{reference:.4g}, no more than"
             raise ValueError(
-                f"on reliable memory the network scores {reference:.4g} by {metric_name!r}, no more than max_drop "
-                f"({max_drop}), so no error rate could be too high; allowed is a max_drop below the score"
+                f"on reliable memory the network scores {shown} max_drop ({max_drop}), by {metric_name!r}, so no error "
+                "rate could be too high; allowed is a max_drop that its score leaves room for"
             )
         book = None
         if journal is not None:
@@ -448,6 +509,11 @@ def profile(
                 "metric": metric_name,
                 "seed": seed,
                 "coarse_only": coarse_only,
+                "strategy": strategy,
+                "weights": list(weights.values()),
+                "effort": float(effort),
+                "lower_is_better": lower_is_better,
+                "search": _core.SEARCH_VERSION,
                 "batch_size": batch_size,
                 "chunk": chunk,
                 "operands": [
@@ -494,7 +560,7 @@ def profile(
         confidence=confidence,
         guarantee=guarantee,
         metric=metric_name,
-        reference_accuracy=reference,
+        reference_accuracy=1.0 - reference if lower_is_better else reference,
         float_accuracy=float_accuracy,
         samples=len(samples),
         coarse_certificate=_certificate(search.coarse_certificate, batch_size),
@@ -503,4 +569,9 @@ def profile(
         random_layout=_core.RANDOM_LAYOUT_VERSION,
         eden_version=importlib.metadata.version("eden-dram"),
         observations=dict(observations),
+        strategy=strategy,
+        effort=float(effort),
+        weights={} if coarse_only else weights,
+        alone={name: _alone(found) for name, found in zip(errors, search.responses, strict=False)},
+        lower_is_better=lower_is_better,
     )

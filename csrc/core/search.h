@@ -35,6 +35,9 @@
 
 namespace eden {
 
+// Of what is asked and decided: a history of another version would be answered otherwise.
+inline constexpr int kSearchVersion = 2;
+
 struct SearchOperand {
   std::string name;
   int64_t bytes = 0;

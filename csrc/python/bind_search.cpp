@@ -125,6 +125,7 @@ void bind_search(py::module_& m) {
       .def_property_readonly("coarse_certificate", &Search::coarse_certificate)
       .def_property_readonly("limits_certificate", &Search::limits_certificate);
 
+  m.attr("SEARCH_VERSION") = kSearchVersion;
   m.def("draw_samples", &draw_samples, py::arg("draw_seed"), py::arg("population"),
         py::arg("count"), "Different sample indices in random order.");
 }
