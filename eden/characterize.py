@@ -30,6 +30,21 @@ from eden.tolerance import CEILING, FLOOR, Alone, Certificate, Guarantee, Tolera
 Metric = Callable[[Any, Any], Tensor]
 """Output and target of a batch to a score in [0, 1] per sample, shape (batch,), of any real dtype."""
 
+
+@dataclasses.dataclass(frozen=True)
+class CorpusMetric:
+    """A score of all samples together that is no mean of theirs, such as BLEU or mean average precision.
+
+    A chip is then observed on all samples, so an observation is its drop itself.
+
+    Attributes:
+        function: outputs and targets, two lists with an entry for each batch, in the order of the set, on the CPU, to a
+            number from 0 to 1.
+    """
+
+    function: Callable[[list[Any], list[Any]], float]
+
+
 SAMPLES_PER_OBSERVATION = 64
 """Samples of one observation where ``batch_size`` does not say.
 
@@ -100,7 +115,9 @@ METRICS: dict[str, Metric] = {"top1": top1, "top5": top5}
 """Metrics by name."""
 
 
-def _named_metric(metric: str | Metric) -> tuple[str, Metric]:
+def _named_metric(metric: str | Metric | CorpusMetric) -> tuple[str, Metric | CorpusMetric]:
+    if isinstance(metric, CorpusMetric):
+        return getattr(metric.function, "__qualname__", type(metric.function).__name__), metric
     if isinstance(metric, str):
         if metric not in METRICS:
             raise ValueError(f"metric is {metric!r}; allowed are {', '.join(METRICS)} or a function (output, target)")
@@ -179,15 +196,21 @@ class Scorer:
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Score of each sample, float64. Raises ValueError naming ``where`` and the sample if one is not in [0, 1]."""
         parts = []
+        for start, (inputs, targets) in zip(
+            range(0, len(indices), self._chunk), self._batches(indices, digest), strict=True
+        ):
+            with torch.no_grad():
+                scores = self._metric(self._model(inputs), targets)
+            parts.append(self._checked(scores, indices[start : start + self._chunk], where))
+        return np.concatenate(parts)
+
+    def _batches(self, indices: Sequence[int], digest: hashlib._Hash | None) -> Iterator[tuple[Any, Any]]:
         for start in range(0, len(indices), self._chunk):
-            chosen = indices[start : start + self._chunk]
-            batch = self._samples.batch(chosen)
+            batch = self._samples.batch(indices[start : start + self._chunk])
             if digest is not None:
                 update_digest(digest, batch)
             inputs, targets = map_tensors(batch, lambda tensor: tensor.to(self._device))
-            with torch.no_grad():
-                parts.append(self._checked(self._metric(self._model(inputs), targets), chosen, where))
-        return np.concatenate(parts)
+            yield inputs, targets
 
     def _checked(self, scores: Any, indices: Sequence[int], where: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         what = f"{where}: metric {self._name!r}"
@@ -206,6 +229,40 @@ class Scorer:
                 "where faults make the output NaN or infinite)"
             )
         return 1.0 - values if self._lower_is_better else values
+
+
+class CorpusScorer(Scorer):
+    """Scores all samples together: each of them gets the score of all."""
+
+    def __init__(
+        self, model: nn.Module, samples: Samples, metric: CorpusMetric, name: str, chunk: int, lower_is_better: bool
+    ) -> None:
+        super().__init__(model, samples, top1, name, chunk, lower_is_better)
+        self._function = metric.function
+
+    def scores(
+        self, indices: Sequence[int], where: str, digest: hashlib._Hash | None = None
+    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """The score of these samples, taken in the order of the set, once for each of them, float64.
+
+        Raises ValueError naming ``where`` if it is not in [0, 1].
+        """
+        outputs, targets = [], []
+        for batch in self._batches(sorted(indices), digest):
+            with torch.no_grad():
+                outputs.append(map_tensors(self._model(batch[0]), lambda tensor: tensor.cpu()))
+            targets.append(map_tensors(batch[1], lambda tensor: tensor.cpu()))
+        value = self._function(outputs, targets)
+        what = f"{where}: metric {self._name!r} of all samples"
+        try:
+            score = float(value)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{what} returned a {type(value).__name__}; allowed is a number from 0 to 1") from error
+        if not 0.0 <= score <= 1.0:
+            raise ValueError(
+                f"{what} returned {score}; allowed is 0 to 1 (also where faults make outputs NaN or infinite)"
+            )
+        return np.full(len(indices), 1.0 - score if self._lower_is_better else score)
 
 
 class NetworkEvaluator:
@@ -376,7 +433,7 @@ def profile(
     *,
     max_drop: float = 0.01,
     confidence: float = 0.95,
-    metric: str | Metric = "top1",
+    metric: str | Metric | CorpusMetric = "top1",
     guarantee: Guarantee = "mean",
     seed: int = 0,
     coarse_only: bool = False,
@@ -406,8 +463,8 @@ def profile(
             ``collate_fn``, or an iterable of (input, target) batches, which is held in memory.
         max_drop: accepted drop in score, inside (0, 1).
         confidence: inside (0, 1).
-        metric: "top1", "top5" or a function of output and target that returns a score in [0, 1] per sample, shape
-            (batch,).
+        metric: "top1", "top5", a function of output and target that returns a score in [0, 1] per sample, shape
+            (batch,), or a CorpusMetric, for which each chip is observed on all samples.
         guarantee: "mean", or ("quantile", q): the drop of a fraction q of the chips is at most ``max_drop``. Then a
             chip is observed on all samples unless ``batch_size`` says less, and the statement is of a chip's drop over
             that many randomly drawn samples.
@@ -480,13 +537,23 @@ def profile(
     samples = samples_of(loader, memory_limit)
     chunk = samples.batch_size or _BATCH_WITHOUT_LOADER
     if batch_size is None:
-        batch_size = len(samples) if quantile is not None else SAMPLES_PER_OBSERVATION
+        whole = quantile is not None or isinstance(score, CorpusMetric)
+        batch_size = len(samples) if whole else SAMPLES_PER_OBSERVATION
+    elif isinstance(score, CorpusMetric) and batch_size < len(samples):
+        raise ValueError(
+            f"batch_size is {batch_size}; with a CorpusMetric, whose drop over a part of the samples is not that over "
+            f"all, allowed is None or all {len(samples)} of them"
+        )
     batch_size = min(batch_size, len(samples))
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(_borrowed(model))
         task = stack.enter_context(eden_progress.task("profile", search.expected_trials, show=progress is True))
-        scorer = Scorer(model, samples, score, metric_name, chunk, lower_is_better)
+        scorer = (
+            CorpusScorer(model, samples, score, metric_name, chunk, lower_is_better)
+            if isinstance(score, CorpusMetric)
+            else Scorer(model, samples, score, metric_name, chunk, lower_is_better)
+        )
         task.note("scoring on reliable memory")
         data = hashlib.sha256()
         with inject.clean(model):

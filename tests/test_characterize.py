@@ -132,6 +132,28 @@ def test_a_certificate_is_repeated_from_what_it_names(tolerance: eden.Tolerance)
     assert abs(np.mean(differences) - certificate.mean_drop) < 0.05
 
 
+def test_metric_of_all_samples_together() -> None:
+    sizes = []
+
+    def least_recall(outputs: list[Tensor], targets: list[Tensor]) -> float:
+        found, wanted = torch.cat(outputs).argmax(1), torch.cat(targets)
+        sizes.append(len(wanted))
+        assert torch.equal(wanted, make_data().tensors[1])  # in the order of the set
+        return min(float((found[wanted == label] == label).double().mean()) for label in range(CLASSES))
+
+    metric = characterize.CorpusMetric(least_recall)
+    found = eden.profile(make_network(), loader(), metric=metric, coarse_only=True, **{**FAST, "max_drop": 0.2})
+    assert set(sizes) == {SAMPLES}
+    assert found.metric.endswith("least_recall")
+    assert found.coarse_certificate.batch == SAMPLES
+    with pytest.raises(ValueError, match="batch_size is 64; with a CorpusMetric"):
+        eden.profile(make_network(), loader(), metric=metric, batch_size=64, **FAST)
+    for bad, kind in ((1.5, ValueError), (float("nan"), ValueError), ("high", TypeError)):
+        broken: Any = characterize.CorpusMetric(lambda outputs, targets, bad=bad: bad)  # type: ignore[misc]
+        with pytest.raises(kind, match=r"on reliable memory: metric .* of all samples returned"):
+            eden.profile(make_network(), loader(), metric=broken, **FAST)
+
+
 def test_a_sweep_is_certified_step_by_step() -> None:
     network = make_network()
     inject.set_errors_(network, {"0.input": None, "3.input": None, "3.weight": None})
