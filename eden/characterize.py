@@ -481,7 +481,8 @@ def profile(
         effort: observations that a confirmation is meant to take, in multiples of those that it takes if no score
             drops, 1.5 to 1000. More of it confirms rates nearer to ``max_drop``.
         lower_is_better: whether the metric is one of harm, such as an error rate: then its rise is the drop.
-        max_trials: observations after which the search gives up. If None, 50,000; for a sweep, all that it can take.
+        max_trials: observations after which the search gives up. If None, 50,000, or more where ``max_drop`` and
+            ``effort`` need it; for a sweep, all that it can take.
         batch_size: samples per observation. If None, 64, at most all.
         memory_limit: bytes of samples that may be held in memory.
         float_accuracy: the network's score without the storage, only to be recorded.

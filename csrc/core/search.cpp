@@ -78,6 +78,8 @@ constexpr int64_t kMostRaises = 1;
 // score drops: so a step passes whose drop is half of what is allowed, if the scores vary little.
 constexpr double kSweepObservations = 2.0;
 
+constexpr int64_t kLeastUsualTrials = 50000;
+
 std::string number(double value) {
   std::ostringstream text;
   text.precision(6);
@@ -200,6 +202,7 @@ Search::Search(SearchSettings settings) : settings_(std::move(settings)) {
     ceiling_ = std::min(ceiling_, operand.ceiling);
     total_bytes += static_cast<double>(operand.bytes);
   }
+  if (s.max_trials == 0) settings_.max_trials = usual_trials(s);
   const int64_t least = sweeping() ? sweep_observations(s) * (s.coarse_only ? 1 : 2)
                                    : least_confirmation(s) * (s.coarse_only ? 1 : 2);
   if (s.max_trials < least) {
@@ -726,6 +729,18 @@ Certificate Search::certificate() const {
   result.violating = static_cast<double>(moments_.above) / static_cast<double>(moments_.count);
   result.upper_bound = test_->upper_bound();
   return result;
+}
+
+int64_t Search::usual_trials(const SearchSettings& settings) {
+  if (settings.strategy == SearchStrategy::kSweep) {
+    return sweep_steps(settings) * sweep_observations(settings);
+  }
+  // Two confirmations, what is settled before them, and as much again for attempts that fail.
+  const double confirmations =
+      8.0 * settings.effort * static_cast<double>(least_confirmation(settings));
+  return std::max<int64_t>(
+      kLeastUsualTrials,
+      static_cast<int64_t>(confirmations) + 100 * static_cast<int64_t>(settings.operands.size()));
 }
 
 int64_t Search::sweep_steps(const SearchSettings& settings) {

@@ -59,8 +59,8 @@ struct SearchSettings {
   bool coarse_only = false;
   uint64_t seed = 0;
   // Reports after which the search gives up. What is asked does not depend on it, so a search that
-  // gave up goes on from its history with a larger one.
-  int64_t max_trials = 50000;
+  // gave up goes on from its history with a larger one. 0: usual_trials.
+  int64_t max_trials = 0;
   SearchStrategy strategy = SearchStrategy::kShares;
   // Observations that a confirmation is meant to take, in multiples of those that it takes if no
   // score drops. The more, the nearer to max_drop the rates that are confirmed.
@@ -160,6 +160,9 @@ class Search {
 
   // Observations that one confirmation takes if no sample's score drops, at the first attempt.
   static int64_t least_confirmation(const SearchSettings& settings);
+
+  // Reports that a search of these settings rarely needs more of; all that a sweep can take.
+  static int64_t usual_trials(const SearchSettings& settings);
 
   // Of a sweep: the most steps that there can be, and the observations of each one.
   static int64_t sweep_steps(const SearchSettings& settings);

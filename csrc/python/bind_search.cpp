@@ -93,11 +93,7 @@ void bind_search(py::module_& m) {
              settings.seed = static_cast<uint64_t>(seed);
              settings.strategy = strategy_named(strategy);
              settings.effort = effort;
-             // None: for a sweep what it can take at most, else what a search rarely reaches.
-             settings.max_trials = max_trials.value_or(
-                 settings.strategy == SearchStrategy::kSweep
-                     ? Search::sweep_steps(settings) * Search::sweep_observations(settings)
-                     : SearchSettings{}.max_trials);
+             settings.max_trials = max_trials.value_or(0);
              return std::make_unique<Search>(std::move(settings));
            }),
            py::kw_only(), py::arg("operands"), py::arg("max_drop"), py::arg("confidence"),

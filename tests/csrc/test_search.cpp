@@ -216,7 +216,7 @@ TEST_CASE("A sweep's limits hold, take many times the observations and are worth
     Search search(settings);
     run(search, network);
     settings.strategy = eden::SearchStrategy::kSweep;
-    settings.max_trials = Search::sweep_steps(settings) * Search::sweep_observations(settings);
+
     Search sweep(settings);
     run(sweep, network);
     REQUIRE(search.state() == SearchState::kDone);
@@ -445,6 +445,14 @@ TEST_CASE("A search that gave up goes on from its history with more trials") {
   second.replay(first.history());
   run(second, network);
   CHECK(second.limits() == whole.limits());
+}
+
+TEST_CASE("A small drop may take more trials than usual ones do") {
+  SearchSettings settings = settings_for(ordinary(), 0);
+  CHECK(Search(settings).settings().max_trials == 50000);
+  settings.max_drop = 0.001;
+  // ln(1 / 0.0304) / ln(1 + 0.95 * 0.001 / 0.999) = 3675.4.
+  CHECK(Search(settings).settings().max_trials == 8 * 6 * 3676 + 600);
 }
 
 TEST_CASE("An unreachable target is said to be so, with what was seen") {
