@@ -186,7 +186,6 @@ Search::Search(SearchSettings settings) : settings_(std::move(settings)) {
   if (!(s.effort >= 1.5 && s.effort <= 1000.0)) refuse("effort", s.effort, "from 1.5 to 1000");
   if (!(s.aim >= 0.0 && std::isfinite(s.aim))) refuse("aim", s.aim, "a number of 0 or more");
   ceiling_ = 1.0;
-  double total_bytes = 0.0;
   for (const SearchOperand& operand : s.operands) {
     if (!(operand.ceiling >= s.floor && operand.ceiling <= 1.0)) {
       refuse("ceiling of operand '" + operand.name + "'", operand.ceiling,
@@ -200,7 +199,6 @@ Search::Search(SearchSettings settings) : settings_(std::move(settings)) {
       refuse("weight of operand '" + operand.name + "'", operand.weight, "a number of 0 or more");
     }
     ceiling_ = std::min(ceiling_, operand.ceiling);
-    total_bytes += static_cast<double>(operand.bytes);
   }
   if (s.max_trials == 0) settings_.max_trials = usual_trials(s);
   const int64_t least = sweeping() ? sweep_observations(s) * (s.coarse_only ? 1 : 2)
