@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 BUILD := build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup build test demo cifar reference prediction recovery boost bench bench-gpu bench-readers lint format \
+.PHONY: help setup build test demo cifar reference prediction recovery boost bench bench-gpu bench-profile \
+  bench-readers lint format \
   check test-cpp test-python test-gpu test-slow test-abi catalogue figures sanitize clean
 
 help:  ## this list
@@ -79,6 +80,9 @@ bench: setup  ## the operator beside a copy, other methods and inside a network:
 bench-gpu: setup  ## achieved bandwidth of the operator beside a device copy, on a machine with a GPU
 	$(BIN)/python tools/check_gpu.py
 	$(BIN)/python benchmarks/operators_gpu.py
+
+bench-profile: setup  ## 200 searches on each simulated network: does the statement hold; cost and limits beside a sweep
+	$(BIN)/python benchmarks/searches.py $(if $(TASK),--task $(TASK))
 
 bench-readers: setup  ## the readers of measurement files beside wc -l, and the memory that 10 GB of flips take
 	$(BIN)/python benchmarks/measurements.py

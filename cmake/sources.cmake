@@ -32,6 +32,7 @@ set(EDEN_CORE_SOURCES
   csrc/core/placement.cpp
   csrc/core/profile_likelihood.cpp
   csrc/core/region.cpp
+  csrc/core/response.cpp
   csrc/core/search.cpp
   csrc/core/simd/kernels.cpp
   csrc/core/simulate_counts.cpp
@@ -95,6 +96,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_philox.cpp
   tests/csrc/test_placement.cpp
   tests/csrc/test_region.cpp
+  tests/csrc/test_response.cpp
   tests/csrc/test_search.cpp
   tests/csrc/test_simd.cpp
   tests/csrc/test_storage.cpp

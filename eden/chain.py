@@ -65,7 +65,7 @@ class Options:
     seed: int = 0
     trcd: float = 7.5
     platform: str = "cpu"
-    profile_samples: int = 100
+    profile_samples: int = 64
 
     def __post_init__(self) -> None:
         for name in ("max_drop", "confidence"):
@@ -326,6 +326,7 @@ def _profile(
         seed=options.seed,
         coarse_only=coarse_only,
         journal=out / f"profile-{name}.journal",
+        batch_size=options.profile_samples,
     )
     tolerance.save(out / f"tolerance-{name}.json")
     return tolerance

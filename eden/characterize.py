@@ -13,8 +13,8 @@ import importlib.metadata
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -25,13 +25,32 @@ from eden import progress as eden_progress
 from eden.errors import ErrorModel
 from eden.journal import Journal
 from eden.samples import Samples, map_tensors, samples_of, update_digest
-from eden.tolerance import CEILING, FLOOR, Certificate, Guarantee, Tolerance
+from eden.tolerance import CEILING, FLOOR, Alone, Certificate, Guarantee, Tolerance
 
 Metric = Callable[[Any, Any], Tensor]
 """Output and target of a batch to a score in [0, 1] per sample, shape (batch,), of any real dtype."""
 
-LEAST_SAMPLES_PER_OBSERVATION = 100
-"""Samples of one observation where neither the loader's batches nor ``batch_size`` ask for more."""
+
+@dataclasses.dataclass(frozen=True)
+class CorpusMetric:
+    """A score of all samples together that is no mean of theirs, such as BLEU or mean average precision.
+
+    A chip is then observed on all samples, so an observation is its drop itself.
+
+    Attributes:
+        function: outputs and targets, two lists with an entry for each batch, in the order of the set, on the CPU, to a
+            number from 0 to 1.
+    """
+
+    function: Callable[[list[Any], list[Any]], float]
+
+
+SAMPLES_PER_OBSERVATION = 64
+"""Samples of one observation where ``batch_size`` does not say.
+
+A confirmation needs some number of chips, however many samples each is observed on; beyond what makes the spread over
+samples as small as the gap that it has to prove, more samples per chip only cost time (docs/characterize.md).
+"""
 
 _BATCH_WITHOUT_LOADER = 128
 _TRIALS_BETWEEN_ESTIMATES = 20
@@ -96,7 +115,9 @@ METRICS: dict[str, Metric] = {"top1": top1, "top5": top5}
 """Metrics by name."""
 
 
-def _named_metric(metric: str | Metric) -> tuple[str, Metric]:
+def _named_metric(metric: str | Metric | CorpusMetric) -> tuple[str, Metric | CorpusMetric]:
+    if isinstance(metric, CorpusMetric):
+        return getattr(metric.function, "__qualname__", type(metric.function).__name__), metric
     if isinstance(metric, str):
         if metric not in METRICS:
             raise ValueError(f"metric is {metric!r}; allowed are {', '.join(METRICS)} or a function (output, target)")
@@ -130,8 +151,29 @@ def _count(name: str, value: Any) -> int:
     return value
 
 
+def _weights(weigh: Any, searched: Mapping[str, inject.OperandInfo]) -> dict[str, float]:
+    """What a factor in each operand's rate is worth."""
+    if weigh == "bytes":
+        return {name: float(info.bytes or 0) for name, info in searched.items()}
+    if weigh == "energy":
+        from eden.accounting import traffic
+
+        moved = traffic(searched).operands
+        return {name: moved[name].read_bytes + moved[name].written_bytes for name in searched}
+    if not isinstance(weigh, Mapping):
+        raise ValueError(f"weigh is {weigh!r}; allowed are 'bytes', 'energy' and a number for each operand by name")
+    for name in searched.keys() ^ weigh.keys():
+        if name in searched:
+            raise ValueError(f"weigh lacks operand {name!r}; allowed is a number for each of {len(searched)} operands")
+        raise ValueError(f"weigh names {name!r}, which is no operand with an error model")
+    for name, value in weigh.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 <= value < math.inf:
+            raise ValueError(f"weigh of operand {name!r} is {value!r}; allowed is a number of 0 or more")
+    return {name: float(weigh[name]) for name in searched}
+
+
 class Scorer:
-    """Scores of a network's outputs, checked.
+    """Scores of a network's outputs, checked; higher is better.
 
     Args:
         model: the network.
@@ -139,10 +181,14 @@ class Scorer:
         metric: gives one score per sample.
         name: the metric's, for errors.
         chunk: samples per forward pass.
+        lower_is_better: whether 1 minus the metric is the score.
     """
 
-    def __init__(self, model: nn.Module, samples: Samples, metric: Metric, name: str, chunk: int) -> None:
+    def __init__(
+        self, model: nn.Module, samples: Samples, metric: Metric, name: str, chunk: int, lower_is_better: bool = False
+    ) -> None:
         self._model, self._samples, self._metric, self._name, self._chunk = model, samples, metric, name, chunk
+        self._lower_is_better = lower_is_better
         self._device = inject.model_device(model)
 
     def scores(
@@ -150,15 +196,21 @@ class Scorer:
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
         """Score of each sample, float64. Raises ValueError naming ``where`` and the sample if one is not in [0, 1]."""
         parts = []
+        for start, (inputs, targets) in zip(
+            range(0, len(indices), self._chunk), self._batches(indices, digest), strict=True
+        ):
+            with torch.no_grad():
+                scores = self._metric(self._model(inputs), targets)
+            parts.append(self._checked(scores, indices[start : start + self._chunk], where))
+        return np.concatenate(parts)
+
+    def _batches(self, indices: Sequence[int], digest: hashlib._Hash | None) -> Iterator[tuple[Any, Any]]:
         for start in range(0, len(indices), self._chunk):
-            chosen = indices[start : start + self._chunk]
-            batch = self._samples.batch(chosen)
+            batch = self._samples.batch(indices[start : start + self._chunk])
             if digest is not None:
                 update_digest(digest, batch)
             inputs, targets = map_tensors(batch, lambda tensor: tensor.to(self._device))
-            with torch.no_grad():
-                parts.append(self._checked(self._metric(self._model(inputs), targets), chosen, where))
-        return np.concatenate(parts)
+            yield inputs, targets
 
     def _checked(self, scores: Any, indices: Sequence[int], where: str) -> np.ndarray[Any, np.dtype[np.float64]]:
         what = f"{where}: metric {self._name!r}"
@@ -176,7 +228,41 @@ class Scorer:
                 f"{what} returned {values[bad[0]]} for sample {indices[bad[0]]}; allowed is a score from 0 to 1 (also "
                 "where faults make the output NaN or infinite)"
             )
-        return values
+        return 1.0 - values if self._lower_is_better else values
+
+
+class CorpusScorer(Scorer):
+    """Scores all samples together: each of them gets the score of all."""
+
+    def __init__(
+        self, model: nn.Module, samples: Samples, metric: CorpusMetric, name: str, chunk: int, lower_is_better: bool
+    ) -> None:
+        super().__init__(model, samples, top1, name, chunk, lower_is_better)
+        self._function = metric.function
+
+    def scores(
+        self, indices: Sequence[int], where: str, digest: hashlib._Hash | None = None
+    ) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """The score of these samples, taken in the order of the set, once for each of them, float64.
+
+        Raises ValueError naming ``where`` if it is not in [0, 1].
+        """
+        outputs, targets = [], []
+        for batch in self._batches(sorted(indices), digest):
+            with torch.no_grad():
+                outputs.append(map_tensors(self._model(batch[0]), lambda tensor: tensor.cpu()))
+            targets.append(map_tensors(batch[1], lambda tensor: tensor.cpu()))
+        value = self._function(outputs, targets)
+        what = f"{where}: metric {self._name!r} of all samples"
+        try:
+            score = float(value)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{what} returned a {type(value).__name__}; allowed is a number from 0 to 1") from error
+        if not 0.0 <= score <= 1.0:
+            raise ValueError(
+                f"{what} returned {score}; allowed is 0 to 1 (also where faults make outputs NaN or infinite)"
+            )
+        return np.full(len(indices), 1.0 - score if self._lower_is_better else score)
 
 
 class NetworkEvaluator:
@@ -330,7 +416,15 @@ def _certificate(found: _core.Certificate, batch_size: int) -> Certificate:
         back_offs=found.back_offs,
         alpha=found.alpha,
         total_alpha=found.total_alpha,
+        first_chip=found.first_chip,
+        first_trial=found.first_trial,
     )
+
+
+def _alone(found: _core.OperandResponse) -> Alone:
+    # The core's arithmetic may leave the floor by the last bit.
+    rates = {field: max(FLOOR, getattr(found, field)) for field in ("rate", "low", "high")}
+    return Alone(slope=found.slope, observations=found.observations, **rates)
 
 
 def profile(
@@ -339,13 +433,17 @@ def profile(
     *,
     max_drop: float = 0.01,
     confidence: float = 0.95,
-    metric: str | Metric = "top1",
+    metric: str | Metric | CorpusMetric = "top1",
     guarantee: Guarantee = "mean",
     seed: int = 0,
     coarse_only: bool = False,
     journal: str | os.PathLike[str] | None = None,
     progress: bool | Callable[[Step], None] = True,
-    max_trials: int = 20_000,
+    strategy: Literal["shares", "sweep"] = "shares",
+    weigh: Literal["bytes", "energy"] | Mapping[str, float] = "bytes",
+    effort: float = 6.0,
+    lower_is_better: bool = False,
+    max_trials: int | None = None,
     batch_size: int | None = None,
     memory_limit: int = 2**30,
     float_accuracy: float | None = None,
@@ -365,8 +463,8 @@ def profile(
             ``collate_fn``, or an iterable of (input, target) batches, which is held in memory.
         max_drop: accepted drop in score, inside (0, 1).
         confidence: inside (0, 1).
-        metric: "top1", "top5" or a function of output and target that returns a score in [0, 1] per sample, shape
-            (batch,).
+        metric: "top1", "top5", a function of output and target that returns a score in [0, 1] per sample, shape
+            (batch,), or a CorpusMetric, for which each chip is observed on all samples.
         guarantee: "mean", or ("quantile", q): the drop of a fraction q of the chips is at most ``max_drop``. Then a
             chip is observed on all samples unless ``batch_size`` says less, and the statement is of a chip's drop over
             that many randomly drawn samples.
@@ -375,8 +473,17 @@ def profile(
         journal: a file that takes every report as soon as it is made; one that exists is resumed from, to the same
             answer.
         progress: True shows it on standard error, False does not, a function is called with a Step per observation.
-        max_trials: observations after which the search gives up.
-        batch_size: samples per observation. If None, the loader's batch size, at least 100, at most all.
+        strategy: "shares" measures what each operand does alone, gives each its share of the drop and confirms all
+            together; "sweep", the reference, raises one operand by one step at a time and tests every step, at many
+            times the cost.
+        weigh: what a factor in an operand's rate is worth beside one in another's: its "bytes", its "energy" (bytes
+            that it moves per inference, as ``eden.traffic`` counts them for a CPU), or a number for each operand.
+        effort: observations that a confirmation is meant to take, in multiples of those that it takes if no score
+            drops, 1.5 to 1000. More of it confirms rates nearer to ``max_drop``.
+        lower_is_better: whether the metric is one of harm, such as an error rate: then its rise is the drop.
+        max_trials: observations after which the search gives up. If None, 50,000, or more where ``max_drop`` and
+            ``effort`` need it; for a sweep, all that it can take.
+        batch_size: samples per observation. If None, 64, at most all.
         memory_limit: bytes of samples that may be held in memory.
         float_accuracy: the network's score without the storage, only to be recorded.
 
@@ -398,7 +505,14 @@ def profile(
         raise TypeError(f"seed is a {type(seed).__name__}; allowed is an int")
     if not -(2**63) <= seed < 2**63:
         raise ValueError(f"seed is {seed}; allowed is a 64-bit integer")
-    _count("max_trials", max_trials)
+    if max_trials is not None:
+        _count("max_trials", max_trials)
+    if not isinstance(lower_is_better, bool):
+        raise TypeError(f"lower_is_better is a {type(lower_is_better).__name__}; allowed is a bool")
+    if isinstance(effort, bool) or not isinstance(effort, (int, float)):
+        raise TypeError(f"effort is a {type(effort).__name__}; allowed is a number from 1.5 to 1000")
+    if strategy not in ("shares", "sweep"):
+        raise ValueError(f"strategy is {strategy!r}; allowed are 'shares' and 'sweep'")
     _count("memory_limit", memory_limit)
     if batch_size is not None:
         _count("batch_size", batch_size)
@@ -406,6 +520,7 @@ def profile(
         raise ValueError(f"float_accuracy is {float_accuracy}; allowed is 0 to 1")
 
     searched = _searched(model)
+    weights = _weights(weigh, searched)
     errors = inject.scalable_errors(model)
     search = _core.Search(
         operands=[(name, info.bytes or 0, min(CEILING, errors[name].highest_ber)) for name, info in searched.items()],
@@ -416,26 +531,40 @@ def profile(
         coarse_only=coarse_only,
         seed=seed,
         max_trials=max_trials,
+        weights=list(weights.values()),
+        strategy=strategy,
+        effort=effort,
     )
     samples = samples_of(loader, memory_limit)
     chunk = samples.batch_size or _BATCH_WITHOUT_LOADER
     if batch_size is None:
-        batch_size = len(samples) if quantile is not None else max(LEAST_SAMPLES_PER_OBSERVATION, chunk)
+        whole = quantile is not None or isinstance(score, CorpusMetric)
+        batch_size = len(samples) if whole else SAMPLES_PER_OBSERVATION
+    elif isinstance(score, CorpusMetric) and batch_size < len(samples):
+        raise ValueError(
+            f"batch_size is {batch_size}; with a CorpusMetric, whose drop over a part of the samples is not that over "
+            f"all, allowed is None or all {len(samples)} of them"
+        )
     batch_size = min(batch_size, len(samples))
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(_borrowed(model))
         task = stack.enter_context(eden_progress.task("profile", search.expected_trials, show=progress is True))
-        scorer = Scorer(model, samples, score, metric_name, chunk)
+        scorer = (
+            CorpusScorer(model, samples, score, metric_name, chunk, lower_is_better)
+            if isinstance(score, CorpusMetric)
+            else Scorer(model, samples, score, metric_name, chunk, lower_is_better)
+        )
         task.note("scoring on reliable memory")
         data = hashlib.sha256()
         with inject.clean(model):
             clean = scorer.scores(range(len(samples)), "on reliable memory", data)
         reference = math.fsum(clean) / len(clean)
         if reference <= max_drop:
+            shown = f"{1.0 - reference:.4g}, no less than 1 -" if lower_is_better else f"{reference:.4g}, no more than"
             raise ValueError(
-                f"on reliable memory the network scores {reference:.4g} by {metric_name!r}, no more than max_drop "
-                f"({max_drop}), so no error rate could be too high; allowed is a max_drop below the score"
+                f"on reliable memory the network scores {shown} max_drop ({max_drop}), by {metric_name!r}, so no error "
+                "rate could be too high; allowed is a max_drop that its score leaves room for"
             )
         book = None
         if journal is not None:
@@ -448,6 +577,11 @@ def profile(
                 "metric": metric_name,
                 "seed": seed,
                 "coarse_only": coarse_only,
+                "strategy": strategy,
+                "weights": list(weights.values()),
+                "effort": float(effort),
+                "lower_is_better": lower_is_better,
+                "search": _core.SEARCH_VERSION,
                 "batch_size": batch_size,
                 "chunk": chunk,
                 "operands": [
@@ -494,7 +628,7 @@ def profile(
         confidence=confidence,
         guarantee=guarantee,
         metric=metric_name,
-        reference_accuracy=reference,
+        reference_accuracy=1.0 - reference if lower_is_better else reference,
         float_accuracy=float_accuracy,
         samples=len(samples),
         coarse_certificate=_certificate(search.coarse_certificate, batch_size),
@@ -503,4 +637,9 @@ def profile(
         random_layout=_core.RANDOM_LAYOUT_VERSION,
         eden_version=importlib.metadata.version("eden-dram"),
         observations=dict(observations),
+        strategy=strategy,
+        effort=float(effort),
+        weights={} if coarse_only else weights,
+        alone={name: _alone(found) for name, found in zip(errors, search.responses, strict=False)},
+        lower_is_better=lower_is_better,
     )

@@ -283,7 +283,14 @@ def profile(
     quantile: Annotated[
         float | None, typer.Option(help="share of chips whose drop is bounded, instead of the mean over chips")
     ] = None,
-    samples: Annotated[int, typer.Option(help="samples of one observation")] = 100,
+    samples: Annotated[int, typer.Option(help="samples of one observation")] = 64,
+    strategy: Annotated[
+        str, typer.Option(help="shares, or sweep: the reference, one step of one operand at a time")
+    ] = ("shares"),
+    weigh: Annotated[str, typer.Option(help="bytes or energy: what a limit is worth raising for")] = "bytes",
+    effort: Annotated[
+        float, typer.Option(help="length of a confirmation, in multiples of the least; more gives higher limits")
+    ] = 6.0,
     coarse_only: Annotated[bool, typer.Option("--coarse-only", help="one rate for the whole network")] = False,
     journal: Annotated[
         Path | None,
@@ -315,6 +322,10 @@ def profile(
             seed=seed,
             coarse_only=coarse_only,
             journal=kept,
+            strategy=strategy,  # type: ignore[arg-type]
+            weigh=weigh,  # type: ignore[arg-type]
+            effort=effort,
+            batch_size=samples if quantile is None else None,
         )
         tolerance.save(out)
     except SearchError:

@@ -33,9 +33,11 @@ class Certificate(pydantic.BaseModel):
         violating: fraction of the observations with a drop above ``max_drop``.
         upper_bound: confidence bound of level ``alpha`` on the mean drop, or, where the guarantee is a quantile, on the
             fraction of chips whose drop is above ``max_drop``.
-        back_offs: attempts that failed before, at higher rates.
+        back_offs: attempts that failed, at higher rates.
         alpha: error probability of the attempt that succeeded.
         total_alpha: error probability of all attempts together, at most 1 - confidence.
+        first_chip: the chips are ``eden.inject.draw_chip(seed, "confirmation", k)`` for k from this one on.
+        first_trial: the number of the first of its observations among all of the search, which follow one another.
     """
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -49,6 +51,29 @@ class Certificate(pydantic.BaseModel):
     back_offs: Count
     alpha: Probability
     total_alpha: Probability
+    first_chip: Count = 0
+    first_trial: Count = 0
+
+
+class Alone(pydantic.BaseModel):
+    """What an operand stands while all others are on nearly reliable memory. An estimate, which nothing is promised of.
+
+    Attributes:
+        rate: the mean bit error rate at which its mean drop is expected to be ``max_drop``; the highest that its error
+            model reaches (at most 0.5) says that it is this or more.
+        low: lower end of an interval of about 90% for ``rate``.
+        high: its upper end.
+        slope: the drop goes with this power of the rate, near it.
+        observations: how many it rests on.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    rate: Rate
+    low: Rate
+    high: Rate
+    slope: Annotated[float, pydantic.Field(gt=0.0)]
+    observations: Count
 
 
 class Tolerance(VersionedFile):
@@ -75,10 +100,15 @@ class Tolerance(VersionedFile):
         random_layout: version of the layout of random numbers.
         eden_version: version of this package.
         observations: observations made, by phase of the search.
+        strategy: how the limits were searched for, "shares" or "sweep".
+        effort: observations that a confirmation was meant to take, in multiples of the least.
+        weights: what a factor in an operand's rate was taken to be worth, by operand; empty where nothing was weighed.
+        alone: what each operand stands alone; empty where it was not measured (a coarse profile, a sweep).
+        lower_is_better: whether the score is one of harm: then a drop is a rise of it.
     """
 
     FORMAT = "eden-tolerance"
-    VERSION = 1
+    VERSION = 2
 
     coarse: Rate
     limits: dict[str, Rate]
@@ -99,12 +129,19 @@ class Tolerance(VersionedFile):
     random_layout: int
     eden_version: str
     observations: dict[str, Count]
+    strategy: Literal["shares", "sweep"] = "shares"
+    effort: Annotated[float, pydantic.Field(gt=0.0)] = 6.0
+    weights: dict[str, Annotated[float, pydantic.Field(ge=0.0)]] = pydantic.Field(default_factory=dict)
+    alone: dict[str, Alone] = pydantic.Field(default_factory=dict)
+    lower_is_better: bool = False
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Self:
         if not self.limits:
             raise ValueError("limits has no operand; allowed is at least one")
-        for part in ("bytes", "kinds", "storage", "error_models"):
+        for part in ("bytes", "kinds", "storage", "error_models", "weights", "alone"):
+            if part in ("weights", "alone") and not getattr(self, part):
+                continue
             names = getattr(self, part).keys()
             for name in self.limits.keys() ^ names:
                 has, lacks = ("limits", part) if name in self.limits else (part, "limits")
@@ -121,18 +158,33 @@ class Tolerance(VersionedFile):
                 raise ValueError(f"operand {name!r} has the limit {self.limits[name]}, its error model {model.ber}")
         return self
 
+    @property
+    def sensitivity(self) -> dict[str, float]:
+        """Drop in score per unit of bit error rate of each operand alone, near ``max_drop``; an estimate."""
+        return {name: self.max_drop / alone.rate for name, alone in self.alone.items()}
+
     def table(self) -> str:
-        """The limits as text: operand, bytes, limit and its ratio to the coarse rate, one operand per line."""
-        rows = [("operand", "bytes", "limit", "x coarse")]
-        rows += [
-            (name, f"{self.bytes[name]:,}", f"{limit:.3g}", f"{limit / self.coarse:.3g}")
-            for name, limit in self.limits.items()
-        ]
-        rows.append(("all alike (coarse)", f"{sum(self.bytes.values()):,}", f"{self.coarse:.3g}", "1"))
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        """The limits as text, one operand per line.
+
+        Operand, bytes, limit and its ratio to the coarse rate; where it was measured, the rate that each operand stands
+        alone with its interval of 90%, and its sensitivity.
+        """
+        heads = ["operand", "bytes", "limit", "x coarse"]
+        if self.alone:
+            heads += ["alone", "90% interval", "drop per BER"]
+        rows = [heads]
+        for name, limit in self.limits.items():
+            row = [name, f"{self.bytes[name]:,}", f"{limit:.3g}", f"{limit / self.coarse:.3g}"]
+            if self.alone:
+                alone = self.alone[name]
+                row += [f"{alone.rate:.2g}", f"{alone.low:.2g} to {alone.high:.2g}", f"{self.sensitivity[name]:.2g}"]
+            rows.append(row)
+        total = ["all alike (coarse)", f"{sum(self.bytes.values()):,}", f"{self.coarse:.3g}", "1"]
+        rows.append(total + [""] * (len(heads) - len(total)))
+        widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
         return "\n".join(
             "  ".join(
                 [row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-            )
+            ).rstrip()
             for row in rows
         )

@@ -12,7 +12,7 @@ Expected output (percentages within 3 points, decimals within a factor of 3):
       tRCD 7.5 ns: BER 0.00051 of zeros, 0.00021 of ones
       tRCD 5 ns: BER 0.041 of zeros, 0.027 of ones
       tRCD 2.5 ns: BER 0.38 of zeros, 0.35 of ones
-    the network tolerates BER 8.4e-04 in all operands for a drop of 3%
+    the network tolerates BER 1.4e-03 in all operands for a drop of 3%
       bank3: 21152 bytes at 1.1 V, tRCD 7.5 ns, tRP 12.5 ns
     every operand within its limit: True
     accuracy on reliable memory 99.5%, as placed, over 20 chips never used before, 99.3%

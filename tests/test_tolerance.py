@@ -9,6 +9,8 @@ import pytest
 import eden
 from eden import _core
 
+ALONE = {"rate": 2e-3, "low": 1.5e-3, "high": 3e-3, "slope": 1.2, "observations": 30}
+
 
 def fields(**changes: Any) -> dict[str, Any]:
     certificate = {
@@ -48,7 +50,9 @@ def fields(**changes: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("changes", [{}, {"guarantee": ("quantile", 0.95)}, {"limits_certificate": None}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"guarantee": ("quantile", 0.95)}, {"limits_certificate": None}, {"strategy": "sweep"}]
+)
 def test_saved_and_loaded(tmp_path: Path, changes: dict[str, Any]) -> None:
     tolerance = eden.Tolerance(**fields(**changes))
     tolerance.save(tmp_path / "tolerance.json")
@@ -71,6 +75,10 @@ def test_saved_and_loaded(tmp_path: Path, changes: dict[str, Any]) -> None:
         ({"guarantee": ["quantile", 1.5]}, "guarantee"),
         ({"reference_accuracy": 1.1}, "reference_accuracy"),
         ({"surprise": 1}, "surprise"),
+        ({"strategy": "guess"}, "strategy"),
+        ({"weights": {"fc.weight": 1.0}}, "operand 'fc.input' is in limits, but not in weights"),
+        ({"alone": {"fc.input": ALONE}}, "operand 'fc.weight' is in limits, but not in alone"),
+        ({"alone": {"fc.weight": ALONE, "fc.input": {**ALONE, "slope": 0.0}}}, "alone.fc.input.slope"),
         (
             {"error_models": {**fields()["error_models"], "fc.input": {"model": "gamma"}}},
             "'fc.input': model is",
@@ -80,7 +88,7 @@ def test_saved_and_loaded(tmp_path: Path, changes: dict[str, Any]) -> None:
 )
 def test_refused_by_name(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     path = tmp_path / "tolerance.json"
-    path.write_text(json.dumps({"format": "eden-tolerance", "version": 1, **fields(**changes)}))
+    path.write_text(json.dumps({"format": "eden-tolerance", "version": 2, **fields(**changes)}))
     with pytest.raises(eden.FileError) as caught:
         eden.Tolerance.load(path)
     assert message in str(caught.value)
@@ -89,8 +97,8 @@ def test_refused_by_name(tmp_path: Path, changes: dict[str, Any], message: str) 
 
 def test_wrong_version_and_truncated(tmp_path: Path) -> None:
     path = tmp_path / "tolerance.json"
-    path.write_text(json.dumps({"format": "eden-tolerance", "version": 2, **fields()}))
-    with pytest.raises(eden.FileError, match="version: found 2, allowed is 1"):
+    path.write_text(json.dumps({"format": "eden-tolerance", "version": 1, **fields()}))
+    with pytest.raises(eden.FileError, match="version: found 1, allowed is 2"):
         eden.Tolerance.load(path)
     path.write_text(path.read_text()[:300])
     with pytest.raises(eden.FileError, match="truncated"):
@@ -102,5 +110,17 @@ def test_table() -> None:
         "operand              bytes   limit  x coarse",
         "fc.weight           64,000   0.002        20",
         "fc.input               640  0.0001         1",
+        "all alike (coarse)  64,640  0.0001         1",
+    ]
+
+
+def test_table_with_what_operands_stand_alone() -> None:
+    alone = {"fc.weight": ALONE, "fc.input": {**ALONE, "rate": 5e-4, "low": 3e-4, "high": 6e-4}}
+    tolerance = eden.Tolerance(**fields(alone=alone))
+    assert tolerance.sensitivity == pytest.approx({"fc.weight": 5.0, "fc.input": 20.0})
+    assert tolerance.table().splitlines() == [
+        "operand              bytes   limit  x coarse   alone      90% interval  drop per BER",
+        "fc.weight           64,000   0.002        20   0.002   0.0015 to 0.003             5",
+        "fc.input               640  0.0001         1  0.0005  0.0003 to 0.0006            20",
         "all alike (coarse)  64,640  0.0001         1",
     ]

@@ -10,18 +10,19 @@ namespace {
 
 // Below 1, so that one observation of 1 costs much but does not end the test.
 constexpr double kLargestStake = 0.95;
-// Weight, in observations, of what is supposed before any is seen: a mean of a quarter of the bound
-// with a standard deviation of half of it, which starts the bets at the largest stake.
+// Without a prior, so that the bets start at the largest stake; parts of the bound.
 constexpr double kPriorCount = 8.0;
 constexpr double kPriorMean = 0.25;
 constexpr double kPriorDeviation = 0.5;
-
-double largest_bet(double bound) { return kLargestStake / (1.0 - bound); }
+constexpr double kHope = 2.0;  // standard errors
 
 }  // namespace
 
-BettingTest::BettingTest(double bound, double alpha)
-    : bound_(bound), log_target_(-std::log(alpha)) {
+BettingTest::BettingTest(double bound, double alpha, std::optional<BettingPrior> prior)
+    : bound_(bound),
+      log_target_(-std::log(alpha)),
+      prior_(prior.value_or(
+          BettingPrior{kPriorMean * bound, kPriorDeviation * bound, kPriorCount})) {
   if (!(bound > 0.0 && bound < 1.0)) {
     throw std::invalid_argument("bound is " + std::to_string(bound) + "; allowed is inside (0, 1)");
   }
@@ -35,15 +36,10 @@ void BettingTest::add(double observation) {
     throw std::invalid_argument("observation is " + std::to_string(observation) +
                                 "; allowed is a finite number up to 1");
   }
-  const double weight = static_cast<double>(count()) + kPriorCount;
-  const double prior_mean = kPriorMean * bound_;
-  const double mean = (sum_ + kPriorCount * prior_mean) / weight;
-  const double prior_square =
-      prior_mean * prior_mean + kPriorDeviation * kPriorDeviation * bound_ * bound_;
-  const double variance =
-      std::max(0.0, (sum_of_squares_ + kPriorCount * prior_square) / weight - mean * mean);
-  const double gap = bound_ - mean;
-  const double bet = gap <= 0.0 ? 0.0 : std::min(largest_bet(bound_), gap / (variance + gap * gap));
+  const Belief now = belief();
+  const double gap = bound_ - now.mean;
+  const double bet =
+      gap <= 0.0 ? 0.0 : std::min(largest_bet(bound_), gap / (now.variance + gap * gap));
   log_capital_ += std::log1p(bet * (bound_ - observation));
   best_log_capital_ = std::max(best_log_capital_, log_capital_);
   sum_ += observation;
@@ -56,17 +52,20 @@ double BettingTest::mean() const {
   return observations_.empty() ? 0.0 : sum_ / static_cast<double>(count());
 }
 
-double BettingTest::standard_error() const {
-  if (count() < 2) return 0.0;
-  const double n = static_cast<double>(count());
-  return std::sqrt(std::max(0.0, sum_of_squares_ - sum_ * sum_ / n) / (n - 1.0) / n);
+BettingTest::Belief BettingTest::belief() const {
+  const double weight = static_cast<double>(count()) + prior_.count;
+  const double mean = (sum_ + prior_.count * prior_.mean) / weight;
+  const double prior_square = prior_.mean * prior_.mean + prior_.deviation * prior_.deviation;
+  const double square = (sum_of_squares_ + prior_.count * prior_square) / weight;
+  return {mean, std::max(0.0, square - mean * mean), weight};
 }
 
 bool BettingTest::futile(int64_t count) const {
   if (rejected()) return false;
   const double left = static_cast<double>(count - this->count());
   if (left <= 0.0) return true;
-  const double hoped = mean() - standard_error();
+  const Belief now = belief();
+  const double hoped = now.mean - kHope * std::sqrt(now.variance / now.weight);
   const double growth = std::log1p(largest_bet(bound_) * std::max(0.0, bound_ - hoped));
   return log_capital_ + left * growth < log_target_;
 }
@@ -96,8 +95,11 @@ double BettingTest::upper_bound() const {
 }
 
 int64_t BettingTest::least_count(double bound, double alpha) {
-  return static_cast<int64_t>(
-      std::ceil(-std::log(alpha) / std::log1p(largest_bet(bound) * bound) - 1e-9));
+  return static_cast<int64_t>(std::ceil(-std::log(alpha) / largest_growth(bound) - 1e-9));
 }
+
+double BettingTest::largest_growth(double bound) { return std::log1p(largest_bet(bound) * bound); }
+
+double BettingTest::largest_bet(double bound) { return kLargestStake / (1.0 - bound); }
 
 }  // namespace eden

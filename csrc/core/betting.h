@@ -3,9 +3,18 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace eden {
+
+// What is supposed before any observation is seen weighs as much as `count` of them; a wrong
+// supposition costs observations, not validity, as long as it does not depend on those to come.
+struct BettingPrior {
+  double mean = 0.0;
+  double deviation = 0.0;  // of one observation
+  double count = 0.0;
+};
 
 // Tests H: E[y | past] >= bound for observations y <= 1, by betting against H: the capital
 //   K_t = prod_{i <= t} (1 + lambda_i (bound - y_i)),  0 <= lambda_i <= 0.95 / (1 - bound),
@@ -20,8 +29,9 @@ namespace eden {
 // predictable alternative, hence exact for a binomial proportion.
 class BettingTest {
  public:
-  // Throws std::invalid_argument unless bound and alpha are inside (0, 1).
-  BettingTest(double bound, double alpha);
+  // Throws std::invalid_argument unless bound and alpha are inside (0, 1). Without a prior it is
+  // supposed that the mean is a quarter of the bound, with a standard deviation of half of it.
+  BettingTest(double bound, double alpha, std::optional<BettingPrior> prior = std::nullopt);
 
   // Throws std::invalid_argument for an observation that is not finite or above 1.
   void add(double observation);
@@ -29,11 +39,11 @@ class BettingTest {
   bool rejected() const { return best_log_capital_ >= log_target_; }  // the mean is below the bound
   int64_t count() const { return static_cast<int64_t>(observations_.size()); }
   double mean() const;
-  double standard_error() const;  // 0 below two observations
   double log_capital() const { return log_capital_; }
 
   // Whether `count` observations in all are unlikely to be enough: even if those to come had a mean
-  // one standard error below the mean so far, without any variance, the capital would not do.
+  // two standard errors below the one that is believed in, without any variance, the capital would
+  // not do.
   bool futile(int64_t count) const;
 
   // A bound on the mean that holds with probability 1 - alpha at every stopping time: the least one
@@ -44,11 +54,22 @@ class BettingTest {
   // The observations that it takes if each of them is 0.
   static int64_t least_count(double bound, double alpha);
 
+  // The most that the logarithm of the capital can grow by at one observation of 0, and the largest
+  // bet lambda.
+  static double largest_growth(double bound);
+  static double largest_bet(double bound);
+
  private:
+  // The prior and what was seen, together.
+  struct Belief {
+    double mean, variance, weight;
+  };
+  Belief belief() const;
   double log_capital_against(double bound) const;
 
   double bound_;
   double log_target_;
+  BettingPrior prior_;
   double log_capital_ = 0.0;
   double best_log_capital_ = 0.0;
   double sum_ = 0.0;

@@ -18,22 +18,67 @@ namespace {
 // Details of stream kSearch.
 constexpr uint32_t kDrawSeed = 0;   // index: trial
 constexpr uint32_t kDrawIndex = 1;  // index: position in the draw; the key is the draw's seed
+constexpr uint32_t kDrawChip = 2;   // index: chip of the search, so that common chips share samples
 
 // Level of the confidence sequence that steering decisions stop by, and the number of observations
 // at which it is tightest.
 constexpr double kSteeringAlpha = 0.2;
 constexpr double kSteeringCount = 12.0;
 
+// Octaves between the points that a bisection tries. What is between them is left to the fit.
+constexpr double kSpacing = 1.0;
+constexpr double kFitWidth = 1.5;
+
+// A drop of one operand alone stands out from the noise sooner than max_drop would.
 constexpr double kOperandAim = 2.0;
+// No operand's share of the drop is below this part of an equal one: it costs the others little and
+// leaves a rate to an operand that is worth almost nothing.
+constexpr double kLeastShare = 0.1;
+// Octaves above a ceiling that a fit may place an operand's rate at.
+constexpr double kBeyondCeiling = 6.0;
+constexpr double kInterval = 1.645;  // standard errors of a normal interval of 90%
 
-// A confirmation is given up once it is unlikely to end within this many times its least count.
-constexpr double kPatience = 4.0;
+// Repairs: groups of operands, octaves that one is lowered by, chips that it is observed on,
+// standard errors by which it must be worth it.
+constexpr size_t kRepairGroups = 8;
+constexpr double kRepairOctaves = 3.0;
+constexpr int64_t kRepairCount = 32;
+constexpr double kRepairErrors = 2.0;
+constexpr double kLightGroup = 0.0625;  // part of all weights
+constexpr int kMostLowered = 3;
+
+// A search steers to between these parts of the bound.
+constexpr double kLeastAim = 0.3, kLargestAim = 0.9;
+constexpr double kFirstAim = 0.75;  // before enough is seen to tell
+constexpr size_t kLeastSeen = 32;
+constexpr double kSeenWidth = 0.75;  // octaves within which observations are taken to be alike
+// Observations at the rates that a fit names, before they are confirmed, in multiples of those that
+// a confirmation takes at least; and the parts they come in, each at a rate of its own.
+constexpr double kSettling = 1.5;
+constexpr int64_t kSettlingParts = 8;
+constexpr int64_t kMostSettling = 4;  // times that, until the fit is sure
+constexpr double kSettledOctaves = 0.4;
+constexpr double kSure = 0.5;  // standard error, as a part of the way up to the bound
+// Chips at which settling begins; those before it are common to all rates.
+constexpr uint64_t kFreshChips = uint64_t{1} << 32;
+
+// A confirmation is given up once it is unlikely to end within this many times what it was meant to
+// take.
+constexpr double kPatience = 2.0;
 constexpr int64_t kLeastBeforeFutile = 16;
+constexpr double kSupposedCount = 100.0;  // weight of what settling says of a test's observations
 
-// A failed trial lowers the rates by what a drop proportional to the rate would ask for, within
-// these factors.
-constexpr double kLeastBackOff = 0.75;
-constexpr double kLargestBackOff = 0.1;
+// After a failed attempt rates fall by what the fit asks for within these octaves.
+constexpr double kLeastBackOff = 0.2, kLargestBackOff = 4.0;
+// Octaves that there must be to win before confirmed rates are raised and confirmed anew.
+constexpr double kWorthRaising = 0.4;
+constexpr int64_t kMostRaises = 1;
+
+// Of the fixed number of observations of a sweep's step, in multiples of those that it takes if no
+// score drops: so a step passes whose drop is half of what is allowed, if the scores vary little.
+constexpr double kSweepObservations = 2.0;
+
+constexpr int64_t kLeastUsualTrials = 50000;
 
 std::string number(double value) {
   std::ostringstream text;
@@ -91,6 +136,36 @@ const char* to_string(SearchState state) {
   return "";
 }
 
+const char* to_string(SearchStrategy strategy) {
+  switch (strategy) {
+    case SearchStrategy::kShares:
+      return "shares";
+    case SearchStrategy::kSweep:
+      return "sweep";
+  }
+  return "";
+}
+
+void Search::Bracket::start(int64_t highest, int64_t first) {
+  passed = 0, failed = highest + 1, point = std::clamp<int64_t>(first, 0, highest), stride = 1;
+  seen_pass = seen_fail = false;
+}
+
+void Search::Bracket::tell(bool pass) {
+  (pass ? passed : failed) = point;
+  (pass ? seen_pass : seen_fail) = true;
+  const int64_t middle = passed + (failed - passed) / 2;
+  if (seen_pass && seen_fail) {
+    point = middle;
+  } else {
+    // Not past the middle of what is left, so that a bad first point costs little more than it.
+    point = pass ? std::min(point + stride, std::max(middle, point + 1))
+                 : std::max(point - stride, std::min(middle, point - 1));
+    stride *= 2;
+  }
+  point = std::clamp(point, std::min(passed + 1, failed - 1), failed - 1);
+}
+
 Search::Search(SearchSettings settings) : settings_(std::move(settings)) {
   const SearchSettings& s = settings_;
   if (s.operands.empty()) {
@@ -104,18 +179,12 @@ Search::Search(SearchSettings settings) : settings_(std::move(settings)) {
     refuse("quantile", s.quantile, "inside (0, 1), or 0 for a guarantee on the mean");
   }
   if (!(s.floor > 0.0 && s.floor <= 1.0)) refuse("floor", s.floor, "above 0, up to 1");
-  if (!(s.coarse_octaves > 0.0 && s.coarse_octaves <= 8.0)) {
-    refuse("coarse_octaves", s.coarse_octaves, "above 0, up to 8");
+  for (const auto& [name, octaves] : {std::pair{"sweep_coarse_octaves", s.sweep_coarse_octaves},
+                                      std::pair{"sweep_octaves", s.sweep_octaves}}) {
+    if (!(octaves > 0.0 && octaves <= 8.0)) refuse(name, octaves, "above 0, up to 8");
   }
-  if (!(s.operand_octaves > 0.0 && s.operand_octaves <= 8.0)) {
-    refuse("operand_octaves", s.operand_octaves, "above 0, up to 8");
-  }
-  if (!(s.coarse_aim > 0.0 && std::isfinite(s.coarse_aim))) {
-    refuse("coarse_aim", s.coarse_aim, "a number above 0");
-  }
-  if (!(s.joint_aim > 0.0 && std::isfinite(s.joint_aim))) {
-    refuse("joint_aim", s.joint_aim, "a number above 0");
-  }
+  if (!(s.effort >= 1.5 && s.effort <= 1000.0)) refuse("effort", s.effort, "from 1.5 to 1000");
+  if (!(s.aim >= 0.0 && std::isfinite(s.aim))) refuse("aim", s.aim, "a number of 0 or more");
   ceiling_ = 1.0;
   for (const SearchOperand& operand : s.operands) {
     if (!(operand.ceiling >= s.floor && operand.ceiling <= 1.0)) {
@@ -126,26 +195,43 @@ Search::Search(SearchSettings settings) : settings_(std::move(settings)) {
       refuse("bytes of operand '" + operand.name + "'", static_cast<double>(operand.bytes),
              "0 or more");
     }
+    if (!std::isfinite(operand.weight)) {
+      refuse("weight of operand '" + operand.name + "'", operand.weight, "a number of 0 or more");
+    }
     ceiling_ = std::min(ceiling_, operand.ceiling);
   }
-  const int64_t least = least_confirmation(s) * (s.coarse_only ? 1 : 2);
+  if (s.max_trials == 0) settings_.max_trials = usual_trials(s);
+  const int64_t least = sweeping() ? sweep_observations(s) * (s.coarse_only ? 1 : 2)
+                                   : least_confirmation(s) * (s.coarse_only ? 1 : 2);
   if (s.max_trials < least) {
     throw std::invalid_argument(
         "max_trials is " + std::to_string(s.max_trials) + ", too few samples of chips: with " +
         (s.quantile > 0.0 ? "quantile " + number(s.quantile) : "max_drop " + number(s.max_drop)) +
-        " and confidence " + number(s.confidence) + " the confirmation" +
-        (s.coarse_only ? "" : "s of the coarse rate and of the limits") + " take at least " +
-        std::to_string(least) + " observations, even if no score drops");
+        " and confidence " + number(s.confidence) +
+        (sweeping()
+             ? (s.coarse_only ? " one step" : " two steps")
+             : " the confirmation" +
+                   std::string(s.coarse_only ? "" : "s of the coarse rate and of the limits")) +
+        " take at least " + std::to_string(least) + " observations, even if no score drops");
   }
+  for (size_t i = 0; i < s.operands.size(); ++i) total_weight_ += weight(i);
   order_.resize(s.operands.size());
   std::iota(order_.begin(), order_.end(), 0);
   std::stable_sort(order_.begin(), order_.end(), [this](int a, int b) {
-    return settings_.operands[static_cast<size_t>(a)].bytes >
-           settings_.operands[static_cast<size_t>(b)].bytes;
+    return weight(static_cast<size_t>(a)) > weight(static_cast<size_t>(b));
   });
-  bisection_.start(
-      static_cast<int64_t>(std::ceil(std::log2(ceiling_ / s.floor) / s.coarse_octaves)));
-  next_coarse();
+  if (sweeping()) {
+    start_sweep();
+    return;
+  }
+  phase_ = SearchPhase::kCoarse;
+  ray_.prior = {};
+  if (s.quantile > 0.0) {
+    // The share of chips above a drop rises more steeply than the drop.
+    ray_.prior.slope = 3.0;
+    ray_.prior.slope_deviation = 1.5;
+  }
+  start_ray(std::vector<double>(s.operands.size(), 1.0), std::nan(""), kSpacing);
 }
 
 int64_t Search::least_confirmation(const SearchSettings& settings) {
@@ -154,12 +240,20 @@ int64_t Search::least_confirmation(const SearchSettings& settings) {
       settings.quantile > 0.0 ? 1.0 - settings.quantile : settings.max_drop, alpha);
 }
 
+double Search::weight(size_t operand) const {
+  const SearchOperand& found = settings_.operands[operand];
+  return found.weight < 0.0 ? static_cast<double>(found.bytes) : found.weight;
+}
+
 double Search::bound() const {
   return settings_.quantile > 0.0 ? 1.0 - settings_.quantile : settings_.max_drop;
 }
 
 double Search::observed(double difference) const {
-  if (settings_.quantile > 0.0) return difference > settings_.max_drop ? 1.0 : 0.0;
+  // Operands are weighed against one another by their drops, because shares of chips do not add up.
+  if (settings_.quantile > 0.0 && (sweeping() || !by_drop())) {
+    return difference > settings_.max_drop ? 1.0 : 0.0;
+  }
   return difference;
 }
 
@@ -168,46 +262,50 @@ double Search::attempt_alpha(int64_t attempt) const {
   return (1.0 - settings_.confidence) * 6.0 / (std::numbers::pi * std::numbers::pi * k * k);
 }
 
-Search::Rule Search::steer(double aim, int64_t least, int64_t most) const {
-  return {aim * bound(), least, most};
+double Search::operand_target() const {
+  return std::min(kOperandAim * settings_.max_drop, 0.5 + 0.5 * settings_.max_drop);
 }
 
-// In proportion to a confirmation, which is what it saves when it fails.
-Search::Rule Search::settle(double aim) const {
-  const int64_t least = std::clamp<int64_t>(least_confirmation(settings_) / 6, 16, 64);
-  return steer(aim, least, 2 * least);
+// Variance of one pseudo-observation, which keeps equal observations from looking like certainty.
+double Search::doubt() const {
+  if (by_drop()) return settings_.max_drop * settings_.max_drop;
+  return settings_.quantile > 0.0 ? bound() * (1.0 - bound()) : bound() * bound();
 }
 
 std::optional<bool> Search::decided() const {
   if (moments_.count < 2) return std::nullopt;
-  const double n = static_cast<double>(moments_.count);
   const double mean = moments_.mean();
-  // One pseudo-observation keeps equal observations from looking like certainty.
-  const double doubt = settings_.quantile > 0.0 ? bound() * (1.0 - bound()) : bound() * bound();
-  const double variance = (std::max(0.0, moments_.squares - n * mean * mean) + doubt) / n;
-  const double half_width = steering_half_width(std::sqrt(variance), moments_.count);
+  const double half_width = steering_half_width(std::sqrt(point_of(0.0).variance), moments_.count);
   if (mean - half_width > rule_.threshold) return false;
   if (moments_.count >= rule_.most) return mean <= rule_.threshold;
   if (moments_.count >= rule_.least && mean + half_width <= rule_.threshold) return true;
   return std::nullopt;
 }
 
-double Search::grid_rate(double high, const Bisection& bisection, int64_t point) const {
-  const double low = phase_ == SearchPhase::kOperand ? coarse_ : settings_.floor;
-  if (point <= 0 || bisection.last <= 0) return low;
-  if (point >= bisection.last) return high;
-  return low *
-         std::pow(high / low, static_cast<double>(point) / static_cast<double>(bisection.last));
+// What the present moments say of that place.
+ResponsePoint Search::point_of(double octaves) const {
+  const double n = static_cast<double>(moments_.count), mean = moments_.mean();
+  return {octaves, moments_.count, mean,
+          (std::max(0.0, moments_.squares - n * mean * mean) + doubt()) / n};
 }
 
-std::vector<double> Search::common(double rate) const {
-  return std::vector<double>(settings_.operands.size(), rate);
-}
-
-std::vector<double> Search::lowered(double octaves) const {
-  std::vector<double> rates = raised_;
-  for (double& rate : rates) rate = std::max(coarse_, rate * std::exp2(-octaves));
+std::vector<double> Search::ray_rates(double octaves) const {
+  std::vector<double> rates(ray_.base.size());
+  for (size_t i = 0; i < rates.size(); ++i) {
+    // Of the coarse rate, the ceiling is that of all operands.
+    const double ceiling =
+        phase_ == SearchPhase::kCoarse || phase_ == SearchPhase::kCoarseConfirmation
+            ? ceiling_
+            : settings_.operands[i].ceiling;
+    rates[i] = std::clamp(ray_.base[i] * std::exp2(octaves), settings_.floor, ceiling);
+  }
   return rates;
+}
+
+double Search::grid_octaves(int64_t point) const {
+  if (ray_.last <= 0) return ray_.high;
+  return ray_.low +
+         (ray_.high - ray_.low) * static_cast<double>(point) / static_cast<double>(ray_.last);
 }
 
 void Search::try_rates(std::vector<double> rates, Rule rule) {
@@ -217,174 +315,560 @@ void Search::try_rates(std::vector<double> rates, Rule rule) {
   test_.reset();
 }
 
-void Search::start_test(std::vector<double> rates) {
-  rates_ = std::move(rates);
-  moments_ = {};
-  test_.emplace(bound(), attempt_alpha(attempt_));
+// `first` is where the bracket begins; the middle, if it is not a number.
+void Search::start_ray(std::vector<double> base, double first, double spacing) {
+  ray_.base = std::move(base);
+  ray_.points.clear();
+  ray_.seen.clear();
+  ray_.prior.level = 0.5 * bound();
+  ray_.low = 0.0, ray_.high = std::numeric_limits<double>::lowest();
+  for (size_t i = 0; i < ray_.base.size(); ++i) {
+    const double ceiling =
+        phase_ == SearchPhase::kCoarse ? ceiling_ : settings_.operands[i].ceiling;
+    const double low = std::log2(settings_.floor / ray_.base[i]);
+    const double high = std::log2(ceiling / ray_.base[i]);
+    ray_.low = i == 0 ? low : std::min(ray_.low, low);
+    ray_.high = std::max(ray_.high, high);
+  }
+  ray_.last = static_cast<int64_t>(std::ceil((ray_.high - ray_.low) / spacing));
+  const double part = std::isnan(first) ? 0.5 : (first - ray_.low) / (ray_.high - ray_.low);
+  bracket_.start(ray_.last,
+                 ray_.last <= 0
+                     ? 0
+                     : static_cast<int64_t>(std::llround(part * static_cast<double>(ray_.last))));
+  // Without a guess to start from, strides are halves.
+  if (std::isnan(first)) bracket_.stride = std::max<int64_t>(1, ray_.last);
+  stage_ = Stage::kBracket;
+  attempt_ = 1, failed_attempts_ = 0, raises_ = 0;
+  confirmed_.reset();
+  next_bracket();
 }
 
-// The rate that a drop proportional to it would need, relative to the present one.
-double Search::back_off(double aim) const {
-  const double mean = moments_.mean();
-  const double wanted = mean > 0.0 ? aim * bound() / mean : kLeastBackOff;
-  return std::clamp(wanted, kLargestBackOff, kLeastBackOff);
-}
-
-void Search::next_coarse() {
-  phase_ = SearchPhase::kCoarse;
-  if (bisection_.open()) {
-    try_rates(common(grid_rate(ceiling_, bisection_, bisection_.point())),
-              steer(settings_.coarse_aim, 12, 64));
+void Search::next_bracket() {
+  if (bracket_.open()) {
+    ray_.octaves = grid_octaves(bracket_.point);
+    try_rates(ray_rates(ray_.octaves), {target_near(ray_.octaves), 8, 48});
     return;
   }
-  coarse_ = grid_rate(ceiling_, bisection_, bisection_.passed);
-  settling_ = true;
-  try_rates(common(coarse_), settle(settings_.coarse_aim));
+  if (phase_ == SearchPhase::kJoint && !repairs_done_ && ray_.base.size() > 1) {
+    const double middle = grid_octaves(std::max<int64_t>(0, bracket_.passed));
+    // Where the drop is that of an operand alone: there it stands out.
+    start_repair(std::clamp(middle + std::log2(operand_target() / settings_.max_drop) / slope_,
+                            ray_.low, ray_.high));
+    return;
+  }
+  start_settling();
+}
+
+// What operands cost together is not always what they cost one by one. Groups of them, from those
+// that are worth least, are lowered on the same chips and samples as before; that stays where it
+// saves more than lowering all operands would for the same loss of worth.
+void Search::start_repair(double octaves) {
+  stage_ = Stage::kRepair;
+  const size_t count = ray_.base.size(), groups = std::min(count, kRepairGroups);
+  groups_.assign(groups, {});
+  for (size_t i = 0; i < count; ++i) {
+    groups_[i * groups / count].push_back(static_cast<size_t>(order_[count - 1 - i]));
+  }
+  group_ = groups;
+  unrepaired_.clear();
+  repairs_made_ = false;
+  repair_octaves_ = octaves;
+  next_repair();
+}
+
+void Search::next_repair() {
+  std::vector<double> rates = ray_rates(repair_octaves_);
+  if (group_ < groups_.size()) {
+    for (const size_t operand : groups_[group_]) {
+      rates[operand] = std::max(settings_.floor, rates[operand] * std::exp2(-kRepairOctaves));
+    }
+  }
+  repair_.clear();
+  ray_.octaves = repair_octaves_;
+  try_rates(std::move(rates), {0.0, kRepairCount, kRepairCount});
+}
+
+void Search::repaired() {
+  if (group_ == groups_.size()) {
+    unrepaired_ = repair_;
+    group_ = 0;
+  } else {
+    bool again = false;
+    double before = 0.0, saved = 0.0, squares = 0.0, worth = 0.0;
+    const double n = static_cast<double>(kRepairCount);
+    for (size_t i = 0; i < repair_.size(); ++i) {
+      const double difference = unrepaired_[i] - repair_[i];
+      before += unrepaired_[i] / n;
+      saved += difference / n;
+      squares += difference * difference;
+    }
+    for (const size_t operand : groups_[group_]) {
+      worth += total_weight_ > 0.0 ? weight(operand) / total_weight_
+                                   : 1.0 / static_cast<double>(ray_.base.size());
+    }
+    const double error = std::sqrt(std::max(0.0, squares / n - saved * saved) / n);
+    const double wanted =
+        std::max(0.0, before) * (1.0 - std::exp2(-slope_ * kRepairOctaves * worth));
+    if (saved - kRepairErrors * error > wanted) {
+      for (const size_t operand : groups_[group_]) {
+        ray_.base[operand] *= std::exp2(-kRepairOctaves);
+      }
+      unrepaired_ = repair_;
+      repairs_made_ = true;
+      // What weighs little is lowered again while that shows; the others once, because what is left
+      // of the drop stands out from the noise less and less.
+      again = worth <= kLightGroup && ++times_lowered_ < kMostLowered;
+    }
+    if (!again) {
+      ++group_;
+      times_lowered_ = 0;
+    }
+  }
+  if (group_ < groups_.size()) {
+    next_repair();
+    return;
+  }
+  repairs_done_ = true;
+  if (repairs_made_) {
+    // All are raised again by what was saved, as far as the bracket allows.
+    start_ray(ray_.base, ray_.octaves, kSpacing);
+  } else {
+    start_settling();
+  }
+}
+
+void Search::start_settling() {
+  stage_ = Stage::kSettle;
+  const double low = grid_octaves(bracket_.passed);
+  const double high = grid_octaves(std::min(bracket_.failed, ray_.last));
+  const double middle = 0.5 * (low + high);
+  const ResponseFit fit = fit_near(middle);
+  settle_at(std::clamp(fit.octaves_at(target_near(middle)), low - 0.5, high + 0.5));
+}
+
+ResponseFit Search::fit_near(double octaves) const {
+  return fit_response(ray_.points, octaves, kFitWidth, ray_.prior);
+}
+
+// The highest mean that a test is expected to end by within the effort: that at which the capital
+// of the best constant bet grows by its share of the target per observation, were the observations
+// near the place moved to it.
+double Search::target_near(double octaves) const {
+  if (settings_.aim > 0.0) return settings_.aim * bound();
+  std::vector<double> near;
+  double mean = 0.0;
+  for (const auto& [at, observation] : ray_.seen) {
+    if (std::abs(at - octaves) > kSeenWidth) continue;
+    near.push_back(observation);
+    mean += observation;
+  }
+  if (near.size() < kLeastSeen) return kFirstAim * bound();
+  mean /= static_cast<double>(near.size());
+  const double wanted = BettingTest::largest_growth(bound()) / settings_.effort;
+  // Concave in the bet, so Newton's steps on its derivative find the best one.
+  const auto growth = [&](double target) {
+    double bet = 0.5 * BettingTest::largest_bet(bound());
+    for (int step = 0; step < 12; ++step) {
+      double slope = 0.0, curvature = 0.0;
+      for (const double observation : near) {
+        const double gain = bound() - std::min(1.0, observation + target - mean);
+        const double part = gain / (1.0 + bet * gain);
+        slope += part;
+        curvature += part * part;
+      }
+      if (curvature <= 0.0) break;
+      const double next =
+          std::clamp(bet + slope / curvature, 0.0, BettingTest::largest_bet(bound()));
+      if (std::abs(next - bet) < 1e-3) break;
+      bet = next;
+    }
+    double sum = 0.0;
+    for (const double observation : near) {
+      sum += std::log1p(bet * (bound() - std::min(1.0, observation + target - mean)));
+    }
+    return sum / static_cast<double>(near.size());
+  };
+  double low = kLeastAim, high = kLargestAim;
+  for (int step = 0; step < 10; ++step) {
+    const double middle = 0.5 * (low + high);
+    (growth(middle * bound()) >= wanted ? low : high) = middle;
+  }
+  return low * bound();
+}
+
+void Search::settle_at(double octaves) {
+  ray_.octaves = std::clamp(octaves, ray_.low, ray_.high);
+  const int64_t all = std::max<int64_t>(
+      48, static_cast<int64_t>(kSettling * static_cast<double>(least_confirmation(settings_))));
+  const int64_t part = std::max<int64_t>(8, all / kSettlingParts);
+  try_rates(ray_rates(ray_.octaves), {0.0, part, part});
+}
+
+// After each part of settling: is enough known near the rates that the fit names?
+void Search::settled() {
+  const double here = ray_.octaves;
+  ray_.points.push_back(point_of(here));
+  const ResponseFit fit = fit_near(here);
+  const double target = target_near(here);
+  const double wanted = fit.octaves_at(target);
+  const double next = std::clamp(std::clamp(wanted, here - 1.0, here + 1.0), ray_.low, ray_.high);
+  // Rates that are wrong by the gap up to the bound cost a whole confirmation.
+  const double gap = fit.octaves_at(bound()) - wanted;
+  const bool sure = fit.deviation_at(target) <= kSure * gap;
+  int64_t near = 0, settling = 0;
+  const int64_t part = rule_.most;
+  for (const ResponsePoint& point : ray_.points) {
+    if (point.count != part) continue;
+    settling += part;
+    if (std::abs(point.octaves - next) <= 1.0) near += part;
+  }
+  const bool known =
+      sure && near >= kSettlingParts * part && std::abs(next - here) <= kSettledOctaves;
+  // At an end of the range it only matters that the drop is on the right side.
+  const bool at_end =
+      next == here && (here >= ray_.high || here <= ray_.low) && near >= kSettlingParts * part / 2;
+  if (known || at_end || settling >= kMostSettling * kSettlingParts * part) {
+    start_test(next);
+  } else {
+    settle_at(next);
+  }
+}
+
+void Search::start_test(double octaves) {
+  stage_ = Stage::kConfirm;
+  if (phase_ == SearchPhase::kCoarse) phase_ = SearchPhase::kCoarseConfirmation;
+  if (phase_ == SearchPhase::kJoint) phase_ = SearchPhase::kConfirmation;
+  ray_.octaves = std::clamp(octaves, ray_.low, ray_.high);
+  rates_ = ray_rates(ray_.octaves);
+  if (phase_ == SearchPhase::kConfirmation) limits_ = rates_;
+  if (phase_ == SearchPhase::kCoarseConfirmation) coarse_ = rates_.front();
+  if (phase_ == SearchPhase::kConfirmation) limits_ = rates_;
+  moments_ = {};
+  const double variance = variance_near(ray_.points, ray_.octaves, 0.5 * kFitWidth);
+  const double mean =
+      std::min(fit_near(ray_.octaves).mean(ray_.octaves), target_near(ray_.octaves));
+  test_.emplace(bound(), attempt_alpha(attempt_),
+                BettingPrior{mean, std::sqrt(variance), kSupposedCount});
+  test_first_trial_ = static_cast<int64_t>(history_.size());
+}
+
+// After a confirmation has succeeded or was given up.
+void Search::tested(bool pass) {
+  const double here = ray_.octaves;
+  ray_.points.push_back(point_of(here));
+  const double wanted = fit_near(here).octaves_at(target_near(here));
+  if (pass) {
+    confirmed_ = Confirmed{here, certificate()};
+    if (raises_ >= kMostRaises || std::min(wanted, ray_.high) - here < kWorthRaising) {
+      finish_level(*confirmed_);
+      return;
+    }
+    ++raises_, ++attempt_;
+    start_test(std::min(wanted, here + 1.0));
+    return;
+  }
+  ++failed_attempts_;
+  if (confirmed_) {
+    finish_level(*confirmed_);
+    return;
+  }
+  if (here <= ray_.low) {
+    state_ = SearchState::kUnreachable;
+    return;
+  }
+  ++attempt_;
+  const ResponseFit fit = fit_near(here);
+  const double doubted =
+      wanted - 0.5 * static_cast<double>(failed_attempts_) * fit.deviation_at(target_near(here));
+  start_test(std::clamp(doubted, here - kLargestBackOff, here - kLeastBackOff));
+}
+
+void Search::finish_level(const Confirmed& confirmed) {
+  const std::vector<double> rates = ray_rates(confirmed.octaves);
+  test_.reset();
+  if (phase_ == SearchPhase::kCoarseConfirmation) {
+    coarse_ = rates.front();
+    coarse_certificate_ = confirmed.certificate;
+    if (settings_.coarse_only || limits_certificate_) {
+      state_ = SearchState::kDone;
+      return;
+    }
+    coarse_ray_ = ray_;
+    coarse_ray_.octaves = confirmed.octaves;
+    coarse_attempt_ = attempt_, coarse_failed_attempts_ = failed_attempts_;
+    if (settings_.quantile <= 0.0) {
+      slope_ = std::clamp(fit_near(confirmed.octaves).slope, 0.7, 3.0);
+    }
+    position_ = 0;
+    start_operand();
+    return;
+  }
+  limits_ = rates;
+  limits_certificate_ = confirmed.certificate;
+  const double least = *std::min_element(limits_.begin(), limits_.end());
+  if (std::min(least, ceiling_) < coarse_ * std::exp2(kWorthRaising)) {
+    state_ = SearchState::kDone;
+    return;
+  }
+  // Rates that are all lower than the limits need not do less harm (a drop need not grow with every
+  // rate), so the least limit becomes the coarse rate only by a test of its own, out of what the
+  // attempts at the coarse rate have left.
+  phase_ = SearchPhase::kCoarseConfirmation;
+  ray_ = coarse_ray_;
+  confirmed_ = Confirmed{ray_.octaves, *coarse_certificate_};
+  attempt_ = coarse_attempt_ + 1, failed_attempts_ = coarse_failed_attempts_;
+  raises_ = kMostRaises;
+  start_test(std::log2(least));
 }
 
 void Search::start_operand() {
   phase_ = SearchPhase::kOperand;
-  for (; position_ < order_.size(); ++position_) {
-    const double high = settings_.operands[static_cast<size_t>(order_[position_])].ceiling;
-    const double octaves = std::log2(high / coarse_);
-    if (octaves <= 0.0) continue;
-    bisection_.start(static_cast<int64_t>(std::ceil(octaves / settings_.operand_octaves)));
-    next_operand();
+  const size_t count = settings_.operands.size();
+  if (position_ == 0) {
+    responses_.assign(count, {});
+    alone_.assign(count, {});
+  }
+  if (position_ >= count) {
+    start_joint();
     return;
   }
-  start_joint();
+  operand_low_ = std::log2(coarse_);
+  operand_high_ = std::log2(settings_.operands[static_cast<size_t>(order_[position_])].ceiling);
+  operand_last_ =
+      static_cast<int64_t>(std::ceil(std::max(0.0, operand_high_ - operand_low_) / kSpacing));
+  operand_points_.clear();
+  operand_observations_ = 0;
+  bracket_.start(operand_last_, operand_last_ / 2);
+  bracket_.stride = std::max<int64_t>(1, operand_last_);
+  next_operand();
 }
 
 void Search::next_operand() {
-  const size_t operand = static_cast<size_t>(order_[position_]);
-  const double high = settings_.operands[operand].ceiling;
-  if (bisection_.open()) {
-    std::vector<double> rates = common(coarse_);
-    rates[operand] = grid_rate(high, bisection_, bisection_.point());
-    // Above max_drop, where a drop stands out from the noise sooner: the joint step scales back
-    // what the operands add up to.
-    const double aim = std::min(kOperandAim, 0.5 + 0.5 / bound());
-    try_rates(std::move(rates), steer(aim, 5, 16));
+  if (!bracket_.open()) {
+    finish_operand();
     return;
   }
-  raised_[operand] = grid_rate(high, bisection_, bisection_.passed);
+  const double octaves = operand_last_ <= 0
+                             ? operand_high_
+                             : operand_low_ + (operand_high_ - operand_low_) *
+                                                  static_cast<double>(bracket_.point) /
+                                                  static_cast<double>(operand_last_);
+  // The others are all but reliable, so that what is seen is this operand's.
+  std::vector<double> rates(settings_.operands.size(), settings_.floor);
+  rates[static_cast<size_t>(order_[position_])] = std::exp2(octaves);
+  ray_.octaves = octaves;
+  try_rates(std::move(rates), {operand_target(), 5, 16});
+}
+
+void Search::finish_operand() {
+  const size_t operand = static_cast<size_t>(order_[position_]);
+  const double spacing = operand_last_ <= 0
+                             ? 0.0
+                             : (operand_high_ - operand_low_) / static_cast<double>(operand_last_);
+  const double origin = std::min(
+      operand_high_, operand_low_ + spacing * (static_cast<double>(bracket_.passed) + 0.5));
+  ResponsePrior prior;
+  prior.slope = slope_;
+  prior.level = operand_target();
+  const ResponseFit fit = fit_response(operand_points_, origin, kFitWidth, prior);
+  const double least = std::log2(settings_.floor);
+  alone_[operand] = fit;
+  const double at = fit.octaves_at(settings_.max_drop);
+  const double off = kInterval * fit.deviation_at(settings_.max_drop);
+  const auto rate = [&](double octaves) {
+    return std::exp2(std::clamp(octaves, least, operand_high_));
+  };
+  responses_[operand] = {rate(at), rate(at - off), rate(at + off), fit.slope,
+                         operand_observations_};
   ++position_;
   start_operand();
 }
 
+// Where drops are powers of the rates and add up, a weighted sum of logarithms of the rates is
+// largest for a given drop if each operand's share of it goes with its weight over its exponent
+// (the Lagrange condition weight = multiplier x slope x drop).
 void Search::start_joint() {
   phase_ = SearchPhase::kJoint;
-  joint_depth_ = std::log2(*std::max_element(raised_.begin(), raised_.end()) / coarse_);
-  bisection_.start(static_cast<int64_t>(std::ceil(joint_depth_ / settings_.coarse_octaves)));
-  settling_ = false;
-  next_joint();
-}
-
-void Search::next_joint() {
-  const auto at = [this](int64_t point) {
-    if (bisection_.last == 0) return raised_;
-    const double part = static_cast<double>(point) / static_cast<double>(bisection_.last);
-    return lowered(joint_depth_ * (1.0 - part));
-  };
-  if (bisection_.open()) {
-    try_rates(at(bisection_.point()), steer(settings_.joint_aim, 16, 96));
-    return;
+  const size_t count = settings_.operands.size();
+  std::vector<double> shares(count), base(count);
+  double total = 0.0;
+  for (size_t i = 0; i < count; ++i) {
+    const double equal = 1.0 / static_cast<double>(count);
+    shares[i] =
+        std::max(total_weight_ > 0.0 ? weight(i) / total_weight_ : equal, kLeastShare * equal) /
+        alone_[i].slope;
+    total += shares[i];
   }
-  limits_ = at(bisection_.passed);
-  settling_ = true;
-  try_rates(limits_, settle(settings_.joint_aim));
+  const double least = std::log2(settings_.floor);
+  for (size_t i = 0; i < count; ++i) {
+    const double drop = shares[i] / total * kFirstAim * settings_.max_drop;
+    const double most = std::log2(settings_.operands[i].ceiling) + kBeyondCeiling;
+    base[i] = std::exp2(std::clamp(alone_[i].octaves_at(drop), least, most));
+  }
+  ray_.prior = coarse_ray_.prior;
+  start_ray(std::move(base), 0.0, kSpacing);
 }
 
 Certificate Search::certificate() const {
   Certificate result;
-  result.alpha = attempt_alpha(attempt_);
-  for (int64_t k = 1; k <= attempt_; ++k) result.total_alpha += attempt_alpha(k);
-  result.back_offs = attempt_ - 1;
+  if (sweeping()) {
+    result.alpha = (1.0 - settings_.confidence) / static_cast<double>(sweep_steps(settings_));
+    result.total_alpha = result.alpha * static_cast<double>(sweep_tests_);
+  } else {
+    result.alpha = attempt_alpha(attempt_);
+    for (int64_t k = 1; k <= attempt_; ++k) result.total_alpha += attempt_alpha(k);
+  }
+  result.back_offs = failed_attempts_;
   result.chips = moments_.count;
+  result.first_chip = static_cast<int64_t>(confirmation_chips_) - moments_.count;
+  result.first_trial = test_first_trial_;
   result.mean_drop = moments_.drop / static_cast<double>(moments_.count);
   result.violating = static_cast<double>(moments_.above) / static_cast<double>(moments_.count);
   result.upper_bound = test_->upper_bound();
   return result;
 }
 
-void Search::decide(bool pass) {
-  const auto lower_limits = [this](double factor) {
-    // At the coarse rate already, they go below it: the coarse rate's own confirmation may be the
-    // one in error.
-    const bool at_coarse = std::all_of(limits_.begin(), limits_.end(),
-                                       [this](double rate) { return rate <= coarse_; });
-    const double least = at_coarse ? settings_.floor : coarse_;
-    for (double& rate : limits_) rate = std::min(rate, std::max(least, rate * factor));
-  };
-  switch (phase_) {
-    case SearchPhase::kCoarse:
-      if (!settling_) {
-        bisection_.tell(pass);
-        next_coarse();
-      } else if (pass || coarse_ <= settings_.floor) {
-        phase_ = SearchPhase::kCoarseConfirmation;
-        attempt_ = 1;
-        start_test(common(coarse_));
-      } else {
-        coarse_ = std::max(settings_.floor, coarse_ * back_off(settings_.coarse_aim));
-        try_rates(common(coarse_), rule_);
-      }
-      return;
-    case SearchPhase::kCoarseConfirmation:
-      if (!pass) {
-        if (coarse_ <= settings_.floor) {
-          state_ = SearchState::kUnreachable;
-          return;
-        }
-        coarse_ = std::max(settings_.floor, coarse_ * back_off(settings_.coarse_aim));
-        ++attempt_;
-        start_test(common(coarse_));
-        return;
-      }
-      coarse_certificate_ = certificate();
-      if (settings_.coarse_only) {
-        state_ = SearchState::kDone;
-        return;
-      }
-      raised_ = common(coarse_);
-      start_operand();
-      return;
-    case SearchPhase::kOperand:
-      bisection_.tell(pass);
-      next_operand();
-      return;
-    case SearchPhase::kJoint: {
-      if (!settling_) {
-        bisection_.tell(pass);
-        next_joint();
-        return;
-      }
-      const bool raised = std::any_of(limits_.begin(), limits_.end(),
-                                      [this](double rate) { return rate > coarse_; });
-      if (pass || !raised) {
-        phase_ = SearchPhase::kConfirmation;
-        attempt_ = 1;
-        start_test(limits_);
-      } else {
-        lower_limits(back_off(settings_.joint_aim));
-        try_rates(limits_, rule_);
-      }
+int64_t Search::usual_trials(const SearchSettings& settings) {
+  if (settings.strategy == SearchStrategy::kSweep) {
+    return sweep_steps(settings) * sweep_observations(settings);
+  }
+  // Two confirmations, what is settled before them, and as much again for attempts that fail.
+  const double confirmations =
+      8.0 * settings.effort * static_cast<double>(least_confirmation(settings));
+  return std::max<int64_t>(
+      kLeastUsualTrials,
+      static_cast<int64_t>(confirmations) + 100 * static_cast<int64_t>(settings.operands.size()));
+}
+
+int64_t Search::sweep_steps(const SearchSettings& settings) {
+  double ceiling = 1.0;
+  for (const SearchOperand& operand : settings.operands) {
+    ceiling = std::min(ceiling, operand.ceiling);
+  }
+  const double points =
+      std::ceil(std::log2(ceiling / settings.floor) / settings.sweep_coarse_octaves);
+  // The lowest rate is tested too.
+  auto steps = static_cast<int64_t>(std::ceil(std::log2(points + 1.0))) + 1;
+  if (settings.coarse_only) return steps;
+  for (const SearchOperand& operand : settings.operands) {
+    steps += static_cast<int64_t>(
+        std::ceil(std::log2(operand.ceiling / settings.floor) / settings.sweep_octaves));
+  }
+  return steps;
+}
+
+int64_t Search::sweep_observations(const SearchSettings& settings) {
+  const double alpha = (1.0 - settings.confidence) / static_cast<double>(sweep_steps(settings));
+  const int64_t least = BettingTest::least_count(
+      settings.quantile > 0.0 ? 1.0 - settings.quantile : settings.max_drop, alpha);
+  return static_cast<int64_t>(kSweepObservations * static_cast<double>(least));
+}
+
+void Search::start_sweep_test(std::vector<double> rates) {
+  rates_ = std::move(rates);
+  moments_ = {};
+  test_.emplace(bound(),
+                (1.0 - settings_.confidence) / static_cast<double>(sweep_steps(settings_)));
+  test_first_trial_ = static_cast<int64_t>(history_.size());
+  ++sweep_tests_;
+}
+
+void Search::start_sweep() {
+  phase_ = SearchPhase::kCoarse;
+  ray_.base.assign(settings_.operands.size(), 1.0);
+  ray_.low = std::log2(settings_.floor);
+  ray_.high = std::log2(ceiling_);
+  ray_.last =
+      static_cast<int64_t>(std::ceil((ray_.high - ray_.low) / settings_.sweep_coarse_octaves));
+  bracket_.start(ray_.last, ray_.last / 2);
+  bracket_.passed = -1;  // the lowest rate has not been tested either
+  bracket_.stride = std::max<int64_t>(1, ray_.last);
+  next_sweep();
+}
+
+void Search::next_sweep() {
+  if (phase_ == SearchPhase::kCoarse) {
+    if (bracket_.open()) {
+      ray_.octaves = grid_octaves(bracket_.point);
+      start_sweep_test(ray_rates(ray_.octaves));
       return;
     }
+    if (!coarse_certificate_) {
+      state_ = SearchState::kUnreachable;
+      return;
+    }
+    if (settings_.coarse_only) {
+      state_ = SearchState::kDone;
+      return;
+    }
+    phase_ = SearchPhase::kOperand;
+    limits_.assign(settings_.operands.size(), coarse_);
+    limits_certificate_ = coarse_certificate_;
+    sweep_ended_.assign(settings_.operands.size(), false);
+    position_ = 0;
+    failed_attempts_ = 0;
+  }
+  for (size_t tried = 0; tried < order_.size();
+       ++tried, position_ = (position_ + 1) % order_.size()) {
+    const size_t operand = static_cast<size_t>(order_[position_]);
+    const double ceiling = settings_.operands[operand].ceiling;
+    if (sweep_ended_[operand] || limits_[operand] >= ceiling) continue;
+    std::vector<double> rates = limits_;
+    rates[operand] = std::min(ceiling, rates[operand] * std::exp2(settings_.sweep_octaves));
+    start_sweep_test(std::move(rates));
+    return;
+  }
+  state_ = SearchState::kDone;
+}
+
+void Search::swept(bool pass) {
+  if (!pass) ++failed_attempts_;
+  if (phase_ == SearchPhase::kCoarse) {
+    if (pass) {
+      coarse_ = rates_.front();
+      coarse_certificate_ = certificate();
+    }
+    bracket_.tell(pass);
+  } else {
+    const size_t operand = static_cast<size_t>(order_[position_]);
+    if (pass) {
+      limits_ = rates_;
+      limits_certificate_ = certificate();
+    } else {
+      sweep_ended_[operand] = true;
+    }
+    position_ = (position_ + 1) % order_.size();
+  }
+  test_.reset();
+  next_sweep();
+}
+
+void Search::decide(bool pass) {
+  switch (phase_) {
+    case SearchPhase::kCoarse:
+    case SearchPhase::kJoint:
+      if (stage_ == Stage::kSettle) {
+        settled();
+        return;
+      }
+      if (stage_ == Stage::kRepair) {
+        repaired();
+        return;
+      }
+      ray_.points.push_back(point_of(ray_.octaves));
+      bracket_.tell(pass);
+      next_bracket();
+      return;
+    case SearchPhase::kOperand:
+      operand_points_.push_back(point_of(ray_.octaves));
+      operand_observations_ += moments_.count;
+      bracket_.tell(pass);
+      next_operand();
+      return;
+    case SearchPhase::kCoarseConfirmation:
     case SearchPhase::kConfirmation:
-      if (pass) {
-        limits_certificate_ = certificate();
-        state_ = SearchState::kDone;
-        return;
-      }
-      if (std::all_of(limits_.begin(), limits_.end(),
-                      [this](double rate) { return rate <= settings_.floor; })) {
-        state_ = SearchState::kUnreachable;
-        return;
-      }
-      lower_limits(back_off(settings_.joint_aim));
-      ++attempt_;
-      start_test(limits_);
+      tested(pass);
       return;
   }
 }
@@ -396,11 +880,19 @@ std::optional<Trial> Search::next_trial() const {
   trial.phase = phase_;
   trial.operand = phase_ == SearchPhase::kOperand ? order_[position_] : -1;
   trial.rates = rates_;
-  trial.chip = confirming()
-                   ? derive_chip(settings_.seed, ChipPurpose::kConfirmation, confirmation_chips_)
-                   : derive_chip(settings_.seed, ChipPurpose::kSearch, search_chips_);
-  const PhiloxWords words =
-      draw(settings_.seed, Stream::kSearch, kDrawSeed, static_cast<uint64_t>(trial.id), 0);
+  PhiloxWords words;
+  if (confirming()) {
+    trial.chip = derive_chip(settings_.seed, ChipPurpose::kConfirmation, confirmation_chips_);
+    words = draw(settings_.seed, Stream::kSearch, kDrawSeed, static_cast<uint64_t>(trial.id), 0);
+  } else {
+    // Decisions between rates see the same chips and samples, so that they differ by the rates
+    // alone; a level is settled on chips of its own.
+    const uint64_t chip = stage_ == Stage::kSettle && phase_ != SearchPhase::kOperand
+                              ? kFreshChips + fresh_chips_
+                              : static_cast<uint64_t>(moments_.count);
+    trial.chip = derive_chip(settings_.seed, ChipPurpose::kSearch, chip);
+    words = draw(settings_.seed, Stream::kSearch, kDrawChip, chip, 0);
+  }
   trial.draw_seed =
       static_cast<uint64_t>(words.word[0]) | (static_cast<uint64_t>(words.word[1]) << 32);
   return trial;
@@ -428,24 +920,43 @@ void Search::report(int64_t id, double difference) {
   moments_.squares += y * y;
   moments_.drop += difference;
   moments_.above += difference > settings_.max_drop ? 1 : 0;
-  if (confirming()) {
+  if (sweeping()) {
     ++confirmation_chips_;
     test_->add(y);
-    const int64_t most =
-        static_cast<int64_t>(kPatience * static_cast<double>(BettingTest::least_count(
-                                             bound(), attempt_alpha(attempt_))));
+    // The whole of the fixed number, also where it is decided before.
+    if (moments_.count >= sweep_observations(settings_)) swept(test_->rejected());
+  } else if (confirming()) {
+    ++confirmation_chips_;
+    ray_.seen.emplace_back(ray_.octaves, y);
+    test_->add(y);
+    const int64_t most = static_cast<int64_t>(
+        kPatience * settings_.effort *
+        static_cast<double>(BettingTest::least_count(bound(), attempt_alpha(attempt_))));
     if (test_->rejected()) {
       decide(true);
     } else if (test_->count() >= std::min(kLeastBeforeFutile, most) && test_->futile(most)) {
       decide(false);
     }
   } else {
-    ++search_chips_;
-    if (const std::optional<bool> pass = decided()) decide(*pass);
+    if (stage_ == Stage::kSettle && phase_ != SearchPhase::kOperand) {
+      ++fresh_chips_;
+      ray_.seen.emplace_back(ray_.octaves, y);
+      if (moments_.count >= rule_.most) decide(true);
+    } else if (stage_ == Stage::kRepair) {
+      repair_.push_back(difference);
+      if (moments_.count >= rule_.most) decide(true);
+    } else if (const std::optional<bool> pass = decided()) {
+      decide(*pass);
+    }
   }
   if (state_ == SearchState::kRunning &&
       static_cast<int64_t>(history_.size()) >= settings_.max_trials) {
-    state_ = SearchState::kFailed;
+    if (confirmed_ && confirming() &&
+        (phase_ == SearchPhase::kConfirmation || settings_.coarse_only || limits_certificate_)) {
+      finish_level(*confirmed_);
+    } else {
+      state_ = SearchState::kFailed;
+    }
   }
 }
 
@@ -487,44 +998,67 @@ std::string Search::message() const {
 int64_t Search::expected_trials() const {
   const int64_t done = static_cast<int64_t>(history_.size());
   if (state_ != SearchState::kRunning && state_ != SearchState::kFailed) return done;
-  // Typical observations per decision; guesses, for a progress bar only.
-  constexpr double kPerCoarse = 20.0, kPerOperand = 8.0, kPerJoint = 32.0;
+  const double count = static_cast<double>(moments_.count);
+  const double operands = static_cast<double>(settings_.operands.size());
+  // Typical observations per decision, and parts of what is allowed that are typically used;
+  // guesses, for a progress bar only.
+  if (sweeping()) {
+    const double each = static_cast<double>(sweep_observations(settings_));
+    const double coarse_steps = std::log2(static_cast<double>(ray_.last) + 2.0);
+    double steps = coarse_steps;
+    if (!settings_.coarse_only) {
+      const double reference = coarse_ > 0.0 ? coarse_ : std::sqrt(settings_.floor * ceiling_);
+      steps += 0.6 * operands * std::log2(ceiling_ / reference) / settings_.sweep_octaves;
+    }
+    return std::max(done + 1, static_cast<int64_t>(each * steps));
+  }
+  constexpr double kPerBracket = 16.0, kPerOperand = 32.0;
+  constexpr double kRepair = static_cast<double>(kRepairCount);
+  const double least = static_cast<double>(least_confirmation(settings_));
   const double confirm =
-      static_cast<double>(least_confirmation(settings_)) / (1.0 - settings_.joint_aim * 0.8);
-  const double settling = static_cast<double>(settle(1.0).least);
-  const auto steps = [](double octaves, double grid) {
-    return std::log2(std::max(1.0, octaves / grid) + 1.0);
-  };
-  const double reference = coarse_ > 0.0 ? coarse_ : std::sqrt(settings_.floor * ceiling_);
+      (settings_.aim > 0.0 ? 1.0 / std::max(0.1, 1.0 - settings_.aim) : settings_.effort) * least;
+  const double settle = std::max(48.0, kSettling * least);
+  const double grid = std::log2(ceiling_ / settings_.floor) / kSpacing;
+  // Of one rate or factor: what is left of it where the search is at it, all of it before.
+  const double level_left = [&] {
+    switch (stage_) {
+      case Stage::kBracket:
+        return kPerBracket *
+                   std::log2(static_cast<double>(bracket_.failed - bracket_.passed) + 1.0) +
+               settle + confirm;
+      case Stage::kRepair:
+        return kRepair * (1.0 + static_cast<double>(groups_.size() - group_ % groups_.size())) +
+               kPerBracket + settle + confirm;
+      case Stage::kSettle: {
+        double settled = count;
+        for (const ResponsePoint& point : ray_.points) {
+          if (point.count == rule_.most) settled += static_cast<double>(point.count);
+        }
+        return std::max(1.0, settle - settled) + confirm;
+      }
+      case Stage::kConfirm:
+        return std::max(1.0, confirm - count);
+    }
+    return 0.0;
+  }();
   const double joint =
-      kPerJoint * steps(std::log2(ceiling_ / reference), settings_.coarse_octaves) + settling;
+      kPerBracket * 3.0 + kRepair * (1.0 + std::min(operands, 8.0)) + settle + confirm;
   double left = 0.0;
-  const auto count = static_cast<double>(moments_.count);
   switch (phase_) {
     case SearchPhase::kCoarse:
-      left += settling_ ? std::max(1.0, settling - count)
-                        : settling + kPerCoarse * std::log2(static_cast<double>(bisection_.failed -
-                                                                                bisection_.passed) +
-                                                            1.0);
-      left += confirm;
-      break;
     case SearchPhase::kCoarseConfirmation:
-      left += std::max(1.0, confirm - count);
+      left = level_left +
+             (settings_.coarse_only
+                  ? 0.0
+                  : kPerOperand * operands * std::min(1.0, std::log2(grid) / 5.0) + joint);
       break;
-    default:
+    case SearchPhase::kOperand:
+      left = kPerOperand * (operands - static_cast<double>(position_)) + joint;
       break;
-  }
-  if (!settings_.coarse_only) {
-    if (phase_ == SearchPhase::kConfirmation) {
-      left += std::max(1.0, confirm - count);
-    } else if (phase_ == SearchPhase::kJoint) {
-      left += confirm + std::max(1.0, joint - count);
-    } else {
-      const double operands = static_cast<double>(order_.size() - position_);
-      left += confirm + joint +
-              operands * kPerOperand *
-                  steps(std::log2(ceiling_ / reference), settings_.operand_octaves);
-    }
+    case SearchPhase::kJoint:
+    case SearchPhase::kConfirmation:
+      left = level_left;
+      break;
   }
   return done + static_cast<int64_t>(left);
 }

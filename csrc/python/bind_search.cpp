@@ -1,7 +1,11 @@
 #include <pybind11/stl.h>
 
 #include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "core/search.h"
 #include "python/bind.h"
@@ -9,6 +13,20 @@
 namespace py = pybind11;
 
 namespace eden {
+namespace {
+
+SearchStrategy strategy_named(const std::string& name) {
+  for (const SearchStrategy strategy : {SearchStrategy::kShares, SearchStrategy::kSweep}) {
+    if (name == to_string(strategy)) return strategy;
+  }
+  throw std::invalid_argument("strategy is '" + name + "'; allowed are 'shares' and 'sweep'");
+}
+
+std::pair<int64_t, int64_t> sweep_steps_of(const Search& search) {
+  return {Search::sweep_steps(search.settings()), Search::sweep_observations(search.settings())};
+}
+
+}  // namespace
 
 void bind_search(py::module_& m) {
   py::class_<Trial>(m, "Trial", "One observation that a search asks for.")
@@ -30,17 +48,42 @@ void bind_search(py::module_& m) {
       .def_readonly("total_alpha", &Certificate::total_alpha)
       .def_readonly("back_offs", &Certificate::back_offs)
       .def_readonly("chips", &Certificate::chips)
+      .def_readonly("first_chip", &Certificate::first_chip)
+      .def_readonly("first_trial", &Certificate::first_trial)
       .def_readonly("mean_drop", &Certificate::mean_drop)
       .def_readonly("violating", &Certificate::violating)
       .def_readonly("upper_bound", &Certificate::upper_bound);
 
+  py::class_<OperandResponse>(m, "OperandResponse", "What an operand alone does to the score.")
+      .def_readonly("rate", &OperandResponse::rate)
+      .def_readonly("low", &OperandResponse::low)
+      .def_readonly("high", &OperandResponse::high)
+      .def_readonly("slope", &OperandResponse::slope)
+      .def_readonly("observations", &OperandResponse::observations);
+
   py::class_<Search>(m, "Search", "The search for tolerable bit error rates, as ask and tell.")
       .def(py::init([](const std::vector<std::tuple<std::string, int64_t, double>>& operands,
                        double max_drop, double confidence, std::optional<double> quantile,
-                       double floor, bool coarse_only, int64_t seed, int64_t max_trials) {
+                       double floor, bool coarse_only, int64_t seed,
+                       std::optional<int64_t> max_trials,
+                       const std::optional<std::vector<double>>& weights,
+                       const std::string& strategy, double effort) {
              SearchSettings settings;
              for (const auto& [name, bytes, ceiling] : operands) {
                settings.operands.push_back({name, bytes, ceiling});
+             }
+             if (weights && weights->size() != operands.size()) {
+               throw std::invalid_argument("weights has " + std::to_string(weights->size()) +
+                                           " numbers; allowed is one for each of the " +
+                                           std::to_string(operands.size()) + " operands");
+             }
+             for (size_t i = 0; weights && i < operands.size(); ++i) {
+               if (!((*weights)[i] >= 0.0)) {
+                 throw std::invalid_argument("weight of operand '" + settings.operands[i].name +
+                                             "' is " + std::to_string((*weights)[i]) +
+                                             "; allowed is a number of 0 or more");
+               }
+               settings.operands[i].weight = (*weights)[i];
              }
              settings.max_drop = max_drop;
              settings.confidence = confidence;
@@ -48,13 +91,17 @@ void bind_search(py::module_& m) {
              settings.floor = floor;
              settings.coarse_only = coarse_only;
              settings.seed = static_cast<uint64_t>(seed);
-             settings.max_trials = max_trials;
+             settings.strategy = strategy_named(strategy);
+             settings.effort = effort;
+             settings.max_trials = max_trials.value_or(0);
              return std::make_unique<Search>(std::move(settings));
            }),
            py::kw_only(), py::arg("operands"), py::arg("max_drop"), py::arg("confidence"),
            py::arg("quantile") = py::none(), py::arg("floor"), py::arg("coarse_only") = false,
-           py::arg("seed") = 0, py::arg("max_trials"),
-           "operands: (name, bytes, highest rate); quantile: None for a guarantee on the mean.")
+           py::arg("seed") = 0, py::arg("max_trials") = py::none(), py::arg("weights") = py::none(),
+           py::arg("strategy") = "shares", py::arg("effort") = SearchSettings{}.effort,
+           "operands: (name, bytes, highest rate); quantile: None for a guarantee on the mean; "
+           "weights: one per operand, its bytes if None; strategy: shares or sweep.")
       .def("next_trial", &Search::next_trial, "The trial that waits for its report, or None.")
       .def("report", &Search::report, py::arg("id"), py::arg("difference"))
       .def_property_readonly("state",
@@ -66,9 +113,15 @@ void bind_search(py::module_& m) {
       .def_property_readonly("trials", [](const Search& search) { return search.history().size(); })
       .def_property_readonly("coarse", &Search::coarse)
       .def_property_readonly("limits", &Search::limits)
+      .def_property_readonly("responses", &Search::responses)
+      .def_property_readonly("max_trials",
+                             [](const Search& search) { return search.settings().max_trials; })
+      .def_property_readonly("steps", &sweep_steps_of,
+                             "Of a sweep: the most steps, and the observations of each one.")
       .def_property_readonly("coarse_certificate", &Search::coarse_certificate)
       .def_property_readonly("limits_certificate", &Search::limits_certificate);
 
+  m.attr("SEARCH_VERSION") = kSearchVersion;
   m.def("draw_samples", &draw_samples, py::arg("draw_seed"), py::arg("population"),
         py::arg("count"), "Different sample indices in random order.");
 }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <map>
 #include <random>
 #include <set>
 #include <string>
@@ -15,6 +16,7 @@
 #include "statistics.h"
 
 using eden::Search;
+using eden::SearchOperand;
 using eden::SearchPhase;
 using eden::SearchSettings;
 using eden::SearchState;
@@ -25,6 +27,7 @@ namespace {
 // A network whose mean drop over chips is known for every rate.
 struct Network {
   std::vector<double> sensitivity;  // drop per unit of rate, each operand alone
+  double power = 1.0;               // an operand's drop goes with this power of its rate
   double interaction = 0.0;         // drop per unit of the geometric mean of neighbours' rates
   double chip_noise = 0.5;          // a chip's drop is the mean times a log-normal of this sigma
   double catastrophe = 0.0;         // part of the drop that comes as rare chips which lose 0.8
@@ -35,7 +38,7 @@ struct Network {
     double drop = 0.0;
     for (size_t i = 0; i < rates.size(); ++i) {
       const bool in_dip = i == 0 && rates[i] > dip_low && rates[i] < dip_high;
-      drop += sensitivity[i] * rates[i] * (in_dip ? dip : 1.0);
+      drop += std::pow(sensitivity[i] * rates[i], power) * (in_dip ? dip : 1.0);
       if (i > 0) drop += interaction * std::sqrt(rates[i] * rates[i - 1]);
     }
     return std::min(drop, 0.8);
@@ -86,10 +89,11 @@ void run(Search& search, const Network& network) {
 
 struct Outcome {
   int violated = 0, coarse_violated = 0, done = 0;
+  int raised_violated = 0, raised_coarse_violated = 0;  // all rates times a factor
   int64_t back_offs = 0, trials = 0;
 };
 
-Outcome search_many(const Network& network, int searches,
+Outcome search_many(const Network& network, int searches, double factor,
                     const std::function<void(SearchSettings&)>& change,
                     const std::function<bool(const std::vector<double>&)>& violates) {
   Outcome outcome;
@@ -103,70 +107,76 @@ Outcome search_many(const Network& network, int searches,
     outcome.trials += static_cast<int64_t>(search.history().size());
     outcome.back_offs +=
         search.coarse_certificate()->back_offs + search.limits_certificate()->back_offs;
-    outcome.violated += violates(search.limits()) ? 1 : 0;
-    outcome.coarse_violated +=
-        violates(std::vector<double>(settings.operands.size(), search.coarse())) ? 1 : 0;
+    std::vector<double> limits = search.limits();
+    std::vector<double> coarse(settings.operands.size(), search.coarse());
+    outcome.violated += violates(limits) ? 1 : 0;
+    outcome.coarse_violated += violates(coarse) ? 1 : 0;
+    for (double& rate : limits) rate *= factor;
+    for (double& rate : coarse) rate *= factor;
+    outcome.raised_violated += violates(limits) ? 1 : 0;
+    outcome.raised_coarse_violated += violates(coarse) ? 1 : 0;
   }
   return outcome;
+}
+
+// What limits are worth: the weighted mean of their decimal logarithms.
+double worth(const std::vector<double>& limits, const SearchSettings& settings) {
+  double sum = 0.0, weight = 0.0;
+  for (size_t i = 0; i < limits.size(); ++i) {
+    const double of_operand = static_cast<double>(settings.operands[i].bytes);
+    sum += of_operand * std::log10(limits[i]);
+    weight += of_operand;
+  }
+  return sum / weight;
 }
 
 }  // namespace
 
 TEST_CASE("Limits violate max_drop no more often than 1 - confidence, and are not merely low") {
-  Network catastrophic = ordinary();
-  catastrophic.catastrophe = 0.9;
+  Network steep = ordinary();
+  steep.power = 2.0;
+  Network interacting = ordinary();
+  interacting.interaction = 5.0;
   Network dipping = ordinary();
-  dipping.dip_low = 1e-4, dipping.dip_high = 2e-4, dipping.dip = 0.02;
+  dipping.dip_low = 1e-5, dipping.dip_high = 2e-4, dipping.dip = 0.05;
   Network loud = ordinary();
   loud.chip_noise = 1.5;
+  Network catastrophic = ordinary();
+  catastrophic.catastrophe = 0.9;
   struct Case {
     const char* name;
     Network network;
     double factor;  // limits times this violate
   };
-  const Case cases[] = {{"ordinary", ordinary(), 6.0},
-                        {"catastrophic", catastrophic, 12.0},
-                        {"dipping", dipping, 12.0},
-                        {"loud", loud, 8.0}};
+  // Where one chip in a hundred ruins a network, its mean drop cannot be told as nearly.
+  const Case cases[] = {
+      {"ordinary", ordinary(), 1.5}, {"steep", steep, 1.5}, {"interacting", interacting, 1.5},
+      {"dipping", dipping, 1.5},     {"loud", loud, 2.0},   {"catastrophic", catastrophic, 4.0}};
   constexpr int kSearches = 200;
   constexpr double kMaxDrop = 0.02, kConfidence = 0.9;
   for (const Case& each : cases) {
     const Network& net = each.network;
-    const auto violates = [&net](const std::vector<double>& rates) {
-      return net.mean_drop(rates) > kMaxDrop;
-    };
     const Outcome outcome = search_many(
-        net, kSearches,
+        net, kSearches, each.factor,
         [](SearchSettings& settings) {
           settings.max_drop = kMaxDrop;
           settings.confidence = kConfidence;
         },
-        violates);
+        [&net](const std::vector<double>& rates) { return net.mean_drop(rates) > kMaxDrop; });
     INFO(each.name << ": " << outcome.violated << " limits and " << outcome.coarse_violated
                    << " coarse rates violate in " << outcome.done << " searches, "
                    << outcome.trials / kSearches << " trials and "
-                   << static_cast<double>(outcome.back_offs) / kSearches << " back-offs each");
+                   << static_cast<double>(outcome.back_offs) / kSearches
+                   << " back-offs each; times " << each.factor << ", " << outcome.raised_violated
+                   << " and " << outcome.raised_coarse_violated);
     CHECK(outcome.done == kSearches);
     // False alarm of each below 1e-6 if the true probability is 1 - confidence.
     CHECK(binomial_tail(kSearches, 1.0 - kConfidence, outcome.violated) > 1e-6);
     CHECK(binomial_tail(kSearches, 1.0 - kConfidence, outcome.coarse_violated) > 1e-6);
-    CHECK(outcome.trials / kSearches < 2500);
-
-    // Power: with all limits raised together, most of the limits found do violate.
-    const Outcome raised = search_many(
-        net, kSearches,
-        [](SearchSettings& settings) {
-          settings.max_drop = kMaxDrop;
-          settings.confidence = kConfidence;
-        },
-        [&](std::vector<double> rates) {
-          for (double& rate : rates) rate *= each.factor;
-          return violates(rates);
-        });
-    INFO(raised.violated << " limits and " << raised.coarse_violated << " coarse rates times "
-                         << each.factor);
-    CHECK(raised.violated > kSearches * 9 / 10);
-    CHECK(raised.coarse_violated > kSearches * 8 / 10);
+    CHECK(outcome.trials / kSearches < 6000);
+    CHECK(outcome.raised_violated > kSearches * 85 / 100);
+    // A coarse rate may lie in the dip, where half as much again still does little harm.
+    if (net.dip == 1.0) CHECK(outcome.raised_coarse_violated > kSearches * 85 / 100);
   }
 }
 
@@ -176,11 +186,11 @@ TEST_CASE("A search that steers past max_drop is held by its confirmations, back
   constexpr int kSearches = 300;
   constexpr double kMaxDrop = 0.05, kConfidence = 0.8;
   const Outcome outcome = search_many(
-      network, kSearches,
+      network, kSearches, 1.0,
       [](SearchSettings& settings) {
         settings.max_drop = kMaxDrop;
         settings.confidence = kConfidence;
-        settings.coarse_aim = settings.joint_aim = 1.1;
+        settings.aim = 1.1;
       },
       [&network](const std::vector<double>& rates) { return network.mean_drop(rates) > kMaxDrop; });
   INFO(outcome.violated << " and " << outcome.coarse_violated << " violate of " << outcome.done
@@ -190,6 +200,121 @@ TEST_CASE("A search that steers past max_drop is held by its confirmations, back
   // False alarm of each below 1e-6 if the true probability is 1 - confidence.
   CHECK(binomial_tail(kSearches, 1.0 - kConfidence, outcome.violated) > 1e-6);
   CHECK(binomial_tail(kSearches, 1.0 - kConfidence, outcome.coarse_violated) > 1e-6);
+}
+
+TEST_CASE("A sweep's limits hold, take many times the observations and are worth less") {
+  const Network network = ordinary();
+  constexpr double kMaxDrop = 0.02, kConfidence = 0.9;
+  int violated = 0;
+  double swept_worth = 0.0, shared_worth = 0.0;
+  int64_t swept = 0, shared = 0;
+  constexpr int kSearches = 30;
+  for (int run_index = 0; run_index < kSearches; ++run_index) {
+    SearchSettings settings = settings_for(network, static_cast<uint64_t>(run_index));
+    settings.max_drop = kMaxDrop;
+    settings.confidence = kConfidence;
+    Search search(settings);
+    run(search, network);
+    settings.strategy = eden::SearchStrategy::kSweep;
+
+    Search sweep(settings);
+    run(sweep, network);
+    REQUIRE(search.state() == SearchState::kDone);
+    REQUIRE(sweep.state() == SearchState::kDone);
+    const auto trials = static_cast<int64_t>(sweep.history().size());
+    REQUIRE(trials % Search::sweep_observations(settings) == 0);
+    REQUIRE(sweep.limits_certificate()->chips == Search::sweep_observations(settings));
+    REQUIRE(sweep.limits_certificate()->total_alpha <= 1.0 - kConfidence);
+    violated += network.mean_drop(sweep.limits()) > kMaxDrop ? 1 : 0;
+    swept += trials;
+    shared += static_cast<int64_t>(search.history().size());
+    swept_worth += worth(sweep.limits(), settings);
+    shared_worth += worth(search.limits(), settings);
+  }
+  INFO(swept / kSearches << " observations against " << shared / kSearches << ", worth "
+                         << swept_worth / kSearches << " against " << shared_worth / kSearches);
+  // False alarm below 1e-6 if the true probability is 1 - confidence.
+  CHECK(binomial_tail(kSearches, 1.0 - kConfidence, violated) > 1e-6);
+  CHECK(swept > 5 * shared);
+  CHECK(shared_worth > swept_worth);
+}
+
+TEST_CASE("The observations of a sweep's step are those that its confidence needs") {
+  SearchSettings settings = settings_for(ordinary(), 0);
+  settings.strategy = eden::SearchStrategy::kSweep;
+  // Coarse: 29 octaves by quarters are 116 points and the floor, 8 decisions; each of 6 operands
+  // has 58 half octaves. ln(356 / 0.05) / ln(1 + 0.95 * 0.01 / 0.99) = 928.96, twice.
+  CHECK(Search::sweep_steps(settings) == 8 + 6 * 58);
+  CHECK(Search::sweep_observations(settings) == 2 * 929);
+}
+
+TEST_CASE("Limits go to the operands that weigh") {
+  const Network network = ordinary();
+  SearchSettings settings = settings_for(network, 3);
+  Search by_bytes(settings);
+  run(by_bytes, network);
+  for (SearchOperand& operand : settings.operands) operand.weight = 1.0;
+  settings.operands[0].weight = 50.0;
+  Search by_weight(settings);
+  run(by_weight, network);
+  REQUIRE(by_weight.state() == SearchState::kDone);
+  CHECK(by_weight.limits()[0] > 3.0 * by_bytes.limits()[0]);
+  CHECK(by_weight.limits()[1] < by_bytes.limits()[1]);
+}
+
+TEST_CASE("Operands that cost more together than they are worth are lowered") {
+  // The first costs little alone, but much through the second; it is worth almost nothing.
+  Network network;
+  network.sensitivity = {1.0, 1.0, 1.0, 1.0};
+  network.interaction = 0.0;
+  const auto drop = [](const std::vector<double>& rates) {
+    return std::min(0.8, rates[1] + rates[2] + rates[3] + 0.01 * rates[0] +
+                             20.0 * std::sqrt(rates[0] * rates[1]));
+  };
+  double with_interaction = 0.0;
+  for (const uint64_t seed : {0u, 1u, 2u}) {
+    SearchSettings settings = settings_for(network, seed);
+    settings.operands[0].bytes = 1;
+    Search search(settings);
+    while (const std::optional<Trial> trial = search.next_trial()) {
+      SplitMix64 random(trial->draw_seed);
+      search.report(trial->id, std::clamp(drop(trial->rates) +
+                                              0.015 * std::normal_distribution<double>()(random),
+                                          -1.0, 1.0));
+    }
+    REQUIRE(search.state() == SearchState::kDone);
+    CHECK(drop(search.limits()) <= 0.01);
+    with_interaction += worth(search.limits(), settings) / 3.0;
+  }
+  // With the first operand at its least share (8 times the others' rates for a sensitivity of 1 /
+  // 100), a drop of 0.008 allows the others 0.008 / (3 + 20 sqrt(8)) = 1.3e-4.
+  CHECK(with_interaction > std::log10(4e-4));
+}
+
+TEST_CASE("What an operand stands alone is inside its interval about as often as it says") {
+  const Network network = ordinary();
+  constexpr int kSearches = 100;
+  int inside = 0, intervals = 0;
+  for (int run_index = 0; run_index < kSearches; ++run_index) {
+    Search search(settings_for(network, static_cast<uint64_t>(run_index)));
+    while (search.phase() != SearchPhase::kJoint) {
+      const std::optional<Trial> trial = search.next_trial();
+      search.report(trial->id, network.observe(*trial));
+    }
+    REQUIRE(search.responses().size() == network.sensitivity.size());
+    for (size_t i = 0; i < network.sensitivity.size(); ++i) {
+      const eden::OperandResponse& response = search.responses()[i];
+      const double truth = 0.01 / network.sensitivity[i];
+      ++intervals;
+      inside += response.low <= truth && truth <= response.high ? 1 : 0;
+      CHECK(response.low <= response.rate);
+      CHECK(response.rate <= response.high);
+      CHECK(response.observations > 0);
+    }
+  }
+  // Meant for 90%; common chips and a local fit make it approximate.
+  INFO(inside << " of " << intervals);
+  CHECK(inside > intervals * 80 / 100);
 }
 
 TEST_CASE("A quantile guarantee holds for the fraction of chips that it names") {
@@ -212,16 +337,11 @@ TEST_CASE("A quantile guarantee holds for the fraction of chips that it names") 
     settings.confidence = kConfidence;
     settings.quantile = kQuantile;
   };
-  const Outcome outcome = search_many(network, kSearches, change, violates);
+  const Outcome outcome = search_many(network, kSearches, 2.0, change, violates);
   CHECK(outcome.done == kSearches);
   // False alarm below 1e-6 if the true probability is 1 - confidence.
   CHECK(binomial_tail(kSearches, 1.0 - kConfidence, outcome.violated) > 1e-6);
-  const Outcome raised =
-      search_many(network, kSearches, change, [&violates](std::vector<double> rates) {
-        for (double& rate : rates) rate *= 4.0;
-        return violates(rates);
-      });
-  CHECK(raised.violated > kSearches * 9 / 10);
+  CHECK(outcome.raised_violated > kSearches * 85 / 100);
 }
 
 TEST_CASE("Operands are raised by what they tolerate") {
@@ -230,7 +350,6 @@ TEST_CASE("Operands are raised by what they tolerate") {
   run(search, network);
   REQUIRE(search.state() == SearchState::kDone);
   const std::vector<double>& limits = search.limits();
-  for (const double limit : limits) CHECK(limit >= search.coarse());
   CHECK(limits[0] < 4.0 * search.coarse());   // the sensitive one
   CHECK(limits[4] > 10.0 * search.coarse());  // 2,000 times less sensitive
   CHECK(search.limits_certificate()->upper_bound <= 0.01);
@@ -251,28 +370,44 @@ TEST_CASE("A network like ResNet-20 with 40 operands takes a few thousand observ
     REQUIRE(search.state() == SearchState::kDone);
     const auto trials = static_cast<int64_t>(search.history().size());
     INFO(trials << " observations, " << expected << " expected");
-    CHECK(trials < 4500);
+    CHECK(trials < 15000);
     CHECK(expected > trials / 2);
     CHECK(expected < trials * 2);
     CHECK(search.expected_trials() == trials);
   }
 }
 
-TEST_CASE("Confirmations use chips that no other trial uses") {
+TEST_CASE("Confirmations use chips that no other trial uses, decisions before them common ones") {
   const Network network = ordinary();
   Search search(settings_for(network, 5));
-  std::set<uint64_t> chips, confirmed;
+  std::set<uint64_t> steering, confirmed;
+  std::map<uint64_t, uint64_t> samples;
   uint64_t index = 0;
+  std::vector<uint64_t> in_order;
+  int64_t steered = 0;
   while (const std::optional<Trial> trial = search.next_trial()) {
-    CHECK(chips.insert(trial->chip).second);
     if (trial->phase == SearchPhase::kConfirmation ||
         trial->phase == SearchPhase::kCoarseConfirmation) {
+      CHECK(confirmed.insert(trial->chip).second);
       CHECK(trial->chip == eden::derive_chip(5, eden::ChipPurpose::kConfirmation, index++));
+    } else {
+      ++steered;
+      steering.insert(trial->chip);
+      // A chip that comes again brings its samples.
+      CHECK(samples.emplace(trial->chip, trial->draw_seed).first->second == trial->draw_seed);
     }
+    in_order.push_back(trial->chip);
     search.report(trial->id, network.observe(*trial));
   }
-  CHECK(index >= static_cast<uint64_t>(search.coarse_certificate()->chips +
-                                       search.limits_certificate()->chips));
+  for (const uint64_t chip : steering) CHECK(confirmed.count(chip) == 0);
+  CHECK(static_cast<int64_t>(steering.size()) < steered);
+  for (const auto* certificate : {&*search.coarse_certificate(), &*search.limits_certificate()}) {
+    for (int64_t k = 0; k < certificate->chips; ++k) {
+      CHECK(in_order[static_cast<size_t>(certificate->first_trial + k)] ==
+            eden::derive_chip(5, eden::ChipPurpose::kConfirmation,
+                              static_cast<uint64_t>(certificate->first_chip + k)));
+    }
+  }
 }
 
 TEST_CASE("A search replayed at any point asks the same and ends the same") {
@@ -310,6 +445,14 @@ TEST_CASE("A search that gave up goes on from its history with more trials") {
   second.replay(first.history());
   run(second, network);
   CHECK(second.limits() == whole.limits());
+}
+
+TEST_CASE("A small drop may take more trials than usual ones do") {
+  SearchSettings settings = settings_for(ordinary(), 0);
+  CHECK(Search(settings).settings().max_trials == 50000);
+  settings.max_drop = 0.001;
+  // ln(1 / 0.0304) / ln(1 + 0.95 * 0.001 / 0.999) = 3675.4.
+  CHECK(Search(settings).settings().max_trials == 8 * 6 * 3676 + 600);
 }
 
 TEST_CASE("An unreachable target is said to be so, with what was seen") {
