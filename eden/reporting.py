@@ -400,6 +400,13 @@ def _tolerance_section(tolerance: Tolerance) -> _Section:
     for kind, colour in (("weight", COLOURS[0]), ("input", COLOURS[4])):
         rows = [i for i, (name, _) in enumerate(shown) if tolerance.kinds[name] == kind]
         axes.barh(rows, [shown[i][1] - lowest for i in rows], left=lowest, color=colour, height=0.72, label=kind)
+    if tolerance.alone:
+        found = [tolerance.alone[name] for name, _ in shown]
+        rates = [alone.rate for alone in found]
+        off = [[alone.rate - alone.low for alone in found], [alone.high - alone.rate for alone in found]]
+        axes.errorbar(
+            rates, range(len(shown)), xerr=off, fmt="|", color=NEUTRAL, linewidth=0.8, capsize=1.5, label="alone, 90%"
+        )
     if tolerance.coarse > 0:
         axes.axvline(tolerance.coarse, color=NEUTRAL, linestyle="--", label=f"coarse, {rate_text(tolerance.coarse)}")
     axes.set_xscale("log")
@@ -408,19 +415,32 @@ def _tolerance_section(tolerance: Tolerance) -> _Section:
     axes.set_ylim(len(shown) - 0.4, -0.6)
     rates_on(axes.xaxis)
     axes.set_xlabel("highest tolerated bit error rate (BER)")
-    figure.legend(loc="outside upper right", ncols=3)
-    table = _Table(
-        "Operands from the least to the most tolerant",
-        ("operand", "kind", "size", "tolerated BER"),
-        [(name, tolerance.kinds[name], _size(tolerance.bytes[name]), rate_text(limit)) for name, limit in ordered],
-        (False, False, True, True),
-    )
+    figure.legend(loc="outside upper right", ncols=4)
+    heads, numeric = ["operand", "kind", "size", "tolerated BER"], [False, False, True, True]
+    rows_of = [[name, tolerance.kinds[name], _size(tolerance.bytes[name]), rate_text(limit)] for name, limit in ordered]
+    if tolerance.alone:
+        heads += ["alone", "90% interval", "drop per BER"]
+        numeric += [True, True, True]
+        for cells in rows_of:
+            alone = tolerance.alone[cells[0]]
+            cells += [
+                rate_text(alone.rate),
+                f"{rate_text(alone.low)} to {rate_text(alone.high)}",
+                f"{tolerance.sensitivity[cells[0]]:.2g}",
+            ]
+    table = _Table("Operands from the least to the most tolerant", heads, rows_of, numeric)
     cut = f" The figure shows the {MOST_OPERANDS} least tolerant." if len(shown) < len(ordered) else ""
+    beside = (
+        f" Bars in grey, and the last columns, are estimates of the BER at which an operand alone would lose "
+        f"{_points(tolerance.max_drop)}, all others on nearly reliable memory."
+        if tolerance.alone
+        else ""
+    )
     return _Section(
         "tolerance",
         "Tolerance per operand",
         f"Highest mean BER of each operand at which, with all others at theirs, the {_drop(tolerance)} is at most "
-        f"{_points(tolerance.max_drop)}. The dashed line is the coarse BER, the same for all.{cut}",
+        f"{_points(tolerance.max_drop)}. The dashed line is the coarse BER, the same for all.{beside}{cut}",
         svg(figure, "tolerance"),
         "Tolerated bit error rate of each operand on a logarithmic axis",
         [table],

@@ -11,6 +11,7 @@ import chain
 import pytest
 
 import eden
+from eden.figures import rate_text
 from eden.files import FileError
 from eden.reporting import AccuracyCurves, AccuracyPoint
 
@@ -154,6 +155,19 @@ def test_limits_at_the_floor_and_many_operands(tmp_path: Path):
     assert "(as a float network 94.0%)" in page.text
     assert "The figure shows the 60 least tolerant" in page.text
     assert "layer79.weight" in page.text
+
+
+def test_what_operands_stand_alone(tmp_path: Path):
+    limits = {"conv.weight": 2e-3, "conv.input": 1e-4}
+    alone = {
+        "conv.weight": {"rate": 4e-3, "low": 3e-3, "high": 6e-3, "slope": 1.2, "observations": 30},
+        "conv.input": {"rate": 5e-1, "low": 2e-1, "high": 5e-1, "slope": 1.0, "observations": 20},
+    }
+    page = parse(eden.report(tmp_path / "with", tolerance=chain.tolerance(limits, alone=alone)))
+    assert f"{rate_text(3e-3)} to {rate_text(6e-3)}" in page.text
+    assert "drop per BER" in page.text
+    assert "would lose 1 percentage point, all others on nearly reliable memory" in page.text
+    assert "drop per BER" not in parse(eden.report(tmp_path / "without", tolerance=chain.tolerance(limits))).text
 
 
 def test_an_unusable_folder_fails_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -21,8 +21,8 @@ constexpr double kHope = 2.0;  // standard errors
 BettingTest::BettingTest(double bound, double alpha, std::optional<BettingPrior> prior)
     : bound_(bound),
       log_target_(-std::log(alpha)),
-      prior_(prior.value_or(
-          BettingPrior{kPriorMean * bound, kPriorDeviation * bound, kPriorCount})) {
+      prior_(
+          prior.value_or(BettingPrior{kPriorMean * bound, kPriorDeviation * bound, kPriorCount})) {
   if (!(bound > 0.0 && bound < 1.0)) {
     throw std::invalid_argument("bound is " + std::to_string(bound) + "; allowed is inside (0, 1)");
   }

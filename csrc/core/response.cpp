@@ -68,8 +68,7 @@ ResponseFit fit_response(const std::vector<ResponsePoint>& points, double origin
       const double distance = point.octaves - origin;
       const double near = std::exp(-0.5 * distance * distance / (width * width));
       const double weight = near * static_cast<double>(point.count) / variances[i];
-      const double value =
-          std::exp(std::min(50.0, level + slope * std::numbers::ln2 * distance));
+      const double value = std::exp(std::min(50.0, level + slope * std::numbers::ln2 * distance));
       const double by_slope = value * std::numbers::ln2 * distance;
       const double residual = point.mean - value;
       n.level_level += weight * value * value;
@@ -88,16 +87,14 @@ ResponseFit fit_response(const std::vector<ResponsePoint>& points, double origin
   for (int step = 0; step < kSteps && damping < 1e9; ++step) {
     const double a = now.level_level * (1.0 + damping), d = now.slope_slope * (1.0 + damping);
     const double determinant = a * d - now.level_slope * now.level_slope;
-    const double move_level =
-        std::clamp((d * now.level_residual - now.level_slope * now.slope_residual) / determinant,
-                   -2.0, 2.0);
+    const double move_level = std::clamp(
+        (d * now.level_residual - now.level_slope * now.slope_residual) / determinant, -2.0, 2.0);
     const double move_slope =
         (a * now.slope_residual - now.level_slope * now.level_residual) / determinant;
     const double next_slope = std::max(kLeastSlope, slope + move_slope);
     const Normal next = equations(level + move_level, next_slope);
     if (next.loss <= now.loss) {
-      const bool settled =
-          std::abs(move_level) < 1e-6 && std::abs(next_slope - slope) < 1e-6;
+      const bool settled = std::abs(move_level) < 1e-6 && std::abs(next_slope - slope) < 1e-6;
       level += move_level, slope = next_slope, now = next;
       damping = std::max(1e-6, 0.2 * damping);
       if (settled) break;
@@ -105,8 +102,7 @@ ResponseFit fit_response(const std::vector<ResponsePoint>& points, double origin
       damping *= 8.0;
     }
   }
-  const double determinant =
-      now.level_level * now.slope_slope - now.level_slope * now.level_slope;
+  const double determinant = now.level_level * now.slope_slope - now.level_slope * now.level_slope;
   fit.log_level = level;
   fit.slope = slope;
   fit.variance_level = now.slope_slope / determinant;

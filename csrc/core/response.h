@@ -23,7 +23,7 @@ struct ResponseFit {
   double variance_level = 0.0, variance_slope = 0.0, covariance = 0.0;
 
   double mean(double octaves) const;
-  double octaves_at(double mean) const;  // for a mean above 0
+  double octaves_at(double mean) const;    // for a mean above 0
   double deviation_at(double mean) const;  // standard error of octaves_at, in octaves
 };
 
@@ -36,8 +36,8 @@ struct ResponsePrior {
   double level_deviation = 3.0;  // of its natural logarithm
 };
 
-// Variance of one observation about a place: that of the points, those near it counting most. Points
-// are not taken at their own, because one that met no bad chip would seem the surest.
+// Variance of one observation about a place: that of the points, those near it counting most.
+// Points are not taken at their own, because one that met no bad chip would seem the surest.
 double variance_near(const std::vector<ResponsePoint>& points, double octaves, double width);
 
 // Weighted least squares, by damped Gauss-Newton steps, of a power law with a normal prior on its
