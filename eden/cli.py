@@ -354,6 +354,10 @@ def savings(
     out: OutFile,
     task: TaskOption = "digits",
     platform: Annotated[str, typer.Option(help="cpu, gpu, eyeriss or tpu")] = "cpu",
+    rank: Annotated[
+        str, typer.Option(help="ddr3-1600, ddr3l-1600, ddr4-2400, lpddr3-1600, lpddr4-3200 or a file of currents")
+    ] = "ddr3-1600",
+    vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = "linear",
 ) -> None:
     """Account for the DRAM energy and the time that a placement saves."""
     from eden.accounting import savings as account
@@ -363,7 +367,7 @@ def savings(
 
     output_file(out)
     model = load_(_task(task).model(), network)
-    found = account(model, Placement.load(placement), platform=platform)
+    found = account(model, Placement.load(placement), platform=platform, rank=rank, vdd_law=vdd_law)
     found.save(out)
     typer.echo(found.table())
     typer.echo(f"written: {out}")
@@ -450,13 +454,16 @@ def report(
 
 @app.command()
 def schema(
-    name: Annotated[str, typer.Argument(help="device, recipe, tolerance, placement, traffic, savings or accuracy")],
+    name: Annotated[
+        str, typer.Argument(help="device, recipe, tolerance, placement, traffic, currents, savings or accuracy")
+    ],
 ) -> None:
     """Print the JSON Schema of one of the files, for editors and for programs that write them."""
     import json
 
     from eden.accounting import Savings, Traffic
     from eden.device import Device
+    from eden.energy import RankPower
     from eden.placement import Placement
     from eden.recipe import RetrainRecipe
     from eden.reporting import AccuracyCurves
@@ -464,7 +471,7 @@ def schema(
 
     files = {
         file.FORMAT.removeprefix("eden-"): file
-        for file in (Device, RetrainRecipe, Tolerance, Placement, Traffic, Savings, AccuracyCurves)
+        for file in (Device, RetrainRecipe, Tolerance, Placement, Traffic, RankPower, Savings, AccuracyCurves)
     }
     if name not in files:
         raise ValueError(f"schema of {name!r}; allowed are {', '.join(files)}")

@@ -117,6 +117,11 @@ class Placement(VersionedFile):
         """Name of each operand's partition."""
         return {name: operand.partition for name, operand in self.operands.items()}
 
+    def point_of(self, operand: str) -> OperatingPoint:
+        """The operating point of an operand's partition; nominal for an operand that is not placed."""
+        placed = self.operands.get(operand)
+        return self.nominal if placed is None else self.partitions[placed.partition].operating_point
+
     @property
     def used_bytes(self) -> dict[str, int]:
         """Bytes used in each partition, alignment included."""
