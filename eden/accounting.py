@@ -329,6 +329,8 @@ class CostModel:
     """By operand, of those that cross."""
     opened: float = field(init=False)
     """Rows opened per inference."""
+    bursts: float = field(init=False)
+    """Bursts per inference."""
     _units: dict[tuple[str, float], float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -341,11 +343,7 @@ class CostModel:
             crossing[name] = _Accesses(reads, writes, (reads + writes) * (1.0 - self.case.row_hit_share))
         object.__setattr__(self, "accesses", crossing)
         object.__setattr__(self, "opened", sum(access.opened for access in crossing.values()))
-
-    @property
-    def bursts(self) -> float:
-        """Bursts per inference."""
-        return sum(access.reads + access.writes for access in self.accesses.values())
+        object.__setattr__(self, "bursts", sum(access.reads + access.writes for access in crossing.values()))
 
     @property
     def time_ns(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,12 @@ from eden.partition import OperatingPoint
 
 # Fewer pairs of an operand and a state of a partition than this are decided pair by pair from the start.
 _DIRECT_PAIRS = 3000
+# More pairs than these are not worth while once a placement and a bound are known.
+_MOST_PAIRS = 200_000
+# Of what is left of the time, each program gets this much at least.
+_LEAST_SECONDS = 1.0
+# More states than this, and the relaxation bounds the product of time and standby instead of following it.
+_EXACT_PRODUCT_STATES = 500
 # Of the objective, which is 1 within specification: what the solver's own tolerances may move.
 ROUNDING = 1e-9
 
@@ -158,11 +165,11 @@ class _Program:
         self._whole += [int(whole)] * len(costs)
         return list(range(start, len(self.cost)))
 
-    def solve(self, gap: float, seconds: float) -> tuple[Floats | None, float | None, bool]:
+    def solve(self, gap: float, seconds: float, relaxed: bool = False) -> tuple[Floats | None, float | None, bool]:
         """The best found, a lower bound of the objective, and whether the program is infeasible."""
         found = optimize.milp(
             np.array(self.cost),
-            integrality=np.array(self._whole),
+            integrality=np.zeros(len(self.cost)) if relaxed else np.array(self._whole),
             bounds=optimize.Bounds(0.0, np.array(self._high)),
             constraints=self.rows.constraint(len(self.cost)),
             options={"mip_rel_gap": gap, "time_limit": seconds},
@@ -182,12 +189,13 @@ class _Choice:
     idle: list[int]
 
 
-def _states(problem: Problem, program: _Program, save: dict[int, float]) -> _Choice:
+def _states(problem: Problem, program: _Program, save: dict[int, float], exact_product: bool) -> _Choice:
     """One state for each partition, with its standby energy and what the supplies allow.
 
     ``save`` gives, by column, the part of the time that a variable saves. Standby is energy over the time of the
-    inference, so its cost is the product of a state and of the time: a part of the time per state, which is 0 where
-    the state is not chosen, and the time where it is.
+    inference, so its cost is the product of the states' sum and of the time. Exactly, that is a part of the time per
+    state, which is 0 where the state is not chosen and the time where it is; else the product's lower envelope over
+    the ranges of both (McCormick), two rows that no placement is below.
     """
     weight = problem.energy_weight
     states = (*problem.used, *problem.idle)
@@ -206,11 +214,24 @@ def _states(problem: Problem, program: _Program, save: dict[int, float]) -> _Cho
             allowed = problem.saved[k][problem.tolerated[k]]
             best[k] = max(0.0, float(allowed.max(initial=0.0)))
         shortest = max(0.0, 1.0 - sum(best.values()))
-        time = program.variables([0.0], high=longest, whole=False)[0]
-        program.rows.add([time, *save], [1.0, *save.values()], 1.0, 1.0)
+        duration = program.variables([0.0], high=longest, whole=False)[0]
+        program.rows.add([duration, *save], [1.0, *save.values()], 1.0, 1.0)
+    if timed and not exact_product:
+        standby = [state.standby for state in states]
+        least = sum(min(standby[i] for i in mine) for mine in of_partition.values())
+        most = sum(max(standby[i] for i in mine) for mine in of_partition.values())
+        product = program.variables([weight], high=longest * most, whole=False)[0]
+        for at_time, at_sum in ((shortest, least), (longest, most)):
+            program.rows.add(
+                [product, duration, *columns],
+                [1.0, -at_sum, *(-at_time * value for value in standby)],
+                -at_time * at_sum,
+                np.inf,
+            )
+    elif timed:
         parts = program.variables([weight * state.standby for state in states], high=longest, whole=False)
         for mine in of_partition.values():
-            program.rows.add([time, *(parts[i] for i in mine)], [-1.0, *[1.0] * len(mine)], 0.0, 0.0)
+            program.rows.add([duration, *(parts[i] for i in mine)], [-1.0, *[1.0] * len(mine)], 0.0, 0.0)
         for column, part in zip(columns, parts, strict=True):
             program.rows.add([part, column], [1.0, -longest], -np.inf, 0.0)
             program.rows.add([part, column], [1.0, -shortest], 0.0, np.inf)
@@ -304,7 +325,7 @@ def _pairwise(problem: Problem, gap: float, seconds: float) -> tuple[Assignment 
         chosen = dict(zip(at, program.variables(costs[firsts]), strict=True))
         columns = program.variables(np.zeros(len(pairs)), high=float(problem.units.max()))
         save = _times(problem, list(chosen.values()), saved[firsts])
-        choice = _states(problem, program, save)
+        choice = _states(problem, program, save, exact_product=True)
         for k in range(len(problem.bytes)):
             mine = [column for (operand, _), column in chosen.items() if operand == k]
             program.rows.add(mine, [1.0] * len(mine), 1.0, 1.0)
@@ -313,7 +334,7 @@ def _pairwise(problem: Problem, gap: float, seconds: float) -> tuple[Assignment 
             program.rows.add([*taken, chosen[k, _]], [*[1.0] * len(taken), -float(problem.units[k])], 0.0, 0.0)
     else:
         columns = program.variables(costs)
-        choice = _states(problem, program, _times(problem, columns, saved))
+        choice = _states(problem, program, _times(problem, columns, saved), exact_product=True)
         for members in of_operand:
             program.rows.add([columns[i] for i in members], [1.0] * len(members), 1.0, 1.0)
         for i, (_, s) in enumerate(pairs):
@@ -353,9 +374,10 @@ def _pairwise(problem: Problem, gap: float, seconds: float) -> tuple[Assignment 
 
 def _chosen_states(problem: Problem, choice: _Choice, solution: Floats) -> tuple[State, ...]:
     chosen: dict[int, State] = {}
+    most = [-1.0] * len(problem.capacity)
     for state, column in zip((*problem.used, *problem.idle), (*choice.used, *choice.idle), strict=True):
-        if solution[column] > 0.5:
-            chosen[state.partition] = state
+        if solution[column] > most[state.partition]:
+            chosen[state.partition], most[state.partition] = state, float(solution[column])
     return tuple(chosen[p] for p in range(len(problem.capacity)))
 
 
@@ -368,13 +390,14 @@ class _Pooled:
     """Of each operand, an index of ``_levels``."""
 
 
-def _pooled(problem: Problem, gap: float, seconds: float) -> tuple[_Pooled | None, float | None]:
+def _pooled(problem: Problem, gap: float, seconds: float, relaxed: bool) -> tuple[_Pooled | None, float | None]:
     """A relaxation: operands choose operating points, and the partitions at a point have to have room together.
 
     Operands that tolerate only some of the partitions at a point have to find room in those (Hall's condition, on the
     sets of states that operands tolerate), and every partition in use has to have an operand that tolerates it. Where
     these sets are nested, as they are where the mean rates decide, an operand that may be split meets no other
-    obstacle; whole operands meet that of their sizes.
+    obstacle; whole operands meet that of their sizes. ``relaxed`` takes the linear program instead and the largest
+    share of each choice: quicker, and its bound holds as well.
     """
     program = _Program()
     levels = _levels(problem)
@@ -393,7 +416,7 @@ def _pooled(problem: Problem, gap: float, seconds: float) -> tuple[_Pooled | Non
         of_level[level].append((k, column))
     for mine in of_operand:
         program.rows.add(mine, [1.0] * len(mine), 1.0, 1.0)
-    choice = _states(problem, program, save)
+    choice = _states(problem, program, save, exact_product=len(problem.used) <= _EXACT_PRODUCT_STATES)
     units = problem.units
     room = problem.room + (problem.tail > 0) * (not problem.split)
     for level, states in enumerate(levels):
@@ -433,7 +456,7 @@ def _pooled(problem: Problem, gap: float, seconds: float) -> tuple[_Pooled | Non
             -np.inf,
             0.0,
         )
-    solution, bound, infeasible = program.solve(gap, seconds)
+    solution, bound, infeasible = program.solve(gap, seconds, relaxed)
     if infeasible:
         raise InfeasibleError("no placement")
     if bound is not None:
@@ -441,9 +464,10 @@ def _pooled(problem: Problem, gap: float, seconds: float) -> tuple[_Pooled | Non
     if solution is None:
         return None, bound
     level_of = [0] * len(problem.bytes)
+    most = [-1.0] * len(problem.bytes)
     for level, k, column in rows:
-        if solution[column] > 0.5:
-            level_of[k] = level
+        if solution[column] > most[k]:
+            level_of[k], most[k] = level, float(solution[column])
     return _Pooled(_chosen_states(problem, choice, solution), level_of), bound
 
 
@@ -564,24 +588,34 @@ def solve(problem: Problem, start: Assignment | None, gap: float, seconds: float
 
     """
     _check_feasible(problem)
+    end = time.monotonic() + seconds
     best = start
     value = math.inf if start is None else evaluate(problem, start)
     bound = -math.inf
-    if int(problem.tolerated.sum()) > _DIRECT_PAIRS:
-        pooled, found = _pooled(problem, gap / 2.0, seconds)
+
+    def done() -> bool:
+        return best is not None and (value - bound <= max(gap, ROUNDING) * value or time.monotonic() >= end)
+
+    pairs = int(problem.tolerated.sum())
+    free = problem.voltages is None and not problem.shared_vdd and not problem.shared_refresh
+    if pairs > _DIRECT_PAIRS:
+        # Rounding the linear program keeps no rule of the supplies.
+        for relaxed in (True, False) if free else (False,):
+            pooled, found = _pooled(problem, gap / 2.0, max(end - time.monotonic(), _LEAST_SECONDS), relaxed)
+            bound = max(bound, -math.inf if found is None else found)
+            packed = None if pooled is None else _pack(problem, pooled)
+            if packed is not None and evaluate(problem, packed) < value:
+                best, value = packed, evaluate(problem, packed)
+            if done():
+                break
+    if best is None or (not done() and pairs <= _MOST_PAIRS):
+        try:
+            exact, found = _pairwise(problem, gap, max(end - time.monotonic(), _LEAST_SECONDS))
+        except InfeasibleError:
+            raise InfeasibleError(_why_infeasible(problem)) from None
         bound = max(bound, -math.inf if found is None else found)
-        packed = None if pooled is None else _pack(problem, pooled)
-        if packed is not None and evaluate(problem, packed) < value:
-            best, value = packed, evaluate(problem, packed)
-        if best is not None and value - bound <= max(gap, ROUNDING) * value:
-            return Solved(best, value, min(bound, value))
-    try:
-        exact, found = _pairwise(problem, gap, seconds)
-    except InfeasibleError:
-        raise InfeasibleError(_why_infeasible(problem)) from None
-    bound = max(bound, -math.inf if found is None else found)
-    if exact is not None and evaluate(problem, exact) < value:
-        best, value = exact, evaluate(problem, exact)
+        if exact is not None and evaluate(problem, exact) < value:
+            best, value = exact, evaluate(problem, exact)
     if best is None:
         raise TimeoutError(f"no placement was found in {seconds:g} s; allowed is more time, or the greedy solver")
     return Solved(best, value, min(bound, value))

@@ -644,11 +644,16 @@ class _Asked:
                     mine.append(standby(p, point))
                 if model.case.latency_stall_share > 0.0:
                     mine.append(point.trcd + point.trp)
-                # Of what the supplies restrict, no value stands for another one: neither higher nor lower.
+                # Of what must agree between partitions, no value stands for another one, higher or lower.
+                kept = []
                 if self.constraints.voltages is not None or p in grouped_vdd:
-                    mine += [point.vdd, -point.vdd]
+                    kept.append(point.vdd)
                 if p in grouped_refresh:
-                    mine += [point.refresh_interval, -point.refresh_interval]
+                    kept.append(point.refresh_interval)
+                if self.constraints.split:
+                    # Another partition may have to meet this one at the very point.
+                    kept += [point.vdd, point.trcd, point.trp, point.refresh_interval]
+                mine += [*kept, *(-value for value in kept)]
                 costs.append(mine)
             rates = [[errors.ber, errors.ber_zero, errors.ber_one] for _, errors in choices]
             standing = undominated(np.array(costs, dtype=np.float64), np.array(rates))
