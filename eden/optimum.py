@@ -388,6 +388,8 @@ class _Pooled:
     states: tuple[State, ...]
     level: list[int]
     """Of each operand, an index of ``_levels``."""
+    shares: tuple[float, ...]
+    """Of each used and then each idle state; 0 or 1 but for the linear program."""
 
 
 def _pooled(problem: Problem, gap: float, seconds: float, relaxed: bool) -> tuple[_Pooled | None, float | None]:
@@ -468,7 +470,76 @@ def _pooled(problem: Problem, gap: float, seconds: float, relaxed: bool) -> tupl
     for level, k, column in rows:
         if solution[column] > most[k]:
             level_of[k], most[k] = level, float(solution[column])
-    return _Pooled(_chosen_states(problem, choice, solution), level_of), bound
+    shares = tuple(float(solution[column]) for column in (*choice.used, *choice.idle))
+    return _Pooled(_chosen_states(problem, choice, solution), level_of, shares), bound
+
+
+def _narrowed(problem: Problem, pooled: _Pooled) -> Problem:
+    """The problem with the supplies set as the linear program prefers, so that every choice that is left keeps them."""
+    states = (*problem.used, *problem.idle)
+    weight: dict[float, float] = {}
+    for state, share in zip(states, pooled.shares, strict=True):
+        weight[state.point.vdd] = weight.get(state.point.vdd, 0.0) + share
+    nominal = problem.nominal
+    driven = set(weight)
+    if problem.voltages is not None:
+        others = sorted(driven - {nominal.vdd}, key=lambda vdd: -weight[vdd])
+        driven = {nominal.vdd, *others[: problem.voltages - 1]}
+    allowed = [state.point.vdd in driven for state in states]
+    for name, groups in (("vdd", problem.shared_vdd), ("refresh_interval", problem.shared_refresh)):
+        for group in groups:
+            inside = [i for i, state in enumerate(states) if state.partition in group]
+            shares: dict[float, float] = {}
+            offering: dict[float, set[int]] = {}
+            for i in inside:
+                value = getattr(states[i].point, name)
+                shares[value] = shares.get(value, 0.0) + pooled.shares[i]
+                if allowed[i] and i < len(problem.used):
+                    offering.setdefault(value, set()).add(states[i].partition)
+            common = [value for value, offers in offering.items() if offers == set(group)]
+            taken = max(common, key=lambda value: shares[value], default=getattr(nominal, name))
+            for i in inside:
+                allowed[i] = allowed[i] and getattr(states[i].point, name) == taken
+    used = [i for i in range(len(problem.used)) if allowed[i]]
+    return dataclasses.replace(
+        problem,
+        used=tuple(problem.used[i] for i in used),
+        idle=tuple(state for state, kept in zip(problem.idle, allowed[len(problem.used) :], strict=True) if kept),
+        tolerated=problem.tolerated[:, used],
+        access=problem.access[:, used],
+        saved=problem.saved[:, used],
+        voltages=None,
+        shared_vdd=(),
+        shared_refresh=(),
+    )
+
+
+def _keeps_supplies(problem: Problem, assignment: Assignment) -> bool:
+    """Whether no supply is lowered for idle partitions alone; all else an assignment keeps by its making."""
+    for name, groups in (("vdd", problem.shared_vdd), ("refresh_interval", problem.shared_refresh)):
+        for group in groups:
+            inside = [assignment.states[p] for p in group]
+            lowered = any(getattr(state.point, name) != getattr(problem.nominal, name) for state in inside)
+            if lowered and all(state.choice is None for state in inside):
+                return False
+    return True
+
+
+def _rounded(problem: Problem, pooled: _Pooled, seconds: float) -> Assignment | None:
+    """A placement near the linear program's solution, or None."""
+    if problem.voltages is None and not problem.shared_vdd and not problem.shared_refresh:
+        return _pack(problem, pooled)
+    narrowed = _narrowed(problem, pooled)
+    if not narrowed.tolerated.any(axis=1).all() or {state.partition for state in narrowed.idle} != set(
+        range(len(problem.capacity))
+    ):
+        return None
+    try:
+        again, _ = _pooled(narrowed, 0.0, seconds, relaxed=True)
+    except InfeasibleError:
+        return None
+    packed = None if again is None else _pack(narrowed, again)
+    return packed if packed is not None and _keeps_supplies(problem, packed) else None
 
 
 class _Bins:
@@ -497,9 +568,69 @@ class _Bins:
             self.free[partition] = 0
             self.tail[partition] = 0
 
+    def take_back(self, k: int) -> int:
+        """Take an operand out again; the units that it had."""
+        pieces = self.pieces.pop(k, [])
+        for partition, units in pieces:
+            self.free[partition] += units
+        return sum(units for _, units in pieces)
+
+    def elsewhere(self, k: int, units: int, level_of: dict[int, int], cost: Floats) -> list[int]:
+        """Partitions at the cheapest operating point where those that an operand tolerates have room for its units."""
+        at: dict[int, list[int]] = {}
+        for p, s in self.state_of.items():
+            if self.problem.tolerated[k, s]:
+                at.setdefault(level_of[s], []).append(p)
+        roomy = [mine for mine in at.values() if sum(int(self.free[p]) for p in mine) >= units]
+        return min(roomy, key=lambda mine: float(cost[k, self.state_of[mine[0]]]), default=[])
+
 
 def _pack(problem: Problem, pooled: _Pooled) -> Assignment | None:
     """Partitions for operands whose operating points are known, or None where none are found.
+
+    Where an operand finds no room, the partition that this costs least takes a state that it tolerates, and all begins
+    again: rounding has given its room to others.
+    """
+    for _ in range(len(problem.capacity) + 1):
+        packed = _packed(problem, pooled)
+        if not isinstance(packed, int):
+            return packed
+        milder = _milder(problem, pooled.states, packed)
+        if milder is None:
+            return None
+        pooled = _Pooled(milder, pooled.level, pooled.shares)
+    return None
+
+
+def _milder(problem: Problem, states: Sequence[State], k: int) -> tuple[State, ...] | None:
+    """The states with one of them changed to one that an operand tolerates, or None where supplies forbid changes."""
+    if problem.voltages is not None or problem.shared_vdd or problem.shared_refresh:
+        return None
+    index = {(s.partition, s.choice): i for i, s in enumerate(problem.used)}
+    cost = _pair_cost(problem).sum(axis=0) / int(problem.units.sum())
+
+    def price(state: State) -> float:
+        held = 0.0 if state.choice is None else cost[index[state.partition, state.choice]]
+        return float(problem.energy_weight * state.standby + held * problem.room[state.partition])
+
+    best: tuple[float, State] | None = None
+    for i in np.flatnonzero(problem.tolerated[k]):
+        state = problem.used[i]
+        now = states[state.partition]
+        if now.choice is not None and problem.tolerated[k, index[now.partition, now.choice]]:
+            continue
+        if not problem.split and problem.bytes[k] > problem.capacity[state.partition]:
+            continue
+        more = price(state) - price(now)
+        if best is None or more < best[0]:
+            best = (more, state)
+    if best is None:
+        return None
+    return tuple(best[1] if p == best[1].partition else state for p, state in enumerate(states))
+
+
+def _packed(problem: Problem, pooled: _Pooled) -> Assignment | int | None:
+    """Partitions for operands, the first operand that finds no room, or None where supplies forbid what was found.
 
     Each partition in use gets an operand first, from the one that fewest tolerate on; then the others follow, from the
     least tolerant, and the larger of equals, to where it is tightest. An operand that finds no room at its operating
@@ -533,13 +664,17 @@ def _pack(problem: Problem, pooled: _Pooled) -> Assignment | None:
     for k in sorted((k for k in rest if rest[k]), key=lambda k: (choices[k], -rest[k], k)):
         mine = [p for p, s in bins.state_of.items() if level_of[s] == pooled.level[k] and problem.tolerated[k, s]]
         if problem.split:
+            if sum(int(bins.free[p]) for p in mine) < rest[k]:
+                # All of it goes elsewhere, with the unit that it may have in a partition already.
+                rest[k] += bins.take_back(k)
+                mine = bins.elsewhere(k, rest[k], level_of, cost)
+                if not mine:
+                    return int(k)
             for p in sorted(mine, key=lambda p: len(takers[p])):
                 units = min(rest[k], int(bins.free[p]))
                 if units:
                     bins.put(k, p, units)
                     rest[k] -= units
-            if rest[k]:
-                return None
             continue
         roomy = [p for p in mine if bins.fits(k, p)]
         if roomy:
@@ -547,7 +682,7 @@ def _pack(problem: Problem, pooled: _Pooled) -> Assignment | None:
         else:
             others = [p for p, s in bins.state_of.items() if problem.tolerated[k, s] and bins.fits(k, p)]
             if not others:
-                return None
+                return int(k)
             p = min(others, key=lambda p: (cost[k, bins.state_of[p]], bins.free[p], p))
         bins.put(k, p, rest[k])
         rest[k] = 0
@@ -591,19 +726,21 @@ def solve(problem: Problem, start: Assignment | None, gap: float, seconds: float
     end = time.monotonic() + seconds
     best = start
     value = math.inf if start is None else evaluate(problem, start)
-    bound = -math.inf
+    # No part of the objective is below 0.
+    bound = 0.0
 
     def done() -> bool:
         return best is not None and (value - bound <= max(gap, ROUNDING) * value or time.monotonic() >= end)
 
     pairs = int(problem.tolerated.sum())
-    free = problem.voltages is None and not problem.shared_vdd and not problem.shared_refresh
     if pairs > _DIRECT_PAIRS:
-        # Rounding the linear program keeps no rule of the supplies.
-        for relaxed in (True, False) if free else (False,):
-            pooled, found = _pooled(problem, gap / 2.0, max(end - time.monotonic(), _LEAST_SECONDS), relaxed)
-            bound = max(bound, -math.inf if found is None else found)
-            packed = None if pooled is None else _pack(problem, pooled)
+        for relaxed in (True, False):
+            left = max(end - time.monotonic(), _LEAST_SECONDS)
+            pooled, found = _pooled(problem, gap / 2.0, left, relaxed)
+            bound = max(bound, 0.0 if found is None else found)
+            packed = None
+            if pooled is not None:
+                packed = _rounded(problem, pooled, left) if relaxed else _pack(problem, pooled)
             if packed is not None and evaluate(problem, packed) < value:
                 best, value = packed, evaluate(problem, packed)
             if done():
@@ -613,7 +750,7 @@ def solve(problem: Problem, start: Assignment | None, gap: float, seconds: float
             exact, found = _pairwise(problem, gap, max(end - time.monotonic(), _LEAST_SECONDS))
         except InfeasibleError:
             raise InfeasibleError(_why_infeasible(problem)) from None
-        bound = max(bound, -math.inf if found is None else found)
+        bound = max(bound, 0.0 if found is None else found)
         if exact is not None and evaluate(problem, exact) < value:
             best, value = exact, evaluate(problem, exact)
     if best is None:
