@@ -333,15 +333,36 @@ def place(
     tolerance: Annotated[Path, typer.Option(help="tolerance file, written by eden profile")],
     device: DeviceOption,
     out: OutFile,
-    objective: Annotated[str, typer.Option(help="energy or latency: which reduction counts first")] = "energy",
+    solver: Annotated[str, typer.Option(help="greedy or exact")] = "greedy",
+    objective: Annotated[str, typer.Option(help="energy or latency; of the exact solver, or weighted")] = "energy",
+    energy_weight: Annotated[float, typer.Option(help="of a weighted objective; time counts the rest")] = 0.5,
+    platform: Annotated[str, typer.Option(help="cpu, gpu, eyeriss or tpu, of the exact solver")] = "cpu",
+    rank: Annotated[str, typer.Option(help="currents that the exact solver counts by")] = "ddr3-1600",
+    split: Annotated[bool, typer.Option(help="let operands lie in several partitions (exact only)")] = False,
+    alignment: Annotated[int, typer.Option(help="bytes of which operands start at multiples")] = 64,
+    voltages: Annotated[int | None, typer.Option(help="different supply voltages, the nominal one included")] = None,
+    gap: Annotated[float, typer.Option(help="share above the bound at which the exact solver ends")] = 1e-4,
+    time_limit: Annotated[float, typer.Option(help="seconds after which it ends in any case")] = 60.0,
 ) -> None:
     """Put each operand into the partition of a device that it tolerates."""
     from eden.files import output_file
+    from eden.placement import Constraints
     from eden.placement import place as solve
     from eden.tolerance import Tolerance
 
     output_file(out)
-    placement = solve(Tolerance.load(tolerance), _device(device), objective=objective)
+    placement = solve(
+        Tolerance.load(tolerance),
+        _device(device),
+        solver,
+        objective=objective,
+        constraints=Constraints(split=split, alignment=alignment, voltages=voltages),
+        platform=platform,
+        rank=rank,
+        energy_weight=energy_weight,
+        gap=gap,
+        time_limit=time_limit,
+    )
     placement.save(out)
     typer.echo(placement.table())
     typer.echo(f"written: {out}")

@@ -116,6 +116,11 @@ class PlacedOperand(_Record):
     """Of an operand that is split, all of them, ``partition`` and ``address`` being the first one's; else none."""
 
     @property
+    def home(self) -> str:
+        """Its partition in words, or its first one and how many more."""
+        return self.partition + (f" and {len(self.pieces) - 1} more" if self.pieces else "")
+
+    @property
     def parts(self) -> tuple[Piece, ...]:
         """Its pieces, or the one that it is."""
         return self.pieces or (Piece(partition=self.partition, address=self.address, bytes=self.bytes),)
@@ -265,7 +270,7 @@ class Placement(VersionedFile):
                 str(operand.bytes),
                 f"{operand.limit:.2e}",
                 f"{operand.ber:.2e}",
-                operand.partition + (f" and {len(operand.pieces) - 1} more" if operand.pieces else ""),
+                operand.home,
                 str(operand.address),
             )
             for name, operand in sorted(self.operands.items(), key=lambda item: (item[1].limit, item[0]))
@@ -275,10 +280,10 @@ class Placement(VersionedFile):
 
 
 def _optimum_text(objective: str, optimum: Optimum) -> str:
-    greedy = "finds none" if optimum.greedy is None else f"{optimum.greedy:.6f}"
+    greedy = "none found" if optimum.greedy is None else f"{optimum.greedy:.6f}"
     return (
-        f"{objective} on {optimum.platform} with {optimum.rank}: {optimum.value:.6f} of that within specification, at "
-        f"most {optimum.gap:.2%} above the optimum; greedy: {greedy}"
+        f"{objective} on {optimum.platform} with {optimum.rank}, {optimum.value:.6f} of that within specification, at "
+        f"most {optimum.gap:.2%} above the optimum; the greedy solver's: {greedy}"
     )
 
 
@@ -601,20 +606,18 @@ class _Asked:
         points = [state.choice for state in solved.assignment.states]
         found = self._placement("exact", objective, points, self._parts(solved.assignment), None)
         value = value_of(found)
-        return found.model_copy(
-            update={
-                "optimum": Optimum(
-                    value=value,
-                    bound=min(solved.bound, value),
-                    gap=max(0.0, value - solved.bound) / value,
-                    greedy=None if greedy is None else value_of(greedy),
-                    energy_weight=weight,
-                    time_weight=1.0 - weight,
-                    platform=platform,
-                    rank=model.rank.name,
-                )
-            }
+        optimum = Optimum(
+            value=value,
+            bound=min(solved.bound, value),
+            gap=max(0.0, value - solved.bound) / value,
+            greedy=None if greedy is None else value_of(greedy),
+            energy_weight=weight,
+            time_weight=1.0 - weight,
+            platform=platform,
+            rank=model.rank.name,
         )
+        notes = (*found.notes, f"Objective: {_optimum_text(objective, optimum)}.")
+        return found.model_copy(update={"optimum": optimum, "notes": notes})
 
     def _problem(self, model: CostModel, weight: float) -> tuple[Problem, list[list[int]]]:
         """The program's figures, and by partition and choice the one that stands for it there."""

@@ -175,6 +175,9 @@ class Supplies {
   std::set<double> driven_;
 };
 
+constexpr const char* kGreedyOrder =
+    "(the greedy order; a placement may exist that it does not find)";
+
 std::string no_room(const PlacementOperand& operand,
                     const std::vector<PlacementPartition>& partitions,
                     const PlacementResult& result, const Supplies& supplies,
@@ -210,12 +213,15 @@ std::string no_room(const PlacementOperand& operand,
     message << "no partition runs, or can still be run, at an operating point that it tolerates";
     const bool supplied = constraints.voltages || !constraints.shared_vdd.empty() ||
                           !constraints.shared_refresh.empty();
-    if (supplied) message << " under the constraints on supplies";
+    if (supplied) {
+      message
+          << " under the constraints on supplies, after the more tolerant operands chose theirs "
+          << kGreedyOrder;
+    }
     return message.str();
   }
   message << "the most room left in a partition whose BER it tolerates is " << room
-          << " bytes, after the more tolerant operands chose theirs (the greedy order; a placement "
-             "may exist that it does not find)";
+          << " bytes, after the more tolerant operands chose theirs " << kGreedyOrder;
   return message.str();
 }
 
