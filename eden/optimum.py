@@ -432,8 +432,12 @@ def _pooled(problem: Problem, gap: float, seconds: float, relaxed: bool) -> tupl
         for i, inside in enumerate(members):
             columns = [column for _, column in inside]
             program.rows.add([*columns, held[i]], [*(float(units[k]) for k, _ in inside), -1.0], 0.0, 0.0)
-            each = [float(units[k]) if problem.split else 1.0 for k, _ in inside]
-            program.rows.add([*columns, present[i]], [*each, -1.0], 0.0, 0.0)
+            program.rows.add([*columns, present[i]], [*[1.0] * len(columns), -1.0], 0.0, 0.0)
+        # An operand that is split is in as many partitions as it has units, a whole one in one.
+        covering = held if problem.split else present
+        for position, s in enumerate(states if problem.split else ()):
+            takers = [present[i] for i, within in enumerate(sets) if within[position]]
+            program.rows.add([choice.used[s], *takers], [1.0, *[-1.0] * len(takers)], -np.inf, 0.0)
         for within in sets:
             inner = [i for i, other in enumerate(sets) if not (other & ~within).any()]
             allowed = [s for s, inside in zip(states, within, strict=True) if inside]
@@ -447,14 +451,14 @@ def _pooled(problem: Problem, gap: float, seconds: float, relaxed: bool) -> tupl
             others = [s for s, inside in zip(states, within, strict=True) if not inside]
             if others:
                 program.rows.add(
-                    [*(choice.used[s] for s in others), *(present[i] for i in outer)],
+                    [*(choice.used[s] for s in others), *(covering[i] for i in outer)],
                     [*[1.0] * len(others), *[-1.0] * len(outer)],
                     -np.inf,
                     0.0,
                 )
         program.rows.add(
-            [*(choice.used[s] for s in states), *present],
-            [*[1.0] * len(states), *[-1.0] * len(present)],
+            [*(choice.used[s] for s in states), *covering],
+            [*[1.0] * len(states), *[-1.0] * len(covering)],
             -np.inf,
             0.0,
         )
@@ -525,21 +529,74 @@ def _keeps_supplies(problem: Problem, assignment: Assignment) -> bool:
     return True
 
 
-def _rounded(problem: Problem, pooled: _Pooled, seconds: float) -> Assignment | None:
-    """A placement near the linear program's solution, or None."""
+def _by_size(problem: Problem) -> Assignment | None:
+    """A placement that looks at room alone, or None: the largest operand first, each to where it is tightest.
+
+    Each partition then takes the best state that all of its operands tolerate, if no supply has a say in it.
+    """
+    nominal = [next(i for i in problem.idle if i.partition == p and i.point == problem.nominal) for p in _all(problem)]
+    bins = _Bins(problem, nominal)
+    for k in sorted(range(len(problem.bytes)), key=lambda k: (-int(problem.units[k]), -int(problem.bytes[k]), k)):
+        if problem.split:
+            rest = int(problem.units[k])
+            for p in _all(problem):
+                units = min(rest, int(bins.free[p]))
+                if units:
+                    bins.put(k, p, units)
+                    rest -= units
+            continue
+        roomy = [p for p in _all(problem) if bins.fits(k, p)]
+        if not roomy:
+            return None
+        bins.put(k, min(roomy, key=lambda p: (bins.free[p], p)), int(problem.units[k]))
+    inside: list[list[int]] = [[] for _ in _all(problem)]
+    for k, pieces in bins.pieces.items():
+        for p, _ in pieces:
+            inside[p].append(k)
+    cost = _pair_cost(problem)
+    bound_to_nominal = problem.split or problem.voltages is not None or problem.shared_vdd or problem.shared_refresh
+    states = []
+    for p, members in enumerate(inside):
+        allowed = [
+            (float(problem.energy_weight * state.standby + cost[members, s].sum()), s)
+            for s, state in enumerate(problem.used)
+            if state.partition == p
+            and problem.tolerated[members, s].all()
+            and (not bound_to_nominal or state.point == problem.nominal)
+        ]
+        if members and not allowed:
+            return None
+        states.append(problem.used[min(allowed)[1]] if members else nominal[p])
+    return Assignment(tuple(states), tuple(tuple(bins.pieces[k]) for k in range(len(problem.bytes))))
+
+
+def _all(problem: Problem) -> range:
+    return range(len(problem.capacity))
+
+
+def _packings(problem: Problem, pooled: _Pooled) -> list[Assignment]:
+    """Placements from one relaxed solution: of operands that may be split, also one of whole operands."""
+    ways = [problem]
+    if problem.split:
+        ways.append(dataclasses.replace(problem, split=False, capacity=problem.room * problem.alignment))
+    return [packed for way in ways if (packed := _pack(way, pooled)) is not None]
+
+
+def _rounded(problem: Problem, pooled: _Pooled, seconds: float) -> list[Assignment]:
+    """Placements near the linear program's solution."""
     if problem.voltages is None and not problem.shared_vdd and not problem.shared_refresh:
-        return _pack(problem, pooled)
+        return _packings(problem, pooled)
     narrowed = _narrowed(problem, pooled)
     if not narrowed.tolerated.any(axis=1).all() or {state.partition for state in narrowed.idle} != set(
         range(len(problem.capacity))
     ):
-        return None
+        return []
     try:
         again, _ = _pooled(narrowed, 0.0, seconds, relaxed=True)
     except InfeasibleError:
-        return None
-    packed = None if again is None else _pack(narrowed, again)
-    return packed if packed is not None and _keeps_supplies(problem, packed) else None
+        return []
+    packings = [] if again is None else _packings(narrowed, again)
+    return [packed for packed in packings if _keeps_supplies(problem, packed)]
 
 
 class _Bins:
@@ -738,13 +795,17 @@ def solve(problem: Problem, start: Assignment | None, gap: float, seconds: float
             left = max(end - time.monotonic(), _LEAST_SECONDS)
             pooled, found = _pooled(problem, gap / 2.0, left, relaxed)
             bound = max(bound, 0.0 if found is None else found)
-            packed = None
+            packings = []
             if pooled is not None:
-                packed = _rounded(problem, pooled, left) if relaxed else _pack(problem, pooled)
-            if packed is not None and evaluate(problem, packed) < value:
-                best, value = packed, evaluate(problem, packed)
+                packings = _rounded(problem, pooled, left) if relaxed else _packings(problem, pooled)
+            for packed in packings:
+                if evaluate(problem, packed) < value:
+                    best, value = packed, evaluate(problem, packed)
             if done():
                 break
+        if best is None:
+            best = _by_size(problem)
+            value = math.inf if best is None else evaluate(problem, best)
     if best is None or (not done() and pairs <= _MOST_PAIRS):
         try:
             exact, found = _pairwise(problem, gap, max(end - time.monotonic(), _LEAST_SECONDS))

@@ -72,7 +72,7 @@ def test_bounds_of_the_relaxation_are_below_the_optimum(envelope: bool, monkeypa
 
     monkeypatch.setattr(optimum, "_DIRECT_PAIRS", 0)
     monkeypatch.setattr(optimum, "_pooled", watched)
-    monkeypatch.setattr(optimum, "_rounded", lambda problem, found, seconds: None)
+    monkeypatch.setattr(optimum, "_rounded", lambda problem, found, seconds: [])
     rng = random.Random(5340)
     seen = 0
     for _ in range(60):
@@ -99,6 +99,39 @@ def test_a_large_instance_ends_at_its_gap():
 
 
 @pytest.mark.parametrize("objective", ["energy", "latency"])
+@pytest.mark.parametrize("split", [False, True])
+def test_a_large_instance_that_is_nearly_full(split: bool, monkeypatch: pytest.MonkeyPatch):
+    """Where rounding finds no room, the placement by size is the one that the search starts with."""
+    monkeypatch.setattr(optimum, "_packings", lambda problem, pooled: [])
+    # What would decide pair by pair is out of time.
+    monkeypatch.setattr(optimum, "_pairwise", lambda problem, gap, seconds: (None, None))
+    instance = placements.large_instance(100, 16)
+    needed = sum(-(-size // 64) for size in instance.tolerance.bytes.values())
+    fewer = 64 * (needed // 16 + 1 if split else needed // 14)
+    partitions = tuple(dataclasses.replace(bank, capacity_bytes=fewer) for bank in instance.memory.partitions)
+    full = dataclasses.replace(instance, memory=dataclasses.replace(instance.memory, partitions=partitions))
+    found = full.place("exact", constraints=Constraints(split=split), time_limit=5.0)
+    assert found.optimum is not None
+    assert found.optimum.greedy is None
+    assert 0.0 < found.optimum.bound <= found.optimum.value <= 1.0
+    assert all(operand.ber <= operand.limit for operand in found.operands.values())
+
+
+def test_out_of_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(optimum, "_pairwise", lambda problem, gap, seconds: (None, None))
+    with pytest.raises(TimeoutError, match="no placement was found in 5 s; allowed is more time"):
+        eden.place(
+            tolerance(
+                {"a.weight": 0.1, "b.weight": 1e-7},
+                model=DataDependent(1e-3, 1e-3),
+                bytes={"a.weight": 512, "b.weight": KIB},
+            ),
+            memory((KIB, ()), (512, ())),
+            "exact",
+            time_limit=5.0,
+        )
+
+
 def test_it_is_the_account_of_savings_and_not_above_greedy(objective: str):
     wanted = tolerance(NETWORK)
     best = eden.place(wanted, device(), "exact", objective=objective, gap=0.0)
