@@ -98,7 +98,6 @@ def test_a_large_instance_ends_at_its_gap():
     assert found.bound <= found.value <= found.greedy
 
 
-@pytest.mark.parametrize("objective", ["energy", "latency"])
 @pytest.mark.parametrize("split", [False, True])
 def test_a_large_instance_that_is_nearly_full(split: bool, monkeypatch: pytest.MonkeyPatch):
     """Where rounding finds no room, the placement by size is the one that the search starts with."""
@@ -132,6 +131,7 @@ def test_out_of_time(monkeypatch: pytest.MonkeyPatch):
         )
 
 
+@pytest.mark.parametrize("objective", ["energy", "latency"])
 def test_it_is_the_account_of_savings_and_not_above_greedy(objective: str):
     wanted = tolerance(NETWORK)
     best = eden.place(wanted, device(), "exact", objective=objective, gap=0.0)
