@@ -793,7 +793,10 @@ def solve(problem: Problem, start: Assignment | None, gap: float, seconds: float
     if pairs > _DIRECT_PAIRS:
         for relaxed in (True, False):
             left = max(end - time.monotonic(), _LEAST_SECONDS)
-            pooled, found = _pooled(problem, gap / 2.0, left, relaxed)
+            try:
+                pooled, found = _pooled(problem, gap / 2.0, left, relaxed)
+            except InfeasibleError:
+                raise InfeasibleError(_why_infeasible(problem)) from None
             bound = max(bound, 0.0 if found is None else found)
             packings = []
             if pooled is not None:

@@ -104,12 +104,12 @@ def test_a_large_instance_that_is_nearly_full(split: bool, monkeypatch: pytest.M
     monkeypatch.setattr(optimum, "_packings", lambda problem, pooled: [])
     # What would decide pair by pair is out of time.
     monkeypatch.setattr(optimum, "_pairwise", lambda problem, gap, seconds: (None, None))
-    instance = placements.large_instance(100, 16)
+    instance = placements.large_instance(300, 16)
     needed = sum(-(-size // 64) for size in instance.tolerance.bytes.values())
-    fewer = 64 * (needed // 16 + 1 if split else needed // 14)
+    fewer = 64 * (needed // 16 + 1 if split else needed * 10 // 155)
     partitions = tuple(dataclasses.replace(bank, capacity_bytes=fewer) for bank in instance.memory.partitions)
     full = dataclasses.replace(instance, memory=dataclasses.replace(instance.memory, partitions=partitions))
-    found = full.place("exact", constraints=Constraints(split=split), time_limit=5.0)
+    found = full.place("exact", constraints=Constraints(split=split), time_limit=1.0)
     assert found.optimum is not None
     assert found.optimum.greedy is None
     assert 0.0 < found.optimum.bound <= found.optimum.value <= 1.0
