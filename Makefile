@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 BUILD := build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup build test demo cifar reference prediction recovery boost bench bench-gpu bench-profile \
-  bench-readers lint format \
+.PHONY: help setup build test demo cifar reference prediction recovery boost bench bench-gpu bench-placements \
+  bench-profile bench-readers lint format \
   check test-cpp test-python test-gpu test-slow test-abi catalogue figures sanitize clean
 
 help:  ## this list
@@ -86,6 +86,9 @@ bench-profile: setup  ## 200 searches on each simulated network: does the statem
 
 bench-readers: setup  ## the readers of measurement files beside wc -l, and the memory that 10 GB of flips take
 	$(BIN)/python benchmarks/measurements.py
+
+bench-placements: setup  ## exact and greedy placements beside brute force on 10,000 random instances; 1,000 operands in 64 partitions
+	$(BIN)/python benchmarks/placements.py
 
 test-gpu: setup  ## bit equality with the CPU, on a machine with a GPU
 	$(BIN)/python tools/check_gpu.py

@@ -5,6 +5,7 @@ set(EDEN_CORE_SOURCES
   csrc/core/clip.cpp
   csrc/core/corrupt.cpp
   csrc/core/curves.cpp
+  csrc/core/energy.cpp
   csrc/core/fit.cpp
   csrc/core/fit_cells.cpp
   csrc/core/fit_goodness.cpp
@@ -73,6 +74,7 @@ set(EDEN_CUDA_SOURCES
 )
 set(EDEN_PYTHON_SOURCES
   csrc/python/bind_curves.cpp
+  csrc/python/bind_energy.cpp
   csrc/python/bind_fit.cpp
   csrc/python/bind_fit_models.cpp
   csrc/python/bind_measurements.cpp
@@ -88,6 +90,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_clip.cpp
   tests/csrc/test_corrupt.cpp
   tests/csrc/test_curves.cpp
+  tests/csrc/test_energy.cpp
   tests/csrc/test_fit.cpp
   tests/csrc/test_fit_models.cpp
   tests/csrc/test_kept_flips.cpp

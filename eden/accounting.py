@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
 
 import pydantic
 
+from eden.energy import TERMS, VDD_LAWS, RankPower, law_of_terms, rank_named
 from eden.files import VersionedFile
+from eden.partition import OperatingPoint
 from eden.placement import Placement
 
 if TYPE_CHECKING:
     import torch
-
-BURST_BYTES = 64
-"""Bytes of one access: a DDR3 burst of 8 beats over a 64-bit bus."""
 
 
 class OperandInfo(Protocol):
@@ -119,115 +119,8 @@ PLATFORMS: Mapping[str, Platform] = {
 }
 
 
-@dataclass(frozen=True)
-class RankPower:
-    """Currents and timing of one rank of DRAM chips that work in lock step."""
-
-    name: str
-    basis: str
-    chips: int
-    vdd: float
-    """V at which the currents are specified."""
-    idd0: float
-    """mA, activate and precharge, one bank, every tRC."""
-    idd2n: float
-    """mA, standby, all banks precharged."""
-    idd3n: float
-    """mA, standby, rows open."""
-    idd4r: float
-    """mA, continuous reads."""
-    idd4w: float
-    """mA, continuous writes."""
-    idd5: float
-    """mA, continuous refresh."""
-    trc: float
-    """ns."""
-    tras: float
-    """ns."""
-    tcl: float
-    """ns."""
-    trfc: float
-    """ns."""
-    trefi: float
-    """ns at a refresh interval of 64 ms."""
-    tburst: float
-    """ns in which one burst occupies the data bus."""
-    read_io: float
-    """mW per driven signal while reading."""
-    write_io: float
-    """mW per terminated signal while writing."""
-    read_signals: int
-    """Driven signals per chip: data and strobes."""
-    write_signals: int
-    """Terminated signals per chip: data, strobes and mask."""
-
-    @property
-    def activate_nj(self) -> float:
-        """Energy of one activation and precharge of a row in every chip, standby taken away, in nJ."""
-        charge = self.idd0 * self.trc - self.idd3n * self.tras - self.idd2n * (self.trc - self.tras)
-        return self.chips * self.vdd * charge * 1e-3
-
-    @property
-    def read_nj(self) -> float:
-        """Energy of one burst read inside the chips, standby taken away, in nJ."""
-        return self.chips * self.vdd * (self.idd4r - self.idd3n) * self.tburst * 1e-3
-
-    @property
-    def write_nj(self) -> float:
-        """Energy of one burst written inside the chips, standby taken away, in nJ."""
-        return self.chips * self.vdd * (self.idd4w - self.idd3n) * self.tburst * 1e-3
-
-    @property
-    def read_io_nj(self) -> float:
-        """Energy of driving one burst over the interface, in nJ."""
-        return self.chips * self.read_signals * self.read_io * self.tburst * 1e-3
-
-    @property
-    def write_io_nj(self) -> float:
-        """Energy of terminating one burst from the interface, in nJ."""
-        return self.chips * self.write_signals * self.write_io * self.tburst * 1e-3
-
-    @property
-    def background_w(self) -> float:
-        """Standby power with rows open, in W."""
-        return self.chips * self.vdd * self.idd3n * 1e-3
-
-    @property
-    def refresh_w(self) -> float:
-        """Mean power of refresh at an interval of 64 ms, standby taken away, in W."""
-        return self.chips * self.vdd * (self.idd5 - self.idd3n) * self.trfc / self.trefi * 1e-3
-
-
-DDR3_1600_RANK = RankPower(
-    name="eight 1 Gb DDR3-1600 chips, 8 bits wide",
-    basis="data-sheet currents of Micron's 1 Gb DDR3-1600 x8, revision G, as the DRAMPower simulator's memory "
-    "specification of that part gives them (1.5 V)",
-    chips=8,
-    vdd=1.5,
-    idd0=70.0,
-    idd2n=45.0,
-    idd3n=45.0,
-    idd4r=140.0,
-    idd4w=145.0,
-    idd5=170.0,
-    trc=47.5,
-    tras=35.0,
-    tcl=12.5,
-    trfc=110.0,
-    trefi=7800.0,
-    tburst=5.0,
-    read_io=4.6,
-    write_io=21.2,
-    read_signals=10,
-    write_signals=11,
-)
+DDR3_1600_RANK = RankPower.builtin("ddr3-1600")
 """A rank of 8 banks of 128 MiB, the geometry of the catalogue's devices."""
-
-REFRESH_INTERVAL_MS = 64.0
-"""Refresh interval at which RankPower.trefi holds."""
-
-VDD_LAWS: Mapping[str, int] = {"linear": 1, "quadratic": 2}
-"""Exponent of the energy's dependence on VDD: currents fixed, or proportional to VDD."""
 
 
 class _Record(pydantic.BaseModel):
@@ -292,7 +185,7 @@ class Savings(VersionedFile):
     platform: str
     device: str
     energy_reduction: float = pydantic.Field(allow_inf_nan=False)
-    """Share of the DRAM's energy that is saved, at typical assumptions and the linear law of VDD."""
+    """Share of the DRAM's energy that is saved, at typical assumptions."""
     energy_reduction_range: tuple[float, float]
     """Its lowest and highest value over all ends of the assumptions."""
     speedup: float = pydantic.Field(allow_inf_nan=False)
@@ -390,14 +283,118 @@ def traffic(
 
 
 @dataclass(frozen=True)
-class _Case:
+class Case:
     """One choice of everything that is assumed."""
 
     row_hit_share: float
     bus_utilization: float
     latency_stall_share: float
-    vdd_law: str
+    vdd_laws: Mapping[str, str]
+    """Of each term of ``energy.TERMS``, a name of ``energy.VDD_LAWS``."""
     maps_stay_on_chip: bool
+
+
+def typical_case(platform: Platform, vdd_law: str | Mapping[str, str] = "linear") -> Case:
+    """A platform's typical assumptions. Raises ValueError for an unknown law."""
+    return Case(
+        platform.row_hit_share.typical,
+        platform.bus_utilization.typical,
+        platform.latency_stall_share.typical,
+        law_of_terms(vdd_law),
+        maps_stay_on_chip=False,
+    )
+
+
+@dataclass(frozen=True)
+class _Accesses:
+    """What one operand asks of the memory per inference."""
+
+    reads: float
+    """Bursts read."""
+    writes: float
+    opened: float
+    """Rows opened for them."""
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Energy and time of accesses and of standby at an operating point, under one case (docs/accounting.md)."""
+
+    moved: Traffic
+    nominal: OperatingPoint
+    """The device's operating point within specification."""
+    rank: RankPower
+    case: Case
+    accesses: dict[str, _Accesses] = field(init=False)
+    """By operand, of those that cross."""
+    opened: float = field(init=False)
+    """Rows opened per inference."""
+    bursts: float = field(init=False)
+    """Bursts per inference."""
+    _units: dict[tuple[str, float], float] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        crossing = {}
+        for name, operand in self.moved.operands.items():
+            if self.case.maps_stay_on_chip and operand.fits_on_chip:
+                continue
+            reads = operand.read_bytes / self.rank.burst_bytes
+            writes = operand.written_bytes / self.rank.burst_bytes
+            crossing[name] = _Accesses(reads, writes, (reads + writes) * (1.0 - self.case.row_hit_share))
+        object.__setattr__(self, "accesses", crossing)
+        object.__setattr__(self, "opened", sum(access.opened for access in crossing.values()))
+        object.__setattr__(self, "bursts", sum(access.reads + access.writes for access in crossing.values()))
+
+    @property
+    def time_ns(self) -> float:
+        """Time of an inference within specification in ns."""
+        return self.bursts * self.rank.tburst / self.case.bus_utilization
+
+    def unit(self, term: str, vdd: float) -> float:
+        """What one of a term takes at a VDD: nJ of a command, W of background and of refresh within specification."""
+        key = (term, vdd)
+        if key not in self._units:
+            factor = self.rank.vdd_factor(self.case.vdd_laws[term], vdd, self.nominal.vdd)
+            self._units[key] = self.rank.unit(term, factor)
+        return self._units[key]
+
+    def access_nj(self, operand: str, vdd: float) -> dict[str, float]:
+        """Energy of an operand's accesses at a VDD by term, the interface's apart."""
+        access = self.accesses[operand]
+        return {
+            "activate": access.opened * self.unit("activate", vdd),
+            "read": access.reads * self.unit("read", vdd),
+            "write": access.writes * self.unit("write", vdd),
+        }
+
+    @property
+    def interface_nj(self) -> float:
+        """Energy of the interface, which does not depend on the operating point."""
+        # It keeps the nominal voltage, which is another than the data sheet's where a device says so.
+        law = self.case.vdd_laws["read"]
+        factor = self.rank.vdd_factor(law, self.nominal.vdd, self.nominal.vdd)
+        return factor * sum(
+            access.reads * self.rank.read_io_nj + access.writes * self.rank.write_io_nj
+            for access in self.accesses.values()
+        )
+
+    def background_w(self, point: OperatingPoint) -> float:
+        """Standby power of the whole rank at an operating point."""
+        return self.unit("background", point.vdd)
+
+    def refresh_w(self, point: OperatingPoint) -> float:
+        """Power of refreshing the whole rank at an operating point."""
+        rate = self.rank.refresh_rate(point.refresh_interval, self.nominal.refresh_interval)
+        return self.unit("refresh", point.vdd) * rate
+
+    def saved_share(self, operand: str, point: OperatingPoint) -> float:
+        """Share of an inference's time that an operand's accesses save at an operating point."""
+        nominal = self.nominal
+        if self.opened == 0.0:
+            return 0.0
+        exposed_ns = self.opened * (nominal.trp + nominal.trcd + self.rank.tcl)
+        saved_ns = self.accesses[operand].opened * (nominal.trcd - point.trcd + nominal.trp - point.trp)
+        return self.case.latency_stall_share * saved_ns / exposed_ns
 
 
 @dataclass
@@ -415,68 +412,42 @@ class _Outcome:
         return 1.0 / self.time_ratio - 1.0
 
 
-def _account(moved: Traffic, placement: Placement, rank: RankPower, case: _Case) -> _Outcome | None:
+def outcome(model: CostModel, placement: Placement) -> _Outcome | None:
     """Terms in nJ per inference and the ratio of times; None where nothing crosses in this case."""
-    exponent = VDD_LAWS[case.vdd_law]
-
-    def scale(vdd: float) -> float:
-        return float((vdd / rank.vdd) ** exponent)
-
-    nominal = placement.nominal
-    at_nominal = scale(nominal.vdd)
-    activate = [0.0, 0.0]
-    read = [0.0, 0.0]
-    write = [0.0, 0.0]
-    interface = bursts = saved_ns = activations = 0.0
-    for name, operand in moved.operands.items():
-        if case.maps_stay_on_chip and operand.fits_on_chip:
-            continue
-        place = placement.operands.get(name)
-        point = placement.partitions[place.partition].operating_point if place else nominal
-        reads = operand.read_bytes / BURST_BYTES
-        writes = operand.written_bytes / BURST_BYTES
-        opened = (reads + writes) * (1.0 - case.row_hit_share)
-        for i, factor in enumerate((at_nominal, scale(point.vdd))):
-            activate[i] += opened * rank.activate_nj * factor
-            read[i] += reads * rank.read_nj * factor
-            write[i] += writes * rank.write_nj * factor
-        interface += (reads * rank.read_io_nj + writes * rank.write_io_nj) * at_nominal
-        bursts += reads + writes
-        activations += opened
-        saved_ns += opened * (nominal.trcd - point.trcd + nominal.trp - point.trp)
-    if bursts == 0.0:
+    if model.bursts == 0.0:
         return None
-
+    nominal = placement.nominal
+    access = {term: [0.0, 0.0] for term in ("activate", "read", "write")}
     time_ratio = 1.0
-    if activations:
-        exposed_ns = activations * (nominal.trp + nominal.trcd + rank.tcl)
-        time_ratio = 1.0 - case.latency_stall_share * saved_ns / exposed_ns
-    time_ns = bursts * rank.tburst / case.bus_utilization
+    for name in model.accesses:
+        point = placement.point_of(name)
+        for i, vdd in enumerate((nominal.vdd, point.vdd)):
+            for term, energy in model.access_nj(name, vdd).items():
+                access[term][i] += energy
+        time_ratio -= model.saved_share(name, point)
     capacity = sum(partition.capacity_bytes for partition in placement.partitions.values())
-    at_refresh = at_nominal * REFRESH_INTERVAL_MS / nominal.refresh_interval
     # As what is saved from nominal, so that a placement within specification saves exactly nothing.
-    standby, refresh = at_nominal, at_refresh
+    at_nominal = (model.background_w(nominal), model.refresh_w(nominal))
+    background, refresh = at_nominal
     for partition in placement.partitions.values():
-        point = partition.operating_point
         share = partition.capacity_bytes / capacity
-        standby -= share * (at_nominal - scale(point.vdd))
-        refresh -= share * (at_refresh - scale(point.vdd) * REFRESH_INTERVAL_MS / point.refresh_interval)
-    background_nj = rank.background_w * time_ns
-    refresh_nj = rank.refresh_w * time_ns
+        background -= share * (at_nominal[0] - model.background_w(partition.operating_point))
+        refresh -= share * (at_nominal[1] - model.refresh_w(partition.operating_point))
+    time_ns = model.time_ns
     return _Outcome(
         terms={
-            "activate": (activate[0], activate[1]),
-            "read": (read[0], read[1]),
-            "write": (write[0], write[1]),
-            "interface": (interface, interface),
-            "background": (background_nj * at_nominal, background_nj * standby * time_ratio),
-            "refresh": (refresh_nj * at_refresh, refresh_nj * refresh * time_ratio),
+            **{term: (energy[0], energy[1]) for term, energy in access.items()},
+            "interface": (model.interface_nj, model.interface_nj),
+            "background": (time_ns * at_nominal[0], time_ns * time_ratio * background),
+            "refresh": (time_ns * at_nominal[1], time_ns * time_ratio * refresh),
         },
         time_ratio=time_ratio,
     )
 
 
-def _assumptions(moved: Traffic, placement: Placement, platform: Platform, rank: RankPower) -> tuple[str, ...]:
+def _assumptions(
+    moved: Traffic, placement: Placement, platform: Platform, rank: RankPower, laws: Mapping[str, str]
+) -> tuple[str, ...]:
     def spread(value: Range, unit: str = "") -> str:
         if value.low == value.high:
             return f"{value.typical:g}{unit}"
@@ -494,13 +465,13 @@ def _assumptions(moved: Traffic, placement: Placement, platform: Platform, rank:
         "are written once and read once; nothing crosses more often than that.",
         f"{len(kept)} of {len(moved.operands)} operands are feature maps that fit into {platform.on_chip_bytes} bytes "
         "on the chip: they cross in the typical case and in one end of the range, and stay on the chip in the other.",
-        "Energy depends on VDD linearly (currents fixed) in the typical case, quadratically (currents proportional) in "
-        "the other end of the range; the interface stays at the nominal voltage.",
+        *_law_texts(laws),
         "A lower tRCD or tRP leaves the energy of an activation unchanged; it saves background and refresh energy in "
         "the time that it saves.",
         "Each partition has its own VDD and takes a share of background and refresh by its capacity; a partition "
         "without operands stays within specification, and no power-down is used.",
-        f"DRAM: {rank.name}; {rank.basis}.",
+        f"DRAM: {rank.title}; {rank.source}.",
+        *_rank_texts(rank, placement.nominal),
         "Only DRAM energy for the operands is counted: not the processor's, nor biases, normalization and other data "
         "that no fault reaches.",
     ]
@@ -513,11 +484,61 @@ def _assumptions(moved: Traffic, placement: Placement, platform: Platform, rank:
     return tuple(lines)
 
 
+def _law_texts(laws: Mapping[str, str]) -> list[str]:
+    named = set(laws.values())
+    if len(named) == 1:
+        typical = f"Energy depends on VDD by the {named.pop()} law in the typical case"
+    else:
+        by_term = ", ".join(f"{term} {law}" for term, law in laws.items())
+        typical = f"Energy depends on VDD term by term in the typical case ({by_term})"
+    ends = " and ".join(f"all {law}" for law in VDD_LAWS)
+    return [
+        f"{typical}, and the range includes {ends}; the interface stays at the nominal voltage.",
+        *(f"Law of VDD {name!r}: {text}." for name, text in VDD_LAWS.items()),
+    ]
+
+
+def _rank_texts(rank: RankPower, nominal: OperatingPoint) -> list[str]:
+    lines = []
+    kept = [f"{name} ({domain.voltage:g} V)" for name, domain in rank.domains.items() if not domain.follows_vdd]
+    if kept:
+        lines.append(f"Supplies that keep their voltage at every operating point: {', '.join(kept)}.")
+    if rank.interface is None:
+        lines.append("The interface's energy is not counted: no figures of it are at hand.")
+    if rank.operating_points == "relative":
+        lines.append(
+            f"Voltages and refresh intervals count as shares of the device's nominal ones ({nominal.vdd:g} V, "
+            f"{nominal.refresh_interval:g} ms), applied to {rank.vdd:g} V and {rank.refresh_ms:g} ms."
+        )
+    elif nominal.vdd != rank.vdd:
+        lines.append(
+            f"Currents specified at {rank.vdd:g} V are brought to the device's nominal {nominal.vdd:g} V by the law of "
+            "VDD."
+        )
+    return lines
+
+
+def check_same_operands(moved: Traffic, sizes: Mapping[str, int], what: str) -> None:
+    """Refuse operands that the traffic lacks or has with another size. Raises ValueError naming the operand."""
+    for name, size in sizes.items():
+        if name not in moved.operands:
+            raise ValueError(
+                f"operand {name} of the {what} is not among the model's {len(moved.operands)} operands; "
+                f"was the {what} made for another model?"
+            )
+        if size != moved.operands[name].bytes:
+            raise ValueError(
+                f"operand {name} has {size} bytes in the {what} and {moved.operands[name].bytes} in the "
+                "model; allowed is the same size (is the storage the same?)"
+            )
+
+
 def savings(
     model_or_traffic: torch.nn.Module | Mapping[str, OperandInfo] | Traffic,
     placement: Placement,
     platform: str | Platform | None = None,
-    rank: RankPower = DDR3_1600_RANK,
+    rank: str | os.PathLike[str] | RankPower = DDR3_1600_RANK,
+    vdd_law: str | Mapping[str, str] = "linear",
 ) -> Savings:
     """DRAM energy and time per inference with a placement, against the same device within specification.
 
@@ -530,11 +551,15 @@ def savings(
         placement: the result of ``place``.
         platform: "cpu" (where none is given for a model), "gpu", "eyeriss", "tpu" or a Platform; for a Traffic, the
             platform that it was counted for.
-        rank: currents and timing of the DRAM.
+        rank: currents and timing of the DRAM: "ddr3-1600", "ddr3l-1600", "ddr4-2400", "lpddr3-1600", "lpddr4-3200",
+            the path of a file ending in .json, or a RankPower.
+        vdd_law: how energy depends on VDD in the typical case, "linear" or "quadratic", or one by term ("activate",
+            "read", "write", "background", "refresh"); the range includes both for all terms.
 
     Raises:
-        ValueError: for an unknown platform or one that differs from the traffic's, and for an operand of the placement
-            that the model lacks or has with another size.
+        ValueError: for an unknown platform or one that differs from the traffic's, an unknown rank or law, and for an
+            operand of the placement that the model lacks or has with another size.
+        FileError: for a file of currents that cannot be used.
 
     """
     if isinstance(model_or_traffic, Traffic):
@@ -545,42 +570,25 @@ def savings(
     else:
         chosen = platform_named("cpu" if platform is None else platform)
         moved = traffic(model_or_traffic, chosen)
-    for name, operand in placement.operands.items():
-        if name not in moved.operands:
-            raise ValueError(
-                f"operand {name} of the placement is not among the model's {len(moved.operands)} operands; "
-                "was the placement made for another model?"
-            )
-        if operand.bytes != moved.operands[name].bytes:
-            raise ValueError(
-                f"operand {name} has {operand.bytes} bytes in the placement and {moved.operands[name].bytes} in the "
-                "model; allowed is the same size (is the storage the same?)"
-            )
+    check_same_operands(moved, {name: operand.bytes for name, operand in placement.operands.items()}, "placement")
+    of_rank = rank_named(rank)
+    laws = law_of_terms(vdd_law)
+    nominal = placement.nominal
 
-    typical = _account(
-        moved,
-        placement,
-        rank,
-        _Case(
-            chosen.row_hit_share.typical,
-            chosen.bus_utilization.typical,
-            chosen.latency_stall_share.typical,
-            "linear",
-            maps_stay_on_chip=False,
-        ),
-    )
+    typical = outcome(CostModel(moved, nominal, of_rank, typical_case(chosen, laws)), placement)
     if typical is None:
         raise ValueError("the traffic moves no bytes; allowed is one operand or more that crosses the interface")
     outcomes = [typical]
     # Each parameter enters energy and time as a quotient of linear functions, so the extremes lie at the ends.
+    every_law = [laws, *(dict.fromkeys(TERMS, law) for law in VDD_LAWS)]
     shares = (chosen.row_hit_share, chosen.bus_utilization, chosen.latency_stall_share)
     for hit, busy, stalled in itertools.product(*((share.low, share.high) for share in shares)):
-        for law, kept in itertools.product(VDD_LAWS, (False, True)):
-            outcome = _account(moved, placement, rank, _Case(hit, busy, stalled, law, kept))
-            if outcome is not None:
-                outcomes.append(outcome)
-    energy = [outcome.energy_reduction for outcome in outcomes]
-    speed = [outcome.speedup for outcome in outcomes]
+        for law, kept in itertools.product(every_law, (False, True)):
+            one = outcome(CostModel(moved, nominal, of_rank, Case(hit, busy, stalled, law, kept)), placement)
+            if one is not None:
+                outcomes.append(one)
+    energy = [one.energy_reduction for one in outcomes]
+    speed = [one.speedup for one in outcomes]
     return Savings(
         platform=chosen.name,
         device=placement.device,
@@ -591,5 +599,5 @@ def savings(
         terms={
             name: EnergyTerm(nominal_nj=nominal, placed_nj=placed) for name, (nominal, placed) in typical.terms.items()
         },
-        assumptions=_assumptions(moved, placement, chosen, rank),
+        assumptions=_assumptions(moved, placement, chosen, of_rank, laws),
     )

@@ -358,7 +358,7 @@ def _shares(placement: Placement) -> str:
     total = sum(operand.bytes for operand in placement.operands.values())
     shares: dict[str, int] = {}
     for name, partition in placement.partitions.items():
-        used = sum(operand.bytes for operand in placement.operands.values() if operand.partition == name)
+        used = placement.bytes_in(name)
         if used:
             point = partition.operating_point
             key = f"{point.vdd:g} V, tRCD {point.trcd:g} ns, tRP {point.trp:g} ns"

@@ -344,15 +344,36 @@ def place(
     tolerance: Annotated[Path, typer.Option(help="tolerance file, written by eden profile")],
     device: DeviceOption,
     out: OutFile,
-    objective: Annotated[str, typer.Option(help="energy or latency: which reduction counts first")] = "energy",
+    solver: Annotated[str, typer.Option(help="greedy or exact")] = "greedy",
+    objective: Annotated[str, typer.Option(help="energy or latency; of the exact solver, or weighted")] = "energy",
+    energy_weight: Annotated[float, typer.Option(help="of a weighted objective; time counts the rest")] = 0.5,
+    platform: Annotated[str, typer.Option(help="cpu, gpu, eyeriss or tpu, of the exact solver")] = "cpu",
+    rank: Annotated[str, typer.Option(help="currents that the exact solver counts by")] = "ddr3-1600",
+    split: Annotated[bool, typer.Option(help="let operands lie in several partitions (exact only)")] = False,
+    alignment: Annotated[int, typer.Option(help="bytes of which operands start at multiples")] = 64,
+    voltages: Annotated[int | None, typer.Option(help="different supply voltages, the nominal one included")] = None,
+    gap: Annotated[float, typer.Option(help="share above the bound at which the exact solver ends")] = 1e-4,
+    time_limit: Annotated[float, typer.Option(help="seconds after which it ends in any case")] = 60.0,
 ) -> None:
     """Put each operand into the partition of a device that it tolerates."""
     from eden.files import output_file
+    from eden.placement import Constraints
     from eden.placement import place as solve
     from eden.tolerance import Tolerance
 
     output_file(out)
-    placement = solve(Tolerance.load(tolerance), _device(device), objective=objective)
+    placement = solve(
+        Tolerance.load(tolerance),
+        _device(device),
+        solver,
+        objective=objective,
+        constraints=Constraints(split=split, alignment=alignment, voltages=voltages),
+        platform=platform,
+        rank=rank,
+        energy_weight=energy_weight,
+        gap=gap,
+        time_limit=time_limit,
+    )
     placement.save(out)
     typer.echo(placement.table())
     typer.echo(f"written: {out}")
@@ -365,6 +386,10 @@ def savings(
     out: OutFile,
     task: TaskOption = "digits",
     platform: Annotated[str, typer.Option(help="cpu, gpu, eyeriss or tpu")] = "cpu",
+    rank: Annotated[
+        str, typer.Option(help="ddr3-1600, ddr3l-1600, ddr4-2400, lpddr3-1600, lpddr4-3200 or a file of currents")
+    ] = "ddr3-1600",
+    vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = "linear",
 ) -> None:
     """Account for the DRAM energy and the time that a placement saves."""
     from eden.accounting import savings as account
@@ -374,7 +399,7 @@ def savings(
 
     output_file(out)
     model = load_(_task(task).model(), network)
-    found = account(model, Placement.load(placement), platform=platform)
+    found = account(model, Placement.load(placement), platform=platform, rank=rank, vdd_law=vdd_law)
     found.save(out)
     typer.echo(found.table())
     typer.echo(f"written: {out}")
@@ -461,13 +486,16 @@ def report(
 
 @app.command()
 def schema(
-    name: Annotated[str, typer.Argument(help="device, recipe, tolerance, placement, traffic, savings or accuracy")],
+    name: Annotated[
+        str, typer.Argument(help="device, recipe, tolerance, placement, traffic, currents, savings or accuracy")
+    ],
 ) -> None:
     """Print the JSON Schema of one of the files, for editors and for programs that write them."""
     import json
 
     from eden.accounting import Savings, Traffic
     from eden.device import Device
+    from eden.energy import RankPower
     from eden.placement import Placement
     from eden.recipe import RetrainRecipe
     from eden.reporting import AccuracyCurves
@@ -475,7 +503,7 @@ def schema(
 
     files = {
         file.FORMAT.removeprefix("eden-"): file
-        for file in (Device, RetrainRecipe, Tolerance, Placement, Traffic, Savings, AccuracyCurves)
+        for file in (Device, RetrainRecipe, Tolerance, Placement, Traffic, RankPower, Savings, AccuracyCurves)
     }
     if name not in files:
         raise ValueError(f"schema of {name!r}; allowed are {', '.join(files)}")

@@ -240,8 +240,8 @@ def _range(low: float, high: float, show: Callable[[float], str]) -> str:
 def _point_shares(placement: Placement) -> dict[str, int]:
     """Bytes of operands at each operating point, from the most to the least aggressive."""
     shares: dict[str, int] = {}
-    for operand in placement.operands.values():
-        point = placement.partitions[operand.partition].operating_point
+    for name, operand in placement.operands.items():
+        point = placement.point_of(name)
         label = _point_label(placement, point.vdd, point.trcd, point.trp)
         shares[label] = shares.get(label, 0) + operand.bytes
     order = {label: i for i, label in enumerate(_point_labels(placement))}
@@ -510,10 +510,7 @@ def _placement_section(placement: Placement) -> _Section:
     figure, axes = new_figure(height=1.6 + 0.32 * len(used))
     left = [0.0] * len(used)
     for kind, paleness in (("weight", 0.0), ("input", 0.5)):
-        widths = [
-            sum(o.bytes for o in placement.operands.values() if o.partition == name and o.kind == kind) / total
-            for name in used
-        ]
+        widths = [placement.bytes_in(name, kind) / total for name in used]
         colours = []
         for name in used:
             point = placement.partitions[name].operating_point
@@ -541,7 +538,7 @@ def _placement_section(placement: Placement) -> _Section:
                 rate_text(part.errors.ber),
                 _size(part.used_bytes),
                 _size(part.capacity_bytes),
-                _percent(sum(o.bytes for o in placement.operands.values() if o.partition == name) / total),
+                _percent(placement.bytes_in(name) / total),
             )
             for name, part in placement.partitions.items()
             if part.used_bytes
@@ -552,13 +549,15 @@ def _placement_section(placement: Placement) -> _Section:
         "Operands",
         ("operand", "kind", "size", "tolerated BER", "BER met", "partition", "first byte"),
         [
-            (name, o.kind, _size(o.bytes), rate_text(o.limit), rate_text(o.ber), o.partition, f"{o.address:,}")
+            (name, o.kind, _size(o.bytes), rate_text(o.limit), rate_text(o.ber), o.home, f"{o.address:,}")
             for name, o in placement.operands.items()
         ],
         (False, False, True, True, True, False, True),
     )
-    unused = len(placement.partitions) - len(used)
-    rest = f" {_count(unused, 'partition')} hold no operand and stay within specification." if unused else ""
+    unused = [part for part in placement.partitions.values() if not part.used_bytes]
+    within = all(part.operating_point == placement.nominal for part in unused)
+    how = "stay within specification" if within else "run as the supplies that they share"
+    rest = f" {_count(len(unused), 'partition')} hold no operand and {how}." if unused else ""
     return _Section(
         "placement",
         "Placement by partition",

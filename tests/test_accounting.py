@@ -36,8 +36,8 @@ def test_hand_calculation():
     placement = hand_placement(1.5, 7.5)
     result = eden.savings({"fc.weight": info(64_000, "weight")}, placement, HAND)
     terms = {name: (term.nominal_nj, term.placed_nj) for name, term in result.terms.items()}
-    assert DDR3_1600_RANK.activate_nj == pytest.approx(14.25)
-    assert DDR3_1600_RANK.read_nj == pytest.approx(5.7)
+    assert DDR3_1600_RANK.unit("activate") == pytest.approx(14.25)
+    assert DDR3_1600_RANK.unit("read") == pytest.approx(5.7)
     assert terms["activate"] == pytest.approx((7125.0, 7125.0))
     assert terms["read"] == pytest.approx((5700.0, 5700.0))
     assert terms["write"] == (0.0, 0.0)

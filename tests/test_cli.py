@@ -213,7 +213,9 @@ def test_plot(run: Eden, fails: Fails, tmp_path: Path) -> None:
 
 def test_schema(run: Eden, fails: Fails) -> None:
     assert json.loads(run("schema", "device")) == eden.Device.json_schema()
-    assert "allowed are device, recipe, tolerance, placement, traffic, savings, accuracy" in fails("schema", "network")
+    assert "allowed are device, recipe, tolerance, placement, traffic, currents, savings, accuracy" in fails(
+        "schema", "network"
+    )
 
 
 def test_version(run: Eden) -> None:

@@ -163,8 +163,8 @@ def test_no_room_left():
 
 
 def test_unknown_solver_and_objective():
-    with pytest.raises(ValueError, match="solver is 'exact'; allowed is 'greedy'"):
-        eden.place(tolerance(NETWORK), device(), solver="exact")
+    with pytest.raises(ValueError, match="solver is 'best'; allowed are 'greedy', 'exact'"):
+        eden.place(tolerance(NETWORK), device(), solver="best")
     with pytest.raises(ValueError, match="objective is 'cost'; allowed are 'energy', 'latency'"):
         eden.place(tolerance(NETWORK), device(), objective="cost")
 

@@ -5,6 +5,7 @@
 #include <iomanip>
 #include <limits>
 #include <numeric>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 #include <tuple>
@@ -77,17 +78,110 @@ void check(const std::vector<PlacementOperand>& operands,
 }
 
 // First aligned address behind what is used, or none where it would pass the capacity.
-std::optional<uint64_t> address_for(uint64_t bytes, uint64_t used, uint64_t capacity) {
-  const uint64_t padding = (kOperandAlignment - used % kOperandAlignment) % kOperandAlignment;
+std::optional<uint64_t> address_for(uint64_t bytes, uint64_t used, uint64_t capacity,
+                                    uint64_t alignment) {
+  const uint64_t padding = (alignment - used % alignment) % alignment;
   if (padding > capacity - used) return std::nullopt;
   const uint64_t address = used + padding;
   if (bytes > capacity - address) return std::nullopt;
   return address;
 }
 
+void check_groups(const std::vector<std::vector<int>>& groups, const char* kind,
+                  const std::vector<PlacementPartition>& partitions) {
+  std::unordered_set<int> seen;
+  for (const std::vector<int>& group : groups) {
+    for (const int p : group) {
+      if (p < 0 || static_cast<size_t>(p) >= partitions.size()) {
+        fail(kind, ": found partition ", p, "; allowed are 0 to ", partitions.size() - 1);
+      }
+      if (!seen.insert(p).second) {
+        fail(kind, ": partition ", partitions[static_cast<size_t>(p)].name,
+             " appears twice; allowed is one group for each");
+      }
+    }
+  }
+}
+
+// Which of a parameter's values a group of partitions may run at, and which one it has taken.
+class SharedParameter {
+ public:
+  using Value = double OperatingPoint::*;
+
+  SharedParameter(Value value, const std::vector<std::vector<int>>& groups,
+                  const std::vector<PlacementPartition>& partitions)
+      : value_(value), group_(partitions.size(), -1) {
+    for (const std::vector<int>& members : groups) {
+      for (const int p : members) group_[static_cast<size_t>(p)] = static_cast<int>(taken_.size());
+      taken_.emplace_back();
+      offered_.emplace_back();
+      for (const int p : members) {
+        std::vector<double> offers;
+        for (const PartitionPoint& point : partitions[static_cast<size_t>(p)].points) {
+          offers.push_back(point.operating_point.*value);
+        }
+        offered_.back().push_back(std::move(offers));
+      }
+    }
+  }
+
+  bool allows(size_t partition, const OperatingPoint& point) const {
+    if (group_[partition] < 0) return true;
+    const size_t group = static_cast<size_t>(group_[partition]);
+    const double wanted = point.*value_;
+    if (taken_[group]) return *taken_[group] == wanted;
+    return std::all_of(offered_[group].begin(), offered_[group].end(), [&](const auto& offers) {
+      return std::find(offers.begin(), offers.end(), wanted) != offers.end();
+    });
+  }
+
+  void take(size_t partition, const OperatingPoint& point) {
+    if (group_[partition] >= 0) taken_[static_cast<size_t>(group_[partition])] = point.*value_;
+  }
+
+ private:
+  Value value_;
+  std::vector<int> group_;                                 // of each partition; -1: none
+  std::vector<std::optional<double>> taken_;               // by group
+  std::vector<std::vector<std::vector<double>>> offered_;  // by group and member
+};
+
+// What the supplies still allow after the choices so far.
+class Supplies {
+ public:
+  Supplies(const PlacementConstraints& constraints,
+           const std::vector<PlacementPartition>& partitions, const OperatingPoint& nominal)
+      : vdd_(&OperatingPoint::vdd, constraints.shared_vdd, partitions),
+        refresh_(&OperatingPoint::refresh_interval, constraints.shared_refresh, partitions),
+        voltages_(constraints.voltages),
+        driven_{nominal.vdd} {}
+
+  bool allows(size_t partition, const OperatingPoint& point) const {
+    if (!vdd_.allows(partition, point) || !refresh_.allows(partition, point)) return false;
+    return !voltages_ || static_cast<int>(driven_.size()) < *voltages_ ||
+           driven_.count(point.vdd) > 0;
+  }
+
+  void take(size_t partition, const OperatingPoint& point) {
+    vdd_.take(partition, point);
+    refresh_.take(partition, point);
+    driven_.insert(point.vdd);
+  }
+
+ private:
+  SharedParameter vdd_;
+  SharedParameter refresh_;
+  std::optional<int> voltages_;
+  std::set<double> driven_;
+};
+
+constexpr const char* kGreedyOrder =
+    "(the greedy order; a placement may exist that it does not find)";
+
 std::string no_room(const PlacementOperand& operand,
                     const std::vector<PlacementPartition>& partitions,
-                    const PlacementResult& result) {
+                    const PlacementResult& result, const Supplies& supplies,
+                    const PlacementConstraints& constraints) {
   const auto largest = std::max_element(
       partitions.begin(), partitions.end(),
       [](const auto& left, const auto& right) { return left.capacity < right.capacity; });
@@ -106,20 +200,28 @@ std::string no_room(const PlacementOperand& operand,
     const bool open = result.points[p].has_value();
     const bool fits_rate =
         open ? tolerates(operand, points[static_cast<size_t>(*result.points[p])])
-             : std::any_of(points.begin(), points.end(),
-                           [&](const PartitionPoint& point) { return tolerates(operand, point); });
+             : std::any_of(points.begin(), points.end(), [&](const PartitionPoint& point) {
+                 return tolerates(operand, point) && supplies.allows(p, point.operating_point);
+               });
     if (!fits_rate) continue;
     tolerated = true;
-    const auto start = address_for(1, result.used[p], partitions[p].capacity);
+    const auto start =
+        address_for(1, result.used[p], partitions[p].capacity, constraints.alignment);
     if (start) room = std::max(room, partitions[p].capacity - *start);
   }
   if (!tolerated) {
     message << "no partition runs, or can still be run, at an operating point that it tolerates";
+    const bool supplied = constraints.voltages || !constraints.shared_vdd.empty() ||
+                          !constraints.shared_refresh.empty();
+    if (supplied) {
+      message
+          << " under the constraints on supplies, after the more tolerant operands chose theirs "
+          << kGreedyOrder;
+    }
     return message.str();
   }
   message << "the most room left in a partition whose BER it tolerates is " << room
-          << " bytes, after the more tolerant operands chose theirs (the greedy order; a placement "
-             "may exist that it does not find)";
+          << " bytes, after the more tolerant operands chose theirs " << kGreedyOrder;
   return message.str();
 }
 
@@ -151,10 +253,36 @@ bool tolerates(const PlacementOperand& operand, const PartitionPoint& point) {
          point.ber_one <= operand.limit_one * slack;
 }
 
+std::vector<uint8_t> tolerated(const std::vector<PlacementOperand>& operands,
+                               const std::vector<PartitionPoint>& points) {
+  std::vector<uint8_t> result;
+  result.reserve(operands.size() * points.size());
+  for (const PlacementOperand& operand : operands) {
+    for (const PartitionPoint& point : points) result.push_back(tolerates(operand, point));
+  }
+  return result;
+}
+
+void check_constraints(const PlacementConstraints& constraints,
+                       const std::vector<PlacementPartition>& partitions) {
+  if (constraints.alignment == 0 || constraints.alignment % kOperandAlignment != 0) {
+    fail("alignment is ", constraints.alignment, " bytes; allowed are multiples of ",
+         kOperandAlignment);
+  }
+  if (constraints.voltages && *constraints.voltages < 1) {
+    fail("voltages is ", *constraints.voltages, "; allowed is 1 or more");
+  }
+  check_groups(constraints.shared_vdd, "shared_vdd", partitions);
+  check_groups(constraints.shared_refresh, "shared_refresh", partitions);
+}
+
 PlacementResult place_greedy(const std::vector<PlacementOperand>& operands,
                              const std::vector<PlacementPartition>& partitions,
-                             const OperatingPoint& nominal, PlacementObjective objective) {
+                             const OperatingPoint& nominal, PlacementObjective objective,
+                             const PlacementConstraints& constraints) {
   check(operands, partitions, nominal);
+  check_constraints(constraints, partitions);
+  Supplies supplies(constraints, partitions, nominal);
   std::vector<size_t> order(operands.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t left, size_t right) {
@@ -172,22 +300,30 @@ PlacementResult place_greedy(const std::vector<PlacementOperand>& operands,
     std::optional<Candidate> best;
     for (size_t p = 0; p < partitions.size(); ++p) {
       const PlacementPartition& partition = partitions[p];
-      if (!address_for(operand.bytes, result.used[p], partition.capacity)) continue;
+      if (!address_for(operand.bytes, result.used[p], partition.capacity, constraints.alignment)) {
+        continue;
+      }
       for (size_t i = 0; i < partition.points.size(); ++i) {
         const int point = static_cast<int>(i);
         if (result.points[p] && *result.points[p] != point) continue;
         if (!tolerates(operand, partition.points[i])) continue;
+        if (!result.points[p] && !supplies.allows(p, partition.points[i].operating_point)) continue;
         const Candidate candidate{
             parameter_reduction(partition.points[i].operating_point, nominal, objective),
             result.points[p].has_value(), result.used[p], -static_cast<int>(p), -point};
         if (!best || *best < candidate) best = candidate;
       }
     }
-    if (!best) throw std::invalid_argument(no_room(operand, partitions, result));
+    if (!best) {
+      throw std::invalid_argument(no_room(operand, partitions, result, supplies, constraints));
+    }
     const size_t chosen = static_cast<size_t>(-best->earlier);
-    const uint64_t address =
-        *address_for(operand.bytes, result.used[chosen], partitions[chosen].capacity);
+    const uint64_t address = *address_for(operand.bytes, result.used[chosen],
+                                          partitions[chosen].capacity, constraints.alignment);
     result.points[chosen] = -best->earlier_point;
+    supplies.take(
+        chosen,
+        partitions[chosen].points[static_cast<size_t>(-best->earlier_point)].operating_point);
     result.used[chosen] = address + operand.bytes;
     result.operands[index] = {static_cast<int>(chosen), address};
   }

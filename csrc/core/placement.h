@@ -49,6 +49,19 @@ struct PlacementOperand {
 // What the largest parameter reduction is: of the supply voltage first, or of the latency first.
 enum class PlacementObjective { kEnergy, kLatency };
 
+// What a module's supplies and its controller allow beside capacities.
+struct PlacementConstraints {
+  // Bytes; operands start at multiples of it. A multiple of kOperandAlignment.
+  uint64_t alignment = kOperandAlignment;
+  // How many different supply voltages the module can be driven with, the nominal one, at which
+  // partitions without operands stay, included.
+  std::optional<int> voltages;
+  // Partitions, by index, with one supply, or with one refresh: those of a group run at one VDD, or
+  // one refresh interval, and only at one that each of them offers.
+  std::vector<std::vector<int>> shared_vdd;
+  std::vector<std::vector<int>> shared_refresh;
+};
+
 struct OperandSlot {
   int partition;
   uint64_t address;  // first byte, within the partition
@@ -78,6 +91,15 @@ ParameterReduction parameter_reduction(const OperatingPoint& point, const Operat
 // was never tested with.
 bool tolerates(const PlacementOperand& operand, const PartitionPoint& point);
 
+// `tolerates` of every operand and every point, row by row: one byte each, 1 where it does.
+std::vector<uint8_t> tolerated(const std::vector<PlacementOperand>& operands,
+                               const std::vector<PartitionPoint>& points);
+
+// Throws std::invalid_argument for constraints that name a partition which there is not, or one
+// twice in one kind of group, and for an alignment or a number of voltages out of range.
+void check_constraints(const PlacementConstraints& constraints,
+                       const std::vector<PlacementPartition>& partitions);
+
 // The greedy Algorithm 1 of the EDEN paper: operands from the most to the least tolerant, each into
 // the partition and operating point with the largest parameter reduction among those that it
 // tolerates and that have room. The first operand in a partition sets its point. Among equal
@@ -86,6 +108,7 @@ bool tolerates(const PlacementOperand& operand, const PartitionPoint& point);
 // message names the operand and the constraint.
 PlacementResult place_greedy(const std::vector<PlacementOperand>& operands,
                              const std::vector<PlacementPartition>& partitions,
-                             const OperatingPoint& nominal, PlacementObjective objective);
+                             const OperatingPoint& nominal, PlacementObjective objective,
+                             const PlacementConstraints& constraints = {});
 
 }  // namespace eden

@@ -6,6 +6,8 @@
 namespace eden {
 
 void bind_curves(pybind11::module_& m);
+void bind_energy(pybind11::module_& m);
+void bind_energy(pybind11::module_& m);
 void bind_fit(pybind11::module_& m);
 void bind_fit_models(pybind11::module_& m);
 void bind_measurements(pybind11::module_& m);

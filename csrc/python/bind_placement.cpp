@@ -1,4 +1,7 @@
+#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
+
+#include <algorithm>
 
 #include "core/placement.h"
 #include "python/bind.h"
@@ -41,8 +44,31 @@ void bind_placement(py::module_& m) {
       .def_readonly("points", &PlacementResult::points)
       .def_readonly("used", &PlacementResult::used);
 
+  py::class_<PlacementConstraints>(m, "PlacementConstraints",
+                                   "Alignment in bytes, voltages, groups of partitions by index.")
+      .def(py::init<uint64_t, std::optional<int>, std::vector<std::vector<int>>,
+                    std::vector<std::vector<int>>>(),
+           py::arg("alignment") = kOperandAlignment, py::arg("voltages") = py::none(),
+           py::arg("shared_vdd") = std::vector<std::vector<int>>{},
+           py::arg("shared_refresh") = std::vector<std::vector<int>>{});
+
+  m.def(
+      "tolerated",
+      [](const std::vector<PlacementOperand>& operands, const std::vector<PartitionPoint>& points) {
+        const std::vector<uint8_t> bytes = tolerated(operands, points);
+        py::array_t<bool> result({operands.size(), points.size()});
+        std::copy(bytes.begin(), bytes.end(), result.mutable_data());
+        return result;
+      },
+      py::arg("operands"), py::arg("points"),
+      "Whether each operand (rows) tolerates each point (columns).");
+
+  m.def("check_placement_constraints", &check_constraints, py::arg("constraints"),
+        py::arg("partitions"), "Raises ValueError for constraints that are out of range.");
+
   m.def("place_greedy", &place_greedy, py::arg("operands"), py::arg("partitions"),
-        py::arg("nominal"), py::arg("objective"), py::call_guard<py::gil_scoped_release>(),
+        py::arg("nominal"), py::arg("objective"), py::arg("constraints") = PlacementConstraints{},
+        py::call_guard<py::gil_scoped_release>(),
         "Algorithm 1: from the most to the least tolerant operand, the largest parameter "
         "reduction.");
 }

@@ -5,6 +5,7 @@
 PYBIND11_MODULE(_core, m) {
   m.doc() = "EDEN's C++ core: regions, chips, search, placement and fits.";
   eden::bind_curves(m);
+  eden::bind_energy(m);
   eden::bind_fit(m);
   eden::bind_fit_models(m);
   eden::bind_measurements(m);

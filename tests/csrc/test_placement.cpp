@@ -270,6 +270,107 @@ TEST_CASE("placement: the busier of two equally tolerant operands chooses first"
   CHECK(result.operands[0].partition == 0);
 }
 
+TEST_CASE("placement: supplies that are shared, and how many voltages there are") {
+  const std::vector<PartitionPoint> points = {at(1.35, 12.5, 0.0), at(1.2, 12.5, 1e-4),
+                                              at(1.1, 12.5, 1e-2)};
+  const std::vector<PlacementPartition> partitions = {
+      {"bank0", 64, points}, {"bank1", 64, points}, {"bank2", 64, points}};
+  const std::vector<PlacementOperand> operands = {operand("tough", 64, 0.1),
+                                                  operand("middle", 64, 1e-3)};
+  const auto chosen = [&](const eden::PlacementConstraints& constraints) {
+    return eden::place_greedy(operands, partitions, kNominal, PlacementObjective::kEnergy,
+                              constraints);
+  };
+  const PlacementResult alone = chosen({});
+  CHECK(alone.points[0] == 2);
+  CHECK(alone.points[1] == 1);
+
+  // One supply for the first two: the second operand goes where it has one of its own.
+  eden::PlacementConstraints shared;
+  shared.shared_vdd = {{0, 1}};
+  const PlacementResult apart = chosen(shared);
+  CHECK(apart.points[0] == 2);
+  CHECK_FALSE(apart.points[1].has_value());
+  CHECK(apart.points[2] == 1);
+
+  // Two voltages, the nominal one included: the second operand stays at it.
+  eden::PlacementConstraints two;
+  two.voltages = 2;
+  const PlacementResult driven = chosen(two);
+  CHECK(driven.points[0] == 2);
+  CHECK(driven.points[1] == 0);
+  eden::PlacementConstraints one;
+  one.voltages = 1;
+  CHECK(chosen(one).points[0] == 0);
+
+  // A group runs only at what each of its partitions offers.
+  std::vector<PlacementPartition> mixed = partitions;
+  mixed[1].points = {at(1.35, 12.5, 0.0), at(1.2, 12.5, 1e-4)};
+  const PlacementResult common =
+      eden::place_greedy({operand("tough", 64, 0.1)}, {mixed[0], mixed[1]}, kNominal,
+                         PlacementObjective::kEnergy, shared);
+  CHECK(common.points[0] == 1);
+
+  eden::PlacementConstraints refreshed;
+  refreshed.shared_refresh = {{0, 1}};
+  std::vector<PlacementPartition> slow = partitions;
+  slow[0].points = {{{1.35, 12.5, 12.5, 128.0}, 1e-2, 1e-2, 1e-2}};
+  slow[1].points = {{{1.35, 12.5, 12.5, 128.0}, 1e-2, 1e-2, 1e-2}, at(1.1, 12.5, 1e-2)};
+  const PlacementResult interval =
+      eden::place_greedy({operand("a", 64, 0.1), operand("b", 64, 0.1)}, {slow[0], slow[1]},
+                         kNominal, PlacementObjective::kEnergy, refreshed);
+  // Of the lower voltage, the other partition offers no interval.
+  CHECK(interval.points[0] == 0);
+  CHECK(interval.points[1] == 0);
+}
+
+TEST_CASE("placement: operands start at multiples of the alignment") {
+  eden::PlacementConstraints rows;
+  rows.alignment = 8192;
+  const std::vector<PlacementPartition> bank = {{"bank", 3 * 8192, {at(1.35, 12.5, 0.0)}}};
+  const auto placed = [&](uint64_t last) {
+    return eden::place_greedy({operand("a", 100, 0.1), operand("b", last, 0.1)}, bank, kNominal,
+                              PlacementObjective::kEnergy, rows);
+  };
+  const PlacementResult result = placed(8193);
+  CHECK(result.operands[1].address == 0);
+  CHECK(result.operands[0].address == 2 * 8192);
+  CHECK_THROWS_AS(placed(2 * 8192 + 1), std::invalid_argument);
+}
+
+TEST_CASE("placement: constraints out of range are named") {
+  const std::vector<PlacementPartition> banks = {{"bank0", 64, {at(1.35, 12.5, 0.0)}},
+                                                 {"bank1", 64, {at(1.35, 12.5, 0.0)}}};
+  const auto error = [&](const eden::PlacementConstraints& constraints) -> std::string {
+    try {
+      eden::check_constraints(constraints, banks);
+    } catch (const std::invalid_argument& found) {
+      return found.what();
+    }
+    return "";
+  };
+  eden::PlacementConstraints wrong;
+  wrong.alignment = 96;
+  CHECK(has(error(wrong), "alignment is 96 bytes; allowed are multiples of 64"));
+  wrong = {};
+  wrong.voltages = 0;
+  CHECK(has(error(wrong), "voltages is 0; allowed is 1 or more"));
+  wrong = {};
+  wrong.shared_vdd = {{0}, {1, 0}};
+  CHECK(has(error(wrong), "shared_vdd: partition bank0 appears twice"));
+  wrong = {};
+  wrong.shared_refresh = {{2}};
+  CHECK(has(error(wrong), "shared_refresh: found partition 2; allowed are 0 to 1"));
+  CHECK(error({}).empty());
+}
+
+TEST_CASE("placement: the table of what is tolerated") {
+  const std::vector<uint8_t> table =
+      eden::tolerated({operand("tough", 1, 0.1), operand("fragile", 1, 1e-6)},
+                      {at(1.35, 12.5, 0.0), at(1.1, 12.5, 1e-2)});
+  CHECK(table == std::vector<uint8_t>{1, 1, 1, 0});
+}
+
 TEST_CASE("placement: errors name the operand and the constraint") {
   const std::vector<PlacementPartition> small = {{"bank0", 100, {at(1.35, 12.5, 0.0)}},
                                                  {"bank1", 200, {at(1.35, 5.0, 1e-2)}}};

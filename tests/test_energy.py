@@ -1,0 +1,201 @@
+"""Does the energy match DRAMPower 4.1's figure, a calculation by hand and the package energydram?"""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from chain import Device as FakeDevice
+from chain import FittedPoint, Partition, Point, device, tolerance
+
+import eden
+from eden.energy import TERMS, VDD_LAWS, Counts, RankPower, builtin_ranks, energy_of
+from eden.errors import DataDependent
+from eden.files import FileError
+
+COUNTS = Counts(
+    activates=13387,
+    precharges=13378,
+    reads=48000,
+    writes=2647,
+    refreshes=84,
+    active_cycles=788653,
+    precharged_cycles=5011,
+)
+
+
+def one_chip(name: str) -> RankPower:
+    return RankPower.builtin(name).model_copy(update={"chips": 1})
+
+
+def total(energy: dict[str, dict[str, float]]) -> float:
+    return sum(sum(terms.values()) for terms in energy.values())
+
+
+def test_drampower_4_1_to_the_hundredth_of_a_pj():
+    energy = energy_of(one_chip("ddr4-2400"), COUNTS)
+    assert f"{sum(energy['vpp'].values()):.2f}" == "6211189.69"
+    assert f"{total(energy):.2f}" == "84907191.19"
+
+
+def test_the_same_by_hand():
+    """The table of docs/accounting.md: 1.2 V at 1,200 MHz is 1 pJ per mA and cycle, 2.5 V are 25/12 of it."""
+    energy = energy_of(one_chip("ddr4-2400"), COUNTS)
+    assert energy["vdd"] == pytest.approx(
+        {
+            "activate": 8_745_057.75,
+            "precharge": 4_816_080.0,
+            "read": 26_976_000.0,
+            "write": 1_320_853.0,
+            "refresh": 1_945_608.0,
+            "active_background": 34_700_732.0,
+            "precharged_background": 191_670.75,
+        },
+        rel=1e-12,
+    )
+    vpp = {name: value for name, value in energy["vpp"].items() if value}
+    assert vpp == pytest.approx({"activate": 4_405_159.6875, "precharge": 1_806_030.0}, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", builtin_ranks())
+def test_the_package_energydram_says_the_same(name: str):
+    energydram = pytest.importorskip("energydram", reason="pip install energydram compares with its equations")
+    rank = RankPower.builtin(name)
+    cycles = rank.cycles
+    timing = energydram.Timing(RAS=cycles.tras, RP=cycles.trc - cycles.tras, RFC=cycles.trfc, RRD=4, REFI=cycles.trefi)
+    for domain_name, energy in energy_of(rank, COUNTS.model_copy(update={"precharges": COUNTS.activates})).items():
+        domain = rank.domains[domain_name]
+        currents = energydram.IDDs(
+            idd0=domain.idd0,
+            idd2p=domain.idd2n,
+            idd2n=domain.idd2n,
+            idd3p=domain.idd3n,
+            idd3n=domain.idd3n,
+            idd4r=domain.idd4r,
+            idd4w=domain.idd4w,
+            idd5=domain.idd5,
+        )
+        theirs = energydram.VoltageDomain(rank.tck, domain.voltage, currents, rank.chips, rank.burst_length // 2)
+        assert energy["activate"] + energy["precharge"] == pytest.approx(
+            theirs.activate_energy(timing, num_act=COUNTS.activates)
+        )
+        assert energy["read"] + energy["write"] == pytest.approx(
+            theirs.readwrite_energy(num_rd=COUNTS.reads, num_wr=COUNTS.writes)
+        )
+        assert energy["refresh"] == pytest.approx(theirs.refresh_energy(timing, num_ref=COUNTS.refreshes))
+        assert energy["active_background"] + energy["precharged_background"] == pytest.approx(
+            theirs.background_energy(
+                cycles_bankact_ckehi=COUNTS.active_cycles, cycles_bankpre_ckehi=COUNTS.precharged_cycles
+            )
+        )
+
+
+def test_vdd_lowers_only_the_supplies_that_follow_it():
+    at_specification = energy_of("ddr4-2400", COUNTS)
+    linear = energy_of("ddr4-2400", COUNTS, vdd=0.96)
+    quadratic = energy_of("ddr4-2400", COUNTS, vdd=0.96, law="quadratic")
+    assert sum(linear["vdd"].values()) == pytest.approx(0.8 * sum(at_specification["vdd"].values()))
+    assert sum(quadratic["vdd"].values()) == pytest.approx(0.64 * sum(at_specification["vdd"].values()))
+    assert linear["vpp"] == at_specification["vpp"] == quadratic["vpp"]
+    switched = {**dict.fromkeys(TERMS, "linear"), "activate": "quadratic"}
+    mixed = energy_of("ddr4-2400", COUNTS, vdd=0.96, law=switched)["vdd"]
+    for term, value in mixed.items():
+        assert value == (quadratic if term in ("activate", "precharge") else linear)["vdd"][term]
+
+
+@pytest.mark.parametrize("name", builtin_ranks())
+def test_a_builtin_rank_is_a_file_with_its_source(name: str, tmp_path: Path):
+    rank = RankPower.builtin(name)
+    assert rank.name == name
+    assert len(rank.source) > 40
+    assert rank.burst_bytes == 64
+    # JEDEC's 7.8 us within 64 ms, or 3.9 us within 32 ms.
+    assert rank.trefi / rank.refresh_ms == pytest.approx(7800 / 64, rel=2e-3)
+    rank.save(tmp_path / "rank.json")
+    assert RankPower.load(tmp_path / "rank.json") == rank
+    assert all(rank.unit(term) > 0 for term in TERMS)
+    assert all(rank.unit(term, 0.5) < rank.unit(term) for term in TERMS)
+
+
+def test_the_standards_of_the_issue_are_there():
+    assert {RankPower.builtin(name).standard for name in builtin_ranks()} >= {"DDR3L", "DDR4", "LPDDR3", "LPDDR4"}
+
+
+def placed(vdd: float, refresh_interval: float = 64.0) -> eden.Placement:
+    point = FittedPoint(vdd=vdd, refresh_interval=refresh_interval, errors=DataDependent(1e-3, 1e-3))
+    memory = FakeDevice(partitions=(Partition("bank0", points=(point,)),), nominal=Point())
+    return eden.place(tolerance({"fc.weight": 0.1}, size=64_000), memory)
+
+
+def terms(placement: eden.Placement, **arguments: object) -> dict[str, tuple[float, float]]:
+    operands = {"fc.weight": SimpleNamespace(bytes=64_000, kind="weight")}
+    found = eden.savings(operands, placement, "cpu", **arguments)  # type: ignore[arg-type]
+    return {name: (term.nominal_nj, term.placed_nj) for name, term in found.terms.items()}
+
+
+def test_savings_of_another_standard_by_hand():
+    """1,000 bursts of DDR4 at 0.8 of the device's voltage: VPP's part of an activation stays."""
+    found = terms(placed(1.08), rank="ddr4-2400")
+    ns = 1e3 / 1200
+    vdd = 8 * 1.2 * (60.75 * 55 - 44 * 39 - 38.25 * 16) * ns * 1e-3
+    vpp = 8 * 2.5 * 4.05 * 55 * ns * 1e-3
+    assert found["activate"] == pytest.approx((400 * (vdd + vpp), 400 * (0.8 * vdd + vpp)))
+    read = 8 * 1.2 * (184.5 - 44) * 4 * ns * 1e-3
+    assert found["read"] == pytest.approx((1000 * read, 800 * read))
+    assert found["interface"] == (0.0, 0.0)
+    quadratic = terms(placed(1.08), rank="ddr4-2400", vdd_law="quadratic")
+    assert quadratic["read"] == pytest.approx((1000 * read, 640 * read))
+    assert quadratic["activate"][0] == pytest.approx(found["activate"][0])
+
+
+def test_refresh_intervals_of_a_standard_with_another_one():
+    """LPDDR refreshes within 32 ms: twice the device's interval is twice that, not four times."""
+    found = terms(placed(1.35, refresh_interval=128.0), rank="lpddr3-1600")
+    assert found["refresh"][1] == pytest.approx(found["refresh"][0] / 2)
+
+
+def test_a_law_by_term_and_what_was_assumed():
+    laws = {**dict.fromkeys(TERMS, "linear"), "background": "quadratic"}
+    linear, mixed = terms(placed(1.08)), terms(placed(1.08), vdd_law=laws)
+    assert mixed["read"] == linear["read"]
+    assert mixed["background"][1] == pytest.approx(0.64 * mixed["background"][0])
+    operands = {"fc.weight": SimpleNamespace(bytes=64_000, kind="weight")}
+    told = "\n".join(eden.savings(operands, placed(1.08), rank="ddr4-2400", vdd_law=laws).assumptions)
+    for text in ("background quadratic", "vpp (2.5 V)", "interface's energy is not counted", *VDD_LAWS.values()):
+        assert text in told
+
+
+def test_the_range_holds_both_laws():
+    operands = {"fc.weight": SimpleNamespace(bytes=64_000, kind="weight")}
+    one = eden.savings(operands, placed(1.08), vdd_law="linear")
+    other = eden.savings(operands, placed(1.08), vdd_law="quadratic")
+    assert one.energy_reduction_range == other.energy_reduction_range
+    assert one.energy_reduction < other.energy_reduction
+
+
+def test_bad_input(tmp_path: Path):
+    placement = eden.place(tolerance({"fc.weight": 1e-2}), device())
+    with pytest.raises(ValueError, match="rank is 'ddr9'; allowed are 'ddr3-1600', 'ddr3l-1600', 'ddr4-2400'"):
+        eden.savings(placement.operands, placement, rank="ddr9")
+    with pytest.raises(ValueError, match="vdd_law of activate is 'cubic'; allowed are 'linear', 'quadratic'"):
+        eden.savings(placement.operands, placement, vdd_law="cubic")
+    with pytest.raises(ValueError, match="vdd_law has the terms read; allowed are all of activate, read"):
+        eden.savings(placement.operands, placement, vdd_law={"read": "linear"})
+    with pytest.raises(ValueError, match="voltage is -1; allowed is a finite number above 0"):
+        energy_of("ddr4-2400", COUNTS, vdd=-1.0)
+    with pytest.raises(ValueError, match="reads"):
+        Counts(reads=-1)
+    path = tmp_path / "rank.json"
+    body = json.loads((Path(eden.__file__).parent / "energy" / "ddr4-2400.json").read_text())
+    for change, message in (
+        (lambda found: found["domains"]["vdd"].pop("idd4r"), r"domains\.vdd\.idd4r: Field required"),
+        (lambda found: found["domains"]["vpp"].update(idd0=-4.05), r"domains\.vpp\.idd0"),
+        (lambda found: found["domains"]["vdd"].update(follows_vdd=False), "0 voltages of domains that follow VDD"),
+        (lambda found: found["cycles"].update(trc=20), r"cycles: .*trc is 20 cycles; allowed is tras, 39"),
+        (lambda found: found.update(clock_mhz=0), "clock_mhz"),
+    ):
+        changed = json.loads(json.dumps(body))
+        change(changed)
+        path.write_text(json.dumps(changed))
+        with pytest.raises(FileError, match=message):
+            eden.savings(placement.operands, placement, rank=path)
