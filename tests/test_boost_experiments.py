@@ -28,7 +28,7 @@ def boost() -> dict[str, ModuleType]:
 def runs(boost: dict[str, ModuleType]) -> list:
     limits = boost["limits"]
     claims = [*limits.RESNET20, *limits.RESNET32, *limits.LENET]
-    found = [claim.run for claim in claims]
+    found = [run for claim in claims for run in (claim.run, claim.reliable) if run is not None]
     found += [*boost["modules"].RUNS.values(), *boost["randbet"].RUNS.values()]
     return found + [boost["ablation"].run(name) for name in boost["ablation"].CHANGES]
 
@@ -58,3 +58,15 @@ def test_the_highest_rate_is_found(boost, last: int) -> None:
 
     assert boost["judging"].highest(within, 10) == last
     assert len(asked) == len(set(asked)) <= 4
+
+
+@pytest.mark.parametrize("last", range(-1, 10))
+def test_what_is_asked_anyway_narrows_the_search(boost, last: int) -> None:
+    asked = []
+
+    def within(index: int) -> bool:
+        asked.append(index)
+        return index <= last
+
+    assert boost["judging"].highest(within, 10, probes=(5, 2)) == last
+    assert set(asked) <= {2, 5} | (set(range(2)) if last < 2 else {3, 4} if last < 5 else set(range(6, 10)))

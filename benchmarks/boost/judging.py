@@ -68,9 +68,20 @@ def under(
         set_errors_(model, before)
 
 
-def highest(within: Callable[[int], bool], number: int) -> int:
-    """The last of so many indices up to which something holds that ends to hold once, by bisection; -1 for none."""
+def highest(within: Callable[[int], bool], number: int, probes: Sequence[int] = ()) -> int:
+    """The last of so many indices up to which something holds that ends to hold once, by bisection; -1 for none.
+
+    Args:
+        within: whether it holds at an index.
+        number: of indices.
+        probes: indices that are asked first, whose answers are wanted anyway.
+    """
     low, high = -1, number
+    for probe in sorted(probes):
+        if not within(probe):
+            high = probe
+            break
+        low = probe
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if within(middle) else (low, middle)
@@ -86,9 +97,10 @@ def _judged(model: nn.Module, data: TensorDataset, floor: float, rates: Sequence
             seen[rate] = under(model, parts, rate, one)
         return seen[rate]
 
-    last = highest(lambda index: statistics.fmean(values(GRID[index])) >= floor, len(GRID))
     for rate in rates:
         values(rate)
+    probes = [GRID.index(rate) for rate in rates]
+    last = highest(lambda index: statistics.fmean(values(GRID[index])) >= floor, len(GRID), probes)
     return {
         "clean": clean_accuracy(model, data),
         "highest": GRID[last] if last >= 0 else 0.0,
@@ -101,20 +113,26 @@ def reference(run: Run, data: TensorDataset) -> float:
     return accuracy(remove_(run.networks()[0]), data)
 
 
-def judged(run: Run, rates: Sequence[float], claim: float | None = None) -> dict[str, Any]:
+def judged(run: Run, rates: Sequence[float], claim: float | None = None, reliable: Run | None = None) -> dict[str, Any]:
     """A run's network before and after; on one chip if its curriculum stays on one.
 
     Args:
         run: the run.
-        rates: mean bit error rates at which accuracy is wanted, beside those that the search visits.
+        rates: mean bit error rates of the grid at which accuracy is wanted, beside those that the search visits.
         claim: the rate at which each chip is to read all samples.
+        reliable: the run whose result stands for the network before and, without errors, for the reference, where the
+            storage can only be used by a network that was trained with it.
     """
 
     def compute() -> dict[str, Any]:
         data = run.data()
         one = run.load().curriculum.chips == "one"
         before, after = run.networks()
-        clean = reference(run, data)
+        if reliable is None:
+            clean = reference(run, data)
+        else:
+            before = reliable.networks()[1]
+            clean = clean_accuracy(before, data)
         found: dict[str, Any] = {"reference": clean, "one": one}
         for which, model in (("before", before), ("after", after)):
             found[which] = _judged(model, data, clean - MAX_DROP, rates, one)
