@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.autograd import forward_ad
 
 from eden import _core, _library
 from eden.errors import Bitline, CellMap, DataDependent, ErrorModel, LineModel, Uniform, Wordline
-from eden.quantization import CODE_BITS, SYMMETRIC, clipped_gradient, code_range, measure_range
+from eden.quantization import CODE_BITS, SYMMETRIC, clipped_gradient, code_range, measure_range, plausible_gradient
 
 _library.load()
 
@@ -236,13 +237,24 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor | None) -> 
     # Integer tensors are codes already, and no gradient goes through them.
     ctx.storage = _SCALED.get(inputs[_POSITION["storage"]]) if x.is_floating_point() else None
     ctx.channel_dim = inputs[_POSITION["channel_dim"]]
+    bounds = inputs[_POSITION["bounds"]]
+    ctx.bounded = ctx.storage is None and bounds is not None and x.is_floating_point()
+    saved: tuple[Tensor | None, ...]
     if ctx.storage is not None:
         saved = (x, inputs[_POSITION["scale"]], inputs[_POSITION["zero_point"]])
-        ctx.save_for_backward(*saved)
-        ctx.save_for_forward(*saved)
+    elif ctx.bounded:
+        # Both can be changed in place before the backward pass: a network leaves eden.clean, or a curriculum steps.
+        correction = inputs[_POSITION["region"]].reshape(-1)[_core.REGION_CORRECTION]
+        saved = (x, bounds.masked_fill(correction == _core.Correction.none.value, math.nan))
+    else:
+        return
+    ctx.save_for_backward(*saved)
+    ctx.save_for_forward(*saved)
 
 
 def _through(ctx: Any, gradient: Tensor) -> Tensor:
+    if ctx.bounded:
+        return plausible_gradient(gradient, *ctx.saved_tensors)
     if ctx.storage is None:
         return gradient
     x, scale, zero_point = ctx.saved_tensors
@@ -316,7 +328,7 @@ class _Read(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *others: Any) -> Tensor:
         through = _through(ctx, tangent)
-        return through.view_as(through) if ctx.storage is None else through
+        return through.view_as(through) if through is tangent else through
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[Tensor, int]:
@@ -901,7 +913,8 @@ def corrupt(
 
     Returns:
         The tensor as read, with the strides of ``torch.empty_like(x)``. Its gradient goes straight through to ``x``,
-        except where quantization clips (``eden.quantization.clipped_gradient``).
+        except where quantization clips (``eden.quantization.clipped_gradient``) or ``x`` itself would be corrected
+        (``eden.quantization.plausible_gradient``).
         On the CPU its memory is used again for later results when it is gone (``empty_cache``), and cannot be resized.
 
     Raises:

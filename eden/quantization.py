@@ -194,7 +194,8 @@ def clipped_gradient(
     Where quantization clips, the code does not depend on the value, and no gradient passes; elsewhere it passes as it
     is (Hubara et al., JMLR 2018). For one bit, the sign, the derivative is that of a hard tanh which saturates at the
     scale: it passes where ``abs(x) <= scale`` (Courbariaux et al., arXiv 1602.02830, where the scale is 1).
-    Conversions between floating-point formats, flips and corrections let everything through.
+    Conversions between floating-point formats and flips let everything through; for corrections see
+    ``plausible_gradient``.
 
     Args:
         grad: the gradient with respect to what was read.
@@ -229,6 +230,35 @@ def clipped_gradient(
     if zero_point is not None:
         code = code + _along(zero_point, x, channel_dim).clamp(lowest, highest)
     return torch.where((code >= lowest) & (code <= highest), grad, 0.0)
+
+
+def plausible_gradient(grad: Tensor, x: Tensor, bounds: Tensor) -> Tensor:
+    """The gradient of correcting values of a floating-point storage: it passes where reliable memory gives ``x`` back.
+
+    A value outside of the bounds is replaced whether it was hit by an error or not, so that what is read does not
+    depend on it. Were its gradient passed, nothing would hold back what it is computed from: a channel whose values are
+    all replaced would grow without end.
+
+    Args:
+        grad: the gradient with respect to what was read.
+        x: what was stored, of the shape of ``grad``.
+        bounds: float32 [lowest plausible, highest plausible], on the device of ``x``; both NaN where nothing is
+            corrected.
+
+    Returns:
+        The gradient with respect to ``x``, of the shape and dtype of ``grad``; 0 for values that are NaN where there
+        are bounds.
+    """
+    if _on_host(grad) and x.is_cpu:
+        # As a rule all are plausible, and to see that costs less than a pass that writes.
+        low, high = bounds.tolist()
+        if x.numel() == 0 or math.isnan(low):
+            return grad
+        smallest, largest = torch.aminmax(x.detach().float())
+        if low <= float(smallest) and float(largest) <= high:
+            return grad
+    values = x.float()  # else the bounds would be rounded to the type of x
+    return torch.where((values >= bounds[0]) & (values <= bounds[1]) | bounds[0].isnan(), grad, 0.0)
 
 
 class ValueCounts:

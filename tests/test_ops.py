@@ -1,6 +1,7 @@
 """Does the operator keep its contracts: exact, reproducible, nested, registered for compile and autograd?"""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -218,6 +219,36 @@ def test_quantized_gradient_is_clipped():
     assert torch.allclose(y, torch.tensor([-1.0, -1.0, 0.3, 1.0, 1.0]), atol=0.5 / 127)
     y.sum().backward()
     assert x.grad.tolist() == [0.0, 1.0, 1.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("correction", ["none", "zero", "clamp"])
+def test_gradient_stops_where_reliable_memory_would_be_corrected(dtype, correction):
+    x = torch.randn(4096, generator=torch.Generator().manual_seed(7)).to(dtype)
+    x[:2] = torch.tensor([math.nan, math.inf])
+    bounds = torch.tensor([-0.5, 1.0])
+    storage = ops.STORAGES[{torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}[dtype]]
+    weights = torch.arange(4096.0).remainder(251.0).to(dtype) + 1
+    passes = (x >= -0.5) & (x <= 1.0) if correction != "none" else torch.ones(4096, dtype=torch.bool)
+    assert 0.05 < float(passes.float().mean()) <= 1.0
+
+    def gradient(call, x):
+        x = x.clone().requires_grad_()
+        arguments = tensors(x, eden.Uniform(1e-2), correction, bounds=bounds.clone(), storage=storage)
+        y = call(*arguments)
+        # Neither a change of the rates nor one of the bounds comes between a forward pass and its gradient.
+        arguments[1].zero_()
+        arguments[7].zero_()
+        return torch.autograd.grad(y, x, weights)[0]
+
+    compiled = torch.compile(lambda *arguments: ops.read(*arguments), fullgraph=True, backend="aot_eager")
+    for call in (ops.read, torch.ops.eden.corrupt, compiled):
+        assert torch.equal(gradient(call, x), torch.where(passes, weights, 0.0))
+    arguments = tensors(x, eden.Uniform(1e-2), correction, bounds=bounds, storage=storage)
+    _, tangent = torch.func.jvp(lambda x: ops.read(x, *arguments[1:]), (x,), (weights,))
+    assert torch.equal(tangent, torch.where(passes, weights, 0.0))
+    inside = x.clamp(-0.5, 1.0).nan_to_num(0.0)
+    assert torch.equal(gradient(ops.read, inside), weights)
 
 
 def test_batches_restart_at_the_address():

@@ -89,6 +89,7 @@ void bind_region(py::module_& m) {
       .value("population", TableKind::kPopulation)
       .value("measured", TableKind::kMeasured);
   m.attr("REGION_END") = static_cast<int>(kEnd);
+  m.attr("REGION_CORRECTION") = static_cast<int>(kCorrection);
   m.attr("ROW_BITS_MULTIPLE") = kRowBitsMultiple;
   m.attr("MOST_SUBARRAY_CELLS") = kMostSubarrayCells;
   m.attr("SUBARRAY_ROWS_MULTIPLE") = kSubarrayRowsMultiple;
