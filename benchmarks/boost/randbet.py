@@ -15,7 +15,7 @@ RATES = (1e-4, 1e-3, 3e-3, 1e-2)
 _OURS = {
     "memory.operands": "weights",
     "memory.errors": {"model": "uniform", "ber": 1e-2},
-    "boost.epochs": 4,
+    "boost.epochs": 2,
     "boost.learn_ranges": False,
     "curriculum.target_ber": 1e-2,
 }
