@@ -29,6 +29,7 @@ from eden.deadline import Deadline
 from eden.errors import ErrorModel
 from eden.journal import Journal
 from eden.ranks import RankError, Ranks
+from eden.reuse import Reuse
 from eden.samples import Samples, map_tensors, samples_of, update_digest
 from eden.tolerance import CEILING, FLOOR, Alone, Certificate, Guarantee, Tolerance
 
@@ -83,6 +84,8 @@ class Step:
         high: its upper end. Both are found anew every 20 trials.
         bound: in a confirmation, the bound on the mean drop (of a quantile, on the share of chips) that is shown so
             far; it has to fall to ``max_drop`` (1 - q). None elsewhere.
+        calls: calls of layers under faults in the observations of this process so far.
+        reused: those of them that were not computed again (``reuse_limit``).
     """
 
     trial: int
@@ -94,6 +97,8 @@ class Step:
     low: float
     high: float
     bound: float | None
+    calls: int = 0
+    reused: int = 0
 
 
 class Evaluator(Protocol):
@@ -206,6 +211,9 @@ class Scorer:
         name: the metric's, for errors.
         chunk: samples per forward pass.
         lower_is_better: whether 1 minus the metric is the score.
+
+    Attributes:
+        reuse: told of every forward pass; None for nobody.
     """
 
     def __init__(
@@ -213,7 +221,13 @@ class Scorer:
     ) -> None:
         self._model, self._samples, self._metric, self._name, self._chunk = model, samples, metric, name, chunk
         self._lower_is_better = lower_is_better
+        self.reuse: Reuse | None = None
         self._device = inject.model_device(model)
+
+    def _outputs(self, inputs: Any) -> Any:
+        if self.reuse is not None:
+            self.reuse.begin_forward()
+        return self._model(inputs)
 
     def scores(
         self, indices: Sequence[int], where: str, digest: hashlib._Hash | None = None
@@ -224,7 +238,7 @@ class Scorer:
             range(0, len(indices), self._chunk), self._batches(indices, digest), strict=True
         ):
             with torch.inference_mode():
-                scores = self._metric(self._model(inputs), targets)
+                scores = self._metric(self._outputs(inputs), targets)
             parts.append(self._checked(scores, indices[start : start + self._chunk], where))
         return np.concatenate(parts)
 
@@ -274,7 +288,7 @@ class CorpusScorer(Scorer):
         outputs, targets = [], []
         for batch in self._batches(sorted(indices), digest):
             with torch.inference_mode():
-                outputs.append(map_tensors(self._model(batch[0]), lambda tensor: tensor.cpu()))
+                outputs.append(map_tensors(self._outputs(batch[0]), lambda tensor: tensor.cpu()))
             targets.append(map_tensors(batch[1], lambda tensor: tensor.cpu()))
         value = self._function(outputs, targets)
         what = f"{where}: metric {self._name!r} of all samples"
@@ -298,6 +312,7 @@ class NetworkEvaluator:
         scorer: scores its outputs.
         clean: scores of all samples on reliable memory.
         batch_size: samples per observation.
+        reuse: keeps what is the same in trials of one operand after the other; None computes everything.
     """
 
     def __init__(
@@ -307,10 +322,12 @@ class NetworkEvaluator:
         scorer: Scorer,
         clean: np.ndarray[Any, np.dtype[np.float64]],
         batch_size: int,
+        reuse: Reuse | None = None,
     ) -> None:
         self._model, self._errors, self._scorer, self._clean = model, errors, scorer, clean
         self._batch_size = batch_size
         self._rates: list[float] | None = None
+        self.reuse = scorer.reuse = reuse
 
     def evaluate(self, trial: _core.Trial) -> float:
         """Put the operands at the trial's rates on its chip and score the samples that it draws."""
@@ -323,6 +340,8 @@ class NetworkEvaluator:
                 },
             )
         inject.set_chip_(self._model, trial.chip)
+        if self.reuse is not None:
+            self.reuse.begin_trial(trial.chip, trial.draw_seed, trial.rates, trial.operand)
         drawn = _core.draw_samples(trial.draw_seed, len(self._clean), self._batch_size)
         faulty = self._scorer.scores(drawn, f"trial {trial.id} ({trial.phase}, chip {trial.chip})")
         if self._rates is None:
@@ -503,7 +522,9 @@ def drive(
                     expected, interval, bound = search.expected_trials, search.rate_interval, search.drop_bound
                 operand = None if trial.operand is None else names[trial.operand]
                 rate = max(trial.rates) if trial.operand is None else trial.rates[trial.operand]
-                on_step(Step(trial.id, expected, trial.phase, operand, rate, difference, *interval, bound))
+                reuse = getattr(evaluator, "reuse", None)
+                counts = (0, 0) if reuse is None else (reuse.calls, reuse.reused)
+                on_step(Step(trial.id, expected, trial.phase, operand, rate, difference, *interval, bound, *counts))
     finally:
         deadline.close()
     return observations
@@ -594,6 +615,7 @@ def profile(
     max_trials: int | None = None,
     batch_size: int | None = None,
     memory_limit: int = 2**30,
+    reuse_limit: int = 2**29,
     float_accuracy: float | None = None,
     budget: int | None = None,
     budget_seconds: float | None = None,
@@ -637,6 +659,9 @@ def profile(
             ``effort`` need it; for a sweep, all that it can take.
         batch_size: samples per observation. If None, 64, at most all.
         memory_limit: bytes of samples that may be held in memory.
+        reuse_limit: bytes that may be held of inputs and outputs of layers, while operands are raised one by one, so
+            that what is called before the raised one is not computed again; the answer is the same to the bit. 0 keeps
+            nothing.
         float_accuracy: the network's score without the storage, only to be recorded.
         budget: observations after which the search ends with what is certified until then. It plans for it: both
             confirmations are kept what they need, with less effort where it must be. Where it does not do for limits of
@@ -677,6 +702,8 @@ def profile(
     if strategy not in ("shares", "sweep"):
         raise ValueError(f"strategy is {strategy!r}; allowed are 'shares' and 'sweep'")
     _count("memory_limit", memory_limit)
+    if reuse_limit != 0:
+        _count("reuse_limit", reuse_limit)
     if batch_size is not None:
         _count("batch_size", batch_size)
     if float_accuracy is not None and not 0.0 <= float_accuracy <= 1.0:
@@ -794,7 +821,9 @@ def profile(
 
         if book is not None and book.history:
             task.advance(len(book.history))
-        evaluator = NetworkEvaluator(model, errors, scorer, clean, batch_size)
+        # A sweep's steps have chips of their own, so that nothing comes again.
+        reuse = stack.enter_context(Reuse(model, list(errors), 0 if strategy == "sweep" else reuse_limit))
+        evaluator = NetworkEvaluator(model, errors, scorer, clean, batch_size, reuse)
         observations = drive(
             *(search, evaluator, list(errors), book, on_step),
             ranks=ranks,

@@ -100,15 +100,14 @@ class Journal:
         self._compare(entries[0], header)
         for number, entry in enumerate(entries[1:], start=2):
             trial, difference, budget = entry.get("trial"), entry.get("difference"), entry.get("budget")
-            known = type(trial) is int and trial == len(self.history)
-            if known and difference is None and type(budget) is int and budget >= 0:
-                self.budgets.append((trial, budget))
-            elif known and budget is None and isinstance(difference, (int, float)):
-                self.history.append((trial, float(difference)))
-            else:
-                raise FileError(
-                    self.path, f"line {number}: found {str(entry)[:80]}; allowed is trial {len(self.history)}"
-                )
+            if type(trial) is int and trial == len(self.history):
+                if difference is None and type(budget) is int and budget >= 0:
+                    self.budgets.append((trial, budget))
+                    continue
+                if budget is None and isinstance(difference, (int, float)):
+                    self.history.append((trial, float(difference)))
+                    continue
+            raise FileError(self.path, f"line {number}: found {str(entry)[:80]}; allowed is trial {len(self.history)}")
         os.ftruncate(self._file, length)
 
     def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
