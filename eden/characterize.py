@@ -68,6 +68,10 @@ class SearchError(RuntimeError):
     """A search that ended without limits; the message says why and what was confirmed nevertheless."""
 
 
+class TrialTimeoutError(SearchError):
+    """One observation took longer than it may; a journal holds all before it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """One observation of a profile, as a progress callback is told of it.
@@ -442,7 +446,7 @@ def drive(
 
     Raises:
         ValueError: naming the trial, if the evaluator gives no number from -1 to 1.
-        SearchError: naming the trial, if an observation takes longer than ``timeout``. What the evaluator raises comes
+        TrialTimeoutError: naming the trial, if one takes longer than ``timeout``. What the evaluator raises comes
             up as it is. In all three cases the journal holds everything before that trial.
         RankError: if it happens on another rank.
     """
@@ -488,7 +492,7 @@ def drive(
                 except TimeoutError as raised:
                     error = raised
                     if deadline.expired:
-                        error = SearchError(
+                        error = TrialTimeoutError(
                             f"trial {mine.id} ({mine.phase}, chip {mine.chip}): the observation {raised}; what it "
                             "hangs in still holds the network, so start anew, from the journal if one was kept"
                         )
@@ -679,8 +683,8 @@ def profile(
     Raises:
         ValueError: naming the argument, operand, sample or trial that is wrong, what was found and what is allowed.
         TypeError: likewise.
-        SearchError: if not even the lowest rate can be confirmed, ``max_trials`` or the budget is too small for any, or
-            an observation takes longer than ``timeout``.
+        SearchError: if not even the lowest rate can be confirmed, or ``max_trials`` or the budget is too small for any.
+        TrialTimeoutError: a SearchError, if an observation takes longer than ``timeout``.
         eden.ranks.RankError: if another rank fails.
         eden.FileError: if the journal cannot be used or is of another run; it names the field that differs.
     """
@@ -753,8 +757,8 @@ def profile(
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(_borrowed(model))
-        shown = progress is True and ranks.rank == 0
-        task = stack.enter_context(eden_progress.task("profile", search.expected_trials, show=shown))
+        visible = progress is True and ranks.rank == 0
+        task = stack.enter_context(eden_progress.task("profile", search.expected_trials, show=visible))
         scorer = (
             CorpusScorer(model, samples, score, metric_name, chunk, lower_is_better)
             if isinstance(score, CorpusMetric)
