@@ -69,7 +69,7 @@ class Trouble:
         self.__qualname__ = "metric"
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        scores = (output.argmax(1) == target).float()
+        scores = characterize.top1(output, target).float()
         return self.what(scores) if next(self.calls) == self.at else scores
 
 
@@ -249,3 +249,12 @@ def test_intervals_narrow() -> None:
     assert all(step.bound is None for step in steps if step.phase in ("operand", "joint"))
     coarse = [step for step in steps if step.phase == "coarse confirmation"][-1]
     assert coarse.low / 1.5 <= search.coarse <= 1.5 * coarse.high
+
+
+def test_a_compiled_network_gives_the_same() -> None:
+    options = {**SHORT, "coarse_only": True}
+    network = make_network()
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    found = eden.profile(compiled, loader(), **options)  # type: ignore[arg-type]
+    assert found == eden.profile(make_network(), loader(), **options)
+    assert network.training
