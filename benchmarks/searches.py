@@ -41,7 +41,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -50,6 +50,7 @@ from scipy import stats
 from eden import _core
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from torch import nn
 
@@ -367,6 +368,20 @@ def growth(pool: ProcessPoolExecutor | None, count: int) -> dict[str, dict[float
     return table
 
 
+def logarithmic(plot: Axes, axis: Literal["x", "y"], values: Sequence[float]) -> None:
+    """Make an axis logarithmic, with ticks at the values, as numbers that need no formulas."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+
+    if axis == "x":
+        plot.set_xscale("log")
+    else:
+        plot.set_yscale("log")
+    drawn = plot.xaxis if axis == "x" else plot.yaxis
+    drawn.set_major_locator(FixedLocator(sorted(values)))
+    drawn.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}" if value < 1e4 else f"{value / 1e6:.2g} M"))
+    drawn.set_minor_formatter(NullFormatter())
+
+
 def growth_figure(table: dict[str, dict[float, Cost]]) -> Figure:
     """Observations of a search against what its cost grows with, and the sample-forwards where that differs."""
     import matplotlib
@@ -391,16 +406,17 @@ def growth_figure(table: dict[str, dict[float, Cost]]) -> Figure:
             plot.plot(x, [cost.confirming for cost in costs.values()], "s--", color=COLOURS[1], label="to confirm")
             plot.set_xlabel(labels[axis])
             plot.set_ylim(bottom=0)
+            plot.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
             if axis in ("operands", "samples"):
-                plot.set_xscale("log")
+                logarithmic(plot, "x", x)
         plots[0].set_ylabel("observations")
         plots[3].set_ylabel("observations")
         last = plots[-1]
         samples = table.get("samples", {})
         if samples:
             last.plot(list(samples), [cost.samples for cost in samples.values()], "o-", color=COLOURS[2])
-            last.set_xscale("log")
-            last.set_yscale("log")
+            logarithmic(last, "x", list(samples))
+            logarithmic(last, "y", [cost.samples for cost in samples.values()])
             last.set_xlabel("samples of an observation")
             last.set_ylabel("sample-forwards")
         plots[0].legend()

@@ -158,6 +158,7 @@ def profiles(folder: Path) -> dict[str, Any]:
     group = torch.distributed.group.WORLD
     rank = torch.distributed.get_rank()
     fast: dict[str, Any] = {**tiny_profile.FAST, "effort": 2.0, "group": group}
+    coarse = {**fast, "coarse_only": True}
     calls = itertools.count()
 
     def failing(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -169,14 +170,14 @@ def profiles(folder: Path) -> dict[str, Any]:
     steps: list[int] = []
     network, loader = tiny_profile.make_network, tiny_profile.loader
     whole = eden.profile(network(), loader(), **{**fast, "progress": lambda step: steps.append(step.trial)})
-    budgeted = eden.profile(network(), loader(), budget=700, **fast)
+    budgeted = eden.profile(network(), loader(), budget=450, **fast)
     journal = folder / "journal"
     refused = []
     try:
-        eden.profile(network(), loader(), journal=journal, **{**fast, "metric": failing})
+        eden.profile(network(), loader(), journal=journal, **{**coarse, "metric": failing})
     except (OSError, RankError) as error:
         refused.append(f"{type(error).__name__}: {error}")
-    resumed = eden.profile(network(), loader(), journal=journal, **{**fast, "metric": top1})
+    resumed = eden.profile(network(), loader(), journal=journal, **{**coarse, "metric": top1})
     try:
         eden.profile(network(), loader(), **{**fast, "seed": rank})
     except ValueError as error:

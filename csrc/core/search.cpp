@@ -83,10 +83,11 @@ constexpr int64_t kLeastUsualTrials = 50000;
 // Typical observations of a step of a bisection and of one operand alone.
 constexpr double kPerBracket = 16.0, kPerOperand = 32.0;
 // Under a budget: what a confirmation is sure to be left, in multiples of those that it takes if no
-// score drops; what it may take beyond its effort, and the least effort.
-constexpr double kReserve = 2.0;
-constexpr double kMargin = 1.25;
-constexpr double kLeastEffort = 1.5, kLeastAimOfBudget = 0.1;
+// score drops; what it may take beyond its effort, the last one that there can be more than others;
+// the least effort.
+constexpr double kReserve = 2.5;
+constexpr double kMargin = 1.25, kLastMargin = 1.6;
+constexpr double kLeastEffort = 1.5, kLastEffort = 1.1, kLeastAimOfBudget = 0.1;
 // The fewest observations that tell a factor common to all operands.
 constexpr double kLeastSteering = 96.0;
 
@@ -1096,7 +1097,9 @@ void Search::plan() {
   const double here = static_cast<double>(left()) - (stage_ == Stage::kConfirm ? 0.0 : settling);
   const double again = kReserve * static_cast<double>(BettingTest::least_count(
                                       bound(), attempt_alpha(attempt_ + 1)));
-  double effort = (here - again) / (kMargin * least);
+  const double last = here / (kLastMargin * static_cast<double>(BettingTest::least_count(
+                                                bound(), attempt_alpha(attempt_))));
+  double effort = std::max((here - again) / (kMargin * least), std::min(last, kLeastEffort));
   if ((phase_ == SearchPhase::kCoarse || phase_ == SearchPhase::kCoarseConfirmation) &&
       !settings_.coarse_only && !limits_certificate_) {
     const double limits =
@@ -1107,7 +1110,7 @@ void Search::plan() {
     const double both = (here - limits - again) / (2.0 * kMargin * least);
     if (both >= kLeastEffort) effort = both;
   }
-  effort_ = std::clamp(effort, std::min(kLeastEffort, settings_.effort), settings_.effort);
+  effort_ = std::clamp(effort, kLastEffort, settings_.effort);
 }
 
 // A place where the drop is likely to be below the target, by what little is known.
