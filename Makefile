@@ -81,8 +81,8 @@ bench-gpu: setup  ## achieved bandwidth of the operator beside a device copy, on
 	$(BIN)/python tools/check_gpu.py
 	$(BIN)/python benchmarks/operators_gpu.py
 
-bench-profile: setup  ## 200 searches on each simulated network: does the statement hold; cost and limits beside a sweep
-	$(BIN)/python benchmarks/searches.py $(if $(TASK),--task $(TASK))
+bench-profile: setup  ## 200 searches on each simulated network: does the statement hold; cost, its growth, and limits beside a sweep
+	$(BIN)/python benchmarks/searches.py --figure docs/figures/profile-cost.svg $(if $(TASK),--task $(TASK))
 
 bench-readers: setup  ## the readers of measurement files beside wc -l, and the memory that 10 GB of flips take
 	$(BIN)/python benchmarks/measurements.py

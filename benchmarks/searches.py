@@ -13,10 +13,16 @@ the samples of an observation are the same for both.
     observations.
 (b) Simulated networks of 6 to 112 operands (a ResNet-56 has 112) beside the sweep: observations, their ratio, and what
     the limits are worth, the mean over bytes of log10 BER.
-(c) The growth of the cost with ``max_drop`` and ``confidence``.
+(c) The growth of the cost with the number of operands, the samples of an observation, ``max_drop``, ``confidence`` and
+    ``effort``, one at a time beside 40 operands, 64 samples, 0.01, 0.95 and 6; ``--figure`` draws it.
 (d) With ``--task``: a network, profiled by both strategies. Without ``--sweep`` the sweep runs on a simulation made of
     what the profile measured of each operand alone, because on a network it takes days. The limits are then evaluated
     on ``--chips`` chips that no search used, by a loop that shares nothing with the search.
+(e) What a profile does not compute twice: calls of layers under faults, and how many of them come before the operand
+    that is raised alone and after the first time that its chip and samples came. Counted exactly, for the trials of a
+    search on a simulated network of as many operands, in the order in which each network calls its layers. Besides,
+    as ratios of two times measured in turns: an observation under ``torch.inference_mode`` beside ``torch.no_grad``,
+    and the convolutions of 4 chips as groups of one beside 4 of them.
 
 Simulated chips: a chip's drop is the mean times a log-normal factor, which is the chip's at all rates; in "ruinous" 90%
 of the mean comes from chips that lose 0.8. An observation adds the noise of its samples: 4% of the scores change either
@@ -34,11 +40,19 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 from scipy import stats
 
 from eden import _core
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from torch import nn
 
 FLOOR, CEILING = 1e-9, 0.5
 LEAST_TAIL = 1e-3
@@ -300,36 +314,250 @@ def against_sweep(pool: ProcessPoolExecutor | None, count: int, settings: Settin
         print(row(cells, widths), flush=True)
 
 
-def growth(pool: ProcessPoolExecutor | None, count: int) -> None:
-    """Table (c)."""
-    print(f"\n(c) observations of a search, medians of {count}, on the network of 40 operands")
-    heads = ("max_drop", "confidence", "effort", "observations", "of them to confirm", "drop/max_drop")
-    widths = [9, *(len(head) for head in heads[1:])]
+AXES: dict[str, tuple[Any, ...]] = {
+    "operands": (6, 10, 16, 40, 112),
+    "samples": (16, 64, 256, 1024),
+    "max_drop": (0.02, 0.01, 0.005),
+    "confidence": (0.8, 0.95, 0.99),
+    "effort": (3.0, 6.0, 12.0),
+}
+"""What the cost grows with, and the values tried."""
+
+_USUAL: dict[str, Any] = {"operands": 40, "samples": 64, "max_drop": 0.01, "confidence": 0.95, "effort": 6.0}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Medians over searches."""
+
+    observations: float
+    confirming: float
+    samples: float
+    drop: float
+
+
+def growth(pool: ProcessPoolExecutor | None, count: int) -> dict[str, dict[float, Cost]]:
+    """Table (c), by what varies and its value."""
+    print(f"\n(c) the growth of the cost, medians of {count} searches on simulated networks")
+    heads = ("varied", "value", "observations", "of them to confirm", "sample-forwards", "drop/max_drop")
+    widths = [10, *(max(8, len(head)) for head in heads[1:])]
     print(row(heads, widths))
-    network = of_size(40)
-    for settings in (
-        Settings(0.02, 0.95),
-        Settings(0.01, 0.95),
-        Settings(0.005, 0.95),
-        Settings(0.01, 0.8),
-        Settings(0.01, 0.99),
-        Settings(0.01, 0.95, effort=3.0),
-        Settings(0.01, 0.95, effort=12.0),
-    ):
-        found = [outcome for outcome in searches(pool, network, settings, range(count)) if not outcome.message]
-        if not found:
-            continue
-        confirming = [outcome.phases["coarse confirmation"] + outcome.phases["confirmation"] for outcome in found]
-        cells = (settings.max_drop, settings.confidence, settings.effort)
-        cells += (f"{statistics.median(outcome.observations for outcome in found):.0f}",)
-        cells += (f"{statistics.median(confirming):.0f}",)
-        cells += (f"{statistics.median(outcome.drop for outcome in found) / settings.max_drop:.2f}",)
-        print(row(cells, widths), flush=True)
+    known: dict[tuple[Any, ...], Cost] = {}
+    table: dict[str, dict[float, Cost]] = {}
+    for axis, values in AXES.items():
+        for value in values:
+            at = {**_USUAL, axis: value}
+            key = tuple(at.values())
+            if key not in known:
+                network = replace(of_size(at["operands"]), batch=at["samples"])
+                settings = Settings(at["max_drop"], at["confidence"], effort=at["effort"])
+                found = [each for each in searches(pool, network, settings, range(count)) if not each.message]
+                if not found:
+                    continue
+                observations = statistics.median(outcome.observations for outcome in found)
+                known[key] = Cost(
+                    observations,
+                    statistics.median(o.phases["coarse confirmation"] + o.phases["confirmation"] for o in found),
+                    observations * at["samples"],
+                    statistics.median(outcome.drop for outcome in found) / at["max_drop"],
+                )
+            cost = known[key]
+            table.setdefault(axis, {})[value] = cost
+            cells = (axis, f"{value:g}", f"{cost.observations:.0f}", f"{cost.confirming:.0f}", f"{cost.samples:.0f}")
+            print(row((*cells, f"{cost.drop:.2f}"), widths), flush=True)
+    return table
+
+
+def logarithmic(plot: Axes, axis: Literal["x", "y"], values: Sequence[float]) -> None:
+    """Make an axis logarithmic, with ticks at the values, as numbers that need no formulas."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
+
+    if axis == "x":
+        plot.set_xscale("log")
+    else:
+        plot.set_yscale("log")
+    drawn = plot.xaxis if axis == "x" else plot.yaxis
+    drawn.set_major_locator(FixedLocator(sorted(values)))
+    drawn.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}" if value < 1e4 else f"{value / 1e6:.2g} M"))
+    drawn.set_minor_formatter(NullFormatter())
+
+
+def growth_figure(table: dict[str, dict[float, Cost]]) -> Figure:
+    """Observations of a search against what its cost grows with, and the sample-forwards where that differs."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from eden.figures import COLOURS, STYLE
+
+    labels = {
+        "operands": "operands",
+        "samples": "samples of an observation",
+        "max_drop": "1 / max_drop",
+        "confidence": "ln(1 / (1 - confidence))",
+        "effort": "effort",
+    }
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.4, 4.4), layout="constrained")
+        plots = figure.subplots(2, 3).ravel()
+        for plot, (axis, costs) in zip(plots, table.items(), strict=False):
+            places = {"max_drop": lambda v: 1.0 / v, "confidence": lambda v: -math.log(1.0 - v)}.get(axis, float)
+            x = [places(value) for value in costs]
+            plot.plot(x, [cost.observations for cost in costs.values()], "o-", color=COLOURS[0], label="all")
+            plot.plot(x, [cost.confirming for cost in costs.values()], "s--", color=COLOURS[1], label="to confirm")
+            plot.set_xlabel(labels[axis])
+            plot.set_ylim(bottom=0)
+            plot.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            if axis in ("operands", "samples"):
+                logarithmic(plot, "x", x)
+        plots[0].set_ylabel("observations")
+        plots[3].set_ylabel("observations")
+        last = plots[-1]
+        samples = table.get("samples", {})
+        if samples:
+            last.plot(list(samples), [cost.samples for cost in samples.values()], "o-", color=COLOURS[2])
+            logarithmic(last, "x", list(samples))
+            logarithmic(last, "y", [cost.samples for cost in samples.values()])
+            last.set_xlabel("samples of an observation")
+            last.set_ylabel("sample-forwards")
+        plots[0].legend()
+    return figure
+
+
+def order_of_calls(model: nn.Module, sample: Any) -> tuple[list[int], int, int]:
+    """Where a network under faults reads its operands.
+
+    Returns:
+        Before which call of a layer each operand is first read, the calls of a forward pass, and the bytes of the
+        layers' inputs and outputs for one sample.
+    """
+    from eden import inject
+
+    places: dict[str, int] = {}
+    calls, held = 0, 0
+    names = {
+        id(layer): [each.name for each in layer._eden.operands()] for layer in inject.faulty_layers(model).values()
+    }
+
+    def called(layer: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+        nonlocal calls, held
+        for name in names[id(layer)]:
+            places.setdefault(name, calls)
+        calls += 1
+        held += sum(x.numel() * x.element_size() for x in (*given, output) if isinstance(x, torch.Tensor))
+
+    hooks = [layer.register_forward_hook(called) for layer in inject.faulty_layers(model).values()]
+    try:
+        with torch.inference_mode():
+            model.eval()(sample)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [places[name] for name in inject.operands(model)], calls, held
+
+
+@dataclass
+class CallCount:
+    """Counts what a search on a network would compute, and answers it as a simulation does."""
+
+    simulation: Simulation
+    places: Sequence[int]
+    calls: int
+    all_calls: int = 0
+    alone_calls: int = 0
+    reused: int = 0
+    _kept: dict[int, int] = field(default_factory=dict)  # calls from the first on, by chip
+
+    def evaluate(self, trial: _core.Trial) -> float:
+        """The difference that the simulation shows."""
+        self.all_calls += self.calls
+        if trial.operand is not None:
+            place = self.places[trial.operand]
+            kept = self._kept.get(trial.chip, 0)
+            self.alone_calls += self.calls
+            self.reused += min(place, kept)
+            self._kept[trial.chip] = max(place, kept)
+        return self.simulation.evaluate(trial)
+
+
+def paired_ratio(one: Callable[[], Any], other: Callable[[], Any], rounds: int) -> tuple[float, float, float]:
+    """Median and quartiles of the ratio of two times, measured in turns."""
+    ratios = []
+    for index in range(rounds + 1):
+        times = {}
+        for which in (one, other) if index % 2 else (other, one):
+            started = time.perf_counter()
+            which()
+            times[which] = time.perf_counter() - started
+        if index:  # the first round warms up
+            ratios.append(times[one] / times[other])
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return middle, low, high
+
+
+def not_twice(settings: Settings, rounds: int) -> None:
+    """Table (e)."""
+    import torch.nn.functional as F
+
+    import eden
+    from eden import characterize, inject, networks
+    from eden.models import ResNet
+
+    print("\n(e) calls of layers under faults in a search, and those that are not computed again")
+    heads = ("network", "operands", "calls", "alone", "spared", "of alone", "of all", "MB a chip")
+    widths = [14, *(max(8, len(head)) for head in heads[1:])]
+    print(row(heads, widths))
+    small = {"LeNet-5": (networks.lenet(), 1, 28), "ResNet-20": (ResNet(3), 3, 32), "ResNet-56": (ResNet(9), 3, 32)}
+    large = {"SqueezeNet": networks.squeezenet, "MobileNetV2": networks.mobilenet_v2, "VGG-16": networks.vgg16}
+    found = {**small, **{name: (make(10, 0.25), 3, 64) for name, make in large.items()}}
+    for name, (model, channels, size) in found.items():
+        errors = eden.Uniform(1e-3)
+        inject.inject_(model, inject.Faults(weights=errors, inputs=errors, storage="int8"))
+        sample = torch.rand(1, channels, size, size)
+        inject.calibrate_(model, [sample])
+        places, calls, held = order_of_calls(model, sample)
+        network = of_size(len(places))
+        counted = CallCount(Simulation(network), places, calls)
+        operands = [(f"operand{i}", bytes, CEILING) for i, bytes in enumerate(network.size)]
+        search = _core.Search(
+            operands=operands, max_drop=settings.max_drop, confidence=settings.confidence, floor=FLOOR, seed=0
+        )
+        characterize.drive(search, counted, [each[0] for each in operands])
+        cells = (name, len(places), counted.all_calls, f"{counted.alone_calls / counted.all_calls:.0%}", counted.reused)
+        cells += (f"{counted.reused / counted.alone_calls:.0%}", f"{counted.reused / counted.all_calls:.1%}")
+        print(row((*cells, f"{64 * held / 1e6:.1f}"), widths), flush=True)
+
+    model, x = small["ResNet-20"][0].eval(), torch.rand(64, 3, 32, 32)
+
+    def under(mode: Callable[[], Any]) -> Callable[[], Any]:
+        def forward() -> None:
+            with mode():
+                model(x)
+
+        return forward
+
+    ratio = paired_ratio(under(torch.inference_mode), under(torch.no_grad), rounds)
+    print("inference_mode / no_grad, ResNet-20, 64 samples: {:.3f} ({:.3f} to {:.3f})".format(*ratio))
+    weight, grouped = torch.rand(16, 16, 3, 3), torch.rand(64, 16, 3, 3)
+    for width, size in ((16, 32), (64, 8)):
+        weight = torch.rand(4, width, width, 3, 3)
+        images, grouped = torch.rand(64, width, size, size), weight.reshape(4 * width, width, 3, 3)
+        together = images.repeat(1, 4, 1, 1)
+
+        def batched(x: torch.Tensor = together, w: torch.Tensor = grouped) -> Any:
+            return F.conv2d(x, w, padding=1, groups=4)
+
+        def one_by_one(x: torch.Tensor = images, w: torch.Tensor = weight) -> Any:
+            return [F.conv2d(x, each, padding=1) for each in w]
+
+        with torch.inference_mode():
+            ratio = paired_ratio(batched, one_by_one, rounds)
+            same = torch.equal(batched(), torch.cat(one_by_one(), 1))
+        text = "4 chips in one convolution / one by one, {} channels, {} x {}: {:.2f} ({:.2f} to {:.2f}), same bits: {}"
+        print(text.format(width, size, size, *ratio, same))
 
 
 def real(arguments: argparse.Namespace) -> bool:
     """Part (d); whether the limits hold on other chips, to within three standard errors."""
-    import torch
     from torch.utils.data import DataLoader
 
     import eden
@@ -349,9 +577,11 @@ def real(arguments: argparse.Namespace) -> bool:
         loader = DataLoader(validation, batch_size=arguments.batch)
         options = {"max_drop": arguments.max_drop, "confidence": arguments.confidence, "batch_size": arguments.batch}
 
+        steps: list[eden.characterize.Step] = []
+
         def timed(strategy: str) -> tuple[eden.Tolerance, float]:
             started = time.perf_counter()
-            found = eden.profile(model, loader, strategy=strategy, progress=arguments.progress, **options)
+            found = eden.profile(model, loader, strategy=strategy, progress=steps.append, **options)
             return found, time.perf_counter() - started
 
         tolerance, seconds = timed("shares")
@@ -365,6 +595,13 @@ def real(arguments: argparse.Namespace) -> bool:
         )
         print(tolerance.table())
         mine = worth(list(tolerance.limits.values()), sizes)
+        alone = [step for step in steps if step.phase == "operand"]
+        calls = alone[-1].calls - alone[0].calls + alone[0].calls // (alone[0].trial + 1)
+        print(
+            f"calls of layers: {steps[-1].calls}, not computed again {steps[-1].reused} "
+            f"({steps[-1].reused / calls:.0%} of those in trials of one operand, "
+            f"{steps[-1].reused / steps[-1].calls:.1%} of all)"
+        )
         print(f"search: {few} observations, {few * batch} sample-forwards, {seconds:.0f} s, worth {mine:.3f}")
         if arguments.sweep:
             swept, swept_seconds = timed("sweep")
@@ -428,14 +665,15 @@ def main() -> int:
     parser.add_argument("--operands", type=int, nargs="*", default=[6, 10, 16, 40, 112], help="networks of (b)")
     parser.add_argument("--max-drop", type=float, default=0.01)
     parser.add_argument("--confidence", type=float, default=0.95)
-    parser.add_argument("--only", default="abcd", help="the parts to run, such as ab")
+    parser.add_argument("--only", default="abcde", help="the parts to run, such as ab")
+    parser.add_argument("--figure", type=Path, help="of (c): a file, .svg, .pdf or .png")
+    parser.add_argument("--rounds", type=int, default=30, help="of the ratios of (e)")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--task", help="of (d), as for eden profile: digits, cifar10-resnet20, file.py:function")
     parser.add_argument("--network", help="of (d): a network file of the task instead of one trained anew")
     parser.add_argument("--batch", type=int, default=64, help="samples of one observation in (d)")
     parser.add_argument("--sweep", action="store_true", help="run the sweep of (d) on the network")
     parser.add_argument("--chips", type=int, default=200, help="of (d)")
-    parser.add_argument("--progress", action="store_true")
     arguments = parser.parse_args()
     settings = Settings(arguments.max_drop, arguments.confidence)
     held = True
@@ -446,10 +684,17 @@ def main() -> int:
         if "b" in arguments.only:
             against_sweep(pool, arguments.runs, settings, arguments.operands)
         if "c" in arguments.only:
-            growth(pool, arguments.runs)
+            table = growth(pool, arguments.runs)
+            if arguments.figure is not None:
+                from eden.figures import save_figure
+
+                save_figure(growth_figure(table), arguments.figure)
+                print(f"written: {arguments.figure}")
     finally:
         if pool is not None:
             pool.shutdown()
+    if "e" in arguments.only:
+        not_twice(settings, arguments.rounds)
     if "d" in arguments.only and arguments.task is not None:
         held = real(arguments) and held
     print("\nthe statement holds" if held else "\nthe statement does not hold: see the tails above")

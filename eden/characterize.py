@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import math
 import os
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
 from eden import _core, inject
 from eden import progress as eden_progress
+from eden.deadline import Deadline
 from eden.errors import ErrorModel
 from eden.journal import Journal
+from eden.ranks import RankError, Ranks
+from eden.reuse import Reuse
 from eden.samples import Samples, map_tensors, samples_of, update_digest
 from eden.tolerance import CEILING, FLOOR, Alone, Certificate, Guarantee, Tolerance
 
@@ -54,10 +60,16 @@ samples as small as the gap that it has to prove, more samples per chip only cos
 
 _BATCH_WITHOUT_LOADER = 128
 _TRIALS_BETWEEN_ESTIMATES = 20
+_TRIALS_BEFORE_PREDICTION = 8
+_NEAR_ENOUGH = 0.1  # of what is left of a budget
 
 
 class SearchError(RuntimeError):
     """A search that ended without limits; the message says why and what was confirmed nevertheless."""
+
+
+class TrialTimeoutError(SearchError):
+    """One observation took longer than it may; a journal holds all before it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +83,13 @@ class Step:
         operand: whose rate is being raised, in phase "operand".
         rate: that operand's mean bit error rate; in other phases the highest of all.
         difference: mean of (clean score - faulty score) over the batch.
+        low: lower end of the interval that the rate sought is believed to lie in (of several operands, the highest
+            rate): the ends of a bisection, later about 90%.
+        high: its upper end. Both are found anew every 20 trials.
+        bound: in a confirmation, the bound on the mean drop (of a quantile, on the share of chips) that is shown so
+            far; it has to fall to ``max_drop`` (1 - q). None elsewhere.
+        calls: calls of layers under faults in the observations of this process so far.
+        reused: those of them that were not computed again (``reuse_limit``).
     """
 
     trial: int
@@ -79,6 +98,11 @@ class Step:
     operand: str | None
     rate: float
     difference: float
+    low: float
+    high: float
+    bound: float | None
+    calls: int = 0
+    reused: int = 0
 
 
 class Evaluator(Protocol):
@@ -151,6 +175,15 @@ def _count(name: str, value: Any) -> int:
     return value
 
 
+def _seconds(name: str, value: Any) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a {type(value).__name__}; allowed is a number of seconds above 0, or None")
+    if not 0.0 < value < math.inf:
+        raise ValueError(f"{name} is {value}; allowed is a number of seconds above 0, or None")
+
+
 def _weights(weigh: Any, searched: Mapping[str, inject.OperandInfo]) -> dict[str, float]:
     """What a factor in each operand's rate is worth."""
     if weigh == "bytes":
@@ -182,6 +215,9 @@ class Scorer:
         name: the metric's, for errors.
         chunk: samples per forward pass.
         lower_is_better: whether 1 minus the metric is the score.
+
+    Attributes:
+        reuse: told of every forward pass; None for nobody.
     """
 
     def __init__(
@@ -189,7 +225,13 @@ class Scorer:
     ) -> None:
         self._model, self._samples, self._metric, self._name, self._chunk = model, samples, metric, name, chunk
         self._lower_is_better = lower_is_better
+        self.reuse: Reuse | None = None
         self._device = inject.model_device(model)
+
+    def _outputs(self, inputs: Any) -> Any:
+        if self.reuse is not None:
+            self.reuse.begin_forward()
+        return self._model(inputs)
 
     def scores(
         self, indices: Sequence[int], where: str, digest: hashlib._Hash | None = None
@@ -199,8 +241,8 @@ class Scorer:
         for start, (inputs, targets) in zip(
             range(0, len(indices), self._chunk), self._batches(indices, digest), strict=True
         ):
-            with torch.no_grad():
-                scores = self._metric(self._model(inputs), targets)
+            with torch.inference_mode():
+                scores = self._metric(self._outputs(inputs), targets)
             parts.append(self._checked(scores, indices[start : start + self._chunk], where))
         return np.concatenate(parts)
 
@@ -249,8 +291,8 @@ class CorpusScorer(Scorer):
         """
         outputs, targets = [], []
         for batch in self._batches(sorted(indices), digest):
-            with torch.no_grad():
-                outputs.append(map_tensors(self._model(batch[0]), lambda tensor: tensor.cpu()))
+            with torch.inference_mode():
+                outputs.append(map_tensors(self._outputs(batch[0]), lambda tensor: tensor.cpu()))
             targets.append(map_tensors(batch[1], lambda tensor: tensor.cpu()))
         value = self._function(outputs, targets)
         what = f"{where}: metric {self._name!r} of all samples"
@@ -274,6 +316,7 @@ class NetworkEvaluator:
         scorer: scores its outputs.
         clean: scores of all samples on reliable memory.
         batch_size: samples per observation.
+        reuse: keeps what is the same in trials of one operand after the other; None computes everything.
     """
 
     def __init__(
@@ -283,10 +326,12 @@ class NetworkEvaluator:
         scorer: Scorer,
         clean: np.ndarray[Any, np.dtype[np.float64]],
         batch_size: int,
+        reuse: Reuse | None = None,
     ) -> None:
         self._model, self._errors, self._scorer, self._clean = model, errors, scorer, clean
         self._batch_size = batch_size
         self._rates: list[float] | None = None
+        self.reuse = scorer.reuse = reuse
 
     def evaluate(self, trial: _core.Trial) -> float:
         """Put the operands at the trial's rates on its chip and score the samples that it draws."""
@@ -299,6 +344,8 @@ class NetworkEvaluator:
                 },
             )
         inject.set_chip_(self._model, trial.chip)
+        if self.reuse is not None:
+            self.reuse.begin_trial(trial.chip, trial.draw_seed, trial.rates, trial.operand)
         drawn = _core.draw_samples(trial.draw_seed, len(self._clean), self._batch_size)
         faulty = self._scorer.scores(drawn, f"trial {trial.id} ({trial.phase}, chip {trial.chip})")
         if self._rates is None:
@@ -342,50 +389,153 @@ def _model_digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
+class TimeBudget:
+    """Seconds turned into observations, by how long those before them took.
+
+    Args:
+        seconds: until the end.
+        now: a clock, in seconds.
+    """
+
+    def __init__(self, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
+        self._end, self._now = now() + seconds, now
+        self._first: tuple[float, int] | None = None
+
+    def observations(self, made: int, budget: int) -> int:
+        """The budget that a search should have after so many observations, ``budget`` where that is near enough."""
+        now = self._now()
+        if now >= self._end:
+            return max(1, made)
+        if self._first is None:
+            self._first = now, made
+        since, before = self._first
+        if made - before < _TRIALS_BEFORE_PREDICTION or now == since:
+            return budget
+        predicted = made + int((self._end - now) * (made - before) / (now - since))
+        near = budget > 0 and abs(predicted - budget) <= _NEAR_ENOUGH * (budget - made)
+        return budget if near else max(1, made, predicted)
+
+
 def drive(
     search: _core.Search,
     evaluator: Evaluator,
     names: Sequence[str],
     journal: Journal | None = None,
     on_step: Callable[[Step], None] | None = None,
+    *,
+    ranks: Ranks | None = None,
+    budget: int | TimeBudget | None = None,
+    timeout: float | None = None,
 ) -> Counter[str]:
-    """Answer a search until it ends, after what the journal already holds.
+    """Answer a search until it ends, first with the reports that a journal holds.
 
     Args:
         search: a search of the core; new, if a journal is given.
         evaluator: makes the observations.
         names: names of the search's operands.
-        journal: holds earlier reports and takes the new ones.
-        on_step: told of every new observation.
+        journal: holds earlier reports and takes the new ones; that of rank 0 counts.
+        on_step: told of every new observation, on rank 0.
+        ranks: who share the observations; each of them calls ``drive`` alike and makes those that are its turn. Reports
+            are in the search's order, so that it ends as on one rank; what was made too many, because something was
+            decided before, is left out.
+        budget: observations in all, those of the journal included, or the time until the end; None for no end.
+        timeout: seconds after which an observation is given up; None waits for ever.
 
     Returns:
         The number of observations by phase, the journal's included.
 
     Raises:
         ValueError: naming the trial, if the evaluator gives no number from -1 to 1.
+        TrialTimeoutError: naming the trial, if one takes longer than ``timeout``. What the evaluator raises comes
+            up as it is. In all three cases the journal holds everything before that trial.
+        RankError: if it happens on another rank.
     """
+    ranks = Ranks() if ranks is None else ranks
     observations: Counter[str] = Counter()
-    for identity, difference in journal.history if journal else ():
+    held = ranks.from_first(lambda: (journal.history, journal.budgets) if journal else ([], []))
+    given = iter(held[1])
+    next_budget = next(given, None)
+
+    def repeat_budgets() -> None:
+        nonlocal next_budget
+        while next_budget is not None and next_budget[0] == search.trials:
+            search.set_budget(next_budget[1])
+            next_budget = next(given, None)
+
+    def set_budget(observations: int) -> None:
+        if observations == search.budget:
+            return
+        if journal is not None and ranks.rank == 0:
+            journal.append_budget(search.trials, observations)
+        search.set_budget(observations)
+
+    for identity, difference in held[0]:
+        repeat_budgets()
         trial = search.next_trial()
         if trial is None:
             break
         search.report(identity, difference)
         observations[trial.phase] += 1
-    expected = search.expected_trials
-    while (trial := search.next_trial()) is not None:
-        difference = evaluator.evaluate(trial)
-        search.report(trial.id, difference)
-        # After the report, so that no value that the search refuses is kept.
-        if journal is not None:
-            journal.append(trial.id, difference)
-        observations[trial.phase] += 1
-        if on_step is not None:
-            if trial.id % _TRIALS_BETWEEN_ESTIMATES == 0 or search.state != "running":
-                expected = search.expected_trials
-            operand = None if trial.operand is None else names[trial.operand]
-            rate = max(trial.rates) if trial.operand is None else trial.rates[trial.operand]
-            on_step(Step(trial.id, expected, trial.phase, operand, rate, difference))
+    repeat_budgets()
+    # Seconds are those of this call, whatever a call before it had.
+    set_budget(budget if isinstance(budget, int) else 0)
+    expected, interval, bound = search.expected_trials, search.rate_interval, search.drop_bound
+    deadline = Deadline(timeout)
+    try:
+        while trials := search.next_trials(ranks.size):
+            observed, failure = math.nan, ""
+            error: Exception | None = None
+            if ranks.rank < len(trials):
+                mine = trials[ranks.rank]
+                try:
+                    observed = deadline.call(functools.partial(evaluator.evaluate, mine))
+                except TimeoutError as raised:
+                    error = raised
+                    if deadline.expired:
+                        error = TrialTimeoutError(
+                            f"trial {mine.id} ({mine.phase}, chip {mine.chip}): the observation {raised}; what it "
+                            "hangs in still holds the network, so start anew, from the journal if one was kept"
+                        )
+                except Exception as raised:
+                    error = raised
+                if error is not None:
+                    failure = f"{type(error).__name__}: {error}"
+            total = search.budget
+            if isinstance(budget, TimeBudget) and ranks.rank == 0:
+                total = budget.observations(search.trials + len(trials), total)
+            found = ranks.gather((observed, failure, total))
+            set_budget(found[0][2])
+            for rank, (trial, (difference, failure, _)) in enumerate(zip(trials, found, strict=False)):
+                asked = search.next_trial()
+                if asked is None or not _same_trial(asked, trial):
+                    break  # something was decided before it
+                if failure:
+                    if error is not None and rank == ranks.rank:
+                        raise error
+                    raise RankError(f"rank {rank}: {failure}")
+                search.report(trial.id, difference)
+                observations[trial.phase] += 1
+                if ranks.rank != 0:
+                    continue
+                # After the report, so that no value that the search refuses is kept.
+                if journal is not None:
+                    journal.append(trial.id, difference)
+                if on_step is None:
+                    continue
+                if trial.id % _TRIALS_BETWEEN_ESTIMATES == 0 or search.state != "running":
+                    expected, interval, bound = search.expected_trials, search.rate_interval, search.drop_bound
+                operand = None if trial.operand is None else names[trial.operand]
+                rate = max(trial.rates) if trial.operand is None else trial.rates[trial.operand]
+                reuse = getattr(evaluator, "reuse", None)
+                counts = (0, 0) if reuse is None else (reuse.calls, reuse.reused)
+                on_step(Step(trial.id, expected, trial.phase, operand, rate, difference, *interval, bound, *counts))
+    finally:
+        deadline.close()
     return observations
+
+
+def _same_trial(one: _core.Trial, other: _core.Trial) -> bool:
+    return (one.id, one.chip, one.draw_seed, one.rates) == (other.id, other.chip, other.draw_seed, other.rates)
 
 
 def _searched(model: nn.Module) -> dict[str, inject.OperandInfo]:
@@ -427,6 +577,29 @@ def _alone(found: _core.OperandResponse) -> Alone:
     return Alone(slope=found.slope, observations=found.observations, **rates)
 
 
+def _all_alone(names: Iterable[str], found: Sequence[_core.OperandResponse]) -> dict[str, Alone]:
+    return {name: _alone(response) for name, response in zip(names, found, strict=False)}
+
+
+def _note(step: Step, wanted: float) -> str:
+    """What is being done, for a line of progress."""
+    if step.bound is not None:
+        return f"{step.phase} at {step.rate:.2g}: at most {step.bound:.2g}, to be {wanted:.2g}"
+    return f"{step.operand or step.phase} at {step.rate:.2g}, between {step.low:.2g} and {step.high:.2g}"
+
+
+def _check_alike(ranks: Ranks, fingerprint: dict[str, Any]) -> None:
+    """Refuse ranks that do not profile the same."""
+    fields = {name: hashlib.sha256(repr(value).encode()).hexdigest() for name, value in fingerprint.items()}
+    for rank, others in enumerate(ranks.gather(fields)):
+        for name, value in others.items():
+            if fields.get(name) != value:
+                raise ValueError(
+                    f"rank {rank} profiles something else than rank {ranks.rank}: {name} differs; allowed are the same "
+                    "network, samples and settings on every rank"
+                )
+
+
 def profile(
     model: nn.Module,
     loader: Any,
@@ -446,7 +619,12 @@ def profile(
     max_trials: int | None = None,
     batch_size: int | None = None,
     memory_limit: int = 2**30,
+    reuse_limit: int = 2**29,
     float_accuracy: float | None = None,
+    budget: int | None = None,
+    budget_seconds: float | None = None,
+    timeout: float | None = None,
+    group: torch.distributed.ProcessGroup | None = None,
 ) -> Tolerance:
     """Find the highest bit error rates that a network stands.
 
@@ -485,7 +663,19 @@ def profile(
             ``effort`` need it; for a sweep, all that it can take.
         batch_size: samples per observation. If None, 64, at most all.
         memory_limit: bytes of samples that may be held in memory.
+        reuse_limit: bytes that may be held of inputs and outputs of layers, while operands are raised one by one, so
+            that what is called before the raised one is not computed again; the answer is the same to the bit. 0 keeps
+            nothing.
         float_accuracy: the network's score without the storage, only to be recorded.
+        budget: observations after which the search ends with what is certified until then. It plans for it: both
+            confirmations are kept what they need, with less effort where it must be. Where it does not do for limits of
+            single operands, they are the coarse rate, and ``unfinished`` says so.
+        budget_seconds: the same in seconds of this call, by how long observations take; at most one of the two.
+        timeout: seconds after which one observation is given up; None waits for ever. With one, observations are made
+            in a thread of their own.
+        group: the ranks that share the observations, such as ``torch.distributed.group.WORLD`` under torchrun; each of
+            them calls ``profile`` alike, and all get the same tolerance, that of one rank to the bit. None for this
+            process alone.
 
     Returns:
         The limits and the evidence for them.
@@ -493,7 +683,9 @@ def profile(
     Raises:
         ValueError: naming the argument, operand, sample or trial that is wrong, what was found and what is allowed.
         TypeError: likewise.
-        SearchError: if not even the lowest rate can be confirmed, or ``max_trials`` is too small.
+        SearchError: if not even the lowest rate can be confirmed, or ``max_trials`` or the budget is too small for any.
+        TrialTimeoutError: a SearchError, if an observation takes longer than ``timeout``.
+        eden.ranks.RankError: if another rank fails.
         eden.FileError: if the journal cannot be used or is of another run; it names the field that differs.
     """
     if not isinstance(model, nn.Module):
@@ -514,10 +706,20 @@ def profile(
     if strategy not in ("shares", "sweep"):
         raise ValueError(f"strategy is {strategy!r}; allowed are 'shares' and 'sweep'")
     _count("memory_limit", memory_limit)
+    if reuse_limit != 0:
+        _count("reuse_limit", reuse_limit)
     if batch_size is not None:
         _count("batch_size", batch_size)
     if float_accuracy is not None and not 0.0 <= float_accuracy <= 1.0:
         raise ValueError(f"float_accuracy is {float_accuracy}; allowed is 0 to 1")
+    if budget is not None:
+        _count("budget", budget)
+        if budget_seconds is not None:
+            raise ValueError("budget and budget_seconds are both given; allowed is one of them")
+    _seconds("budget_seconds", budget_seconds)
+    _seconds("timeout", timeout)
+    started = TimeBudget(budget_seconds) if budget_seconds is not None else None
+    ranks = Ranks(group)
 
     searched = _searched(model)
     weights = _weights(weigh, searched)
@@ -535,6 +737,12 @@ def profile(
         strategy=strategy,
         effort=effort,
     )
+    least = search.steps[1] if strategy == "sweep" else search.least_confirmation
+    if budget is not None and budget < least:
+        raise ValueError(
+            f"budget is {budget}, too few observations to confirm any rate with max_drop {max_drop:g} and confidence "
+            f"{confidence:g}; allowed is {least} or more, which do if no score drops and no rate is looked for"
+        )
     samples = samples_of(loader, memory_limit)
     chunk = samples.batch_size or _BATCH_WITHOUT_LOADER
     if batch_size is None:
@@ -549,7 +757,8 @@ def profile(
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(_borrowed(model))
-        task = stack.enter_context(eden_progress.task("profile", search.expected_trials, show=progress is True))
+        visible = progress is True and ranks.rank == 0
+        task = stack.enter_context(eden_progress.task("profile", search.expected_trials, show=visible))
         scorer = (
             CorpusScorer(model, samples, score, metric_name, chunk, lower_is_better)
             if isinstance(score, CorpusMetric)
@@ -567,7 +776,7 @@ def profile(
                 "rate could be too high; allowed is a max_drop that its score leaves room for"
             )
         book = None
-        if journal is not None:
+        if journal is not None or ranks.size > 1:
             fingerprint = {
                 "eden": importlib.metadata.version("eden-dram"),
                 "random_layout": _core.RANDOM_LAYOUT_VERSION,
@@ -597,24 +806,39 @@ def profile(
                 "data": data.hexdigest(),
                 "model": _model_digest(model),
             }
-            book = stack.enter_context(Journal(journal, fingerprint))
+            _check_alike(ranks, fingerprint)
+            if journal is not None:
+                path = journal
+
+                def open_journal() -> None:
+                    nonlocal book
+                    book = stack.enter_context(Journal(path, fingerprint))
+
+                ranks.from_first(open_journal)
 
         def on_step(step: Step) -> None:
             if callable(progress):
                 progress(step)
             task.expect(step.expected)
-            task.note(f"{step.operand or step.phase} at {step.rate:.2g}")
+            task.note(_note(step, max_drop if quantile is None else 1.0 - quantile))
             task.advance()
 
         if book is not None and book.history:
             task.advance(len(book.history))
-        evaluator = NetworkEvaluator(model, errors, scorer, clean, batch_size)
-        observations = drive(search, evaluator, list(errors), book, on_step)
+        # A sweep's steps have chips of their own, so that nothing comes again.
+        reuse = stack.enter_context(Reuse(model, list(errors), 0 if strategy == "sweep" else reuse_limit))
+        evaluator = NetworkEvaluator(model, errors, scorer, clean, batch_size, reuse)
+        observations = drive(
+            *(search, evaluator, list(errors), book, on_step),
+            ranks=ranks,
+            budget=budget if started is None else started,
+            timeout=timeout,
+        )
 
     if search.state != "done" or search.coarse_certificate is None:
         raise SearchError(search.message)
     confirmed = search.limits_certificate
-    rates = [search.coarse] * len(errors) if coarse_only else search.limits
+    rates = [search.coarse] * len(errors) if confirmed is None else search.limits
     # The core's arithmetic may leave the floor by the last bit.
     limits = {name: max(FLOOR, rate) for name, rate in zip(errors, rates, strict=True)}
     return Tolerance(
@@ -639,7 +863,8 @@ def profile(
         observations=dict(observations),
         strategy=strategy,
         effort=float(effort),
-        weights={} if coarse_only else weights,
-        alone={name: _alone(found) for name, found in zip(errors, search.responses, strict=False)},
+        weights={} if confirmed is None else weights,
+        alone={} if confirmed is None else _all_alone(errors, search.responses),
         lower_is_better=lower_is_better,
+        unfinished=search.message if search.ended_by_budget else "",
     )

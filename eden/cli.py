@@ -298,44 +298,68 @@ def profile(
             help="file that an interrupted search resumes from; OUT.journal, kept until it ends, if not given"
         ),
     ] = None,
+    budget: Annotated[
+        int | None, typer.Option(help="observations after which what is certified until then is the answer")
+    ] = None,
+    budget_seconds: Annotated[float | None, typer.Option(help="the same in seconds; at most one of the two")] = None,
+    timeout: Annotated[float | None, typer.Option(help="seconds after which one observation is given up")] = None,
+    reuse_limit: Annotated[int, typer.Option(help="bytes that may be held to spare layers' computations")] = 2**29,
     seed: SeedOption = 0,
 ) -> None:
-    """Find the highest bit error rate that the network, and then each of its operands, tolerates."""
+    """Find the highest bit error rate that the network, and then each of its operands, tolerates.
+
+    Under torchrun the ranks share the observations.
+    """
+    import torch
+
     from eden.chain import network_loader
-    from eden.characterize import SearchError
+    from eden.characterize import SearchError, TrialTimeoutError
     from eden.characterize import profile as search
     from eden.checkpoint import load_
     from eden.files import output_file
+    from eden.ranks import process_group
 
     output_file(out)
     kept = out.with_name(f"{out.name}.journal") if journal is None else journal
     chosen = _task(task)
     _, validation = chosen.data()
     model = load_(chosen.model(), network)
-    try:
-        tolerance = search(
-            model,
-            network_loader(validation, samples),
-            max_drop=max_drop,
-            confidence=confidence,
-            guarantee="mean" if quantile is None else ("quantile", quantile),
-            seed=seed,
-            coarse_only=coarse_only,
-            journal=kept,
-            strategy=strategy,  # type: ignore[arg-type]
-            weigh=weigh,  # type: ignore[arg-type]
-            effort=effort,
-            batch_size=samples if quantile is None else None,
-        )
-        tolerance.save(out)
-    except SearchError:
-        # The search has ended: the same command would only end there again, and another must not be refused.
-        if journal is None:
-            kept.unlink()
-        raise
-    if journal is None:
+    with process_group("gloo") as rank:
+        try:
+            tolerance = search(
+                model,
+                network_loader(validation, samples),
+                max_drop=max_drop,
+                confidence=confidence,
+                guarantee="mean" if quantile is None else ("quantile", quantile),
+                seed=seed,
+                coarse_only=coarse_only,
+                journal=kept,
+                strategy=strategy,  # type: ignore[arg-type]
+                weigh=weigh,  # type: ignore[arg-type]
+                effort=effort,
+                batch_size=samples if quantile is None else None,
+                reuse_limit=reuse_limit,
+                budget=budget,
+                budget_seconds=budget_seconds,
+                timeout=timeout,
+                group=torch.distributed.group.WORLD if torch.distributed.is_initialized() else None,
+            )
+            if rank == 0:
+                tolerance.save(out)
+        except SearchError as error:
+            # Where the search has ended, the same command would only end there again, and another must not be refused.
+            resumable = isinstance(error, TrialTimeoutError) or not (budget is None and budget_seconds is None)
+            if journal is None and not resumable and rank == 0:
+                kept.unlink()
+            raise
+    if rank != 0:
+        return
+    if journal is None and not tolerance.unfinished:
         kept.unlink()
     typer.echo(tolerance.table())
+    if tolerance.unfinished:
+        typer.echo(f"{tolerance.unfinished}; the same command with a larger budget goes on from {kept}")
     typer.echo(f"written: {out}")
 
 
@@ -557,9 +581,10 @@ def main() -> None:
 def _is_users(error: Exception) -> bool:
     """Whether an error tells of the user's input; anything else is a fault of ours and keeps its traceback."""
     from eden.characterize import SearchError
+    from eden.ranks import RankError
     from eden.training import TrainingError
 
-    return isinstance(error, (ValueError, TypeError, ImportError, SearchError, TrainingError))
+    return isinstance(error, (ValueError, TypeError, ImportError, SearchError, RankError, TrainingError))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Journal of a search: every report on disk as soon as it is made, so that a killed run goes on where it was.
 
 JSON lines. The first names the run by a fingerprint of its settings, data and model; each further one holds the report
-of one trial. Every line carries a CRC-32 of itself. A line is only ever appended, so a kill can tear none but the last,
-and that one is dropped.
+of one trial, or the budget that the search was given before the next one. Every line carries a CRC-32 of itself. A line
+is only ever appended, so a kill can tear none but the last, and that one is dropped.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Journal:
 
     Attributes:
         history: (trial, difference) of the reports that the file held when it was opened.
+        budgets: (trial, observations) of the budgets that it held, each given before the report of that trial.
 
     Raises:
         FileError: if the file cannot be read or written, is no journal, is damaged elsewhere than at its end, is in use
@@ -56,6 +57,7 @@ class Journal:
     def __init__(self, path: str | os.PathLike[str], fingerprint: dict[str, Any]) -> None:
         self.path = Path(path)
         self.history: list[tuple[int, float]] = []
+        self.budgets: list[tuple[int, int]] = []
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
@@ -97,10 +99,15 @@ class Journal:
             return
         self._compare(entries[0], header)
         for number, entry in enumerate(entries[1:], start=2):
-            trial, difference = entry.get("trial"), entry.get("difference")
-            if type(trial) is not int or not isinstance(difference, (int, float)) or trial != number - 2:
-                raise FileError(self.path, f"line {number}: found {str(entry)[:80]}; allowed is trial {number - 2}")
-            self.history.append((trial, float(difference)))
+            trial, difference, budget = entry.get("trial"), entry.get("difference"), entry.get("budget")
+            if type(trial) is int and trial == len(self.history):
+                if difference is None and type(budget) is int and budget >= 0:
+                    self.budgets.append((trial, budget))
+                    continue
+                if budget is None and isinstance(difference, (int, float)):
+                    self.history.append((trial, float(difference)))
+                    continue
+            raise FileError(self.path, f"line {number}: found {str(entry)[:80]}; allowed is trial {len(self.history)}")
         os.ftruncate(self._file, length)
 
     def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -128,6 +135,10 @@ class Journal:
     def append(self, trial: int, difference: float) -> None:
         """Add a report. Raises FileError if it cannot be written."""
         self._write(_encode({"trial": trial, "difference": difference}))
+
+    def append_budget(self, trial: int, observations: int) -> None:
+        """Add a budget that is given before the report of a trial. Raises FileError if it cannot be written."""
+        self._write(_encode({"trial": trial, "budget": observations}))
 
     def close(self) -> None:
         """Put everything on the disk and release the file."""

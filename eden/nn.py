@@ -173,6 +173,13 @@ class Observer(Protocol):
         """An input of a layer is read."""
 
 
+class Outputs(Protocol):
+    """What knows outputs that need not be computed."""
+
+    def output(self, layer: FaultyLayer, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """What a layer's own computation would return for these arguments."""
+
+
 @dataclasses.dataclass
 class LayerFaults:
     """What a faulty layer knows about its operands beside its buffers.
@@ -182,6 +189,7 @@ class LayerFaults:
         batch_dim: -1 where each sample has cells of its own, else the dimension of the samples in the network around.
         reliable: how many `clean` blocks are around.
         observer: who is told of calls and reads, during calibration.
+        reuse: who is asked for outputs, in a profile.
         reads: under activation checkpointing, since the last recomputation.
         recomputed: whether a recomputation came since the last counted read.
     """
@@ -190,6 +198,7 @@ class LayerFaults:
     batch_dim: int
     reliable: int = 0
     observer: Observer | None = None
+    reuse: Outputs | None = None
     reads: int = 0
     recomputed: bool = False
 
@@ -232,7 +241,10 @@ class FaultyLayer(nn.Module):
         recomputing = _recomputing()
         if self.training and not torch.compiler.is_compiling():
             faults.count_read(recomputing)
-        output = self._eden_forward(*args, **kwargs)
+        if faults.reuse is None:
+            output = self._eden_forward(*args, **kwargs)
+        else:
+            output = faults.reuse.output(self, args, kwargs)
         if not recomputing:
             ops.advance_(self.eden_training_access if self.training else self.eden_access)
         return output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import inspect
 import json
@@ -18,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import pydantic
 import torch
-import torch.distributed
 
 from eden.chain import check_boost, put_under_faults, train_with_progress
 from eden.checkpoint import save
@@ -29,6 +27,7 @@ from eden.evaluation import clean_accuracy
 from eden.files import FileError, VersionedFile, output_folder, place_in, read_text, write_text
 from eden.inject import operands, set_errors_
 from eden.normalization import batch_norms, reestimate_
+from eden.ranks import process_group
 from eden.tasks import KEPT, Task, load_task
 from eden.training import Recipe
 
@@ -487,19 +486,6 @@ def setting(text: str) -> tuple[str, Any]:
         return key, value.strip()
 
 
-@contextlib.contextmanager
-def _process_group() -> Iterator[int]:
-    """The rank of this process, in a group of those that torchrun has started, if it has."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or torch.distributed.is_initialized():
-        yield torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-        return
-    torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield torch.distributed.get_rank()
-    finally:
-        torch.distributed.destroy_process_group()
-
-
 def retrain(
     recipe: RetrainRecipe,
     folder: str | os.PathLike[str],
@@ -553,7 +539,7 @@ def retrain(
     if resume and (out / NAME).exists():
         whole.compare(out / NAME)
     every = whole.checkpoint_every
-    with _process_group() as rank:
+    with process_group() as rank:
         first = rank == 0
         if first:
             whole.save(out / NAME)

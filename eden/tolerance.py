@@ -105,6 +105,8 @@ class Tolerance(VersionedFile):
         weights: what a factor in an operand's rate was taken to be worth, by operand; empty where nothing was weighed.
         alone: what each operand stands alone; empty where it was not measured (a coarse profile, a sweep).
         lower_is_better: whether the score is one of harm: then a drop is a rise of it.
+        unfinished: why a budget ended the search before it was through, in words; empty where it was. Limits without a
+            certificate of their own are then ``coarse``, as in a coarse profile.
     """
 
     FORMAT = "eden-tolerance"
@@ -134,6 +136,7 @@ class Tolerance(VersionedFile):
     weights: dict[str, Annotated[float, pydantic.Field(ge=0.0)]] = pydantic.Field(default_factory=dict)
     alone: dict[str, Alone] = pydantic.Field(default_factory=dict)
     lower_is_better: bool = False
+    unfinished: str = ""
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,20 +1,24 @@
-"""Run by torchrun on two gloo ranks (tests/test_distributed.py): trains and has each rank write what it ended with."""
+"""Run by torchrun on two gloo ranks (tests/test_distributed.py): trains or profiles; each rank writes what it found."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+import tiny_profile
 import tiny_task
 import torch
 import torch.distributed
 from torch import nn
 
 import eden
+from eden.characterize import top1
 from eden.inject import faulty_layers
+from eden.ranks import RankError
 from eden.training import Recipe, train
 
 RECIPE = Recipe(
@@ -149,6 +153,39 @@ def plain() -> dict[str, Any]:
     return result(model, chips)
 
 
+def profiles(folder: Path) -> dict[str, Any]:
+    """Profiles shared by the ranks: whole, with a budget, and one whose metric fails on the last rank, resumed."""
+    group = torch.distributed.group.WORLD
+    rank = torch.distributed.get_rank()
+    fast: dict[str, Any] = {**tiny_profile.FAST, "effort": 2.0, "group": group}
+    coarse = {**fast, "coarse_only": True}
+    calls = itertools.count()
+
+    def failing(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if rank == 1 and next(calls) == 60:
+            raise OSError("out of order")
+        return top1(output, target)
+
+    failing.__qualname__ = top1.__qualname__
+    steps: list[int] = []
+    network, loader = tiny_profile.make_network, tiny_profile.loader
+    whole = eden.profile(network(), loader(), **{**fast, "progress": lambda step: steps.append(step.trial)})
+    budgeted = eden.profile(network(), loader(), budget=450, **fast)
+    journal = folder / "journal"
+    refused = []
+    try:
+        eden.profile(network(), loader(), journal=journal, **{**coarse, "metric": failing})
+    except (OSError, RankError) as error:
+        refused.append(f"{type(error).__name__}: {error}")
+    resumed = eden.profile(network(), loader(), journal=journal, **{**coarse, "metric": top1})
+    try:
+        eden.profile(network(), loader(), **{**fast, "seed": rank})
+    except ValueError as error:
+        refused.append(str(error))
+    found = {"whole": whole, "budgeted": budgeted, "resumed": resumed}
+    return {**{name: each.model_dump(mode="json") for name, each in found.items()}, "refused": refused, "steps": steps}
+
+
 def main() -> None:
     what, folder = sys.argv[1], Path(sys.argv[2])
     torch.set_num_threads(1)
@@ -160,6 +197,8 @@ def main() -> None:
                 "stopped": alone_or_ddp(folder / "stopped.safetensors", stop_at=15),
                 "resumed": alone_or_ddp(folder / "stopped.safetensors", resume=True),
             }
+        elif what == "profile":
+            found = profiles(folder)
         else:
             found = {kind: fsdp(kind) for kind in ("fsdp1", "fsdp2")}
         rank = os.environ["RANK"]

@@ -9,45 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_profile import CLASSES, FAST, FEATURES, SAMPLES, loader, make_data, make_network
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import eden
 from eden import _core, characterize, inject
-
-CLASSES, FEATURES, SAMPLES = 4, 16, 200
-
-
-def make_data() -> TensorDataset:
-    generator = torch.Generator().manual_seed(1)
-    y = torch.arange(SAMPLES) % CLASSES
-    x = torch.randn(SAMPLES, FEATURES, generator=generator) * 0.6
-    x[torch.arange(SAMPLES), y] += 2.0
-    return TensorDataset(x, y)
-
-
-def make_network(errors: eden.ErrorModel | None = None) -> nn.Module:
-    network = nn.Sequential(nn.Linear(FEATURES, 24), nn.ReLU(), nn.Dropout(0.5), nn.Linear(24, CLASSES))
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        network[0].weight.copy_(torch.randn(24, FEATURES, generator=generator) * 0.05)
-        network[0].bias.zero_()
-        network[3].weight.zero_()
-        network[3].bias.zero_()
-        for index in range(24):  # each class has six detectors
-            network[0].weight[index, index % CLASSES] = 1.0
-            network[3].weight[index % CLASSES, index] = 1.0
-    errors = errors or eden.DataDependent(1e-3, 3e-3, failure=0.5)
-    inject.inject_(network, inject.Faults(weights=errors, inputs=errors, storage="int8", seed=5))
-    inject.calibrate_(network, loader())
-    return network.train()
-
-
-def loader(batch_size: int = 100) -> DataLoader[Any]:
-    return DataLoader(make_data(), batch_size=batch_size)
-
-
-FAST: dict[str, Any] = {"max_drop": 0.05, "confidence": 0.9, "progress": False}
 
 
 @pytest.fixture(scope="module", autouse=True)

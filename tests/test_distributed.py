@@ -1,4 +1,4 @@
-"""Do two ranks under torchrun train on the same chips, each on its share, to what one process ends with?"""
+"""Do two ranks under torchrun train on the same chips, each on its share, and profile, as one process does?"""
 
 import json
 import os
@@ -10,6 +10,9 @@ from typing import Any
 import on_two_ranks
 import pytest
 import torch
+from tiny_profile import FAST, loader, make_network
+
+import eden
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -27,7 +30,7 @@ def torchrun(what: str, folder: Path) -> list[dict[str, Any]]:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert found.returncode == 0, found.stderr[-4000:]
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
@@ -63,3 +66,23 @@ def test_two_ranks_of_fsdp_train_as_one_process(tmp_path: Path) -> None:
         assert first[kind]["weights"] == second[kind]["weights"], kind
         assert close(first[kind]["weights"], alone["weights"], 0.01), kind
     assert "allowed are whole tensors, which FSDP does not leave a network" in first["fsdp2"]["refused"]
+
+
+def test_two_ranks_share_a_profile_and_find_what_one_finds(tmp_path: Path) -> None:
+    first, second = torchrun("profile", tmp_path)
+    options: dict[str, Any] = {**FAST, "effort": 2.0}
+    one, budgeted, coarse = (
+        eden.profile(make_network(), loader(), **options, **more).model_dump(mode="json")
+        for more in ({}, {"budget": 450}, {"coarse_only": True})
+    )
+    for found in (first, second):
+        assert found["whole"] == one
+        assert found["budgeted"] == budgeted
+        # The second rank failed in the middle, and nothing before it was lost.
+        assert found["resumed"] == coarse
+    assert first["steps"] == list(range(sum(one["observations"].values())))
+    assert second["steps"] == [], "progress is the first rank's"
+    assert first["refused"][0] == "RankError: rank 1: OSError: out of order"
+    assert second["refused"][0] == "OSError: out of order"
+    assert "rank 1 profiles something else than rank 0: seed differs" in first["refused"][1]
+    assert "rank 0 profiles something else than rank 1: seed differs" in second["refused"][1]

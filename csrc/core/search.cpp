@@ -80,6 +80,17 @@ constexpr double kSweepObservations = 2.0;
 
 constexpr int64_t kLeastUsualTrials = 50000;
 
+// Typical observations of a step of a bisection and of one operand alone.
+constexpr double kPerBracket = 16.0, kPerOperand = 32.0;
+// Under a budget: what a confirmation is sure to be left, in multiples of those that it takes if no
+// score drops; what it may take beyond its effort, the last one that there can be more than others;
+// the least effort.
+constexpr double kReserve = 2.5;
+constexpr double kMargin = 1.25, kLastMargin = 1.6;
+constexpr double kLeastEffort = 1.5, kLastEffort = 1.1, kLeastAimOfBudget = 0.1;
+// The fewest observations that tell a factor common to all operands.
+constexpr double kLeastSteering = 96.0;
+
 std::string number(double value) {
   std::ostringstream text;
   text.precision(6);
@@ -214,6 +225,7 @@ Search::Search(SearchSettings settings) : settings_(std::move(settings)) {
                    std::string(s.coarse_only ? "" : "s of the coarse rate and of the limits")) +
         " take at least " + std::to_string(least) + " observations, even if no score drops");
   }
+  effort_ = s.effort;
   for (size_t i = 0; i < s.operands.size(); ++i) total_weight_ += weight(i);
   order_.resize(s.operands.size());
   std::iota(order_.begin(), order_.end(), 0);
@@ -341,6 +353,7 @@ void Search::start_ray(std::vector<double> base, double first, double spacing) {
   stage_ = Stage::kBracket;
   attempt_ = 1, failed_attempts_ = 0, raises_ = 0;
   confirmed_.reset();
+  plan();
   next_bracket();
 }
 
@@ -440,6 +453,7 @@ void Search::repaired() {
 
 void Search::start_settling() {
   stage_ = Stage::kSettle;
+  plan();
   const double low = grid_octaves(bracket_.passed);
   const double high = grid_octaves(std::min(bracket_.failed, ray_.last));
   const double middle = 0.5 * (low + high);
@@ -465,7 +479,7 @@ double Search::target_near(double octaves) const {
   }
   if (near.size() < kLeastSeen) return kFirstAim * bound();
   mean /= static_cast<double>(near.size());
-  const double wanted = BettingTest::largest_growth(bound()) / settings_.effort;
+  const double wanted = BettingTest::largest_growth(bound()) / effort_;
   // Concave in the bet, so Newton's steps on its derivative find the best one.
   const auto growth = [&](double target) {
     double bet = 0.5 * BettingTest::largest_bet(bound());
@@ -489,7 +503,7 @@ double Search::target_near(double octaves) const {
     }
     return sum / static_cast<double>(near.size());
   };
-  double low = kLeastAim, high = kLargestAim;
+  double low = budget_ == 0 ? kLeastAim : kLeastAimOfBudget, high = kLargestAim;
   for (int step = 0; step < 10; ++step) {
     const double middle = 0.5 * (low + high);
     (growth(middle * bound()) >= wanted ? low : high) = middle;
@@ -509,6 +523,7 @@ void Search::settle_at(double octaves) {
 void Search::settled() {
   const double here = ray_.octaves;
   ray_.points.push_back(point_of(here));
+  plan();
   const ResponseFit fit = fit_near(here);
   const double target = target_near(here);
   const double wanted = fit.octaves_at(target);
@@ -528,8 +543,10 @@ void Search::settled() {
   // At an end of the range it only matters that the drop is on the right side.
   const bool at_end =
       next == here && (here >= ray_.high || here <= ray_.low) && near >= kSettlingParts * part / 2;
-  if (known || at_end || settling >= kMostSettling * kSettlingParts * part) {
-    start_test(next);
+  const int64_t most = budget_ == 0 ? kMostSettling : 1;
+  if (known || at_end || settling >= most * kSettlingParts * part) {
+    // A budget buys no certainty, but a confirmation that is likely to succeed.
+    start_test(budget_ == 0 || known || at_end ? next : std::min(next, cautious_octaves()));
   } else {
     settle_at(next);
   }
@@ -539,9 +556,9 @@ void Search::start_test(double octaves) {
   stage_ = Stage::kConfirm;
   if (phase_ == SearchPhase::kCoarse) phase_ = SearchPhase::kCoarseConfirmation;
   if (phase_ == SearchPhase::kJoint) phase_ = SearchPhase::kConfirmation;
+  plan();
   ray_.octaves = std::clamp(octaves, ray_.low, ray_.high);
   rates_ = ray_rates(ray_.octaves);
-  if (phase_ == SearchPhase::kConfirmation) limits_ = rates_;
   if (phase_ == SearchPhase::kCoarseConfirmation) coarse_ = rates_.front();
   if (phase_ == SearchPhase::kConfirmation) limits_ = rates_;
   moments_ = {};
@@ -560,7 +577,13 @@ void Search::tested(bool pass) {
   const double wanted = fit_near(here).octaves_at(target_near(here));
   if (pass) {
     confirmed_ = Confirmed{here, certificate()};
-    if (raises_ >= kMostRaises || std::min(wanted, ray_.high) - here < kWorthRaising) {
+    // Limits of single operands are worth more than a higher common rate.
+    const bool affordable =
+        budget_ == 0 ||
+        (left() >= reserve() && (phase_ == SearchPhase::kConfirmation || settings_.coarse_only ||
+                                 limits_certificate_ || !limits_affordable()));
+    if (raises_ >= kMostRaises || std::min(wanted, ray_.high) - here < kWorthRaising ||
+        !affordable) {
       finish_level(*confirmed_);
       return;
     }
@@ -607,7 +630,8 @@ void Search::finish_level(const Confirmed& confirmed) {
   limits_ = rates;
   limits_certificate_ = confirmed.certificate;
   const double least = *std::min_element(limits_.begin(), limits_.end());
-  if (std::min(least, ceiling_) < coarse_ * std::exp2(kWorthRaising)) {
+  if (std::min(least, ceiling_) < coarse_ * std::exp2(kWorthRaising) ||
+      (budget_ > 0 && left() < reserve())) {
     state_ = SearchState::kDone;
     return;
   }
@@ -873,29 +897,101 @@ void Search::decide(bool pass) {
   }
 }
 
-std::optional<Trial> Search::next_trial() const {
-  if (state_ != SearchState::kRunning) return std::nullopt;
+// Observations of the test at hand, at most.
+int64_t Search::longest_test() const {
+  const int64_t least = BettingTest::least_count(bound(), attempt_alpha(attempt_));
+  const int64_t most = static_cast<int64_t>(kPatience * effort_ * static_cast<double>(least));
+  if (budget_ == 0 || ray_.octaves <= ray_.low) return most;
+  // So that another one can follow at lower rates, where the budget has room for two.
+  const int64_t all = moments_.count + left(), others = all - reserve();
+  return std::min(most, others >= least ? others : all);
+}
+
+// Reports until something is decided at the latest.
+int64_t Search::undecided() const {
+  int64_t most = rule_.most;
+  if (sweeping()) {
+    most = sweep_observations(settings_);
+  } else if (confirming()) {
+    most = longest_test();
+  }
+  most = std::min(most - moments_.count, settings_.max_trials - reported());
+  if (budget_ > 0) most = std::min(most, left());
+  return std::max<int64_t>(1, most);
+}
+
+Trial Search::trial_after(int64_t others) const {
   Trial trial;
-  trial.id = static_cast<int64_t>(history_.size());
+  trial.id = reported() + others;
   trial.phase = phase_;
   trial.operand = phase_ == SearchPhase::kOperand ? order_[position_] : -1;
   trial.rates = rates_;
+  const uint64_t after = static_cast<uint64_t>(others);
   PhiloxWords words;
   if (confirming()) {
-    trial.chip = derive_chip(settings_.seed, ChipPurpose::kConfirmation, confirmation_chips_);
+    trial.chip =
+        derive_chip(settings_.seed, ChipPurpose::kConfirmation, confirmation_chips_ + after);
     words = draw(settings_.seed, Stream::kSearch, kDrawSeed, static_cast<uint64_t>(trial.id), 0);
   } else {
     // Decisions between rates see the same chips and samples, so that they differ by the rates
     // alone; a level is settled on chips of its own.
     const uint64_t chip = stage_ == Stage::kSettle && phase_ != SearchPhase::kOperand
-                              ? kFreshChips + fresh_chips_
-                              : static_cast<uint64_t>(moments_.count);
+                              ? kFreshChips + fresh_chips_ + after
+                              : static_cast<uint64_t>(moments_.count) + after;
     trial.chip = derive_chip(settings_.seed, ChipPurpose::kSearch, chip);
     words = draw(settings_.seed, Stream::kSearch, kDrawChip, chip, 0);
   }
   trial.draw_seed =
       static_cast<uint64_t>(words.word[0]) | (static_cast<uint64_t>(words.word[1]) << 32);
   return trial;
+}
+
+std::optional<Trial> Search::next_trial() const {
+  if (state_ != SearchState::kRunning) return std::nullopt;
+  return trial_after(0);
+}
+
+std::vector<Trial> Search::next_trials(int64_t most) const {
+  std::vector<Trial> trials;
+  if (state_ != SearchState::kRunning) return trials;
+  const int64_t count = std::min(most, undecided());
+  for (int64_t others = 0; others < count; ++others) trials.push_back(trial_after(others));
+  return trials;
+}
+
+std::pair<double, double> Search::rate_interval() const {
+  const auto highest = [&](double octaves) {
+    const std::vector<double> rates = ray_rates(octaves);
+    return *std::max_element(rates.begin(), rates.end());
+  };
+  if (phase_ == SearchPhase::kOperand && !sweeping()) {
+    const auto at = [&](int64_t point) {
+      const double part = operand_last_ <= 0
+                              ? 1.0
+                              : static_cast<double>(point) / static_cast<double>(operand_last_);
+      return std::exp2(operand_low_ + (operand_high_ - operand_low_) * std::min(1.0, part));
+    };
+    return {at(bracket_.passed), at(bracket_.failed)};
+  }
+  if (sweeping() && phase_ != SearchPhase::kCoarse) {
+    const double highest_rate = *std::max_element(rates_.begin(), rates_.end());
+    return {*std::max_element(limits_.begin(), limits_.end()), highest_rate};
+  }
+  if (sweeping() || stage_ == Stage::kBracket || stage_ == Stage::kRepair) {
+    return {highest(grid_octaves(std::max<int64_t>(0, bracket_.passed))),
+            highest(grid_octaves(std::min(bracket_.failed, ray_.last)))};
+  }
+  const ResponseFit fit = fit_near(ray_.octaves);
+  const double target = target_near(ray_.octaves);
+  const double off = kInterval * fit.deviation_at(target);
+  const double middle = fit.octaves_at(target);
+  return {highest(std::clamp(middle - off, ray_.low, ray_.high)),
+          highest(std::clamp(middle + off, ray_.low, ray_.high))};
+}
+
+std::optional<double> Search::drop_bound() const {
+  if (!test_) return std::nullopt;
+  return test_->upper_bound();
 }
 
 void Search::report(int64_t id, double difference) {
@@ -929,12 +1025,12 @@ void Search::report(int64_t id, double difference) {
     ++confirmation_chips_;
     ray_.seen.emplace_back(ray_.octaves, y);
     test_->add(y);
-    const int64_t most = static_cast<int64_t>(
-        kPatience * settings_.effort *
-        static_cast<double>(BettingTest::least_count(bound(), attempt_alpha(attempt_))));
+    const int64_t most = longest_test();
     if (test_->rejected()) {
       decide(true);
-    } else if (test_->count() >= std::min(kLeastBeforeFutile, most) && test_->futile(most)) {
+    } else if (test_->count() >= std::min(kLeastBeforeFutile, most) && test_->futile(most) &&
+               (budget_ == 0 ||
+                left() >= BettingTest::least_count(bound(), attempt_alpha(attempt_ + 1)))) {
       decide(false);
     }
   } else {
@@ -958,6 +1054,101 @@ void Search::report(int64_t id, double difference) {
       state_ = SearchState::kFailed;
     }
   }
+  keep_to_budget();
+}
+
+void Search::set_budget(int64_t observations) {
+  if (observations < 0) {
+    refuse("budget", static_cast<double>(observations), "0 (none) or more");
+  }
+  budget_ = observations;
+  if (ended_by_budget_ && (budget_ == 0 || left() > 0)) {
+    ended_by_budget_ = false;
+    state_ = SearchState::kRunning;
+  }
+  plan();
+  keep_to_budget();
+}
+
+int64_t Search::left() const { return budget_ - reported(); }
+
+int64_t Search::reserve() const {
+  return static_cast<int64_t>(
+      std::ceil(kReserve * static_cast<double>(BettingTest::least_count(
+                               bound(), attempt_alpha(confirming() ? attempt_ + 1 : attempt_)))));
+}
+
+// Whether the budget is likely to be enough for limits of single operands, from here on.
+bool Search::limits_affordable() const {
+  const double operands = static_cast<double>(settings_.operands.size()) -
+                          static_cast<double>(phase_ == SearchPhase::kOperand ? position_ : 0);
+  return static_cast<double>(left()) >=
+         0.5 * kPerOperand * operands + kLeastSteering +
+             kReserve * static_cast<double>(least_confirmation(settings_));
+}
+
+// Brings the effort of the confirmations to come to what the budget leaves for them.
+void Search::plan() {
+  effort_ = settings_.effort;
+  if (budget_ == 0) return;
+  const double least = static_cast<double>(least_confirmation(settings_));
+  const double settling = std::max(48.0, kSettling * least);
+  const double operands = static_cast<double>(settings_.operands.size());
+  const double here = static_cast<double>(left()) - (stage_ == Stage::kConfirm ? 0.0 : settling);
+  const double again = kReserve * static_cast<double>(BettingTest::least_count(
+                                      bound(), attempt_alpha(attempt_ + 1)));
+  const double last = here / (kLastMargin * static_cast<double>(BettingTest::least_count(
+                                                bound(), attempt_alpha(attempt_))));
+  double effort = std::max((here - again) / (kMargin * least), std::min(last, kLeastEffort));
+  if ((phase_ == SearchPhase::kCoarse || phase_ == SearchPhase::kCoarseConfirmation) &&
+      !settings_.coarse_only && !limits_certificate_) {
+    const double limits =
+        operands * kPerOperand + 3.0 * kPerBracket +
+        static_cast<double>(kRepairCount) * (1.0 + std::min<double>(operands, kRepairGroups)) +
+        settling;
+    // Where it does not do for both, the coarse rate has all of it.
+    const double both = (here - limits - again) / (2.0 * kMargin * least);
+    if (both >= kLeastEffort) effort = both;
+  }
+  effort_ = std::clamp(effort, kLastEffort, settings_.effort);
+}
+
+// A place where the drop is likely to be below the target, by what little is known.
+double Search::cautious_octaves() const {
+  // Nothing is known of the coarse rate before one has passed; of several operands, what each does.
+  if (phase_ == SearchPhase::kCoarse && !bracket_.seen_pass) return ray_.low;
+  const double high = grid_octaves(std::min(bracket_.failed, ray_.last));
+  const double middle = 0.5 * (grid_octaves(std::max<int64_t>(0, bracket_.passed)) + high);
+  const ResponseFit fit = fit_near(middle);
+  const double target = target_near(middle);
+  return std::clamp(fit.octaves_at(target) - fit.deviation_at(target), ray_.low, high);
+}
+
+void Search::keep_to_budget() {
+  if (budget_ == 0 || state_ != SearchState::kRunning) return;
+  const bool hopeless =
+      confirming() && !sweeping() && test_->count() == 0 &&
+      left() < BettingTest::least_count(bound(), attempt_alpha(attempt_));  // if no score dropped
+  if (left() <= 0 || hopeless) {
+    run_out();
+  } else if (sweeping() || confirming()) {
+    return;
+  } else if (phase_ == SearchPhase::kOperand) {
+    if (!limits_affordable()) run_out();
+  } else if (left() <= reserve()) {
+    start_test(cautious_octaves());
+    keep_to_budget();
+  }
+}
+
+// The budget is used up, or what is left of it would not do for what comes next.
+void Search::run_out() {
+  while (state_ == SearchState::kRunning && !sweeping() && confirming() && confirmed_) {
+    finish_level(*confirmed_);
+  }
+  if (state_ != SearchState::kRunning) return;
+  ended_by_budget_ = true;
+  state_ = coarse_certificate_ ? SearchState::kDone : SearchState::kFailed;
 }
 
 void Search::replay(const std::vector<Report>& history) {
@@ -978,6 +1169,13 @@ std::string Search::message() const {
     case SearchState::kRunning:
       return "the search has not ended";
     case SearchState::kDone:
+      if (ended_by_budget_) {
+        return "the budget of " + std::to_string(budget_) +
+               " observations ended the search in its phase '" + to_string(phase_) + "', before " +
+               (limits_certificate_ ? "all limits were tried"
+                                    : "limits of single operands were confirmed") +
+               ", which takes about " + std::to_string(expected_trials()) + coarse_known;
+      }
       return target + " is confirmed";
     case SearchState::kUnreachable:
       return target + " could not be confirmed even at a bit error rate of " +
@@ -987,6 +1185,14 @@ std::string Search::message() const {
              number(moments_.drop / static_cast<double>(std::max<int64_t>(1, moments_.count))) +
              coarse_known;
     case SearchState::kFailed:
+      if (ended_by_budget_) {
+        return "the budget of " + std::to_string(budget_) +
+               " observations ended the search in its phase '" + to_string(phase_) +
+               "', before any rate was confirmed, which takes " +
+               std::to_string(BettingTest::least_count(bound(), attempt_alpha(attempt_))) +
+               " observations at the least beyond those made to find one; allow about " +
+               std::to_string(expected_trials()) + ", and resume from the journal if one was kept";
+      }
       return "max_trials (" + std::to_string(settings_.max_trials) +
              ") observations were not enough: the search ended in its phase '" + to_string(phase_) +
              "'" + coarse_known + "; allow about " + std::to_string(expected_trials()) +
@@ -996,8 +1202,9 @@ std::string Search::message() const {
 }
 
 int64_t Search::expected_trials() const {
-  const int64_t done = static_cast<int64_t>(history_.size());
-  if (state_ != SearchState::kRunning && state_ != SearchState::kFailed) return done;
+  const int64_t done = reported();
+  const bool over = state_ != SearchState::kRunning && state_ != SearchState::kFailed;
+  if (over && !ended_by_budget_) return done;
   const double count = static_cast<double>(moments_.count);
   const double operands = static_cast<double>(settings_.operands.size());
   // Typical observations per decision, and parts of what is allowed that are typically used;
@@ -1012,11 +1219,11 @@ int64_t Search::expected_trials() const {
     }
     return std::max(done + 1, static_cast<int64_t>(each * steps));
   }
-  constexpr double kPerBracket = 16.0, kPerOperand = 32.0;
   constexpr double kRepair = static_cast<double>(kRepairCount);
   const double least = static_cast<double>(least_confirmation(settings_));
+  const double effort = ended_by_budget_ ? settings_.effort : effort_;
   const double confirm =
-      (settings_.aim > 0.0 ? 1.0 / std::max(0.1, 1.0 - settings_.aim) : settings_.effort) * least;
+      (settings_.aim > 0.0 ? 1.0 / std::max(0.1, 1.0 - settings_.aim) : effort) * least;
   const double settle = std::max(48.0, kSettling * least);
   const double grid = std::log2(ceiling_ / settings_.floor) / kSpacing;
   // Of one rate or factor: what is left of it where the search is at it, all of it before.
@@ -1060,7 +1267,8 @@ int64_t Search::expected_trials() const {
       left = level_left;
       break;
   }
-  return done + static_cast<int64_t>(left);
+  const int64_t expected = done + static_cast<int64_t>(left);
+  return budget_ == 0 || ended_by_budget_ ? expected : std::min(expected, budget_);
 }
 
 std::vector<int64_t> draw_samples(uint64_t draw_seed, int64_t population, int64_t count) {

@@ -19,6 +19,10 @@
 // k-th attempt at one spends 6 / (pi^2 k^2) of 1 - confidence, so that all attempts together spend
 // no more than that.
 //
+// Under a budget of observations every confirmation is kept long enough to be made: the effort of
+// both is what the budget leaves for them, and steering ends where only what a confirmation needs
+// is left. When it is used up, what was confirmed until then is the answer.
+//
 // The strategy "sweep" is the reference: the coarse rate by bisection, then one operand raised by
 // one step at a time, round and round, each until a step of its own fails. Every step is a test
 // with a fixed number of observations, at a level of (1 - confidence) / (most steps possible).
@@ -137,9 +141,24 @@ class Search {
   // ended.
   std::optional<Trial> next_trial() const;
 
+  // That trial and those that follow it, `most` at most, as long as no report before them decides
+  // anything: what several evaluators can make at once. Which of them are still asked for shows
+  // once those before them have been reported.
+  std::vector<Trial> next_trials(int64_t most) const;
+
   // Tells the difference observed in a trial. Throws std::invalid_argument for an id that was not
   // asked for or a difference that is not a number in [-1, 1].
   void report(int64_t id, double difference);
+
+  // From now on there will be no more than `observations` reports, those made so far included; 0
+  // takes the end away. May be changed at any time, and reopens a search that a smaller budget has
+  // ended. What is asked depends on it, so a replay has to repeat it between the same two reports.
+  // Throws std::invalid_argument for a number below 0.
+  void set_budget(int64_t observations);
+  int64_t budget() const { return budget_; }
+  // Whether the budget ended the search: then the coarse rate is certified, and limits are where
+  // they have a certificate.
+  bool ended_by_budget() const { return ended_by_budget_; }
 
   // Reports of an earlier run of the same settings: afterwards the state is what it was then.
   void replay(const std::vector<Report>& history);
@@ -150,6 +169,12 @@ class Search {
   const std::vector<Report>& history() const { return history_; }
   std::string message() const;      // why the search has ended, in words
   int64_t expected_trials() const;  // a guess at how many reports it will take in all, for progress
+
+  // Where the rate that is sought is believed to be: between the ends of the bisection, later in
+  // about 90% of the cases. Of several operands, their highest rate.
+  std::pair<double, double> rate_interval() const;
+  // In a confirmation, the bound on the mean (or on the fraction of chips) shown so far.
+  std::optional<double> drop_bound() const;
 
   double coarse() const { return coarse_; }
   const std::vector<double>& limits() const { return limits_; }
@@ -206,6 +231,17 @@ class Search {
   };
 
   bool confirming() const { return test_.has_value(); }
+  int64_t reported() const { return static_cast<int64_t>(history_.size()); }
+  int64_t left() const;  // reports, under a budget
+  int64_t reserve() const;
+  bool limits_affordable() const;
+  void plan();
+  void keep_to_budget();
+  void run_out();
+  double cautious_octaves() const;
+  int64_t longest_test() const;
+  int64_t undecided() const;
+  Trial trial_after(int64_t others) const;
   // Whether the decision at hand is about drops, whatever the guarantee is about.
   bool by_drop() const {
     return phase_ == SearchPhase::kOperand ||
@@ -269,6 +305,10 @@ class Search {
   int64_t failed_attempts_ = 0;
   int64_t raises_ = 0;
   std::optional<Confirmed> confirmed_;
+
+  int64_t budget_ = 0;
+  bool ended_by_budget_ = false;
+  double effort_ = 6.0;  // of the settings, or what the budget leaves
 
   Stage stage_ = Stage::kBracket;
   Ray ray_;

@@ -103,6 +103,18 @@ void bind_search(py::module_& m) {
            "operands: (name, bytes, highest rate); quantile: None for a guarantee on the mean; "
            "weights: one per operand, its bytes if None; strategy: shares or sweep.")
       .def("next_trial", &Search::next_trial, "The trial that waits for its report, or None.")
+      .def("next_trials", &Search::next_trials, py::arg("most"),
+           "That trial and those after it for as long as nothing is decided.")
+      .def("set_budget", &Search::set_budget, py::arg("observations"),
+           "Reports in all that there will be, those made included; 0 for no end.")
+      .def_property_readonly("budget", &Search::budget)
+      .def_property_readonly("ended_by_budget", &Search::ended_by_budget)
+      .def_property_readonly("rate_interval", &Search::rate_interval)
+      .def_property_readonly("drop_bound", &Search::drop_bound)
+      .def_property_readonly(
+          "least_confirmation",
+          [](const Search& search) { return Search::least_confirmation(search.settings()); },
+          "Observations of one confirmation if no score drops.")
       .def("report", &Search::report, py::arg("id"), py::arg("difference"))
       .def_property_readonly("state",
                              [](const Search& search) { return to_string(search.state()); })

@@ -447,6 +447,127 @@ TEST_CASE("A search that gave up goes on from its history with more trials") {
   CHECK(second.limits() == whole.limits());
 }
 
+TEST_CASE("Trials made ahead are those that are asked for while nothing is decided") {
+  const Network network = ordinary();
+  for (const bool sweep : {false, true}) {
+    SearchSettings settings = settings_for(network, 4);
+    settings.max_drop = 0.05;
+    if (sweep) settings.strategy = eden::SearchStrategy::kSweep;
+    Search alone(settings), shared(settings);
+    run(alone, network);
+    int64_t made = 0;
+    while (true) {
+      const std::vector<Trial> ahead = shared.next_trials(5);
+      if (ahead.empty()) break;
+      made += static_cast<int64_t>(ahead.size());
+      for (const Trial& trial : ahead) {
+        const std::optional<Trial> asked = shared.next_trial();
+        if (!asked || asked->id != trial.id || asked->chip != trial.chip ||
+            asked->draw_seed != trial.draw_seed || asked->rates != trial.rates) {
+          break;
+        }
+        shared.report(trial.id, network.observe(trial));
+      }
+    }
+    CHECK(shared.state() == SearchState::kDone);
+    CHECK(shared.limits() == alone.limits());
+    CHECK(shared.coarse() == alone.coarse());
+    CHECK(shared.history().size() == alone.history().size());
+    // Most of a search is long decisions, so little is made in vain.
+    CHECK(made <= static_cast<int64_t>(1.25 * static_cast<double>(alone.history().size())));
+    CHECK(shared.next_trials(5).empty());
+  }
+}
+
+TEST_CASE("A budget is kept to, and what it leaves certified holds") {
+  Network steep = ordinary();
+  steep.power = 2.0;
+  int violated = 0, coarse_alone = 0, with_limits = 0, nothing = 0, runs = 0;
+  for (const Network& network : {ordinary(), steep}) {
+    for (const int64_t budget : {700, 1500, 2500, 4000, 6000, 12000}) {
+      for (uint64_t seed = 0; seed < 5; ++seed) {
+        Search search(settings_for(network, seed));
+        search.set_budget(budget);
+        run(search, network);
+        ++runs;
+        REQUIRE(static_cast<int64_t>(search.history().size()) <= budget);
+        if (search.state() == SearchState::kFailed) {
+          ++nothing;
+          CHECK(search.ended_by_budget());
+          CHECK(search.message().find("before any rate was confirmed") != std::string::npos);
+          continue;
+        }
+        REQUIRE(search.state() == SearchState::kDone);
+        const std::vector<double> coarse(network.sensitivity.size(), search.coarse());
+        violated += network.mean_drop(coarse) > 0.01 ? 1 : 0;
+        CHECK(search.ended_by_budget() == !search.limits_certificate().has_value());
+        if (search.limits_certificate()) {
+          ++with_limits;
+          violated += network.mean_drop(search.limits()) > 0.01 ? 1 : 0;
+        } else {
+          ++coarse_alone;
+          CHECK(search.message().find("ended the search in its phase") != std::string::npos);
+        }
+        if (budget >= 6000) CHECK(search.limits_certificate().has_value());
+      }
+    }
+  }
+  // Each certificate is wrong with probability 0.05 at most, and there are up to 105 of them: more
+  // than 15 would be wrong by chance with probability below 1e-4.
+  CHECK(violated <= 15);
+  CHECK(nothing <= runs / 10);
+  CHECK(coarse_alone > 0);
+  CHECK(with_limits > 0);
+}
+
+TEST_CASE("A search that a budget ended goes on with a larger one, and a replay repeats both") {
+  const Network network = ordinary();
+  Search first(settings_for(network, 3));
+  first.set_budget(1500);
+  run(first, network);
+  REQUIRE(first.ended_by_budget());
+  const std::vector<eden::Report> until = first.history();
+  Search second(settings_for(network, 3));
+  second.set_budget(1500);
+  second.replay(until);
+  CHECK(second.ended_by_budget());
+  CHECK(second.coarse() == first.coarse());
+  for (Search* search : {&first, &second}) {
+    search->set_budget(0);
+    CHECK(search->state() == SearchState::kRunning);
+    run(*search, network);
+    CHECK(search->state() == SearchState::kDone);
+    CHECK_FALSE(search->ended_by_budget());
+    CHECK(search->limits_certificate().has_value());
+  }
+  CHECK(first.limits() == second.limits());
+  CHECK(first.history().size() == second.history().size());
+  CHECK_THROWS_AS(first.set_budget(-1), std::invalid_argument);
+}
+
+TEST_CASE("The interval of the rate that is sought narrows to it") {
+  const Network network = ordinary();
+  Search search(settings_for(network, 6));
+  double first = 0.0, last = 0.0, bound = 1.0;
+  while (const std::optional<Trial> trial = search.next_trial()) {
+    const auto [low, high] = search.rate_interval();
+    REQUIRE(low > 0.0);
+    REQUIRE(high >= low);
+    CHECK(search.drop_bound().has_value() == (trial->phase == SearchPhase::kConfirmation ||
+                                              trial->phase == SearchPhase::kCoarseConfirmation));
+    if (trial->phase == SearchPhase::kCoarse) {
+      last = high / low;
+      if (trial->id == 0) first = last;
+    }
+    // Each look costs as much as the test is long.
+    if (trial->id % 100 == 0 && search.drop_bound()) bound = *search.drop_bound();
+    search.report(trial->id, network.observe(*trial));
+  }
+  CHECK(first > 1e8);
+  CHECK(last < 1.5);
+  CHECK(bound < 0.02);
+}
+
 TEST_CASE("A small drop may take more trials than usual ones do") {
   SearchSettings settings = settings_for(ordinary(), 0);
   CHECK(Search(settings).settings().max_trials == 50000);

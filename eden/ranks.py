@@ -1,0 +1,82 @@
+"""Ranks: processes that torchrun or ``torch.distributed`` has started and that work on one job together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed
+
+T = TypeVar("T")
+
+
+class RankError(RuntimeError):
+    """What another rank could not do; the message names the rank and what it said."""
+
+
+@contextlib.contextmanager
+def process_group(backend: str | None = None) -> Iterator[int]:
+    """The rank of this process, in a group of those that torchrun has started, if it has.
+
+    Args:
+        backend: of ``init_process_group``; "nccl" where there is a GPU and "gloo" elsewhere, if None.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or torch.distributed.is_initialized():
+        yield torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        return
+    torch.distributed.init_process_group(backend or ("nccl" if torch.cuda.is_available() else "gloo"))
+    try:
+        yield torch.distributed.get_rank()
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+class Ranks:
+    """The ranks of a process group, or this process alone.
+
+    Args:
+        group: the group; None for this process alone.
+
+    Attributes:
+        rank: this process's place among them.
+        size: how many they are.
+    """
+
+    def __init__(self, group: torch.distributed.ProcessGroup | None = None) -> None:
+        self._group = group
+        self.rank = 0 if group is None else torch.distributed.get_rank(group)
+        self.size = 1 if group is None else torch.distributed.get_world_size(group)
+        if self.rank < 0:
+            raise ValueError("this process is no rank of the group; allowed is a group that it is in")
+
+    def gather(self, value: Any) -> list[Any]:
+        """What every rank gives, by rank; each has to call it."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(found, value, group=self._group)
+        return found
+
+    def from_first(self, function: Callable[[], T]) -> T:
+        """What a function returns on rank 0, where alone it is called, on every rank.
+
+        Raises:
+            RankError: on the others, if it raises on rank 0, where the error itself comes up.
+        """
+        error: Exception | None = None
+        told: tuple[Any, str | None] = (None, None)
+        if self.rank == 0:
+            try:
+                told = (function(), None)
+            except Exception as raised:
+                error, told = raised, (None, str(raised))
+        result, failure = self.gather(told)[0]
+        if error is not None:
+            raise error
+        if failure is not None:
+            raise RankError(f"rank 0: {failure}")
+        found: T = result
+        return found
