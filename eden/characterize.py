@@ -314,7 +314,7 @@ def _count(name: str, value: Any) -> int:
     return value
 
 
-def _weights(weigh: Any, searched: Mapping[str, inject.OperandInfo]) -> dict[str, float]:
+def weights_of(weigh: Any, searched: Mapping[str, inject.OperandInfo]) -> dict[str, float]:
     """What a factor in each operand's rate is worth."""
     if weigh == "bytes":
         return {name: float(info.bytes or 0) for name, info in searched.items()}
@@ -480,7 +480,7 @@ class NetworkEvaluator:
 
 
 @contextlib.contextmanager
-def _borrowed(model: nn.Module) -> Iterator[None]:
+def borrowed(model: nn.Module) -> Iterator[None]:
     """Evaluation mode for a moment; mode, error models, chip and access numbers come back also after an error."""
     modes = [(module, module.training) for module in model.modules()]
     errors = {name: info.errors for name, info in inject.operands(model).items()}
@@ -568,7 +568,7 @@ def show_steps(
     return on_step
 
 
-def _searched(model: nn.Module) -> dict[str, inject.OperandInfo]:
+def searched_operands(model: nn.Module) -> dict[str, inject.OperandInfo]:
     """The operands that have errors."""
     operands = inject.operands(model)
     if any(layer._eden.reliable for layer in inject.faulty_layers(model).values()):
@@ -695,8 +695,8 @@ def profile(
     if float_accuracy is not None and not 0.0 <= float_accuracy <= 1.0:
         raise ValueError(f"float_accuracy is {float_accuracy}; allowed is 0 to 1")
 
-    searched = _searched(model)
-    weights = _weights(weigh, searched)
+    searched = searched_operands(model)
+    weights = weights_of(weigh, searched)
     errors = inject.scalable_errors(model)
     search = question.search(searched, errors, weights)
     samples = samples_of(loader, memory_limit)
@@ -704,7 +704,7 @@ def profile(
     batch_size = question.samples_per_observation(len(samples), isinstance(score, CorpusMetric))
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_borrowed(model))
+        stack.enter_context(borrowed(model))
         task = stack.enter_context(eden_progress.task("profile", search.expected_trials, show=progress is True))
         scorer = (
             CorpusScorer(model, samples, score, metric_name, chunk, lower_is_better)
