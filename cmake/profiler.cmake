@@ -1,5 +1,5 @@
 # eden-profile holds the operators itself and is linked to the LibTorch that it was built with, which the operators
-# of the Python package need not be. AUTO leaves it out, and says why, where LibTorch's own package cannot be used or
+# of the Python package need not be. AUTO leaves it out, and says why, where LibTorch's own package may not be usable or
 # nlohmann/json is not installed.
 string(TOUPPER "${EDEN_PROFILER}" EDEN_PROFILER_MODE)
 if(NOT EDEN_PROFILER_MODE MATCHES "^(AUTO|ON|OFF)$")
@@ -11,10 +11,12 @@ set(EDEN_NO_PROFILER "")
 if(NOT nlohmann_json_FOUND AND EDEN_PROFILER_MODE STREQUAL "AUTO")
   set(EDEN_NO_PROFILER "no nlohmann/json (apt-get install nlohmann-json3-dev)")
 elseif(EXISTS "${EDEN_TORCH}/lib/libtorch_cuda.so" AND EDEN_PROFILER_MODE STREQUAL "AUTO")
-  # Where it is missing, LibTorch's package ends the configuration instead of not being found.
-  find_package(CUDAToolkit QUIET)
-  if(NOT CUDAToolkit_FOUND)
-    set(EDEN_NO_PROFILER "the torch at hand is built for CUDA, whose toolkit LibTorch's package asks for")
+  # Where the toolkit is missing or another one, LibTorch's package ends the configuration instead of not being found.
+  set(EDEN_NO_PROFILER "the torch at hand is built for CUDA (EDEN_PROFILER=ON builds it nevertheless)")
+elseif(EDEN_PROFILER_MODE STREQUAL "AUTO")
+  find_package(Torch QUIET CONFIG PATHS "${EDEN_TORCH}" NO_DEFAULT_PATH)
+  if(NOT Torch_FOUND)
+    set(EDEN_NO_PROFILER "LibTorch's package was not found in ${EDEN_TORCH}")
   endif()
 endif()
 if(EDEN_NO_PROFILER)

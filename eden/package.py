@@ -269,7 +269,7 @@ def export(
     Raises:
         ValueError: naming what the package could not hold: an error model (allowed are Uniform, DataDependent, and
             Bitline and Wordline with measured rates), an operand in several pieces of memory or never read, a network
-            elsewhere than on the CPU or with another output.
+            elsewhere than on the CPU, with another output, or that torch.export or AOTInductor cannot take.
         TypeError: for inputs that are no tensor.
         eden.FileError: if the file cannot be written.
     """
@@ -314,13 +314,15 @@ def export(
         regions, chip, access, table = _inputs(info, errors, 0, 0)
         rows = {operand.name: row for row, operand in enumerate(operands)}
         arguments = (batch, regions, chip, access) + (() if table is None else (table,))
-        program = torch.export.export(_Exported(model, rows, calls), arguments)
-    with _folder_beside(target) as folder, _quiet():
-        made = torch._inductor.aoti_compile_and_package(
-            program,
-            package_path=str(folder / target.name),
-            inductor_configs={"aot_inductor.metadata": {METADATA_KEY: info.text()}},
-        )
+        with _told("torch.export"):
+            program = torch.export.export(_Exported(model, rows, calls), arguments)
+    with _folder_beside(target) as folder:
+        with _told("AOTInductor"):
+            made = torch._inductor.aoti_compile_and_package(
+                program,
+                package_path=str(folder / target.name),
+                inductor_configs={"aot_inductor.metadata": {METADATA_KEY: info.text()}},
+            )
         try:
             os.replace(made, target)
         except OSError as error:
@@ -350,11 +352,15 @@ def _folder_beside(target: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    # Torch's own code warns of what it itself uses.
+def _told(what: str) -> Iterator[None]:
+    """Errors of a compiler of torch's as ValueError, and none of the warnings that its own code gives of itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        try:
+            yield
+        except RuntimeError as error:
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise ValueError(f"{what} cannot take the network: {reason}") from error
 
 
 class Package:
