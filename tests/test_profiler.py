@@ -86,9 +86,9 @@ ERRORS: dict[str, eden.ErrorModel | None] = {
     "first.input": eden.Uniform(1e-3, failure=0.25),
     "twice.weight": eden.Wordline.measured([1e-3, 0.0, 0.1], failure=0.4),
     "twice.input": eden.DataDependent(2e-3, 1e-3, failure=0.5),
-    "sum.input": eden.Uniform(1e-2),
     "head.weight": None,
     "head.input": eden.DataDependent(0.0, 1e-3),
+    "sum.input": eden.Uniform(1e-2),
 }
 
 
