@@ -383,8 +383,8 @@ class Package:
         try:
             self._package: Any = torch._inductor.aoti_load_package(str(self.path))
             text = self._package.loader.get_metadata().get(METADATA_KEY)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[0]
+        except Exception as error:  # of whatever kind the reader of torch meets first
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise FileError(self.path, f"no package that can be run here: {reason}") from error
         if text is None:
             raise FileError(self.path, "a package that eden export has not written: its metadata has no part 'eden'")

@@ -79,12 +79,14 @@ def task() -> Task:
     return Task(name="mixed", model=network, data=data, boost=Recipe(epochs=1), target_ber=1e-3)
 
 
+# Small subarrays: bitlines are drawn for all rows of one at once.
+GEOMETRY = eden.Geometry(row_bits=1024, subarray_rows=64)
 ERRORS: dict[str, eden.ErrorModel | None] = {
     "conv.weight": eden.DataDependent(1e-3, 3e-3, failure=0.5),
     "conv.input": eden.Uniform(1e-3),
-    "first.weight": eden.Bitline.measured([0.0, 1e-4, 3e-3, 0.2, 0.3], failure=0.5),
+    "first.weight": eden.Bitline.measured([0.0, 1e-4, 3e-3, 0.2, 0.3], failure=0.5, geometry=GEOMETRY),
     "first.input": eden.Uniform(1e-3, failure=0.25),
-    "twice.weight": eden.Wordline.measured([1e-3, 0.0, 0.1], failure=0.4),
+    "twice.weight": eden.Wordline.measured([1e-3, 0.0, 0.1], failure=0.4, geometry=GEOMETRY),
     "twice.input": eden.DataDependent(2e-3, 1e-3, failure=0.5),
     "head.weight": None,
     "head.input": eden.DataDependent(0.0, 1e-3),
@@ -148,7 +150,7 @@ def on(folder: Path, out: Path) -> list[object]:
     return ["--package", folder / "net.pt2", "--data", folder / "samples.safetensors", "--out", out]
 
 
-QUICK: list[object] = ["--max-drop", "0.1", "--confidence", "0.8"]
+QUICK: list[object] = ["--max-drop", "0.2", "--confidence", "0.7"]
 
 
 # -- what a package computes -------------------------------------------------------------------------------------------
@@ -214,7 +216,7 @@ def test_both_drivers_write_the_same_files(folder: Path, tmp_path: Path, options
     assert files["c++"] == files["python"]
     tolerance = eden.Tolerance.load(tmp_path / "c++.json")
     assert list(tolerance.limits) == [name for name, errors in ERRORS.items() if errors is not None]
-    assert tolerance.coarse_certificate.upper_bound <= (0.2 if "--quantile" in options else 0.1)
+    assert tolerance.coarse_certificate.upper_bound <= 0.2
 
 
 @needs_program
