@@ -20,8 +20,8 @@ $(VENV)/.ready: pyproject.toml setup.py tools/setup.sh
 	PYTHON="$(PYTHON)" TORCH="$(TORCH)" VENV="$(VENV)" bash tools/setup.sh
 	touch $@
 
-build: setup  ## rebuild the native libraries in place, Catch2 tests included
-	$(BIN)/cmake -S . -B $(BUILD) -DEDEN_BUILD_TESTS=ON > $(BUILD)/configure.log || { cat $(BUILD)/configure.log; exit 1; }
+build: setup  ## rebuild the native libraries in place, eden-profile and Catch2 tests included
+	$(BIN)/cmake -S . -B $(BUILD) -DEDEN_BUILD_TESTS=ON -DEDEN_PROFILER=AUTO > $(BUILD)/configure.log || { cat $(BUILD)/configure.log; exit 1; }
 	$(BIN)/cmake --build $(BUILD)
 
 test: build lint check test-cpp test-python  ## every test: lint, types, Catch2 through ctest, pytest

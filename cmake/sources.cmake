@@ -34,6 +34,7 @@ set(EDEN_CORE_SOURCES
   csrc/core/profile_likelihood.cpp
   csrc/core/region.cpp
   csrc/core/response.cpp
+  csrc/core/scaling.cpp
   csrc/core/search.cpp
   csrc/core/simd/kernels.cpp
   csrc/core/simulate_counts.cpp
@@ -84,6 +85,18 @@ set(EDEN_PYTHON_SOURCES
   csrc/python/bind_simd.cpp
   csrc/python/module.cpp
 )
+set(EDEN_PROFILER_SOURCES
+  csrc/profiler/error_model.cpp
+  csrc/profiler/files.cpp
+  csrc/profiler/journal.cpp
+  csrc/profiler/json_text.cpp
+  csrc/profiler/main.cpp
+  csrc/profiler/options.cpp
+  csrc/profiler/package.cpp
+  csrc/profiler/progress.cpp
+  csrc/profiler/samples.cpp
+  csrc/profiler/tolerance.cpp
+)
 set(EDEN_TEST_SOURCES
   tests/csrc/test_betting.cpp
   tests/csrc/test_block_pool.cpp
@@ -100,6 +113,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_placement.cpp
   tests/csrc/test_region.cpp
   tests/csrc/test_response.cpp
+  tests/csrc/test_scaling.cpp
   tests/csrc/test_search.cpp
   tests/csrc/test_simd.cpp
   tests/csrc/test_storage.cpp

@@ -15,9 +15,12 @@ target_compile_definitions(eden_torch INTERFACE TORCH_TARGET_VERSION=0x020a00000
 target_link_directories(eden_torch INTERFACE "${EDEN_TORCH}/lib")
 target_link_libraries(eden_torch INTERFACE torch_cpu c10)
 
-add_library(eden_ops SHARED ${EDEN_OPS_SOURCES})
+# Objects, because eden-profile holds the operators, too.
+add_library(eden_ops_objects OBJECT ${EDEN_OPS_SOURCES})
+target_link_libraries(eden_ops_objects PRIVATE eden_core eden_torch)
+target_compile_options(eden_ops_objects PRIVATE ${EDEN_WARNINGS})
+add_library(eden_ops SHARED $<TARGET_OBJECTS:eden_ops_objects>)
 target_link_libraries(eden_ops PRIVATE eden_core eden_torch)
-target_compile_options(eden_ops PRIVATE ${EDEN_WARNINGS})
 # torch is loaded before this library; a path into the build environment would only mislead.
 set_target_properties(eden_ops PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${EDEN_OUTPUT_DIR}" PREFIX "" OUTPUT_NAME "_ops"
   SKIP_BUILD_RPATH ON)

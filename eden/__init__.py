@@ -29,6 +29,7 @@ from eden.inject import (
 from eden.layers import FeatureMap, KeyValueCache
 from eden.normalization import reestimate_
 from eden.ops import corrupt, corrupt_, empty_cache
+from eden.package import export, profile_package
 from eden.placement import Placement, place
 from eden.resume import load_checkpoint_, save_checkpoint
 from eden.tolerance import Tolerance
@@ -67,6 +68,7 @@ __all__ = [
     "counting",
     "coverage",
     "empty_cache",
+    "export",
     "fit",
     "inject_",
     "load_",
@@ -74,6 +76,7 @@ __all__ = [
     "operands",
     "place",
     "profile",
+    "profile_package",
     "ranges",
     "reestimate_",
     "remove_",

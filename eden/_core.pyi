@@ -10,6 +10,7 @@ RANDOM_LAYOUT_VERSION: int
 REGION_FIELDS: int
 REGION_END: int
 REGION_CORRECTION: int
+REGION_TABLE_FIRST: int
 ROW_BITS_MULTIPLE: int
 MOST_SUBARRAY_CELLS: int
 SUBARRAY_ROWS_MULTIPLE: int
@@ -68,6 +69,9 @@ def make_lines_region(
     row_bits: int,
     subarray_rows: int,
 ) -> list[int]: ...
+def scale_stored_rates(ber_zero: float, ber_one: float, failure: float, ber: float) -> tuple[float, float]: ...
+def scale_line_rates(rates: NDArray[np.float64], failure: float, ber: float) -> NDArray[np.float64]: ...
+def highest_line_ber(rates: NDArray[np.float64], failure: float) -> float: ...
 def make_map_region(
     failure: float, address: int, correction: Correction, table_first: int, table_length: int
 ) -> list[int]: ...

@@ -16,7 +16,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -151,6 +151,175 @@ def _named_metric(metric: str | Metric | CorpusMetric) -> tuple[str, Metric | Co
     return getattr(metric, "__qualname__", type(metric).__name__), metric
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Question:
+    """What a profile is to answer; the fields are the arguments of ``profile`` of the same names.
+
+    Raises:
+        ValueError: naming the field that is out of range, what was found and what is allowed.
+        TypeError: likewise.
+    """
+
+    max_drop: float
+    confidence: float
+    guarantee: Guarantee
+    seed: int
+    coarse_only: bool
+    strategy: str
+    effort: float
+    lower_is_better: bool
+    max_trials: int | None
+    batch_size: int | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "max_drop", _probability("max_drop", self.max_drop))
+        object.__setattr__(self, "confidence", _probability("confidence", self.confidence))
+        _quantile(self.guarantee)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise TypeError(f"seed is a {type(self.seed).__name__}; allowed is an int")
+        if not -(2**63) <= self.seed < 2**63:
+            raise ValueError(f"seed is {self.seed}; allowed is a 64-bit integer")
+        if self.max_trials is not None:
+            _count("max_trials", self.max_trials)
+        if not isinstance(self.lower_is_better, bool):
+            raise TypeError(f"lower_is_better is a {type(self.lower_is_better).__name__}; allowed is a bool")
+        if isinstance(self.effort, bool) or not isinstance(self.effort, (int, float)):
+            raise TypeError(f"effort is a {type(self.effort).__name__}; allowed is a number from 1.5 to 1000")
+        if self.strategy not in ("shares", "sweep"):
+            raise ValueError(f"strategy is {self.strategy!r}; allowed are 'shares' and 'sweep'")
+        if self.batch_size is not None:
+            _count("batch_size", self.batch_size)
+
+    @property
+    def quantile(self) -> float | None:
+        """Fraction of the chips whose drop is bounded; None where the mean over chips is."""
+        return _quantile(self.guarantee)
+
+    @property
+    def bound(self) -> float:
+        """What the mean of the observations is to be no more than."""
+        return self.max_drop if self.quantile is None else 1.0 - self.quantile
+
+    def search(
+        self,
+        searched: Mapping[str, inject.OperandInfo],
+        errors: Mapping[str, ErrorModel],
+        weights: Mapping[str, float],
+    ) -> _core.Search:
+        """A new search of the core for these operands."""
+        return _core.Search(
+            operands=[
+                (name, info.bytes or 0, min(CEILING, errors[name].highest_ber)) for name, info in searched.items()
+            ],
+            max_drop=self.max_drop,
+            confidence=self.confidence,
+            quantile=self.quantile,
+            floor=FLOOR,
+            coarse_only=self.coarse_only,
+            seed=self.seed,
+            max_trials=self.max_trials,
+            weights=list(weights.values()),
+            strategy=self.strategy,
+            effort=self.effort,
+        )
+
+    def samples_per_observation(self, samples: int, whole: bool) -> int:
+        """Samples of one observation.
+
+        Args:
+            samples: how many there are.
+            whole: whether the score is one of all samples together.
+        """
+        if self.batch_size is None:
+            return samples if whole or self.quantile is not None else min(SAMPLES_PER_OBSERVATION, samples)
+        if whole and self.batch_size < samples:
+            raise ValueError(
+                f"batch_size is {self.batch_size}; with a CorpusMetric, whose drop over a part of the samples is not "
+                f"that over all, allowed is None or all {samples} of them"
+            )
+        return min(self.batch_size, samples)
+
+    def fingerprint(self, metric: str, weights: Mapping[str, float], batch_size: int) -> dict[str, Any]:
+        """What a journal names a run by, of all that is asked; what it is asked of is to be added."""
+        return {
+            "eden": importlib.metadata.version("eden-dram"),
+            "random_layout": _core.RANDOM_LAYOUT_VERSION,
+            "max_drop": self.max_drop,
+            "confidence": self.confidence,
+            "guarantee": self.guarantee,
+            "metric": metric,
+            "seed": self.seed,
+            "coarse_only": self.coarse_only,
+            "strategy": self.strategy,
+            "weights": list(weights.values()),
+            "effort": float(self.effort),
+            "lower_is_better": self.lower_is_better,
+            "search": _core.SEARCH_VERSION,
+            "batch_size": batch_size,
+        }
+
+    def reference(self, clean: np.ndarray[Any, np.dtype[np.float64]], metric: str) -> float:
+        """Mean of the scores on reliable memory. Raises ValueError if it leaves no room for ``max_drop``."""
+        reference = math.fsum(clean) / len(clean)
+        if reference <= self.max_drop:
+            harm = f"{1.0 - reference:.4g}, no less than 1 -"
+            shown = harm if self.lower_is_better else f"{reference:.4g}, no more than"
+            raise ValueError(
+                f"on reliable memory the network scores {shown} max_drop ({self.max_drop}), by {metric!r}, so no error "
+                "rate could be too high; allowed is a max_drop that its score leaves room for"
+            )
+        return reference
+
+    def answer(
+        self,
+        search: _core.Search,
+        searched: Mapping[str, inject.OperandInfo],
+        errors: Mapping[str, ErrorModel],
+        weights: Mapping[str, float],
+        *,
+        metric: str,
+        reference: float,
+        float_accuracy: float | None,
+        samples: int,
+        batch_size: int,
+        observations: Mapping[str, int],
+    ) -> Tolerance:
+        """The tolerance of a search that has ended. Raises SearchError if it ended without limits."""
+        if search.state != "done" or search.coarse_certificate is None:
+            raise SearchError(search.message)
+        confirmed = search.limits_certificate
+        rates = [search.coarse] * len(errors) if confirmed is None else search.limits
+        # The core's arithmetic may leave the floor by the last bit.
+        limits = {name: max(FLOOR, rate) for name, rate in zip(errors, rates, strict=True)}
+        return Tolerance(
+            coarse=max(FLOOR, search.coarse),
+            limits=limits,
+            bytes={name: info.bytes or 0 for name, info in searched.items()},
+            kinds={name: "weight" if info.kind == "weight" else "input" for name, info in searched.items()},
+            storage={name: info.storage for name, info in searched.items()},
+            error_models={name: errors[name].scaled(limits[name]).to_dict() for name in errors},
+            max_drop=self.max_drop,
+            confidence=self.confidence,
+            guarantee=self.guarantee,
+            metric=metric,
+            reference_accuracy=1.0 - reference if self.lower_is_better else reference,
+            float_accuracy=float_accuracy,
+            samples=samples,
+            coarse_certificate=_certificate(search.coarse_certificate, batch_size),
+            limits_certificate=None if confirmed is None else _certificate(confirmed, batch_size),
+            seed=self.seed,
+            random_layout=_core.RANDOM_LAYOUT_VERSION,
+            eden_version=importlib.metadata.version("eden-dram"),
+            observations=dict(observations),
+            strategy=cast(Any, self.strategy),
+            effort=float(self.effort),
+            weights={} if confirmed is None else dict(weights),
+            alone={} if confirmed is None else _all_alone(errors, search.responses),
+            lower_is_better=self.lower_is_better,
+            unfinished=search.message if search.ended_by_budget else "",
+        )
+
+
 def _quantile(guarantee: Any) -> float | None:
     if guarantee == "mean":
         return None
@@ -184,7 +353,7 @@ def _seconds(name: str, value: Any) -> None:
         raise ValueError(f"{name} is {value}; allowed is a number of seconds above 0, or None")
 
 
-def _weights(weigh: Any, searched: Mapping[str, inject.OperandInfo]) -> dict[str, float]:
+def weights_of(weigh: Any, searched: Mapping[str, inject.OperandInfo]) -> dict[str, float]:
     """What a factor in each operand's rate is worth."""
     if weigh == "bytes":
         return {name: float(info.bytes or 0) for name, info in searched.items()}
@@ -364,7 +533,7 @@ class NetworkEvaluator:
 
 
 @contextlib.contextmanager
-def _borrowed(model: nn.Module) -> Iterator[None]:
+def borrowed(model: nn.Module) -> Iterator[None]:
     """Evaluation mode for a moment; mode, error models, chip and access numbers come back also after an error."""
     modes = [(module, module.training) for module in model.modules()]
     errors = {name: info.errors for name, info in inject.operands(model).items()}
@@ -538,7 +707,24 @@ def _same_trial(one: _core.Trial, other: _core.Trial) -> bool:
     return (one.id, one.chip, one.draw_seed, one.rates) == (other.id, other.chip, other.draw_seed, other.rates)
 
 
-def _searched(model: nn.Module) -> dict[str, inject.OperandInfo]:
+def show_steps(
+    task: eden_progress.Task, journal: Journal | None, progress: bool | Callable[[Step], None], bound: float
+) -> Callable[[Step], None]:
+    """What tells a task, and ``progress`` if it is a function, of every new observation; it knows the journal's."""
+
+    def on_step(step: Step) -> None:
+        if callable(progress):
+            progress(step)
+        task.expect(step.expected)
+        task.note(_note(step, bound))
+        task.advance()
+
+    if journal is not None and journal.history:
+        task.advance(len(journal.history))
+    return on_step
+
+
+def searched_operands(model: nn.Module) -> dict[str, inject.OperandInfo]:
     """The operands that have errors."""
     operands = inject.operands(model)
     if any(layer._eden.reliable for layer in inject.faulty_layers(model).values()):
@@ -690,26 +876,22 @@ def profile(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a {type(model).__name__}; allowed is a torch.nn.Module")
-    max_drop, confidence = _probability("max_drop", max_drop), _probability("confidence", confidence)
     metric_name, score = _named_metric(metric)
-    quantile = _quantile(guarantee)
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise TypeError(f"seed is a {type(seed).__name__}; allowed is an int")
-    if not -(2**63) <= seed < 2**63:
-        raise ValueError(f"seed is {seed}; allowed is a 64-bit integer")
-    if max_trials is not None:
-        _count("max_trials", max_trials)
-    if not isinstance(lower_is_better, bool):
-        raise TypeError(f"lower_is_better is a {type(lower_is_better).__name__}; allowed is a bool")
-    if isinstance(effort, bool) or not isinstance(effort, (int, float)):
-        raise TypeError(f"effort is a {type(effort).__name__}; allowed is a number from 1.5 to 1000")
-    if strategy not in ("shares", "sweep"):
-        raise ValueError(f"strategy is {strategy!r}; allowed are 'shares' and 'sweep'")
+    question = Question(
+        max_drop=max_drop,
+        confidence=confidence,
+        guarantee=guarantee,
+        seed=seed,
+        coarse_only=coarse_only,
+        strategy=strategy,
+        effort=effort,
+        lower_is_better=lower_is_better,
+        max_trials=max_trials,
+        batch_size=batch_size,
+    )
     _count("memory_limit", memory_limit)
     if reuse_limit != 0:
         _count("reuse_limit", reuse_limit)
-    if batch_size is not None:
-        _count("batch_size", batch_size)
     if float_accuracy is not None and not 0.0 <= float_accuracy <= 1.0:
         raise ValueError(f"float_accuracy is {float_accuracy}; allowed is 0 to 1")
     if budget is not None:
@@ -721,22 +903,10 @@ def profile(
     started = TimeBudget(budget_seconds) if budget_seconds is not None else None
     ranks = Ranks(group)
 
-    searched = _searched(model)
-    weights = _weights(weigh, searched)
+    searched = searched_operands(model)
+    weights = weights_of(weigh, searched)
     errors = inject.scalable_errors(model)
-    search = _core.Search(
-        operands=[(name, info.bytes or 0, min(CEILING, errors[name].highest_ber)) for name, info in searched.items()],
-        max_drop=max_drop,
-        confidence=confidence,
-        quantile=quantile,
-        floor=FLOOR,
-        coarse_only=coarse_only,
-        seed=seed,
-        max_trials=max_trials,
-        weights=list(weights.values()),
-        strategy=strategy,
-        effort=effort,
-    )
+    search = question.search(searched, errors, weights)
     least = search.steps[1] if strategy == "sweep" else search.least_confirmation
     if budget is not None and budget < least:
         raise ValueError(
@@ -745,18 +915,10 @@ def profile(
         )
     samples = samples_of(loader, memory_limit)
     chunk = samples.batch_size or _BATCH_WITHOUT_LOADER
-    if batch_size is None:
-        whole = quantile is not None or isinstance(score, CorpusMetric)
-        batch_size = len(samples) if whole else SAMPLES_PER_OBSERVATION
-    elif isinstance(score, CorpusMetric) and batch_size < len(samples):
-        raise ValueError(
-            f"batch_size is {batch_size}; with a CorpusMetric, whose drop over a part of the samples is not that over "
-            f"all, allowed is None or all {len(samples)} of them"
-        )
-    batch_size = min(batch_size, len(samples))
+    batch_size = question.samples_per_observation(len(samples), isinstance(score, CorpusMetric))
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_borrowed(model))
+        stack.enter_context(borrowed(model))
         visible = progress is True and ranks.rank == 0
         task = stack.enter_context(eden_progress.task("profile", search.expected_trials, show=visible))
         scorer = (
@@ -768,30 +930,11 @@ def profile(
         data = hashlib.sha256()
         with inject.clean(model):
             clean = scorer.scores(range(len(samples)), "on reliable memory", data)
-        reference = math.fsum(clean) / len(clean)
-        if reference <= max_drop:
-            shown = f"{1.0 - reference:.4g}, no less than 1 -" if lower_is_better else f"{reference:.4g}, no more than"
-            raise ValueError(
-                f"on reliable memory the network scores {shown} max_drop ({max_drop}), by {metric_name!r}, so no error "
-                "rate could be too high; allowed is a max_drop that its score leaves room for"
-            )
+        reference = question.reference(clean, metric_name)
         book = None
         if journal is not None or ranks.size > 1:
             fingerprint = {
-                "eden": importlib.metadata.version("eden-dram"),
-                "random_layout": _core.RANDOM_LAYOUT_VERSION,
-                "max_drop": max_drop,
-                "confidence": confidence,
-                "guarantee": guarantee,
-                "metric": metric_name,
-                "seed": seed,
-                "coarse_only": coarse_only,
-                "strategy": strategy,
-                "weights": list(weights.values()),
-                "effort": float(effort),
-                "lower_is_better": lower_is_better,
-                "search": _core.SEARCH_VERSION,
-                "batch_size": batch_size,
+                **question.fingerprint(metric_name, weights, batch_size),
                 "chunk": chunk,
                 "operands": [
                     [name, info.kind, info.bytes, info.storage, info.address, errors[name].to_dict()]
@@ -816,15 +959,7 @@ def profile(
 
                 ranks.from_first(open_journal)
 
-        def on_step(step: Step) -> None:
-            if callable(progress):
-                progress(step)
-            task.expect(step.expected)
-            task.note(_note(step, max_drop if quantile is None else 1.0 - quantile))
-            task.advance()
-
-        if book is not None and book.history:
-            task.advance(len(book.history))
+        on_step = show_steps(task, book, progress, question.bound)
         # A sweep's steps have chips of their own, so that nothing comes again.
         reuse = stack.enter_context(Reuse(model, list(errors), 0 if strategy == "sweep" else reuse_limit))
         evaluator = NetworkEvaluator(model, errors, scorer, clean, batch_size, reuse)
@@ -835,36 +970,15 @@ def profile(
             timeout=timeout,
         )
 
-    if search.state != "done" or search.coarse_certificate is None:
-        raise SearchError(search.message)
-    confirmed = search.limits_certificate
-    rates = [search.coarse] * len(errors) if confirmed is None else search.limits
-    # The core's arithmetic may leave the floor by the last bit.
-    limits = {name: max(FLOOR, rate) for name, rate in zip(errors, rates, strict=True)}
-    return Tolerance(
-        coarse=max(FLOOR, search.coarse),
-        limits=limits,
-        bytes={name: info.bytes or 0 for name, info in searched.items()},
-        kinds={name: "weight" if info.kind == "weight" else "input" for name, info in searched.items()},
-        storage={name: info.storage for name, info in searched.items()},
-        error_models={name: errors[name].scaled(limits[name]).to_dict() for name in errors},
-        max_drop=max_drop,
-        confidence=confidence,
-        guarantee=guarantee,
+    return question.answer(
+        search,
+        searched,
+        errors,
+        weights,
         metric=metric_name,
-        reference_accuracy=1.0 - reference if lower_is_better else reference,
+        reference=reference,
         float_accuracy=float_accuracy,
         samples=len(samples),
-        coarse_certificate=_certificate(search.coarse_certificate, batch_size),
-        limits_certificate=None if confirmed is None else _certificate(confirmed, batch_size),
-        seed=seed,
-        random_layout=_core.RANDOM_LAYOUT_VERSION,
-        eden_version=importlib.metadata.version("eden-dram"),
-        observations=dict(observations),
-        strategy=strategy,
-        effort=float(effort),
-        weights={} if confirmed is None else weights,
-        alone={} if confirmed is None else _all_alone(errors, search.responses),
-        lower_is_better=lower_is_better,
-        unfinished=search.message if search.ended_by_budget else "",
+        batch_size=batch_size,
+        observations=observations,
     )

@@ -274,10 +274,45 @@ def retrain(
 
 
 @app.command()
-def profile(
+def export(
     network: NetworkOption,
-    out: OutFile,
+    out: Annotated[Path, typer.Option("--out", "-o", help="package to write, named .pt2")],
     task: TaskOption = "digits",
+    data: Annotated[Path | None, typer.Option(help="write the task's validation set here, in safetensors, too")] = None,
+    samples_per_run: Annotated[int, typer.Option(help="samples that the package computes at once")] = 64,
+) -> None:
+    """Compile a network under faults into a package that takes its operands' rates, for eden-profile."""
+    from eden.checkpoint import load_
+    from eden.files import output_file
+    from eden.package import export as compile_network
+    from eden.package import save_samples
+
+    output_file(out)
+    if data is not None:
+        output_file(data)
+    chosen = _task(task)
+    _, validation = chosen.data()
+    inputs, targets = validation.tensors
+    model = load_(chosen.model(), network)
+    compile_network(model, inputs[:samples_per_run], out, samples_per_run=samples_per_run)
+    typer.echo(f"written: {out}")
+    if data is not None:
+        save_samples(inputs, targets, data)
+        typer.echo(f"written: {data}")
+
+
+@app.command()
+def profile(
+    out: OutFile,
+    network: Annotated[Path | None, typer.Option("--network", help="network file, written by eden retrain")] = None,
+    task: TaskOption = "digits",
+    package: Annotated[
+        Path | None, typer.Option(help="package, written by eden export, instead of --network; its code is run")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="with --package: samples in safetensors, instead of the task's validation set")
+    ] = None,
+    metric: Annotated[str, typer.Option(help="top1 or top5")] = "top1",
     max_drop: Annotated[float, typer.Option(help="accuracy that may be lost, inside (0, 1)")] = 0.01,
     confidence: Annotated[float, typer.Option(help="probability with which the limits hold")] = 0.95,
     quantile: Annotated[
@@ -304,6 +339,7 @@ def profile(
     budget_seconds: Annotated[float | None, typer.Option(help="the same in seconds; at most one of the two")] = None,
     timeout: Annotated[float | None, typer.Option(help="seconds after which one observation is given up")] = None,
     reuse_limit: Annotated[int, typer.Option(help="bytes that may be held to spare layers' computations")] = 2**29,
+    max_trials: Annotated[int | None, typer.Option(help="observations after which the search gives up")] = None,
     seed: SeedOption = 0,
 ) -> None:
     """Find the highest bit error rate that the network, and then each of its operands, tolerates.
@@ -317,34 +353,55 @@ def profile(
     from eden.characterize import profile as search
     from eden.checkpoint import load_
     from eden.files import output_file
+    from eden.package import profile_package
     from eden.ranks import process_group
 
+    if (network is None) == (package is None):
+        found = "neither --network nor --package" if network is None else "both --network and --package"
+        raise typer.BadParameter(f"{found} is given; allowed is one of them")
+    if (package is None) != (data is None):
+        found = "--data without --package" if package is None else "--package without --data"
+        raise typer.BadParameter(f"{found} is given; allowed are both together")
     output_file(out)
     kept = out.with_name(f"{out.name}.journal") if journal is None else journal
-    chosen = _task(task)
-    _, validation = chosen.data()
-    model = load_(chosen.model(), network)
+    options: Any = {
+        "max_drop": max_drop,
+        "confidence": confidence,
+        "metric": metric,
+        "guarantee": "mean" if quantile is None else ("quantile", quantile),
+        "seed": seed,
+        "coarse_only": coarse_only,
+        "journal": kept,
+        "strategy": strategy,
+        "weigh": weigh,
+        "effort": effort,
+        "max_trials": max_trials,
+        "batch_size": samples if quantile is None else None,
+    }
+    limited = {"--budget": budget, "--budget-seconds": budget_seconds, "--timeout": timeout}
+    refused = [name for name, value in limited.items() if value is not None and package is not None]
+    if refused:
+        raise typer.BadParameter(f"{' and '.join(refused)} with --package; allowed with --network")
     with process_group("gloo") as rank:
+        if package is not None and torch.distributed.is_initialized():
+            raise typer.BadParameter("--package under torchrun; allowed is one process, or --network")
         try:
-            tolerance = search(
-                model,
-                network_loader(validation, samples),
-                max_drop=max_drop,
-                confidence=confidence,
-                guarantee="mean" if quantile is None else ("quantile", quantile),
-                seed=seed,
-                coarse_only=coarse_only,
-                journal=kept,
-                strategy=strategy,  # type: ignore[arg-type]
-                weigh=weigh,  # type: ignore[arg-type]
-                effort=effort,
-                batch_size=samples if quantile is None else None,
-                reuse_limit=reuse_limit,
-                budget=budget,
-                budget_seconds=budget_seconds,
-                timeout=timeout,
-                group=torch.distributed.group.WORLD if torch.distributed.is_initialized() else None,
-            )
+            if package is not None and data is not None:
+                tolerance = profile_package(package, data, **options)
+            else:
+                chosen = _task(task)
+                _, validation = chosen.data()
+                model = load_(chosen.model(), cast(Path, network))
+                tolerance = search(
+                    model,
+                    network_loader(validation, samples),
+                    **options,
+                    reuse_limit=reuse_limit,
+                    budget=budget,
+                    budget_seconds=budget_seconds,
+                    timeout=timeout,
+                    group=torch.distributed.group.WORLD if torch.distributed.is_initialized() else None,
+                )
             if rank == 0:
                 tolerance.save(out)
         except SearchError as error:

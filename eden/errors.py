@@ -200,13 +200,8 @@ class DataDependent(ErrorModel):
         _check_probability("ber", ber)
         if ber > self.failure:
             raise ValueError(f"ber is {ber}; allowed is at most failure ({self.failure})")
-        if self.ber == 0.0:
-            zero = one = ber
-        else:
-            zero, one = self.ber_zero * (ber / self.ber), self.ber_one * (ber / self.ber)
-            if max(zero, one) > self.failure:
-                zero, one = (self.failure if rate > self.failure else 2 * ber - self.failure for rate in (zero, one))
-        return dataclasses.replace(self, ber_zero=min(zero, self.failure), ber_one=min(one, self.failure))
+        zero, one = _core.scale_stored_rates(self.ber_zero, self.ber_one, self.failure, ber)
+        return dataclasses.replace(self, ber_zero=zero, ber_one=one)
 
 
 class _ByContent:
@@ -336,7 +331,7 @@ class LineModel(_ByContent, ErrorModel):
         """The highest mean bit error rate that ``scaled`` reaches: lines measured without errors stay so."""
         if self.rates is None:
             return self.failure
-        return float(self.failure * np.count_nonzero(self.rates) / self.rates.size)
+        return _core.highest_line_ber(self.rates, self.failure)
 
     def line_probabilities(self) -> NDArray[np.float64]:
         """The table of probabilities that a line's cell is weak, float64.
@@ -368,10 +363,7 @@ class LineModel(_ByContent, ErrorModel):
                 f"ber is {ber}; allowed is at most {self.highest_ber}: failure ({self.failure}) in every line that was "
                 "measured with errors"
             )
-        if ber == self.highest_ber:
-            rates = np.where(self.rates > 0.0, self.failure, 0.0)
-        else:
-            rates = _scaled_rates(self.rates, ber, self.failure)
+        rates = _core.scale_line_rates(self.rates, self.failure, ber)
         return type(self).measured(rates, self.failure, self.geometry)
 
     def to_dict(self) -> dict[str, Any]:
@@ -423,21 +415,6 @@ def _moments(rates: NDArray[np.float64], failure: float) -> tuple[float, float]:
         return ber, 0.0
     variance = math.fsum((rates / failure - mean) ** 2) / rates.size
     return ber, min(variance / (mean * (1.0 - mean)), 1.0)
-
-
-def _scaled_rates(rates: NDArray[np.float64], ber: float, failure: float) -> NDArray[np.float64]:
-    """min(c rates, failure), with the number c that makes their mean ``ber``."""
-    descending = np.sort(rates)[::-1]
-    remaining = np.append(np.cumsum(descending[::-1])[::-1], 0.0)
-    wanted = ber * rates.size
-    # With the k highest lines at failure, the others share the rest; k is the least that lets the next one fit.
-    count = np.arange(rates.size)
-    fits = (wanted - count * failure) * descending <= failure * remaining[:-1]
-    k = int(fits.argmax()) if fits.any() else rates.size
-    if k == rates.size or remaining[k] == 0.0:
-        return np.where(rates > 0.0, failure, 0.0)
-    factor = max(wanted - k * failure, 0.0) / remaining[k]
-    return np.where(rates > 0.0, np.minimum(rates * factor, failure), 0.0)
 
 
 @dataclass(frozen=True, eq=False)

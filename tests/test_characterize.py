@@ -145,7 +145,7 @@ def test_limits_go_where_they_weigh() -> None:
     assert uneven.weights == weights
     assert uneven.limits["3.input"] > even.limits["3.input"]
     assert uneven.limits["0.weight"] < even.limits["0.weight"]
-    energy = characterize._weights("energy", inject.operands(network))
+    energy = characterize.weights_of("energy", inject.operands(network))
     assert energy == {name: sum(moved) for name, moved in traffic_of(network).items()}
 
 

@@ -15,11 +15,12 @@ need() { # need "what it is" "Debian packages" test-command...
   # shellcheck disable=SC2086
   if ! { "${apt[@]}" update -qq && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y -qq ${packages}; } >/dev/null; then
     echo "setup: ${what} could not be installed; run: sudo apt-get install ${packages}" >&2
-    [ "$what" = "Catch2" ] || exit 1
+    [ "$what" = "Catch2" ] || [ "$what" = "nlohmann/json" ] || exit 1
   fi
 }
 
 has_catch2() { compgen -G '/usr/*/cmake/Catch2' || compgen -G '/usr/lib/*/cmake/Catch2' || compgen -G '/usr/local/*/cmake/Catch2'; }
+has_json() { echo '#include <nlohmann/json.hpp>' | c++ -std=c++20 -x c++ -fsyntax-only -; }
 has_python() { "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; }
 has_headers() { "$PYTHON" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'; }
 
@@ -28,6 +29,8 @@ need "Python 3.11 or later" "python3" has_python
 need "Python's venv" "python3-venv" "$PYTHON" -c 'import ensurepip, venv'
 need "Python's headers" "python3-dev" has_headers
 need "Catch2" "catch2" has_catch2
+# eden-profile is built with it, and left out without.
+need "nlohmann/json" "nlohmann-json3-dev" has_json
 
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
 pip=("$VENV/bin/python" -m pip install --quiet --disable-pip-version-check)

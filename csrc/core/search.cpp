@@ -680,7 +680,9 @@ void Search::next_operand() {
                                                   static_cast<double>(operand_last_);
   // The others are all but reliable, so that what is seen is this operand's.
   std::vector<double> rates(settings_.operands.size(), settings_.floor);
-  rates[static_cast<size_t>(order_[position_])] = std::exp2(octaves);
+  const size_t operand = static_cast<size_t>(order_[position_]);
+  // The power of a logarithm may leave the ceiling by the last bits.
+  rates[operand] = std::min(std::exp2(octaves), settings_.operands[operand].ceiling);
   ray_.octaves = octaves;
   try_rates(std::move(rates), {operand_target(), 5, 16});
 }

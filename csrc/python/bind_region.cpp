@@ -4,6 +4,7 @@
 #include "core/lines.h"
 #include "core/random_layout.h"
 #include "core/region.h"
+#include "core/scaling.h"
 #include "core/storage.h"
 #include "python/bind.h"
 
@@ -28,6 +29,12 @@ py::array_t<int64_t> line_table(const Array<double>& probabilities) {
   const std::vector<int64_t> table =
       make_line_table(probabilities.data(), static_cast<size_t>(probabilities.size()));
   return py::array_t<int64_t>(static_cast<py::ssize_t>(table.size()), table.data());
+}
+
+py::array_t<double> line_rates(const Array<double>& rates, double failure, double ber) {
+  const std::vector<double> scaled =
+      scale_line_rates(rates.data(), static_cast<size_t>(rates.size()), failure, ber);
+  return py::array_t<double>(static_cast<py::ssize_t>(scaled.size()), scaled.data());
 }
 
 py::array_t<uint64_t> map_order(const Array<int64_t>& cells) {
@@ -90,6 +97,7 @@ void bind_region(py::module_& m) {
       .value("measured", TableKind::kMeasured);
   m.attr("REGION_END") = static_cast<int>(kEnd);
   m.attr("REGION_CORRECTION") = static_cast<int>(kCorrection);
+  m.attr("REGION_TABLE_FIRST") = static_cast<int>(kTableFirst);
   m.attr("ROW_BITS_MULTIPLE") = kRowBitsMultiple;
   m.attr("MOST_SUBARRAY_CELLS") = kMostSubarrayCells;
   m.attr("SUBARRAY_ROWS_MULTIPLE") = kSubarrayRowsMultiple;
@@ -109,6 +117,22 @@ void bind_region(py::module_& m) {
   m.def("make_map_region", &make_map_region, py::arg("failure"), py::arg("address"),
         py::arg("correction"), py::arg("table_first"), py::arg("table_length"),
         "The int64 fields of a region of a map of weak cells.");
+  m.def(
+      "scale_stored_rates",
+      [](double ber_zero, double ber_one, double failure, double ber) {
+        const StoredRates scaled = scale_stored_rates({ber_zero, ber_one}, failure, ber);
+        return std::pair(scaled.zero, scaled.one);
+      },
+      py::arg("ber_zero"), py::arg("ber_one"), py::arg("failure"), py::arg("ber"),
+      "Rates of stored zeros and ones, brought to another mean.");
+  m.def("scale_line_rates", &line_rates, py::arg("rates"), py::arg("failure"), py::arg("ber"),
+        "Rates of measured lines, brought to another mean.");
+  m.def(
+      "highest_line_ber",
+      [](const Array<double>& rates, double failure) {
+        return highest_line_ber(rates.data(), static_cast<size_t>(rates.size()), failure);
+      },
+      py::arg("rates"), py::arg("failure"), "The highest mean that measured lines reach.");
   m.def("map_order", &map_order, py::arg("cells"),
         "A uint64 for each cell of a map; those with the smallest stay longest as its rate falls.");
   m.def(

@@ -598,6 +598,21 @@ TEST_CASE("A network that tolerates everything gets the ceiling of each operand"
   CHECK(search.limits() == std::vector<double>{0.5, 0.125});
 }
 
+TEST_CASE("No rate that is tried leaves its ceiling, also one whose logarithm is not exact") {
+  for (const double ceiling : {0.3, 0.35, 0.4, 0.45}) {
+    Network network = ordinary();
+    network.sensitivity = {200.0, 1e-3, 1e-3, 1e-3};
+    SearchSettings settings = settings_for(network, 3);
+    for (SearchOperand& operand : settings.operands) operand.ceiling = ceiling;
+    Search search(settings);
+    while (const std::optional<Trial> trial = search.next_trial()) {
+      for (const double rate : trial->rates) REQUIRE(rate <= ceiling);
+      search.report(trial->id, network.observe(*trial));
+    }
+    CHECK(search.state() == SearchState::kDone);
+  }
+}
+
 TEST_CASE("A coarse search ends at the coarse rate") {
   const Network network = ordinary();
   SearchSettings settings = settings_for(network, 4);

@@ -1,0 +1,101 @@
+#include "profiler/files.h"
+
+#include <c10/util/hash.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <system_error>
+#include <vector>
+
+namespace eden::profiler {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path folder_of(const std::string& path) {
+  const fs::path folder = fs::path(path).parent_path();
+  return folder.empty() ? fs::path(".") : folder;
+}
+
+[[noreturn]] void fail_writing(const std::string& path, int error) {
+  throw FileError(path, std::string("cannot be written: ") + std::strerror(error) + " (folder " +
+                            folder_of(path).string() + ")");
+}
+
+// A new file beside the one that it is to become; gone with the object unless it has become it.
+class Partial {
+ public:
+  explicit Partial(const std::string& path) : target_(path) {
+    std::string pattern = (folder_of(path) / ".").string();
+    pattern += fs::path(path).filename().string() + ".XXXXXX.partial";
+    name_.assign(pattern.begin(), pattern.end());
+    name_.push_back('\0');
+    file_ = mkstemps(name_.data(), static_cast<int>(std::strlen(".partial")));
+    if (file_ < 0) fail_writing(target_, errno);
+  }
+  Partial(const Partial&) = delete;
+  Partial& operator=(const Partial&) = delete;
+  ~Partial() {
+    if (file_ >= 0) close(file_);
+    if (!name_.empty()) unlink(name_.data());
+  }
+
+  void become(const std::string& content) {
+    for (size_t done = 0; done < content.size();) {
+      const ssize_t count = write(file_, content.data() + done, content.size() - done);
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) fail_writing(target_, errno);
+      done += static_cast<size_t>(count);
+    }
+    const mode_t mask = umask(0);
+    umask(mask);
+    if (fsync(file_) != 0 || fchmod(file_, 0666 & ~mask) != 0 ||
+        rename(name_.data(), target_.c_str()) != 0) {
+      fail_writing(target_, errno);
+    }
+    name_.clear();
+  }
+
+ private:
+  std::string target_;
+  std::vector<char> name_;
+  int file_ = -1;
+};
+
+}  // namespace
+
+std::string read_file(const std::string& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) throw FileError(path, "cannot be read: it is a folder");
+  errno = 0;
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  if (!file) throw FileError(path, std::string("cannot be read: ") + std::strerror(errno));
+  std::string content(static_cast<size_t>(file.tellg()), '\0');
+  file.seekg(0);
+  if (!file.read(content.data(), static_cast<std::streamsize>(content.size()))) {
+    throw FileError(path, "cannot be read to its end");
+  }
+  return content;
+}
+
+std::string digest_of(const std::string& content) { return c10::sha1(content).str(); }
+
+void check_writable(const std::string& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) throw FileError(path, "cannot be written: it is a folder");
+  fs::create_directories(folder_of(path), error);
+  if (error) throw FileError(path, "its folder cannot be made: " + error.message());
+  Partial probe(path);
+}
+
+void write_whole(const std::string& path, const std::string& content) {
+  Partial(path).become(content);
+}
+
+}  // namespace eden::profiler

@@ -1,0 +1,30 @@
+// Files as every part of EDEN treats them: read whole, written whole or not at all, and named by
+// the errors about them.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace eden::profiler {
+
+// The message names the file, the place in it, what was found and what is allowed.
+class FileError : public std::runtime_error {
+ public:
+  FileError(const std::string& path, const std::string& problem)
+      : std::runtime_error(path + ": " + problem) {}
+};
+
+// Throws FileError if it cannot be read.
+std::string read_file(const std::string& path);
+
+// SHA-1 in hexadecimal digits: what journals know a file by.
+std::string digest_of(const std::string& content);
+
+// Makes the folder of a file that is to be written and tries whether it can be, before anything is
+// computed. Throws FileError.
+void check_writable(const std::string& path);
+
+// Puts a new file in the place of the old one only when all of it is on the disk. Throws FileError.
+void write_whole(const std::string& path, const std::string& content);
+
+}  // namespace eden::profiler

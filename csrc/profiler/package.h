@@ -1,0 +1,59 @@
+// A network that `eden export` has written: compiled code whose operands' rates, chip and access
+// numbers are inputs, and the metadata that says what they are.
+#pragma once
+
+#include <ATen/ATen.h>
+#include <torch/csrc/inductor/aoti_package/model_package_loader.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/region.h"
+#include "profiler/error_model.h"
+
+namespace eden::profiler {
+
+struct Operand {
+  std::string name;
+  std::string kind;  // "weight" or "input"
+  int64_t bytes = 0;
+  double moved_bytes = 0.0;  // by an inference, between processor and DRAM
+  std::string storage;
+  uint64_t address = 0;
+  Correction correction = Correction::kNone;
+  std::optional<ErrorModel> errors;  // none of an operand that stays reliable
+  int64_t table_first = 0;           // of its lines, where it has some
+};
+
+class Package {
+ public:
+  // Loads the file, whose code runs in this process. Throws FileError if it cannot be loaded, has
+  // not been written by EDEN, or by another version.
+  explicit Package(std::string path);
+
+  const std::vector<Operand>& operands() const { return operands_; }
+  const std::string& digest() const { return digest_; }
+
+  // Throws FileError, naming `path` as what holds them, for samples that it does not take.
+  void check_samples(const at::Tensor& inputs, const std::string& path) const;
+
+  // The outputs (N, classes) for samples (N, ...), on a chip, with the operands that have errors at
+  // these models, in their order; on reliable memory without correction where there are none.
+  at::Tensor run(const at::Tensor& inputs, const std::vector<ErrorModel>& errors, uint64_t chip);
+
+ private:
+  void read_metadata(const std::string& text);
+
+  std::string path_;
+  std::string digest_;
+  std::unique_ptr<torch::inductor::AOTIModelPackageLoader> loader_;
+  std::vector<int64_t> input_shape_;  // the first number counts samples
+  std::string input_dtype_;
+  int64_t table_entries_ = 0;
+  std::vector<Operand> operands_;
+};
+
+}  // namespace eden::profiler

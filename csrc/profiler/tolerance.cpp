@@ -1,0 +1,137 @@
+#include "profiler/tolerance.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "core/random_layout.h"
+
+namespace eden::profiler {
+namespace {
+
+constexpr int kVersion = 2;
+
+Json certificate_of(const Certificate& found, int64_t batch) {
+  return {{"chips", found.chips},
+          {"samples", found.chips * batch},
+          {"batch", batch},
+          {"mean_drop", found.mean_drop},
+          {"violating", found.violating},
+          {"upper_bound", found.upper_bound},
+          {"back_offs", found.back_offs},
+          {"alpha", found.alpha},
+          {"total_alpha", found.total_alpha},
+          {"first_chip", found.first_chip},
+          {"first_trial", found.first_trial}};
+}
+
+std::string short_number(double value, int digits) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.*g", digits, value);
+  return text;
+}
+
+std::string grouped(int64_t value) {
+  std::string text = std::to_string(value);
+  for (size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, 1, ',');
+  return text;
+}
+
+}  // namespace
+
+Json guarantee_of(const Options& options) {
+  return options.quantile ? Json::array({"quantile", *options.quantile}) : Json("mean");
+}
+
+Json tolerance_of(const Options& options, const Found& found) {
+  const Search& search = *found.search;
+  const double floor = search.settings().floor;
+  // The core's arithmetic may leave the floor by the last bit.
+  const auto rate = [floor](double value) { return std::max(floor, value); };
+  Json limits = Json::object(), bytes = Json::object(), kinds = Json::object(),
+       storage = Json::object(), models = Json::object(), weights = Json::object(),
+       alone = Json::object(), observations = Json::object();
+  for (size_t i = 0; i < found.operands.size(); ++i) {
+    const Operand& operand = *found.operands[i];
+    const double limit = rate(options.coarse_only ? search.coarse() : search.limits()[i]);
+    limits[operand.name] = limit;
+    bytes[operand.name] = operand.bytes;
+    kinds[operand.name] = operand.kind;
+    storage[operand.name] = operand.storage;
+    models[operand.name] = operand.errors->scaled(limit).form();
+    if (!options.coarse_only) weights[operand.name] = search.settings().operands[i].weight;
+  }
+  for (size_t i = 0; i < search.responses().size(); ++i) {
+    const OperandResponse& response = search.responses()[i];
+    alone[found.operands[i]->name] = {{"rate", rate(response.rate)},
+                                      {"low", rate(response.low)},
+                                      {"high", rate(response.high)},
+                                      {"slope", response.slope},
+                                      {"observations", response.observations}};
+  }
+  for (const auto& [phase, count] : found.observations) observations[phase] = count;
+  const auto& confirmed = search.limits_certificate();
+  return {{"format", "eden-tolerance"},
+          {"version", kVersion},
+          {"coarse", rate(search.coarse())},
+          {"limits", limits},
+          {"bytes", bytes},
+          {"kinds", kinds},
+          {"storage", storage},
+          {"error_models", models},
+          {"max_drop", options.max_drop},
+          {"confidence", options.confidence},
+          {"guarantee", guarantee_of(options)},
+          {"metric", options.metric},
+          {"reference_accuracy", found.reference},
+          {"float_accuracy", nullptr},
+          {"samples", found.samples},
+          {"coarse_certificate", certificate_of(*search.coarse_certificate(), found.batch)},
+          {"limits_certificate", confirmed ? certificate_of(*confirmed, found.batch) : Json()},
+          {"seed", options.seed},
+          {"random_layout", kRandomLayoutVersion},
+          {"eden_version", EDEN_VERSION},
+          {"observations", observations},
+          {"strategy", to_string(options.strategy)},
+          {"effort", options.effort},
+          {"weights", weights},
+          {"alone", alone},
+          {"lower_is_better", false}};
+}
+
+std::string table_of(const Json& tolerance) {
+  const double coarse = tolerance["coarse"], max_drop = tolerance["max_drop"];
+  const bool measured = !tolerance["alone"].empty();
+  std::vector<std::vector<std::string>> rows{{"operand", "bytes", "limit", "x coarse"}};
+  if (measured) rows[0].insert(rows[0].end(), {"alone", "90% interval", "drop per BER"});
+  int64_t total = 0;
+  for (const auto& [name, value] : tolerance["limits"].items()) {
+    const double limit = value;
+    const int64_t bytes = tolerance["bytes"][name];
+    total += bytes;
+    rows.push_back({name, grouped(bytes), short_number(limit, 3), short_number(limit / coarse, 3)});
+    if (measured) {
+      const Json& alone = tolerance["alone"][name];
+      const double rate = alone["rate"];
+      rows.back().push_back(short_number(rate, 2));
+      rows.back().push_back(short_number(alone["low"], 2) + " to " +
+                            short_number(alone["high"], 2));
+      rows.back().push_back(short_number(max_drop / rate, 2));
+    }
+  }
+  rows.push_back({"all alike (coarse)", grouped(total), short_number(coarse, 3), "1"});
+  std::vector<size_t> widths(rows[0].size(), 0);
+  for (const auto& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line = row[0] + std::string(widths[0] - row[0].size(), ' ');
+    for (size_t i = 1; i < row.size(); ++i) {
+      line += "  " + std::string(widths[i] - row[i].size(), ' ') + row[i];
+    }
+    text += line + "\n";
+  }
+  return text;
+}
+
+}  // namespace eden::profiler

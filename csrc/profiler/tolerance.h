@@ -1,0 +1,36 @@
+// What a search has found, as the tolerance file of eden/tolerance.py and as a table.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/search.h"
+#include "profiler/json_text.h"
+#include "profiler/options.h"
+#include "profiler/package.h"
+
+namespace eden::profiler {
+
+struct Found {
+  const Search* search;
+  std::vector<const Operand*> operands;  // in the search's order
+  double reference = 0.0;                // score on reliable memory
+  int64_t samples = 0;
+  int64_t batch = 0;                                          // samples of one observation
+  std::vector<std::pair<std::string, int64_t>> observations;  // by phase, in their order
+};
+
+// "mean", or ["quantile", q].
+Json guarantee_of(const Options& options);
+
+// Version 2 of the file, with all its fields, as Python's driver writes it.
+Json tolerance_of(const Options& options, const Found& found);
+
+// Operand, bytes, limit and its ratio to the coarse rate; where it was measured, the rate that each
+// operand stands alone with its interval of 90%, and its sensitivity.
+std::string table_of(const Json& tolerance);
+
+}  // namespace eden::profiler
