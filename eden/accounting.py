@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pydantic
 
@@ -420,16 +420,16 @@ def savings(
     def case_of(case: Case) -> _Outcome | None:
         return outcome(CostModel(moved, nominal, of_rank, case), placement)
 
-    for ends in itertools.product(*((share.low, share.high) for share in shares.values())):
+    for hit, busy, exposed in itertools.product(*((share.low, share.high) for share in shares.values())):
         for law, kept in itertools.product(every_law, (False, True)):
-            one = case_of(Case(*ends, law, kept))
+            one = case_of(Case(hit, busy, exposed, law, kept))
             if one is not None:
                 outcomes.append(one)
     usual = typical_case(chosen, laws)
-    alone = {
-        name: [case_of(replace(usual, **{name: end})) for end in (share.low, share.high)]
-        for name, share in shares.items()
-    }
+    alone: dict[str, list[_Outcome | None]] = {}
+    for name, share in shares.items():
+        ends: list[dict[str, Any]] = [{name: share.low}, {name: share.high}]
+        alone[name] = [case_of(replace(usual, **end)) for end in ends]
     alone["vdd_law"] = [case_of(replace(usual, vdd_laws=law)) for law in every_law]
     alone["maps_stay_on_chip"] = [case_of(replace(usual, maps_stay_on_chip=kept)) for kept in (False, True)]
     energy = [one.energy_reduction for one in outcomes]
