@@ -409,7 +409,9 @@ def savings(
     laws = law_of_terms(vdd_law)
     nominal = placement.nominal
 
-    typical = outcome(CostModel(moved, nominal, of_rank, typical_case(chosen, laws)), placement)
+    # Costs are sums over operands, so those at one operating point count as one.
+    merged = _merged(moved, placement)
+    typical = outcome(CostModel(merged, nominal, of_rank, typical_case(chosen, laws)), placement)
     if typical is None:
         raise ValueError("the traffic moves no bytes; allowed is one operand or more that crosses the interface")
     outcomes = [typical]
@@ -418,7 +420,7 @@ def savings(
     shares: dict[str, Range] = {name: getattr(chosen, name) for name in SHARES}
 
     def case_of(case: Case) -> _Outcome | None:
-        return outcome(CostModel(moved, nominal, of_rank, case), placement)
+        return outcome(CostModel(merged, nominal, of_rank, case), placement)
 
     for hit, busy, exposed in itertools.product(*((share.low, share.high) for share in shares.values())):
         for law, kept in itertools.product(every_law, (False, True)):
@@ -453,6 +455,23 @@ def savings(
         },
         assumptions=_assumptions(moved, placement, chosen, of_rank, laws),
     )
+
+
+def _merged(moved: Traffic, placement: Placement) -> Traffic:
+    """The traffic with all operands that share an operating point, and may stay on the chip or not, as one of them."""
+    first: dict[tuple[OperatingPoint, bool], str] = {}
+    sums: dict[str, OperandTraffic] = {}
+    for name, operand in moved.operands.items():
+        owner = first.setdefault((placement.point_of(name), operand.fits_on_chip), name)
+        if owner == name:
+            sums[name] = operand
+            continue
+        update = {
+            part: getattr(sums[owner], part) + getattr(operand, part)
+            for part in ("bytes", "read_bytes", "written_bytes")
+        }
+        sums[owner] = sums[owner].model_copy(update=update)
+    return moved.model_copy(update={"operands": sums})
 
 
 def _ends(values: list[float]) -> tuple[float, float]:
