@@ -2,7 +2,8 @@
 
 Ramulator 2 (Luo et al., IEEE CAL 23 (1), 2024; github.com/CMU-SAFARI/ramulator2) simulates a DRAM cycle by cycle, and
 so tells what ``eden.savings`` assumes: how many bursts find their row open, and what a shorter tRCD or tRP changes. It
-is run by hand, ``ramulator2 -f ramulator.yaml > statistics.txt``. The names are version 2.0's. Needs PyYAML (``pip install eden-dram[ramulator]``).
+is run by hand, ``ramulator2 -f ramulator.yaml > statistics.txt``. The names are version 2.0's. Needs PyYAML
+(``pip install eden-dram[ramulator]``).
 """
 
 from __future__ import annotations
