@@ -34,12 +34,13 @@ CASES = tuple(
     (drop, boosted, granularity) for drop in (1, 0) for boosted in (True, False) for granularity in ("fine", "coarse")
 )
 
-# Mean bit error rates that all operands of a network stand at once. Stated, not measured: the most robust an order of
-# magnitude above the least, a boosted network five times what it stood before, and none of the accuracy lost a tenth of
-# what 1% allows.
+# Mean bit error rates that all operands of a network stand at once. Stated, not measured here: of the two small networks
+# about what docs/results.md found before boosting, times what boosting is worth; of the others an order of magnitude
+# between the most and the least robust. A boosted network stands five times what it stood before, and none of the
+# accuracy lost allows a tenth of what 1% does.
 STATED_BOOSTED = {
-    "resnet20": 1e-2,
-    "lenet5": 2e-2,
+    "resnet20": 3e-3,
+    "lenet5": 1.5e-2,
     "alexnet": 2e-2,
     "squeezenet": 5e-3,
     "vgg16": 5e-2,
