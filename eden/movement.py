@@ -167,7 +167,7 @@ def _read_counts(path: str | os.PathLike[str], known: Mapping[str, Any]) -> dict
                 raise FileError(path, f"{place}, access: found {row['access']!r}; allowed are 'read' and 'write'")
             moved[name][row["access"] == "write"] += _number(path, place, row, "bytes")
     except csv.Error as error:
-        raise FileError(path, f"line {rows.line_num}: {error}") from error
+        raise FileError(path, f"after line {rows.line_num}: {error}") from error
     return moved
 
 

@@ -121,7 +121,8 @@ def test_maps_larger_than_the_cache_cross():
     assert early.bytes == 64 * 224 * 224 * 4
     assert early.read_bytes > 0.9 * early.bytes
     assert early.written_bytes > 0.9 * early.bytes
-    assert moved.operands["1.7.input"].crossing_bytes < moved.operands["1.7.input"].bytes + 1
+    # Small enough to stay while the maps stream by.
+    assert moved.read_bytes["0.0.weight"] == moved.operands["0.0.weight"].bytes
 
 
 def test_layers_that_are_no_convolutions():
@@ -217,7 +218,7 @@ def test_a_table_and_a_trace_of_counts(tmp_path: Path):
         ("operand,read_bytes,written_bytes\nfc.weight,1,nan\n", "line 2, written_bytes: found 'nan'"),
         ("operand,read_bytes,written_bytes\nfc.weight,1,1\nfc.weight,1,1\n", "line 3, operand: found .* a second time"),
         ("operand,access,bytes\nfc.weight,load,1\n", "line 2, access: found 'load'; allowed are 'read' and 'write'"),
-        ('operand,access,bytes\n"fc.weight,read,1\n', "line 2: "),
+        ('operand,access,bytes\n"fc.weight,read,1\n', "after line 1: "),
     ],
 )
 def test_damaged_counts(tmp_path: Path, text: str, message: str):
