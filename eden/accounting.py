@@ -413,7 +413,10 @@ def savings(
     merged = _merged(moved, placement)
     typical = outcome(CostModel(merged, nominal, of_rank, typical_case(chosen, laws)), placement)
     if typical is None:
-        raise ValueError("the traffic moves no bytes; allowed is one operand or more that crosses the interface")
+        raise ValueError(
+            "the traffic moves no bytes; allowed is one operand or more that crosses the interface. "
+            + " ".join(moved.notes)
+        )
     outcomes = [typical]
     # Each parameter enters energy and time as a quotient of linear functions, so the extremes lie at the ends.
     every_law = [laws, *(dict.fromkeys(TERMS, law) for law in VDD_LAWS)]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import traffic as benchmark
+from chain import device, tolerance
 from torch import nn
 
 import eden
@@ -113,6 +114,16 @@ def test_a_network_that_fits_in_the_cache_says_so():
     assert not any("nothing moves" in note for note in large.notes)
     with pytest.raises(ValueError, match="repeated is True; allowed for tpu"):
         eden.traffic(network, "tpu", inputs=SHARED, repeated=True)
+
+
+def test_nothing_is_saved_where_nothing_moves():
+    moved = eden.traffic(meta(Shared), "cpu", inputs=SHARED, repeated=True)
+    sizes = {name: one.bytes for name, one in moved.operands.items()}
+    placement = eden.place(tolerance(dict.fromkeys(sizes, 1e-2), bytes=sizes), device())
+    with pytest.raises(
+        ValueError, match=r"the traffic moves no bytes; .* from the second inference in a row on nothing"
+    ):
+        eden.savings(moved, placement)
 
 
 def test_maps_larger_than_the_cache_cross():
