@@ -34,10 +34,10 @@ CASES = tuple(
     (drop, boosted, granularity) for drop in (1, 0) for boosted in (True, False) for granularity in ("fine", "coarse")
 )
 
-# Mean bit error rates that all operands of a network stand at once. Stated, not measured here: of the two small networks
-# about what docs/results.md found before boosting, times what boosting is worth; of the others an order of magnitude
-# between the most and the least robust. A boosted network stands five times what it stood before, and none of the
-# accuracy lost allows a tenth of what 1% does.
+# Mean bit error rates that all operands of a network stand at once. Stated, not measured here: of the two small
+# networks about what docs/results.md found before boosting, times what boosting is worth; of the others an order of
+# magnitude between the most and the least robust. A boosted network stands five times what it stood before, and none of
+# the accuracy lost allows a tenth of what 1% does.
 STATED_BOOSTED = {
     "resnet20": 3e-3,
     "lenet5": 1.5e-2,
