@@ -8,7 +8,7 @@ BUILD := build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup build test demo cifar reference prediction recovery boost bench bench-gpu bench-placements \
-  bench-profile bench-readers lint format \
+  bench-profile bench-readers bench-traffic bench-headline lint format \
   check test-cpp test-python test-gpu test-slow test-abi catalogue figures sanitize clean
 
 help:  ## this list
@@ -89,6 +89,12 @@ bench-readers: setup  ## the readers of measurement files beside wc -l, and the 
 
 bench-placements: setup  ## exact and greedy placements beside brute force on 10,000 random instances; 1,000 operands in 64 partitions
 	$(BIN)/python benchmarks/placements.py
+
+bench-traffic: setup  ## DRAM counts of AlexNet and SqueezeNet on the arrays beside SCALE-Sim's; needs the extra scalesim, takes an hour
+	$(BIN)/python benchmarks/traffic.py
+
+bench-headline: setup  ## DRAM energy and time saved for the paper's networks on four platforms, beside the paper's averages
+	$(BIN)/python benchmarks/headline.py
 
 test-gpu: setup  ## bit equality with the CPU, on a machine with a GPU
 	$(BIN)/python tools/check_gpu.py

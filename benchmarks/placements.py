@@ -214,9 +214,10 @@ def best_by_brute_force(instance: Instance) -> float | None:
     }
     reference = rank.vdd if rank.operating_points == "absolute" else NOMINAL["vdd"]
     interval = rank.refresh_ms if rank.operating_points == "absolute" else NOMINAL["refresh_interval"]
-    time_ns = sum(map(sum, bursts.values())) * rank.tburst / platform.bus_utilization.typical
+    free_ns = sum(map(sum, bursts.values())) * rank.tburst / platform.bus_utilization.typical
     opened = {name: sum(both) * (1 - hit) for name, both in bursts.items()}
-    exposed = sum(opened.values()) * (NOMINAL["trp"] + NOMINAL["trcd"] + rank.tcl)
+    waits = platform.exposed_latency_share.typical
+    time_ns = free_ns + waits * sum(opened.values()) * (NOMINAL["trp"] + NOMINAL["trcd"] + rank.tcl)
 
     def unit(term: str, vdd: float) -> float:
         return rank.unit(term, (vdd / reference) ** exponent)
@@ -278,7 +279,7 @@ def best_by_brute_force(instance: Instance) -> float | None:
                 opened[name] * (NOMINAL["trcd"] - _of(points[home[0][0]]).trcd)
                 for name, home in zip(names, homes, strict=True)
             )
-            ratio = 1 - (platform.latency_stall_share.typical * saved / exposed if exposed else 0.0)
+            ratio = 1 - waits * saved / time_ns
             energy = io + sum(
                 access(name, _of(points[home[0][0]]).vdd) for name, home in zip(names, homes, strict=True)
             )

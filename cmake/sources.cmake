@@ -38,6 +38,7 @@ set(EDEN_CORE_SOURCES
   csrc/core/search.cpp
   csrc/core/simd/kernels.cpp
   csrc/core/simulate_counts.cpp
+  csrc/core/traffic.cpp
   csrc/core/value_range.cpp
 )
 # Of eden_core too, each compiled for its instruction set where the target has it: cmake/simd.cmake.
@@ -83,6 +84,7 @@ set(EDEN_PYTHON_SOURCES
   csrc/python/bind_region.cpp
   csrc/python/bind_search.cpp
   csrc/python/bind_simd.cpp
+  csrc/python/bind_traffic.cpp
   csrc/python/module.cpp
 )
 set(EDEN_PROFILER_SOURCES
@@ -118,6 +120,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/test_simd.cpp
   tests/csrc/test_storage.cpp
   tests/csrc/test_tile.cpp
+  tests/csrc/test_traffic.cpp
   tests/csrc/test_value_range.cpp
   tests/csrc/test_weak_cells.cpp
 )

@@ -588,3 +588,40 @@ class MeasurementReader:
     def bytes(self) -> int: ...
     @property
     def conditions(self) -> list[tuple[list[float | None], str]]: ...
+
+class Dataflow(enum.Enum):
+    output = ...
+    weight = ...
+    row = ...
+
+class ConvolutionShape:
+    def __init__(
+        self,
+        samples: int,
+        channels: int,
+        size: tuple[int, int],
+        filters: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        padding: tuple[int, int],
+        dilation: tuple[int, int],
+    ) -> None: ...
+
+class ProcessingArray:
+    def __init__(
+        self,
+        dataflow: Dataflow,
+        rows: int,
+        columns: int,
+        input_words: int,
+        filter_words: int,
+        accumulators: int,
+    ) -> None: ...
+
+def array_traffic(shape: ConvolutionShape, array: ProcessingArray) -> tuple[int, int, int]: ...
+def cache_traffic(
+    operands: Sequence[tuple[int, bool]],
+    layers: Sequence[tuple[Sequence[int], Sequence[int]]],
+    capacity_bytes: int,
+    inferences: int,
+) -> tuple[list[float], list[float]]: ...

@@ -5,119 +5,40 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pydantic
 
 from eden.energy import TERMS, VDD_LAWS, RankPower, law_of_terms, rank_named
 from eden.files import VersionedFile
+from eden.movement import OperandInfo, OperandTraffic, Traffic, traffic
 from eden.partition import OperatingPoint
 from eden.placement import Placement
+from eden.platforms import PLATFORMS, SHARES, Platform, Range, platform_named
 
 if TYPE_CHECKING:
     import torch
 
-
-class OperandInfo(Protocol):
-    """What the traffic reads of an operand."""
-
-    @property
-    def bytes(self) -> int | None:
-        """Stored bytes; of an input, one sample's, and None while that is not known."""
-
-    @property
-    def kind(self) -> str:
-        """Its kind, "weight" or "input"."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """An assumed parameter: its ends, which the sensitivity range covers, and the value that terms are given at."""
-
-    low: float
-    typical: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not self.low <= self.typical <= self.high:
-            raise ValueError(f"found {self}; allowed is low <= typical <= high")
-
-
-@dataclass(frozen=True)
-class Platform:
-    """What of a processor decides its DRAM accesses. Every Range lies within 0 to 1."""
-
-    name: str
-    """What files and reports call it."""
-    on_chip_bytes: int
-    """Last-level cache or global buffer: a feature map not larger than this may stay on the chip."""
-    batch: int
-    """Samples whose inference shares one read of the weights."""
-    row_hit_share: Range
-    """Share of bursts that find their row open."""
-    bus_utilization: Range
-    """Share of the inference's time in which the data bus transfers; above 0."""
-    latency_stall_share: Range
-    """Share of the inference's time in which it waits for tRP + tRCD + tCL of an access."""
-    basis: str
-    """Where the figures come from."""
-
-    def __post_init__(self) -> None:
-        for name in ("row_hit_share", "bus_utilization", "latency_stall_share"):
-            value: Range = getattr(self, name)
-            if not (value.low >= 0.0 and value.high <= 1.0):
-                raise ValueError(f"platform {self.name}: {name} is {value}; allowed is 0 to 1")
-        if self.bus_utilization.low <= 0.0:
-            raise ValueError(f"platform {self.name}: bus_utilization is {self.bus_utilization}; allowed is above 0")
-        if self.batch < 1:
-            raise ValueError(f"platform {self.name}: batch is {self.batch}; allowed is 1 or more")
-
-
-PLATFORMS: Mapping[str, Platform] = {
-    platform.name: platform
-    for platform in (
-        Platform(
-            name="cpu",
-            on_chip_bytes=8 << 20,
-            batch=1,
-            row_hit_share=Range(0.3, 0.6, 0.9),
-            bus_utilization=Range(0.02, 0.1, 0.3),
-            latency_stall_share=Range(0.0, 0.15, 0.4),
-            basis="an 8 MiB last-level cache; all figures assumed, not measured",
-        ),
-        Platform(
-            name="gpu",
-            on_chip_bytes=4 << 20,
-            batch=1,
-            row_hit_share=Range(0.5, 0.8, 0.95),
-            bus_utilization=Range(0.1, 0.4, 0.8),
-            latency_stall_share=Range(0.0, 0.05, 0.15),
-            basis="a 4 MiB second-level cache; all figures assumed, not measured",
-        ),
-        Platform(
-            name="eyeriss",
-            on_chip_bytes=108 << 10,
-            batch=1,
-            row_hit_share=Range(0.8, 0.95, 0.99),
-            bus_utilization=Range(0.05, 0.2, 0.5),
-            latency_stall_share=Range(0.0, 0.0, 0.0),
-            basis="a 108 KiB global buffer (Chen et al., ISSCC 2016); no stalls, because its accesses can be "
-            "prefetched (third parties' notes on the EDEN paper); the rest assumed",
-        ),
-        Platform(
-            name="tpu",
-            on_chip_bytes=24 << 20,
-            batch=1,
-            row_hit_share=Range(0.8, 0.95, 0.99),
-            bus_utilization=Range(0.1, 0.4, 0.8),
-            latency_stall_share=Range(0.0, 0.0, 0.0),
-            basis="a 24 MiB unified buffer (Jouppi et al., ISCA 2017); no stalls, because its accesses can be "
-            "prefetched (third parties' notes on the EDEN paper); the rest assumed",
-        ),
-    )
-}
-
+__all__ = [
+    "DDR3_1600_RANK",
+    "PLATFORMS",
+    "Case",
+    "CostModel",
+    "EnergyTerm",
+    "OperandInfo",
+    "OperandTraffic",
+    "Platform",
+    "Range",
+    "Savings",
+    "Traffic",
+    "check_same_operands",
+    "outcome",
+    "platform_named",
+    "savings",
+    "traffic",
+    "typical_case",
+]
 
 DDR3_1600_RANK = RankPower.builtin("ddr3-1600")
 """A rank of 8 banks of 128 MiB, the geometry of the catalogue's devices."""
@@ -127,46 +48,6 @@ class _Record(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
-class OperandTraffic(_Record):
-    """What one operand moves between processor and DRAM, per sample."""
-
-    kind: Literal["weight", "input"]
-    bytes: int = pydantic.Field(ge=1)
-    """Stored bytes; of an input, one sample's."""
-    read_bytes: float = pydantic.Field(ge=0, allow_inf_nan=False)
-    written_bytes: float = pydantic.Field(ge=0, allow_inf_nan=False)
-    fits_on_chip: bool
-    """Whether it is a feature map that the chip could keep, so that it need not cross at all."""
-
-    @property
-    def crossing_bytes(self) -> float:
-        """Bytes read and written."""
-        return self.read_bytes + self.written_bytes
-
-
-class Traffic(VersionedFile):
-    """Bytes that each operand moves per inference of one sample. Saved and loaded as JSON (docs/accounting.md)."""
-
-    FORMAT: ClassVar[str] = "eden-traffic"
-    VERSION: ClassVar[int] = 1
-
-    platform: str
-    """Name of the platform."""
-    batch: int = pydantic.Field(ge=1)
-    """Samples that share one read of the weights."""
-    operands: dict[str, OperandTraffic] = pydantic.Field(min_length=1)
-
-    @property
-    def read_bytes(self) -> dict[str, float]:
-        """Bytes read per operand and inference."""
-        return {name: operand.read_bytes for name, operand in self.operands.items()}
-
-    @property
-    def written_bytes(self) -> dict[str, float]:
-        """Bytes written per operand and inference."""
-        return {name: operand.written_bytes for name, operand in self.operands.items()}
-
-
 class EnergyTerm(_Record):
     """One term of the DRAM's energy per inference."""
 
@@ -174,6 +55,15 @@ class EnergyTerm(_Record):
     """With every partition within specification, in nJ."""
     placed_nj: float = pydantic.Field(allow_inf_nan=False)
     """With the placement's operating points, in nJ."""
+
+
+class Sensitivity(_Record):
+    """What one assumption decides: the results at its ends, all others typical."""
+
+    energy_reduction: tuple[float, float]
+    """Lowest and highest, a share of the DRAM's energy."""
+    speedup: tuple[float, float]
+    """Lowest and highest, baseline time over new time, less 1."""
 
 
 class Savings(VersionedFile):
@@ -194,6 +84,8 @@ class Savings(VersionedFile):
     """Its lowest and highest value over all ends of the assumptions."""
     terms: dict[str, EnergyTerm]
     """Energy per inference at typical assumptions: activate, read, write, interface, background, refresh."""
+    sensitivity: dict[str, Sensitivity] = pydantic.Field(default_factory=dict)
+    """By assumption: row_hit_share, bus_utilization, exposed_latency_share, vdd_law, maps_stay_on_chip."""
     assumptions: tuple[str, ...]
     """Everything assumed, in sentences."""
 
@@ -215,71 +107,13 @@ class Savings(VersionedFile):
             lines.append(f"{label:<22} {value:7.2%}   ({low:.2%} to {high:.2%})")
         lines += ["", f"{'energy per inference':<22} {'nominal (nJ)':>14} {'placed (nJ)':>14}"]
         lines += [f"{name:<22} {term.nominal_nj:>14.1f} {term.placed_nj:>14.1f}" for name, term in self.terms.items()]
+        if self.sensitivity:
+            lines += ["", f"{'each assumption alone':<22} {'energy reduction':>20} {'speedup':>20}"]
+            for name, one in self.sensitivity.items():
+                low, high = one.energy_reduction
+                slow, fast = one.speedup
+                lines.append(f"{name:<22} {f'{low:.2%} to {high:.2%}':>20} {f'{slow:.2%} to {fast:.2%}':>20}")
         return "\n".join([*lines, "", "assumed:", *(f"- {assumption}" for assumption in self.assumptions)])
-
-
-def platform_named(platform: str | Platform) -> Platform:
-    """The preset of a name, or the platform itself. Raises ValueError listing the presets."""
-    if isinstance(platform, Platform):
-        return platform
-    if platform not in PLATFORMS:
-        raise ValueError(f"platform is {platform!r}; allowed are {', '.join(map(repr, PLATFORMS))} or a Platform")
-    return PLATFORMS[platform]
-
-
-def traffic(
-    model: torch.nn.Module | Mapping[str, OperandInfo],
-    platform: str | Platform = "cpu",
-    batch: int | None = None,
-) -> Traffic:
-    """Bytes that each operand moves between processor and DRAM per inference of one sample.
-
-    A weight is read once per ``batch`` samples. A feature map is written once and read once. Caches are cold at the
-    start of an inference; an operand larger than the chip's memory may cross more often than once, which is not
-    counted. Operands that no fault reaches (biases, normalization) are not counted.
-
-    Args:
-        model: a network after ``inject_`` and ``calibrate_``, or operands by name, each with ``bytes`` and ``kind``
-            (``placement.operands`` is such a mapping).
-        platform: "cpu", "gpu", "eyeriss", "tpu" or a Platform.
-        batch: samples that share one read of the weights; the platform's where none is given.
-
-    Raises:
-        ValueError: for an unknown platform, a batch below 1, and a model without operands or with one whose size is not
-            known yet.
-
-    """
-    chosen = platform_named(platform)
-    shared = chosen.batch if batch is None else batch
-    if isinstance(shared, bool) or not isinstance(shared, int) or shared < 1:
-        raise ValueError(f"batch is {shared!r}; allowed is an integer from 1")
-    if isinstance(model, Mapping):
-        infos: Mapping[str, OperandInfo] = model
-    else:
-        from eden.inject import operands
-
-        infos = operands(model)
-    if not infos:
-        raise ValueError("the model has no operands under faults; allowed is one or more (see inject_)")
-    counted = {}
-    for name, info in infos.items():
-        if info.kind not in ("weight", "input"):
-            raise ValueError(f"operand {name}: kind is {info.kind!r}; allowed are 'weight' and 'input'")
-        if info.bytes is None:
-            raise ValueError(f"operand {name}: its size is not known yet; run calibrate_ on the model first")
-        if info.bytes < 1:
-            raise ValueError(f"operand {name}: bytes is {info.bytes}; allowed is 1 or more")
-        weight = info.kind == "weight"
-        counted[name] = OperandTraffic.model_validate(
-            {
-                "kind": info.kind,
-                "bytes": info.bytes,
-                "read_bytes": info.bytes / shared if weight else info.bytes,
-                "written_bytes": 0 if weight else info.bytes,
-                "fits_on_chip": not weight and info.bytes <= chosen.on_chip_bytes,
-            }
-        )
-    return Traffic(platform=chosen.name, batch=shared, operands=counted)
 
 
 @dataclass(frozen=True)
@@ -288,7 +122,7 @@ class Case:
 
     row_hit_share: float
     bus_utilization: float
-    latency_stall_share: float
+    exposed_latency_share: float
     vdd_laws: Mapping[str, str]
     """Of each term of ``energy.TERMS``, a name of ``energy.VDD_LAWS``."""
     maps_stay_on_chip: bool
@@ -299,7 +133,7 @@ def typical_case(platform: Platform, vdd_law: str | Mapping[str, str] = "linear"
     return Case(
         platform.row_hit_share.typical,
         platform.bus_utilization.typical,
-        platform.latency_stall_share.typical,
+        platform.exposed_latency_share.typical,
         law_of_terms(vdd_law),
         maps_stay_on_chip=False,
     )
@@ -347,8 +181,10 @@ class CostModel:
 
     @property
     def time_ns(self) -> float:
-        """Time of an inference within specification in ns."""
-        return self.bursts * self.rank.tburst / self.case.bus_utilization
+        """Time of an inference within specification in ns: what takes part in no wait, and the waits for rows."""
+        waited = self.opened * self.case.exposed_latency_share
+        free = self.bursts * self.rank.tburst / self.case.bus_utilization
+        return free + waited * (self.nominal.trp + self.nominal.trcd + self.rank.tcl)
 
     def unit(self, term: str, vdd: float) -> float:
         """What one of a term takes at a VDD: nJ of a command, W of background and of refresh within specification."""
@@ -390,11 +226,8 @@ class CostModel:
     def saved_share(self, operand: str, point: OperatingPoint) -> float:
         """Share of an inference's time that an operand's accesses save at an operating point."""
         nominal = self.nominal
-        if self.opened == 0.0:
-            return 0.0
-        exposed_ns = self.opened * (nominal.trp + nominal.trcd + self.rank.tcl)
         saved_ns = self.accesses[operand].opened * (nominal.trcd - point.trcd + nominal.trp - point.trp)
-        return self.case.latency_stall_share * saved_ns / exposed_ns
+        return self.case.exposed_latency_share * saved_ns / self.time_ns
 
 
 @dataclass
@@ -456,13 +289,14 @@ def _assumptions(
     unplaced = [name for name in moved.operands if name not in placement.operands]
     kept = [name for name, operand in moved.operands.items() if operand.fits_on_chip]
     lines = [
-        f"Platform {platform.name}: {platform.basis}.",
+        f"Platform {platform.name}: {platform.title}.",
+        *(f"Its {name.replace('_', ' ')}: {source}." for name, source in platform.sources.items()),
         f"Share of bursts that find their row open: {spread(platform.row_hit_share)}.",
-        f"Share of the time in which the data bus transfers: {spread(platform.bus_utilization)}.",
-        "Share of the time that waits for tRP + tRCD + tCL of an access: "
-        f"{spread(platform.latency_stall_share)}; the rest of the time does not change with the latencies.",
-        f"Caches are cold when an inference starts; weights are read once per {moved.batch} sample(s), feature maps "
-        "are written once and read once; nothing crosses more often than that.",
+        "Share of the time in which the data bus transfers while nothing waits for a row: "
+        f"{spread(platform.bus_utilization)}.",
+        "Share of tRP + tRCD + tCL of each row that is opened in which the processor waits: "
+        f"{spread(platform.exposed_latency_share)}; the rest of the time does not change with the latencies.",
+        *moved.notes,
         f"{len(kept)} of {len(moved.operands)} operands are feature maps that fit into {platform.on_chip_bytes} bytes "
         "on the chip: they cross in the typical case and in one end of the range, and stay on the chip in the other.",
         *_law_texts(laws),
@@ -575,18 +409,34 @@ def savings(
     laws = law_of_terms(vdd_law)
     nominal = placement.nominal
 
-    typical = outcome(CostModel(moved, nominal, of_rank, typical_case(chosen, laws)), placement)
+    # Costs are sums over operands, so those at one operating point count as one.
+    merged = _merged(moved, placement)
+    typical = outcome(CostModel(merged, nominal, of_rank, typical_case(chosen, laws)), placement)
     if typical is None:
-        raise ValueError("the traffic moves no bytes; allowed is one operand or more that crosses the interface")
+        raise ValueError(
+            "the traffic moves no bytes; allowed is one operand or more that crosses the interface. "
+            + " ".join(moved.notes)
+        )
     outcomes = [typical]
     # Each parameter enters energy and time as a quotient of linear functions, so the extremes lie at the ends.
     every_law = [laws, *(dict.fromkeys(TERMS, law) for law in VDD_LAWS)]
-    shares = (chosen.row_hit_share, chosen.bus_utilization, chosen.latency_stall_share)
-    for hit, busy, stalled in itertools.product(*((share.low, share.high) for share in shares)):
+    shares: dict[str, Range] = {name: getattr(chosen, name) for name in SHARES}
+
+    def case_of(case: Case) -> _Outcome | None:
+        return outcome(CostModel(merged, nominal, of_rank, case), placement)
+
+    for hit, busy, exposed in itertools.product(*((share.low, share.high) for share in shares.values())):
         for law, kept in itertools.product(every_law, (False, True)):
-            one = outcome(CostModel(moved, nominal, of_rank, Case(hit, busy, stalled, law, kept)), placement)
+            one = case_of(Case(hit, busy, exposed, law, kept))
             if one is not None:
                 outcomes.append(one)
+    usual = typical_case(chosen, laws)
+    alone: dict[str, list[_Outcome | None]] = {}
+    for name, share in shares.items():
+        ends: list[dict[str, Any]] = [{name: share.low}, {name: share.high}]
+        alone[name] = [case_of(replace(usual, **end)) for end in ends]
+    alone["vdd_law"] = [case_of(replace(usual, vdd_laws=law)) for law in every_law]
+    alone["maps_stay_on_chip"] = [case_of(replace(usual, maps_stay_on_chip=kept)) for kept in (False, True)]
     energy = [one.energy_reduction for one in outcomes]
     speed = [one.speedup for one in outcomes]
     return Savings(
@@ -599,5 +449,33 @@ def savings(
         terms={
             name: EnergyTerm(nominal_nj=nominal, placed_nj=placed) for name, (nominal, placed) in typical.terms.items()
         },
+        sensitivity={
+            name: Sensitivity(
+                energy_reduction=_ends([one.energy_reduction for one in (typical, *cases) if one is not None]),
+                speedup=_ends([one.speedup for one in (typical, *cases) if one is not None]),
+            )
+            for name, cases in alone.items()
+        },
         assumptions=_assumptions(moved, placement, chosen, of_rank, laws),
     )
+
+
+def _merged(moved: Traffic, placement: Placement) -> Traffic:
+    """The traffic with all operands that share an operating point, and may stay on the chip or not, as one of them."""
+    first: dict[tuple[OperatingPoint, bool], str] = {}
+    sums: dict[str, OperandTraffic] = {}
+    for name, operand in moved.operands.items():
+        owner = first.setdefault((placement.point_of(name), operand.fits_on_chip), name)
+        if owner == name:
+            sums[name] = operand
+            continue
+        update = {
+            part: getattr(sums[owner], part) + getattr(operand, part)
+            for part in ("bytes", "read_bytes", "written_bytes")
+        }
+        sums[owner] = sums[owner].model_copy(update=update)
+    return moved.model_copy(update={"operands": sums})
+
+
+def _ends(values: list[float]) -> tuple[float, float]:
+    return min(values), max(values)

@@ -466,21 +466,62 @@ def savings(
     placement: Annotated[Path, typer.Option(help="placement file, written by eden place")],
     out: OutFile,
     task: TaskOption = "digits",
-    platform: Annotated[str, typer.Option(help="cpu, gpu, eyeriss or tpu")] = "cpu",
+    platform: Annotated[
+        str | None, typer.Option(help="cpu, gpu, eyeriss, tpu or a platform file; cpu, or the traffic's, if not given")
+    ] = None,
+    traffic: Annotated[
+        Path | None, typer.Option(help="traffic file, written by eden traffic, in place of the network's operands")
+    ] = None,
     rank: Annotated[
         str, typer.Option(help="ddr3-1600, ddr3l-1600, ddr4-2400, lpddr3-1600, lpddr4-3200 or a file of currents")
     ] = "ddr3-1600",
     vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = "linear",
 ) -> None:
     """Account for the DRAM energy and the time that a placement saves."""
+    from eden.accounting import Traffic
     from eden.accounting import savings as account
     from eden.checkpoint import load_
     from eden.files import output_file
     from eden.placement import Placement
 
     output_file(out)
-    model = load_(_task(task).model(), network)
-    found = account(model, Placement.load(placement), platform=platform, rank=rank, vdd_law=vdd_law)
+    moved = load_(_task(task).model(), network) if traffic is None else Traffic.load(traffic)
+    found = account(moved, Placement.load(placement), platform=platform, rank=rank, vdd_law=vdd_law)
+    found.save(out)
+    typer.echo(found.table())
+    typer.echo(f"written: {out}")
+
+
+@app.command()
+def traffic(
+    network: NetworkOption,
+    out: OutFile,
+    task: TaskOption = "digits",
+    platform: Annotated[str, typer.Option(help="cpu, gpu, eyeriss, tpu or a platform file")] = "cpu",
+    batch: Annotated[int | None, typer.Option(help="samples that share one read of the weights")] = None,
+    repeated: Annotated[bool, typer.Option("--repeated", help="of a cache, an inference that follows another")] = False,
+    counts: Annotated[
+        Path | None, typer.Option(help="CSV of what each operand moves, in place of the platform's memory")
+    ] = None,
+) -> None:
+    """Count what each operand of a network moves between processor and DRAM."""
+    from eden.accounting import Traffic
+    from eden.accounting import traffic as count
+    from eden.checkpoint import load_
+    from eden.files import output_file
+
+    output_file(out)
+    chosen = _task(task)
+    model = load_(chosen.model(), network)
+    if counts is not None:
+        if repeated or batch is not None:
+            raise ValueError(
+                "counts is given beside batch or repeated; allowed is one of them: counts are taken as they are"
+            )
+        found = Traffic.from_csv(counts, model, platform)
+    else:
+        _, validation = chosen.data()
+        found = count(model, platform, batch, inputs=validation.tensors[0][:1], repeated=repeated)
     found.save(out)
     typer.echo(found.table())
     typer.echo(f"written: {out}")
@@ -568,13 +609,14 @@ def report(
 @app.command()
 def schema(
     name: Annotated[
-        str, typer.Argument(help="device, recipe, tolerance, placement, traffic, currents, savings or accuracy")
+        str,
+        typer.Argument(help="device, recipe, tolerance, placement, traffic, currents, savings, accuracy or platform"),
     ],
 ) -> None:
     """Print the JSON Schema of one of the files, for editors and for programs that write them."""
     import json
 
-    from eden.accounting import Savings, Traffic
+    from eden.accounting import Platform, Savings, Traffic
     from eden.device import Device
     from eden.energy import RankPower
     from eden.placement import Placement
@@ -584,7 +626,7 @@ def schema(
 
     files = {
         file.FORMAT.removeprefix("eden-"): file
-        for file in (Device, RetrainRecipe, Tolerance, Placement, Traffic, RankPower, Savings, AccuracyCurves)
+        for file in (Device, RetrainRecipe, Tolerance, Placement, Traffic, RankPower, Savings, AccuracyCurves, Platform)
     }
     if name not in files:
         raise ValueError(f"schema of {name!r}; allowed are {', '.join(files)}")

@@ -645,7 +645,7 @@ class _Asked:
                 if weight > 0.0:
                     mine += [model.unit(term, point.vdd) for term in ("activate", "read", "write")]
                     mine.append(standby(p, point))
-                if model.case.latency_stall_share > 0.0:
+                if model.case.exposed_latency_share > 0.0:
                     mine.append(point.trcd + point.trp)
                 # Of what must agree between partitions, no value stands for another one, higher or lower.
                 kept = []

@@ -10,6 +10,7 @@ from chain import Device, FittedPoint, Partition, Point, device, tolerance
 import eden
 from eden.accounting import DDR3_1600_RANK, PLATFORMS, Platform, Range, Savings, Traffic
 from eden.errors import DataDependent, Uniform
+from eden.platforms import SHARES
 
 
 def info(size: int | None, kind: str) -> SimpleNamespace:
@@ -20,7 +21,19 @@ def fixed(value: float) -> Range:
     return Range(value, value, value)
 
 
-HAND = Platform("hand", 0, 1, fixed(0.5), fixed(0.25), fixed(0.3), "the example of docs/accounting.md")
+def platform_of(name: str, *shares: Range, kib: int = 0) -> Platform:
+    return Platform(
+        name=name,
+        title="made up",
+        memory={"kind": "cache", "kib": kib},
+        batch=1,
+        **dict(zip(SHARES, shares, strict=True)),
+        sources=dict.fromkeys(("memory", "batch", *SHARES), "made up"),
+    )
+
+
+HAND = platform_of("hand", fixed(0.5), fixed(0.25), fixed(0.4))
+"""The example of docs/accounting.md."""
 
 
 def hand_placement(vdd: float, trcd: float) -> eden.Placement:
@@ -42,12 +55,12 @@ def test_hand_calculation():
     assert terms["read"] == pytest.approx((5700.0, 5700.0))
     assert terms["write"] == (0.0, 0.0)
     assert terms["interface"] == pytest.approx((1840.0, 1840.0))
-    assert terms["background"] == pytest.approx((10_800.0, 10_368.0))
-    assert terms["refresh"] == pytest.approx((423.077, 406.154), abs=1e-3)
-    # 5 of 37.5 ns in 0.3 of the time
-    assert result.speedup == pytest.approx(1 / 0.96 - 1)
-    assert result.energy_reduction == pytest.approx(448.923 / 25_888.077, abs=1e-6)
-    assert result.energy_reduction == pytest.approx(0.01734, abs=1e-5)
+    # 20,000 ns and 500 waits of 0.4 x 37.5 ns; of each wait, 0.4 x 5 ns are saved.
+    assert terms["background"] == pytest.approx((0.54 * 27_500, 0.54 * 26_500))
+    assert terms["refresh"] == pytest.approx((581.731, 560.577), abs=1e-3)
+    assert result.speedup == pytest.approx(27_500 / 26_500 - 1)
+    assert result.energy_reduction == pytest.approx((540 + 21.154) / 30_096.731, abs=1e-6)
+    assert result.energy_reduction == pytest.approx(0.01865, abs=1e-5)
 
 
 def test_hand_calculation_of_the_voltage():
@@ -56,9 +69,9 @@ def test_hand_calculation_of_the_voltage():
     terms = {name: (term.nominal_nj, term.placed_nj) for name, term in result.terms.items()}
     assert terms["activate"] == pytest.approx((7125.0, 5700.0))
     assert terms["interface"][0] == terms["interface"][1]
-    assert terms["background"] == pytest.approx((10_800.0, 9_720.0))
+    assert terms["background"] == pytest.approx((14_850.0, 13_365.0))
     assert result.speedup == 0.0
-    linear = (1425 + 1140 + 1080 + 42.3077) / 25_888.077
+    linear = (1425 + 1140 + 1485 + 58.1731) / 30_096.731
     assert result.energy_reduction == pytest.approx(linear, abs=1e-6)
     # The quadratic law is the other end of the range: 0.36 instead of 0.2 in what depends on VDD.
     assert result.energy_reduction_range == pytest.approx((linear, linear * 0.36 / 0.2), abs=1e-6)
@@ -86,16 +99,22 @@ def test_ranges_hold_every_combination_of_assumptions(platform: str):
                     for value, share in (
                         (preset.row_hit_share, hit),
                         (preset.bus_utilization, busy),
-                        (preset.latency_stall_share, stall),
+                        (preset.exposed_latency_share, stall),
                     )
                 ]
                 one = eden.savings(
-                    placement.operands, placement, Platform(platform, preset.on_chip_bytes, 1, *inside, "inside")
+                    placement.operands, placement, platform_of(platform, *inside, kib=preset.on_chip_bytes >> 10)
                 )
                 low, high = result.energy_reduction_range
                 assert low - 1e-12 <= one.energy_reduction <= high + 1e-12
                 low, high = result.speedup_range
                 assert low - 1e-12 <= one.speedup <= high + 1e-12
+    low, high = result.energy_reduction_range
+    assert set(result.sensitivity) == {*SHARES, "vdd_law", "maps_stay_on_chip"}
+    for one in result.sensitivity.values():
+        assert low <= one.energy_reduction[0] <= result.energy_reduction <= one.energy_reduction[1] <= high
+        assert result.speedup_range[0] <= one.speedup[0] <= result.speedup <= one.speedup[1] <= result.speedup_range[1]
+    assert result.sensitivity["vdd_law"].speedup == (result.speedup, result.speedup)
     if platform in ("eyeriss", "tpu"):
         assert result.speedup_range == (0.0, 0.0)
     else:
@@ -180,4 +199,4 @@ def test_bad_input():
     with pytest.raises(ValueError, match="low <= typical <= high"):
         Range(0.2, 0.1, 0.3)
     with pytest.raises(ValueError, match=r"platform x: bus_utilization .* above 0"):
-        Platform("x", 0, 1, fixed(0.5), fixed(0.0), fixed(0.0), "")
+        platform_of("x", fixed(0.5), fixed(0.0), fixed(0.0))

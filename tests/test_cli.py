@@ -21,7 +21,19 @@ from eden.reporting import AccuracyCurves
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TASK = f"{tiny_task.__file__}:tiny"
-COMMANDS = ("fit", "retrain", "profile", "place", "savings", "evaluate", "report", "demo", "devices", "schema")
+COMMANDS = (
+    "fit",
+    "retrain",
+    "profile",
+    "place",
+    "traffic",
+    "savings",
+    "evaluate",
+    "report",
+    "demo",
+    "devices",
+    "schema",
+)
 PROFILE = ("--max-drop", "0.05", "--confidence", "0.9")
 
 Eden = Callable[..., str]
@@ -143,6 +155,18 @@ def test_the_chain_step_by_step(run: Eden, campaign: Path, tmp_path: Path) -> No
         "savings", "--network", boosted, "--placement", placement, "--out", savings, "--task", TASK, "--platform", "gpu"
     )
     assert eden.Savings.load(savings).platform == "gpu"
+    moved = tmp_path / "traffic.json"
+    known = ("--network", boosted, "--task", TASK, "--out", moved)
+    assert "notes" not in run("traffic", *known, "--platform", "eyeriss", "--batch", 2)
+    assert eden.Traffic.load(moved).batch == 2
+    other = tmp_path / "other.json"
+    run("savings", "--network", boosted, "--placement", placement, "--out", other, "--task", TASK, "--traffic", moved)
+    assert eden.Savings.load(other).platform == "eyeriss"
+    counts = tmp_path / "counts.csv"
+    counts.write_text(f"operand,access,bytes\n{next(iter(found.limits))},read,64\n")
+    assert "Counts from counts.csv" in run("traffic", *known, "--counts", counts)
+    assert eden.Traffic.load(moved).crossing_bytes == 64.0
+    assert "counts is given beside batch or repeated" in fails("traffic", *known, "--counts", counts, "--repeated")
 
     curves = []
     for name, network in (("before", baseline), ("after", boosted)):
@@ -347,6 +371,7 @@ def test_a_file_in_the_way(fails: Fails, campaign: Path, networks: Path, toleran
         ["fit", campaign],
         ["profile", "--task", TASK, "--network", network],
         ["place", "--tolerance", tolerance, "--device", "ddr3-b33"],
+        ["traffic", "--task", TASK, "--network", network],
         ["savings", "--task", TASK, "--network", network, "--placement", "p.json"],
         ["evaluate", "--task", TASK, "--network", network],
     ]

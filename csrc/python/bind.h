@@ -7,7 +7,6 @@ namespace eden {
 
 void bind_curves(pybind11::module_& m);
 void bind_energy(pybind11::module_& m);
-void bind_energy(pybind11::module_& m);
 void bind_fit(pybind11::module_& m);
 void bind_fit_models(pybind11::module_& m);
 void bind_measurements(pybind11::module_& m);
@@ -15,5 +14,6 @@ void bind_placement(pybind11::module_& m);
 void bind_region(pybind11::module_& m);
 void bind_search(pybind11::module_& m);
 void bind_simd(pybind11::module_& m);
+void bind_traffic(pybind11::module_& m);
 
 }  // namespace eden

@@ -13,4 +13,5 @@ PYBIND11_MODULE(_core, m) {
   eden::bind_region(m);
   eden::bind_search(m);
   eden::bind_simd(m);
+  eden::bind_traffic(m);
 }
