@@ -27,6 +27,7 @@ from eden.inject import (
     set_ranges_,
 )
 from eden.layers import FeatureMap, KeyValueCache
+from eden.memory_map import MemoryMap, memory_map
 from eden.normalization import reestimate_
 from eden.ops import corrupt, corrupt_, empty_cache
 from eden.placement import Placement, place
@@ -53,6 +54,7 @@ __all__ = [
     "FlipCounts",
     "Geometry",
     "KeyValueCache",
+    "MemoryMap",
     "Placement",
     "Savings",
     "SearchError",
@@ -71,6 +73,7 @@ __all__ = [
     "inject_",
     "load_",
     "load_checkpoint_",
+    "memory_map",
     "operands",
     "place",
     "profile",

@@ -18,6 +18,9 @@ from eden.margin import Margin
 from eden.partition import Errors, OperatingPoint, Partition
 from eden.tolerance import Tolerance
 
+MemoryPiece = tuple[ErrorModel, int, int]
+"""An error model, the first bit in the device, and a number of bits."""
+
 if TYPE_CHECKING:
     import os
 
@@ -40,7 +43,7 @@ class Constraints:
     Args:
         split: whether an operand may lie in several partitions, all at one operating point, in pieces of whole
             ``alignment`` units but the last; by the exact solver only.
-        alignment: bytes of which each start is a multiple, such as a row's; a multiple of 64.
+        alignment: bytes of which each start is a multiple, a multiple of 64; or "row", those of a row of the device.
         voltages: how many different supply voltages can be driven, the nominal one, at which idle partitions stay,
             included; None: one for each partition.
         shared_vdd: groups of partitions, by name, with one supply: they run at one VDD, idle ones too, which each of
@@ -50,7 +53,7 @@ class Constraints:
     """
 
     split: bool = False
-    alignment: int = _core.OPERAND_ALIGNMENT
+    alignment: int | Literal["row"] = _core.OPERAND_ALIGNMENT
     voltages: int | None = None
     shared_vdd: tuple[tuple[str, ...], ...] = ()
     shared_refresh: tuple[tuple[str, ...], ...] = ()
@@ -59,7 +62,9 @@ class Constraints:
         parts = []
         if self.split:
             parts.append("operands may be split")
-        if self.alignment != _core.OPERAND_ALIGNMENT:
+        if self.alignment == "row":
+            parts.append("operands start at rows")
+        elif self.alignment != _core.OPERAND_ALIGNMENT:
             parts.append(f"starts are multiples of {self.alignment} bytes")
         if self.voltages is not None:
             parts.append(f"at most {self.voltages} supply voltages, the nominal one included")
@@ -135,6 +140,8 @@ class PlacedPartition(_Record):
     used_bytes: int = pydantic.Field(ge=0)
     """Bytes up to the end of its last operand, alignment included; 0 where nothing is placed."""
     capacity_bytes: int = pydantic.Field(ge=1)
+    address: int | None = pydantic.Field(default=None, ge=0)
+    """Its first bit in the device's geometry; None in files of before it was kept."""
 
 
 class Placement(VersionedFile):
@@ -234,6 +241,30 @@ class Placement(VersionedFile):
             name: max((self.partitions[part.partition].errors for part in operand.parts), key=lambda model: model.ber)
             for name, operand in self.operands.items()
         }
+
+    @property
+    def memory(self) -> dict[str, tuple[MemoryPiece, ...]]:
+        """Pieces of memory that hold each operand, in order: error model, first bit in the device, number of bits.
+
+        ``inject_`` and ``set_errors_`` take them: each operand is read from its own cells of the device.
+
+        Raises:
+            ValueError: if the file was written before placements kept where partitions lie.
+
+        """
+        found = {}
+        for name, operand in self.operands.items():
+            pieces = []
+            for part in operand.parts:
+                home = self.partitions[part.partition]
+                if home.address is None:
+                    raise ValueError(
+                        f"partition {part.partition} of the placement has no address; allowed is a placement that "
+                        "this version of eden made: place again"
+                    )
+                pieces.append((home.errors, home.address + 8 * part.address, 8 * part.bytes))
+            found[name] = tuple(pieces)
+        return found
 
     def bytes_in(self, partition: str, kind: str | None = None) -> int:
         """Bytes of operands, of one kind or of all, that lie in a partition."""
@@ -456,6 +487,7 @@ class _Asked:
         self.tolerance = tolerance
         self.device = device
         self.constraints = constraints
+        self.alignment = _alignment(constraints, device)
         models = _limit_models(tolerance)
         self.operands = []
         for name, limit in tolerance.limits.items():
@@ -484,7 +516,7 @@ class _Asked:
             for name in ("shared_vdd", "shared_refresh")
         }
         self.core_constraints = _core.PlacementConstraints(
-            constraints.alignment, constraints.voltages, self.shared["shared_vdd"], self.shared["shared_refresh"]
+            self.alignment, constraints.voltages, self.shared["shared_vdd"], self.shared["shared_refresh"]
         )
         if self.partitions:
             _core.check_placement_constraints(self.core_constraints, self.partitions)
@@ -545,6 +577,7 @@ class _Asked:
                 errors=errors,
                 used_bytes=ends[p],
                 capacity_bytes=partition.capacity_bytes,
+                address=partition.address,
             )
         slots = {}
         for (name, limit), mine in zip(limits.items(), parts, strict=True):
@@ -693,7 +726,7 @@ class _Asked:
             fixed_energy=fixed / whole,
             energy_weight=weight,
             time_weight=1.0 - weight,
-            alignment=self.constraints.alignment,
+            alignment=self.alignment,
             split=self.constraints.split,
             voltages=self.constraints.voltages,
             shared_vdd=self.shared["shared_vdd"],
@@ -728,7 +761,7 @@ class _Asked:
 
     def _parts(self, assignment: Assignment) -> list[list[tuple[int, int, int]]]:
         """Partition, address and bytes of each operand's parts: one behind the other, the most padded one last."""
-        unit = self.constraints.alignment
+        unit = self.alignment
         sizes = [self.tolerance.bytes[name] for name in self.tolerance.limits]
         inside: dict[int, list[tuple[int, int, int]]] = {}
         for k, pieces in enumerate(assignment.pieces):
@@ -744,6 +777,28 @@ class _Asked:
                 parts[k][i] = (p, address, size)
                 address += -(-size // unit) * unit
         return parts
+
+
+def _alignment(constraints: Constraints, device: Device) -> int:
+    """Bytes of which each start is a multiple. Raises ValueError naming what cannot be one."""
+    asked: object = constraints.alignment
+    if isinstance(asked, int):
+        return asked
+    if asked != "row":
+        raise ValueError(f"alignment is {asked!r}; allowed is a number of bytes, or 'row'")
+    row = device.geometry.row_bits
+    if row % (8 * _core.OPERAND_ALIGNMENT):
+        raise ValueError(
+            f"alignment is 'row', and a row of {device.name} has {row} bits; allowed are rows of a multiple of "
+            f"{8 * _core.OPERAND_ALIGNMENT}"
+        )
+    for partition in device.partitions:
+        if partition.address % row:
+            raise ValueError(
+                f"alignment is 'row', and partition {partition.name} begins at bit {partition.address}, inside a row "
+                f"of {row} bits; allowed are partitions of whole rows"
+            )
+    return row // 8
 
 
 def _vdds(states: Iterable[State]) -> set[float]:
