@@ -274,6 +274,46 @@ def retrain(
 
 
 @app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(help="TOML file (docs/placement.md)")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for everything that the chain writes")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="a value in place of the recipe's, such as profile.max_drop=0.02; several times"),
+    ] = None,
+    task: Annotated[str | None, typer.Option("--task", help=_TASK_HELP)] = None,
+    device: Annotated[str | None, typer.Option("--device", help=_DEVICE_HELP)] = None,
+    network: Annotated[
+        Path | None, typer.Option(help="network file, boosted elsewhere, in place of training and boosting")
+    ] = None,
+    max_drop: Annotated[float | None, typer.Option(help="accuracy that may be lost, inside (0, 1)")] = None,
+    rounds: Annotated[int | None, typer.Option(help="rounds of profile and place at most")] = None,
+    platform: Annotated[str | None, typer.Option(help="cpu, gpu, eyeriss or tpu, whose objective is lowered")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="what chips are drawn from")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")] = False,
+) -> None:
+    """Do the whole chain of a recipe: boost, profile, place, verify on fresh chips, and again while it improves."""
+    from eden import recipe as recipes
+    from eden.files import output_folder
+    from eden.run import RunRecipe
+    from eden.run import run as whole
+
+    output_folder(out)
+    options = {
+        "task": task,
+        "memory.device": device,
+        "network": None if network is None else str(network),
+        "profile.max_drop": max_drop,
+        "rounds.most": rounds,
+        "place.platform": platform,
+        "seed": seed,
+    }
+    overrides = [(key, value) for key, value in options.items() if value is not None]
+    overrides += [recipes.setting(text) for text in set_ or []]
+    whole(RunRecipe.load(recipe, overrides), out, resume, typer.echo)
+
+
+@app.command()
 def profile(
     network: NetworkOption,
     out: OutFile,
@@ -350,7 +390,7 @@ def place(
     platform: Annotated[str, typer.Option(help="cpu, gpu, eyeriss or tpu, of the exact solver")] = "cpu",
     rank: Annotated[str, typer.Option(help="currents that the exact solver counts by")] = "ddr3-1600",
     split: Annotated[bool, typer.Option(help="let operands lie in several partitions (exact only)")] = False,
-    alignment: Annotated[int, typer.Option(help="bytes of which operands start at multiples")] = 64,
+    alignment: Annotated[str, typer.Option(help="bytes of which operands start at multiples, or row")] = "64",
     voltages: Annotated[int | None, typer.Option(help="different supply voltages, the nominal one included")] = None,
     gap: Annotated[float, typer.Option(help="share above the bound at which the exact solver ends")] = 1e-4,
     time_limit: Annotated[float, typer.Option(help="seconds after which it ends in any case")] = 60.0,
@@ -367,7 +407,11 @@ def place(
         _device(device),
         solver,
         objective=objective,
-        constraints=Constraints(split=split, alignment=alignment, voltages=voltages),
+        constraints=Constraints(
+            split=split,
+            alignment=int(alignment) if alignment.isdecimal() else cast(Any, alignment),
+            voltages=voltages,
+        ),
         platform=platform,
         rank=rank,
         energy_weight=energy_weight,
@@ -377,6 +421,33 @@ def place(
     placement.save(out)
     typer.echo(placement.table())
     typer.echo(f"written: {out}")
+
+
+@app.command("map")
+def map_(
+    network: NetworkOption,
+    placement: Annotated[Path, typer.Option(help="placement file, written by eden place")],
+    device: DeviceOption,
+    out: OutFile,
+    task: TaskOption = "digits",
+    csv: Annotated[Path | None, typer.Option(help="also write the table for a memory controller")] = None,
+) -> None:
+    """Say where in the device each operand lies, in what form, and how the partitions are to be run."""
+    from eden.checkpoint import load_
+    from eden.files import output_file
+    from eden.memory_map import memory_map
+    from eden.placement import Placement
+
+    for path in (out, csv):
+        if path is not None:
+            output_file(path)
+    model = load_(_task(task).model(), network)
+    found = memory_map(model, Placement.load(placement), _device(device))
+    found.save(out)
+    typer.echo(f"written: {out}")
+    if csv is not None:
+        found.save_csv(csv)
+        typer.echo(f"written: {csv}")
 
 
 @app.command()
@@ -487,7 +558,8 @@ def report(
 @app.command()
 def schema(
     name: Annotated[
-        str, typer.Argument(help="device, recipe, tolerance, placement, traffic, currents, savings or accuracy")
+        str,
+        typer.Argument(help="device, recipe, tolerance, placement, memory-map, traffic, currents, savings, accuracy"),
     ],
 ) -> None:
     """Print the JSON Schema of one of the files, for editors and for programs that write them."""
@@ -496,6 +568,7 @@ def schema(
     from eden.accounting import Savings, Traffic
     from eden.device import Device
     from eden.energy import RankPower
+    from eden.memory_map import MemoryMap
     from eden.placement import Placement
     from eden.recipe import RetrainRecipe
     from eden.reporting import AccuracyCurves
@@ -503,7 +576,17 @@ def schema(
 
     files = {
         file.FORMAT.removeprefix("eden-"): file
-        for file in (Device, RetrainRecipe, Tolerance, Placement, Traffic, RankPower, Savings, AccuracyCurves)
+        for file in (
+            Device,
+            RetrainRecipe,
+            Tolerance,
+            Placement,
+            MemoryMap,
+            Traffic,
+            RankPower,
+            Savings,
+            AccuracyCurves,
+        )
     }
     if name not in files:
         raise ValueError(f"schema of {name!r}; allowed are {', '.join(files)}")

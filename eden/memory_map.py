@@ -121,7 +121,7 @@ class MemoryMap(VersionedFile):
         taken = sorted(
             (piece.address, piece.bytes, name) for name, one in self.operands.items() for piece in one.pieces
         )
-        for (start, size, before), (address, _, name) in zip(taken, taken[1:], strict=False):
+        for (start, size, before), (address, _, name) in itertools.pairwise(taken):
             if address < start + 8 * size:
                 raise ValueError(f"operand {name} starts at bit {address}, inside operand {before}")
         readers: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Does a map say where every bit lies, is it read back from there by inject_, and are its files refused when damaged?"""
+"""Does a map say where every bit lies, is it read back from there, and are its files refused when damaged?"""
 
 import csv
 import io
@@ -195,7 +195,7 @@ def test_a_placement_alone_moves_what_is_under_faults() -> None:
     eden.inject_(by_map, memory_map(model, placement, device))
     for one, other in zip(reads(model, inputs()).values(), reads(by_map, inputs()).values(), strict=True):
         torch.testing.assert_close(one[1], other[1], rtol=0, atol=0)
-    with pytest.raises(ValueError, match="call eden.inject_ first"):
+    with pytest.raises(ValueError, match=r"call eden.inject_ first"):
         eden.inject_(network(), placement)
     older = placement.model_copy(
         update={
