@@ -3,6 +3,7 @@
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from eden.account import Account, account
 from eden.accounting import Savings, Traffic, savings, traffic
 from eden.characterize import SearchError, profile
 from eden.checkpoint import load_, save
@@ -33,6 +34,7 @@ from eden.ops import corrupt, corrupt_, empty_cache
 from eden.placement import Placement, place
 from eden.resume import load_checkpoint_, save_checkpoint
 from eden.tolerance import Tolerance
+from eden.verification import Verification, certify
 
 if TYPE_CHECKING:
     from eden.reporting import AccuracyCurves, report
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 __version__ = version("eden-dram")
 
 __all__ = [
+    "Account",
     "AccuracyCurves",
     "Bitline",
     "CellMap",
@@ -61,8 +64,11 @@ __all__ = [
     "Tolerance",
     "Traffic",
     "Uniform",
+    "Verification",
     "Wordline",
+    "account",
     "calibrate_",
+    "certify",
     "clean",
     "corrupt",
     "corrupt_",

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from eden.device import Device
+    from eden.files import VersionedFile
     from eden.tasks import Task
 
 app = typer.Typer(
@@ -392,6 +393,10 @@ def place(
     split: Annotated[bool, typer.Option(help="let operands lie in several partitions (exact only)")] = False,
     alignment: Annotated[str, typer.Option(help="bytes of which operands start at multiples, or row")] = "64",
     voltages: Annotated[int | None, typer.Option(help="different supply voltages, the nominal one included")] = None,
+    coarse: Annotated[bool, typer.Option("--coarse", help="one operating point for the whole module")] = False,
+    points: Annotated[
+        str, typer.Option(help="measured, or continuous: also those that the limits imply on the fitted curves")
+    ] = "measured",
     gap: Annotated[float, typer.Option(help="share above the bound at which the exact solver ends")] = 1e-4,
     time_limit: Annotated[float, typer.Option(help="seconds after which it ends in any case")] = 60.0,
 ) -> None:
@@ -417,6 +422,8 @@ def place(
         energy_weight=energy_weight,
         gap=gap,
         time_limit=time_limit,
+        granularity="coarse" if coarse else "fine",
+        points=cast(Any, points),
     )
     placement.save(out)
     typer.echo(placement.table())
@@ -477,6 +484,78 @@ def savings(
 
 
 @app.command()
+def account(
+    network: NetworkOption,
+    placement: Annotated[Path, typer.Option(help="placement file, written by eden place")],
+    out: OutFile,
+    task: TaskOption = "digits",
+    platform: Annotated[list[str] | None, typer.Option(help="cpu, gpu, eyeriss or tpu; several times; all")] = None,
+    rank: Annotated[str, typer.Option(help="currents that energy is counted by, as of savings")] = "ddr3-1600",
+    vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = "linear",
+) -> None:
+    """Count a placement's energy and time by platform, term and operand."""
+    from eden.account import account as counted
+    from eden.accounting import PLATFORMS
+    from eden.checkpoint import load_
+    from eden.files import output_file
+    from eden.placement import Placement
+
+    output_file(out)
+    model = load_(_task(task).model(), network)
+    found = counted(model, Placement.load(placement), platform or list(PLATFORMS), rank, vdd_law)
+    found.save(out)
+    typer.echo(found.table())
+    typer.echo(f"written: {out}")
+
+
+@app.command()
+def verify(
+    network: NetworkOption,
+    placement: Annotated[Path, typer.Option(help="placement file, written by eden place")],
+    out: OutFile,
+    task: TaskOption = "digits",
+    max_drop: Annotated[float, typer.Option(help="accuracy that may be lost, inside (0, 1)")] = 0.01,
+    confidence: Annotated[float, typer.Option(help="probability with which the certificate holds")] = 0.95,
+    reference: Annotated[
+        Path | None, typer.Option(help="network file from whose accuracy the drop is counted; --network's")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="samples of one observation")] = 64,
+    effort: Annotated[float, typer.Option(help="length of the test, in multiples of the least")] = 6.0,
+    journal: Annotated[Path | None, typer.Option(help="file that an interrupted test resumes from")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="of the chips; one that no profile was given")] = 1,
+) -> None:
+    """Certify a placement on fresh chips; status 1 where it cannot be."""
+    from eden.chain import network_loader
+    from eden.characterize import SearchError
+    from eden.checkpoint import load_
+    from eden.files import output_file
+    from eden.inject import inject_
+    from eden.placement import Placement
+    from eden.verification import certify
+
+    output_file(out)
+    chosen = _task(task)
+    _, validation = chosen.data()
+    model = inject_(load_(chosen.model(), network), Placement.load(placement))
+    found = certify(
+        model,
+        network_loader(validation, samples),
+        max_drop=max_drop,
+        confidence=confidence,
+        seed=seed,
+        reference=None if reference is None else load_(chosen.model(), reference),
+        journal=journal,
+        effort=effort,
+        batch_size=samples,
+    )
+    found.save(out)
+    if not found.certified:
+        raise SearchError(found.reason)
+    typer.echo(found.table())
+    typer.echo(f"written: {out}")
+
+
+@app.command()
 def evaluate(
     network: NetworkOption,
     task: TaskOption = "digits",
@@ -525,10 +604,15 @@ def report(
     placement: Annotated[Path | None, typer.Option(help="placement file")] = None,
     savings: Annotated[Path | None, typer.Option(help="savings file")] = None,
     accuracy: Annotated[list[Path] | None, typer.Option(help="accuracy file; may be given several times")] = None,
+    memory_map: Annotated[Path | None, typer.Option("--map", help="memory map")] = None,
+    account: Annotated[Path | None, typer.Option(help="account file")] = None,
+    pareto: Annotated[Path | None, typer.Option(help="file of energy against accuracy")] = None,
     title: Annotated[str, typer.Option(help="heading of the page")] = "EDEN report",
 ) -> None:
     """Write one self-contained HTML page from whatever files of the chain are given."""
+    from eden.account import Account, Pareto
     from eden.accounting import Savings
+    from eden.memory_map import MemoryMap
     from eden.placement import Placement
     from eden.reporting import AccuracyCurves
     from eden.reporting import report as write
@@ -551,6 +635,9 @@ def report(
         savings=None if savings is None else Savings.load(savings),
         accuracy=joined,
         title=title,
+        memory_map=None if memory_map is None else MemoryMap.load(memory_map),
+        account=None if account is None else Account.load(account),
+        pareto=None if pareto is None else Pareto.load(pareto),
     )
     typer.echo(f"written: {page}")
 
@@ -559,12 +646,16 @@ def report(
 def schema(
     name: Annotated[
         str,
-        typer.Argument(help="device, recipe, tolerance, placement, memory-map, traffic, currents, savings, accuracy"),
+        typer.Argument(
+            help="device, recipe, tolerance, placement, traffic, currents, savings, accuracy, memory-map, "
+            "verification, run, rounds, account or pareto"
+        ),
     ],
 ) -> None:
     """Print the JSON Schema of one of the files, for editors and for programs that write them."""
     import json
 
+    from eden.account import Account, Pareto
     from eden.accounting import Savings, Traffic
     from eden.device import Device
     from eden.energy import RankPower
@@ -572,22 +663,13 @@ def schema(
     from eden.placement import Placement
     from eden.recipe import RetrainRecipe
     from eden.reporting import AccuracyCurves
+    from eden.run import Rounds, RunRecipe
     from eden.tolerance import Tolerance
+    from eden.verification import Verification
 
-    files = {
-        file.FORMAT.removeprefix("eden-"): file
-        for file in (
-            Device,
-            RetrainRecipe,
-            Tolerance,
-            Placement,
-            MemoryMap,
-            Traffic,
-            RankPower,
-            Savings,
-            AccuracyCurves,
-        )
-    }
+    kinds: tuple[type[VersionedFile], ...] = (Device, RetrainRecipe, Tolerance, Placement, Traffic, RankPower, Savings)
+    kinds = (*kinds, AccuracyCurves, MemoryMap, Verification, RunRecipe, Rounds, Account, Pareto)
+    files = {file.FORMAT.removeprefix("eden-"): file for file in kinds}
     if name not in files:
         raise ValueError(f"schema of {name!r}; allowed are {', '.join(files)}")
     typer.echo(json.dumps(files[name].json_schema(), indent=2))

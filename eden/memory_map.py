@@ -17,8 +17,9 @@ from eden.files import VersionedFile, write_text
 from eden.inject import faulty_layers
 from eden.margin import Margin
 from eden.nn import Operand, operand_numel, range_of
-from eden.partition import AXES, Errors, OperatingPoint, Partition, off_nominal
+from eden.partition import Errors, OperatingPoint, Partition, off_nominal
 from eden.placement import MemoryPiece, Placement
+from eden.points import answer_at
 
 if TYPE_CHECKING:
     from torch import nn
@@ -274,25 +275,21 @@ def check_point(partition: Partition, placed: OperatingPoint, errors: Errors) ->
         ValueError: naming the partition, what was found and what is allowed.
 
     """
-    given = {along.name: getattr(placed, along.name) for along in AXES}
-    off = set(off_nominal(partition.points[0], placed))
-    if not off:
+    if not off_nominal(partition.points[0], placed):
         return
-    try:
-        # A voltage of elsewhere is joined to what the latencies answer, so it does not count as off nominal here.
-        alone = off - {"vdd"} in ({"trcd"}, {"trp"})
-        answer = partition.point(
-            **given, temperature=placed.temperature, between="curve" if alone and partition.curves else "bound"
-        )
-    except ValueError as error:
-        raise ValueError(f"partition {partition.name}: {error}") from error
+    answer = answer_at(partition, placed)
     for stored in ("zero", "one"):
-        found, stated = (getattr(model, f"ber_{stored}") for model in (answer.errors, errors))
+        found, stated = (getattr(model, f"ber_{stored}") for model in (answer, errors))
         if found > stated * (1.0 + _SAME):
             raise ValueError(
                 f"partition {partition.name}: at {placed} stored {stored}s have the BER {found:g}; the placement "
                 f"states {stated:g}: was it made for another device?"
             )
+
+
+def _partition(device: Device, name: str) -> Partition:
+    """A partition of a placement: one of the device's, or in a coarse one the whole module."""
+    return device.whole if name == device.whole.name else device.partition(name)
 
 
 def _readers(model: nn.Module) -> dict[str, list[str]]:
@@ -322,7 +319,7 @@ def memory_map(model: nn.Module, placement: Placement, device: Device) -> Memory
         raise ValueError(f"the placement is of device {placement.device!r}; allowed is {device.name!r}")
     partitions = {}
     for name, placed in placement.partitions.items():
-        part = device.partition(name)
+        part = _partition(device, name)
         check_point(part, placed.operating_point, placed.errors)
         partitions[name] = MappedPartition(
             kind=part.kind,
@@ -400,7 +397,7 @@ def _mapped(
             "pieces": [
                 {
                     "partition": part.partition,
-                    "address": device.partition(part.partition).address + 8 * part.address,
+                    "address": _partition(device, part.partition).address + 8 * part.address,
                     "bytes": part.bytes,
                 }
                 for part in placed.parts

@@ -16,6 +16,7 @@ from eden.errors import ErrorModel, Uniform
 from eden.files import VersionedFile
 from eden.margin import Margin
 from eden.partition import Errors, OperatingPoint, Partition
+from eden.points import MOST_LEVELS, Limit, Points, choices_of, lowered_levels
 from eden.tolerance import Tolerance
 
 MemoryPiece = tuple[ErrorModel, int, int]
@@ -334,15 +335,6 @@ def _core_point(point: OperatingPoint) -> _core.PlacementOperatingPoint:
     return _core.PlacementOperatingPoint(point.vdd, point.trcd, point.trp, point.refresh_interval)
 
 
-def _choices(device: Device, partition: Partition) -> list[tuple[OperatingPoint, ErrorModel]]:
-    nominal = (_point(device.nominal), Uniform(ber=0.0))
-    if partition.nominal:
-        return [nominal]
-    points = [(_point(point), point.errors) for point in partition.choices]
-    # Within specification nothing fails, whatever a fit says of it.
-    return [nominal, *(point for point in points if point[0] != nominal[0])]
-
-
 def _limit_models(tolerance: Tolerance) -> dict[str, ErrorModel]:
     return {name: ErrorModel.from_dict(spec) for name, spec in tolerance.error_models.items()}
 
@@ -395,6 +387,8 @@ def place(
     energy_weight: float = 0.5,
     gap: float = 1e-4,
     time_limit: float = 60.0,
+    granularity: Literal["fine", "coarse"] = "fine",
+    points: Points = "measured",
 ) -> Placement:
     """Put each operand into a partition, and each partition at an operating point, that its operands tolerate.
 
@@ -419,21 +413,31 @@ def place(
         energy_weight: of "weighted", what the share of the energy counts; the share of the time counts the rest of 1.
         gap: exact only: how far the objective may be above the bound, as a share of it.
         time_limit: exact only: seconds after which the best placement found so far is taken, with its gap.
+        granularity: "fine": each partition at a point of its own, by the limits of its operands; "coarse": the whole
+            module at one point, its reliable partitions included, by the rate that all operands tolerate
+            (``tolerance.coarse``).
+        points: "measured": the points that the device's partitions list; "continuous": those also that the limits imply
+            on the curves between them, which finds the best latency and voltage (docs/placement.md); or points for
+            partitions by name, with the nominal one, the others' being those that are listed.
 
     Returns:
         The placement; no operand meets a BER above its limit, no partition holds more than its capacity.
 
     Raises:
         ValueError: for an unknown solver, objective, platform, rank, law or partition, a constraint, weight, gap or
-            time out of range, an operand without bytes or not in the traffic, and, naming the constraint, where nothing
-            fits.
+            time out of range, an operand without bytes or not in the traffic, an operating point outside of its curve,
+            and, naming the constraint, where nothing fits.
         TimeoutError: if neither solver found a placement within the time limit.
 
     """
     constraints = Constraints() if constraints is None else constraints
     _check_arguments(solver, objective, constraints, energy_weight, gap, time_limit)
     _check_operands(tolerance, traffic)
-    asked = _Asked(tolerance, device, traffic, constraints)
+    if granularity not in ("fine", "coarse"):
+        raise ValueError(f"granularity is {granularity!r}; allowed are 'fine' and 'coarse'")
+    if granularity == "coarse":
+        tolerance = _alike(tolerance)
+    asked = _Asked(tolerance, device, traffic, constraints, granularity, points)
     if solver == "greedy":
         return asked.greedy(objective)
     from eden import accounting
@@ -452,6 +456,27 @@ def place(
     model = accounting.CostModel(moved, _point(device.nominal), of_rank, accounting.typical_case(chosen, vdd_law))
     weight = {"energy": 1.0, "latency": 0.0, "weighted": energy_weight}[objective]
     return asked.exact(objective, model, weight, gap, time_limit, chosen.name)
+
+
+def _alike(tolerance: Tolerance) -> Tolerance:
+    """The tolerance with the rate that all operands tolerate together as the limit of each one."""
+    models = {name: model.scaled(tolerance.coarse).to_dict() for name, model in _limit_models(tolerance).items()}
+    return tolerance.model_copy(
+        update={"limits": dict.fromkeys(tolerance.limits, tolerance.coarse), "error_models": models}
+    )
+
+
+def _check_points(points: Points, parts: Sequence[Partition]) -> None:
+    if isinstance(points, Mapping):
+        for name in points:
+            if name not in {part.name for part in parts}:
+                raise ValueError(f"points names the partition {name!r}; allowed are {_names(parts)}")
+    elif points not in ("measured", "continuous"):
+        raise ValueError(f"points is {points!r}; allowed are 'measured', 'continuous', or points by partition")
+
+
+def _names(parts: Sequence[Partition]) -> str:
+    return ", ".join(part.name for part in parts)
 
 
 def _check_arguments(
@@ -483,9 +508,20 @@ class _Info:
 class _Asked:
     """What is to be placed where, in the core's terms."""
 
-    def __init__(self, tolerance: Tolerance, device: Device, traffic: Traffic | None, constraints: Constraints) -> None:
+    def __init__(
+        self,
+        tolerance: Tolerance,
+        device: Device,
+        traffic: Traffic | None,
+        constraints: Constraints,
+        granularity: str,
+        points: Points,
+    ) -> None:
         self.tolerance = tolerance
         self.device = device
+        self.parts: Sequence[Partition] = device.partitions if granularity == "fine" else (device.whole,)
+        self.granularity, self.points = granularity, points
+        _check_points(points, self.parts)
         self.constraints = constraints
         self.alignment = _alignment(constraints, device)
         models = _limit_models(tolerance)
@@ -496,7 +532,20 @@ class _Asked:
             self.operands.append(
                 _core.PlacementOperand(name, tolerance.bytes[name], limit, model.ber_zero, model.ber_one, moved)
             )
-        self.choices = [_choices(device, partition) for partition in device.partitions]
+        self.limits = [
+            Limit(limit, models[name].ber_zero, models[name].ber_one) for name, limit in tolerance.limits.items()
+        ]
+        nominal = _point(device.nominal)
+        self.choices = [choices_of(partition, nominal, points, self.limits) for partition in self.parts]
+        if granularity == "coarse":
+            # One point for all, so it is one that all tolerate.
+            ((first, *choices),) = self.choices
+            of_core = [
+                _core.PartitionPoint(_core_point(point), errors.ber, errors.ber_zero, errors.ber_one)
+                for point, errors in choices
+            ]
+            kept = np.all(_core.tolerated(self.operands, of_core), axis=0) if choices else np.empty(0, dtype=np.bool_)
+            self.choices = [[first, *(choices[int(i)] for i in np.flatnonzero(kept))]]
         self.partitions = [
             _core.PlacementPartition(
                 partition.name,
@@ -506,9 +555,9 @@ class _Asked:
                     for point, errors in points
                 ],
             )
-            for partition, points in zip(device.partitions, self.choices, strict=True)
+            for partition, points in zip(self.parts, self.choices, strict=True)
         ]
-        index = {partition.name: p for p, partition in enumerate(device.partitions)}
+        index = {partition.name: p for p, partition in enumerate(self.parts)}
         self.shared = {
             name: tuple(
                 tuple(_index_of(member, index, name) for member in group) for group in getattr(constraints, name)
@@ -563,11 +612,11 @@ class _Asked:
     ) -> Placement:
         """The placement of each partition's choice and each operand's parts: partition, address and bytes."""
         device, limits = self.device, self.tolerance.limits
-        ends = [0] * len(device.partitions)
+        ends = [0] * len(self.parts)
         for p, address, size in itertools.chain.from_iterable(parts):
             ends[p] = max(ends[p], address + size)
         placed: dict[str, PlacedPartition] = {}
-        for p, (partition, choices) in enumerate(zip(device.partitions, self.choices, strict=True)):
+        for p, (partition, choices) in enumerate(zip(self.parts, self.choices, strict=True)):
             point = points[p]
             operating_point, errors = (
                 choices[point] if point is not None else (self._resting(p, points), Uniform(ber=0.0))
@@ -581,9 +630,7 @@ class _Asked:
             )
         slots = {}
         for (name, limit), mine in zip(limits.items(), parts, strict=True):
-            pieces = [
-                Piece(partition=device.partitions[p].name, address=address, bytes=size) for p, address, size in mine
-            ]
+            pieces = [Piece(partition=self.parts[p].name, address=address, bytes=size) for p, address, size in mine]
             slots[name] = PlacedOperand.model_validate(
                 {
                     "kind": self.tolerance.kinds[name],
@@ -596,6 +643,14 @@ class _Asked:
                 }
             )
         notes = list(_notes(self.tolerance, device))
+        if self.granularity == "coarse":
+            notes.append(
+                "Coarse: the whole module is at one operating point, the partitions that the device keeps reliable "
+                "included; each operand's limit is the rate that all of them tolerate together."
+            )
+        if self.points == "continuous":
+            found = "the limits" if not lowered_levels(self.limits) else f"{MOST_LEVELS} of the limits"
+            notes.append(f"Operating points between the measured ones are those that {found} imply on fitted curves.")
         if str(self.constraints):
             notes.append(f"Constraints: {self.constraints}.")
         return Placement.model_validate(
@@ -657,7 +712,7 @@ class _Asked:
         from eden.optimum import Problem, State, idle_points, undominated
 
         nominal = _point(self.device.nominal)
-        capacity = np.array([partition.capacity_bytes for partition in self.device.partitions], dtype=np.int64)
+        capacity = np.array([partition.capacity_bytes for partition in self.parts], dtype=np.int64)
         share = capacity / capacity.sum()
         at_nominal = {name: sum(model.access_nj(name, nominal.vdd).values()) for name in model.accesses}
         standby_nj = model.time_ns * (model.background_w(nominal) + model.refresh_w(nominal))
@@ -743,7 +798,7 @@ class _Asked:
         """The greedy placement in the program's terms, each choice replaced by the one that stands for it."""
         from eden.optimum import Assignment
 
-        index = {partition.name: p for p, partition in enumerate(self.device.partitions)}
+        index = {partition.name: p for p, partition in enumerate(self.parts)}
         used = {(state.partition, state.choice): state for state in problem.used}
         states = []
         for p, (name, placed) in enumerate(greedy.partitions.items()):

@@ -15,7 +15,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from eden import inject
-from eden.accounting import Savings, platform_named, savings, traffic
+from eden.account import Account, Pareto, ParetoPoint, account
+from eden.accounting import PLATFORMS, Savings, platform_named, savings, traffic
 from eden.chain import network_loader, train_with_progress
 from eden.characterize import SearchError, profile
 from eden.checkpoint import load_, save
@@ -81,6 +82,12 @@ class PlaceTable(_Table):
     )
     shared_vdd: list[list[str]] = pydantic.Field(default_factory=list, description="groups of partitions of one supply")
     shared_refresh: list[list[str]] = pydantic.Field(default_factory=list, description="groups of one refresh")
+    granularity: Literal["fine", "coarse"] = pydantic.Field(
+        default="fine", description="partitions at points of their own, or one point for the whole module"
+    )
+    points: Literal["measured", "continuous"] = pydantic.Field(
+        default="measured", description="measured, or also those that the limits imply on the fitted curves"
+    )
     gap: Annotated[float, pydantic.Field(ge=0.0, lt=1.0)] = pydantic.Field(
         default=1e-3, description="share above the bound at which the exact solver ends"
     )
@@ -120,6 +127,18 @@ class RoundsTable(_Table):
     )
 
 
+class AccountTable(_Table):
+    """What the account is of, beside the platform of the objective."""
+
+    platforms: list[str] = pydantic.Field(
+        default_factory=lambda: list(PLATFORMS), min_length=1, description="names of platforms"
+    )
+    max_drops: list[_Inside] = pydantic.Field(
+        default_factory=list,
+        description="accuracies that may be lost, beside profile.max_drop, for energy against accuracy",
+    )
+
+
 class RunRecipe(RetrainRecipe):
     """All that ``eden run`` does, as a TOML file: the tables of a retraining, and those of what follows it.
 
@@ -129,6 +148,7 @@ class RunRecipe(RetrainRecipe):
         place: how operands are placed.
         verify: how placements are certified.
         rounds: how often all of it is done.
+        account: platforms, and drops for energy against accuracy.
 
     """
 
@@ -142,6 +162,7 @@ class RunRecipe(RetrainRecipe):
     place: PlaceTable = PlaceTable()
     verify: VerifyTable = VerifyTable()
     rounds: RoundsTable = RoundsTable()
+    account: AccountTable = AccountTable()
 
     def retraining(self) -> RetrainRecipe:
         """The part that ``eden retrain`` does."""
@@ -171,10 +192,14 @@ class RunRecipe(RetrainRecipe):
         own["place"]["device"] = device
         if self.rounds.learning_rate is None:
             own["rounds"]["learning_rate"] = whole.recipe("boost").learning_rate / 10
-        try:
-            platform_named(self.place.platform)
-        except ValueError as error:
-            raise ValueError(f"place.{error}") from error
+        for place_in_recipe, name in (
+            ("place", self.place.platform),
+            *(("account", name) for name in self.account.platforms),
+        ):
+            try:
+                platform_named(name)
+            except ValueError as error:
+                raise ValueError(f"{place_in_recipe}.{error}") from error
         return self.of({**whole.model_dump(exclude_none=True), **own})
 
     def constraints(self) -> Constraints:
@@ -270,6 +295,7 @@ class Outcome:
     verification: Verification
     savings: Savings
     memory_map: MemoryMap
+    account: Account
     rounds: Rounds
     report: Path
 
@@ -389,6 +415,8 @@ class _Run:
                 energy_weight=wanted.energy_weight,
                 gap=wanted.gap,
                 time_limit=wanted.time_limit,
+                granularity=wanted.granularity,
+                points=wanted.points,
             ),
         )
 
@@ -546,6 +574,44 @@ class _Run:
             network = following
         raise AssertionError("unreachable: the last round returns")
 
+    def pareto(self, network: Path, taken: ParetoPoint, reference: float) -> Pareto | None:
+        """Energy against accuracy over the drops that the recipe lists, or None where it lists none."""
+        wanted = self.recipe.account.max_drops
+        if not wanted:
+            return None
+        points = {taken.max_drop: taken}
+        for drop in sorted(set(wanted) - set(points)):
+            self.say(f"a drop of {drop:g}")
+            folder = output_folder(self.out / "pareto" / f"drop-{drop:g}")
+            model = self.load(network)
+            tolerance = self.profiled(model, folder, drop)
+            placement = self.placed(model, tolerance, folder / "placement.json")
+            points[drop] = self.point(model, tolerance, placement, drop)
+        chips, confidence = self.recipe.verify.chips, self.recipe.profile.confidence
+        return Pareto(
+            device=self.device.name,
+            platform=self.recipe.place.platform,
+            reference_accuracy=reference,
+            chips=chips,
+            confidence=confidence,
+            points=tuple(points[drop] for drop in sorted(points)),
+        )
+
+    def point(self, model: nn.Module, tolerance: Tolerance, placement: Placement, drop: float) -> ParetoPoint:
+        """What a placement saves, and its accuracy on chips that nothing has used."""
+        saved = self.accounted(model, placement)
+        over = with_errors(model, self.validation, placement.memory, self.recipe.verify.chips, self.recipe.seed)
+        return ParetoPoint(
+            max_drop=drop,
+            coarse=tolerance.coarse,
+            energy_reduction=saved.energy_reduction,
+            energy_reduction_range=saved.energy_reduction_range,
+            speedup=saved.speedup,
+            speedup_range=saved.speedup_range,
+            accuracy=over.mean,
+            worst=over.worst,
+        )
+
     def finish(self) -> Outcome:
         """The rounds, and the files of the one that is taken."""
         done, taken, why, certified = self.rounds()
@@ -555,7 +621,10 @@ class _Run:
         verification = Verification.load(attempt / "verification.json")
         tolerance = Tolerance.load(self.out / f"round-{taken}" / "tolerance.json")
         chips = self.recipe.verify.chips
-        over = with_errors(model, self.validation, placement.memory, chips, self.recipe.seed)
+        found = self.point(model, tolerance, placement, self.recipe.profile.max_drop)
+        wanted = self.recipe.place
+        accounts = account(model, placement, self.recipe.account.platforms, wanted.rank, wanted.vdd_law)
+        pareto = self.pareto(network, found, clean_accuracy(model, self.validation))
         rounds = Rounds(
             task=self.task.name,
             device=self.device.name,
@@ -567,8 +636,8 @@ class _Run:
             reference_accuracy=verification.reference_accuracy,
             taken=taken,
             why=why,
-            accuracy=over.mean,
-            worst=over.worst,
+            accuracy=found.accuracy,
+            worst=found.worst,
             chips=chips,
             rounds=tuple(done),
         )
@@ -577,7 +646,6 @@ class _Run:
         mapped = memory_map(model, placement, self.device)
         save(model, self.out / "network.safetensors")
         verification.save(self.out / "verification.json")
-        mapped.save(self.out / "memory-map.json")
         mapped.save_csv(self.out / "memory-map.csv")
         rounds.save(self.out / "rounds.json")
         page = report(
@@ -587,10 +655,16 @@ class _Run:
             placement=placement,
             savings=saved,
             title=f"{self.task.name} on {self.device.name}",
+            memory_map=mapped,
+            account=accounts,
+            pareto=pareto,
         )
         self.say(rounds.table())
-        self.say(f"as placed: {over.mean:.2%} over {chips} chips, worst {over.worst:.2%}; report: {page}")
-        return Outcome(model, tolerance, placement, verification, saved, mapped, rounds, page)
+        self.say(accounts.table())
+        if pareto is not None:
+            self.say(pareto.table())
+        self.say(f"as placed: {found.accuracy:.2%} over {chips} chips, worst {found.worst:.2%}; report: {page}")
+        return Outcome(model, tolerance, placement, verification, saved, mapped, accounts, rounds, page)
 
 
 def _signed(seed: int) -> int:
