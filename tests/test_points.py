@@ -15,7 +15,7 @@ from eden.points import MOST_LEVELS, PICOSECOND, Limit, _implied, answer_at, cho
 
 DEVICE = Device.builtin("ddr3-p9")  # curves along both latencies, and of the voltage
 BANK = DEVICE.partitions[1]
-NETWORK = {"a.weight": 3e-3, "a.input": 6e-4, "b.weight": 2e-5, "b.input": 1e-2}
+NETWORK = {"a.weight": 0.05, "a.input": 0.04, "b.weight": 0.09, "b.input": 0.16}
 
 
 def tolerated(partition: Partition, point: OperatingPoint, limit: Limit) -> bool:
@@ -30,8 +30,8 @@ def test_no_shorter_latency_of_a_curve_is_tolerated() -> None:
         device = Device.builtin(name)
         bank = device.partitions[rng.randrange(1, 8)]
         for _ in range(6):
-            mean = 10 ** rng.uniform(-5, -0.5)
-            ratio = rng.uniform(0.2, 1.8)
+            mean = 10 ** rng.uniform(-2.5, -0.7)  # above the rate of the mildest point that a curve begins at
+            ratio = rng.uniform(0.6, 1.4)
             limit = Limit(mean, mean * ratio, mean * (2.0 - ratio))
             for point, errors in _implied(bank, [limit]):
                 found += 1
@@ -40,11 +40,11 @@ def test_no_shorter_latency_of_a_curve_is_tolerated() -> None:
                 parameter = "trcd" if point.trcd != device.nominal.trcd else "trp"
                 shorter = point.model_copy(update={parameter: getattr(point, parameter) - PICOSECOND})
                 assert not tolerated(bank, shorter, limit)
-    assert found > 30
+    assert found > 10
 
 
 def test_measured_points_stay_choices_and_nominal_is_first() -> None:
-    limit = Limit(1e-3, 1e-3, 1e-3)
+    limit = Limit(0.1, 0.1, 0.1)
     nominal = point_of(DEVICE.nominal)
     measured = choices_of(BANK, nominal, "measured", [limit])
     found = choices_of(BANK, nominal, "continuous", [limit])
@@ -56,11 +56,18 @@ def test_measured_points_stay_choices_and_nominal_is_first() -> None:
     assert len(choices_of(reliable, nominal, "continuous", [limit])) == 1
 
 
-def placed(points: Any, solver: str = "exact", objective: str = "weighted", **options: Any) -> Placement:
-    wanted = tolerance(NETWORK, size=200_000, model=DataDependent(1e-3, 1e-3))
+def placed(
+    points: Any,
+    solver: str = "exact",
+    objective: str = "weighted",
+    limits: dict[str, float] = NETWORK,
+    gap: float = 1e-6,
+    **options: Any,
+) -> Placement:
+    wanted = tolerance(limits, size=200_000, model=DataDependent(1e-3, 1e-3))
     if solver == "greedy":
         return eden.place(wanted, DEVICE, solver, points=points, objective="latency", **options)
-    return eden.place(wanted, DEVICE, solver, points=points, objective=objective, gap=1e-6, time_limit=20.0, **options)
+    return eden.place(wanted, DEVICE, solver, points=points, objective=objective, gap=gap, time_limit=20.0, **options)
 
 
 def test_what_limits_imply_is_not_beaten_on_a_grid() -> None:
@@ -99,10 +106,11 @@ def test_limits_hold_at_the_points_that_were_found() -> None:
 
 
 def test_the_number_of_voltages_holds_for_points_that_are_found() -> None:
-    several = placed("continuous", objective="energy")
+    limits = {"a.weight": 1e-8, "a.input": 2e-5, "b.weight": 0.05, "b.input": 0.16}
+    several = placed("continuous", objective="energy", limits=limits, gap=0.01)
     vdds = {part.operating_point.vdd for part in several.partitions.values()}
     assert len(vdds) > 2
-    few = placed("continuous", objective="energy", constraints=Constraints(voltages=2))
+    few = placed("continuous", objective="energy", limits=limits, gap=0.01, constraints=Constraints(voltages=2))
     assert len({part.operating_point.vdd for part in few.partitions.values()} | {DEVICE.nominal.vdd}) <= 2
     assert few.optimum is not None
     assert several.optimum is not None
@@ -110,7 +118,7 @@ def test_the_number_of_voltages_holds_for_points_that_are_found() -> None:
 
 
 def test_of_many_limits_some_are_looked_at_and_it_says_so() -> None:
-    limits = {f"l{i}.weight": 1e-4 * 1.1**i for i in range(MOST_LEVELS + 6)}
+    limits = {f"l{i}.weight": 0.03 * 1.05**i for i in range(MOST_LEVELS + 6)}
     wanted = tolerance(limits, model=DataDependent(1e-3, 1e-3))
     placement = eden.place(wanted, DEVICE, points="continuous")
     assert any(f"{MOST_LEVELS} of the limits imply" in note for note in placement.notes)
