@@ -3,6 +3,7 @@
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from eden.account import Account, account
 from eden.accounting import Savings, Traffic, savings, traffic
 from eden.characterize import SearchError, profile
 from eden.checkpoint import load_, save
@@ -27,12 +28,14 @@ from eden.inject import (
     set_ranges_,
 )
 from eden.layers import FeatureMap, KeyValueCache
+from eden.memory_map import MemoryMap, memory_map
 from eden.normalization import reestimate_
 from eden.ops import corrupt, corrupt_, empty_cache
 from eden.package import export, profile_package
 from eden.placement import Placement, place
 from eden.resume import load_checkpoint_, save_checkpoint
 from eden.tolerance import Tolerance
+from eden.verification import Verification, certify
 
 if TYPE_CHECKING:
     from eden.reporting import AccuracyCurves, report
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 __version__ = version("eden-dram")
 
 __all__ = [
+    "Account",
     "AccuracyCurves",
     "Bitline",
     "CellMap",
@@ -54,14 +58,18 @@ __all__ = [
     "FlipCounts",
     "Geometry",
     "KeyValueCache",
+    "MemoryMap",
     "Placement",
     "Savings",
     "SearchError",
     "Tolerance",
     "Traffic",
     "Uniform",
+    "Verification",
     "Wordline",
+    "account",
     "calibrate_",
+    "certify",
     "clean",
     "corrupt",
     "corrupt_",
@@ -73,6 +81,7 @@ __all__ = [
     "inject_",
     "load_",
     "load_checkpoint_",
+    "memory_map",
     "operands",
     "place",
     "profile",

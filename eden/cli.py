@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from eden.device import Device
+    from eden.files import VersionedFile
     from eden.tasks import Task
 
 app = typer.Typer(
@@ -274,6 +275,46 @@ def retrain(
 
 
 @app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(help="TOML file (docs/placement.md)")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for everything that the chain writes")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="a value in place of the recipe's, such as profile.max_drop=0.02; several times"),
+    ] = None,
+    task: Annotated[str | None, typer.Option("--task", help=_TASK_HELP)] = None,
+    device: Annotated[str | None, typer.Option("--device", help=_DEVICE_HELP)] = None,
+    network: Annotated[
+        Path | None, typer.Option(help="network file, boosted elsewhere, in place of training and boosting")
+    ] = None,
+    max_drop: Annotated[float | None, typer.Option(help="accuracy that may be lost, inside (0, 1)")] = None,
+    rounds: Annotated[int | None, typer.Option(help="rounds of profile and place at most")] = None,
+    platform: Annotated[str | None, typer.Option(help="cpu, gpu, eyeriss or tpu, whose objective is lowered")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="what chips are drawn from")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")] = False,
+) -> None:
+    """Do the whole chain of a recipe: boost, profile, place, verify on fresh chips, and again while it improves."""
+    from eden import recipe as recipes
+    from eden.files import output_folder
+    from eden.run import RunRecipe
+    from eden.run import run as whole
+
+    output_folder(out)
+    options = {
+        "task": task,
+        "memory.device": device,
+        "network": None if network is None else str(network),
+        "profile.max_drop": max_drop,
+        "rounds.most": rounds,
+        "place.platform": platform,
+        "seed": seed,
+    }
+    overrides = [(key, value) for key, value in options.items() if value is not None]
+    overrides += [recipes.setting(text) for text in set_ or []]
+    whole(RunRecipe.load(recipe, overrides), out, resume, typer.echo)
+
+
+@app.command()
 def export(
     network: NetworkOption,
     out: Annotated[Path, typer.Option("--out", "-o", help="package to write, named .pt2")],
@@ -431,8 +472,12 @@ def place(
     platform: Annotated[str, typer.Option(help="cpu, gpu, eyeriss or tpu, of the exact solver")] = "cpu",
     rank: Annotated[str, typer.Option(help="currents that the exact solver counts by")] = "ddr3-1600",
     split: Annotated[bool, typer.Option(help="let operands lie in several partitions (exact only)")] = False,
-    alignment: Annotated[int, typer.Option(help="bytes of which operands start at multiples")] = 64,
+    alignment: Annotated[str, typer.Option(help="bytes of which operands start at multiples, or row")] = "64",
     voltages: Annotated[int | None, typer.Option(help="different supply voltages, the nominal one included")] = None,
+    coarse: Annotated[bool, typer.Option("--coarse", help="one operating point for the whole module")] = False,
+    points: Annotated[
+        str, typer.Option(help="measured, or continuous: also those that the limits imply on the fitted curves")
+    ] = "measured",
     gap: Annotated[float, typer.Option(help="share above the bound at which the exact solver ends")] = 1e-4,
     time_limit: Annotated[float, typer.Option(help="seconds after which it ends in any case")] = 60.0,
 ) -> None:
@@ -448,16 +493,49 @@ def place(
         _device(device),
         solver,
         objective=objective,
-        constraints=Constraints(split=split, alignment=alignment, voltages=voltages),
+        constraints=Constraints(
+            split=split,
+            alignment=int(alignment) if alignment.isdecimal() else cast(Any, alignment),
+            voltages=voltages,
+        ),
         platform=platform,
         rank=rank,
         energy_weight=energy_weight,
         gap=gap,
         time_limit=time_limit,
+        granularity="coarse" if coarse else "fine",
+        points=cast(Any, points),
     )
     placement.save(out)
     typer.echo(placement.table())
     typer.echo(f"written: {out}")
+
+
+@app.command("map")
+def map_(
+    network: NetworkOption,
+    placement: Annotated[Path, typer.Option(help="placement file, written by eden place")],
+    device: DeviceOption,
+    out: OutFile,
+    task: TaskOption = "digits",
+    csv: Annotated[Path | None, typer.Option(help="also write the table for a memory controller")] = None,
+) -> None:
+    """Say where in the device each operand lies, in what form, and how the partitions are to be run."""
+    from eden.checkpoint import load_
+    from eden.files import output_file
+    from eden.memory_map import memory_map
+    from eden.placement import Placement
+
+    for path in (out, csv):
+        if path is not None:
+            output_file(path)
+    model = load_(_task(task).model(), network)
+    found = memory_map(model, Placement.load(placement), _device(device))
+    found.save(out)
+    typer.echo(f"written: {out}")
+    if csv is not None:
+        found.save_csv(csv)
+        typer.echo(f"written: {csv}")
 
 
 @app.command()
@@ -528,6 +606,78 @@ def traffic(
 
 
 @app.command()
+def account(
+    network: NetworkOption,
+    placement: Annotated[Path, typer.Option(help="placement file, written by eden place")],
+    out: OutFile,
+    task: TaskOption = "digits",
+    platform: Annotated[list[str] | None, typer.Option(help="cpu, gpu, eyeriss or tpu; several times; all")] = None,
+    rank: Annotated[str, typer.Option(help="currents that energy is counted by, as of savings")] = "ddr3-1600",
+    vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = "linear",
+) -> None:
+    """Count a placement's energy and time by platform, term and operand."""
+    from eden.account import account as counted
+    from eden.accounting import PLATFORMS
+    from eden.checkpoint import load_
+    from eden.files import output_file
+    from eden.placement import Placement
+
+    output_file(out)
+    model = load_(_task(task).model(), network)
+    found = counted(model, Placement.load(placement), platform or list(PLATFORMS), rank, vdd_law)
+    found.save(out)
+    typer.echo(found.table())
+    typer.echo(f"written: {out}")
+
+
+@app.command()
+def verify(
+    network: NetworkOption,
+    placement: Annotated[Path, typer.Option(help="placement file, written by eden place")],
+    out: OutFile,
+    task: TaskOption = "digits",
+    max_drop: Annotated[float, typer.Option(help="accuracy that may be lost, inside (0, 1)")] = 0.01,
+    confidence: Annotated[float, typer.Option(help="probability with which the certificate holds")] = 0.95,
+    reference: Annotated[
+        Path | None, typer.Option(help="network file from whose accuracy the drop is counted; --network's")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="samples of one observation")] = 64,
+    effort: Annotated[float, typer.Option(help="length of the test, in multiples of the least")] = 6.0,
+    journal: Annotated[Path | None, typer.Option(help="file that an interrupted test resumes from")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="of the chips; one that no profile was given")] = 1,
+) -> None:
+    """Certify a placement on fresh chips; status 1 where it cannot be."""
+    from eden.chain import network_loader
+    from eden.characterize import SearchError
+    from eden.checkpoint import load_
+    from eden.files import output_file
+    from eden.inject import inject_
+    from eden.placement import Placement
+    from eden.verification import certify
+
+    output_file(out)
+    chosen = _task(task)
+    _, validation = chosen.data()
+    model = inject_(load_(chosen.model(), network), Placement.load(placement))
+    found = certify(
+        model,
+        network_loader(validation, samples),
+        max_drop=max_drop,
+        confidence=confidence,
+        seed=seed,
+        reference=None if reference is None else load_(chosen.model(), reference),
+        journal=journal,
+        effort=effort,
+        batch_size=samples,
+    )
+    found.save(out)
+    if not found.certified:
+        raise SearchError(found.reason)
+    typer.echo(found.table())
+    typer.echo(f"written: {out}")
+
+
+@app.command()
 def evaluate(
     network: NetworkOption,
     task: TaskOption = "digits",
@@ -576,10 +726,15 @@ def report(
     placement: Annotated[Path | None, typer.Option(help="placement file")] = None,
     savings: Annotated[Path | None, typer.Option(help="savings file")] = None,
     accuracy: Annotated[list[Path] | None, typer.Option(help="accuracy file; may be given several times")] = None,
+    memory_map: Annotated[Path | None, typer.Option("--map", help="memory map")] = None,
+    account: Annotated[Path | None, typer.Option(help="account file")] = None,
+    pareto: Annotated[Path | None, typer.Option(help="file of energy against accuracy")] = None,
     title: Annotated[str, typer.Option(help="heading of the page")] = "EDEN report",
 ) -> None:
     """Write one self-contained HTML page from whatever files of the chain are given."""
+    from eden.account import Account, Pareto
     from eden.accounting import Savings
+    from eden.memory_map import MemoryMap
     from eden.placement import Placement
     from eden.reporting import AccuracyCurves
     from eden.reporting import report as write
@@ -602,6 +757,9 @@ def report(
         savings=None if savings is None else Savings.load(savings),
         accuracy=joined,
         title=title,
+        memory_map=None if memory_map is None else MemoryMap.load(memory_map),
+        account=None if account is None else Account.load(account),
+        pareto=None if pareto is None else Pareto.load(pareto),
     )
     typer.echo(f"written: {page}")
 
@@ -610,24 +768,30 @@ def report(
 def schema(
     name: Annotated[
         str,
-        typer.Argument(help="device, recipe, tolerance, placement, traffic, currents, savings, accuracy or platform"),
+        typer.Argument(
+            help="device, recipe, tolerance, placement, traffic, currents, savings, accuracy, platform, memory-map, "
+            "verification, run, rounds, account or pareto"
+        ),
     ],
 ) -> None:
     """Print the JSON Schema of one of the files, for editors and for programs that write them."""
     import json
 
+    from eden.account import Account, Pareto
     from eden.accounting import Platform, Savings, Traffic
     from eden.device import Device
     from eden.energy import RankPower
+    from eden.memory_map import MemoryMap
     from eden.placement import Placement
     from eden.recipe import RetrainRecipe
     from eden.reporting import AccuracyCurves
+    from eden.run import Rounds, RunRecipe
     from eden.tolerance import Tolerance
+    from eden.verification import Verification
 
-    files = {
-        file.FORMAT.removeprefix("eden-"): file
-        for file in (Device, RetrainRecipe, Tolerance, Placement, Traffic, RankPower, Savings, AccuracyCurves, Platform)
-    }
+    kinds: tuple[type[VersionedFile], ...] = (Device, RetrainRecipe, Tolerance, Placement, Traffic, RankPower, Savings)
+    kinds = (*kinds, AccuracyCurves, Platform, MemoryMap, Verification, RunRecipe, Rounds, Account, Pareto)
+    files = {file.FORMAT.removeprefix("eden-"): file for file in kinds}
     if name not in files:
         raise ValueError(f"schema of {name!r}; allowed are {', '.join(files)}")
     typer.echo(json.dumps(files[name].json_schema(), indent=2))

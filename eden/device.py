@@ -39,7 +39,7 @@ def _to_geometry(value: Any) -> Geometry:
         raise ValueError(str(error)) from error
 
 
-_Geometry = Annotated[
+GeometryField = Annotated[
     Geometry,
     pydantic.PlainValidator(_to_geometry, json_schema_input_type=dict[str, Any]),
     pydantic.PlainSerializer(lambda geometry: geometry.to_dict()),
@@ -253,7 +253,7 @@ class Device(VersionedFile):
 
     name: Annotated[str, pydantic.Field(min_length=1)]
     source: Source
-    geometry: _Geometry
+    geometry: GeometryField
     random_layout: Whole
     failure: Annotated[Number, pydantic.Field(gt=0.0, le=1.0)]
     model: Literal["uniform", "bitline", "wordline", "data_dependent", "cell_map"]

@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,10 @@ from eden.nn import (
     write_region,
 )
 from eden.ops import Memory, Piece
+
+if TYPE_CHECKING:
+    from eden.memory_map import MemoryMap
+    from eden.placement import Placement
 
 FilterFn = Callable[[str, nn.Module], bool]
 
@@ -250,29 +254,46 @@ def _batch_dims(model: nn.Module) -> dict[str, int]:
     return dims
 
 
-def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None) -> nn.Module:
+def inject_(model: nn.Module, faults: Faults | Placement | MemoryMap, filter_fn: FilterFn | None = None) -> nn.Module:
     """Put a network's loads of weights and input feature maps under the faults of a memory, in place.
 
     The layers of ``eden.layers.LAYERS`` are reached; ``coverage`` names what is not. They stay the same objects with
     the same Parameters and state_dict keys. A network already under faults is put under the new ones, its calibrated
     ranges kept. Parameters that layers share (tied weights) are one operand, read from the same cells.
 
+    A memory map (``eden.memory_map``) has all that there is to know: each operand that it lists is read from its cells
+    of the device, in its storage and range, as by ``eden.corrupt`` at that address, and every other one is reliable.
+    The network need not be under faults nor calibrated. A placement says where operands lie and no more: the network is
+    under faults and calibrated already, and what the placement does not list stays as it is.
+
     Args:
         model: the network.
-        faults: the memory.
+        faults: the memory: one for all operands (``eden.Faults``), or where each one lies.
         filter_fn: called with a layer's name and the layer; only layers for which it returns true are put under faults.
+            Not with a map or a placement.
 
     Returns:
         The same network.
 
     Raises:
         ValueError: if no layer is left to put under faults, if a memory does not hold an operand at its address (give
-            its place with `set_errors_`), or inside `clean`; nothing is changed then.
+            its place with `set_errors_`), if a map or placement is of another network, or inside `clean`; nothing is
+            changed then.
     """
+    from eden.memory_map import MemoryMap
+    from eden.placement import Placement
+
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a {type(model).__name__}; allowed is a torch.nn.Module")
+    if isinstance(faults, (Placement, MemoryMap)):
+        if filter_fn is not None:
+            raise ValueError("filter_fn is given; allowed with a map or a placement, which lists operands, is None")
+        refuse_inside_clean(model, "inject_")
+        return _inject_map(model, faults) if isinstance(faults, MemoryMap) else _inject_placement(model, faults)
     if not isinstance(faults, Faults):
-        raise TypeError(f"faults is a {type(faults).__name__}; allowed is eden.Faults")
+        raise TypeError(
+            f"faults is a {type(faults).__name__}; allowed is eden.Faults, an eden.MemoryMap or an eden.Placement"
+        )
     refuse_inside_clean(model, "inject_")
     eligible, left_out = _eligible_layers(model)
     reached = {name: layer for name, layer in eligible.items() if _asked(layer, faults)}
@@ -317,6 +338,72 @@ def inject_(model: nn.Module, faults: Faults, filter_fn: FilterFn | None = None)
         for operand in shared:
             operand.name, operand.address = name, address
     _exchange(model, eligible, made, faults.seed, known=True)
+    return model
+
+
+def _inject_placement(model: nn.Module, placement: Placement) -> nn.Module:
+    sizes = {name: info.bytes for name, info in operands(model).items()}
+    for name, placed in placement.operands.items():
+        if name in sizes and sizes[name] != placed.bytes:
+            raise ValueError(
+                f"operand {name} has {placed.bytes} bytes in the placement and {sizes[name]} in the network; allowed "
+                "is the same size"
+            )
+    set_errors_(model, placement.memory)
+    return model
+
+
+def _inject_map(model: nn.Module, memory_map: MemoryMap) -> nn.Module:
+    eligible, _ = _eligible_layers(model)
+    numbers = _numbers(eligible)
+    batch_dims = _batch_dims(model)
+    places = {_join(*place): number * OPERAND_SPACING_BITS for place, number in numbers.items()}
+    owner = {reader: name for name, operand in memory_map.operands.items() for reader in operand.readers}
+    for reader, name in owner.items():
+        if reader not in places or name not in places:
+            missing = reader if reader not in places else name
+            raise ValueError(
+                f"operand {name} of the map: the network has no {missing} that faults can reach; is the map of another "
+                "network?"
+            )
+    memory = memory_map.memory
+    made: dict[str, LayerFaults] = {}
+    for layer_name, layer in eligible.items():
+        found: dict[str, Operand] = {}
+        for role in layer_class(layer).roles(layer):
+            own = _join(layer_name, role.name)
+            if own not in owner:
+                continue
+            name = owner[own]
+            mapped = memory_map.operands[name]
+            if mapped.kind != role.kind:
+                raise ValueError(f"operand {name} of the map is a {mapped.kind}; allowed for {own} is {role.kind}")
+            operand = found[role.name] = Operand(
+                name,
+                role,
+                places[name],
+                memory[name],
+                mapped.storage,
+                mapped.correction,
+                mapped.elements if role.kind == "input" else None,
+                mapped.affine,
+                mapped.channels,
+                own=(own, places[own]),
+            )
+            elements = operand_numel(layer, operand)
+            if elements != mapped.elements:
+                raise ValueError(
+                    f"operand {name} has {mapped.elements} elements in the map and {elements} in the network; allowed "
+                    "is the same number"
+                )
+        if found:
+            made[layer_name] = LayerFaults(found, batch_dims.get(layer_name, 0))
+    _exchange(model, eligible, made, 0, known=False)
+    for layer in faulty_layers(model).values():
+        for operand in layer._eden.by_role.values():
+            if operand.kind == "input":
+                mapped = memory_map.operands[operand.name]
+                set_range(layer, operand, mapped.low, mapped.high, mapped.magnitude)
     return model
 
 

@@ -16,7 +16,11 @@ from eden.errors import ErrorModel, Uniform
 from eden.files import VersionedFile
 from eden.margin import Margin
 from eden.partition import Errors, OperatingPoint, Partition
+from eden.points import MOST_LEVELS, Limit, Points, choices_of, lowered_levels
 from eden.tolerance import Tolerance
+
+MemoryPiece = tuple[ErrorModel, int, int]
+"""An error model, the first bit in the device, and a number of bits."""
 
 if TYPE_CHECKING:
     import os
@@ -40,7 +44,7 @@ class Constraints:
     Args:
         split: whether an operand may lie in several partitions, all at one operating point, in pieces of whole
             ``alignment`` units but the last; by the exact solver only.
-        alignment: bytes of which each start is a multiple, such as a row's; a multiple of 64.
+        alignment: bytes of which each start is a multiple, a multiple of 64; or "row", those of a row of the device.
         voltages: how many different supply voltages can be driven, the nominal one, at which idle partitions stay,
             included; None: one for each partition.
         shared_vdd: groups of partitions, by name, with one supply: they run at one VDD, idle ones too, which each of
@@ -50,7 +54,7 @@ class Constraints:
     """
 
     split: bool = False
-    alignment: int = _core.OPERAND_ALIGNMENT
+    alignment: int | Literal["row"] = _core.OPERAND_ALIGNMENT
     voltages: int | None = None
     shared_vdd: tuple[tuple[str, ...], ...] = ()
     shared_refresh: tuple[tuple[str, ...], ...] = ()
@@ -59,7 +63,9 @@ class Constraints:
         parts = []
         if self.split:
             parts.append("operands may be split")
-        if self.alignment != _core.OPERAND_ALIGNMENT:
+        if self.alignment == "row":
+            parts.append("operands start at rows")
+        elif self.alignment != _core.OPERAND_ALIGNMENT:
             parts.append(f"starts are multiples of {self.alignment} bytes")
         if self.voltages is not None:
             parts.append(f"at most {self.voltages} supply voltages, the nominal one included")
@@ -135,6 +141,8 @@ class PlacedPartition(_Record):
     used_bytes: int = pydantic.Field(ge=0)
     """Bytes up to the end of its last operand, alignment included; 0 where nothing is placed."""
     capacity_bytes: int = pydantic.Field(ge=1)
+    address: int | None = pydantic.Field(default=None, ge=0)
+    """Its first bit in the device's geometry; None in files of before it was kept."""
 
 
 class Placement(VersionedFile):
@@ -235,6 +243,30 @@ class Placement(VersionedFile):
             for name, operand in self.operands.items()
         }
 
+    @property
+    def memory(self) -> dict[str, tuple[MemoryPiece, ...]]:
+        """Pieces of memory that hold each operand, in order: error model, first bit in the device, number of bits.
+
+        ``inject_`` and ``set_errors_`` take them: each operand is read from its own cells of the device.
+
+        Raises:
+            ValueError: if the file was written before placements kept where partitions lie.
+
+        """
+        found = {}
+        for name, operand in self.operands.items():
+            pieces = []
+            for part in operand.parts:
+                home = self.partitions[part.partition]
+                if home.address is None:
+                    raise ValueError(
+                        f"partition {part.partition} of the placement has no address; allowed is a placement that "
+                        "this version of eden made: place again"
+                    )
+                pieces.append((home.errors, home.address + 8 * part.address, 8 * part.bytes))
+            found[name] = tuple(pieces)
+        return found
+
     def bytes_in(self, partition: str, kind: str | None = None) -> int:
         """Bytes of operands, of one kind or of all, that lie in a partition."""
         return sum(
@@ -303,15 +335,6 @@ def _core_point(point: OperatingPoint) -> _core.PlacementOperatingPoint:
     return _core.PlacementOperatingPoint(point.vdd, point.trcd, point.trp, point.refresh_interval)
 
 
-def _choices(device: Device, partition: Partition) -> list[tuple[OperatingPoint, ErrorModel]]:
-    nominal = (_point(device.nominal), Uniform(ber=0.0))
-    if partition.nominal:
-        return [nominal]
-    points = [(_point(point), point.errors) for point in partition.choices]
-    # Within specification nothing fails, whatever a fit says of it.
-    return [nominal, *(point for point in points if point[0] != nominal[0])]
-
-
 def _limit_models(tolerance: Tolerance) -> dict[str, ErrorModel]:
     return {name: ErrorModel.from_dict(spec) for name, spec in tolerance.error_models.items()}
 
@@ -364,6 +387,8 @@ def place(
     energy_weight: float = 0.5,
     gap: float = 1e-4,
     time_limit: float = 60.0,
+    granularity: Literal["fine", "coarse"] = "fine",
+    points: Points = "measured",
 ) -> Placement:
     """Put each operand into a partition, and each partition at an operating point, that its operands tolerate.
 
@@ -388,21 +413,31 @@ def place(
         energy_weight: of "weighted", what the share of the energy counts; the share of the time counts the rest of 1.
         gap: exact only: how far the objective may be above the bound, as a share of it.
         time_limit: exact only: seconds after which the best placement found so far is taken, with its gap.
+        granularity: "fine": each partition at a point of its own, by the limits of its operands; "coarse": the whole
+            module at one point, its reliable partitions included, by the rate that all operands tolerate
+            (``tolerance.coarse``).
+        points: "measured": the points that the device's partitions list; "continuous": those also that the limits imply
+            on the curves between them, which finds the best latency and voltage (docs/placement.md); or points for
+            partitions by name, with the nominal one, the others' being those that are listed.
 
     Returns:
         The placement; no operand meets a BER above its limit, no partition holds more than its capacity.
 
     Raises:
         ValueError: for an unknown solver, objective, platform, rank, law or partition, a constraint, weight, gap or
-            time out of range, an operand without bytes or not in the traffic, and, naming the constraint, where nothing
-            fits.
+            time out of range, an operand without bytes or not in the traffic, an operating point outside of its curve,
+            and, naming the constraint, where nothing fits.
         TimeoutError: if neither solver found a placement within the time limit.
 
     """
     constraints = Constraints() if constraints is None else constraints
     _check_arguments(solver, objective, constraints, energy_weight, gap, time_limit)
     _check_operands(tolerance, traffic)
-    asked = _Asked(tolerance, device, traffic, constraints)
+    if granularity not in ("fine", "coarse"):
+        raise ValueError(f"granularity is {granularity!r}; allowed are 'fine' and 'coarse'")
+    if granularity == "coarse":
+        tolerance = _alike(tolerance)
+    asked = _Asked(tolerance, device, traffic, constraints, granularity, points)
     if solver == "greedy":
         return asked.greedy(objective)
     from eden import accounting
@@ -421,6 +456,27 @@ def place(
     model = accounting.CostModel(moved, _point(device.nominal), of_rank, accounting.typical_case(chosen, vdd_law))
     weight = {"energy": 1.0, "latency": 0.0, "weighted": energy_weight}[objective]
     return asked.exact(objective, model, weight, gap, time_limit, chosen.name)
+
+
+def _alike(tolerance: Tolerance) -> Tolerance:
+    """The tolerance with the rate that all operands tolerate together as the limit of each one."""
+    models = {name: model.scaled(tolerance.coarse).to_dict() for name, model in _limit_models(tolerance).items()}
+    return tolerance.model_copy(
+        update={"limits": dict.fromkeys(tolerance.limits, tolerance.coarse), "error_models": models}
+    )
+
+
+def _check_points(points: Points, parts: Sequence[Partition]) -> None:
+    if isinstance(points, Mapping):
+        for name in points:
+            if name not in {part.name for part in parts}:
+                raise ValueError(f"points names the partition {name!r}; allowed are {_names(parts)}")
+    elif points not in ("measured", "continuous"):
+        raise ValueError(f"points is {points!r}; allowed are 'measured', 'continuous', or points by partition")
+
+
+def _names(parts: Sequence[Partition]) -> str:
+    return ", ".join(part.name for part in parts)
 
 
 def _check_arguments(
@@ -452,10 +508,22 @@ class _Info:
 class _Asked:
     """What is to be placed where, in the core's terms."""
 
-    def __init__(self, tolerance: Tolerance, device: Device, traffic: Traffic | None, constraints: Constraints) -> None:
+    def __init__(
+        self,
+        tolerance: Tolerance,
+        device: Device,
+        traffic: Traffic | None,
+        constraints: Constraints,
+        granularity: str,
+        points: Points,
+    ) -> None:
         self.tolerance = tolerance
         self.device = device
+        self.parts: Sequence[Partition] = device.partitions if granularity == "fine" else (device.whole,)
+        self.granularity, self.points = granularity, points
+        _check_points(points, self.parts)
         self.constraints = constraints
+        self.alignment = _alignment(constraints, device)
         models = _limit_models(tolerance)
         self.operands = []
         for name, limit in tolerance.limits.items():
@@ -464,7 +532,20 @@ class _Asked:
             self.operands.append(
                 _core.PlacementOperand(name, tolerance.bytes[name], limit, model.ber_zero, model.ber_one, moved)
             )
-        self.choices = [_choices(device, partition) for partition in device.partitions]
+        self.limits = [
+            Limit(limit, models[name].ber_zero, models[name].ber_one) for name, limit in tolerance.limits.items()
+        ]
+        nominal = _point(device.nominal)
+        self.choices = [choices_of(partition, nominal, points, self.limits) for partition in self.parts]
+        if granularity == "coarse":
+            # One point for all, so it is one that all tolerate.
+            ((first, *choices),) = self.choices
+            of_core = [
+                _core.PartitionPoint(_core_point(point), errors.ber, errors.ber_zero, errors.ber_one)
+                for point, errors in choices
+            ]
+            kept = np.all(_core.tolerated(self.operands, of_core), axis=0) if choices else np.empty(0, dtype=np.bool_)
+            self.choices = [[first, *(choices[int(i)] for i in np.flatnonzero(kept))]]
         self.partitions = [
             _core.PlacementPartition(
                 partition.name,
@@ -474,9 +555,9 @@ class _Asked:
                     for point, errors in points
                 ],
             )
-            for partition, points in zip(device.partitions, self.choices, strict=True)
+            for partition, points in zip(self.parts, self.choices, strict=True)
         ]
-        index = {partition.name: p for p, partition in enumerate(device.partitions)}
+        index = {partition.name: p for p, partition in enumerate(self.parts)}
         self.shared = {
             name: tuple(
                 tuple(_index_of(member, index, name) for member in group) for group in getattr(constraints, name)
@@ -484,7 +565,7 @@ class _Asked:
             for name in ("shared_vdd", "shared_refresh")
         }
         self.core_constraints = _core.PlacementConstraints(
-            constraints.alignment, constraints.voltages, self.shared["shared_vdd"], self.shared["shared_refresh"]
+            self.alignment, constraints.voltages, self.shared["shared_vdd"], self.shared["shared_refresh"]
         )
         if self.partitions:
             _core.check_placement_constraints(self.core_constraints, self.partitions)
@@ -531,11 +612,11 @@ class _Asked:
     ) -> Placement:
         """The placement of each partition's choice and each operand's parts: partition, address and bytes."""
         device, limits = self.device, self.tolerance.limits
-        ends = [0] * len(device.partitions)
+        ends = [0] * len(self.parts)
         for p, address, size in itertools.chain.from_iterable(parts):
             ends[p] = max(ends[p], address + size)
         placed: dict[str, PlacedPartition] = {}
-        for p, (partition, choices) in enumerate(zip(device.partitions, self.choices, strict=True)):
+        for p, (partition, choices) in enumerate(zip(self.parts, self.choices, strict=True)):
             point = points[p]
             operating_point, errors = (
                 choices[point] if point is not None else (self._resting(p, points), Uniform(ber=0.0))
@@ -545,12 +626,11 @@ class _Asked:
                 errors=errors,
                 used_bytes=ends[p],
                 capacity_bytes=partition.capacity_bytes,
+                address=partition.address,
             )
         slots = {}
         for (name, limit), mine in zip(limits.items(), parts, strict=True):
-            pieces = [
-                Piece(partition=device.partitions[p].name, address=address, bytes=size) for p, address, size in mine
-            ]
+            pieces = [Piece(partition=self.parts[p].name, address=address, bytes=size) for p, address, size in mine]
             slots[name] = PlacedOperand.model_validate(
                 {
                     "kind": self.tolerance.kinds[name],
@@ -563,6 +643,14 @@ class _Asked:
                 }
             )
         notes = list(_notes(self.tolerance, device))
+        if self.granularity == "coarse":
+            notes.append(
+                "Coarse: the whole module is at one operating point, the partitions that the device keeps reliable "
+                "included; each operand's limit is the rate that all of them tolerate together."
+            )
+        if self.points == "continuous":
+            found = "the limits" if not lowered_levels(self.limits) else f"{MOST_LEVELS} of the limits"
+            notes.append(f"Operating points between the measured ones are those that {found} imply on fitted curves.")
         if str(self.constraints):
             notes.append(f"Constraints: {self.constraints}.")
         return Placement.model_validate(
@@ -624,7 +712,7 @@ class _Asked:
         from eden.optimum import Problem, State, idle_points, undominated
 
         nominal = _point(self.device.nominal)
-        capacity = np.array([partition.capacity_bytes for partition in self.device.partitions], dtype=np.int64)
+        capacity = np.array([partition.capacity_bytes for partition in self.parts], dtype=np.int64)
         share = capacity / capacity.sum()
         at_nominal = {name: sum(model.access_nj(name, nominal.vdd).values()) for name in model.accesses}
         standby_nj = model.time_ns * (model.background_w(nominal) + model.refresh_w(nominal))
@@ -693,7 +781,7 @@ class _Asked:
             fixed_energy=fixed / whole,
             energy_weight=weight,
             time_weight=1.0 - weight,
-            alignment=self.constraints.alignment,
+            alignment=self.alignment,
             split=self.constraints.split,
             voltages=self.constraints.voltages,
             shared_vdd=self.shared["shared_vdd"],
@@ -710,7 +798,7 @@ class _Asked:
         """The greedy placement in the program's terms, each choice replaced by the one that stands for it."""
         from eden.optimum import Assignment
 
-        index = {partition.name: p for p, partition in enumerate(self.device.partitions)}
+        index = {partition.name: p for p, partition in enumerate(self.parts)}
         used = {(state.partition, state.choice): state for state in problem.used}
         states = []
         for p, (name, placed) in enumerate(greedy.partitions.items()):
@@ -728,7 +816,7 @@ class _Asked:
 
     def _parts(self, assignment: Assignment) -> list[list[tuple[int, int, int]]]:
         """Partition, address and bytes of each operand's parts: one behind the other, the most padded one last."""
-        unit = self.constraints.alignment
+        unit = self.alignment
         sizes = [self.tolerance.bytes[name] for name in self.tolerance.limits]
         inside: dict[int, list[tuple[int, int, int]]] = {}
         for k, pieces in enumerate(assignment.pieces):
@@ -744,6 +832,28 @@ class _Asked:
                 parts[k][i] = (p, address, size)
                 address += -(-size // unit) * unit
         return parts
+
+
+def _alignment(constraints: Constraints, device: Device) -> int:
+    """Bytes of which each start is a multiple. Raises ValueError naming what cannot be one."""
+    asked: object = constraints.alignment
+    if isinstance(asked, int):
+        return asked
+    if asked != "row":
+        raise ValueError(f"alignment is {asked!r}; allowed is a number of bytes, or 'row'")
+    row = device.geometry.row_bits
+    if row % (8 * _core.OPERAND_ALIGNMENT):
+        raise ValueError(
+            f"alignment is 'row', and a row of {device.name} has {row} bits; allowed are rows of a multiple of "
+            f"{8 * _core.OPERAND_ALIGNMENT}"
+        )
+    for partition in device.partitions:
+        if partition.address % row:
+            raise ValueError(
+                f"alignment is 'row', and partition {partition.name} begins at bit {partition.address}, inside a row "
+                f"of {row} bits; allowed are partitions of whole rows"
+            )
+    return row // 8
 
 
 def _vdds(states: Iterable[State]) -> set[float]:

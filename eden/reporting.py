@@ -22,7 +22,9 @@ from eden.placement import Placement
 from eden.tolerance import Tolerance
 
 if TYPE_CHECKING:
+    from eden.account import Account, Pareto
     from eden.accounting import Savings
+    from eden.memory_map import MemoryMap
 
 MOST_OPERANDS = 60
 """Operands that the tolerance figure shows; the table below it has them all."""
@@ -106,6 +108,10 @@ def report(
     savings: Savings | None = None,
     accuracy: AccuracyCurves | None = None,
     title: str = "EDEN report",
+    *,
+    memory_map: MemoryMap | None = None,
+    account: Account | None = None,
+    pareto: Pareto | None = None,
 ) -> Path:
     """Write a self-contained ``index.html`` and, beside it, the JSON file of everything that was given.
 
@@ -119,6 +125,9 @@ def report(
         savings: shown as a table with ranges and assumptions.
         accuracy: shown as accuracy against BER, one curve per label.
         title: heading of the page.
+        memory_map: shown by where in each partition the operands lie.
+        account: shown by platform, term and operand.
+        pareto: shown as energy against accuracy.
 
     Returns:
         The path of ``index.html``.
@@ -136,11 +145,17 @@ def report(
         "placement": placement,
         "savings": savings,
         "accuracy": accuracy,
+        "memory-map": memory_map,
+        "account": account,
+        "pareto": pareto,
     }
     given = {name: part for name, part in parts.items() if part is not None}
     if not given:
         raise ValueError(f"nothing to report; allowed is one or more of {', '.join(parts)}")
     _check_agreement(device, tolerance, placement, savings)
+    for name, part in given.items():
+        if name in ("memory-map", "account", "pareto") and device is not None and part.device != device.name:
+            raise ValueError(f"the {name} is of device {part.device!r}; allowed is the report's, {device.name!r}")
 
     import matplotlib
 
@@ -154,6 +169,12 @@ def report(
             sections.append(_device_section(device))
         if placement is not None:
             sections.append(_placement_section(placement))
+        if memory_map is not None:
+            sections.append(_map_section(memory_map))
+        if account is not None:
+            sections.append(_account_section(account))
+        if pareto is not None:
+            sections.append(_pareto_section(pareto))
     if savings is not None:
         sections.append(_savings_section(savings))
     page = _render(
@@ -604,4 +625,184 @@ def _savings_section(savings: Savings) -> _Section:
         "Low and high are the ends over everything that is assumed below; where they differ, the assumption decides.",
         tables=[results, terms],
         notes=savings.assumptions,
+    )
+
+
+def _map_section(memory_map: MemoryMap) -> _Section:
+    import matplotlib.patches
+
+    used = [
+        name
+        for name in memory_map.partitions
+        if any(piece.partition == name for operand in memory_map.operands.values() for piece in operand.pieces)
+    ]
+    figure, axes = new_figure(height=1.4 + 0.32 * len(used))
+    ends = dict.fromkeys(used, 0)
+    for operand in memory_map.operands.values():
+        for piece in operand.pieces:
+            start = (piece.address - memory_map.partitions[piece.partition].address) // 8
+            colour = COLOURS[0] if operand.kind == "weight" else COLOURS[4]
+            row = used.index(piece.partition)
+            axes.barh(row, piece.bytes, left=start, color=colour, height=0.66, edgecolor="white", linewidth=0.4)
+            ends[piece.partition] = max(ends[piece.partition], start + piece.bytes)
+    axes.set_yticks(range(len(used)), used)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(ends.values()) * 1.02)
+    axes.xaxis.set_major_formatter(lambda value, _: _size(value) if value > 0 else "0")
+    axes.set_xlabel("bytes from the partition's start")
+    handles = [
+        matplotlib.patches.Patch(color=COLOURS[0], label="weights"),
+        matplotlib.patches.Patch(color=COLOURS[4], label="inputs"),
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    rows = []
+    for name, operand in memory_map.operands.items():
+        for piece in operand.pieces:
+            point = memory_map.partitions[piece.partition].operating_point
+            cell = memory_map.geometry.locate(piece.address)
+            rows.append(
+                (
+                    name,
+                    piece.partition,
+                    f"{piece.address // 8:#x}",
+                    f"{cell.bank}",
+                    f"{cell.subarray * memory_map.geometry.subarray_rows + cell.wordline:,}",
+                    f"{piece.bytes:,}",
+                    operand.storage,
+                    f"{operand.low:.3g} to {operand.high:.3g}",
+                    f"{point.vdd:g} V, {point.trcd:g} ns, {point.trp:g} ns",
+                )
+            )
+    table = _Table(
+        "Pieces of operands",
+        ("operand", "partition", "first byte", "bank", "row", "bytes", "storage", "range", "VDD, tRCD, tRP"),
+        rows,
+        (False, False, True, True, True, True, False, True, False),
+    )
+    return _Section(
+        "memory-map",
+        "Memory map",
+        "Where the operands lie in the partitions that hold some; addresses in the table are the device's.",
+        svg(figure, "memory-map"),
+        "Bytes of every partition that weights and inputs take",
+        [table],
+    )
+
+
+def _account_section(account: Account) -> _Section:
+    figure, axes = new_figure(height=3.6)
+    names = list(account.platforms)
+    terms = list(dict.fromkeys(term for one in account.platforms.values() for term in one.terms))
+    ticks, labels = [], []
+    for i, name in enumerate(names):
+        one = account.platforms[name]
+        for offset, which, label in ((-0.2, "nominal_nj", "within"), (0.2, "placed_nj", "placed")):
+            below = 0.0
+            for t, term in enumerate(terms):
+                share = getattr(one.terms[term], which) / one.nominal_nj if term in one.terms else 0.0
+                colour = COLOURS[t % len(COLOURS)]
+                drawn = term if i == 0 and offset < 0 else None
+                axes.bar(i + offset, share, 0.34, bottom=below, color=colour, label=drawn, edgecolor="white")
+                below += share
+            ticks.append(i + offset)
+            labels.append(f"{label}\n{name}" if offset < 0 else label)
+    axes.set_xticks(ticks, labels)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
+    axes.set_ylabel("DRAM energy of an inference")
+    figure.legend(loc="outside upper left", ncols=len(terms))
+    platforms = _Table(
+        "Platforms, at typical assumptions",
+        ("platform", "energy within", "as placed", "saved", "range", "time within", "as placed", "faster", "range"),
+        [
+            (
+                name,
+                f"{one.nominal_nj / 1e3:,.3f} µJ",
+                f"{one.placed_nj / 1e3:,.3f} µJ",
+                _fine_percent(one.energy_reduction),
+                _range(*one.energy_reduction_range, _percent),
+                f"{one.nominal_ns / 1e3:,.2f} µs",
+                f"{one.placed_ns / 1e3:,.2f} µs",
+                _fine_percent(one.speedup),
+                _range(*one.speedup_range, _percent),
+            )
+            for name, one in account.platforms.items()
+        ],
+        (False, *(True,) * 8),
+    )
+    operands = [
+        _Table(
+            f"Operands on {name}: energy of their accesses",
+            ("operand", "kind", "bytes read", "bytes written", "within (nJ)", "as placed (nJ)", "time saved"),
+            [
+                (
+                    operand,
+                    value.kind,
+                    f"{value.read_bytes:,.0f}",
+                    f"{value.written_bytes:,.0f}",
+                    f"{value.nominal_nj:,.1f}",
+                    f"{value.placed_nj:,.1f}",
+                    _fine_percent(value.time_saved),
+                )
+                for operand, value in sorted(one.operands.items(), key=lambda item: -item[1].nominal_nj)
+            ],
+            (False, False, *(True,) * 5),
+        )
+        for name, one in account.platforms.items()
+    ]
+    return _Section(
+        "account",
+        "Account by platform, term and operand",
+        f"Currents of {account.rank}. Bars: within specification, and as placed, as a share of the former.",
+        svg(figure, "account"),
+        "Energy within specification and as placed, by term, on every platform",
+        [platforms, *operands],
+        [f"{name}: {text}" for name, one in account.platforms.items() for text in one.assumptions],
+    )
+
+
+def _pareto_section(pareto: Pareto) -> _Section:
+    figure, axes = new_figure()
+    x = [point.max_drop for point in pareto.points]
+    low = [point.energy_reduction_range[0] for point in pareto.points]
+    high = [point.energy_reduction_range[1] for point in pareto.points]
+    axes.fill_between(x, low, high, color=COLOURS[0], alpha=0.15, linewidth=0)
+    axes.plot(x, [point.energy_reduction for point in pareto.points], "o", color=COLOURS[0], label="placements")
+    front = pareto.front
+    axes.step(
+        [point.max_drop for point in front],
+        [point.energy_reduction for point in front],
+        where="post",
+        color=COLOURS[1],
+        label="best for this drop or a smaller one",
+    )
+    axes.set_xlabel("accuracy that may be lost (max_drop)")
+    axes.set_ylabel("DRAM energy saved")
+    for along in (axes.xaxis, axes.yaxis):
+        along.set_major_formatter(lambda value, _: f"{value * 100:g}%")
+    axes.legend(loc="lower right")
+    table = _Table(
+        "Placements",
+        ("max_drop", "coarse BER", "energy saved", "range", "speedup", "accuracy", "worst chip"),
+        [
+            (
+                _percent(point.max_drop, 2),
+                rate_text(point.coarse),
+                _fine_percent(point.energy_reduction),
+                _range(*point.energy_reduction_range, _percent),
+                _fine_percent(point.speedup),
+                _fine_percent(point.accuracy),
+                _fine_percent(point.worst),
+            )
+            for point in pareto.points
+        ],
+        (True,) * 7,
+    )
+    return _Section(
+        "pareto",
+        "Energy against accuracy",
+        f"On {pareto.platform}; the band is the range over what is assumed. Accuracy as placed is a mean over "
+        f"{_count(pareto.chips, 'chip')}, beside {_fine_percent(pareto.reference_accuracy)} on reliable memory.",
+        svg(figure, "pareto"),
+        "Energy saved against the accuracy that may be lost",
+        [table],
     )

@@ -40,6 +40,7 @@ class Partition:
     capacity_bytes: int = 128 * MIB
     nominal: bool = False
     points: tuple[FittedPoint, ...] = ()
+    address: int | None = None
 
     @property
     def choices(self) -> tuple[FittedPoint, ...]:

@@ -34,6 +34,7 @@ COMMANDS = (
     "devices",
     "schema",
 )
+COMMANDS += ("run", "map", "account", "verify")
 PROFILE = ("--max-drop", "0.05", "--confidence", "0.9")
 
 Eden = Callable[..., str]
@@ -168,6 +169,20 @@ def test_the_chain_step_by_step(run: Eden, campaign: Path, tmp_path: Path) -> No
     assert eden.Traffic.load(moved).crossing_bytes == 64.0
     assert "counts is given beside batch or repeated" in fails("traffic", *known, "--counts", counts, "--repeated")
 
+    mapped, table = tmp_path / "map.json", tmp_path / "map.csv"
+    options = ("--network", boosted, "--placement", placement, "--task", TASK)
+    run("map", *options, "--device", device, "--out", mapped, "--csv", table)
+    assert eden.MemoryMap.load(mapped).csv() == table.read_text()
+    accounted = tmp_path / "account.json"
+    printed = run("account", *options, "--platform", "gpu", "--platform", "tpu", "--out", accounted)
+    assert list(eden.Account.load(accounted).platforms) == ["gpu", "tpu"]
+    assert eden.Account.load(accounted).table() in printed
+    verified = tmp_path / "verification.json"
+    test = ("--max-drop", 0.1, "--confidence", 0.8, "--effort", 1.5)
+    printed = run("verify", *options, *test, "--reference", boosted, "--out", verified)
+    assert eden.Verification.load(verified).certified
+    assert "certified with confidence 0.8" in printed
+
     curves = []
     for name, network in (("before", baseline), ("after", boosted)):
         curves.append(tmp_path / f"{name}.json")
@@ -182,10 +197,10 @@ def test_the_chain_step_by_step(run: Eden, campaign: Path, tmp_path: Path) -> No
     parts = [option for curve in curves for option in ("--accuracy", curve)]
     run(
         *("report", page, "--device", device, "--tolerance", tolerance, "--placement", placement),
-        *("--savings", savings, *parts, "--title", "All of it"),
+        *("--savings", savings, *parts, "--title", "All of it", "--map", mapped, "--account", accounted),
     )
     text = (page / "index.html").read_text()
-    for expected in ("All of it", "before", "after", "0.weight"):
+    for expected in ("All of it", "before", "after", "0.weight", "Memory map", "Account by platform"):
         assert expected in text
 
 
@@ -237,8 +252,9 @@ def test_plot(run: Eden, fails: Fails, tmp_path: Path) -> None:
 
 def test_schema(run: Eden, fails: Fails) -> None:
     assert json.loads(run("schema", "device")) == eden.Device.json_schema()
-    assert "allowed are device, recipe, tolerance, placement, traffic, currents, savings, accuracy" in fails(
-        "schema", "network"
+    assert (
+        "allowed are device, recipe, tolerance, placement, traffic, currents, savings, accuracy, memory-map"
+        in fails("schema", "network")
     )
 
 
