@@ -26,13 +26,13 @@ from eden.characterize import (
     Metric,
     Scorer,
     Step,
-    _borrowed,
     _certificate,
     _count,
     _model_digest,
     _named_metric,
     _probability,
     _quantile,
+    borrowed,
     drive,
 )
 from eden.files import VersionedFile
@@ -215,14 +215,14 @@ def certify(
         return Scorer(network, samples, score, metric_name, chunk, lower_is_better)
 
     def on_reliable_memory(network: nn.Module, digest: hashlib._Hash | None) -> np.ndarray[Any, np.dtype[np.float64]]:
-        with _borrowed(network), inject.clean(network):
+        with borrowed(network), inject.clean(network):
             return scorer_of(network).scores(range(len(samples)), "on reliable memory", digest)
 
     data = hashlib.sha256()
     own = on_reliable_memory(model, data)
     clean = own if reference is None else on_reliable_memory(reference, None)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_borrowed(model))
+        stack.enter_context(borrowed(model))
         task = stack.enter_context(eden_progress.task("verify", search.expected_trials, show=progress is True))
         book = None
         if journal is not None:
