@@ -21,7 +21,19 @@ from eden.reporting import AccuracyCurves
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TASK = f"{tiny_task.__file__}:tiny"
-COMMANDS = ("fit", "retrain", "profile", "place", "savings", "evaluate", "report", "demo", "devices", "schema")
+COMMANDS = (
+    "fit",
+    "retrain",
+    "export",
+    "profile",
+    "place",
+    "savings",
+    "evaluate",
+    "report",
+    "demo",
+    "devices",
+    "schema",
+)
 PROFILE = ("--max-drop", "0.05", "--confidence", "0.9")
 
 Eden = Callable[..., str]
@@ -237,6 +249,9 @@ def test_help(run: Eden, command: str) -> None:
         (["retrain"], "Missing option '--out'"),
         (["retrain", "--out", "x", "--epochs", "many"], "Invalid value for '--epochs'"),
         (["devices", "show", "--nothing"], "No such option"),
+        (["profile", "--out", "x"], "neither --network nor --package given"),
+        (["profile", "--out", "x", "--network", "a", "--package", "b"], "both --network and --package given"),
+        (["profile", "--out", "x", "--package", "b"], "--package without --data given"),
     ],
 )
 def test_wrong_usage(

@@ -312,7 +312,7 @@ def test_version_and_help() -> None:
         (["--confidence", "nan"], "confidence is NaN; allowed is inside (0, 1)"),
         (["--quantile", "-0.5"], "quantile is -0.5; allowed is inside (0, 1)"),
         (["--max-drop", "0.999"], "no more than max_drop (0.999), by 'top1', so no error rate could be too high"),
-        (["--max-trials", "3"], "max_trials is 3; "),
+        (["--max-trials", "3"], "max_trials is 3, too few samples of chips"),
         (["--effort", "1"], "effort is 1"),
     ],
 )
