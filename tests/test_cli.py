@@ -21,7 +21,7 @@ from eden.reporting import AccuracyCurves
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TASK = f"{tiny_task.__file__}:tiny"
-COMMANDS = (
+COMMANDS = "fit retrain export profile place savings evaluate report demo devices schema".split()
     "fit",
     "retrain",
     "export",
