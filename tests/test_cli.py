@@ -21,7 +21,19 @@ from eden.reporting import AccuracyCurves
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TASK = f"{tiny_task.__file__}:tiny"
-COMMANDS = "fit retrain export profile place savings evaluate report demo devices schema".split()
+COMMANDS = (
+    "fit",
+    "retrain",
+    "export",
+    "profile",
+    "place",
+    "savings",
+    "evaluate",
+    "report",
+    "demo",
+    "devices",
+    "schema",
+)
 PROFILE = ("--max-drop", "0.05", "--confidence", "0.9")
 
 Eden = Callable[..., str]
