@@ -399,10 +399,10 @@ def profile(
 
     if (network is None) == (package is None):
         found = "neither --network nor --package" if network is None else "both --network and --package"
-        raise typer.BadParameter(f"{found} is given; allowed is one of them")
+        raise typer.BadParameter(f"{found} given; allowed is one of them")
     if (package is None) != (data is None):
         found = "--data without --package" if package is None else "--package without --data"
-        raise typer.BadParameter(f"{found} is given; allowed are both together")
+        raise typer.BadParameter(f"{found} given; allowed are both together")
     output_file(out)
     kept = out.with_name(f"{out.name}.journal") if journal is None else journal
     options: Any = {

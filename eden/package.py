@@ -84,6 +84,8 @@ class PackagedOperand(pydantic.BaseModel):
     @pydantic.model_validator(mode="after")
     def _check(self) -> PackagedOperand:
         model = self.model
+        if model is not None:
+            _check_packageable(model, self.name)
         if isinstance(model, LineModel) != (self.table_first is not None):
             raise ValueError("table_first is to be given for errors of lines, and for no others")
         return self
@@ -124,6 +126,11 @@ class PackageInfo(VersionedFile):
             raise ValueError(
                 f"random_layout is {self.random_layout}; allowed is {_core.RANDOM_LAYOUT_VERSION}, this version of "
                 "eden's: export the network again"
+            )
+        if _table_entries(self.operands) > self.table_entries:
+            raise ValueError(
+                f"table_entries is {self.table_entries}; allowed is what the operands' lines take, "
+                f"{_table_entries(self.operands)}, or more"
             )
         return self
 
@@ -174,7 +181,7 @@ class _Exported(nn.Module):
         return output
 
 
-def _packageable(errors: ErrorModel, name: str) -> None:
+def _check_packageable(errors: ErrorModel, name: str) -> None:
     """Raise ValueError for an error model that no package takes."""
     what = None
     if isinstance(errors, CellMap):
@@ -205,7 +212,7 @@ def _packaged_operands(model: nn.Module) -> tuple[PackagedOperand, ...]:
         lines = errors.get(name)
         first = None
         if lines is not None:
-            _packageable(lines, name)
+            _check_packageable(lines, name)
         if isinstance(lines, LineModel):
             first = used
             used += 2 * lines.line_probabilities().size

@@ -24,17 +24,21 @@ TASK = f"{tiny_task.__file__}:tiny"
 COMMANDS = (
     "fit",
     "retrain",
+    "run",
+    "export",
     "profile",
     "place",
+    "verify",
+    "map",
     "traffic",
     "savings",
+    "account",
     "evaluate",
     "report",
     "demo",
     "devices",
     "schema",
 )
-COMMANDS += ("run", "map", "account", "verify")
 PROFILE = ("--max-drop", "0.05", "--confidence", "0.9")
 
 Eden = Callable[..., str]
@@ -277,6 +281,9 @@ def test_help(run: Eden, command: str) -> None:
         (["retrain"], "Missing option '--out'"),
         (["retrain", "--out", "x", "--epochs", "many"], "Invalid value for '--epochs'"),
         (["devices", "show", "--nothing"], "No such option"),
+        (["profile", "--out", "x"], "neither --network nor --package given"),
+        (["profile", "--out", "x", "--network", "a", "--package", "b"], "both --network and --package given"),
+        (["profile", "--out", "x", "--package", "b"], "--package without --data given"),
     ],
 )
 def test_wrong_usage(

@@ -311,14 +311,24 @@ def test_version_and_help() -> None:
         (["--max-drop", "1"], "max_drop is 1.0; allowed is inside (0, 1)"),
         (["--confidence", "nan"], "confidence is NaN; allowed is inside (0, 1)"),
         (["--quantile", "-0.5"], "quantile is -0.5; allowed is inside (0, 1)"),
-        (["--max-drop", "0.999"], "no more than max_drop (0.999), by 'top1', so no error rate could be too high"),
-        (["--max-trials", "3"], "max_trials is 3; "),
+        (["--max-trials", "3"], "max_trials is 3, too few samples of chips"),
         (["--effort", "1"], "effort is 1"),
     ],
 )
 def test_questions_that_cannot_be_answered(folder: Path, tmp_path: Path, options: list[object], message: str) -> None:
     assert message in says(*on(folder, tmp_path / "out.json"), *options)
     assert list(tmp_path.iterdir()) == []
+
+
+@needs_program
+def test_a_network_that_leaves_no_room_for_the_drop(folder: Path, tmp_path: Path) -> None:
+    inputs, targets = load_samples(folder / "samples.safetensors")
+    wrong = tmp_path / "wrong.safetensors"
+    save_samples(inputs, (targets + 1) % CLASSES, wrong)
+    said = says("--package", folder / "net.pt2", "--data", wrong, "--out", tmp_path / "out.json", "--max-drop", "0.5")
+    with pytest.raises(ValueError, match="on reliable memory the network scores") as raised:
+        eden.profile_package(folder / "net.pt2", wrong, max_drop=0.5, progress=False)
+    assert said == str(raised.value)
 
 
 def edited(folder: Path, target: Path, change: Callable[[dict[str, Any]], None]) -> Path:
@@ -509,8 +519,8 @@ class Pair(nn.Module):
     [
         (lambda: changed(first__input=eden.Wordline(1e-3, 0.1)), "operand 'first.input' has the error model wordline"),
         (
-            lambda: changed(first__input=eden.CellMap([4], True, True, bits=2**45)),
-            "operand 'first.input' has the error model a map of a chip's own cells",
+            lambda: changed(conv__weight=eden.CellMap([4, 9], True, True, bits=4096)),
+            "operand 'conv.weight' has the error model a map of a chip's own cells",
         ),
         (lambda: changed(first__input=[(None, 0, 512)]), "first.input lies in 1 pieces of memory"),
         (Pair, "the network's output is tuple; allowed in a package is a tensor"),
