@@ -444,6 +444,20 @@ def test_a_search_without_an_answer_leaves_no_journal(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_profile_with_a_budget(run: Eden, fails: Fails, networks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tolerance.json"
+    command = ("profile", "--network", networks / "boosted.safetensors", "--out", out, "--task", TASK, *PROFILE)
+    assert "budget is 20, too few" in fails(*command, "--budget", 20)
+    assert not list(tmp_path.iterdir())
+    printed = run(*command, "--budget", 450, "--timeout", 60)
+    found = eden.Tolerance.load(out)
+    journal = tmp_path / "tolerance.json.journal"
+    assert sum(found.observations.values()) <= 450
+    assert found.limits_certificate is None
+    assert f"{found.unfinished}; the same command with a larger budget goes on from {journal}" in printed
+    assert journal.exists()
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

@@ -143,7 +143,7 @@ def test_a_search_that_a_budget_ended_goes_on_with_a_larger_one(tmp_path: Path) 
     last = eden.profile(make_network(), loader(), journal=path, **FAST)
     assert last.unfinished == ""
     assert last.limits_certificate is not None
-    assert last.coarse_certificate == first.coarse_certificate
+    assert last.coarse >= first.coarse
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
     assert [line["budget"] for line in lines if "budget" in line] == [450, 0]
     assert path.read_bytes().startswith(before)

@@ -112,6 +112,11 @@ def pretrained_resnet32() -> Task:
     return _task("pretrained ResNet-32", lambda: pretrained_resnet(32), cifar10, flip_and_crop)
 
 
+def pretrained_resnet56() -> Task:
+    """The pretrained ResNet-56, likewise."""
+    return _task("pretrained ResNet-56", lambda: pretrained_resnet(56), cifar10, flip_and_crop)
+
+
 def lenet5() -> Task:
     """LeNet-5 that never saw 5,000 of MNIST's training images, judged on those."""
     return _task("LeNet-5", LENET5, mnist_held_out, None)
