@@ -124,7 +124,7 @@ def tolerance(networks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_chain_step_by_step(run: Eden, campaign: Path, tmp_path: Path) -> None:
+def test_the_chain_step_by_step(run: Eden, fails: Fails, campaign: Path, tmp_path: Path) -> None:
     device, folder = tmp_path / "device.json", tmp_path / "networks"
     printed = run("fit", campaign, "--out", device)
     assert f"written: {device}" in printed
