@@ -76,18 +76,18 @@ def choices_of(partition: Partition, nominal: OperatingPoint, points: Points, li
 
     """
     # Within specification nothing fails, whatever a fit says of it.
-    found: dict[OperatingPoint, ErrorModel] = {nominal: Uniform(ber=0.0)}
+    found: list[Choice] = [(nominal, Uniform(ber=0.0))]
     if isinstance(points, Mapping) and partition.name in points:
-        for point in points[partition.name]:
-            found.setdefault(point_of(point), answer_at(partition, point))
-        return list(found.items())
-    if not partition.nominal:
-        for fitted in partition.choices:
-            found.setdefault(point_of(fitted), fitted.errors)
-        if points == "continuous":
-            for point, errors in _implied(partition, _levels(limits)):
-                found.setdefault(point, errors)
-    return list(found.items())
+        asked = [point_of(point) for point in points[partition.name]]
+        return [*found, *((point, answer_at(partition, point)) for point in asked if point != nominal)]
+    if partition.nominal:
+        return found
+    fitted = [(point_of(point), point.errors) for point in partition.choices]
+    found += [choice for choice in fitted if choice[0] != nominal]
+    if points == "continuous":
+        known = {point for point, _ in found}
+        found += [choice for choice in _implied(partition, _levels(limits)) if choice[0] not in known]
+    return found
 
 
 def _levels(limits: Iterable[Limit]) -> list[Limit]:
