@@ -648,7 +648,7 @@ def drive(
     repeat_budgets()
     # Seconds are those of this call, whatever a call before it had.
     set_budget(budget if isinstance(budget, int) else 0)
-    expected, interval, bound = search.expected_trials, search.rate_interval, search.drop_bound
+    expected, interval, bound, phase = search.expected_trials, search.rate_interval, search.drop_bound, ""
     deadline = Deadline(timeout)
     try:
         while trials := search.next_trials(ranks.size):
@@ -682,6 +682,10 @@ def drive(
                     if error is not None and rank == ranks.rank:
                         raise error
                     raise RankError(f"rank {rank}: {failure}")
+                estimate = trial.id % _TRIALS_BETWEEN_ESTIMATES == 0
+                if on_step is not None and (estimate or trial.phase != phase):
+                    # Before the report, after which the search may be at something else.
+                    interval, bound, phase = search.rate_interval, search.drop_bound, trial.phase
                 search.report(trial.id, difference)
                 observations[trial.phase] += 1
                 if ranks.rank != 0:
@@ -691,8 +695,8 @@ def drive(
                     journal.append(trial.id, difference)
                 if on_step is None:
                     continue
-                if trial.id % _TRIALS_BETWEEN_ESTIMATES == 0 or search.state != "running":
-                    expected, interval, bound = search.expected_trials, search.rate_interval, search.drop_bound
+                if estimate or search.state != "running":
+                    expected = search.expected_trials
                 operand = None if trial.operand is None else names[trial.operand]
                 rate = max(trial.rates) if trial.operand is None else trial.rates[trial.operand]
                 reuse = getattr(evaluator, "reuse", None)
