@@ -51,6 +51,7 @@ class Partition:
     capacity_bytes: int
     points: tuple[Point, ...]
     nominal: bool = False
+    address: int | None = None
 
     @property
     def choices(self) -> tuple[Point, ...]:

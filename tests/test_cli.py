@@ -257,7 +257,7 @@ def test_plot(run: Eden, fails: Fails, tmp_path: Path) -> None:
 def test_schema(run: Eden, fails: Fails) -> None:
     assert json.loads(run("schema", "device")) == eden.Device.json_schema()
     assert (
-        "allowed are device, recipe, tolerance, placement, traffic, currents, savings, accuracy, memory-map"
+        "allowed are device, recipe, tolerance, placement, traffic, currents, savings, accuracy, platform, memory-map"
         in fails("schema", "network")
     )
 

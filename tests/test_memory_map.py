@@ -71,7 +71,7 @@ def tolerance(model: nn.Module, limit: float = 0.05) -> eden.Tolerance:
 
 def placed(model: nn.Module, device: Device, **constraints: Any) -> Placement:
     return eden.place(
-        tolerance(model), device, solver="exact", constraints=Constraints(**{"split": True, **constraints}), gap=0.02
+        tolerance(model), device, solver="exact", constraints=Constraints(**{"split": True, **constraints}), gap=0.005
     )
 
 

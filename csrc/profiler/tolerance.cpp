@@ -95,7 +95,8 @@ Json tolerance_of(const Options& options, const Found& found) {
           {"effort", options.effort},
           {"weights", weights},
           {"alone", alone},
-          {"lower_is_better", false}};
+          {"lower_is_better", false},
+          {"unfinished", ""}};
 }
 
 std::string table_of(const Json& tolerance) {
