@@ -717,8 +717,9 @@ def calibrate_(model: nn.Module, loader: Iterable[Any], percentile: float = 100.
         model: a network under faults.
         loader: yields inputs, or tuples whose first item is the input.
         percentile: share of an input's values, in percent, that its range holds counted from either side, above 50 to
-            100. Below 100 the few largest values are clipped to codes, or corrected, and the harm of a flip, which
-            grows with the range, is less. Met to one part in 128 (``eden.quantization.ValueCounts``).
+            100. Below 100 the few largest values are clipped to codes, and the harm of a flip, which grows with the
+            range, is less. For floating-point storages leave it at 100 with ``correction="zero"``: what is beyond the
+            range is not clipped but replaced by 0, at every load. Met to one part in 128 (``eden.quantization.ValueCounts``).
 
     Returns:
         The ranges, as ``ranges``.
