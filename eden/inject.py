@@ -719,7 +719,8 @@ def calibrate_(model: nn.Module, loader: Iterable[Any], percentile: float = 100.
         percentile: share of an input's values, in percent, that its range holds counted from either side, above 50 to
             100. Below 100 the few largest values are clipped to codes, and the harm of a flip, which grows with the
             range, is less. For floating-point storages leave it at 100 with ``correction="zero"``: what is beyond the
-            range is not clipped but replaced by 0, at every load. Met to one part in 128 (``eden.quantization.ValueCounts``).
+            range is not clipped but replaced by 0, at every load. Met to one part in 128
+            (``eden.quantization.ValueCounts``).
 
     Returns:
         The ranges, as ``ranges``.
