@@ -724,6 +724,9 @@ def train_on_a_rank(rank: int, world: int, folder: str) -> None:
         "chip": int(model[0].eden_training_chip),
     }
     torch.save(result, f"{folder}/{rank}.pt")
+    # Were the reducer the last to hold the group, it would join gloo's thread, which may be waiting for Python's lock.
+    del parallel
+    gc.collect()
     torch.distributed.destroy_process_group()
 
 
