@@ -28,6 +28,7 @@ from eden import progress as eden_progress
 from eden.deadline import Deadline
 from eden.errors import ErrorModel
 from eden.journal import Journal
+from eden.ops import Memory
 from eden.ranks import RankError, Ranks
 from eden.reuse import Reuse
 from eden.samples import Samples, map_tensors, samples_of, update_digest
@@ -728,6 +729,44 @@ def show_steps(
     return on_step
 
 
+def scorer_of(
+    model: nn.Module, samples: Samples, score: Metric | CorpusMetric, metric_name: str, lower_is_better: bool
+) -> Scorer:
+    """What scores a network on samples, in batches of the loader's size."""
+    chunk = _chunk(samples)
+    if isinstance(score, CorpusMetric):
+        return CorpusScorer(model, samples, score, metric_name, chunk, lower_is_better)
+    return Scorer(model, samples, score, metric_name, chunk, lower_is_better)
+
+
+def _chunk(samples: Samples) -> int:
+    return samples.batch_size or _BATCH_WITHOUT_LOADER
+
+
+def _described(memory: Memory) -> Any:
+    if isinstance(memory, tuple):
+        return [[None if errors is None else errors.to_dict(), address, bits] for errors, address, bits in memory]
+    return None if memory is None else memory.to_dict()
+
+
+def network_fingerprint(model: nn.Module, infos: Mapping[str, inject.OperandInfo], samples: Samples) -> dict[str, Any]:
+    """What a journal names the network by: these operands, ranges, layers and state; and the number of the samples."""
+    return {
+        "chunk": _chunk(samples),
+        "operands": [
+            [name, info.kind, info.bytes, info.storage, info.address, _described(info.errors)]
+            for name, info in infos.items()
+        ],
+        "layers": {
+            name: [layer._eden.batch_dim, *(operand.correction for operand in layer._eden.operands())]
+            for name, layer in inject.faulty_layers(model).items()
+        },
+        "ranges": {name: list(bounds) for name, bounds in inject.ranges(model).items()},
+        "samples": len(samples),
+        "model": _model_digest(model),
+    }
+
+
 def searched_operands(model: nn.Module) -> dict[str, inject.OperandInfo]:
     """The operands that have errors."""
     operands = inject.operands(model)
@@ -918,18 +957,13 @@ def profile(
             f"{confidence:g}; allowed is {least} or more, which do if no score drops and no rate is looked for"
         )
     samples = samples_of(loader, memory_limit)
-    chunk = samples.batch_size or _BATCH_WITHOUT_LOADER
     batch_size = question.samples_per_observation(len(samples), isinstance(score, CorpusMetric))
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(borrowed(model))
         visible = progress is True and ranks.rank == 0
         task = stack.enter_context(eden_progress.task("profile", search.expected_trials, show=visible))
-        scorer = (
-            CorpusScorer(model, samples, score, metric_name, chunk, lower_is_better)
-            if isinstance(score, CorpusMetric)
-            else Scorer(model, samples, score, metric_name, chunk, lower_is_better)
-        )
+        scorer = scorer_of(model, samples, score, metric_name, lower_is_better)
         task.note("scoring on reliable memory")
         data = hashlib.sha256()
         with inject.clean(model):
@@ -939,19 +973,8 @@ def profile(
         if journal is not None or ranks.size > 1:
             fingerprint = {
                 **question.fingerprint(metric_name, weights, batch_size),
-                "chunk": chunk,
-                "operands": [
-                    [name, info.kind, info.bytes, info.storage, info.address, errors[name].to_dict()]
-                    for name, info in searched.items()
-                ],
-                "layers": {
-                    name: [layer._eden.batch_dim, *(operand.correction for operand in layer._eden.operands())]
-                    for name, layer in inject.faulty_layers(model).items()
-                },
-                "ranges": {name: list(bounds) for name, bounds in inject.ranges(model).items()},
-                "samples": len(samples),
+                **network_fingerprint(model, searched, samples),
                 "data": data.hexdigest(),
-                "model": _model_digest(model),
             }
             _check_alike(ranks, fingerprint)
             if journal is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -33,6 +34,14 @@ TaskOption = Annotated[str, typer.Option("--task", help=_TASK_HELP)]
 DeviceOption = Annotated[str, typer.Option("--device", help=_DEVICE_HELP)]
 NetworkOption = Annotated[Path, typer.Option("--network", help="network file, written by eden retrain")]
 SeedOption = Annotated[int, typer.Option("--seed", help="what chips are drawn from")]
+OtherTask = Annotated[str | None, typer.Option("--task", help=_TASK_HELP)]
+OtherDevice = Annotated[str | None, typer.Option("--device", help=_DEVICE_HELP)]
+OtherSeed = Annotated[int | None, typer.Option("--seed", help="what chips are drawn from")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="a value in place of the recipe's, such as boost.epochs=3; several times"),
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")]
 OutFile = Annotated[Path, typer.Option("--out", "-o", help="file to write")]
 
 
@@ -224,18 +233,23 @@ def fit(
         typer.echo(f"written: {plot}")
 
 
+def _overrides(options: Mapping[str, Any], settings: list[str] | None) -> list[tuple[str, Any]]:
+    """What a command line says in place of a recipe, by dotted key; ``--set`` comes last."""
+    from eden.recipe import setting
+
+    given = [(key, value) for key, value in options.items() if value is not None]
+    return given + [setting(text) for text in settings or []]
+
+
 @app.command()
 def retrain(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for the network and its checkpoints")],
     recipe: Annotated[
         Path | None, typer.Argument(help="TOML file (docs/boost.md); the task's recipe if left out")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="a value in place of the recipe's, such as boost.epochs=3; several times"),
-    ] = None,
-    task: Annotated[str | None, typer.Option("--task", help=_TASK_HELP)] = None,
-    device: Annotated[str | None, typer.Option("--device", help=_DEVICE_HELP)] = None,
+    set_: SetOption = None,
+    task: OtherTask = None,
+    device: OtherDevice = None,
     trcd: Annotated[
         float | None, typer.Option(help="row-activation latency (ns) whose error model is trained with")
     ] = None,
@@ -243,11 +257,11 @@ def retrain(
     epochs: Annotated[int | None, typer.Option(help="epochs under faults")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="highest learning rate under faults")] = None,
     chips: Annotated[str | None, typer.Option(help="fresh, one, or a number of chips used in turn")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="what chips are drawn from")] = None,
+    seed: OtherSeed = None,
     checkpoint_every: Annotated[
         int | None, typer.Option(help="write the checkpoints also after each so many optimizer steps")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")] = False,
+    resume: ResumeOption = False,
 ) -> None:
     """Train a task's network, then retrain it under a device's errors at a rising rate."""
     from eden import recipe as recipes
@@ -265,8 +279,7 @@ def retrain(
         "seed": seed,
         "checkpoint_every": checkpoint_every,
     }
-    overrides = [(key, value) for key, value in options.items() if value is not None]
-    overrides += [recipes.setting(text) for text in set_ or []]
+    overrides = _overrides(options, set_)
     if recipe is None:
         chosen = recipes.RetrainRecipe.of({}, overrides)
     else:
@@ -278,23 +291,19 @@ def retrain(
 def run(
     recipe: Annotated[Path, typer.Argument(help="TOML file (docs/placement.md)")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for everything that the chain writes")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="a value in place of the recipe's, such as profile.max_drop=0.02; several times"),
-    ] = None,
-    task: Annotated[str | None, typer.Option("--task", help=_TASK_HELP)] = None,
-    device: Annotated[str | None, typer.Option("--device", help=_DEVICE_HELP)] = None,
+    set_: SetOption = None,
+    task: OtherTask = None,
+    device: OtherDevice = None,
     network: Annotated[
         Path | None, typer.Option(help="network file, boosted elsewhere, in place of training and boosting")
     ] = None,
     max_drop: Annotated[float | None, typer.Option(help="accuracy that may be lost, inside (0, 1)")] = None,
     rounds: Annotated[int | None, typer.Option(help="rounds of profile and place at most")] = None,
     platform: Annotated[str | None, typer.Option(help="cpu, gpu, eyeriss or tpu, whose objective is lowered")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="what chips are drawn from")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")] = False,
+    seed: OtherSeed = None,
+    resume: ResumeOption = False,
 ) -> None:
     """Do the whole chain of a recipe: boost, profile, place, verify on fresh chips, and again while it improves."""
-    from eden import recipe as recipes
     from eden.files import output_folder
     from eden.run import RunRecipe
     from eden.run import run as whole
@@ -309,8 +318,7 @@ def run(
         "place.platform": platform,
         "seed": seed,
     }
-    overrides = [(key, value) for key, value in options.items() if value is not None]
-    overrides += [recipes.setting(text) for text in set_ or []]
+    overrides = _overrides(options, set_)
     whole(RunRecipe.load(recipe, overrides), out, resume, typer.echo)
 
 

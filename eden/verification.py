@@ -20,28 +20,23 @@ from torch import nn
 from eden import _core, inject
 from eden import progress as eden_progress
 from eden.characterize import (
-    SAMPLES_PER_OBSERVATION,
     CorpusMetric,
-    CorpusScorer,
     Metric,
+    Question,
     Scorer,
     Step,
     _certificate,
-    _count,
-    _model_digest,
     _named_metric,
-    _probability,
-    _quantile,
     borrowed,
     drive,
+    network_fingerprint,
+    scorer_of,
 )
 from eden.files import VersionedFile
 from eden.journal import Journal
-from eden.ops import Memory
 from eden.samples import samples_of
 from eden.tolerance import Accuracy, Certificate, Count, Guarantee, Probability
 
-_CHUNK = 128
 _ONLY_LEVEL = 1.0
 
 
@@ -119,12 +114,6 @@ class _OneLevel:
         return float(np.mean(self._clean[drawn] - faulty))
 
 
-def _described(memory: Memory) -> Any:
-    if isinstance(memory, tuple):
-        return [[None if errors is None else errors.to_dict(), address, bits] for errors, address, bits in memory]
-    return None if memory is None else memory.to_dict()
-
-
 def certify(
     model: nn.Module,
     loader: Any,
@@ -176,24 +165,28 @@ def certify(
         FileError: if the journal cannot be used or is of another run.
 
     """
-    max_drop, confidence = _probability("max_drop", max_drop), _probability("confidence", confidence)
     metric_name, score = _named_metric(metric)
-    quantile = _quantile(guarantee)
-    inject._check_seed("seed", seed)
-    for name, count in (("max_trials", max_trials), ("batch_size", batch_size)):
-        if count is not None:
-            _count(name, count)
-    if isinstance(effort, bool) or not isinstance(effort, (int, float)):
-        raise TypeError(f"effort is a {type(effort).__name__}; allowed is a number from 1.5 to 1000")
+    question = Question(
+        max_drop=max_drop,
+        confidence=confidence,
+        guarantee=guarantee,
+        seed=seed,
+        coarse_only=True,
+        strategy="shares",
+        effort=effort,
+        lower_is_better=lower_is_better,
+        max_trials=max_trials,
+        batch_size=batch_size,
+    )
     infos = inject.operands(model)
     for each in (model,) if reference is None else (model, reference):
         inject.refuse_inside_clean(each, "certify")
     # One candidate, whose level is both the lowest and the highest: what is left of a search is its confirmation.
     search = _core.Search(
         operands=[("as placed", 1, _ONLY_LEVEL)],
-        max_drop=max_drop,
-        confidence=confidence,
-        quantile=quantile,
+        max_drop=question.max_drop,
+        confidence=question.confidence,
+        quantile=question.quantile,
         floor=_ONLY_LEVEL,
         coarse_only=True,
         seed=seed,
@@ -201,22 +194,14 @@ def certify(
         effort=effort,
     )
     samples = samples_of(loader, memory_limit)
-    chunk = samples.batch_size or _CHUNK
-    whole = isinstance(score, CorpusMetric)
-    if batch_size is None:
-        batch_size = len(samples) if whole or quantile is not None else SAMPLES_PER_OBSERVATION
-    elif whole and batch_size < len(samples):
-        raise ValueError(f"batch_size is {batch_size}; allowed with a CorpusMetric is None or all {len(samples)}")
-    batch_size = min(batch_size, len(samples))
+    batch_size = question.samples_per_observation(len(samples), isinstance(score, CorpusMetric))
 
-    def scorer_of(network: nn.Module) -> Scorer:
-        if isinstance(score, CorpusMetric):
-            return CorpusScorer(network, samples, score, metric_name, chunk, lower_is_better)
-        return Scorer(network, samples, score, metric_name, chunk, lower_is_better)
+    def scorer(network: nn.Module) -> Scorer:
+        return scorer_of(network, samples, score, metric_name, lower_is_better)
 
     def on_reliable_memory(network: nn.Module, digest: hashlib._Hash | None) -> np.ndarray[Any, np.dtype[np.float64]]:
         with borrowed(network), inject.clean(network):
-            return scorer_of(network).scores(range(len(samples)), "on reliable memory", digest)
+            return scorer(network).scores(range(len(samples)), "on reliable memory", digest)
 
     data = hashlib.sha256()
     own = on_reliable_memory(model, data)
@@ -227,31 +212,10 @@ def certify(
         book = None
         if journal is not None:
             fingerprint = {
-                "eden": importlib.metadata.version("eden-dram"),
-                "random_layout": _core.RANDOM_LAYOUT_VERSION,
+                **question.fingerprint(metric_name, {}, batch_size),
+                **network_fingerprint(model, infos, samples),
                 "purpose": "verification",
-                "max_drop": max_drop,
-                "confidence": confidence,
-                "guarantee": guarantee,
-                "metric": metric_name,
-                "seed": seed,
-                "effort": float(effort),
-                "lower_is_better": lower_is_better,
-                "search": _core.SEARCH_VERSION,
-                "batch_size": batch_size,
-                "chunk": chunk,
-                "operands": [
-                    [name, info.kind, info.bytes, info.storage, info.address, _described(info.errors)]
-                    for name, info in infos.items()
-                ],
-                "layers": {
-                    name: [layer._eden.batch_dim, *(operand.correction for operand in layer._eden.operands())]
-                    for name, layer in inject.faulty_layers(model).items()
-                },
-                "ranges": {name: list(bounds) for name, bounds in inject.ranges(model).items()},
-                "samples": len(samples),
                 "data": data.hexdigest(),
-                "model": _model_digest(model),
                 "reference": hashlib.sha256(np.ascontiguousarray(clean).tobytes()).hexdigest(),
             }
             book = stack.enter_context(Journal(journal, fingerprint))
@@ -266,7 +230,7 @@ def certify(
         if book is not None and book.history:
             task.advance(len(book.history))
         names: Sequence[str] = ["as placed"]
-        evaluator = _OneLevel(model, scorer_of(model), clean, batch_size)
+        evaluator = _OneLevel(model, scorer(model), clean, batch_size)
         observations = drive(search, evaluator, names, book, on_step)
 
     def shown(scores: np.ndarray[Any, np.dtype[np.float64]]) -> float:
@@ -275,8 +239,8 @@ def certify(
 
     found = search.coarse_certificate if search.state == "done" else None
     return Verification(
-        max_drop=max_drop,
-        confidence=confidence,
+        max_drop=question.max_drop,
+        confidence=question.confidence,
         guarantee=guarantee,
         metric=metric_name,
         reference_accuracy=shown(clean),
