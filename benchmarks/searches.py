@@ -600,9 +600,14 @@ def real(arguments: argparse.Namespace) -> bool:
         print(
             f"calls of layers: {steps[-1].calls}, not computed again {steps[-1].reused} "
             f"({steps[-1].reused / calls:.0%} of those in trials of one operand, "
-            f"{steps[-1].reused / steps[-1].calls:.1%} of all)"
+            f"{steps[-1].reused / steps[-1].calls:.1%} of all)",
+            flush=True,
         )
-        print(f"search: {few} observations, {few * batch} sample-forwards, {seconds:.0f} s, worth {mine:.3f}")
+        print(
+            f"search: {few} observations, {few * batch} sample-forwards, {seconds:.0f} s, threads: "
+            f"{torch.get_num_threads()}, worth {mine:.3f}",
+            flush=True,
+        )
         if arguments.sweep:
             swept, swept_seconds = timed("sweep")
             many, theirs = sum(swept.observations.values()), worth(list(swept.limits.values()), sizes)
@@ -647,11 +652,13 @@ def real(arguments: argparse.Namespace) -> bool:
                 },
             )
             drops = []
-            for index in range(arguments.chips):
+            # Power is plain from fewer chips than the promise is judged by.
+            chips = arguments.chips if factor == 1.0 else max(2, arguments.chips // 5)
+            for index in range(chips):
                 inject.set_chip_(model, inject.draw_chip(tolerance.seed, "evaluation", index))
                 drops.append(clean - correct())
             mean, error = statistics.mean(drops), statistics.stdev(drops) / math.sqrt(len(drops))
-            print(f"limits x {factor:g}, {arguments.chips} chips never used: mean drop {mean:.4f} +- {error:.4f}")
+            print(f"limits x {factor:g}, {chips} chips never used: mean drop {mean:.4f} +- {error:.4f}", flush=True)
             if factor == 1.0:
                 held = mean <= arguments.max_drop + 3.0 * error
     return held
@@ -673,7 +680,7 @@ def main() -> int:
     parser.add_argument("--network", help="of (d): a network file of the task instead of one trained anew")
     parser.add_argument("--batch", type=int, default=64, help="samples of one observation in (d)")
     parser.add_argument("--sweep", action="store_true", help="run the sweep of (d) on the network")
-    parser.add_argument("--chips", type=int, default=200, help="of (d)")
+    parser.add_argument("--chips", type=int, default=200, help="of (d); a fifth of them for the raised limits")
     arguments = parser.parse_args()
     settings = Settings(arguments.max_drop, arguments.confidence)
     held = True
