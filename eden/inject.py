@@ -763,6 +763,49 @@ def calibrate_(model: nn.Module, loader: Iterable[Any], percentile: float = 100.
     return ranges(model)
 
 
+def _outgrown(layer: FaultyLayer, operand: Operand) -> bool:
+    """Whether values beyond its calibrated range are taken for errors, instead of being clipped to it."""
+    numbers = operand.kind == "input" and operand.storage not in (*quantization.CODE_BITS, "sign")
+    return numbers and operand.correction != "none" and operand.calibrated
+
+
+def recalibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float, float]]:
+    """Take the ranges of inputs anew where a network that was trained on would have its own values taken for errors.
+
+    These are the inputs that are kept as floating-point numbers with a correction, and that `calibrate_` has seen: a
+    value beyond the range is replaced at every load, with or without an error. Codes are clipped to their range
+    instead, and keep it, as do weights, whose range is always their current one. `eden.training.train` does this after
+    each epoch; call it there in a loop of your own.
+
+    Args:
+        model: a network under faults.
+        loader: as of `calibrate_`.
+
+    Returns:
+        The ranges that were taken anew, by operand; empty, without a pass over ``loader``, if no input is of that kind.
+
+    Raises:
+        ValueError: as `calibrate_`.
+    """
+    inputs = [
+        (layer, operand)
+        for layer in _require_faults(model).values()
+        for operand in layer._eden.by_role.values()
+        if operand.kind == "input"
+    ]
+    if not any(_outgrown(layer, operand) for layer, operand in inputs):
+        return {}
+    kept = [
+        (layer, operand, bounds, operand.magnitude)
+        for layer, operand in inputs
+        if not _outgrown(layer, operand) and (bounds := range_of(layer, operand)) is not None
+    ]
+    found = calibrate_(model, loader)
+    for layer, operand, bounds, magnitude in kept:
+        set_range(layer, operand, *bounds, magnitude)
+    return {operand.name: found[operand.name] for layer, operand in inputs if _outgrown(layer, operand)}
+
+
 @dataclasses.dataclass
 class _Seen:
     """What calibration saw of one input of one layer."""

@@ -33,7 +33,16 @@ from torch.utils.data import Dataset, TensorDataset
 from eden.curriculum import Curriculum
 from eden.errors import ErrorModel
 from eden.files import output_file
-from eden.inject import clean, faulty_layers, model_device, operands, ranges, refuse_inside_clean, remove_
+from eden.inject import (
+    clean,
+    faulty_layers,
+    model_device,
+    operands,
+    ranges,
+    recalibrate_,
+    refuse_inside_clean,
+    remove_,
+)
 from eden.learned import LearnedRanges
 from eden.nn import FaultyLayer
 from eden.ops import Memory
@@ -86,6 +95,8 @@ class Recipe:
             memory; RandBET's training takes half.
         learn_ranges: whether the ranges of inputs that are kept as codes are trained too (`LearnedRanges`).
         range_decay: L2 penalty on the factors of learned ranges, which makes them smaller.
+        recalibrate: training samples, the first ones, from which the ranges of inputs that are kept as floating-point
+            numbers with a correction are taken anew after each epoch (`eden.recalibrate_`); 0 for not at all.
         clip_gradients: largest 2-norm of the gradient of all Parameters together.
         accumulate: in how many parts a batch goes through the network, one after another, before each step.
         precision: "float32", or "bfloat16" or "float16": layers compute in it where torch's autocast takes it for safe.
@@ -116,6 +127,7 @@ class Recipe:
     clean_loss: float = 0.0
     learn_ranges: bool = False
     range_decay: float = 0.0
+    recalibrate: int = 1000
     clip_gradients: float | None = None
     accumulate: int = 1
     precision: str = "float32"
@@ -146,6 +158,7 @@ class Recipe:
             ("clean_loss", 0 <= self.clean_loss < 1, "from 0 to below 1"),
             ("learn_ranges", isinstance(self.learn_ranges, bool), "True or False"),
             ("range_decay", 0 <= self.range_decay < math.inf, "from 0 and finite"),
+            ("recalibrate", _whole(self.recalibrate) and self.recalibrate >= 0, "a whole number from 0"),
             ("clip_gradients", _bound(self.clip_gradients, math.inf), "above 0 and finite, or None"),
             ("accumulate", _whole(self.accumulate) and self.accumulate >= 1, "a whole number from 1"),
             ("precision", self.precision in PRECISIONS, ", ".join(PRECISIONS)),
@@ -540,6 +553,7 @@ def train(
                         on_step(done, recipe.epochs * steps)
                 run.history.append(Epoch(number, run.total / steps, curriculum.ber if curriculum is not None else 0.0))
                 run.step, run.total, run.generator, run.random = 0, 0.0, None, None
+                loop.recalibrate()
                 if curriculum is not None:
                     curriculum.step()
                 # Before the generators are the caller's again, of which the file is no function.
@@ -671,6 +685,13 @@ class _Loop:
         if self.curriculum is not None and self.curriculum.schedule == "adaptive":
             self.curriculum.report(loss=value)
         return value
+
+    def recalibrate(self) -> None:
+        """Let the ranges of inputs follow the network where values beyond them are taken for errors."""
+        count = min(self.recipe.recalibrate, samples_of(self.dataset))
+        if count > 0 and faulty_layers(self.model):
+            first = torch.utils.data.Subset(self.dataset, range(count))
+            recalibrate_(self.model, torch.utils.data.DataLoader(first, batch_size=self.recipe.batch_size))
 
     def _with_gradients(self) -> list[nn.Parameter]:
         return [p for p in self.model.parameters() if p.grad is not None]

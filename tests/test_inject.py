@@ -268,6 +268,29 @@ class OwnAttention(nn.MultiheadAttention):
         return super().forward(x, x, x)[0]
 
 
+@pytest.mark.parametrize(
+    ("storage", "correction", "follows"),
+    [("float32", "zero", True), ("bfloat16", "clamp", True), ("float32", "none", False), ("int8", "zero", False)],
+)
+def test_numbers_with_a_correction_are_calibrated_again(storage, correction, follows):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.also = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.one(x) + self.also(x)
+
+    model, x = Two(), torch.rand(6, 4)
+    eden.inject_(model, eden.Faults(eden.Uniform(1e-3), eden.Uniform(1e-3), storage, correction))
+    eden.calibrate_(model, [x])
+    before = eden.ranges(model)
+    found = eden.recalibrate_(model, [3 * x])
+    grown = {"one.input": (float((3 * x).min()), float((3 * x).max()))}  # which both read
+    assert found == (grown if follows else {})
+    assert eden.ranges(model) == before | found
+
+
 def test_coverage_names_everything():
     model = nn.ModuleDict(
         {

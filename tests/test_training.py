@@ -44,7 +44,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 RECIPE = Recipe(epochs=6, learning_rate=0.05, batch_size=tiny_task.BATCH, seed=3)
 ERRORS = eden.DataDependent(1e-3, 3e-3, failure=0.5)
-SETTINGS = ("reliable", "faults", "fresh", "one", "pool", "dropout", "everything")
+SETTINGS = ("reliable", "faults", "fresh", "one", "pool", "dropout", "numbers", "everything")
 EVERYTHING = {
     **{"optimizer": "adamw", "learning_rate": 0.01, "momentum": 0.8, "decay": "linear", "label_smoothing": 0.05},
     **{"distillation": 0.4, "clip_percentile": 99.0, "clip_gradients": 1.0, "accumulate": 2, "precision": "bfloat16"},
@@ -72,8 +72,9 @@ def make(setting: str, errors: eden.ErrorModel = ERRORS, hidden: int = 24, **cha
         model.append(nn.Dropout(0.3))
     if setting in ("reliable", "dropout"):
         return Run(model)
+    storage = "float32" if setting == "numbers" else "int8"
     eden.inject_(
-        model, eden.Faults(errors, errors, "int8", changes.get("correction", "zero"), seed=changes.get("chip", 5))
+        model, eden.Faults(errors, errors, storage, changes.get("correction", "zero"), seed=changes.get("chip", 5))
     )
     eden.calibrate_(model, [tiny_task.data()[0].tensors[0]])
     if setting == "faults":
@@ -85,7 +86,7 @@ def make(setting: str, errors: eden.ErrorModel = ERRORS, hidden: int = 24, **cha
             **{"schedule": "adaptive", "start_ber": 1e-3, "clean_share": 0.2, "floor_ber": 5e-4, "seed": 7},
         )
         return Run(model, curriculum, recipe=dataclasses.replace(RECIPE, **EVERYTHING))
-    chips = 3 if setting == "pool" else setting
+    chips = {"pool": 3, "numbers": "fresh"}.get(setting, setting)
     return Run(model, eden.Curriculum(model, changes.get("target", 1e-2), RECIPE.epochs, chips=chips, seed=7))
 
 
@@ -172,6 +173,7 @@ def test_every_step_takes_its_own_learning_rate() -> None:
         ("clean_loss", 1.0, "from 0 to below 1"),
         ("learn_ranges", 1, "True or False"),
         ("range_decay", -1.0, "from 0"),
+        ("recalibrate", -1, "a whole number from 0"),
         ("accumulate", 0, "a whole number from 1"),
         ("precision", "float8", "float32, bfloat16"),
         ("channels_last", 1, "True or False"),
@@ -181,6 +183,25 @@ def test_every_step_takes_its_own_learning_rate() -> None:
 def test_recipes_out_of_range(field: str, value: Any, allowed: str) -> None:
     with pytest.raises(ValueError, match=f"^{field} is {value}; allowed is .*{allowed}"):
         Recipe(**{"epochs": 3, field: value})
+
+
+@pytest.mark.parametrize(
+    ("setting", "correction", "samples"),
+    [("numbers", "zero", 200), ("numbers", "clamp", 200), ("numbers", "zero", 0), ("fresh", "zero", 200)],
+)
+def test_ranges_of_numbers_follow_what_is_trained(setting: str, correction: str, samples: int) -> None:
+    run = make(setting, correction=correction)
+    run.recipe = dataclasses.replace(RECIPE, recalibrate=samples)
+    before = {name: pair for name, pair in eden.ranges(run.model).items() if name.endswith("input")}
+    run.train()
+    after = {name: eden.ranges(run.model)[name] for name in before}
+    x = tiny_task.data()[0].tensors[0]
+    seen = {name: eden.calibrate_(run.model, [x[:200]])[name] for name in before}
+    if setting == "numbers" and samples:
+        assert after == seen
+        assert after["3.input"][1] > 1.2 * before["3.input"][1], "the network grew out of its first range"
+    else:
+        assert after == before
 
 
 def epoch_of(number: int, seed: int = 0, augment: Any = tiny_task.jitter) -> list[tuple[Tensor, Tensor]]:
