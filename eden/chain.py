@@ -290,7 +290,7 @@ def _run(task: Task, device: Device, folder: str | os.PathLike[str], options: Op
 
     moved = traffic(model, platform=options.platform)
     placement = place(boosted, device, traffic=moved)
-    verified = with_errors(model, validation, dict(placement.errors), options.chips, options.seed)
+    verified = with_errors(model, validation, placement.memory, options.chips, options.seed)
     say(
         f"placed: {_shares(placement)}; accuracy {verified.mean:.2%} over {options.chips} chips never used before "
         f"(worst {verified.worst:.2%})"

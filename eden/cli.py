@@ -714,8 +714,8 @@ def evaluate(
     clean = evaluation.clean_accuracy(model, validation)
     typer.echo(f"without errors: {clean:.2%}")
     if placement is not None:
-        errors = dict(Placement.load(placement).errors)
-        over = evaluation.with_errors(model, validation, errors, chips, seed)
+        memory = Placement.load(placement).memory
+        over = evaluation.with_errors(model, validation, memory, chips, seed)
         typer.echo(f"as placed: {over.mean:.2%} over {chips} chips, worst {over.worst:.2%}")
         return
     found = rates_with_progress(model, validation, chips, seed)

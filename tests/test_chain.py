@@ -80,7 +80,7 @@ def test_the_networks_are_the_ones_that_were_measured(done: Done) -> None:
         assert clean_accuracy(model, validation) == expected
         errors = {info.errors for info in eden.operands(model).values()}
         assert errors == {eden.Device.builtin(DEVICE).errors(trcd=7.5)}
-    assert with_errors(model, validation, dict(done.result.placement.errors), 4) == done.result.verified
+    assert with_errors(model, validation, done.result.placement.memory, 4) == done.result.verified
     assert list(done.result.boosted.limits) == ["0.weight", "0.input", "3.weight", "3.input"]
 
 
