@@ -585,6 +585,8 @@ def real(arguments: argparse.Namespace) -> bool:
             return found, time.perf_counter() - started
 
         tolerance, seconds = timed("shares")
+        if arguments.out is not None:
+            tolerance.save(arguments.out)
         names = list(tolerance.limits)
         sizes = [tolerance.bytes[name] for name in names]
         few = sum(tolerance.observations.values())
@@ -679,6 +681,7 @@ def main() -> int:
     parser.add_argument("--task", help="of (d), as for eden profile: digits, cifar10-resnet20, file.py:function")
     parser.add_argument("--network", help="of (d): a network file of the task instead of one trained anew")
     parser.add_argument("--batch", type=int, default=64, help="samples of one observation in (d)")
+    parser.add_argument("--out", type=Path, help="of (d): where the tolerance file is written")
     parser.add_argument("--sweep", action="store_true", help="run the sweep of (d) on the network")
     parser.add_argument("--chips", type=int, default=200, help="of (d); a fifth of them for the raised limits")
     arguments = parser.parse_args()
