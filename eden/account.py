@@ -26,7 +26,7 @@ from eden.accounting import (
     typical_case,
 )
 from eden.energy import RankPower, rank_named
-from eden.files import VersionedFile
+from eden.files import FiniteRecord, VersionedFile
 from eden.placement import Placement
 
 if TYPE_CHECKING:
@@ -38,11 +38,7 @@ ACCESSES = ("activate", "read", "write")
 _SAME = 1e-9
 
 
-class _Record(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class OperandAccount(_Record):
+class OperandAccount(FiniteRecord):
     """What one operand's accesses take per inference, at typical assumptions."""
 
     kind: Literal["weight", "input"]
@@ -65,7 +61,7 @@ class OperandAccount(_Record):
         return sum(term.placed_nj for term in self.terms.values())
 
 
-class PlatformAccount(_Record):
+class PlatformAccount(FiniteRecord):
     """What an inference takes on one platform."""
 
     energy_reduction: float
@@ -222,7 +218,7 @@ def _on_platform(
     )
 
 
-class ParetoPoint(_Record):
+class ParetoPoint(FiniteRecord):
     """What giving up some accuracy saves."""
 
     max_drop: float = pydantic.Field(gt=0, lt=1)

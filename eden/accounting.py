@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import pydantic
 
 from eden.energy import TERMS, VDD_LAWS, RankPower, law_of_terms, rank_named
-from eden.files import VersionedFile
+from eden.files import Record, VersionedFile
 from eden.movement import OperandInfo, OperandTraffic, Traffic, traffic
 from eden.partition import OperatingPoint
 from eden.placement import Placement
@@ -44,11 +44,7 @@ DDR3_1600_RANK = RankPower.builtin("ddr3-1600")
 """A rank of 8 banks of 128 MiB, the geometry of the catalogue's devices."""
 
 
-class _Record(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-
-class EnergyTerm(_Record):
+class EnergyTerm(Record):
     """One term of the DRAM's energy per inference."""
 
     nominal_nj: float = pydantic.Field(allow_inf_nan=False)
@@ -57,7 +53,7 @@ class EnergyTerm(_Record):
     """With the placement's operating points, in nJ."""
 
 
-class Sensitivity(_Record):
+class Sensitivity(Record):
     """What one assumption decides: the results at its ends, all others typical."""
 
     energy_reduction: tuple[float, float]

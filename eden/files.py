@@ -127,6 +127,18 @@ def place_in(location: tuple[int | str, ...]) -> str:
     return place or "top level"
 
 
+class Record(pydantic.BaseModel):
+    """A part of a file: what it does not know is refused, and it stays as it was made."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class FiniteRecord(Record):
+    """One whose numbers are finite."""
+
+    model_config = pydantic.ConfigDict(allow_inf_nan=False)
+
+
 class VersionedFile(pydantic.BaseModel):
     """Base of EDEN's JSON files: subclasses name their ``FORMAT`` and ``VERSION`` once, checked on loading."""
 

@@ -13,7 +13,7 @@ import pydantic
 from eden import _core, ops
 from eden.device import Device, GeometryField
 from eden.errors import LineModel
-from eden.files import VersionedFile, write_text
+from eden.files import FiniteRecord, VersionedFile, write_text
 from eden.inject import faulty_layers
 from eden.margin import Margin
 from eden.nn import Operand, operand_numel, range_of
@@ -31,11 +31,7 @@ _Count = Annotated[int, pydantic.Field(ge=1)]
 _Bit = Annotated[int, pydantic.Field(ge=0)]
 
 
-class _Record(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class MappedPartition(_Record):
+class MappedPartition(FiniteRecord):
     """A region of the device and how it is to be run."""
 
     kind: Literal["module", "rank", "bank", "subarray"]
@@ -47,7 +43,7 @@ class MappedPartition(_Record):
     """The error model at that point."""
 
 
-class MappedPiece(_Record):
+class MappedPiece(FiniteRecord):
     """A part of an operand that lies in one partition; pieces are in the order of the operand's bytes."""
 
     partition: str
@@ -56,7 +52,7 @@ class MappedPiece(_Record):
     bytes: _Count
 
 
-class MappedOperand(_Record):
+class MappedOperand(FiniteRecord):
     """Where an operand lies, and how its bytes are to be read."""
 
     kind: Literal["weight", "input"]

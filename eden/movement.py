@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 import pydantic
 
 from eden import _core
-from eden.files import FileError, VersionedFile, read_text
+from eden.files import FileError, Record, VersionedFile, read_text
 from eden.platforms import Array, Cache, Platform, platform_named
 
 if TYPE_CHECKING:
@@ -34,10 +34,8 @@ class OperandInfo(Protocol):
         """Its kind, "weight" or "input"."""
 
 
-class OperandTraffic(pydantic.BaseModel):
+class OperandTraffic(Record):
     """What one operand moves between processor and DRAM, per sample."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["weight", "input"]
     bytes: int = pydantic.Field(ge=1)

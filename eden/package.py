@@ -39,7 +39,7 @@ from eden.characterize import (
     weights_of,
 )
 from eden.errors import CellMap, DataDependent, ErrorModel, LineModel, Uniform
-from eden.files import FileError, VersionedFile, atomic_path
+from eden.files import FileError, Record, VersionedFile, atomic_path
 from eden.inject import OperandInfo
 from eden.journal import Journal
 from eden.tolerance import Guarantee, Tolerance
@@ -53,7 +53,7 @@ SAMPLES_PER_RUN = 64
 _INPUTS, _TARGETS = "inputs", "targets"
 
 
-class PackagedOperand(pydantic.BaseModel):
+class PackagedOperand(Record):
     """One operand of a network in a package.
 
     Attributes:
@@ -68,8 +68,6 @@ class PackagedOperand(pydantic.BaseModel):
         errors: JSON form of its error model; None of an operand that stays reliable.
         table_first: where its lines begin in the package's table; None where it has none.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     name: str
     kind: Literal["weight", "input"]

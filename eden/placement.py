@@ -13,7 +13,7 @@ import pydantic
 from eden import _core
 from eden.device import Device
 from eden.errors import ErrorModel, Uniform
-from eden.files import VersionedFile
+from eden.files import Record, VersionedFile
 from eden.margin import Margin
 from eden.partition import Errors, OperatingPoint, Partition
 from eden.points import MOST_LEVELS, Limit, Points, choices_of, lowered_levels
@@ -74,11 +74,7 @@ class Constraints:
         return "; ".join(parts)
 
 
-class _Record(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-
-class Piece(_Record):
+class Piece(Record):
     """A part of an operand that is split over partitions; pieces are in the order of the operand's bytes."""
 
     partition: str
@@ -87,7 +83,7 @@ class Piece(_Record):
     bytes: int = pydantic.Field(ge=1)
 
 
-class Optimum(_Record):
+class Optimum(Record):
     """How good an exact placement is. The objective is 1 within specification."""
 
     value: float = pydantic.Field(gt=0, allow_inf_nan=False)
@@ -104,7 +100,7 @@ class Optimum(_Record):
     rank: str
 
 
-class PlacedOperand(_Record):
+class PlacedOperand(Record):
     """Where one operand lies."""
 
     kind: Literal["weight", "input"]
@@ -132,7 +128,7 @@ class PlacedOperand(_Record):
         return self.pieces or (Piece(partition=self.partition, address=self.address, bytes=self.bytes),)
 
 
-class PlacedPartition(_Record):
+class PlacedPartition(Record):
     """How one partition is run."""
 
     operating_point: OperatingPoint

@@ -17,7 +17,7 @@ import pydantic
 from eden import _core
 from eden.device import Device
 from eden.figures import COLOURS, NEUTRAL, STYLE, device_figure, new_figure, rate_text, rates_on, svg
-from eden.files import VersionedFile, output_folder, write_text
+from eden.files import Record, VersionedFile, output_folder, write_text
 from eden.placement import Placement
 from eden.tolerance import Tolerance
 
@@ -30,10 +30,8 @@ MOST_OPERANDS = 60
 """Operands that the tolerance figure shows; the table below it has them all."""
 
 
-class AccuracyPoint(pydantic.BaseModel):
+class AccuracyPoint(Record):
     """Accuracy of one network at one bit error rate, over chips."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     label: str = pydantic.Field(min_length=1)
     """Which network: "baseline", "boosted", or what else is compared."""

@@ -24,7 +24,7 @@ from eden.curriculum import Curriculum
 from eden.device import Device
 from eden.errors import ErrorModel
 from eden.evaluation import clean_accuracy, with_errors
-from eden.files import FileError, VersionedFile, output_folder
+from eden.files import FileError, Record, VersionedFile, output_folder
 from eden.memory_map import MemoryMap, memory_map
 from eden.placement import Constraints, Placement, place
 from eden.recipe import NAME, RetrainRecipe, _Table, find_device, retrain
@@ -214,10 +214,8 @@ class RunRecipe(RetrainRecipe):
         )
 
 
-class Round(pydantic.BaseModel):
+class Round(Record):
     """What one round found."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     number: int = pydantic.Field(ge=1)
     coarse: float

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 
 from eden.errors import CellMap, ErrorModel
-from eden.files import VersionedFile
+from eden.files import Record, VersionedFile
 
 FLOOR = 1e-9
 """The lowest bit error rate that a limit can have."""
@@ -22,7 +22,7 @@ Count = Annotated[int, pydantic.Field(ge=0)]
 Guarantee = Literal["mean"] | tuple[Literal["quantile"], Probability]
 
 
-class Certificate(pydantic.BaseModel):
+class Certificate(Record):
     """What a confirmation showed, on chips that no decision before it had seen.
 
     Attributes:
@@ -40,8 +40,6 @@ class Certificate(pydantic.BaseModel):
         first_trial: the number of the first of its observations among all of the search, which follow one another.
     """
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
     chips: Annotated[int, pydantic.Field(ge=1)]
     samples: Annotated[int, pydantic.Field(ge=1)]
     batch: Annotated[int, pydantic.Field(ge=1)]
@@ -55,7 +53,7 @@ class Certificate(pydantic.BaseModel):
     first_trial: Count = 0
 
 
-class Alone(pydantic.BaseModel):
+class Alone(Record):
     """What an operand stands while all others are on nearly reliable memory. An estimate, which nothing is promised of.
 
     Attributes:
@@ -66,8 +64,6 @@ class Alone(pydantic.BaseModel):
         slope: the drop goes with this power of the rate, near it.
         observations: how many it rests on.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
     rate: Rate
     low: Rate

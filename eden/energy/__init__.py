@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import pydantic
 
 from eden import _core
-from eden.files import VersionedFile
+from eden.files import Record, VersionedFile
 
 VDD_LAWS: Mapping[str, str] = {
     "linear": "currents stay as specified, E = I V t, as DRAMPower 4.1 and energydram count at any voltage that they "
@@ -30,11 +30,7 @@ Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 Current = Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]
 
 
-class _Record(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-
-class Domain(_Record):
+class Domain(Record):
     """Currents of one supply of a chip, in mA; of VPP, those that data sheets call IPP."""
 
     voltage: Positive
@@ -55,7 +51,7 @@ class Domain(_Record):
     """Whether this is the supply that an operating point's VDD lowers; any other one keeps its voltage."""
 
 
-class Cycles(_Record):
+class Cycles(Record):
     """Timing in clock cycles."""
 
     tras: Positive
@@ -72,7 +68,7 @@ class Cycles(_Record):
         return self
 
 
-class Interface(_Record):
+class Interface(Record):
     """Power of a chip's data signals, which keep their own voltage."""
 
     read_mw: Current
@@ -86,7 +82,7 @@ class Interface(_Record):
     source: str
 
 
-class Counts(_Record):
+class Counts(Record):
     """Commands and clock cycles that a rank of DRAM chips went through."""
 
     activates: Current = 0.0

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import pydantic
 
 from eden import _core
-from eden.files import VersionedFile
+from eden.files import Record, VersionedFile
 
 _KIB = 1 << 10
 
@@ -32,11 +32,7 @@ class Range:
 Size = Annotated[int, pydantic.Strict(), pydantic.Field(ge=1)]
 
 
-class _Record(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
-
-
-class Cache(_Record):
+class Cache(Record):
     """The last level of caches: fully associative, least recently used out first, written back."""
 
     kind: Literal["cache"] = "cache"
@@ -49,7 +45,7 @@ class Cache(_Record):
         return self.kib * _KIB
 
 
-class Array(_Record):
+class Array(Record):
     """An array of processing elements with three double-buffered memories."""
 
     kind: Literal["array"] = "array"
