@@ -575,13 +575,15 @@ def real(arguments: argparse.Namespace) -> bool:
             errors = chain.errors_at(eden.Device.builtin("ddr3-b33"), 7.5)
             chain.put_under_faults(model, task, errors, train_set)
         loader = DataLoader(validation, batch_size=arguments.batch)
-        options = {"max_drop": arguments.max_drop, "confidence": arguments.confidence, "batch_size": arguments.batch}
+        options = {"max_drop": arguments.max_drop, "confidence": arguments.confidence, "effort": arguments.effort}
 
         steps: list[eden.characterize.Step] = []
 
         def timed(strategy: str) -> tuple[eden.Tolerance, float]:
             started = time.perf_counter()
-            found = eden.profile(model, loader, strategy=strategy, progress=steps.append, **options)
+            found = eden.profile(
+                model, loader, strategy=strategy, progress=steps.append, batch_size=arguments.batch, **options
+            )
             return found, time.perf_counter() - started
 
         tolerance, seconds = timed("shares")
@@ -681,6 +683,7 @@ def main() -> int:
     parser.add_argument("--task", help="of (d), as for eden profile: digits, cifar10-resnet20, file.py:function")
     parser.add_argument("--network", help="of (d): a network file of the task instead of one trained anew")
     parser.add_argument("--batch", type=int, default=64, help="samples of one observation in (d)")
+    parser.add_argument("--effort", type=float, default=6.0, help="of (d), as of eden.profile")
     parser.add_argument("--out", type=Path, help="of (d): where the tolerance file is written")
     parser.add_argument("--sweep", action="store_true", help="run the sweep of (d) on the network")
     parser.add_argument("--chips", type=int, default=200, help="of (d); a fifth of them for the raised limits")
