@@ -579,12 +579,13 @@ def real(arguments: argparse.Namespace) -> bool:
 
         steps: list[eden.characterize.Step] = []
 
-        def timed(strategy: str) -> tuple[eden.Tolerance, float]:
-            started = time.perf_counter()
+        def timed(strategy: str) -> tuple[eden.Tolerance, str]:
+            started, processor = time.perf_counter(), time.process_time()
             found = eden.profile(
                 model, loader, strategy=strategy, progress=steps.append, batch_size=arguments.batch, **options
             )
-            return found, time.perf_counter() - started
+            taken, processor = time.perf_counter() - started, time.process_time() - processor
+            return found, f"{taken:.0f} s ({processor:.0f} s of processor time, threads: {torch.get_num_threads()})"
 
         tolerance, seconds = timed("shares")
         if arguments.out is not None:
@@ -608,14 +609,13 @@ def real(arguments: argparse.Namespace) -> bool:
             flush=True,
         )
         print(
-            f"search: {few} observations, {few * batch} sample-forwards, {seconds:.0f} s, threads: "
-            f"{torch.get_num_threads()}, worth {mine:.3f}",
+            f"search: {few} observations, {few * batch} sample-forwards, {seconds}, worth {mine:.3f}",
             flush=True,
         )
         if arguments.sweep:
             swept, swept_seconds = timed("sweep")
             many, theirs = sum(swept.observations.values()), worth(list(swept.limits.values()), sizes)
-            how = f"{swept_seconds:.0f} s"
+            how = swept_seconds
         else:
             # The drop at the rate that it stands alone is max_drop, by definition.
             power = tuple(tolerance.alone[name].slope for name in names)
