@@ -41,6 +41,17 @@ def test_placements(lenet: headline.Network):
     assert set(lowered.values()) == {point.vdd}
 
 
+def test_greedy_beside_the_optimum(lenet: headline.Network):
+    device = eden.Device.builtin("ddr3-vendor-b")
+    tolerance = headline.tolerance_stated(lenet, "int8", 1, True, "fine")
+    row = headline.optimum(lenet, tolerance, device, "ddr3l-1600", "linear", "int8")
+    name, operands, *shares = [cell.strip() for cell in row.strip("|").split("|")]
+    greedy, exact, most, excess = (float(share.rstrip("%")) for share in shares)
+    assert (name, operands) == ("lenet5", "10")
+    assert 10.0 < greedy <= exact <= most < exact + 0.2
+    assert excess >= 0.0
+
+
 @pytest.mark.parametrize(
     "text", ["lenet5", "lenet:boosted:1=a", "lenet5:tuned:1=a", "lenet5:boosted:2=a", "lenet5:boosted:1="]
 )
