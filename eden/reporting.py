@@ -517,14 +517,22 @@ def _device_section(device: Device) -> _Section:
 
 
 def _placement_section(placement: Placement) -> _Section:
+    import matplotlib
     import matplotlib.colors
     import matplotlib.patches
 
     total = sum(operand.bytes for operand in placement.operands.values())
     used = [name for name, partition in placement.partitions.items() if partition.used_bytes]
+    labels = _point_labels(placement)
+    # They are in order, from the most to the least aggressive point: more of them than there are colours get shades.
+    palette = (
+        COLOURS
+        if len(labels) <= len(COLOURS)
+        else [matplotlib.colormaps["viridis"](i / len(labels)) for i in range(len(labels))]
+    )
     colour_of = {
-        label: NEUTRAL if label.endswith("(nominal)") else COLOURS[i % len(COLOURS)]
-        for i, label in enumerate(_point_labels(placement))
+        label: NEUTRAL if label.endswith("(nominal)") else matplotlib.colors.to_hex(palette[i])
+        for i, label in enumerate(labels)
     }
     figure, axes = new_figure(height=1.6 + 0.32 * len(used))
     left = [0.0] * len(used)
@@ -575,8 +583,11 @@ def _placement_section(placement: Placement) -> _Section:
     )
     unused = [part for part in placement.partitions.values() if not part.used_bytes]
     within = all(part.operating_point == placement.nominal for part in unused)
-    how = "stay within specification" if within else "run as the supplies that they share"
-    rest = f" {_count(len(unused), 'partition')} hold no operand and {how}." if unused else ""
+    if len(unused) == 1:
+        hold, how = "holds", "stays within specification" if within else "runs as the supply that it shares"
+    else:
+        hold, how = "hold", "stay within specification" if within else "run as the supplies that they share"
+    rest = f" {_count(len(unused), 'partition')} {hold} no operand and {how}." if unused else ""
     return _Section(
         "placement",
         "Placement by partition",
@@ -628,6 +639,7 @@ def _savings_section(savings: Savings) -> _Section:
 
 def _map_section(memory_map: MemoryMap) -> _Section:
     import matplotlib.patches
+    from matplotlib.ticker import MultipleLocator
 
     used = [
         name
@@ -646,6 +658,8 @@ def _map_section(memory_map: MemoryMap) -> _Section:
     axes.set_yticks(range(len(used)), used)
     axes.invert_yaxis()
     axes.set_xlim(0, max(ends.values()) * 1.02)
+    # Ticks at whole powers of two, six to twelve of them.
+    axes.xaxis.set_major_locator(MultipleLocator(2.0 ** math.floor(math.log2(max(ends.values()) / 6))))
     axes.xaxis.set_major_formatter(lambda value, _: _size(value) if value > 0 else "0")
     axes.set_xlabel("bytes from the partition's start")
     handles = [
@@ -777,7 +791,7 @@ def _pareto_section(pareto: Pareto) -> _Section:
     axes.set_ylabel("DRAM energy saved")
     for along in (axes.xaxis, axes.yaxis):
         along.set_major_formatter(lambda value, _: f"{value * 100:g}%")
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside upper left", ncols=2)
     table = _Table(
         "Placements",
         ("max_drop", "coarse BER", "energy saved", "range", "speedup", "accuracy", "worst chip"),
