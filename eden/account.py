@@ -114,8 +114,8 @@ class Account(VersionedFile):
     """Currents that are counted by."""
     platforms: dict[str, PlatformAccount] = pydantic.Field(min_length=1)
 
-    def table(self) -> str:
-        """The account as text: platforms, then terms, then the operands that take most."""
+    def summary(self) -> str:
+        """The account by platform as text."""
         lines = [
             f"device {self.device}, currents of {self.rank}; per inference",
             "",
@@ -129,6 +129,11 @@ class Account(VersionedFile):
                 f"{f'{low:.1%} to {high:.1%}':>18} {one.nominal_ns / 1e3:>12.2f} {one.placed_ns / 1e3:>12.2f} "
                 f"{one.speedup:>8.2%}"
             )
+        return "\n".join(lines)
+
+    def table(self) -> str:
+        """The account as text: platforms, then terms, then the operands that take most."""
+        lines = [self.summary()]
         for name, one in self.platforms.items():
             lines += ["", f"{name}: {'term or operand':<32} {'within (nJ)':>14} {'placed (nJ)':>14}"]
             rows = [(term, value.nominal_nj, value.placed_nj) for term, value in one.terms.items()]

@@ -1,14 +1,11 @@
-"""The whole chain on one task and one device: network, boost, tolerance, placement, savings, report."""
+"""What the steps of the command line do alike on a task: train, put under faults, measure."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,79 +13,21 @@ import torch.distributed
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from eden.accounting import Savings, platform_named, savings, traffic
-from eden.characterize import profile
-from eden.checkpoint import save
 from eden.curriculum import Curriculum
-from eden.device import Device
 from eden.errors import ErrorModel
-from eden.evaluation import OverChips, accuracy, at_rates, clean_accuracy, with_errors
-from eden.files import output_folder
-from eden.inject import Faults, calibrate_, inject_, set_errors_
+from eden.evaluation import OverChips, at_rates
+from eden.inject import Faults, calibrate_, inject_
 from eden.learned import LearnedRanges
-from eden.placement import Placement, place
 from eden.progress import task as progress_task
-from eden.reporting import AccuracyCurves, AccuracyPoint, report
+from eden.reporting import AccuracyCurves, AccuracyPoint
 from eden.tasks import Task
-from eden.tolerance import Tolerance
 from eden.training import Epoch, Recipe, train, weight_bounds
 
 _CALIBRATION_BATCH = 100
 _SAMPLES_OF_A_CHECK = 2
 
-Say = Callable[[str], None]
-
 RATES = (1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2)
 """Mean bit error rates at which accuracy is drawn."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How thorough a chain is.
-
-    Args:
-        max_drop: accuracy that may be lost, from 0 to 1.
-        confidence: probability with which the limits hold.
-        chips: chips that each accuracy is a mean over.
-        seed: what chips are drawn from.
-        trcd: row-activation latency in ns whose error model the network is retrained with.
-        platform: machine that the savings are counted for.
-        profile_samples: samples of one observation of a profile.
-
-    Raises:
-        ValueError: naming the argument that is out of range and what is allowed.
-    """
-
-    max_drop: float = 0.01
-    confidence: float = 0.95
-    chips: int = 20
-    seed: int = 0
-    trcd: float = 7.5
-    platform: str = "cpu"
-    profile_samples: int = 64
-
-    def __post_init__(self) -> None:
-        for name in ("max_drop", "confidence"):
-            if not 0.0 < getattr(self, name) < 1.0:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed is inside (0, 1)")
-        for name in ("chips", "profile_samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; allowed is 1 or more")
-        platform_named(self.platform)
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What a chain found."""
-
-    baseline: Tolerance
-    boosted: Tolerance
-    placement: Placement
-    savings: Savings
-    verified: OverChips
-    clean_before: float
-    clean_after: float
-    report: Path
 
 
 def train_with_progress(
@@ -131,18 +70,6 @@ def train_with_progress(
         )
         count(steps)
         return history
-
-
-def errors_at(device: Device, trcd: float) -> ErrorModel:
-    """A device's error model at a row-activation latency in ns.
-
-    Raises:
-        ValueError: outside of the fitted range, and where the device makes no errors: nothing is to retrain for there.
-    """
-    errors = device.errors(trcd=trcd)
-    if errors.ber == 0.0:
-        raise ValueError(f"{device.name} has no errors at tRCD {trcd} ns, so there is nothing to retrain for")
-    return errors
 
 
 def check_boost(
@@ -224,143 +151,15 @@ def threads_of(task: Task) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def run(task: Task, device: Device, folder: str | os.PathLike[str], options: Options, say: Say) -> Result:
-    """Run the chain and write every file of it into a folder; an interrupted training resumes from it.
-
-    Args:
-        task: network and data.
-        device: the memory.
-        folder: where the files go.
-        options: how thorough.
-        say: told in a sentence what was found.
-
-    Returns:
-        What was found; ``report`` is the page to read.
-
-    Raises:
-        FileError: if the folder cannot be written, before anything is computed; if a file there is of another run.
-        ValueError: if the device makes no errors at ``options.trcd``, the network has no layer to put under faults, or
-            the task's target rate is out of range, before anything is computed.
-        SearchError: if no rate keeps the accuracy drop.
-    """
-    with threads_of(task):
-        return _run(task, device, folder, options, say)
-
-
-def _run(task: Task, device: Device, folder: str | os.PathLike[str], options: Options, say: Say) -> Result:
-    out = output_folder(folder)
-    errors = errors_at(device, options.trcd)
-    started = time.monotonic()
-    device.save(out / "device.json")
-    say(
-        f"device {device.name}: at tRCD {options.trcd:g} ns BER {errors.ber_zero:.2g} of zeros, "
-        f"{errors.ber_one:.2g} of ones"
-    )
-
-    train_set, validation = task.data()
-    model = task.model()
-    check_boost(model, task, errors, task.target_ber, task.boost, seed=options.seed, train_set=train_set)
-    if task.train is not None:
-        train_with_progress("train", model, train_set, task.train, task, None, out / "train.safetensors", resume=True)
-    float_accuracy = accuracy(model, validation)
-    put_under_faults(model, task, errors, train_set)
-    save(model, out / "baseline.safetensors")
-    clean_before = clean_accuracy(model, validation)
-    kept = " and ".join(dict.fromkeys((task.storage, task.input_storage or task.storage)))
-    say(f"{task.name}: accuracy {float_accuracy:.2%} in float32, {clean_before:.2%} in {kept}")
-
-    baseline = _profile(model, validation, options, out, "baseline", coarse_only=True)
-    say(f"before boosting it tolerates BER {baseline.coarse:.2g} in all operands (drop at most {options.max_drop:.1%})")
-    curves = [("baseline", rates_with_progress(model, validation, options.chips, options.seed), clean_before)]
-
-    set_errors_(model, dict.fromkeys(baseline.limits, errors))
-    curriculum = Curriculum(model, task.target_ber, task.boost.epochs, seed=options.seed)
-    train_with_progress("boost", model, train_set, task.boost, task, curriculum, out / "boost.safetensors", resume=True)
-    set_errors_(model, dict.fromkeys(baseline.limits, errors))
-    save(model, out / "boosted.safetensors")
-    clean_after = clean_accuracy(model, validation)
-    boosted = _profile(model, validation, options, out, "boosted", coarse_only=False)
-    say(
-        f"after boosting: accuracy {clean_after:.2%} without errors, BER {boosted.coarse:.2g} in all operands, "
-        f"{boosted.coarse / baseline.coarse:.1f} times the baseline's; limits from {min(boosted.limits.values()):.2g} "
-        f"to {max(boosted.limits.values()):.2g}"
-    )
-    curves.append(("boosted", rates_with_progress(model, validation, options.chips, options.seed), clean_after))
-    accuracies = accuracy_curves(curves, task.name, options.seed, {"baseline": baseline, "boosted": boosted})
-
-    moved = traffic(model, platform=options.platform)
-    placement = place(boosted, device, traffic=moved)
-    verified = with_errors(model, validation, placement.memory, options.chips, options.seed)
-    say(
-        f"placed: {_shares(placement)}; accuracy {verified.mean:.2%} over {options.chips} chips never used before "
-        f"(worst {verified.worst:.2%})"
-    )
-    saved = savings(moved, placement)
-    energy_low, energy_high = saved.energy_reduction_range
-    speedup_low, speedup_high = saved.speedup_range
-    say(
-        f"saved on {options.platform}: {saved.energy_reduction:.1%} of the DRAM energy ({energy_low:.1%} to "
-        f"{energy_high:.1%} by what is assumed), {saved.speedup:.1%} faster ({speedup_low:.1%} to {speedup_high:.1%})"
-    )
-    page = report(
-        out,
-        device=device,
-        tolerance=boosted,
-        placement=placement,
-        savings=saved,
-        accuracy=accuracies,
-        title=f"{task.name} on {device.name}",
-    )
-    say(f"done in {time.monotonic() - started:.0f} s; report: {page}")
-    return Result(baseline, boosted, placement, saved, verified, clean_before, clean_after, page)
-
-
-def _profile(
-    model: nn.Module, validation: TensorDataset, options: Options, out: Path, name: str, coarse_only: bool
-) -> Tolerance:
-    tolerance = profile(
-        model,
-        network_loader(validation, options.profile_samples),
-        max_drop=options.max_drop,
-        confidence=options.confidence,
-        seed=options.seed,
-        coarse_only=coarse_only,
-        journal=out / f"profile-{name}.journal",
-        batch_size=options.profile_samples,
-    )
-    tolerance.save(out / f"tolerance-{name}.json")
-    return tolerance
-
-
 def accuracy_curves(
-    curves: list[tuple[str, dict[float, OverChips], float]],
-    network: str,
-    seed: int,
-    tolerances: dict[str, Tolerance],
+    label: str, found: Mapping[float, OverChips], clean: float, network: str, seed: int, tolerated: float | None = None
 ) -> AccuracyCurves:
-    """The points of accuracy against BER, reliable memory at BER 0, as the report draws them."""
-    points = []
-    for label, found, clean in curves:
-        points.append(AccuracyPoint(label=label, ber=0.0, mean=clean, low=clean, high=clean, chips=1))
-        points += [
-            AccuracyPoint(label=label, ber=rate, mean=over.mean, low=over.worst, high=over.best, chips=len(over.values))
-            for rate, over in found.items()
-        ]
+    """One network's accuracy against BER, reliable memory at BER 0, as the report draws it."""
+    points = [AccuracyPoint(label=label, ber=0.0, mean=clean, low=clean, high=clean, chips=1)]
+    points += [
+        AccuracyPoint(label=label, ber=rate, mean=over.mean, low=over.worst, high=over.best, chips=len(over.values))
+        for rate, over in found.items()
+    ]
     return AccuracyCurves(
-        points=tuple(points),
-        network=network,
-        seed=seed,
-        tolerated={label: tolerance.coarse for label, tolerance in tolerances.items()},
+        points=tuple(points), network=network, seed=seed, tolerated={} if tolerated is None else {label: tolerated}
     )
-
-
-def _shares(placement: Placement) -> str:
-    total = sum(operand.bytes for operand in placement.operands.values())
-    shares: dict[str, int] = {}
-    for name, partition in placement.partitions.items():
-        used = placement.bytes_in(name)
-        if used:
-            point = partition.operating_point
-            key = f"{point.vdd:g} V, tRCD {point.trcd:g} ns, tRP {point.trp:g} ns"
-            shares[key] = shares.get(key, 0) + used
-    return "; ".join(f"{used / total:.0%} of bytes at {point}" for point, used in sorted(shares.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,7 @@ SetOption = Annotated[
     typer.Option("--set", help="a value in place of the recipe's, such as boost.epochs=3; several times"),
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")]
+ForceOption = Annotated[bool, typer.Option("--force", help="begin anew, in place of the run that the folder holds")]
 OutFile = Annotated[Path, typer.Option("--out", "-o", help="file to write")]
 
 
@@ -262,12 +264,11 @@ def retrain(
         int | None, typer.Option(help="write the checkpoints also after each so many optimizer steps")
     ] = None,
     resume: ResumeOption = False,
+    force: ForceOption = False,
 ) -> None:
     """Train a task's network, then retrain it under a device's errors at a rising rate."""
     from eden import recipe as recipes
-    from eden.files import output_folder
 
-    output_folder(out)
     options = {
         "task": task,
         "memory.device": device,
@@ -284,7 +285,7 @@ def retrain(
         chosen = recipes.RetrainRecipe.of({}, overrides)
     else:
         chosen = recipes.RetrainRecipe.load(recipe, overrides)
-    recipes.retrain(chosen, out, resume, typer.echo)
+    recipes.retrain(chosen, out, resume=resume, force=force, say=typer.echo)
 
 
 @app.command()
@@ -302,13 +303,12 @@ def run(
     platform: Annotated[str | None, typer.Option(help="cpu, gpu, eyeriss or tpu, whose objective is lowered")] = None,
     seed: OtherSeed = None,
     resume: ResumeOption = False,
+    force: ForceOption = False,
 ) -> None:
     """Do the whole chain of a recipe: boost, profile, place, verify on fresh chips, and again while it improves."""
-    from eden.files import output_folder
     from eden.run import RunRecipe
     from eden.run import run as whole
 
-    output_folder(out)
     options = {
         "task": task,
         "memory.device": device,
@@ -319,7 +319,7 @@ def run(
         "seed": seed,
     }
     overrides = _overrides(options, set_)
-    whole(RunRecipe.load(recipe, overrides), out, resume, typer.echo)
+    whole(RunRecipe.load(recipe, overrides), out, resume=resume, force=force, say=typer.echo)
 
 
 @app.command()
@@ -722,7 +722,7 @@ def evaluate(
     for rate, over in found.items():
         typer.echo(f"BER {rate:.0e}: {over.mean:.2%} over {chips} chips, worst {over.worst:.2%}, best {over.best:.2%}")
     if out is not None:
-        accuracy_curves([(label, found, clean)], chosen.name, seed, {}).save(out)
+        accuracy_curves(label, found, clean, chosen.name, seed).save(out)
         typer.echo(f"written: {out}")
 
 
@@ -748,22 +748,13 @@ def report(
     from eden.reporting import report as write
     from eden.tolerance import Tolerance
 
-    curves = [AccuracyCurves.load(path) for path in accuracy or []]
-    joined = None
-    if curves:
-        joined = curves[0].model_copy(
-            update={
-                "points": tuple(point for one in curves for point in one.points),
-                "tolerated": {label: rate for one in curves for label, rate in one.tolerated.items()},
-            }
-        )
     page = write(
         out,
         device=None if device is None else _device(device),
         tolerance=None if tolerance is None else Tolerance.load(tolerance),
         placement=None if placement is None else Placement.load(placement),
         savings=None if savings is None else Savings.load(savings),
-        accuracy=joined,
+        accuracy=AccuracyCurves.joined([AccuracyCurves.load(path) for path in accuracy or []]),
         title=title,
         memory_map=None if memory_map is None else MemoryMap.load(memory_map),
         account=None if account is None else Account.load(account),
@@ -808,19 +799,36 @@ def schema(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for everything that the chain writes")] = Path("out"),
-    task: TaskOption = "digits",
-    device: DeviceOption = "ddr3-b33",
-    trcd: Annotated[float, typer.Option(help="row-activation latency (ns) whose error model is trained with")] = 7.5,
-    max_drop: Annotated[float, typer.Option(help="accuracy that may be lost, inside (0, 1)")] = 0.01,
-    chips: Annotated[int, typer.Option(help="chips that each accuracy is a mean over")] = 20,
-    platform: Annotated[str, typer.Option(help="cpu, gpu, eyeriss or tpu")] = "cpu",
-    seed: SeedOption = 0,
+    set_: SetOption = None,
+    task: OtherTask = None,
+    device: OtherDevice = None,
+    trcd: Annotated[
+        float | None, typer.Option(help="row-activation latency (ns) whose error model is trained with")
+    ] = None,
+    max_drop: Annotated[float | None, typer.Option(help="accuracy that may be lost, inside (0, 1)")] = None,
+    chips: Annotated[int | None, typer.Option(help="chips that each accuracy is a mean over")] = None,
+    platform: Annotated[str | None, typer.Option(help="cpu, gpu, eyeriss or tpu")] = None,
+    seed: OtherSeed = None,
+    resume: ResumeOption = False,
+    force: ForceOption = False,
 ) -> None:
-    """Run the whole chain: a real device, a boosted network, its tolerance, placement, savings and report."""
-    from eden.chain import Options, run
+    """Run the recipe that ships with eden: a real device, and a network boosted, profiled, placed and verified."""
+    from eden.run import DEMO, RunRecipe
+    from eden.run import run as whole
 
-    options = Options(max_drop=max_drop, chips=chips, seed=seed, trcd=trcd, platform=platform)
-    run(_task(task), _device(device), out, options, typer.echo)
+    options = {
+        "task": task,
+        "memory.device": device,
+        "memory.trcd": trcd,
+        "profile.max_drop": max_drop,
+        "verify.chips": chips,
+        "comparison.chips": chips,
+        "place.platform": platform,
+        "seed": seed,
+    }
+    with importlib.resources.as_file(DEMO) as recipe:
+        chosen = RunRecipe.load(recipe, _overrides(options, set_))
+    whole(chosen, out, resume=resume, force=force, say=typer.echo)
 
 
 def main() -> None:

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import pydantic
-import torch
 
-from eden.chain import check_boost, put_under_faults, train_with_progress
+from eden.chain import check_boost, put_under_faults, threads_of, train_with_progress
 from eden.checkpoint import save
 from eden.curriculum import Curriculum, walk
 from eden.device import Device
 from eden.errors import ErrorModel
 from eden.evaluation import clean_accuracy
-from eden.files import FileError, VersionedFile, output_folder, place_in, read_text, write_text
+from eden.files import FileError, VersionedFile, place_in, read_text, write_text
+from eden.folder import Claim, claimed
 from eden.inject import operands, set_errors_
 from eden.normalization import batch_norms, reestimate_
 from eden.ranks import process_group
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 NAME = "recipe.toml"
 """What the resolved recipe is called in the folder of its results."""
+
+HOLDS = (NAME, "baseline.safetensors", "boosted.safetensors", "boost.safetensors", "train.safetensors")
+"""The files that a retraining leaves in its folder."""
 
 _DEFAULT_DEVICE, _DEFAULT_TRCD = "ddr3-b33", 7.5
 
@@ -489,7 +492,9 @@ def setting(text: str) -> tuple[str, Any]:
 def retrain(
     recipe: RetrainRecipe,
     folder: str | os.PathLike[str],
+    *,
     resume: bool = False,
+    force: bool = False,
     say: Callable[[str], None] = print,
 ) -> nn.Module:
     """Train a task's network, then retrain it under a memory's errors, and write networks, checkpoints and recipe.
@@ -501,6 +506,7 @@ def retrain(
         folder: where ``recipe.toml`` (resolved), ``baseline.safetensors``, ``boosted.safetensors`` and the checkpoints
             ``train.safetensors`` and ``boost.safetensors`` go.
         resume: go on from the checkpoints there.
+        force: begin anew in place of the run there. With neither, a folder that holds one is refused.
         say: told in a sentence what was found.
 
     Returns:
@@ -511,10 +517,13 @@ def retrain(
         ValueError: for what the recipe gives and the task or the device refuses, before anything is trained.
         TrainingError: if the training cannot go on.
     """
-    out = output_folder(folder)
     task = load_task(recipe.task)
-    if task.threads is not None:
-        torch.set_num_threads(task.threads)
+    with threads_of(task), claimed(folder, HOLDS, resume=resume, force=force) as claim:
+        return _retrain(recipe, task, claim, resume, say)
+
+
+def _retrain(recipe: RetrainRecipe, task: Task, claim: Claim, resume: bool, say: Callable[[str], None]) -> nn.Module:
+    out = claim.path
     whole = recipe.resolved(task)
     device = whole.device()
     errors = whole.errors(device)
@@ -538,6 +547,7 @@ def retrain(
         )
     if resume and (out / NAME).exists():
         whole.compare(out / NAME)
+    claim.clear()
     every = whole.checkpoint_every
     with process_group() as rank:
         first = rank == 0

@@ -74,6 +74,15 @@ class AccuracyCurves(VersionedFile):
         """The networks, in the order of their first points."""
         return tuple(dict.fromkeys(point.label for point in self.points))
 
+    @classmethod
+    def joined(cls, curves: Sequence[AccuracyCurves]) -> AccuracyCurves | None:
+        """Several files as one, described as the first is; None for none."""
+        if not curves:
+            return None
+        points = tuple(point for one in curves for point in one.points)
+        tolerated = {label: rate for one in curves for label, rate in one.tolerated.items()}
+        return curves[0].model_copy(update={"points": points, "tolerated": tolerated})
+
 
 @dataclass(frozen=True)
 class _Table:
@@ -256,7 +265,7 @@ def _range(low: float, high: float, show: Callable[[float], str]) -> str:
 # -- what every part says of itself ------------------------------------------------------------------------------------
 
 
-def _point_shares(placement: Placement) -> dict[str, int]:
+def point_shares(placement: Placement) -> dict[str, int]:
     """Bytes of operands at each operating point, from the most to the least aggressive."""
     shares: dict[str, int] = {}
     for name, operand in placement.operands.items():
@@ -324,7 +333,7 @@ def _summary(
         )
     if placement is not None:
         total = sum(operand.bytes for operand in placement.operands.values())
-        shares = "; ".join(f"{_percent(share / total)} at {label}" for label, share in _point_shares(placement).items())
+        shares = "; ".join(f"{_percent(share / total)} at {label}" for label, share in point_shares(placement).items())
         lines.append(f"Of the operands' bytes, {shares}.")
     if savings is not None:
         energy = _range(*savings.energy_reduction_range, _fine_percent)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.resources
 import math
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self, TypeVar
@@ -17,7 +19,7 @@ from torch.utils.data import DataLoader
 from eden import inject
 from eden.account import Account, Pareto, ParetoPoint, account
 from eden.accounting import PLATFORMS, Savings, platform_named, savings, traffic
-from eden.chain import network_loader, train_with_progress
+from eden.chain import accuracy_curves, network_loader, rates_with_progress, threads_of, train_with_progress
 from eden.characterize import SearchError, profile
 from eden.checkpoint import load_, save
 from eden.curriculum import Curriculum
@@ -25,10 +27,12 @@ from eden.device import Device
 from eden.errors import ErrorModel
 from eden.evaluation import clean_accuracy, with_errors
 from eden.files import FileError, Record, VersionedFile, output_folder
+from eden.folder import Claim, claimed
 from eden.memory_map import MemoryMap, memory_map
 from eden.placement import Constraints, Placement, place
+from eden.recipe import HOLDS as RETRAINING
 from eden.recipe import NAME, RetrainRecipe, _Table, find_device, retrain
-from eden.reporting import report
+from eden.reporting import AccuracyCurves, point_shares, report
 from eden.tasks import KEPT, Task, load_task
 from eden.tolerance import Tolerance
 from eden.training import Recipe
@@ -39,7 +43,24 @@ _Inside = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
 _AtLeastOne = Annotated[int, pydantic.Field(ge=1)]
 
 _TIGHTER = 0.5
-_FIRST_VERIFICATION = 2**32
+_FIRST_STREAM = 2**32
+_SHOWN = 0  # the stream of chips that accuracy against the bit error rate is shown on; verifications have the next ones
+
+_STAGES = ("before", "round-*", "round-*/attempt-*", "pareto/drop-*")
+_OF_A_STAGE = (
+    *("tolerance.json", "profile.journal", "accuracy.json", "network.safetensors", "tune.safetensors"),
+    *("placement.json", "verification.json", "verification.journal"),
+)
+HOLDS = (
+    *(NAME, "device.json", "index.html", "network.safetensors", "tolerance.json", "placement.json", "savings.json"),
+    *("accuracy.json", "verification.json", "memory-map.json", "memory-map.csv", "account.json", "pareto.json"),
+    *("rounds.json", *(f"boost/{name}" for name in RETRAINING)),
+    *(f"{stage}/{name}" for stage in _STAGES for name in _OF_A_STAGE),
+)
+"""The files that a run leaves in its folder."""
+
+DEMO = importlib.resources.files("eden") / "recipes" / "demo.toml"
+"""The recipe of ``eden demo``."""
 
 
 class ProfileTable(_Table):
@@ -139,6 +160,14 @@ class AccountTable(_Table):
     )
 
 
+class ComparisonTable(_Table):
+    """The network before boosting beside the one that is placed: what each tolerates, and its accuracy under errors."""
+
+    chips: Annotated[int, pydantic.Field(ge=0)] = pydantic.Field(
+        default=0, description="chips that each accuracy is a mean over; 0 for no comparison"
+    )
+
+
 class RunRecipe(RetrainRecipe):
     """All that ``eden run`` does, as a TOML file: the tables of a retraining, and those of what follows it.
 
@@ -149,6 +178,7 @@ class RunRecipe(RetrainRecipe):
         verify: how placements are certified.
         rounds: how often all of it is done.
         account: platforms, and drops for energy against accuracy.
+        comparison: the network before boosting beside the one that is placed.
 
     """
 
@@ -163,6 +193,7 @@ class RunRecipe(RetrainRecipe):
     verify: VerifyTable = VerifyTable()
     rounds: RoundsTable = RoundsTable()
     account: AccountTable = AccountTable()
+    comparison: ComparisonTable = ComparisonTable()
 
     def retraining(self) -> RetrainRecipe:
         """The part that ``eden retrain`` does."""
@@ -178,10 +209,14 @@ class RunRecipe(RetrainRecipe):
         """
         whole = self.retraining().resolved(task)
         own = self.model_dump(exclude=set(RetrainRecipe.model_fields), exclude_none=True)
-        if self.network is not None and self.verify.reference == "baseline":
-            raise ValueError(
-                "verify.reference is 'baseline'; allowed with a network that was boosted elsewhere is 'boosted'"
-            )
+        if self.network is not None:
+            if self.verify.reference == "baseline":
+                raise ValueError(
+                    "verify.reference is 'baseline'; allowed with a network that was boosted elsewhere is 'boosted'"
+                )
+            if self.comparison.chips:
+                chips = self.comparison.chips
+                raise ValueError(f"comparison.chips is {chips}; allowed with a network that was boosted elsewhere is 0")
         if self.place.solver == "greedy":
             for name, value, allowed in (("objective", "weighted", "energy, latency"), ("split", True, "false")):
                 if getattr(self.place, name) == value:
@@ -340,29 +375,65 @@ class _Run:
         self.errors = recipe.errors(recipe.device())
         self.device = find_device(recipe.place.device)
         self.attempts = 0
+        self.started = time.monotonic()
 
-    def start(self) -> None:
+    def start(self, claim: Claim) -> None:
         """Check folder and recipe, and make the networks that the rounds start from."""
         device_file, recipe_file = self.out / "device.json", self.out / NAME
-        if recipe_file.exists():
-            if not self.resume:
-                raise FileError(
-                    recipe_file, "the folder holds a run already; allowed are --resume, to go on with it, or another"
-                )
-            self.recipe.compare(recipe_file)
-        if device_file.exists() and Device.load(device_file) != self.device:
-            raise FileError(device_file, f"is of another run: here {self.recipe.place.device} is another device")
+        if self.resume:
+            if recipe_file.exists():
+                self.recipe.compare(recipe_file)
+            if device_file.exists() and Device.load(device_file) != self.device:
+                raise FileError(device_file, f"is of another run: here {self.recipe.place.device} is another device")
+        claim.clear()
         self.device.save(device_file)
         self.recipe.save(recipe_file)
+        self.say(
+            f"memory {self.device.name}: boosting for BER {self.errors.ber_zero:.2g} of zeros, "
+            f"{self.errors.ber_one:.2g} of ones"
+        )
         self.train_set, self.validation = self.task.data()
+        before = self.out / "boost" / "baseline.safetensors"
         if self.recipe.network is None:
-            self.say("training and boosting")
+            self.say(f"training and boosting {self.task.name}")
             retrain(self.recipe.retraining(), self.out / "boost", resume=True, say=self.say)
             self.first = self.out / "boost" / "boosted.safetensors"
         else:
             self.first = Path(self.recipe.network)
-        baseline = self.recipe.verify.reference == "baseline"
-        self.reference = self.load(self.out / "boost" / "baseline.safetensors" if baseline else self.first)
+        self.reference = self.load(before if self.recipe.verify.reference == "baseline" else self.first)
+        self.curves: list[AccuracyCurves] = []
+        self.before: float | None = None
+        if self.recipe.comparison.chips:
+            self.compared(before)
+
+    def compared(self, network: Path) -> None:
+        """What the network tolerates before boosting, and its accuracy against the bit error rate."""
+        folder = output_folder(self.out / "before")
+        model = self.load(network)
+        drop = self.recipe.profile.max_drop
+        try:
+            self.before = self.profiled(model, folder, drop, coarse_only=True).coarse
+            tolerates = f"BER {self.before:.2g} in all operands"
+        except SearchError as error:
+            tolerates = f"nothing: {error}"
+        self.say(f"before boosting it tolerates {tolerates} (drop at most {drop:.1%})")
+        self.curves.append(self.shown(model, folder / "accuracy.json", "baseline", self.before))
+
+    def shown(self, model: nn.Module, path: Path, label: str, tolerated: float | None) -> AccuracyCurves:
+        """A network's accuracy against the bit error rate, measured or read."""
+        chips, seed = self.recipe.comparison.chips, self.stream(_SHOWN)
+
+        def measure() -> AccuracyCurves:
+            found = rates_with_progress(model, self.validation, chips, seed)
+            clean = clean_accuracy(model, self.validation)
+            return accuracy_curves(label, found, clean, self.task.name, seed, tolerated)
+
+        return _kept(path, AccuracyCurves, measure)
+
+    def stream(self, number: int) -> int:
+        """The seed of a stream of evaluation chips that no other stream of this run, and no training or search, has."""
+        seed = inject.draw_chip(self.recipe.seed, "evaluation", _FIRST_STREAM + number)
+        return seed - 2**64 if seed >= 2**63 else seed
 
     def load(self, path: Path) -> nn.Module:
         """A network of the task, under the errors that it was boosted for."""
@@ -373,7 +444,7 @@ class _Run:
     def loader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
         return network_loader(self.validation, self.recipe.profile.samples)
 
-    def profiled(self, model: nn.Module, folder: Path, max_drop: float) -> Tolerance:
+    def profiled(self, model: nn.Module, folder: Path, max_drop: float, coarse_only: bool = False) -> Tolerance:
         """The network's tolerance, searched for or read."""
         wanted = self.recipe.profile
         return _kept(
@@ -387,6 +458,7 @@ class _Run:
                 metric=wanted.metric,
                 guarantee="mean" if wanted.quantile is None else ("quantile", wanted.quantile),
                 seed=self.recipe.seed,
+                coarse_only=coarse_only,
                 journal=folder / "profile.journal",
                 strategy=wanted.strategy,
                 weigh=wanted.weigh,
@@ -435,7 +507,6 @@ class _Run:
         attempt, wanted = self.attempts, self.recipe.profile
         # The sum of 6 / (pi^2 k^2) over all k is 1.
         confidence = 1.0 - (1.0 - self.recipe.verify.confidence) * 6.0 / (math.pi**2 * attempt**2)
-        seed = inject.draw_chip(self.recipe.seed, "evaluation", _FIRST_VERIFICATION + attempt)
 
         def test() -> Verification:
             inject.inject_(model, placement)
@@ -447,7 +518,7 @@ class _Run:
                     confidence=confidence,
                     metric=wanted.metric,
                     guarantee="mean" if wanted.quantile is None else ("quantile", wanted.quantile),
-                    seed=_signed(seed),
+                    seed=self.stream(_SHOWN + attempt),
                     reference=self.reference,
                     journal=path.with_suffix(".journal"),
                     effort=self.recipe.verify.effort,
@@ -465,9 +536,11 @@ class _Run:
         model = self.load(network)
         tolerance = self.profiled(model, folder, self.recipe.profile.max_drop)
         own = clean_accuracy(model, self.validation)
+        lowest, highest = min(tolerance.limits.values()), max(tolerance.limits.values())
+        times = f", {tolerance.coarse / self.before:.1f} times what it did before boosting" if self.before else ""
         self.say(
-            f"tolerates BER {tolerance.coarse:.2g} in all operands, {min(tolerance.limits.values()):.2g} to "
-            f"{max(tolerance.limits.values()):.2g} operand by operand; {own:.2%} on reliable memory"
+            f"tolerates BER {tolerance.coarse:.2g} in all operands{times}; {lowest:.2g} to {highest:.2g} operand by "
+            f"operand; {own:.2%} on reliable memory"
         )
         before: Placement | None = None
         for tightening in range(self.recipe.verify.tightenings + 1):
@@ -612,7 +685,10 @@ class _Run:
 
     def finish(self) -> Outcome:
         """The rounds, and the files of the one that is taken."""
-        done, taken, why, certified = self.rounds()
+        try:
+            done, taken, why, certified = self.rounds()
+        except SearchError as error:
+            raise SearchError(f"{error}; what was found until then is in {self.unfinished()}") from error
         network, attempt = certified[taken]
         model = self.load(network)
         placement = Placement.load(attempt / "placement.json")
@@ -639,6 +715,9 @@ class _Run:
             chips=chips,
             rounds=tuple(done),
         )
+        if self.recipe.comparison.chips:
+            path = self.out / f"round-{taken}" / "accuracy.json"
+            self.curves.append(self.shown(model, path, "boosted", tolerance.coarse))
         saved = self.accounted(model, placement)
         inject.inject_(model, placement)
         mapped = memory_map(model, placement, self.device)
@@ -652,27 +731,52 @@ class _Run:
             tolerance=tolerance,
             placement=placement,
             savings=saved,
+            accuracy=AccuracyCurves.joined(self.curves),
             title=f"{self.task.name} on {self.device.name}",
             memory_map=mapped,
             account=accounts,
             pareto=pareto,
         )
         self.say(rounds.table())
-        self.say(accounts.table())
+        self.say(accounts.summary())
         if pareto is not None:
             self.say(pareto.table())
-        self.say(f"as placed: {found.accuracy:.2%} over {chips} chips, worst {found.worst:.2%}; report: {page}")
+        size = sum(operand.bytes for operand in placement.operands.values())
+        shares = "; ".join(
+            f"{share / size:.0%} of bytes at {point}" for point, share in point_shares(placement).items()
+        )
+        energy_low, energy_high = saved.energy_reduction_range
+        speedup_low, speedup_high = saved.speedup_range
+        self.say(
+            f"placed: {shares}; accuracy {found.accuracy:.2%} over {chips} chips that nothing else used "
+            f"(worst {found.worst:.2%})"
+        )
+        self.say(
+            f"saved on {wanted.platform}: {saved.energy_reduction:.1%} of the DRAM energy ({energy_low:.1%} to "
+            f"{energy_high:.1%} by what is assumed), {saved.speedup:.1%} faster ({speedup_low:.1%} to "
+            f"{speedup_high:.1%})"
+        )
+        self.say(f"done in {time.monotonic() - self.started:.0f} s; report: {page}")
         return Outcome(model, tolerance, placement, verification, saved, mapped, accounts, rounds, page)
 
-
-def _signed(seed: int) -> int:
-    return seed - 2**64 if seed >= 2**63 else seed
+    def unfinished(self) -> Path:
+        """The report of a run that ends without a certified placement: what is known before the placement."""
+        tolerances = sorted(self.out.glob("round-*/tolerance.json"), key=lambda path: int(path.parent.name[6:]))
+        return report(
+            self.out,
+            device=self.device,
+            tolerance=Tolerance.load(tolerances[-1]) if tolerances else None,
+            accuracy=AccuracyCurves.joined(self.curves),
+            title=f"{self.task.name} on {self.device.name}, not placed",
+        )
 
 
 def run(
     recipe: RunRecipe,
     folder: str | os.PathLike[str],
+    *,
     resume: bool = False,
+    force: bool = False,
     say: Callable[[str], None] = print,
 ) -> Outcome:
     """Do all of a recipe: train, boost, profile, place, verify; tune under the placement, and again while it improves.
@@ -683,23 +787,23 @@ def run(
     Args:
         recipe: what to do.
         folder: where everything goes (docs/files.md).
-        resume: go on with the run in the folder.
+        resume: go on with the run in the folder, if there is one.
+        force: begin anew in place of the run there. With neither, a folder that holds one is refused.
         say: told in sentences what was found.
 
     Returns:
         What is known of the round that was taken: the lowest objective of those certified.
 
     Raises:
-        FileError: for a folder or file that cannot be used, or that is of another run.
+        FileError: for a folder or file that cannot be used, that is of another run, or in which another run works.
         ValueError: for what the recipe gives and the task or the device refuses, before anything is computed.
-        SearchError: if no rate keeps the accuracy drop, or no placement is certified.
+        SearchError: if no rate keeps the accuracy drop, or no placement is certified; what is known then is in the
+            report.
         TrainingError: if a training cannot go on.
 
     """
-    out = output_folder(folder)
     task = load_task(recipe.task)
-    if task.threads is not None:
-        torch.set_num_threads(task.threads)
-    running = _Run(recipe.resolved(task), task, out, resume, say)
-    running.start()
-    return running.finish()
+    with threads_of(task), claimed(folder, HOLDS, resume=resume, force=force) as claim:
+        running = _Run(recipe.resolved(task), task, claim.path, resume, say)
+        running.start(claim)
+        return running.finish()

@@ -1,5 +1,7 @@
 """Does eden run end with a certified placement, go on to the same answer wherever it is killed, and refuse in time?"""
 
+import dataclasses
+import importlib.resources
 import json
 import shutil
 from pathlib import Path
@@ -13,12 +15,15 @@ import eden
 from eden import inject
 from eden import run as running
 from eden.account import Account, Pareto
+from eden.chain import RATES, train_with_progress
 from eden.characterize import SearchError
-from eden.evaluation import with_errors
+from eden.evaluation import at_rates, with_errors
 from eden.files import FileError, VersionedFile
+from eden.folder import LOCK
 from eden.journal import Journal
 from eden.memory_map import MemoryMap
 from eden.recipe import NAME
+from eden.reporting import AccuracyCurves
 from eden.run import Outcome, Rounds, RunRecipe, tightened
 from eden.tasks import load_task
 from eden.verification import Verification, certify
@@ -49,9 +54,14 @@ chips = 3
 [rounds]
 most = 2
 least_gain = 0.0
+
+[comparison]
+chips = 2
 """
 STOPS = {
     "device.json",
+    "before/tolerance.json",
+    "before/accuracy.json",
     "round-1/tolerance.json",
     "round-1/attempt-1/placement.json",
     "round-1/attempt-1/verification.json",
@@ -113,6 +123,46 @@ def test_the_placement_is_certified_and_its_files_agree(done: tuple[Path, Outcom
     assert (over.mean, over.worst) == (outcome.rounds.accuracy, outcome.rounds.worst)
 
 
+def test_the_network_before_boosting_stands_beside_the_one_that_is_placed(done: tuple[Path, Outcome]) -> None:
+    folder, outcome = done
+    before = eden.Tolerance.load(folder / "before" / "tolerance.json")
+    curves = AccuracyCurves.load(folder / "accuracy.json")
+    assert [(point.label, point.ber) for point in curves.points] == [
+        (label, rate) for label in ("baseline", "boosted") for rate in (0.0, *RATES)
+    ]
+    assert curves.tolerated == {"baseline": before.coarse, "boosted": outcome.tolerance.coarse}
+    assert before.limits_certificate is None
+    # Neither curve is of the chips that the accuracy as placed is shown on, nor of those of a verification.
+    seeds = [Verification.load(path).seed for path in folder.glob("round-*/attempt-*/verification.json")]
+    streams = [curves.seed, *seeds, RunRecipe.load(folder / NAME).seed]
+    chips = {inject.draw_chip(seed, "evaluation", index) for seed in streams for index in range(3)}
+    assert len(chips) == 3 * len(streams)
+    validation = tiny_task.data()[1]
+    model = eden.load_(tiny_task.network(), folder / "boost" / "baseline.safetensors")
+    over = at_rates(model, validation, [1e-2], 2, curves.seed)[1e-2]
+    shown = next(point for point in curves.points if (point.label, point.ber) == ("baseline", 1e-2))
+    assert (shown.mean, shown.low, shown.high) == (over.mean, over.worst, over.best)
+
+
+def test_a_network_that_tolerates_nothing_before_boosting_is_compared_all_the_same(
+    done: tuple[Path, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = running.profile
+
+    def profile(*arguments: Any, **options: Any) -> eden.Tolerance:
+        if options["coarse_only"]:
+            raise SearchError("no rate keeps the drop")
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(running, "profile", profile)
+    said: list[str] = []
+    out = planted(done, tmp_path, ("rounds.most", 1))
+    shutil.copytree(done[0] / "boost", out / "boost")
+    running.run(recipe(tmp_path, ("rounds.most", 1)), out, resume=True, say=said.append)
+    assert "before boosting it tolerates nothing: no rate keeps the drop (drop at most 10.0%)" in said
+    assert set(AccuracyCurves.load(out / "accuracy.json").tolerated) == {"boosted"}
+
+
 def test_attempts_share_the_error_probability(done: tuple[Path, Outcome]) -> None:
     folder, _ = done
     found = [Verification.load(path) for path in sorted(folder.glob("round-*/attempt-*/verification.json"))]
@@ -134,7 +184,7 @@ def test_killed_anywhere_it_goes_on_to_the_same(
         name = str(Path(path).relative_to(out)) if out in Path(path).parents else str(path)
         if name in STOPS and name not in stopped:
             stopped.append(name)
-            if name.endswith(("placement.json", "rounds.json")):
+            if name.endswith(("placement.json", "rounds.json", "before/tolerance.json")):
                 whole_save(self, path)  # killed after it, else before
             raise KeyboardInterrupt
         whole_save(self, path)
@@ -165,16 +215,40 @@ def test_killed_anywhere_it_goes_on_to_the_same(
 def test_a_run_is_not_mixed_with_another(done: tuple[Path, Outcome], tmp_path: Path) -> None:
     folder, _ = done
     before = results(folder)
-    with pytest.raises(FileError, match=r"recipe.toml: the folder holds a run already; allowed are --resume"):
+    with pytest.raises(
+        FileError, match=r"account.json: the folder holds a run already; allowed are --resume, .*--force"
+    ):
         running.run(recipe(tmp_path), folder, say=quiet)
+    with pytest.raises(ValueError, match=r"profile.max_drop"):  # the earlier run stays where the new one is refused
+        running.run(recipe(tmp_path, ("profile.max_drop", 2.0)), folder, force=True, say=quiet)
     with pytest.raises(FileError, match=r"is of another run: profile.max_drop is 0.1, here it is 0.2"):
         running.run(recipe(tmp_path, ("profile.max_drop", 0.2)), folder, resume=True, say=quiet)
     assert results(folder) == before
 
 
-def profiled(done: tuple[Path, Outcome], out: Path) -> Path:
-    """A folder in which the profile of the first round is done."""
+def test_a_run_begins_anew_by_force(
+    done: tuple[Path, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done[0], out)
+    (out / "notes.txt").write_text("the user's")
+    left: list[str] = []
+
+    def stop(*_: Any, **__: Any) -> None:
+        left.extend(sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "retrain", stop)
+    with pytest.raises(KeyboardInterrupt):
+        running.run(recipe(tmp_path), out, force=True, say=quiet)
+    assert left == [LOCK, "device.json", "notes.txt", NAME]
+
+
+def planted(done: tuple[Path, Outcome], folder: Path, *overrides: tuple[str, Any], name: str = "out") -> Path:
+    """A folder whose run, by a recipe with overrides, was killed after the profile of the first round."""
+    out = folder / name
     (out / "round-1").mkdir(parents=True)
+    recipe(folder, *overrides).resolved(load_task(TASK)).save(out / NAME)
     shutil.copy(done[0] / "round-1" / "tolerance.json", out / "round-1")
     return out
 
@@ -182,13 +256,12 @@ def profiled(done: tuple[Path, Outcome], out: Path) -> Path:
 def test_a_network_from_elsewhere_starts_the_rounds(done: tuple[Path, Outcome], tmp_path: Path) -> None:
     folder, outcome = done
     network = str(folder / "boost" / "boosted.safetensors")
-    out = profiled(done, tmp_path / "out")
+    given = (("network", network), ("rounds.most", 1), ("comparison.chips", 0), ("account.max_drops", [0.2, 0.1]))
+    out = planted(done, tmp_path, *given)
     drops = out / "pareto" / "drop-0.2"
     drops.mkdir(parents=True)  # its profile is not searched for in this test
     tightened(outcome.tolerance, 1.5).save(drops / "tolerance.json")
-    found = running.run(
-        recipe(tmp_path, ("network", network), ("rounds.most", 1), ("account.max_drops", [0.2, 0.1])), out, say=quiet
-    )
+    found = running.run(recipe(tmp_path, *given), out, resume=True, say=quiet)
     curve = Pareto.load(out / "pareto.json")
     assert [point.max_drop for point in curve.points] == [0.1, 0.2]
     assert curve.points[0].energy_reduction == found.savings.energy_reduction
@@ -215,8 +288,8 @@ def test_limits_are_tightened_until_a_placement_is_certified(
 
     monkeypatch.setattr(running, "certify", refuse_first)
     network = str(folder / "boost" / "boosted.safetensors")
-    out = profiled(done, tmp_path / "out")
-    found = running.run(recipe(tmp_path, ("network", network), ("rounds.most", 1)), out, say=quiet)
+    given = (("network", network), ("rounds.most", 1), ("comparison.chips", 0))
+    found = running.run(recipe(tmp_path, *given), planted(done, tmp_path, *given), resume=True, say=quiet)
     one = found.rounds.rounds[0]
     assert one.certified
     assert one.attempts >= 2
@@ -226,10 +299,13 @@ def test_limits_are_tightened_until_a_placement_is_certified(
     tight = tightened(tolerance, one.limits_factor)
     assert all(found.placement.ber[name] <= limit for name, limit in tight.limits.items())
     monkeypatch.setattr(running, "certify", lambda *a, **o: whole(*a, **o).model_copy(update={"certificate": None}))
-    with pytest.raises(SearchError, match=r"no placement is certified, with limits down to 0.\d+ of those profiled"):
-        running.run(
-            recipe(tmp_path, ("network", network), ("rounds.most", 1)), profiled(done, tmp_path / "none"), say=quiet
-        )
+    none = planted(done, tmp_path, *given, name="none")
+    with pytest.raises(SearchError, match=r"no placement is certified, with limits down to 0.\d+ of those") as caught:
+        running.run(recipe(tmp_path, *given), none, resume=True, say=quiet)
+    # What was found before stays, and a report shows it.
+    assert str(caught.value).endswith(f"what was found until then is in {none / 'index.html'}")
+    assert eden.Tolerance.load(none / "tolerance.json") == tolerance
+    assert "not placed" in (none / "index.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -241,6 +317,7 @@ def test_limits_are_tightened_until_a_placement_is_certified(
         ([("place.solver", "greedy"), ("place.split", True)], r"place.split is True; allowed of the greedy solver"),
         ([("place.solver", "greedy"), ("place.objective", "weighted")], r"place.objective is 'weighted'; allowed of"),
         ([("place.platform", "abacus")], r"place.platform is 'abacus'; allowed are 'cpu'"),
+        ([("network", "x")], r"comparison.chips is 2; allowed with a network that was boosted elsewhere is 0"),
         ([("network", "x"), ("verify.reference", "baseline")], r"verify.reference is 'baseline'; allowed with a net"),
         ([("place.device", "ddr9")], r"device is 'ddr9'; allowed are a device file and"),
         ([("rounds.most", 0)], r"rounds.most: .*greater than or equal to 1"),
@@ -253,6 +330,46 @@ def test_mistakes_are_told_before_anything_is_computed(
     monkeypatch.setattr(running, "retrain", lambda *_, **__: pytest.fail("trained first"))
     with pytest.raises(ValueError, match=problem):
         running.run(recipe(tmp_path, *overrides), tmp_path / "out", say=quiet)
+
+
+def test_the_threads_of_a_task_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def stop(*_: Any, **__: Any) -> None:
+        seen.append(torch.get_num_threads())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "retrain", stop)
+    before = torch.get_num_threads()
+    for threads in (None, before + 1):
+        task = dataclasses.replace(tiny_task.tiny(), threads=threads)
+        monkeypatch.setattr(running, "load_task", lambda _, task=task: task)
+        with pytest.raises(KeyboardInterrupt):
+            running.run(recipe(tmp_path), tmp_path / f"{threads}", say=quiet)
+    assert seen == [before, before + 1]
+    assert torch.get_num_threads() == before
+
+
+def test_progress_counts_the_steps_of_the_run_before(
+    done: tuple[Path, Outcome], capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, model = tiny_task.tiny(), tiny_task.network()
+    assert task.train is not None
+    steps = tiny_task.TRAIN_EPOCHS * tiny_task.STEPS
+    checkpoint = done[0] / "boost" / "train.safetensors"
+    train_with_progress("train", model, tiny_task.data()[0], task.train, task, None, checkpoint, resume=True)
+    assert f"train: {steps}/{steps}" in capsys.readouterr().err
+    assert not torch.equal(model[0].weight, tiny_task.network()[0].weight)
+
+
+def test_the_demo_is_a_recipe_that_says_what_the_task_leaves_open() -> None:
+    with importlib.resources.as_file(running.DEMO) as path:
+        whole = RunRecipe.load(path).resolved(load_task("digits"))
+    assert (whole.memory.device, whole.memory.storage, whole.comparison.chips) == (
+        "ddr3-b33",
+        "int8_sign_magnitude",
+        20,
+    )
 
 
 def test_an_error_model_needs_a_device_to_place_in(tmp_path: Path) -> None:
