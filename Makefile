@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup build test demo cifar reference prediction recovery boost bench bench-gpu bench-placements \
   bench-profile bench-readers bench-traffic bench-headline lint format \
-  check test-cpp test-python test-gpu test-slow test-abi catalogue figures sanitize clean
+  check test-cpp test-python test-gpu test-slow soak test-abi catalogue figures sanitize clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,11 +58,11 @@ clean:  ## remove what was built
 	rm -rf $(BUILD) eden/*.so
 
 demo: setup  ## the main job on real input: device, boosted network, tolerance, placement, savings, report in out/demo
-	$(BIN)/eden demo --out out/demo
+	$(BIN)/eden demo --out out/demo --force
 
 cifar: setup  ## the same on the pretrained ResNet-20 and CIFAR-10; needs EDEN_DATA
 	@test -n "$$EDEN_DATA" || { echo "make cifar: EDEN_DATA is not set; it names the folder with cifar10/ and weights/" >&2; exit 1; }
-	$(BIN)/eden demo --task cifar10-resnet20 --out out/cifar
+	$(BIN)/eden demo --task cifar10-resnet20 --out out/cifar --resume
 
 reference: setup  ## ResNet-20 under uniform errors beside figures of an independent implementation; needs EDEN_DATA
 	$(BIN)/python benchmarks/reference.py
@@ -99,6 +99,10 @@ bench-headline: setup  ## DRAM energy and time saved for the paper's networks on
 test-gpu: setup  ## bit equality with the CPU, on a machine with a GPU
 	$(BIN)/python tools/check_gpu.py
 	$(BIN)/python -m pytest -m gpu
+
+SEEDS ?=
+soak: setup  ## the demo's chain, shortened, for 40 seeds (or SEEDS="1 2"), each instruction set, one and two threads: an hour on two cores
+	$(BIN)/python tools/soak.py $(if $(SEEDS),--seeds $(SEEDS),--count 40)
 
 test-slow: setup  ## the tests that take minutes: a package of AOTInductor in a C++ program, networks of full width
 	$(BIN)/python -m pytest -m slow
