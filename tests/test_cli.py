@@ -377,7 +377,7 @@ def test_retrain_refuses_before_it_trains(
 ) -> None:
     monkeypatch.setattr("eden.chain.train", lambda *_, **__: pytest.fail("trained first"))
     assert re.fullmatch(message, fails("retrain", "--out", tmp_path / "out", "--task", TASK, *options))
-    assert not list((tmp_path / "out").iterdir())
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_a_file_in_the_way(fails: Fails, campaign: Path, networks: Path, tolerance: Path, tmp_path: Path) -> None:

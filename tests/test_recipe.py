@@ -237,7 +237,7 @@ def test_what_is_refused_before_anything_is_trained(
     with pytest.raises(ValueError) as caught:
         retrain(recipe, tmp_path / "out", say=quiet)
     assert re.match(message, str(caught.value)), str(caught.value)
-    assert not list((tmp_path / "out").iterdir())
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_nothing_is_left_to_fail_when_all_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +254,7 @@ def test_nothing_is_left_to_fail_when_all_is_trained(tmp_path: Path, monkeypatch
         monkeypatch.setattr("eden.recipe.load_task", lambda _, made=made: made)
         with pytest.raises(ValueError, match=message):
             retrain(RetrainRecipe.of({"reestimate_chips": 2}), tmp_path / "out", say=quiet)
-        assert not list((tmp_path / "out").iterdir())
+        assert not list((tmp_path / "out").glob("*"))
 
 
 def test_recipes_of_the_documentation_are_recipes(tmp_path: Path) -> None:
