@@ -481,10 +481,13 @@ def test_interrupted_retraining_is_resumed(run: Eden, networks: Path, tmp_path: 
     assert files(tmp_path) == files(networks)
 
 
-def test_retraining_without_resume_begins_anew(run: Eden, networks: Path, tmp_path: Path) -> None:
+def test_retraining_begins_anew_by_force_alone(run: Eden, fails: Fails, networks: Path, tmp_path: Path) -> None:
     for name, content in files(networks).items():
         (tmp_path / name).write_bytes(content[:100])
-    run("retrain", "--out", tmp_path, "--task", TASK)
+    before = files(tmp_path)
+    assert "the folder holds a run already; allowed are --resume" in fails("retrain", "--out", tmp_path, "--task", TASK)
+    assert files(tmp_path) == before
+    run("retrain", "--out", tmp_path, "--task", TASK, "--force")
     assert files(tmp_path) == files(networks)
 
 
