@@ -1,112 +1,29 @@
 """EDEN: run neural networks from DRAM that is operated outside its specification."""
 
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+import pkgutil
+from typing import Any
 
-from eden.account import Account, account
-from eden.accounting import Savings, Traffic, savings, traffic
-from eden.characterize import SearchError, profile
-from eden.checkpoint import load_, save
-from eden.counting import FlipCounts, counting
-from eden.coverage import Coverage, coverage
-from eden.curriculum import Curriculum, walk
-from eden.device import Device
-from eden.errors import Bitline, CellMap, DataDependent, ErrorModel, Uniform, Wordline
-from eden.files import FileError
-from eden.fitting import fit
-from eden.geometry import Geometry
-from eden.inject import (
-    Faults,
-    calibrate_,
-    clean,
-    inject_,
-    operands,
-    ranges,
-    recalibrate_,
-    remove_,
-    set_chip_,
-    set_errors_,
-    set_ranges_,
-)
-from eden.layers import FeatureMap, KeyValueCache
-from eden.memory_map import MemoryMap, memory_map
-from eden.normalization import reestimate_
-from eden.ops import corrupt, corrupt_, empty_cache
-from eden.package import export, profile_package
-from eden.placement import Placement, place
-from eden.resume import load_checkpoint_, save_checkpoint
-from eden.tolerance import Tolerance
-from eden.verification import Verification, certify
+import lazy_loader
 
-if TYPE_CHECKING:
-    from eden.reporting import AccuracyCurves, report
+# Importing eden loads nothing: what a name needs is loaded when it is first used. __init__.pyi says where it lies.
+_load, _, _names = lazy_loader.attach_stub(__name__, __file__)
 
-__version__ = version("eden-dram")
-
-__all__ = [
-    "Account",
-    "AccuracyCurves",
-    "Bitline",
-    "CellMap",
-    "Coverage",
-    "Curriculum",
-    "DataDependent",
-    "Device",
-    "ErrorModel",
-    "Faults",
-    "FeatureMap",
-    "FileError",
-    "FlipCounts",
-    "Geometry",
-    "KeyValueCache",
-    "MemoryMap",
-    "Placement",
-    "Savings",
-    "SearchError",
-    "Tolerance",
-    "Traffic",
-    "Uniform",
-    "Verification",
-    "Wordline",
-    "account",
-    "calibrate_",
-    "certify",
-    "clean",
-    "corrupt",
-    "corrupt_",
-    "counting",
-    "coverage",
-    "empty_cache",
-    "export",
-    "fit",
-    "inject_",
-    "load_",
-    "load_checkpoint_",
-    "memory_map",
-    "operands",
-    "place",
-    "profile",
-    "profile_package",
-    "ranges",
-    "recalibrate_",
-    "reestimate_",
-    "remove_",
-    "report",
-    "save",
-    "save_checkpoint",
-    "savings",
-    "set_chip_",
-    "set_errors_",
-    "set_ranges_",
-    "traffic",
-    "walk",
-]
+# The modules among the names are there by their names alone, not for `from eden import *`.
+__all__ = sorted(set(_names) - {module.name for module in pkgutil.iter_modules(__path__)})
 
 
 def __getattr__(name: str) -> Any:
-    # The report's drawing libraries take half a second to load, which nothing else needs.
-    if name in ("AccuracyCurves", "report"):
-        from eden import reporting
+    if name == "__version__":
+        from importlib.metadata import version
 
-        return getattr(reporting, name)
-    raise AttributeError(f"module 'eden' has no attribute {name!r}")
+        found: Any = version("eden-dram")
+    elif name in _names:
+        found = _load(name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found  # torch.compile guards what stands there, and the next use costs no call
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_names, "__version__"})

@@ -359,7 +359,7 @@ def weights_of(weigh: Any, searched: Mapping[str, inject.OperandInfo]) -> dict[s
     if weigh == "bytes":
         return {name: float(info.bytes or 0) for name, info in searched.items()}
     if weigh == "energy":
-        from eden.accounting import traffic
+        from eden.movement import traffic
 
         moved = traffic(searched).operands
         return {name: moved[name].read_bytes + moved[name].written_bytes for name in searched}

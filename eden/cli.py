@@ -531,7 +531,7 @@ def map_(
     """Say where in the device each operand lies, in what form, and how the partitions are to be run."""
     from eden.checkpoint import load_
     from eden.files import output_file
-    from eden.memory_map import memory_map
+    from eden.memory_maps import memory_map
     from eden.placement import Placement
 
     for path in (out, csv):
@@ -624,8 +624,8 @@ def account(
     vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = "linear",
 ) -> None:
     """Count a placement's energy and time by platform, term and operand."""
-    from eden.account import account as counted
     from eden.accounting import PLATFORMS
+    from eden.accounts import account as counted
     from eden.checkpoint import load_
     from eden.files import output_file
     from eden.placement import Placement
@@ -740,9 +740,9 @@ def report(
     title: Annotated[str, typer.Option(help="heading of the page")] = "EDEN report",
 ) -> None:
     """Write one self-contained HTML page from whatever files of the chain are given."""
-    from eden.account import Account, Pareto
     from eden.accounting import Savings
-    from eden.memory_map import MemoryMap
+    from eden.accounts import Account, Pareto
+    from eden.memory_maps import MemoryMap
     from eden.placement import Placement
     from eden.reporting import AccuracyCurves
     from eden.reporting import report as write
@@ -776,11 +776,11 @@ def schema(
     """Print the JSON Schema of one of the files, for editors and for programs that write them."""
     import json
 
-    from eden.account import Account, Pareto
     from eden.accounting import Platform, Savings, Traffic
+    from eden.accounts import Account, Pareto
     from eden.device import Device
     from eden.energy import RankPower
-    from eden.memory_map import MemoryMap
+    from eden.memory_maps import MemoryMap
     from eden.placement import Placement
     from eden.recipe import RetrainRecipe
     from eden.reporting import AccuracyCurves

@@ -9,14 +9,13 @@ import math
 import statistics
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from eden.device import Device
 from eden.errors import ErrorModel
 from eden.inject import (
     HELD_CURRICULUM,
@@ -28,7 +27,9 @@ from eden.inject import (
     set_errors_,
     set_training_chip_,
 )
-from eden.partition import AXES, axis
+
+if TYPE_CHECKING:
+    from eden.device import Device
 
 SCHEDULES = ("linear", "logarithmic", "step", "adaptive")
 _START = 1e-2  # a logarithmic or adaptive ramp starts at this share of its target
@@ -70,6 +71,9 @@ def walk(
     Raises:
         ValueError: for no parameter or several, a value outside of the device's range, or one that makes no errors.
     """
+    # Most curricula walk along no device, and need nothing of it.
+    from eden.partition import AXES, axis
+
     given = {
         name: value
         for name, value in (("trcd", trcd), ("trp", trp), ("vdd", vdd), ("refresh_interval", refresh_interval))

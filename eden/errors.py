@@ -17,7 +17,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from eden import _core
 from eden.geometry import Geometry
@@ -223,6 +222,9 @@ class _ByContent:
 @functools.lru_cache(maxsize=64)
 def _bin_means(mean: float, dispersion: float) -> NDArray[np.float64]:
     """The mean of a Beta variable over each bin of its upper tail probability; see ``LineModel.line_probabilities``."""
+    # Loaded here, as most error models need none of it.
+    from scipy import special
+
     begins = _core.line_bin_begins()
     if dispersion == 0.0 or mean in (0.0, 1.0):
         return _frozen(np.full(begins.size - 1, mean))

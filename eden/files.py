@@ -8,12 +8,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pydantic
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+
+if TYPE_CHECKING:
+    import torch
 
 HEADER_KEY = "eden"
 """Where the metadata of a safetensors file holds its header."""
@@ -79,6 +79,10 @@ def write_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor]
         FileError: if it cannot be written.
 
     """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     # safetensors takes neither shared memory nor strides.
     own = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
     try:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from eden import _core
 from eden.errors import (
@@ -394,7 +394,7 @@ def _ratio(readings: int, rates: int) -> float:
     n ln(1 + t^2 / (n - g)) for n readings of g rates; see ``fit_counts``.
     """
     freedom = readings - rates
-    quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom))
+    quantile = float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, freedom))
     return readings * math.log1p(quantile**2 / freedom)
 
 
@@ -493,7 +493,7 @@ def _fit(
     intervals: bool = True,
 ) -> FittedModel:
     rates = len(given) if kind.by_value else 1
-    ratio = float(stats.chi2.ppf(CONFIDENCE, 1))
+    ratio = float(scipy.stats.chi2.ppf(CONFIDENCE, 1))
     if kind.axis is not None:
         lines = [counts.along(kind.axis) for _, counts in given]
         ratio = _ratio(sum(line.failed.size for line in lines if line is not None), rates)
@@ -704,7 +704,7 @@ def fit_common(counts: Iterable[Counts], axis: Axis | None = None, failure: floa
     if not values:
         none = None if axis is None else Estimate(0.0, 0.0, 1.0, False)
         return Common(Estimate(failure or 1.0, failure or 0.0, failure or 1.0, False), none)
-    ratio = float(stats.chi2.ppf(CONFIDENCE, 1))
+    ratio = float(scipy.stats.chi2.ppf(CONFIDENCE, 1))
     fit = _core.fit_model(values, along, True, failure, ratio, 1.0 - CONFIDENCE, axis is None)
     if axis is None:
         return Common(Estimate._of(fit.failure), None)
@@ -712,7 +712,7 @@ def fit_common(counts: Iterable[Counts], axis: Axis | None = None, failure: floa
     dispersion = Estimate._of(fit.dispersion)
     if dispersion.standard_error is not None and 0.0 < dispersion.estimate < 1.0:
         freedom = max(lines - len(values), 1)
-        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * dispersion.standard_error
+        half = float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * dispersion.standard_error
         odds = math.log(dispersion.estimate) - math.log1p(-dispersion.estimate)
         low, high = (1.0 / (1.0 + math.exp(-end)) for end in (odds - half, odds + half))
         dispersion = dataclasses.replace(dispersion, low=low, high=high)
@@ -766,10 +766,10 @@ def fit_counts(groups: Sequence[Sequence[tuple[float, float]]], dispersion: floa
     readings = sum(map(len, groups))
     freedom = readings - len(groups)
     if dispersion is None and freedom > 0:
-        quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom))
+        quantile = float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, freedom))
         ratio = readings * math.log1p(quantile**2 / freedom)
     else:
-        ratio = float(stats.chi2.ppf(CONFIDENCE, 1))
+        ratio = float(scipy.stats.chi2.ppf(CONFIDENCE, 1))
     return _core.fit_rates(groups, ratio, 1.0 - CONFIDENCE, dispersion)
 
 
@@ -921,4 +921,4 @@ def compare_pattern(
     statistic = max(0.0, 2 * (fit.log_likelihood_own - fit.log_likelihood_predicted))
     freedom = fit.readings - 3
     student = math.sqrt(freedom * math.expm1(statistic / fit.readings))
-    return PatternTest(fit.own, fit.predicted, statistic, float(2 * stats.t.sf(student, freedom)), level)
+    return PatternTest(fit.own, fit.predicted, statistic, float(2 * scipy.stats.t.sf(student, freedom)), level)

@@ -31,7 +31,7 @@ from eden.nn import (
 from eden.ops import Memory, Piece
 
 if TYPE_CHECKING:
-    from eden.memory_map import MemoryMap
+    from eden.memory_maps import MemoryMap
     from eden.placement import Placement
 
 FilterFn = Callable[[str, nn.Module], bool]
@@ -280,7 +280,7 @@ def inject_(model: nn.Module, faults: Faults | Placement | MemoryMap, filter_fn:
             its place with `set_errors_`), if a map or placement is of another network, or inside `clean`; nothing is
             changed then.
     """
-    from eden.memory_map import MemoryMap
+    from eden.memory_maps import MemoryMap
     from eden.placement import Placement
 
     if not isinstance(model, nn.Module):

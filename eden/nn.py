@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo
 
 from eden import _core, ops, quantization
 from eden.errors import Bitline
@@ -415,7 +416,7 @@ def _check_held(operand: Operand, x: Tensor, batch_dim: int) -> None:
 
 
 # Outside of graphs: an exception that the compiler meets would keep it from compiling this layer ever again.
-@torch.compiler.disable(reason="an input is larger than what its memory holds")  # type: ignore[no-untyped-call, untyped-decorator]
+@_disable_dynamo
 def _refuse_read(name: str, elements: int, in_sample: bool, most: int | None) -> None:
     raise ValueError(
         f"{name} has {elements} elements{' in a sample' if in_sample else ''}; allowed in its memory, from its address "

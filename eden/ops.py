@@ -600,23 +600,23 @@ def _joined(parts: tuple[Any, ...]) -> tuple[Memory, int]:
 
 # torch.compile calls these while tracing, and compiles again for another error model. A model among the arguments can
 # be a constant, a tuple that holds one cannot.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@_library.assume_constant
 def _constant_region(width: int, correction: str, *parts: Any) -> tuple[int, ...]:
     return tuple(field for row in _located(*_joined(parts), width, correction)[0] for field in row)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@_library.assume_constant
 def _constant_has_table(*parts: Any) -> bool:
     return len(_tabled(_joined(parts)[0])) > 0
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@_library.assume_constant
 def _constant_table(*parts: Any) -> Tensor:
     # A constant of the graph: 27 kB for a population of lines, 8 bytes for each cell of a map.
     return _kept_table(_tabled(_joined(parts)[0]), torch.device("cpu"))
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@_library.assume_constant
 def _constant_capacity(*parts: Any) -> int:
     return _capacity(*_joined(parts))
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize, sparse
 
 from eden._core import OPERAND_ALIGNMENT
 from eden.partition import OperatingPoint
@@ -141,11 +141,11 @@ class _Rows:
         self._low.append(low)
         self._high.append(high)
 
-    def constraint(self, variables: int) -> optimize.LinearConstraint:
-        matrix = sparse.csr_array(
+    def constraint(self, variables: int) -> scipy.optimize.LinearConstraint:
+        matrix = scipy.sparse.csr_array(
             (self._values, (self._rows, self._columns)), shape=(len(self._low), variables), dtype=np.float64
         )
-        return optimize.LinearConstraint(matrix, self._low, self._high)
+        return scipy.optimize.LinearConstraint(matrix, self._low, self._high)
 
 
 class _Program:
@@ -167,10 +167,10 @@ class _Program:
 
     def solve(self, gap: float, seconds: float, relaxed: bool = False) -> tuple[Floats | None, float | None, bool]:
         """The best found, a lower bound of the objective, and whether the program is infeasible."""
-        found = optimize.milp(
+        found = scipy.optimize.milp(
             np.array(self.cost),
             integrality=np.zeros(len(self.cost)) if relaxed else np.array(self._whole),
-            bounds=optimize.Bounds(0.0, np.array(self._high)),
+            bounds=scipy.optimize.Bounds(0.0, np.array(self._high)),
             constraints=self.rows.constraint(len(self.cost)),
             options={"mip_rel_gap": gap, "time_limit": seconds},
         )

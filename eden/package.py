@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 from eden import _core, inject, ops
 from eden import progress as eden_progress
-from eden.accounting import traffic
 from eden.characterize import (
     METRICS,
     Metric,
@@ -42,6 +41,7 @@ from eden.errors import CellMap, DataDependent, ErrorModel, LineModel, Uniform
 from eden.files import FileError, Record, VersionedFile, atomic_path
 from eden.inject import OperandInfo
 from eden.journal import Journal
+from eden.movement import traffic
 from eden.tolerance import Guarantee, Tolerance
 
 METADATA_KEY = "eden"

@@ -22,9 +22,9 @@ from eden.placement import Placement
 from eden.tolerance import Tolerance
 
 if TYPE_CHECKING:
-    from eden.account import Account, Pareto
     from eden.accounting import Savings
-    from eden.memory_map import MemoryMap
+    from eden.accounts import Account, Pareto
+    from eden.memory_maps import MemoryMap
 
 MOST_OPERANDS = 60
 """Operands that the tolerance figure shows; the table below it has them all."""

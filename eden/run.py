@@ -17,8 +17,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from eden import inject
-from eden.account import Account, Pareto, ParetoPoint, account
 from eden.accounting import PLATFORMS, Savings, platform_named, savings, traffic
+from eden.accounts import Account, Pareto, ParetoPoint, account
 from eden.chain import accuracy_curves, network_loader, rates_with_progress, threads_of, train_with_progress
 from eden.characterize import SearchError, profile
 from eden.checkpoint import load_, save
@@ -28,7 +28,7 @@ from eden.errors import ErrorModel
 from eden.evaluation import clean_accuracy, with_errors
 from eden.files import FileError, Record, VersionedFile, output_folder
 from eden.folder import Claim, claimed
-from eden.memory_map import MemoryMap, memory_map
+from eden.memory_maps import MemoryMap, memory_map
 from eden.placement import Constraints, Placement, place
 from eden.recipe import HOLDS as RETRAINING
 from eden.recipe import NAME, RetrainRecipe, _Table, find_device, retrain

@@ -7,7 +7,7 @@ import pytest
 from chain import device, tolerance
 
 import eden
-from eden.account import ACCESSES, Account, Pareto, ParetoPoint, account
+from eden.accounts import ACCESSES, Account, Pareto, ParetoPoint, account
 from eden.accounting import PLATFORMS
 from eden.files import FileError
 from eden.placement import Placement

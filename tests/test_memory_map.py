@@ -15,7 +15,7 @@ import eden
 from eden.device import Device
 from eden.errors import Bitline, DataDependent
 from eden.files import FileError
-from eden.memory_map import COLUMNS, MemoryMap, memory_map
+from eden.memory_maps import COLUMNS, MemoryMap, memory_map
 from eden.nn import FaultyLayer
 from eden.partition import FittedPoint
 from eden.placement import Constraints, Placement

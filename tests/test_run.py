@@ -14,14 +14,14 @@ import torch
 import eden
 from eden import inject
 from eden import run as running
-from eden.account import Account, Pareto
+from eden.accounts import Account, Pareto
 from eden.chain import RATES, train_with_progress
 from eden.characterize import SearchError
 from eden.evaluation import at_rates, with_errors
 from eden.files import FileError, VersionedFile
 from eden.folder import LOCK
 from eden.journal import Journal
-from eden.memory_map import MemoryMap
+from eden.memory_maps import MemoryMap
 from eden.recipe import NAME
 from eden.reporting import AccuracyCurves
 from eden.run import Outcome, Rounds, RunRecipe, tightened

@@ -361,11 +361,11 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-import eden.files
+import safetensors.torch
 import test_training
 torch.set_num_threads(1)
 run = test_training.make(sys.argv[1])
-whole = eden.files.save_file
+whole = safetensors.torch.save_file
 written = []
 def torn(tensors, path, metadata):
     whole(tensors, path, metadata)
@@ -373,7 +373,7 @@ def torn(tensors, path, metadata):
     if len(written) == int(sys.argv[3]):
         os.truncate(path, os.path.getsize(path) // 2)
         os.kill(os.getpid(), signal.SIGKILL)
-eden.files.save_file = torn
+safetensors.torch.save_file = torn
 run.train(Path(sys.argv[2]))
 """
 

@@ -11,7 +11,7 @@ from typing import Literal
 from eden import _core
 from eden.curves.dispersion import Dispersion, Outliers, Told
 from eden.curves.rates import Basis, ChoiceRow, Condition, Formula, Parameter, Prediction, Rate, Region
-from eden.curves.scale import DROP, logistic, logit, student
+from eden.curves.scale import drop, logistic, logit, student
 from eden.fits import CONFIDENCE
 from eden.margin import Margin
 
@@ -58,7 +58,7 @@ class Alternative:
                 )
                 total += value
                 own = best if i == self.index else own
-            if total >= self.fit.log_likelihood - DROP:
+            if total >= self.fit.log_likelihood - drop():
                 found.append(own)
         return found
 
@@ -124,7 +124,7 @@ class Curve:
                 ("asymptote", chosen.asymptote, 0.0, 1.0),
             )
         ):
-            low, high = _core.parameter_ends(best.groups, best.rule, best.fit, best.index, number, DROP)
+            low, high = _core.parameter_ends(best.groups, best.rule, best.fit, best.index, number, drop())
             if name in ("location", "scale"):
                 also = [getattr(other, name) for other in ridge]
                 low, high = min([low, *also]), max([high, *also])
@@ -295,7 +295,7 @@ class Curve:
 
     def _ends(self, at: float) -> tuple[float, float]:
         likelihood = self._likelihoods[at]
-        return logistic(likelihood.lower(DROP)), logistic(likelihood.upper(DROP))
+        return logistic(likelihood.lower(drop())), logistic(likelihood.upper(drop()))
 
     def _inside(self, at: float) -> tuple[float, float, float, Basis]:
         usable = self.usable
@@ -337,7 +337,7 @@ class Curve:
         if at not in self._answers:
             lows, highs = [], []
             for one in self._alternatives:
-                low, high = _core.curve_ends(one.groups, one.rule, one.fit, one.index, at, DROP)
+                low, high = _core.curve_ends(one.groups, one.rule, one.fit, one.index, at, drop())
                 lows.append(logistic(low))
                 highs.append(logistic(high) if math.isfinite(high) else 1.0)
             best = self.formula

@@ -11,7 +11,7 @@ import numpy as np
 
 from eden import _core
 from eden.curves.rates import Condition, Counts
-from eden.curves.scale import DROP, student
+from eden.curves.scale import drop, student
 from eden.fits import CONFIDENCE, DECISIVE
 
 # Two sets of readings are two regimes only where their odds lie this factor apart, however sure it is that they differ;
@@ -193,7 +193,7 @@ def likelihood_of(condition: Condition, told: Told, discount: float) -> _core.Co
     """The log-likelihood of a condition's log-odds, on the scale of one chi-square."""
     n = len(condition.readings)
     if told.dispersion is None:
-        weight = 2 * DROP / (n * math.log1p(student(n - 1) ** 2 / (n - 1)))
+        weight = 2 * drop() / (n * math.log1p(student(n - 1) ** 2 / (n - 1)))
     else:
-        weight = 2 * DROP / student(told.freedom) ** 2
+        weight = 2 * drop() / student(told.freedom) ** 2
     return _core.ConditionLikelihood(condition.readings, told.dispersion, weight * discount)

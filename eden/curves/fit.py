@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from eden import _core
 from eden.curves.curve import Alternative, Curve, Curves, place_text
@@ -77,7 +77,7 @@ def _candidate(
     fit = _core.fit_curves(groups, rule)
     conditions = sum(map(len, groups))
     deviance = max(-2 * fit.log_likelihood, 0.0)
-    p_value = float(stats.chi2.sf(deviance, max(conditions - fit.parameters, 1)))
+    p_value = float(scipy.stats.chi2.sf(deviance, max(conditions - fit.parameters, 1)))
     bic = deviance + fit.parameters * math.log(readings)
     return _Candidate(names, groups, rule, fit, conditions, deviance, p_value, bic)
 
@@ -91,7 +91,7 @@ def _falls(mild: _core.ConditionLikelihood, harsh: _core.ConditionLikelihood) ->
     grid = np.concatenate([np.linspace(low, high, 200), [mild.lower(d) for d in (0.5, 1, 2, 3, 4)]])
     together = max(mild(float(x)) + harsh(float(x)) for x in grid if math.isfinite(x))
     # The null hypothesis is one-sided, so half of the chi-square.
-    return -2 * together > float(stats.chi2.ppf(1 - 2 * FALL, 1))
+    return -2 * together > float(scipy.stats.chi2.ppf(1 - 2 * FALL, 1))
 
 
 class _Group:

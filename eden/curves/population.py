@@ -11,7 +11,7 @@ import numpy as np
 from eden import _core
 from eden.curves.curve import Curve
 from eden.curves.rates import Rate
-from eden.curves.scale import DROP, logistic, student
+from eden.curves.scale import drop, logistic, student
 from eden.fits import CONFIDENCE
 from eden.margin import Margin
 
@@ -186,7 +186,7 @@ def fit_population(name: str, modules: Mapping[str, Mapping[str, Curve]], margin
         if n < 2:
             continue
         failing = {m: like.best for m, like in likelihoods.items() if like.informative}
-        bound = max(logistic(like.upper(DROP)) for like in likelihoods.values())
+        bound = max(logistic(like.upper(drop())) for like in likelihoods.values())
         if not failing:
             knots.append(Knot(group, at, n, 0, None, None, None, bound))
             continue

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
-from scipy import stats
+import scipy
 
 from eden.fits import CONFIDENCE
 
@@ -23,10 +24,12 @@ def logit(p: float) -> float:
     return math.inf if p >= 1.0 else math.log(p) - math.log1p(-p)
 
 
-DROP = float(stats.chi2.ppf(CONFIDENCE, 1)) / 2
-"""How far the log-likelihood falls from its maximum to the ends of an interval."""
+@functools.cache
+def drop() -> float:
+    """How far the log-likelihood falls from its maximum to the ends of an interval."""
+    return float(scipy.stats.chi2.ppf(CONFIDENCE, 1)) / 2
 
 
 def student(freedom: float) -> float:
     """The quantile of Student's t behind the ends of an interval."""
-    return float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom))
+    return float(scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, freedom))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from eden import _core
 from eden.curves.curve import Curve, Curves
@@ -243,7 +243,7 @@ def _scatter(groups: Mapping[str, Sequence[Condition]]) -> float | None:
     grid = np.linspace(math.log(1e-4), math.log(30.0), 13)
     best = float(grid[int(np.argmax([log_likelihood(float(x)) for x in grid]))])
     step = float(grid[1] - grid[0])
-    found = optimize.minimize_scalar(
+    found = scipy.optimize.minimize_scalar(
         lambda x: -log_likelihood(x), bounds=(best - step, best + step), method="bounded", options={"xatol": 0.05}
     )
     points = sum(map(len, chosen))

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from eden import _core, curves
 from eden.device import Device, FitRow
@@ -464,7 +464,9 @@ class CellFitter:
         if not told:
             dispersion = self.lent
         freedom = sum(map(len, groups)) - len(groups)
-        quantile = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom) if told else stats.norm.ppf(0.5 + CONFIDENCE / 2))
+        quantile = float(
+            scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, freedom) if told else scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2)
+        )
         rates, intervals = self._rates(
             fit, "data_dependent" if self.settings.cell_map else self.model, dispersion, quantile
         )

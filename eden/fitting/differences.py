@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from eden.fits import Axis, Counts, fit_counts
 
@@ -56,10 +56,10 @@ def compare_readings(parts: Sequence[Readings], dispersion: float | None = None)
     ratio = max(0.0, 2 * (own.log_likelihood - common.log_likelihood))
     freedom, n = len(read) - 1, len(every)
     if dispersion is not None:
-        return Difference(ratio, freedom, float("inf"), float(stats.chi2.sf(ratio, freedom)))
+        return Difference(ratio, freedom, float("inf"), float(scipy.stats.chi2.sf(ratio, freedom)))
     residual = n - len(read)
     fisher = float(np.expm1(ratio / n)) * residual / freedom
-    return Difference(freedom * fisher, freedom, residual, float(stats.f.sf(fisher, freedom, residual)))
+    return Difference(freedom * fisher, freedom, residual, float(scipy.stats.f.sf(fisher, freedom, residual)))
 
 
 def compare_counts(parts: Sequence[Counts]) -> Difference | None:
@@ -99,9 +99,9 @@ def compare_counts(parts: Sequence[Counts]) -> Difference | None:
     if residual < 1:
         return None
     p_value = (
-        stats.chi2.sf(statistic, freedom)
+        scipy.stats.chi2.sf(statistic, freedom)
         if residual == float("inf")
-        else stats.f.sf(statistic / freedom, freedom, residual)
+        else scipy.stats.f.sf(statistic / freedom, freedom, residual)
     )
     return Difference(statistic, freedom, residual, float(p_value))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import stats
+import scipy
 
 from eden.curves.scale import logistic, logit
 from eden.fits import CONFIDENCE, Counts
@@ -35,6 +35,6 @@ def as_independent(counts: Counts, interval: tuple[float, float]) -> tuple[float
     low, high = interval
     factor = 1.0
     if 0.0 < low < high < 1.0 and 0.0 < errors < cells:
-        half = (logit(high) - logit(low)) / 2 / float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+        half = (logit(high) - logit(low)) / 2 / float(scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2))
         factor = max(1.0, half**2 / (1 / errors + 1 / (cells - errors)))
     return errors / factor, cells / factor

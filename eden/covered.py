@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from eden.counting import FlipCounts
+from eden.flip_counts import FlipCounts
 from eden.functions import FunctionUse, function_uses
 from eden.inject import OperandInfo, _eligible_layers, _join, faulty_layers, operands
 from eden.layers import Role, layer_class
