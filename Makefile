@@ -8,8 +8,8 @@ BUILD := build
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup build test demo cifar reference prediction recovery boost bench bench-gpu bench-placements \
-  bench-profile bench-readers bench-traffic bench-headline lint format \
-  check test-cpp test-python test-gpu test-slow soak test-abi catalogue figures sanitize clean
+  bench-profile bench-readers bench-traffic bench-imports bench-headline lint format \
+  check test-cpp test-python test-gpu test-slow soak test-abi catalogue schemas figures sanitize clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ catalogue: build  ## fit the devices that ship with the package to the measureme
 
 recovery: build  ## fit 1,000 simulated campaigns of each error model: coverage and width of intervals, choice of the model
 	$(BIN)/python benchmarks/recovery.py
+
+schemas: build  ## write the JSON Schemas of the files, which ship with the package
+	$(BIN)/python -m eden.schemas
 
 figures: setup  ## draw the catalogue beside the measurements, for docs/devices.md
 	$(BIN)/python -m eden.catalogue.figures docs/figures
@@ -92,6 +95,9 @@ bench-placements: setup  ## exact and greedy placements beside brute force on 10
 
 bench-traffic: setup  ## DRAM counts of AlexNet and SqueezeNet on the arrays beside SCALE-Sim's; needs the extra scalesim, takes an hour
 	$(BIN)/python benchmarks/traffic.py
+
+bench-imports: setup  ## how long importing eden, its names and its command line take beside importing torch
+	$(BIN)/python benchmarks/imports.py
 
 bench-headline: setup  ## DRAM energy and time saved for the paper's networks on four platforms, beside the paper's averages
 	$(BIN)/python benchmarks/headline.py --exact

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,6 @@ import typer
 
 if TYPE_CHECKING:
     from eden.device import Device
-    from eden.files import VersionedFile
     from eden.tasks import Task
 
 app = typer.Typer(
@@ -47,6 +47,11 @@ ForceOption = Annotated[bool, typer.Option("--force", help="begin anew, in place
 OutFile = Annotated[Path, typer.Option("--out", "-o", help="file to write")]
 
 
+def _shipped(folder: str) -> dict[str, Path]:
+    """The JSON files in a folder of the package, by name: their text can be shown without loading what made them."""
+    return {path.stem: path for path in sorted(Path(__file__).with_name(folder).glob("*.json"))}
+
+
 # The imports stand in the commands, so that none waits for the libraries of another, the drawing ones above all.
 @app.callback(invoke_without_command=True)
 def _main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
@@ -77,11 +82,8 @@ def _task(name: str) -> Task:
 @devices_app.command("list")
 def devices_list() -> None:
     """List the devices of the catalogue."""
-    from eden.device import Device
-
-    for name in Device.builtin_names():
-        device = Device.builtin(name)
-        typer.echo(f"{name:<12} {device.source.text}")
+    for name, path in _shipped("catalogue").items():
+        typer.echo(f"{name:<12} {json.loads(path.read_text(encoding='utf-8'))['source']['text']}")
 
 
 @devices_app.command("show")
@@ -765,35 +767,13 @@ def report(
 
 @app.command()
 def schema(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="device, recipe, tolerance, placement, traffic, currents, savings, accuracy, platform, memory-map, "
-            "verification, run, rounds, account or pareto"
-        ),
-    ],
+    name: Annotated[str, typer.Argument(help=", ".join(_shipped("schemas")))],
 ) -> None:
     """Print the JSON Schema of one of the files, for editors and for programs that write them."""
-    import json
-
-    from eden.accounting import Platform, Savings, Traffic
-    from eden.accounts import Account, Pareto
-    from eden.device import Device
-    from eden.energy import RankPower
-    from eden.memory_maps import MemoryMap
-    from eden.placement import Placement
-    from eden.recipe import RetrainRecipe
-    from eden.reporting import AccuracyCurves
-    from eden.run import Rounds, RunRecipe
-    from eden.tolerance import Tolerance
-    from eden.verification import Verification
-
-    kinds: tuple[type[VersionedFile], ...] = (Device, RetrainRecipe, Tolerance, Placement, Traffic, RankPower, Savings)
-    kinds = (*kinds, AccuracyCurves, Platform, MemoryMap, Verification, RunRecipe, Rounds, Account, Pareto)
-    files = {file.FORMAT.removeprefix("eden-"): file for file in kinds}
-    if name not in files:
-        raise ValueError(f"schema of {name!r}; allowed are {', '.join(files)}")
-    typer.echo(json.dumps(files[name].json_schema(), indent=2))
+    schemas = _shipped("schemas")
+    if name not in schemas:
+        raise ValueError(f"schema of {name!r}; allowed are {', '.join(schemas)}")
+    typer.echo(schemas[name].read_text(encoding="utf-8").rstrip())
 
 
 @app.command()
@@ -859,11 +839,13 @@ def main() -> None:
 
 def _is_users(error: Exception) -> bool:
     """Whether an error tells of the user's input; anything else is a fault of ours and keeps its traceback."""
+    if isinstance(error, (ValueError, TypeError, ImportError)):
+        return True
     from eden.characterize import SearchError
     from eden.ranks import RankError
     from eden.training import TrainingError
 
-    return isinstance(error, (ValueError, TypeError, ImportError, SearchError, RankError, TrainingError))
+    return isinstance(error, (SearchError, RankError, TrainingError))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import pytest
 from chain import device, tolerance
 
 import eden
-from eden.accounts import ACCESSES, Account, Pareto, ParetoPoint, account
 from eden.accounting import PLATFORMS
+from eden.accounts import ACCESSES, Account, Pareto, ParetoPoint, account
 from eden.files import FileError
 from eden.placement import Placement
 from eden.reporting import report

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -114,3 +115,12 @@ def test_the_readers_are_measured_beside_wc():
         ratio, least, most = map(float, row.split()[-4:-1])
         assert 0 < least <= ratio <= most
     assert "flips, 1 conditions" in result.stdout
+
+
+def test_imports_are_measured_beside_torch() -> None:
+    shown = run("imports.py", "--runs", "1")
+    assert shown.returncode == 0, shown.stderr
+    head, *lines = shown.stdout.splitlines()
+    assert head.strip().startswith("of torch's time")
+    assert [line.split("  ")[0] for line in lines][:2] == ["import eden", "import torch, eden"]
+    assert all(len(re.findall(r"-?\d+\.\d\d", line)) == 3 for line in lines)

@@ -3,8 +3,6 @@
 import html.parser
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import chain
@@ -211,10 +209,3 @@ def test_bad_accuracy_files(tmp_path: Path):
     path.write_text(text[:100])
     with pytest.raises(FileError, match="truncated or is no JSON file"):
         AccuracyCurves.load(path)
-
-
-def test_importing_eden_loads_no_drawing_library():
-    code = "import sys, eden; print(sorted({'matplotlib', 'jinja2', 'eden.reporting'} & set(sys.modules))); eden.report"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    # torch may bring jinja2 by itself.
-    assert run.stdout.strip() in ("[]", "['jinja2']")

@@ -94,8 +94,8 @@ def chain(seed: int, folder: Path) -> str:
     import importlib.resources
 
     import eden
-    from eden.account import Account
-    from eden.memory_map import MemoryMap
+    from eden.accounts import Account
+    from eden.memory_maps import MemoryMap
     from eden.reporting import AccuracyCurves
     from eden.run import DEMO, Rounds, RunRecipe, run
     from eden.verification import Verification
