@@ -741,28 +741,38 @@ def report(
     pareto: Annotated[Path | None, typer.Option(help="file of energy against accuracy")] = None,
     title: Annotated[str, typer.Option(help="heading of the page")] = "EDEN report",
 ) -> None:
-    """Write one self-contained HTML page from whatever files of the chain are given."""
-    from eden.accounting import Savings
-    from eden.accounts import Account, Pareto
-    from eden.memory_maps import MemoryMap
-    from eden.placement import Placement
-    from eden.reporting import AccuracyCurves
-    from eden.reporting import report as write
-    from eden.tolerance import Tolerance
+    """Write one self-contained HTML page from whatever files of the chain are given, or are in the folder already.
 
-    page = write(
-        out,
-        device=None if device is None else _device(device),
-        tolerance=None if tolerance is None else Tolerance.load(tolerance),
-        placement=None if placement is None else Placement.load(placement),
-        savings=None if savings is None else Savings.load(savings),
-        accuracy=AccuracyCurves.joined([AccuracyCurves.load(path) for path in accuracy or []]),
-        title=title,
-        memory_map=None if memory_map is None else MemoryMap.load(memory_map),
-        account=None if account is None else Account.load(account),
-        pareto=None if pareto is None else Pareto.load(pareto),
-    )
+    A file or figure that fails leaves the rest of the page; then the status is 1.
+    """
+    from eden import reporting
+    from eden.device import Device
+
+    files = {
+        "tolerance": tolerance,
+        "placement": placement,
+        "savings": savings,
+        "memory-map": memory_map,
+        "account": account,
+        "pareto": pareto,
+    }
+    paths: dict[str, list[Path]] = {name: [path] for name, path in files.items() if path is not None}
+    if accuracy:
+        paths["accuracy"] = accuracy
+    catalogued = device is not None and device in Device.builtin_names()
+    if device is not None and not catalogued:
+        paths["device"] = [Path(device)]
+    if not paths and not catalogued:
+        paths = reporting.paths_in(out)
+    parts, problems = reporting.read_parts(paths)
+    if device is not None and catalogued:
+        parts["device"] = Device.builtin(device)
+    given = {name.replace("-", "_"): part for name, part in parts.items()}
+    page = reporting.report(out, **given, title=title, lacks=problems)
     typer.echo(f"written: {page}")
+    for name, made_by in reporting.MADE_BY.items():
+        if name not in parts:
+            typer.echo(f"not in it: {name} (made by {made_by})")
 
 
 @app.command()
@@ -843,9 +853,10 @@ def _is_users(error: Exception) -> bool:
         return True
     from eden.characterize import SearchError
     from eden.ranks import RankError
+    from eden.reporting import ReportError
     from eden.training import TrainingError
 
-    return isinstance(error, (SearchError, RankError, TrainingError))
+    return isinstance(error, (SearchError, RankError, ReportError, TrainingError))
 
 
 if __name__ == "__main__":

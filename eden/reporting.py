@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import datetime
+import functools
+import html
 import math
 import os
 import platform as host
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pydantic
 
 from eden import _core
+from eden.checks import around, at_most
 from eden.device import Device
 from eden.figures import COLOURS, NEUTRAL, STYLE, device_figure, new_figure, rate_text, rates_on, svg
-from eden.files import Record, VersionedFile, output_folder, write_text
+from eden.files import FileError, Record, VersionedFile, output_folder, write_text
 from eden.placement import Placement
 from eden.tolerance import Tolerance
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from eden.accounting import Savings
     from eden.accounts import Account, Pareto
     from eden.memory_maps import MemoryMap
+
+_Made = TypeVar("_Made")
 
 MOST_OPERANDS = 60
 """Operands that the tolerance figure shows; the table below it has them all."""
 
 
 class AccuracyPoint(Record):
-    """Accuracy of one network at one bit error rate, over chips."""
+    """Accuracy of one network at one bit error rate, over chips.
+
+    A mean outside of ``low`` and ``high`` by no more than rounding makes of a sum over the chips is one between them.
+    """
 
     label: str = pydantic.Field(min_length=1)
     """Which network: "baseline", "boosted", or what else is compared."""
@@ -48,7 +58,8 @@ class AccuracyPoint(Record):
 
     @pydantic.model_validator(mode="after")
     def _ordered(self) -> AccuracyPoint:
-        if not self.low <= self.mean <= self.high:
+        operations = self.chips + 1
+        if not (at_most(self.low, self.mean, operations) and at_most(self.mean, self.high, operations)):
             raise ValueError(f"mean is {self.mean}; allowed is from low ({self.low}) to high ({self.high})")
         return self
 
@@ -101,10 +112,85 @@ class _Section:
     anchor: str
     title: str
     text: str
-    figure: str = ""
+    draw: Callable[[], Figure] | None = None
     alt: str = ""
     tables: Sequence[_Table] = ()
     notes: Sequence[str] = ()
+
+
+class ReportError(RuntimeError):
+    """A report that lacks something: its page is written, and says in the places what is not there and why.
+
+    Attributes:
+        page: the page.
+        failed: by what is not there, why.
+
+    """
+
+    def __init__(self, page: Path, failed: Mapping[str, str]) -> None:
+        what = "; ".join(f"{name}: {why}" for name, why in failed.items())
+        super().__init__(f"{page} is written, but lacks {what}")
+        self.page, self.failed = page, dict(failed)
+
+
+MADE_BY = {
+    "accuracy": "eden evaluate",
+    "tolerance": "eden profile",
+    "device": "eden fit, or a name of eden devices list",
+    "placement": "eden place",
+    "memory-map": "eden map",
+    "account": "eden account",
+    "pareto": "eden run, with account.max_drops in its recipe",
+    "savings": "eden savings",
+}
+"""The parts of a report in the order of the page, each with the command that makes its file."""
+
+
+def file_kinds() -> dict[str, type[VersionedFile]]:
+    """By part of a report the kind of its file, which is called ``<part>.json`` in a report's folder."""
+    from eden.accounting import Savings
+    from eden.accounts import Account, Pareto
+    from eden.memory_maps import MemoryMap
+
+    kinds: dict[str, type[VersionedFile]] = {"accuracy": AccuracyCurves, "tolerance": Tolerance, "device": Device}
+    kinds |= {"placement": Placement, "memory-map": MemoryMap, "account": Account, "pareto": Pareto, "savings": Savings}
+    return kinds
+
+
+def paths_in(folder: str | os.PathLike[str]) -> dict[str, list[Path]]:
+    """The files of a report that are in a folder, for ``read_parts``.
+
+    Raises:
+        FileError: for a folder without any.
+
+    """
+    found = {name: [path] for name in MADE_BY if (path := Path(folder) / f"{name}.json").exists()}
+    if not found:
+        names = ", ".join(f"{name}.json" for name in MADE_BY)
+        raise FileError(folder, f"found nothing to report; allowed is a folder with one or more of {names}")
+    return found
+
+
+def read_parts(paths: Mapping[str, Sequence[Path]]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The parts of a report from their files, and by part why a file of it cannot be read.
+
+    Args:
+        paths: by part, a name of ``file_kinds``, its file; of "accuracy" one or more, whose curves are joined.
+
+    """
+    parts: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    kinds = file_kinds()
+    for name, files in paths.items():
+        read: list[Any] = []
+        for path in files:
+            try:
+                read.append(kinds[name].load(path))
+            except FileError as error:
+                problems[name] = str(error)
+        if read:
+            parts[name] = AccuracyCurves.joined(read) if name == "accuracy" else read[-1]
+    return parts, problems
 
 
 def report(
@@ -119,10 +205,13 @@ def report(
     memory_map: MemoryMap | None = None,
     account: Account | None = None,
     pareto: Pareto | None = None,
+    lacks: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a self-contained ``index.html`` and, beside it, the JSON file of everything that was given.
 
-    The page needs no network and no scripts: its figures are inlined as SVG, its style is in the page.
+    The page needs no network and no scripts: its figures are inlined as SVG, its style is in the page. The files are
+    written first. Where a figure or a part of the page fails, a sentence takes its place, and the rest is there. What
+    was not given is named, with the command that makes it.
 
     Args:
         folder: made where it is missing.
@@ -135,6 +224,7 @@ def report(
         memory_map: shown by where in each partition the operands lie.
         account: shown by platform, term and operand.
         pareto: shown as energy against accuracy.
+        lacks: by part, why it is not given though it was to be, such as a file that cannot be read; for the page.
 
     Returns:
         The path of ``index.html``.
@@ -143,59 +233,102 @@ def report(
         FileError: if the folder cannot be made or written to, before anything is computed.
         ValueError: if nothing to report is given, or the placement is of another device or lacks operands of the
             tolerance.
+        ReportError: if the page is written, but lacks something, that of ``lacks`` included.
 
     """
     target = output_folder(folder)
     parts: dict[str, Any] = {
-        "device": device,
-        "tolerance": tolerance,
-        "placement": placement,
-        "savings": savings,
         "accuracy": accuracy,
+        "tolerance": tolerance,
+        "device": device,
+        "placement": placement,
         "memory-map": memory_map,
         "account": account,
         "pareto": pareto,
+        "savings": savings,
     }
     given = {name: part for name, part in parts.items() if part is not None}
+    failed = dict(lacks or {})
     if not given:
-        raise ValueError(f"nothing to report; allowed is one or more of {', '.join(parts)}")
+        why = "".join(f"; {reason}" for reason in failed.values())
+        raise ValueError(f"nothing to report; allowed is one or more of {', '.join(parts)}{why}")
     _check_agreement(device, tolerance, placement, savings)
     for name, part in given.items():
         if name in ("memory-map", "account", "pareto") and device is not None and part.device != device.name:
             raise ValueError(f"the {name} is of device {part.device!r}; allowed is the report's, {device.name!r}")
-
-    import matplotlib
-
-    sections = []
-    with matplotlib.rc_context(STYLE):
-        if accuracy is not None:
-            sections.append(_accuracy_section(accuracy))
-        if tolerance is not None:
-            sections.append(_tolerance_section(tolerance))
-        if device is not None:
-            sections.append(_device_section(device))
-        if placement is not None:
-            sections.append(_placement_section(placement))
-        if memory_map is not None:
-            sections.append(_map_section(memory_map))
-        if account is not None:
-            sections.append(_account_section(account))
-        if pareto is not None:
-            sections.append(_pareto_section(pareto))
-    if savings is not None:
-        sections.append(_savings_section(savings))
-    page = _render(
-        title=title,
-        summary=_summary(device, tolerance, placement, savings, accuracy),
-        sections=sections,
-        provenance=_provenance(device, tolerance, placement, accuracy),
-        files=[f"{name}.json" for name in given],
-    )
+    # What was computed is kept, whatever becomes of its page.
     for name, part in given.items():
         part.save(target / f"{name}.json")
+
+    first: list[Exception] = []
+
+    def attempt(what: str, make: Callable[[], _Made], instead: Callable[[str], _Made]) -> _Made:
+        try:
+            return make()
+        except Exception as error:
+            first.append(error)
+            failed[what] = f"{type(error).__name__}: {error}"
+            return instead(failed[what])
+
+    sections = [
+        attempt(f"the part {name}", functools.partial(_SECTIONS[name], part), functools.partial(_not_shown, name))
+        for name, part in given.items()
+    ]
+    figures = {
+        section.anchor: attempt(
+            f"the figure of {section.anchor}",
+            functools.partial(_drawn, section),
+            functools.partial(_not_drawn, section),
+        )
+        for section in sections
+        if section.draw is not None
+    }
+    summary = attempt(
+        "the summary",
+        lambda: _summary(device, tolerance, placement, savings, accuracy),
+        lambda why: [f"The summary could not be made ({why})."],
+    )
+    page = _render(
+        title=title,
+        summary=summary,
+        sections=sections,
+        figures=figures,
+        absent=[
+            (name, failed.get(name, ""), made_by)
+            for name, made_by in MADE_BY.items()
+            if name not in given or name in failed
+        ],
+        provenance=attempt(
+            "its provenance",
+            lambda: _provenance(device, tolerance, placement, accuracy),
+            lambda why: [("Provenance", f"It could not be told ({why}).")],
+        ),
+        files=[f"{name}.json" for name in given],
+    )
     index = target / "index.html"
     write_text(index, page)
+    if failed:
+        raise ReportError(index, failed) from (first[0] if first else None)
     return index
+
+
+def _drawn(section: _Section) -> str:
+    import matplotlib
+
+    assert section.draw is not None
+    with matplotlib.rc_context(STYLE):
+        return svg(section.draw(), section.anchor)
+
+
+def _not_drawn(section: _Section, why: str) -> str:
+    told = html.escape(
+        f"{section.alt}: this figure could not be drawn ({why}). Its numbers are in {section.anchor}.json."
+    )
+    return f'<p class="soft">{told}</p>'
+
+
+def _not_shown(name: str, why: str) -> _Section:
+    return _Section(name, name.capitalize(), f"This part could not be shown ({why}). It is in {name}.json.")
 
 
 def _check_agreement(
@@ -379,7 +512,7 @@ def _provenance(
 # -- sections ----------------------------------------------------------------------------------------------------------
 
 
-def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
+def _accuracy_figure(accuracy: AccuracyCurves) -> Figure:
     figure, axes = new_figure()
     rates = [point.ber for point in accuracy.points if point.ber > 0]
     zero_at = 10.0 ** (math.floor(math.log10(min(rates, default=1e-6)) + 1e-9) - 1)
@@ -398,8 +531,12 @@ def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
     axes.set_xlabel("bit error rate (BER) of every operand")
     axes.set_ylabel("accuracy")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
-    axes.set_ylim(0, min(1.02, 1.08 * max(point.high for point in accuracy.points)))
+    axes.set_ylim(0, min(1.02, 1.08 * max(point.high for point in accuracy.points)) or 1.02)
     axes.legend(loc="lower left")
+    return figure
+
+
+def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
     table = _Table(
         "Accuracy over chips",
         ("network", "BER", "mean", "low", "high", "chips"),
@@ -414,15 +551,19 @@ def _accuracy_section(accuracy: AccuracyCurves) -> _Section:
         "accuracy",
         "Accuracy against bit error rate",
         f"Mean over chips; the band is the {accuracy.spread}.{dotted}",
-        svg(figure, "accuracy"),
+        lambda: _accuracy_figure(accuracy),
         "Accuracy of each network against the bit error rate of its operands",
         [table],
     )
 
 
-def _tolerance_section(tolerance: Tolerance) -> _Section:
-    ordered = sorted(tolerance.limits.items(), key=lambda item: (item[1], item[0]))
-    shown = ordered if len(ordered) <= MOST_OPERANDS else ordered[:MOST_OPERANDS]
+def _ordered(tolerance: Tolerance) -> list[tuple[str, float]]:
+    """The operands with their limits, from the least to the most tolerant."""
+    return sorted(tolerance.limits.items(), key=lambda item: (item[1], item[0]))
+
+
+def _tolerance_figure(tolerance: Tolerance) -> Figure:
+    shown = _ordered(tolerance)[:MOST_OPERANDS]
     figure, axes = new_figure(height=1.1 + 0.19 * len(shown))
     lowest = min(*(limit for _, limit in shown), tolerance.coarse) / 3 or 1e-9
     for kind, colour in (("weight", COLOURS[0]), ("input", COLOURS[4])):
@@ -431,7 +572,9 @@ def _tolerance_section(tolerance: Tolerance) -> _Section:
     if tolerance.alone:
         found = [tolerance.alone[name] for name, _ in shown]
         rates = [alone.rate for alone in found]
-        off = [[alone.rate - alone.low for alone in found], [alone.high - alone.rate for alone in found]]
+        ends = [around((alone.low, alone.high), alone.rate) for alone in found]
+        off = [[rate - low for rate, (low, _) in zip(rates, ends, strict=True)]]
+        off += [[high - rate for rate, (_, high) in zip(rates, ends, strict=True)]]
         axes.errorbar(
             rates, range(len(shown)), xerr=off, fmt="|", color=NEUTRAL, linewidth=0.8, capsize=1.5, label="alone, 90%"
         )
@@ -444,6 +587,11 @@ def _tolerance_section(tolerance: Tolerance) -> _Section:
     rates_on(axes.xaxis)
     axes.set_xlabel("highest tolerated bit error rate (BER)")
     figure.legend(loc="outside upper right", ncols=4)
+    return figure
+
+
+def _tolerance_section(tolerance: Tolerance) -> _Section:
+    ordered = _ordered(tolerance)
     heads, numeric = ["operand", "kind", "size", "tolerated BER"], [False, False, True, True]
     rows_of = [[name, tolerance.kinds[name], _size(tolerance.bytes[name]), rate_text(limit)] for name, limit in ordered]
     if tolerance.alone:
@@ -457,7 +605,7 @@ def _tolerance_section(tolerance: Tolerance) -> _Section:
                 f"{tolerance.sensitivity[cells[0]]:.2g}",
             ]
     table = _Table("Operands from the least to the most tolerant", heads, rows_of, numeric)
-    cut = f" The figure shows the {MOST_OPERANDS} least tolerant." if len(shown) < len(ordered) else ""
+    cut = f" The figure shows the {MOST_OPERANDS} least tolerant." if len(ordered) > MOST_OPERANDS else ""
     beside = (
         f" Bars in grey, and the last columns, are estimates of the BER at which an operand alone would lose "
         f"{_points(tolerance.max_drop)}, all others on nearly reliable memory."
@@ -469,7 +617,7 @@ def _tolerance_section(tolerance: Tolerance) -> _Section:
         "Tolerance per operand",
         f"Highest mean BER of each operand at which, with all others at theirs, the {_drop(tolerance)} is at most "
         f"{_points(tolerance.max_drop)}. The dashed line is the coarse BER, the same for all.{beside}{cut}",
-        svg(figure, "tolerance"),
+        lambda: _tolerance_figure(tolerance),
         "Tolerated bit error rate of each operand on a logarithmic axis",
         [table],
     )
@@ -518,14 +666,14 @@ def _device_section(device: Device) -> _Section:
         f"ns. Bars are 95% intervals over readings; mixed patterns store zeros and ones together. Between two "
         f"measured latencies the rate of the shorter one is used. "
         f"Model: {device.model.replace('_', '-')}, failure probability {device.failure:g}.",
-        svg(device_figure(device, "trcd"), "device"),
+        lambda: device_figure(device, "trcd"),
         "Fitted and measured bit error rates of stored zeros and ones against tRCD",
         [fits, partitions],
         [*left_out, *(f"Assumed: {text}." for text in device.assumptions), *device.notes],
     )
 
 
-def _placement_section(placement: Placement) -> _Section:
+def _placement_figure(placement: Placement) -> Figure:
     import matplotlib
     import matplotlib.colors
     import matplotlib.patches
@@ -561,6 +709,11 @@ def _placement_section(placement: Placement) -> _Section:
     axes.invert_yaxis()
     handles = [matplotlib.patches.Patch(color=colour, label=label) for label, colour in colour_of.items()]
     figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    return figure
+
+
+def _placement_section(placement: Placement) -> _Section:
+    total = sum(operand.bytes for operand in placement.operands.values())
     partitions = _Table(
         "Partitions in use",
         ("partition", "VDD (V)", "tRCD (ns)", "tRP (ns)", "refresh (ms)", "BER", "used", "capacity", "share of bytes"),
@@ -601,7 +754,7 @@ def _placement_section(placement: Placement) -> _Section:
         "placement",
         "Placement by partition",
         f"Every operand lies in a partition whose BER it tolerates.{rest}",
-        svg(figure, "placement"),
+        lambda: _placement_figure(placement),
         "Share of the operands' bytes in each partition, coloured by operating point",
         [partitions, operands],
         placement.notes,
@@ -646,7 +799,7 @@ def _savings_section(savings: Savings) -> _Section:
     )
 
 
-def _map_section(memory_map: MemoryMap) -> _Section:
+def _map_figure(memory_map: MemoryMap) -> Figure:
     import matplotlib.patches
     from matplotlib.ticker import MultipleLocator
 
@@ -676,6 +829,10 @@ def _map_section(memory_map: MemoryMap) -> _Section:
         matplotlib.patches.Patch(color=COLOURS[4], label="inputs"),
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    return figure
+
+
+def _map_section(memory_map: MemoryMap) -> _Section:
     rows = []
     for name, operand in memory_map.operands.items():
         for piece in operand.pieces:
@@ -704,13 +861,13 @@ def _map_section(memory_map: MemoryMap) -> _Section:
         "memory-map",
         "Memory map",
         "Where the operands lie in the partitions that hold some; addresses in the table are the device's.",
-        svg(figure, "memory-map"),
+        lambda: _map_figure(memory_map),
         "Bytes of every partition that weights and inputs take",
         [table],
     )
 
 
-def _account_section(account: Account) -> _Section:
+def _account_figure(account: Account) -> Figure:
     figure, axes = new_figure(height=3.6)
     names = list(account.platforms)
     terms = list(dict.fromkeys(term for one in account.platforms.values() for term in one.terms))
@@ -731,6 +888,10 @@ def _account_section(account: Account) -> _Section:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
     axes.set_ylabel("DRAM energy of an inference")
     figure.legend(loc="outside upper left", ncols=len(terms))
+    return figure
+
+
+def _account_section(account: Account) -> _Section:
     platforms = _Table(
         "Platforms, at typical assumptions",
         ("platform", "energy within", "as placed", "saved", "range", "time within", "as placed", "faster", "range"),
@@ -774,14 +935,14 @@ def _account_section(account: Account) -> _Section:
         "account",
         "Account by platform, term and operand",
         f"Currents of {account.rank}. Bars: within specification, and as placed, as a share of the former.",
-        svg(figure, "account"),
+        lambda: _account_figure(account),
         "Energy within specification and as placed, by term, on every platform",
         [platforms, *operands],
         [f"{name}: {text}" for name, one in account.platforms.items() for text in one.assumptions],
     )
 
 
-def _pareto_section(pareto: Pareto) -> _Section:
+def _pareto_figure(pareto: Pareto) -> Figure:
     figure, axes = new_figure()
     x = [point.max_drop for point in pareto.points]
     low = [point.energy_reduction_range[0] for point in pareto.points]
@@ -801,6 +962,10 @@ def _pareto_section(pareto: Pareto) -> _Section:
     for along in (axes.xaxis, axes.yaxis):
         along.set_major_formatter(lambda value, _: f"{value * 100:g}%")
     figure.legend(loc="outside upper left", ncols=2)
+    return figure
+
+
+def _pareto_section(pareto: Pareto) -> _Section:
     table = _Table(
         "Placements",
         ("max_drop", "coarse BER", "energy saved", "range", "speedup", "accuracy", "worst chip"),
@@ -823,7 +988,19 @@ def _pareto_section(pareto: Pareto) -> _Section:
         "Energy against accuracy",
         f"On {pareto.platform}; the band is the range over what is assumed. Accuracy as placed is a mean over "
         f"{_count(pareto.chips, 'chip')}, beside {_fine_percent(pareto.reference_accuracy)} on reliable memory.",
-        svg(figure, "pareto"),
+        lambda: _pareto_figure(pareto),
         "Energy saved against the accuracy that may be lost",
         [table],
     )
+
+
+_SECTIONS: dict[str, Callable[[Any], _Section]] = {
+    "accuracy": _accuracy_section,
+    "tolerance": _tolerance_section,
+    "device": _device_section,
+    "placement": _placement_section,
+    "memory-map": _map_section,
+    "account": _account_section,
+    "pareto": _pareto_section,
+    "savings": _savings_section,
+}

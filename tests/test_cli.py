@@ -206,6 +206,17 @@ def test_the_chain_step_by_step(run: Eden, fails: Fails, campaign: Path, tmp_pat
     text = (page / "index.html").read_text()
     for expected in ("All of it", "before", "after", "0.weight", "Memory map", "Account by platform"):
         assert expected in text
+    # Once more from the files of the folder; and what is missing or damaged leaves the rest.
+    before = (page / "savings.json").read_bytes()
+    assert run("report", page).splitlines()[0] == f"written: {page / 'index.html'}"
+    assert (page / "savings.json").read_bytes() == before
+    (page / "savings.json").unlink()
+    assert "not in it: savings (made by eden savings)" in run("report", page).splitlines()
+    (page / "savings.json").write_text("{")
+    (page / "index.html").unlink()
+    message = fails("report", page)
+    assert message.startswith(f"{page / 'index.html'} is written, but lacks savings: {page / 'savings.json'}: line 1")
+    assert "Account by platform" in (page / "index.html").read_text()
 
 
 def test_demo(run: Eden, tmp_path: Path) -> None:

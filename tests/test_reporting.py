@@ -9,9 +9,10 @@ import chain
 import pytest
 
 import eden
+from eden import reporting
 from eden.figures import rate_text
 from eden.files import FileError
-from eden.reporting import AccuracyCurves, AccuracyPoint
+from eden.reporting import AccuracyCurves, AccuracyPoint, ReportError
 
 SECTIONS = ("summary", "accuracy", "tolerance", "device", "placement", "savings", "provenance")
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -185,8 +186,98 @@ def test_an_unusable_folder_fails_before_anything_is_computed(monkeypatch: pytes
             eden.report(sealed, accuracy=curves())
 
 
+def boom(*_: object, **__: object) -> None:
+    raise ZeroDivisionError("the axis has <no> length")
+
+
+def test_a_figure_that_fails_leaves_the_rest(parts: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr("eden.reporting._tolerance_figure", boom)
+    with pytest.raises(ReportError) as raised:
+        eden.report(tmp_path, **parts)
+    page = tmp_path / "index.html"
+    why = "ZeroDivisionError: the axis has <no> length"
+    assert raised.value.page == page
+    assert raised.value.failed == {"the figure of tolerance": why}
+    assert str(raised.value) == f"{page} is written, but lacks the figure of tolerance: {why}"
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+    assert page.read_text().count("<svg") == 3
+    text = re.sub(r"\s+", " ", parse(page).text)
+    assert f"this figure could not be drawn ({why}). Its numbers are in tolerance.json." in text
+    # The section's table and all the others are there.
+    assert "Operands from the least to the most tolerant" in text
+    assert set(SECTIONS) <= set(parse(page).ids)
+    assert eden.Tolerance.load(tmp_path / "tolerance.json") == parts["tolerance"]
+
+
+def test_a_part_that_fails_leaves_the_rest(parts: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setitem(reporting._SECTIONS, "savings", boom)
+    monkeypatch.setattr("eden.reporting._summary", boom)
+    monkeypatch.setattr("eden.reporting._provenance", boom)
+    with pytest.raises(ReportError) as raised:
+        eden.report(tmp_path, **parts)
+    assert list(raised.value.failed) == ["the part savings", "the summary", "its provenance"]
+    page = parse(raised.value.page)
+    assert set(SECTIONS) <= set(page.ids)
+    assert raised.value.page.read_text().count("<svg") == 4
+    assert (
+        "This part could not be shown (ZeroDivisionError: the axis has <no> length). It is in savings.json."
+        in page.text
+    )
+
+
+def test_the_files_are_there_before_the_page(parts: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr("eden.reporting._render", boom)
+    with pytest.raises(ZeroDivisionError):
+        eden.report(tmp_path, **parts)
+    read, problems = reporting.read_parts(reporting.paths_in(tmp_path))
+    assert read == parts
+    assert not problems
+
+
+def test_what_is_not_there_is_named_with_what_makes_it(parts: dict, tmp_path: Path):
+    page = parse(eden.report(tmp_path, tolerance=parts["tolerance"], device=parts["device"]))
+    assert "absent" in page.ids
+    told = re.sub(r"\s+", " ", page.text.split("Not in this report")[1].split("Provenance")[0]).strip()
+    assert told == (
+        "accuracy (made by eden evaluate) placement (made by eden place) memory-map (made by eden map) account (made "
+        "by eden account) pareto (made by eden run, with account.max_drops in its recipe) savings (made by "
+        "eden savings)"
+    )
+
+
+def test_parts_that_cannot_be_read_leave_the_others(parts: dict, tmp_path: Path):
+    parts["tolerance"].save(tmp_path / "tolerance.json")
+    curves("first").save(tmp_path / "one.json")
+    curves("second").save(tmp_path / "other.json")
+    (tmp_path / "savings.json").write_text("{")
+    read, problems = reporting.read_parts(
+        {
+            "accuracy": [tmp_path / "one.json", tmp_path / "other.json"],
+            "tolerance": [tmp_path / "tolerance.json"],
+            "savings": [tmp_path / "savings.json"],
+            "placement": [tmp_path / "none.json"],
+        }
+    )
+    assert read["accuracy"].labels == ("baseline", "first", "second")
+    assert read["tolerance"] == parts["tolerance"]
+    assert list(problems) == ["savings", "placement"]
+    with pytest.raises(ReportError, match=r"savings: .*truncated.*; placement: .*none\.json: cannot be read") as raised:
+        eden.report(tmp_path / "out", **read, lacks=problems)
+    assert "none.json: cannot be read: No such file" in parse(raised.value.page).text
+    with pytest.raises(ValueError, match=r"nothing to report; .*none\.json: cannot be read"):
+        eden.report(tmp_path / "nothing", lacks={"placement": problems["placement"]})
+    with pytest.raises(FileError, match=r"found nothing to report; allowed is a folder with one or more of accuracy\."):
+        reporting.paths_in(tmp_path / "nothing")
+
+
+def test_accuracies_at_their_ends_are_drawn(tmp_path: Path):
+    for accuracy in (0.0, 0.995, 1.0):
+        point = AccuracyPoint(label="network", ber=0.0, mean=accuracy, low=accuracy, high=accuracy, chips=1)
+        eden.report(tmp_path, accuracy=AccuracyCurves(points=(point,)))
+
+
 def test_parts_that_do_not_belong_together(parts: dict, tmp_path: Path):
-    with pytest.raises(ValueError, match="nothing to report; allowed is one or more of device"):
+    with pytest.raises(ValueError, match="nothing to report; allowed is one or more of accuracy"):
         eden.report(tmp_path)
     other = eden.Device.builtin("ddr3-b34")
     with pytest.raises(ValueError, match="the placement is of device 'ddr3-b33'; allowed is the report's, 'ddr3-b34'"):
