@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from eden.curriculum import Curriculum
 from eden.errors import ErrorModel
-from eden.evaluation import OverChips, at_rates
+from eden.evaluation import OverChips, at_rates, reachable
 from eden.inject import Faults, calibrate_, inject_
 from eden.learned import LearnedRanges
 from eden.progress import task as progress_task
@@ -101,9 +101,10 @@ def check_boost(
 
 
 def rates_with_progress(model: nn.Module, validation: TensorDataset, chips: int, seed: int) -> dict[float, OverChips]:
-    """Accuracy over chips at each of ``RATES``, with a bar or plain lines."""
-    with progress_task("evaluate", total=len(RATES) * chips) as shown:
-        return at_rates(model, validation, RATES, chips, seed, on_chip=shown.advance)
+    """Accuracy over chips at each of ``RATES`` that the operands' errors reach, with a bar or plain lines."""
+    rates = reachable(model, RATES)
+    with progress_task("evaluate", total=len(rates) * chips) as shown:
+        return at_rates(model, validation, rates, chips, seed, on_chip=shown.advance)
 
 
 OPERANDS = {"all": (True, True), "weights": (True, False), "inputs": (False, True)}

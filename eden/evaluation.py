@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from eden import checks
 from eden.curriculum import unscaled_errors
 from eden.errors import ErrorModel
 from eden.inject import (
@@ -38,8 +39,8 @@ class OverChips:
 
     @property
     def mean(self) -> float:
-        """Mean over chips."""
-        return math.fsum(self.values) / len(self.values)
+        """Mean over chips, from the worst to the best."""
+        return checks.mean(self.values)
 
     @property
     def standard_error(self) -> float:
@@ -135,6 +136,12 @@ def over_chips(
     return OverChips(tuple(values))
 
 
+def reachable(model: nn.Module, rates: Sequence[float]) -> list[float]:
+    """Of several mean bit error rates those that the error models of all operands reach: up to F, or a map's own."""
+    highest = min((errors.highest_ber for errors in unscaled_errors(model).values()), default=0.0)
+    return [rate for rate in rates if rate <= highest]
+
+
 def at_rates(
     model: nn.Module,
     dataset: TensorDataset,
@@ -147,12 +154,31 @@ def at_rates(
 
     Each operand keeps the asymmetry of its error model (in a curriculum, of the one before it), and has its model again
     afterwards.
+
+    Args:
+        model: a network under faults.
+        dataset: inputs and int64 class labels.
+        rates: those that ``reachable`` leaves can be met.
+        chips: how many.
+        seed: what they are drawn from.
+        on_chip: called after each.
+
+    Raises:
+        ValueError: for a rate that an operand's error model cannot reach, naming both, before anything is computed; and
+            as ``over_chips``.
     """
     before, whole = scalable_errors(model), unscaled_errors(model)
+    errors_at: dict[float, dict[str, ErrorModel]] = {}
+    for rate in rates:
+        for name, errors in whole.items():
+            try:
+                errors_at.setdefault(rate, {})[name] = errors.scaled(rate)
+            except ValueError as error:
+                raise ValueError(f"rate {rate:g}, which {name} cannot reach: {error}") from error
     try:
         found = {}
-        for rate in rates:
-            set_errors_(model, {name: errors.scaled(rate) for name, errors in whole.items()})
+        for rate, errors_of in errors_at.items():
+            set_errors_(model, errors_of)
             found[rate] = over_chips(model, dataset, chips, seed, on_chip=on_chip)
     finally:
         set_errors_(model, before)

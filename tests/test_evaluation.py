@@ -12,6 +12,8 @@ from torch.utils.data import TensorDataset
 
 import eden
 from eden import evaluation
+from eden.chain import RATES as RATES_DRAWN
+from eden.chain import rates_with_progress
 from eden.evaluation import OverChips, accuracy, at_rates, clean_accuracy, over_chips, with_errors
 from eden.inject import draw_chip, faulty_layers
 from eden.training import Recipe, train
@@ -152,6 +154,26 @@ def test_at_rates_scales_every_operand(model: nn.Module) -> None:
     assert over_chips(model, VALIDATION, 4) == found[1e-2]
 
 
+def test_a_rate_out_of_reach_is_refused_before_anything_is_computed(model: nn.Module) -> None:
+    """A curve is not lost for its last rate."""
+    calls: list[float] = []
+    with pytest.raises(ValueError, match=r"rate 0\.7, which 0\.weight cannot reach: ber is 0\.7; allowed is at most"):
+        at_rates(model, VALIDATION, [1e-3, 0.7], 1, on_chip=lambda: calls.append(0.0))
+    assert not calls
+    assert evaluation.reachable(model, [1e-3, 0.5, 0.7]) == [1e-3, 0.5]
+
+
+def test_rates_that_the_memory_cannot_make_are_not_drawn(model: nn.Module) -> None:
+    """A device whose F is below the rates that accuracy is usually drawn at has a curve of the others."""
+    eden.set_errors_(model, dict.fromkeys(eden.operands(model), eden.Uniform(1e-5, failure=1e-3)))
+    assert list(rates_with_progress(model, VALIDATION, 1, 0)) == [rate for rate in RATES_DRAWN if rate <= 1e-3]
+
+
+def test_the_mean_of_equal_accuracies_is_theirs() -> None:
+    over = OverChips((0.995,) * 20)  # whose sum, divided by 20, is 0.9949999999999999
+    assert (over.worst, over.mean, over.best) == (0.995,) * 3
+
+
 def test_with_errors_changes_the_operands_it_names(model: nn.Module) -> None:
     none = dict.fromkeys(eden.operands(model), eden.Uniform(0.0))
     clean = clean_accuracy(model, VALIDATION)
@@ -166,8 +188,6 @@ def test_bad_input_changes_nothing(model: nn.Module) -> None:
     for chips in (0, -1):
         with pytest.raises(ValueError, match=f"chips is {chips}; allowed is 1 or more"):
             over_chips(model, VALIDATION, chips)
-    with pytest.raises(ValueError, match="allowed is at most failure"):
-        at_rates(model, VALIDATION, [1e-3, 0.7], 1)
     for empty in (accuracy, clean_accuracy, lambda *given: over_chips(*given, chips=1)):
         with pytest.raises(ValueError, match="dataset has no samples"):
             empty(model, EMPTY)
