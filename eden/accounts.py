@@ -6,6 +6,7 @@ Counted by ``eden.savings``; docs/accounting.md has the mathematics.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -25,6 +26,7 @@ from eden.accounting import (
     traffic,
     typical_case,
 )
+from eden.checks import rounding
 from eden.energy import RankPower, rank_named
 from eden.files import FiniteRecord, VersionedFile
 from eden.placement import Placement
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 ACCESSES = ("activate", "read", "write")
 """The terms that an operand's own accesses take; the others are the device's."""
 
-_SAME = 1e-9
+_OPERATIONS = 16
 
 
 class OperandAccount(FiniteRecord):
@@ -92,13 +94,17 @@ class PlatformAccount(FiniteRecord):
     @pydantic.model_validator(mode="after")
     def _adds_up(self) -> Self:
         for name in ACCESSES:
-            whole = self.terms[name]
+            for owner, terms in (("terms", self.terms), *((of, one.terms) for of, one in self.operands.items())):
+                if name not in terms:
+                    raise ValueError(f"{owner}: found {', '.join(terms) or 'no term'}; allowed are all of {ACCESSES}")
             for which in ("nominal_nj", "placed_nj"):
-                parts = sum(getattr(operand.terms[name], which) for operand in self.operands.values())
-                if abs(parts - getattr(whole, which)) > _SAME * max(1.0, getattr(whole, which)):
+                whole = getattr(self.terms[name], which)
+                parts = [getattr(operand.terms[name], which) for operand in self.operands.values()]
+                # The term is a product of a sum over operands, so each of these takes a few operations more.
+                allowed = rounding(math.fsum(map(abs, parts)), 2 * len(parts) + _OPERATIONS)
+                if not abs(math.fsum(parts) - whole) <= allowed:
                     raise ValueError(
-                        f"{name}: operands take {parts} nJ ({which}); allowed is what the term says, "
-                        f"{getattr(whole, which)}"
+                        f"{name}: operands take {math.fsum(parts)} nJ ({which}); allowed is what the term says, {whole}"
                     )
         return self
 

@@ -11,6 +11,7 @@ import numpy as np
 import pydantic
 
 from eden import _core, curves
+from eden.checks import at_most, rounding
 from eden.errors import ErrorModel, LineModel
 from eden.files import VersionedFile
 from eden.geometry import Geometry
@@ -103,7 +104,7 @@ class Measured(OperatingPoint):
 
     @pydantic.model_validator(mode="after")
     def _in_order(self) -> Self:
-        if not self.low <= self.rate <= self.high or not self.least <= self.most:
+        if not (at_most(self.low, self.rate) and at_most(self.rate, self.high) and at_most(self.least, self.most)):
             raise ValueError(
                 f"rate {self.rate:g} of interval [{self.low:g}, {self.high:g}] and readings from {self.least:g} to "
                 f"{self.most:g}; allowed is low <= rate <= high and least <= most"
@@ -181,8 +182,12 @@ class Population(Part):
             raise ValueError(
                 f"correlation has the shape {matrix.shape}; allowed is {(telling, telling)}, of knots with a mean"
             )
-        if not (np.array_equal(matrix, matrix.T) and (np.linalg.eigvalsh(matrix) > 0.0).all()):
-            raise ValueError("correlation is no symmetric, positive definite matrix; allowed is one")
+        if matrix.size and np.abs(matrix - matrix.T).max() > rounding(1.0, 4):
+            raise ValueError("correlation is no symmetric matrix; allowed is one")
+        try:
+            np.linalg.cholesky(matrix)  # which modules are drawn with
+        except np.linalg.LinAlgError as error:
+            raise ValueError("correlation is no positive definite matrix; allowed is one") from error
         return self
 
     def draw(self, seed: int) -> dict[tuple[str, str, float], float]:

@@ -533,17 +533,18 @@ class CellMap(_ByContent, ErrorModel):
         """The map with fewer of its cells, chosen by a fixed hash of their addresses.
 
         The cells of a lower rate are a subset of those of a higher one. As many are kept as do not bring the mean bit
-        error rate above ``ber``, so it is met to within one cell.
+        error rate above ``ber``, so it is met to within one cell, of a rate above the map's own by less than that, too:
+        a map that was brought to a rate can be brought to it again.
 
         Raises:
             TypeError: if ``ber`` is no number.
-            ValueError: for a rate above the map's own.
+            ValueError: for a rate above the map's own by a cell or more.
 
         """
         _check_probability("ber", ber)
-        if ber > self.ber:
+        if ber >= self.ber + self.failure / self.bits:
             raise ValueError(f"ber is {ber}; allowed is at most {self.ber}, that of all cells of the map")
-        if ber == self.ber:
+        if ber >= self.ber:
             return self
         # Of cells with the same number, which are not to be expected, the lower address goes first.
         order = np.lexsort((self.cells, _core.map_order(self.cells)))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _BURST_BITS = 8 * _core.OPERAND_ALIGNMENT
+# A curve's rates are told anew, perhaps by another library of mathematics: far more than those differ by.
 _SAME = 1e-9
 
 _Count = Annotated[int, pydantic.Field(ge=1)]
@@ -316,7 +317,9 @@ def memory_map(model: nn.Module, placement: Placement, device: Device) -> Memory
     partitions = {}
     for name, placed in placement.partitions.items():
         part = _partition(device, name)
-        check_point(part, placed.operating_point, placed.errors)
+        # Of an idle partition, whose supply others may share, a placement states no errors.
+        if placed.used_bytes:
+            check_point(part, placed.operating_point, placed.errors)
         partitions[name] = MappedPartition(
             kind=part.kind,
             address=part.address,

@@ -9,11 +9,15 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import pydantic
 
+from eden.checks import around, at_most
 from eden.curves.rates import Formula
 from eden.errors import DataDependent, ErrorModel, Uniform
 
 # Latencies and voltages are printed with a few digits; a billionth is no difference.
 _SAME = 1e-9
+
+# Rates that are held against each other have been scaled, joined or averaged by at most so many operations.
+_OPERATIONS = 8
 
 
 def _to_error_model(value: Any) -> ErrorModel:
@@ -157,7 +161,7 @@ class FittedPoint(OperatingPoint):
             ("zero", self.errors.ber_zero, self.zero),
             ("one", self.errors.ber_one, self.one),
         ):
-            if not low <= rate <= high:
+            if not (at_most(low, rate, _OPERATIONS) and at_most(rate, high, _OPERATIONS)):
                 raise ValueError(f"{name} is [{low:g}, {high:g}]; allowed is an interval that holds the rate {rate:g}")
         return self
 
@@ -166,7 +170,7 @@ class FittedPoint(OperatingPoint):
         highest = self.errors.highest_ber
         errors = self.errors.scaled(min(self.errors.ber * factor, highest)) if self.errors.ber > 0.0 else self.errors
         intervals = {
-            name: (min(low * factor, rate), max(rate, min(high * factor, 1.0)))
+            name: around((min(low * factor, 1.0), min(high * factor, 1.0)), rate)
             for name, rate, (low, high) in (
                 ("zero", errors.ber_zero, self.zero),
                 ("one", errors.ber_one, self.one),
@@ -275,7 +279,7 @@ class VoltageRow(Part):
 
     @pydantic.model_validator(mode="after")
     def _in_order(self) -> Self:
-        if not self.low <= self.ber <= self.high:
+        if not (at_most(self.low, self.ber, _OPERATIONS) and at_most(self.ber, self.high, _OPERATIONS)):
             raise ValueError(f"ber is {self.ber:g} in [{self.low:g}, {self.high:g}]; allowed is low <= ber <= high")
         return self
 
@@ -301,7 +305,7 @@ class Voltage(Part):
     @pydantic.model_validator(mode="after")
     def _falls(self) -> Self:
         for mild, harsh in itertools.pairwise(self.rows):
-            if harsh.vdd >= mild.vdd or harsh.ber < mild.ber:
+            if harsh.vdd >= mild.vdd or not at_most(mild.ber, harsh.ber, _OPERATIONS):
                 raise ValueError(
                     f"rows: found {harsh.vdd:g} V with {harsh.ber:g} after {mild.vdd:g} V with {mild.ber:g}; allowed "
                     "are falling voltages whose rates do not fall"
@@ -341,11 +345,6 @@ def with_rates(model: ErrorModel, zero: float, one: float) -> ErrorModel:
     return model.scaled(min((zero + one) / 2, model.highest_ber))
 
 
-def _around(interval: tuple[float, float], rate: float) -> tuple[float, float]:
-    """The interval, widened to hold the rate where rounding or a bound has put it outside."""
-    return min(interval[0], rate), max(interval[1], rate)
-
-
 def _union(p: float, q: float) -> float:
     return p + q - p * q
 
@@ -355,7 +354,7 @@ def _joined(point: FittedPoint, row: VoltageRow) -> FittedPoint:
     model = point.errors
     errors = with_rates(model, _union(model.ber_zero, row.ber), _union(model.ber_one, row.ber))
     intervals = {
-        name: _around((_union(low, row.low), _union(high, row.high)), rate)
+        name: around((_union(low, row.low), _union(high, row.high)), rate)
         for name, rate, (low, high) in (("zero", errors.ber_zero, point.zero), ("one", errors.ber_one, point.one))
     }
     return point.model_copy(update={"vdd": row.vdd, "errors": errors, **intervals})
@@ -435,8 +434,9 @@ class Partition(Part):
 
     def _check_monotone(self, points: Sequence[FittedPoint]) -> None:
         for mild, harsh in itertools.permutations(points, 2):
-            if as_harsh(harsh, mild) and (
-                harsh.errors.ber_zero < mild.errors.ber_zero or harsh.errors.ber_one < mild.errors.ber_one
+            if as_harsh(harsh, mild) and not (
+                at_most(mild.errors.ber_zero, harsh.errors.ber_zero, _OPERATIONS)
+                and at_most(mild.errors.ber_one, harsh.errors.ber_one, _OPERATIONS)
             ):
                 raise ValueError(
                     f"points of {self.name}: the rates at {harsh} are below those at {mild}, a milder point"
@@ -624,8 +624,8 @@ class Partition(Part):
             {
                 **dict(wanted),
                 "errors": errors,
-                "zero": _around(intervals["zero"], errors.ber_zero),
-                "one": _around(intervals["one"], errors.ber_one),
+                "zero": around(intervals["zero"], errors.ber_zero),
+                "one": around(intervals["one"], errors.ber_one),
                 "readings": (0, 0),
                 "dispersion": 0.0,
                 "dispersion_fitted": False,

@@ -11,6 +11,7 @@ import numpy as np
 import pydantic
 
 from eden import _core
+from eden.checks import same
 from eden.device import Device
 from eden.errors import ErrorModel, Uniform
 from eden.files import Record, VersionedFile
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from eden.accounting import CostModel, Platform, Traffic
     from eden.energy import RankPower
     from eden.optimum import Assignment, Problem, State
+
+# A mean over a model's rates, told once more.
+_OPERATIONS = 4
 
 SOLVERS = ("greedy", "exact")
 OBJECTIVES: Mapping[str, tuple[str, ...]] = {
@@ -198,7 +202,7 @@ class Placement(VersionedFile):
 
     def _check_parts(self, name: str, operand: PlacedOperand) -> None:
         homes = [self.partitions[part.partition] for part in operand.parts]
-        if operand.ber != max(home.errors.ber for home in homes):
+        if not same(operand.ber, max(home.errors.ber for home in homes), _OPERATIONS):
             raise ValueError(f"operand {name} has the BER {operand.ber:g}, not the one of {operand.partition}")
         if any(home.operating_point != homes[0].operating_point for home in homes):
             raise ValueError(f"pieces of operand {name} are at different operating points; allowed is one")

@@ -21,7 +21,7 @@ UNTOLD_DISPERSION = 1.0
 
 def _rounded(matrix: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
     # Nine digits keep the least eigenvalue that the estimate leaves, a millionth.
-    return tuple(tuple(min(round(value, 9), 1.0) for value in row) for row in matrix)
+    return tuple(tuple(round(value, 9) for value in row) for row in matrix)
 
 
 def vendor_voltage(

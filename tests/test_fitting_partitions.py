@@ -262,3 +262,22 @@ def test_a_sweep_of_flips_has_curves(tmp_path: Path) -> None:
     two = dict(list(model.items())[:2])
     assert measured(write_flips(tmp_path / "b.csv", two, 51), None).whole.curves == ()
     assert measured(path, None, cell_map=True).whole.curves == ()
+
+
+def test_cells_that_all_fail_in_part_of_a_subarray(tmp_path: Path) -> None:
+    """56 of 200 tested rows have 56 / 200 of a pass's errors, which rounds to more errors than they have cells."""
+    geometry = Geometry(row_bits=128, subarray_rows=64, bank_rows=256, banks=2)
+    rows = range(8, 208)
+    lines = ["trcd,temperature,pattern,bank,row,bit,repeat"]
+    assert len(rows) * 128 * (56 / 200) > 56 * 128
+    for repeat in range(2):
+        for row in rows:
+            sparse = 16 if row < 64 else 2
+            lines += [f"7.5,50,0x00,0,{row},{bit},{repeat}" for bit in range(128)]
+            lines += [f"7.5,50,0xff,0,{row},{bit},{repeat}" for bit in range(0, 128, sparse)]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(lines) + "\n")
+    device = measured(path, "subarray", geometry=geometry, banks=1, rows=rows, row_bits=128)
+    assert "bank0.subarray0" in names(device)
+    # All zeros fail, and one in 16 of the ones.
+    assert device.partition("bank0.subarray0").errors(trcd=7.5).ber == pytest.approx((1 + 1 / 16) / 2, rel=1e-3)

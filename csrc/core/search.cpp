@@ -1227,7 +1227,8 @@ int64_t Search::expected_trials() const {
   const double confirm =
       (settings_.aim > 0.0 ? 1.0 / std::max(0.1, 1.0 - settings_.aim) : effort) * least;
   const double settle = std::max(48.0, kSettling * least);
-  const double grid = std::log2(ceiling_ / settings_.floor) / kSpacing;
+  // One point where the ceiling is the floor.
+  const double grid = std::max(1.0, std::log2(ceiling_ / settings_.floor) / kSpacing);
   // Of one rate or factor: what is left of it where the search is at it, all of it before.
   const double level_left = [&] {
     switch (stage_) {

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Literal
 
 from eden import _core
+from eden.checks import around
 from eden.curves.dispersion import Dispersion, Outliers, Told
 from eden.curves.rates import Basis, ChoiceRow, Condition, Formula, Parameter, Prediction, Rate, Region
 from eden.curves.scale import drop, logistic, logit, student
@@ -342,7 +343,9 @@ class Curve:
                 highs.append(logistic(high) if math.isfinite(high) else 1.0)
             best = self.formula
             assert best is not None
-            self._answers[at] = min(lows), best.rate(at), max(highs)
+            estimate = best.rate(at)
+            low, high = around((min(lows), max(highs)), estimate)
+            self._answers[at] = low, estimate, high
         return self._answers[at]
 
 

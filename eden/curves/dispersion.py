@@ -196,4 +196,5 @@ def likelihood_of(condition: Condition, told: Told, discount: float) -> _core.Co
         weight = 2 * drop() / (n * math.log1p(student(n - 1) ** 2 / (n - 1)))
     else:
         weight = 2 * drop() / student(told.freedom) ** 2
-    return _core.ConditionLikelihood(condition.readings, told.dispersion, weight * discount)
+    # A ratio of two quantiles, which two functions compute: of infinitely many degrees of freedom it is 1.
+    return _core.ConditionLikelihood(condition.readings, told.dispersion, min(weight * discount, 1.0))

@@ -212,4 +212,8 @@ def _shrunk(best: Sequence[Mapping[str, float]]) -> tuple[tuple[float, ...], ...
     values, vectors = np.linalg.eigh(matrix)
     matrix = vectors @ np.diag(np.maximum(values, 1e-6)) @ vectors.T
     root = np.sqrt(np.diag(matrix))
-    return tuple(tuple(float(value) for value in row) for row in matrix / np.outer(root, root))
+    matrix = matrix / np.outer(root, root)
+    # Products round differently on both sides of the diagonal, and on it.
+    matrix = np.clip((matrix + matrix.T) / 2, -1.0, 1.0)
+    np.fill_diagonal(matrix, 1.0)
+    return tuple(tuple(float(value) for value in row) for row in matrix)

@@ -16,6 +16,7 @@ import scipy
 from numpy.typing import NDArray
 
 from eden import _core, curves
+from eden.checks import around
 from eden.device import Device, FitRow
 from eden.errors import (
     HIGHEST_DISPERSION,
@@ -264,10 +265,10 @@ class CellFitter:
                         f"failure is 1; allowed is below 1, because cells {where} failed in some of their reads alone"
                     )
                 rate = counts.failures / (counts.cells * counts.reads)
-                if rate > self.failure:
+                if rounded_rate(rate) > rounded_rate(self.failure):
                     raise ValueError(
-                        f"failure is {self.failure:g}; allowed is {rate:.3g} to 1, because reads {where} fail at "
-                        "that rate"
+                        f"failure is {self.failure:g}; allowed is {rounded_rate(rate):g} to 1, because reads {where} "
+                        "fail at that rate"
                     )
 
     def _between_passes(self, region: Region, point: OperatingPoint) -> tuple[float, bool]:
@@ -476,13 +477,13 @@ class CellFitter:
             rows = region.rows or self.tested.rows
             share = len(region.banks) * len(rows) * self.tested.row_bits / region.cells
             intervals = [
-                (min(low * share, rate), max(high * share, rate))
+                around((low * share, high * share), rate)
                 for (low, high), rate in zip(intervals, (errors.ber_zero, errors.ber_one), strict=True)
             ]
         else:
             errors = self._errors(*rates)
             intervals = [
-                (min(rounded_rate(low), rate), max(rounded_rate(high), rate))
+                around((rounded_rate(low), rounded_rate(high)), rate)
                 for (low, high), rate in zip(intervals, (errors.ber_zero, errors.ber_one), strict=True)
             ]
         readings = [fit.samples[value].counts.reads if value in fit.samples else 0 for value in ("zero", "one")]

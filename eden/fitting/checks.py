@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from eden.checks import around
 from eden.device import Measured
 from eden.fits import LEVEL, Counts, Goodness, Model, compare_pattern, fit_models, goodness_of_fit
 from eden.fitting.regions import Region, bank_region
@@ -99,6 +100,8 @@ class Checks:
                         predicted = min(1.0, predicted * dilution)
                 if ones is not None and 0.0 < ones < 1.0 and self.sampler.chosen(point, "zero") is not measurement:
                     self._compare(point, measurement, ones, predicted, ber.estimate)
+                rate = rounded_rate(ber.estimate)
+                low, high = around((rounded_rate(ber.low), rounded_rate(ber.high)), rate)
                 pattern = measurement.pattern or ""
                 if not re.fullmatch(r"0x[0-9a-f]{1,2}", pattern):
                     left.append(pattern or "not known")
@@ -108,9 +111,9 @@ class Checks:
                         **point.model_dump(),
                         pattern=f"0x{int(pattern, 16):x}",
                         readings=measurement.passes,
-                        rate=rounded_rate(ber.estimate),
-                        low=min(rounded_rate(ber.low), rounded_rate(ber.estimate)),
-                        high=max(rounded_rate(ber.high), rounded_rate(ber.estimate)),
+                        rate=rate,
+                        low=low,
+                        high=high,
                         least=rounded_rate(float(passes.min()) / cells),
                         most=rounded_rate(float(passes.max()) / cells),
                         predicted=None if predicted is None else rounded_rate(predicted),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from eden import _core, curves
+from eden.checks import around
 from eden.curves.dispersion import LONE_REGIME_ODDS, REGIME_ERRORS
 from eden.device import Device, FitRow, Measured
 from eden.errors import DataDependent, ErrorModel, Uniform
@@ -418,21 +419,22 @@ class _Fitter:
         result = self._fit(self.model, values, lent)
         zero, one = result.rates[0], result.rates[-1]
         for stored, rate in (("zeros", zero), ("ones", one)):
-            if rate.estimate > self.failure:
+            # A rate is told with a few digits, so that it may be above F in the others.
+            if rounded_rate(rate.estimate) > rounded_rate(self.failure):
                 raise ValueError(
-                    f"failure is {self.failure}; allowed is {rate.estimate:.3g} to 1, because stored {stored} of "
-                    f"{self.campaign.module} fail at that rate at {point}"
+                    f"failure is {self.failure:g}; allowed is {rounded_rate(rate.estimate):g} to 1, because stored "
+                    f"{stored} of {self.campaign.module} fail at that rate at {point}"
                 )
+        estimates = [min(rounded_rate(rate.estimate), self.failure) for rate in (zero, one)]
+        intervals = [
+            around((rounded_rate(rate.low), rounded_rate(rate.high)), estimate)
+            for rate, estimate in zip((zero, one), estimates, strict=True)
+        ]
         return FittedPoint(
             **point.model_dump(),
-            errors=_error_model(
-                self.model,
-                min(rounded_rate(zero.estimate), self.failure),
-                min(rounded_rate(one.estimate), self.failure),
-                self.failure,
-            ),
-            zero=(rounded_rate(zero.low), rounded_rate(zero.high)),
-            one=(rounded_rate(one.low), rounded_rate(one.high)),
+            errors=_error_model(self.model, estimates[0], estimates[1], self.failure),
+            zero=intervals[0],
+            one=intervals[1],
             readings=(len(values.zero), len(values.one)),
             dispersion=rounded(result.dispersion),
             dispersion_fitted=result.dispersion_fitted,
@@ -472,6 +474,8 @@ class _Fitter:
             ones = pattern.bit_count() / 8
             predicted = None if errors is None else (1 - ones) * errors.ber_zero + ones * errors.ber_one
             rate = result.rates[0]
+            estimate = rounded_rate(rate.estimate)
+            low, high = around((rounded_rate(rate.low), rounded_rate(rate.high)), estimate)
             if predicted and 0 < ones < 1:
                 checked += 1
                 off += not 0.5 <= rate.estimate / predicted <= 2.0
@@ -480,9 +484,9 @@ class _Fitter:
                     **point.model_dump(),
                     pattern=f"0x{pattern:x}",
                     readings=len(counts),
-                    rate=rounded_rate(rate.estimate),
-                    low=rounded_rate(rate.low),
-                    high=rounded_rate(rate.high),
+                    rate=estimate,
+                    low=low,
+                    high=high,
                     least=rounded_rate(rates[0]),
                     most=rounded_rate(rates[-1]),
                     predicted=None if predicted is None else rounded_rate(predicted),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from eden.checks import around
 from eden.errors import CellMap
 from eden.fitting.regions import Region
 from eden.fitting.settings import FitSettings
@@ -121,8 +122,8 @@ def _rates(point: FittedPoint) -> Rates:
 def _raised(point: FittedPoint, rates: Rates) -> FittedPoint:
     errors = with_rates(point.errors, *rates)
     intervals = {
-        name: (low, max(high, rate))
-        for name, rate, (low, high) in (("zero", errors.ber_zero, point.zero), ("one", errors.ber_one, point.one))
+        name: around(interval, rate)
+        for name, rate, interval in (("zero", errors.ber_zero, point.zero), ("one", errors.ber_one, point.one))
     }
     return point.model_copy(update={"errors": errors, **intervals})
 

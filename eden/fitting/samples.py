@@ -318,7 +318,8 @@ class Sampler:
             # Flips do not tell their pass: passes are taken to vary alike in all rows of a bank.
             every = self._flips(measurement, value, region.banks, self.tested.rows)
             share = float(flips.failures.sum()) / max(float(every.failures.sum()), 1.0)
-            readings = [(errors * share, float(cells)) for errors, _ in readings]
+            # So a pass with more errors than others may seem to have more than there are cells.
+            readings = [(min(errors * share, float(cells)), float(cells)) for errors, _ in readings]
         return self._counted(region, measurement, mask, flips, readings)
 
     @staticmethod
