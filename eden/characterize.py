@@ -63,6 +63,7 @@ _BATCH_WITHOUT_LOADER = 128
 _TRIALS_BETWEEN_ESTIMATES = 20
 _TRIALS_BEFORE_PREDICTION = 8
 _NEAR_ENOUGH = 0.1  # of what is left of a budget
+_RATES_ASKED_FOR = 2**21  # numbers held for a moment, to count the trials before a decision
 
 
 class SearchError(RuntimeError):
@@ -91,6 +92,8 @@ class Step:
             far; it has to fall to ``max_drop`` (1 - q). None elsewhere.
         calls: calls of layers under faults in the observations of this process so far.
         reused: those of them that were not computed again (``reuse_limit``).
+        tested: in a confirmation, its observations so far, this one included. None elsewhere.
+        longest: how many it takes at most before it is decided, None where that is not known.
     """
 
     trial: int
@@ -104,6 +107,8 @@ class Step:
     bound: float | None
     calls: int = 0
     reused: int = 0
+    tested: int | None = None
+    longest: int | None = None
 
 
 class Evaluator(Protocol):
@@ -639,11 +644,13 @@ def drive(
             journal.append_budget(search.trials, observations)
         search.set_budget(observations)
 
+    test = _Test(search)
     for identity, difference in held[0]:
         repeat_budgets()
         trial = search.next_trial()
         if trial is None:
             break
+        test.count(trial)
         search.report(identity, difference)
         observations[trial.phase] += 1
     repeat_budgets()
@@ -687,6 +694,8 @@ def drive(
                 if on_step is not None and (estimate or trial.phase != phase):
                     # Before the report, after which the search may be at something else.
                     interval, bound, phase = search.rate_interval, search.drop_bound, trial.phase
+                test.count(trial)
+                longest = test.longest() if on_step is not None else None
                 search.report(trial.id, difference)
                 observations[trial.phase] += 1
                 if ranks.rank != 0:
@@ -696,16 +705,62 @@ def drive(
                     journal.append(trial.id, difference)
                 if on_step is None:
                     continue
-                if estimate or search.state != "running":
+                if estimate or search.state != "running" or search.trials >= expected:
                     expected = search.expected_trials
+                if search.state == "running":
+                    expected = max(expected, search.trials + 1)
                 operand = None if trial.operand is None else names[trial.operand]
                 rate = max(trial.rates) if trial.operand is None else trial.rates[trial.operand]
                 reuse = getattr(evaluator, "reuse", None)
                 counts = (0, 0) if reuse is None else (reuse.calls, reuse.reused)
-                on_step(Step(trial.id, expected, trial.phase, operand, rate, difference, *interval, bound, *counts))
+                low, high = interval
+                calls, reused = counts
+                step = Step(
+                    trial=trial.id,
+                    expected=expected,
+                    phase=trial.phase,
+                    operand=operand,
+                    rate=rate,
+                    difference=difference,
+                    low=low,
+                    high=high,
+                    bound=bound,
+                    calls=calls,
+                    reused=reused,
+                    tested=test.observations,
+                    longest=longest,
+                )
+                on_step(step)
     finally:
         deadline.close()
     return observations
+
+
+class _Test:
+    """The confirmation that a search is at: how many observations it has, and how many it takes at most."""
+
+    def __init__(self, search: _core.Search) -> None:
+        self._search = search
+        self._at: tuple[str, list[float]] | None = None
+        self._longest: int | None = None
+        self.observations: int | None = None
+
+    def count(self, trial: _core.Trial) -> None:
+        """Tell of an observation before it is reported."""
+        if not trial.phase.endswith("confirmation"):
+            self._at = self.observations = self._longest = None
+        elif self._at != (trial.phase, trial.rates):
+            self._at, self.observations, self._longest = (trial.phase, trial.rates), 1, None
+        else:
+            self.observations = (self.observations or 0) + 1
+
+    def longest(self) -> int | None:
+        """Observations at most, None where there is no confirmation or they are too many to be asked for."""
+        if self._at is not None and self.observations is not None and self._longest is None:
+            asked = max(1, _RATES_ASKED_FOR // len(self._at[1]))
+            found = len(self._search.next_trials(asked))
+            self._longest = self.observations - 1 + found if found < asked else 0
+        return self._longest or None
 
 
 def _same_trial(one: _core.Trial, other: _core.Trial) -> bool:
@@ -812,9 +867,20 @@ def _all_alone(names: Iterable[str], found: Sequence[_core.OperandResponse]) -> 
 
 def _note(step: Step, wanted: float) -> str:
     """What is being done, for a line of progress."""
-    if step.bound is not None:
-        return f"{step.phase} at {step.rate:.2g}: at most {step.bound:.2g}, to be {wanted:.2g}"
+    if step.tested is not None:
+        return f"confirming {step.rate:.2g}: {confirmation_note(step, wanted)}"
     return f"{step.operand or step.phase} at {step.rate:.2g}, between {step.low:.2g} and {step.high:.2g}"
+
+
+def confirmation_note(step: Step, wanted: float) -> str:
+    """How far a confirmation is, for a line of progress."""
+    of = "" if step.longest is None else f" of at most {step.longest}"
+    said = f"{step.tested}{of} chips"
+    if step.bound is None or not math.isfinite(step.bound):
+        return said
+    # As many digits as it takes to tell them apart.
+    digits = next((n for n in range(2, 9) if f"{step.bound:.{n}g}" != f"{wanted:.{n}g}"), 2)
+    return f"{said}, shown to be at most {step.bound:.{digits}g}, wanted is {wanted:.{digits}g}"
 
 
 def _check_alike(ranks: Ranks, fingerprint: dict[str, Any]) -> None:

@@ -3,19 +3,86 @@
 from __future__ import annotations
 
 import importlib.resources
+import inspect
 import json
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_type_hints
 
 import typer
+import typer.core
+
+from eden.paths import (
+    FIGURE,
+    PACKAGE,
+    REPORT_FILES,
+    RETRAIN_FILES,
+    RUN_FILES,
+    SAMPLES,
+    TABLE,
+    Given,
+    Input,
+    Output,
+    OutputFolder,
+    check,
+    if_there,
+    json_file,
+    of_task,
+)
 
 if TYPE_CHECKING:
     from eden.device import Device
     from eden.tasks import Task
 
-app = typer.Typer(
+_F = TypeVar("_F", bound=Callable[..., Any])
+_TRACEBACK = "--traceback"
+
+
+class Command(typer.core.TyperCommand):
+    """A subcommand: what it reads and writes is checked before it does anything."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Check the paths and call the function, during which nothing replaces what it reads."""
+        declared = declarations(self.callback)
+        labels = {parameter.name: _label(parameter) for parameter in self.params}
+        read = check(Given(name, labels[name], declared[name], ctx.params[name]) for name in declared)
+        if not read:
+            return super().invoke(ctx)
+        from eden.files import kept
+
+        with kept(read):
+            return super().invoke(ctx)
+
+
+def declarations(function: Callable[..., Any] | None) -> dict[str, Input | Output | OutputFolder]:
+    """What the parameters of a command name, as far as they name files."""
+    if function is None:
+        return {}
+    hints = get_type_hints(inspect.unwrap(function), include_extras=True)
+    return {
+        name: mark
+        for name, hint in hints.items()
+        for mark in getattr(hint, "__metadata__", ())
+        if isinstance(mark, (Input, Output, OutputFolder))
+    }
+
+
+def _label(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return str(parameter.name).upper()
+    return str(max(parameter.opts, key=len))
+
+
+class _App(typer.Typer):
+    """One whose commands are all of ``Command``."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[_F], _F]:
+        return super().command(name, **{"cls": Command, **options})
+
+
+app = _App(
     name="eden",
     help="Run neural networks from DRAM that is operated outside its specification.",
     no_args_is_help=True,
@@ -23,20 +90,24 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-devices_app = typer.Typer(help="The catalogue of devices that ships with the package.", no_args_is_help=True)
+devices_app = _App(help="The catalogue of devices that ships with the package.", no_args_is_help=True)
 app.add_typer(devices_app, name="devices")
 
+_FAULT = 70  # EX_SOFTWARE of sysexits.h
 _INTERRUPTED = 130  # the exit status of a process that SIGINT ended, as shells give it
 
 _TASK_HELP = "digits, cifar10-resnet20, package.module:function or file.py:function (docs/command-line.md)"
 _DEVICE_HELP = "a name of the catalogue (eden devices list) or a device file"
 
-TaskOption = Annotated[str, typer.Option("--task", help=_TASK_HELP)]
-DeviceOption = Annotated[str, typer.Option("--device", help=_DEVICE_HELP)]
-NetworkOption = Annotated[Path, typer.Option("--network", help="network file, written by eden retrain")]
+# Each parameter that names a file says whether the command reads or writes it, which is checked before it is called.
+TaskOption = Annotated[str, typer.Option("--task", help=_TASK_HELP), Input(of_task)]
+DeviceOption = Annotated[str, typer.Option("--device", help=_DEVICE_HELP), Input(if_there)]
+DeviceArgument = Annotated[str, typer.Argument(help=_DEVICE_HELP), Input(if_there)]
+NetworkOption = Annotated[Path, typer.Option("--network", help="network file, written by eden retrain"), Input()]
+PlacementOption = Annotated[Path, typer.Option(help="placement file, written by eden place"), Input()]
 SeedOption = Annotated[int, typer.Option("--seed", help="what chips are drawn from")]
-OtherTask = Annotated[str | None, typer.Option("--task", help=_TASK_HELP)]
-OtherDevice = Annotated[str | None, typer.Option("--device", help=_DEVICE_HELP)]
+OtherTask = Annotated[str | None, typer.Option("--task", help=_TASK_HELP), Input(of_task)]
+OtherDevice = Annotated[str | None, typer.Option("--device", help=_DEVICE_HELP), Input(if_there)]
 OtherSeed = Annotated[int | None, typer.Option("--seed", help="what chips are drawn from")]
 SetOption = Annotated[
     list[str] | None,
@@ -44,7 +115,9 @@ SetOption = Annotated[
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")]
 ForceOption = Annotated[bool, typer.Option("--force", help="begin anew, in place of the run that the folder holds")]
-OutFile = Annotated[Path, typer.Option("--out", "-o", help="file to write")]
+_OUT = typer.Option("--out", "-o", help="file to write")
+_FIGURES = (".svg", ".pdf", ".png")
+_PARTS = ("device", "tolerance", "placement", "savings", "accuracy", "memory_map", "account", "pareto")
 
 
 def _shipped(folder: str) -> dict[str, Path]:
@@ -54,7 +127,11 @@ def _shipped(folder: str) -> dict[str, Path]:
 
 # The imports stand in the commands, so that none waits for the libraries of another, the drawing ones above all.
 @app.callback(invoke_without_command=True)
-def _main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    traceback: Annotated[bool, typer.Option(_TRACEBACK, help="Show the Python traceback of an error.")] = False,
+) -> None:
+    del traceback  # which main takes from wherever it stands
     if version:
         import eden
 
@@ -87,23 +164,25 @@ def devices_list() -> None:
 
 
 @devices_app.command("show")
-def devices_show(device: Annotated[str, typer.Argument(help=_DEVICE_HELP)]) -> None:
+def devices_show(device: DeviceArgument) -> None:
     """Describe a device: source, assumptions, model choice, operating points with intervals."""
     typer.echo(_device(device).describe())
 
 
 @devices_app.command("plot")
 def devices_plot(
-    device: Annotated[str, typer.Argument(help=_DEVICE_HELP)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="file to write: .svg, .pdf or .png")],
+    device: DeviceArgument,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="file to write: .svg, .pdf or .png"),
+        Output("figure", FIGURE, _FIGURES),
+    ],
     parameter: Annotated[str, typer.Option(help="trcd, trp, vdd or refresh_interval")] = "trcd",
     temperature: Annotated[float | None, typer.Option(help="in degrees Celsius; the device's if left out")] = None,
 ) -> None:
     """Draw a device's bit error rates along one parameter, as measured and as fitted."""
     from eden.figures import device_figure, save_figure
-    from eden.files import output_file
 
-    output_file(out)
     save_figure(device_figure(_device(device), parameter, temperature), out)
     typer.echo(f"written: {out}")
 
@@ -143,8 +222,8 @@ def _rows(text: str | None) -> int | range | None:
 
 @app.command()
 def fit(
-    measurements: Annotated[Path, typer.Argument(help="file of a measurement campaign")],
-    out: OutFile,
+    measurements: Annotated[Path, typer.Argument(help="file of a measurement campaign"), Input()],
+    out: Annotated[Path, _OUT, Output("device file", json_file("device"))],
     module: Annotated[str | None, typer.Option(help="which module, where the file holds several")] = None,
     format: Annotated[str | None, typer.Option(help="format of the file; recognized if left out")] = None,
     name: Annotated[str | None, typer.Option(help="what the device is called; the module's label if left out")] = None,
@@ -185,18 +264,15 @@ def fit(
     plot: Annotated[
         Path | None,
         typer.Option(help="draw the goodness of fit (of counts of banks: the fitted curve) into .svg, .pdf or .png"),
+        Output("figure", FIGURE, _FIGURES),
     ] = None,
 ) -> None:
     """Fit a device to a measurement campaign; tells what was read, left out and chosen, and why."""
     from eden.figures import device_figure, goodness_figure, save_figure
-    from eden.files import output_file
     from eden.fitting import analyse
     from eden.geometry import Geometry
     from eden.measurements import CELLS_PER_BANK
 
-    output_file(out)
-    if plot is not None:
-        output_file(plot)
     shape = _pairs("--geometry", geometry, int)
     if shape:
         given = {"row_bits": row_bits, "subarray_rows": subarray_rows}
@@ -247,9 +323,13 @@ def _overrides(options: Mapping[str, Any], settings: list[str] | None) -> list[t
 
 @app.command()
 def retrain(
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder for the network and its checkpoints")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="folder for the network and its checkpoints"),
+        OutputFolder(RETRAIN_FILES, kept={"recipe": "recipe.toml"}),
+    ],
     recipe: Annotated[
-        Path | None, typer.Argument(help="TOML file (docs/boost.md); the task's recipe if left out")
+        Path | None, typer.Argument(help="TOML file (docs/boost.md); the task's recipe if left out"), Input()
     ] = None,
     set_: SetOption = None,
     task: OtherTask = None,
@@ -292,17 +372,27 @@ def retrain(
 
 @app.command()
 def run(
-    recipe: Annotated[Path, typer.Argument(help="TOML file (docs/placement.md)")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder for everything that the chain writes")],
+    recipe: Annotated[Path, typer.Argument(help="TOML file (docs/placement.md)"), Input()],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="folder for everything that the chain writes"),
+        OutputFolder(RUN_FILES, kept={"recipe": "recipe.toml", "device": "device.json"}),
+    ],
     set_: SetOption = None,
     task: OtherTask = None,
     device: OtherDevice = None,
     network: Annotated[
-        Path | None, typer.Option(help="network file, boosted elsewhere, in place of training and boosting")
+        Path | None,
+        typer.Option(help="network file, boosted elsewhere, in place of training and boosting"),
+        Input(),
     ] = None,
     max_drop: Annotated[float | None, typer.Option(help="accuracy that may be lost, inside (0, 1)")] = None,
     rounds: Annotated[int | None, typer.Option(help="rounds of profile and place at most")] = None,
-    platform: Annotated[str | None, typer.Option(help="cpu, gpu, eyeriss or tpu, whose objective is lowered")] = None,
+    platform: Annotated[
+        str | None,
+        typer.Option(help="cpu, gpu, eyeriss, tpu or a platform file, whose objective is lowered"),
+        Input(if_there),
+    ] = None,
     seed: OtherSeed = None,
     resume: ResumeOption = False,
     force: ForceOption = False,
@@ -327,20 +417,24 @@ def run(
 @app.command()
 def export(
     network: NetworkOption,
-    out: Annotated[Path, typer.Option("--out", "-o", help="package to write, named .pt2")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="package to write, named .pt2"),
+        Output("package", PACKAGE, (".pt2",)),
+    ],
     task: TaskOption = "digits",
-    data: Annotated[Path | None, typer.Option(help="write the task's validation set here, in safetensors, too")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="write the task's validation set here, named .safetensors, too"),
+        Output("file of samples", SAMPLES, (".safetensors",)),
+    ] = None,
     samples_per_run: Annotated[int, typer.Option(help="samples that the package computes at once")] = 64,
 ) -> None:
     """Compile a network under faults into a package that takes its operands' rates, for eden-profile."""
     from eden.checkpoint import load_
-    from eden.files import output_file
     from eden.package import export as compile_network
     from eden.package import save_samples
 
-    output_file(out)
-    if data is not None:
-        output_file(data)
     chosen = _task(task)
     _, validation = chosen.data()
     inputs, targets = validation.tensors
@@ -354,14 +448,20 @@ def export(
 
 @app.command()
 def profile(
-    out: OutFile,
-    network: Annotated[Path | None, typer.Option("--network", help="network file, written by eden retrain")] = None,
+    out: Annotated[Path, _OUT, Output("tolerance file", json_file("tolerance"), beside=".journal", unless="journal")],
+    network: Annotated[
+        Path | None, typer.Option("--network", help="network file, written by eden retrain"), Input()
+    ] = None,
     task: TaskOption = "digits",
     package: Annotated[
-        Path | None, typer.Option(help="package, written by eden export, instead of --network; its code is run")
+        Path | None,
+        typer.Option(help="package, written by eden export, instead of --network; its code is run"),
+        Input(),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="with --package: samples in safetensors, instead of the task's validation set")
+        Path | None,
+        typer.Option(help="with --package: samples in safetensors, instead of the task's validation set"),
+        Input(),
     ] = None,
     metric: Annotated[str, typer.Option(help="top1 or top5")] = "top1",
     max_drop: Annotated[float, typer.Option(help="accuracy that may be lost, inside (0, 1)")] = 0.01,
@@ -383,6 +483,7 @@ def profile(
         typer.Option(
             help="file that an interrupted search resumes from; OUT.journal, kept until it ends, if not given"
         ),
+        Output("journal", None),
     ] = None,
     budget: Annotated[
         int | None, typer.Option(help="observations after which what is certified until then is the answer")
@@ -403,7 +504,6 @@ def profile(
     from eden.characterize import SearchError, TrialTimeoutError
     from eden.characterize import profile as search
     from eden.checkpoint import load_
-    from eden.files import output_file
     from eden.package import profile_package
     from eden.ranks import process_group
 
@@ -413,7 +513,6 @@ def profile(
     if (package is None) != (data is None):
         found = "--data without --package" if package is None else "--package without --data"
         raise typer.BadParameter(f"{found} given; allowed are both together")
-    output_file(out)
     kept = out.with_name(f"{out.name}.journal") if journal is None else journal
     options: Any = {
         "max_drop": max_drop,
@@ -473,14 +572,18 @@ def profile(
 
 @app.command()
 def place(
-    tolerance: Annotated[Path, typer.Option(help="tolerance file, written by eden profile")],
+    tolerance: Annotated[Path, typer.Option(help="tolerance file, written by eden profile"), Input()],
     device: DeviceOption,
-    out: OutFile,
+    out: Annotated[Path, _OUT, Output("placement file", json_file("placement"))],
     solver: Annotated[str, typer.Option(help="greedy or exact")] = "greedy",
     objective: Annotated[str, typer.Option(help="energy or latency; of the exact solver, or weighted")] = "energy",
     energy_weight: Annotated[float, typer.Option(help="of a weighted objective; time counts the rest")] = 0.5,
-    platform: Annotated[str, typer.Option(help="cpu, gpu, eyeriss or tpu, of the exact solver")] = "cpu",
-    rank: Annotated[str, typer.Option(help="currents that the exact solver counts by")] = "ddr3-1600",
+    platform: Annotated[
+        str, typer.Option(help="cpu, gpu, eyeriss, tpu or a platform file, of the exact solver"), Input(if_there)
+    ] = "cpu",
+    rank: Annotated[
+        str, typer.Option(help="currents that the exact solver counts by, as of savings"), Input(if_there)
+    ] = "ddr3-1600",
     split: Annotated[bool, typer.Option(help="let operands lie in several partitions (exact only)")] = False,
     alignment: Annotated[str, typer.Option(help="bytes of which operands start at multiples, or row")] = "64",
     voltages: Annotated[int | None, typer.Option(help="different supply voltages, the nominal one included")] = None,
@@ -492,12 +595,10 @@ def place(
     time_limit: Annotated[float, typer.Option(help="seconds after which it ends in any case")] = 60.0,
 ) -> None:
     """Put each operand into the partition of a device that it tolerates."""
-    from eden.files import output_file
     from eden.placement import Constraints
     from eden.placement import place as solve
     from eden.tolerance import Tolerance
 
-    output_file(out)
     placement = solve(
         Tolerance.load(tolerance),
         _device(device),
@@ -524,21 +625,21 @@ def place(
 @app.command("map")
 def map_(
     network: NetworkOption,
-    placement: Annotated[Path, typer.Option(help="placement file, written by eden place")],
+    placement: PlacementOption,
     device: DeviceOption,
-    out: OutFile,
+    out: Annotated[Path, _OUT, Output("memory map", json_file("memory-map"))],
     task: TaskOption = "digits",
-    csv: Annotated[Path | None, typer.Option(help="also write the table for a memory controller")] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="also write the table for a memory controller, named .csv"),
+        Output("memory map's table", TABLE, (".csv",)),
+    ] = None,
 ) -> None:
     """Say where in the device each operand lies, in what form, and how the partitions are to be run."""
     from eden.checkpoint import load_
-    from eden.files import output_file
     from eden.memory_maps import memory_map
     from eden.placement import Placement
 
-    for path in (out, csv):
-        if path is not None:
-            output_file(path)
     model = load_(_task(task).model(), network)
     found = memory_map(model, Placement.load(placement), _device(device))
     found.save(out)
@@ -551,17 +652,23 @@ def map_(
 @app.command()
 def savings(
     network: NetworkOption,
-    placement: Annotated[Path, typer.Option(help="placement file, written by eden place")],
-    out: OutFile,
+    placement: PlacementOption,
+    out: Annotated[Path, _OUT, Output("savings file", json_file("savings"))],
     task: TaskOption = "digits",
     platform: Annotated[
-        str | None, typer.Option(help="cpu, gpu, eyeriss, tpu or a platform file; cpu, or the traffic's, if not given")
+        str | None,
+        typer.Option(help="cpu, gpu, eyeriss, tpu or a platform file; cpu, or the traffic's, if not given"),
+        Input(if_there),
     ] = None,
     traffic: Annotated[
-        Path | None, typer.Option(help="traffic file, written by eden traffic, in place of the network's operands")
+        Path | None,
+        typer.Option(help="traffic file, written by eden traffic, in place of the network's operands"),
+        Input(),
     ] = None,
     rank: Annotated[
-        str, typer.Option(help="ddr3-1600, ddr3l-1600, ddr4-2400, lpddr3-1600, lpddr4-3200 or a file of currents")
+        str,
+        typer.Option(help="ddr3-1600, ddr3l-1600, ddr4-2400, lpddr3-1600, lpddr4-3200 or a file of currents"),
+        Input(if_there),
     ] = "ddr3-1600",
     vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = "linear",
 ) -> None:
@@ -569,10 +676,8 @@ def savings(
     from eden.accounting import Traffic
     from eden.accounting import savings as account
     from eden.checkpoint import load_
-    from eden.files import output_file
     from eden.placement import Placement
 
-    output_file(out)
     moved = load_(_task(task).model(), network) if traffic is None else Traffic.load(traffic)
     found = account(moved, Placement.load(placement), platform=platform, rank=rank, vdd_law=vdd_law)
     found.save(out)
@@ -583,22 +688,22 @@ def savings(
 @app.command()
 def traffic(
     network: NetworkOption,
-    out: OutFile,
+    out: Annotated[Path, _OUT, Output("traffic file", json_file("traffic"))],
     task: TaskOption = "digits",
-    platform: Annotated[str, typer.Option(help="cpu, gpu, eyeriss, tpu or a platform file")] = "cpu",
+    platform: Annotated[str, typer.Option(help="cpu, gpu, eyeriss, tpu or a platform file"), Input(if_there)] = "cpu",
     batch: Annotated[int | None, typer.Option(help="samples that share one read of the weights")] = None,
     repeated: Annotated[bool, typer.Option("--repeated", help="of a cache, an inference that follows another")] = False,
     counts: Annotated[
-        Path | None, typer.Option(help="CSV of what each operand moves, in place of the platform's memory")
+        Path | None,
+        typer.Option(help="CSV of what each operand moves, in place of the platform's memory"),
+        Input(),
     ] = None,
 ) -> None:
     """Count what each operand of a network moves between processor and DRAM."""
     from eden.accounting import Traffic
     from eden.accounting import traffic as count
     from eden.checkpoint import load_
-    from eden.files import output_file
 
-    output_file(out)
     chosen = _task(task)
     model = load_(chosen.model(), network)
     if counts is not None:
@@ -618,21 +723,25 @@ def traffic(
 @app.command()
 def account(
     network: NetworkOption,
-    placement: Annotated[Path, typer.Option(help="placement file, written by eden place")],
-    out: OutFile,
+    placement: PlacementOption,
+    out: Annotated[Path, _OUT, Output("account file", json_file("account"))],
     task: TaskOption = "digits",
-    platform: Annotated[list[str] | None, typer.Option(help="cpu, gpu, eyeriss or tpu; several times; all")] = None,
-    rank: Annotated[str, typer.Option(help="currents that energy is counted by, as of savings")] = "ddr3-1600",
+    platform: Annotated[
+        list[str] | None,
+        typer.Option(help="cpu, gpu, eyeriss, tpu or a platform file; several times; all"),
+        Input(if_there),
+    ] = None,
+    rank: Annotated[
+        str, typer.Option(help="currents that energy is counted by, as of savings"), Input(if_there)
+    ] = "ddr3-1600",
     vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = "linear",
 ) -> None:
     """Count a placement's energy and time by platform, term and operand."""
     from eden.accounting import PLATFORMS
     from eden.accounts import account as counted
     from eden.checkpoint import load_
-    from eden.files import output_file
     from eden.placement import Placement
 
-    output_file(out)
     model = load_(_task(task).model(), network)
     found = counted(model, Placement.load(placement), platform or list(PLATFORMS), rank, vdd_law)
     found.save(out)
@@ -643,29 +752,29 @@ def account(
 @app.command()
 def verify(
     network: NetworkOption,
-    placement: Annotated[Path, typer.Option(help="placement file, written by eden place")],
-    out: OutFile,
+    placement: PlacementOption,
+    out: Annotated[Path, _OUT, Output("verification file", json_file("verification"))],
     task: TaskOption = "digits",
     max_drop: Annotated[float, typer.Option(help="accuracy that may be lost, inside (0, 1)")] = 0.01,
     confidence: Annotated[float, typer.Option(help="probability with which the certificate holds")] = 0.95,
     reference: Annotated[
-        Path | None, typer.Option(help="network file from whose accuracy the drop is counted; --network's")
+        Path | None, typer.Option(help="network file from whose accuracy the drop is counted; --network's"), Input()
     ] = None,
     samples: Annotated[int, typer.Option(help="samples of one observation")] = 64,
     effort: Annotated[float, typer.Option(help="length of the test, in multiples of the least")] = 6.0,
-    journal: Annotated[Path | None, typer.Option(help="file that an interrupted test resumes from")] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="file that an interrupted test resumes from"), Output("journal", None)
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="of the chips; one that no profile was given")] = 1,
 ) -> None:
     """Certify a placement on fresh chips; status 1 where it cannot be."""
     from eden.chain import network_loader
     from eden.characterize import SearchError
     from eden.checkpoint import load_
-    from eden.files import output_file
     from eden.inject import inject_
     from eden.placement import Placement
     from eden.verification import certify
 
-    output_file(out)
     chosen = _task(task)
     _, validation = chosen.data()
     model = inject_(load_(chosen.model(), network), Placement.load(placement))
@@ -691,25 +800,28 @@ def verify(
 def evaluate(
     network: NetworkOption,
     task: TaskOption = "digits",
-    placement: Annotated[Path | None, typer.Option(help="evaluate each operand where this placement puts it")] = None,
+    placement: Annotated[
+        Path | None, typer.Option(help="evaluate each operand where this placement puts it"), Input()
+    ] = None,
     label: Annotated[str, typer.Option(help="what the report calls the network")] = "network",
     chips: Annotated[int, typer.Option(help="chips that the accuracy is a mean over")] = 20,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="accuracy file for the report")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="accuracy file for the report"),
+        Output("accuracy file", json_file("accuracy")),
+    ] = None,
     seed: SeedOption = 0,
 ) -> None:
     """Measure the accuracy over chips never trained on, against the bit error rate or at a placement."""
     from eden import evaluation
     from eden.chain import accuracy_curves, rates_with_progress
     from eden.checkpoint import load_
-    from eden.files import output_file
     from eden.placement import Placement
 
     if chips < 1:
         raise ValueError(f"chips is {chips}; allowed is 1 or more")
-    if out is not None:
-        if placement is not None:
-            raise ValueError("--out takes the accuracy against the bit error rate, which --placement does not measure")
-        output_file(out)
+    if out is not None and placement is not None:
+        raise ValueError("--out takes the accuracy against the bit error rate, which --placement does not measure")
     chosen = _task(task)
     _, validation = chosen.data()
     model = load_(chosen.model(), network)
@@ -730,15 +842,25 @@ def evaluate(
 
 @app.command()
 def report(
-    out: Annotated[Path, typer.Argument(help="folder for the page and the files behind it")],
-    device: Annotated[str | None, typer.Option(help=_DEVICE_HELP)] = None,
-    tolerance: Annotated[Path | None, typer.Option(help="tolerance file")] = None,
-    placement: Annotated[Path | None, typer.Option(help="placement file")] = None,
-    savings: Annotated[Path | None, typer.Option(help="savings file")] = None,
-    accuracy: Annotated[list[Path] | None, typer.Option(help="accuracy file; may be given several times")] = None,
-    memory_map: Annotated[Path | None, typer.Option("--map", help="memory map")] = None,
-    account: Annotated[Path | None, typer.Option(help="account file")] = None,
-    pareto: Annotated[Path | None, typer.Option(help="file of energy against accuracy")] = None,
+    out: Annotated[
+        Path,
+        typer.Argument(help="folder for the page and the files behind it"),
+        OutputFolder(
+            tuple(REPORT_FILES),
+            REPORT_FILES,
+            {name: f"{name.replace('_', '-')}.json" for name in _PARTS},
+        ),
+    ],
+    device: Annotated[str | None, typer.Option(help=_DEVICE_HELP), Input(if_there)] = None,
+    tolerance: Annotated[Path | None, typer.Option(help="tolerance file"), Input()] = None,
+    placement: Annotated[Path | None, typer.Option(help="placement file"), Input()] = None,
+    savings: Annotated[Path | None, typer.Option(help="savings file"), Input()] = None,
+    accuracy: Annotated[
+        list[Path] | None, typer.Option(help="accuracy file; may be given several times"), Input()
+    ] = None,
+    memory_map: Annotated[Path | None, typer.Option("--map", help="memory map"), Input()] = None,
+    account: Annotated[Path | None, typer.Option(help="account file"), Input()] = None,
+    pareto: Annotated[Path | None, typer.Option(help="file of energy against accuracy"), Input()] = None,
     title: Annotated[str, typer.Option(help="heading of the page")] = "EDEN report",
 ) -> None:
     """Write one self-contained HTML page from whatever files of the chain are given, or are in the folder already.
@@ -788,7 +910,11 @@ def schema(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder for everything that the chain writes")] = Path("out"),
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="folder for everything that the chain writes"),
+        OutputFolder(RUN_FILES, kept={"device": "device.json"}),
+    ] = Path("out"),
     set_: SetOption = None,
     task: OtherTask = None,
     device: OtherDevice = None,
@@ -797,7 +923,9 @@ def demo(
     ] = None,
     max_drop: Annotated[float | None, typer.Option(help="accuracy that may be lost, inside (0, 1)")] = None,
     chips: Annotated[int | None, typer.Option(help="chips that each accuracy is a mean over")] = None,
-    platform: Annotated[str | None, typer.Option(help="cpu, gpu, eyeriss or tpu")] = None,
+    platform: Annotated[
+        str | None, typer.Option(help="cpu, gpu, eyeriss, tpu or a platform file"), Input(if_there)
+    ] = None,
     seed: OtherSeed = None,
     resume: ResumeOption = False,
     force: ForceOption = False,
@@ -824,10 +952,12 @@ def demo(
 def main() -> None:
     """Run the command line.
 
-    Errors are one line on standard error and an exit status of 1, 2 for wrong usage, 130 after an interruption.
+    A user's mistake is one line on standard error and an exit status of 1, 2 for wrong usage; a fault of EDEN's says
+    so, keeps its traceback in a file and ends with 70; an interruption ends with 130.
     """
+    arguments = [argument for argument in sys.argv[1:] if argument != _TRACEBACK]
     try:
-        status = app(prog_name="eden", standalone_mode=False)
+        status = app(arguments, prog_name="eden", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED  # which later versions of typer return by themselves
     except Exception as error:
@@ -836,10 +966,7 @@ def main() -> None:
         ):  # wrong usage, from whichever click typer is built on
             cast(Any, error).show()
             sys.exit(cast(Any, error).exit_code)
-        if not _is_users(error):
-            raise
-        typer.echo(f"eden: {error}", err=True)
-        sys.exit(1)
+        sys.exit(_tell(error))
     if status == _INTERRUPTED:
         typer.echo(
             "eden: interrupted; files already written are whole, and --resume or the same command goes on", err=True
@@ -847,16 +974,32 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _is_users(error: Exception) -> bool:
-    """Whether an error tells of the user's input; anything else is a fault of ours and keeps its traceback."""
-    if isinstance(error, (ValueError, TypeError, ImportError)):
-        return True
-    from eden.characterize import SearchError
-    from eden.ranks import RankError
-    from eden.reporting import ReportError
-    from eden.training import TrainingError
+def _tell(error: Exception) -> int:
+    """Say what went wrong and whose it is; the exit status."""
+    import traceback
 
-    return isinstance(error, (SearchError, RankError, ReportError, TrainingError))
+    from eden.mistakes import mistake, report
+
+    if _TRACEBACK in sys.argv[1:]:
+        typer.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    said = mistake(error)
+    if said is not None:
+        typer.echo(f"eden: {said}", err=True)
+        return 1
+    typer.echo(f"eden: {type(error).__name__}: {error}", err=True)
+    typer.echo("eden: this is a fault of eden's and not of what it was given", err=True)
+    text = report(error)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", prefix="eden-fault-", suffix=".txt", delete=False
+        ) as file:
+            file.write(text)
+    except OSError:
+        typer.echo(text, err=True)
+        typer.echo("eden: please report it with the text above", err=True)
+    else:
+        typer.echo(f"eden: please report it with its traceback, which is in {file.name}", err=True)
+    return _FAULT
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from eden.files import VersionedFile
 from eden.geometry import Geometry
 from eden.margin import Margin
 from eden.partition import (
+    AXES,
     FittedPoint,
     Number,
     OperatingPoint,
@@ -47,6 +48,9 @@ GeometryField = Annotated[
     pydantic.WithJsonSchema(Geometry.json_schema()),
 ]
 
+
+TRAINED_BER = 1e-2
+"""Mean bit error rate that trainings reach: the highest at which ``Device.default_point`` takes a point unasked."""
 
 _MARGIN_IS_A_RECORD = (
     "a margin records what the rates were multiplied with, and changes none: allowed is what Device.with_margin makes"
@@ -412,6 +416,42 @@ class Device(VersionedFile):
             between=between,
             extrapolate=extrapolate,
         )
+
+    def default_point(self, *, partition: str | None = None, temperature: float | None = None) -> dict[str, float]:
+        """The operating point to train with where none is chosen: the parameters that are off nominal, for ``errors``.
+
+        It lies along one parameter alone, the first of tRCD, tRP, VDD and the refresh interval along which there are
+        errors: the harshest point there whose mean bit error rate is at most ``TRAINED_BER``, or else the mildest one
+        with errors. A training scales the rates to its own target, so what counts is the shape of the errors: which
+        stored value fails and where, which far above that rate is another one than in the range that is placed in. A
+        device with errors only where several parameters are off nominal gives such a point, by the same rule.
+
+        Args:
+            partition: name of a partition; the whole module if None.
+            temperature: in degrees Celsius; the device's if None.
+
+        Raises:
+            ValueError: if there are errors nowhere, or as ``errors``.
+
+        """
+        part = self.whole if partition is None else self.partition(partition)
+        kept: dict[str, Any] = {"partition": partition, "temperature": temperature}
+        self.errors(**kept)
+        at = self.nominal.temperature if temperature is None else temperature
+        fitted = [point for point in (*part.points, *part.points_at_other_temperatures) if point.temperature == at]
+        off = [{name: getattr(point, name) for name in off_nominal(self.nominal, point)} for point in fitted]
+        groups = [[point for point in off if list(point) == [along.name]] for along in AXES]
+        if self.voltage is not None and not part.nominal:
+            groups.append([{"vdd": row.vdd} for row in self.voltage.rows if row.vdd != self.nominal.vdd])
+        groups.append([point for point in off if len(point) > 1])
+        for group in groups:
+            rates = [(self.errors(**kept, **point).ber, index) for index, point in enumerate(group)]
+            rates = sorted(rate for rate in rates if rate[0] > 0.0)
+            if rates:
+                _, index = max([rate for rate in rates if rate[0] <= TRAINED_BER] or rates[:1])
+                return group[index]
+        where = self.name if partition is None else f"partition {partition} of {self.name}"
+        raise ValueError(f"{where} has no errors at any of its operating points, so there is nothing to retrain for")
 
     def with_margin(self, factor: float, reason: str = "temperature and ageing") -> Device:
         """The same device with every bit error rate multiplied, for what the measurements do not cover.

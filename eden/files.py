@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import filecmp
 import json
 import os
+import secrets
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -37,31 +41,97 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise FileError(path, f"cannot be read: {error.strerror}") from error
 
 
+_inputs: list[os.stat_result] = []
+
+
+@contextlib.contextmanager
+def kept(paths: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
+    """While the block runs nothing replaces these files, which it reads from, by anything else."""
+    count = len(_inputs)
+    for path in paths:
+        with contextlib.suppress(OSError):
+            _inputs.append(os.stat(path))
+    try:
+        yield
+    finally:
+        del _inputs[count:]
+
+
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Refuse to put a file in the place of anything but a regular one. Raises FileError naming what is there."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return  # the folder is not this check's
+    except OSError as error:
+        raise FileError(path, f"cannot be written: {error.strerror}") from error
+    if not stat.S_ISREG(mode):
+        raise FileError(path, f"cannot be written: it is {_kind(mode)}; allowed is a new or a regular file")
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_ISDIR: "a folder",
+        stat.S_ISCHR: "a character device",
+        stat.S_ISBLK: "a block device",
+        stat.S_ISFIFO: "a named pipe",
+        stat.S_ISSOCK: "a socket",
+    }
+    return next((name for holds, name in kinds.items() if holds(mode)), "no regular file")
+
+
+def is_read(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is one that is ``kept``."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return any(os.path.samestat(found, one) for one in _inputs)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of file systems that sync no folders
+            raise
+    finally:
+        os.close(handle)
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place at the end of the block, or is removed after an error.
+    """A temporary path that takes the place of ``path`` at the end of the block, or is removed after an error.
+
+    Of a link the file that it leads to is replaced, and the link stays.
 
     Raises:
-        FileError: if the folder does not exist or cannot be written to.
+        FileError: if the folder does not exist or cannot be written to, if there is something else than a regular file,
+            or a file that the running command reads and that would change.
 
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    check_replaceable(target)
+    temporary = target.with_name(f".{secrets.token_hex(8)}.partial")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+        # The umask and the folder's defaults are applied by the system, as to any new file.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     except OSError as error:
-        raise FileError(target, f"cannot be written: {error.strerror} (folder {target.parent})") from error
-    os.close(handle)
-    temporary = Path(name)
+        raise FileError(path, f"cannot be written: {error.strerror} (folder {target.parent})") from error
     try:
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        check_replaceable(target)
+        if is_read(target):
+            if not filecmp.cmp(temporary, target, shallow=False):
+                raise FileError(path, "cannot be written: what is done here reads it; allowed is another file")
+            return
         os.replace(temporary, target)
+        _sync_folder(target.parent)
     except OSError as error:
-        raise FileError(target, f"cannot be written: {error.strerror}") from error
+        raise FileError(path, f"cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -109,6 +179,17 @@ def output_folder(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Check that a folder can be written to, or made, and make none. Raises FileError if not."""
+    folder = Path(path)
+    there = next(one for one in (folder, *folder.absolute().parents) if os.path.lexists(one))
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise FileError(folder, f"cannot be used as an output folder: {error.strerror}") from error
+
+
 def output_file(path: str | os.PathLike[str]) -> Path:
     """Make the folder of a file and check that the file can be written there, before anything is computed.
 
@@ -117,9 +198,8 @@ def output_file(path: str | os.PathLike[str]) -> Path:
 
     """
     target = Path(path)
-    output_folder(target.parent)
-    if target.is_dir():
-        raise FileError(target, "cannot be written: it is a folder")
+    check_replaceable(target)
+    output_folder(Path(os.path.realpath(target)).parent)
     return target
 
 

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from eden.files import FileError, output_folder
+from eden.files import FileError, is_read, output_folder
+from eden.paths import found_in
 
 LOCK = ".eden.lock"
 """The file in a folder that the run in it holds locked. The kernel lets go of it when the process dies."""
@@ -37,6 +38,8 @@ class Claim:
 
         """
         for path in self._replaced:
+            if is_read(path):
+                raise FileError(path, "cannot be removed: what is done here reads it; allowed is another folder")
             try:
                 path.unlink()
                 for folder in path.parents:
@@ -45,12 +48,6 @@ class Claim:
                     folder.rmdir()
             except OSError as error:
                 raise FileError(path, f"cannot be removed: {error.strerror}") from error
-
-
-def found_in(folder: str | os.PathLike[str], holds: Sequence[str]) -> list[Path]:
-    """The files in a folder that bear one of some names; a name may lead into folders and be a pattern of glob."""
-    root = Path(folder)
-    return sorted({path for name in holds for path in root.glob(name) if path.is_symlink() or not path.is_dir()})
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ class Task(Protocol):
         """Tell what is being done now."""
 
     def expect(self, total: int) -> None:
-        """Tell how many steps there are in all; may change on the way."""
+        """Tell how many steps there are in all; may change on the way, and is no less than were done."""
 
 
 class _SilentTask:
@@ -46,12 +46,19 @@ class _BarTask:
 
     def advance(self, steps: int = 1) -> None:
         self._bar.advance(self._id, steps)
+        self._keep_up()
 
     def note(self, text: str) -> None:
         self._bar.update(self._id, text=text)
 
     def expect(self, total: int) -> None:
         self._bar.update(self._id, total=total)
+        self._keep_up()
+
+    def _keep_up(self) -> None:
+        task = self._bar.tasks[self._bar.task_ids.index(self._id)]
+        if task.total is not None and task.completed > task.total:
+            self._bar.update(self._id, total=task.completed)
 
 
 class _LineTask:
@@ -78,7 +85,7 @@ class _LineTask:
             self.write()
 
     def write(self) -> None:
-        steps = f"{self._done}" if self._total is None else f"{self._done}/{self._total}"
+        steps = f"{self._done}" if self._total is None else f"{self._done}/{max(self._total, self._done)}"
         state = f"{self._name}: {steps}" + (f", {self._text}" if self._text else "")
         if state == self._written:
             return

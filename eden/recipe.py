@@ -27,6 +27,7 @@ from eden.files import FileError, VersionedFile, place_in, read_text, write_text
 from eden.folder import Claim, claimed
 from eden.inject import operands, set_errors_
 from eden.normalization import batch_norms, reestimate_
+from eden.paths import RETRAIN_FILES
 from eden.ranks import process_group
 from eden.tasks import KEPT, Task, load_task
 from eden.training import Recipe
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
 NAME = "recipe.toml"
 """What the resolved recipe is called in the folder of its results."""
-
-HOLDS = (NAME, "baseline.safetensors", "boosted.safetensors", "boost.safetensors", "train.safetensors")
-"""The files that a retraining leaves in its folder."""
 
 _DEFAULT_DEVICE, _DEFAULT_TRCD = "ddr3-b33", 7.5
 
@@ -518,7 +516,7 @@ def retrain(
         TrainingError: if the training cannot go on.
     """
     task = load_task(recipe.task)
-    with threads_of(task), claimed(folder, HOLDS, resume=resume, force=force) as claim:
+    with threads_of(task), claimed(folder, RETRAIN_FILES, resume=resume, force=force) as claim:
         return _retrain(recipe, task, claim, resume, say)
 
 

@@ -258,7 +258,9 @@ def report(
             raise ValueError(f"the {name} is of device {part.device!r}; allowed is the report's, {device.name!r}")
     # What was computed is kept, whatever becomes of its page.
     for name, part in given.items():
-        part.save(target / f"{name}.json")
+        path = target / f"{name}.json"
+        if not _holds(path, part):
+            part.save(path)
 
     first: list[Exception] = []
 
@@ -329,6 +331,14 @@ def _not_drawn(section: _Section, why: str) -> str:
 
 def _not_shown(name: str, why: str) -> _Section:
     return _Section(name, name.capitalize(), f"This part could not be shown ({why}). It is in {name}.json.")
+
+
+def _holds(path: Path, part: VersionedFile) -> bool:
+    """Whether a file says the same already, if in other words: it may be the very one that was given."""
+    try:
+        return bool(type(part).load(path) == part)
+    except FileError:
+        return False
 
 
 def _check_agreement(

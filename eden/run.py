@@ -29,8 +29,8 @@ from eden.evaluation import clean_accuracy, with_errors
 from eden.files import FileError, Record, VersionedFile, output_folder
 from eden.folder import Claim, claimed
 from eden.memory_maps import MemoryMap, memory_map
+from eden.paths import RUN_FILES
 from eden.placement import Constraints, Placement, place
-from eden.recipe import HOLDS as RETRAINING
 from eden.recipe import NAME, RetrainRecipe, _Table, find_device, retrain
 from eden.reporting import AccuracyCurves, point_shares, report
 from eden.tasks import KEPT, Task, load_task
@@ -45,19 +45,6 @@ _AtLeastOne = Annotated[int, pydantic.Field(ge=1)]
 _TIGHTER = 0.5
 _FIRST_STREAM = 2**32
 _SHOWN = 0  # the stream of chips that accuracy against the bit error rate is shown on; verifications have the next ones
-
-_STAGES = ("before", "round-*", "round-*/attempt-*", "pareto/drop-*")
-_OF_A_STAGE = (
-    *("tolerance.json", "profile.journal", "accuracy.json", "network.safetensors", "tune.safetensors"),
-    *("placement.json", "verification.json", "verification.journal"),
-)
-HOLDS = (
-    *(NAME, "device.json", "index.html", "network.safetensors", "tolerance.json", "placement.json", "savings.json"),
-    *("accuracy.json", "verification.json", "memory-map.json", "memory-map.csv", "account.json", "pareto.json"),
-    *("rounds.json", *(f"boost/{name}" for name in RETRAINING)),
-    *(f"{stage}/{name}" for stage in _STAGES for name in _OF_A_STAGE),
-)
-"""The files that a run leaves in its folder."""
 
 DEMO = importlib.resources.files("eden") / "recipes" / "demo.toml"
 """The recipe of ``eden demo``."""
@@ -803,7 +790,7 @@ def run(
 
     """
     task = load_task(recipe.task)
-    with threads_of(task), claimed(folder, HOLDS, resume=resume, force=force) as claim:
+    with threads_of(task), claimed(folder, RUN_FILES, resume=resume, force=force) as claim:
         running = _Run(recipe.resolved(task), task, claim.path, resume, say)
         running.start(claim)
         return running.finish()

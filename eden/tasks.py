@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import os
+import site
 import sys
-from collections.abc import Callable
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,9 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from eden.augmentation import Augment
 from eden.datasets import cifar10, digits, pretrained_resnet
 from eden.models import ResNet
-from eden.training import Augment, Recipe
+from eden.training import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +38,9 @@ class Task:
         train: recipe of the training on reliable memory, None for a pretrained network.
         boost: recipe of the retraining under faults.
         target_ber: mean bit error rate that the retraining ends with.
-        augment: changes a batch of training inputs.
+        augment: changes a batch of training inputs: a function of the batch and of the numpy generator to draw from, or
+            one of the batch alone, such as a transform of torchvision, which draws from torch's generators; these are
+            seeded for each epoch.
         storage: form in which the memory keeps weights and inputs; this and the next four as in ``eden.Faults``.
         correction: what replaces implausible values.
         input_storage: form in which it keeps the inputs, None for that of the weights.
@@ -41,6 +49,9 @@ class Task:
         percentile: share of an input's values that its range holds, in percent, as in ``eden.calibrate_``.
         calibration_samples: training samples from which the ranges of the inputs are taken.
         threads: of torch, None to leave them; a second one only slows a network whose layers take microseconds.
+
+    Raises:
+        TypeError: if ``model``, ``data`` or ``augment`` cannot be called.
     """
 
     name: str
@@ -58,6 +69,12 @@ class Task:
     percentile: float = 100.0
     calibration_samples: int = 500
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("model", "data", "augment"):
+            value = getattr(self, name)
+            if not callable(value) and not (name == "augment" and value is None):
+                raise TypeError(f"{name} of task {self.name!r} is a {type(value).__name__}; allowed is a function")
 
 
 # Weights are small numbers of either sign, and inputs after a ReLU never negative: the codes that flips harm least.
@@ -115,10 +132,48 @@ TASKS: dict[str, Callable[[], Task]] = {"digits": digits_task, "cifar10-resnet20
 """Tasks by name."""
 
 
+_user_folders: list[str] = []
+_INSTALLED = tuple(
+    f"{folder}{os.sep}"
+    for folder in {
+        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        site.getusersitepackages(),
+        str(Path(__file__).parent),
+    }
+)
+
+
+def is_users(file: str) -> bool:
+    """Whether a file of Python belongs to a task that was loaded: lies in its folder, and is not installed there."""
+    for folder in _user_folders:
+        if file.startswith(folder) and not any(
+            file.startswith(installed) and not folder.startswith(installed) for installed in _INSTALLED
+        ):
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """While the block runs modules of a folder come first, as for a script there; afterwards they come last.
+
+    So a task finds its neighbours, also those that it imports later, and none of them takes the place of a module that
+    EDEN imports later.
+    """
+    place = str(folder)
+    if place not in sys.path:
+        sys.path.append(place)
+    sys.path.insert(0, place)
+    try:
+        yield
+    finally:
+        sys.path.remove(place)  # the first one
+
+
 def _module_of_file(path: str) -> ModuleType:
     # Under a name of its own, so that a file called like a module that is in use does not take its place.
     name = f"_eden_task_{Path(path).stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, os.path.abspath(path))
     if spec is None or spec.loader is None or not Path(path).is_file():
         raise ImportError(f"no such file: {path}")
     module = importlib.util.module_from_spec(spec)
@@ -140,6 +195,8 @@ def _module_of_name(name: str) -> ModuleType:
 def load_task(name: str) -> Task:
     """A task by name, or the one that a function of the user's makes.
 
+    Modules beside the file, or in the current folder, can be imported by it.
+
     Args:
         name: a name of ``TASKS``, ``package.module:function`` or ``path/to/file.py:function``.
 
@@ -155,16 +212,31 @@ def load_task(name: str) -> Task:
         raise ValueError(
             f"task is {name!r}; allowed are {', '.join(TASKS)}, package.module:function and file.py:function"
         )
-    try:
-        module = _module_of_file(module_name) if module_name.endswith(".py") else _module_of_name(module_name)
-    except (ImportError, SyntaxError) as error:
-        raise ValueError(f"task {name!r}: {error}") from error
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        raise ValueError(f"task {name!r}: {module_name} has no function {function_name!r}")
-    task = function()
+    of_file = module_name.endswith(".py")
+    folder = Path(module_name).resolve().parent if of_file else Path.cwd()
+    before = len(_user_folders)
+    _user_folders.append(f"{folder}{os.sep}")
+    with _importing_from(folder):
+        try:
+            module = _module_of_file(module_name) if of_file else _module_of_name(module_name)
+        except (ImportError, SyntaxError) as error:
+            raise ValueError(f"task {name!r}: {error}{_line_of(error)}") from error
+        if not of_file and module.__file__ is not None:
+            _user_folders[before:] = [f"{Path(module.__file__).resolve().parent}{os.sep}"]
+        function = getattr(module, function_name, None)
+        if not callable(function):
+            raise ValueError(f"task {name!r}: {module_name} has no function {function_name!r}")
+        task = function()
     if not isinstance(task, Task):
         raise ValueError(
             f"task {name!r}: {function_name}() returned a {type(task).__name__}; allowed is eden.tasks.Task"
         )
     return task
+
+
+def _line_of(error: BaseException) -> str:
+    """Where in a user's file a module was asked for that cannot be imported."""
+    if isinstance(error, SyntaxError):
+        return ""  # says so itself
+    lines = [entry for entry in traceback.extract_tb(error.__traceback__) if is_users(entry.filename)]
+    return f" ({lines[-1].filename}, line {lines[-1].lineno})" if lines else ""

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import Dataset, TensorDataset
 
+from eden.augmentation import Augment, augmented
 from eden.curriculum import Curriculum
 from eden.errors import ErrorModel
 from eden.files import output_file
@@ -48,8 +49,6 @@ from eden.nn import FaultyLayer
 from eden.ops import Memory
 from eden.resume import load_checkpoint_, random_states, save_checkpoint, set_random_states
 from eden.samples import update_digest
-
-Augment = Callable[[Tensor, np.random.Generator], Tensor]
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 DECAYS = ("cosine", "linear", "constant")
@@ -325,7 +324,7 @@ class _Samples:
         else:
             # Of the whole batch, so that the draws do not depend on the number of ranks.
             x, y = self._fetch(chosen)
-            x, y = self._augment(x, self.generator)[own], y[own]
+            x, y = augmented(self._augment, x, self.generator)[own], y[own]
         return x.to(self._device), y.to(self._device), share
 
 
@@ -459,7 +458,7 @@ def train(
         dataset: inputs and int64 class labels, read by index.
         recipe: how to train.
         curriculum: stepped after each epoch; an adaptive one is told the losses.
-        augment: called with a batch of inputs and the generator to draw from.
+        augment: called with a batch of inputs, and with the generator to draw from if it takes a second argument.
         checkpoint: file written after each epoch, from which an interrupted run resumes to the same bits.
         resume: go on from ``checkpoint`` if it exists; it has to be of the same data, recipe, faults and curriculum.
         on_epoch: called after each epoch.

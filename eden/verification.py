@@ -28,6 +28,7 @@ from eden.characterize import (
     _certificate,
     _named_metric,
     borrowed,
+    confirmation_note,
     drive,
     network_fingerprint,
     scorer_of,
@@ -224,7 +225,9 @@ def certify(
             if callable(progress):
                 progress(step)
             task.expect(step.expected)
-            task.note("on fresh chips" if step.phase.endswith("confirmation") else "before the test")
+            task.note(
+                "before the test" if step.tested is None else f"fresh chips: {confirmation_note(step, question.bound)}"
+            )
             task.advance()
 
         if book is not None and book.history:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from eden.files import FileError
-from eden.folder import LOCK, claimed, found_in
+from eden.files import FileError, kept
+from eden.folder import LOCK, claimed
+from eden.paths import found_in
 
 HOLDS = ("recipe.toml", "boost/*.safetensors", "round-*/**/*.json")
 
@@ -97,6 +98,13 @@ def test_force_removes_the_run_and_nothing_else_once_all_is_checked(tmp_path: Pa
         "mine",
     ]
     assert linked.read_text() == "kept"
+
+
+def test_force_removes_nothing_that_is_read(tmp_path: Path) -> None:
+    recipe = run_of_before(tmp_path)["recipe.toml"]
+    with kept([recipe]), claimed(tmp_path, HOLDS, force=True) as claim, pytest.raises(FileError, match="reads it"):
+        claim.clear()
+    assert recipe.exists()
 
 
 def test_both_are_refused(tmp_path: Path) -> None:
