@@ -257,7 +257,9 @@ def test_plot(run: Eden, fails: Fails, tmp_path: Path) -> None:
         assert label in drawn
     run("devices", "plot", "ddr3-p9", "--parameter", "trp", "--out", tmp_path / "p9.svg")
     assert "precharge latency tRP (ns)" in (tmp_path / "p9.svg").read_text()
-    assert "allowed are .svg, .pdf and .png" in fails("devices", "plot", "ddr3-b33", "--out", tmp_path / "b33.gif")
+    assert "allowed for --out are .svg, .pdf and .png" in fails(
+        "devices", "plot", "ddr3-b33", "--out", tmp_path / "b33.gif"
+    )
     assert "allowed are trcd, trp, vdd" in fails(
         "devices", "plot", "ddr3-b33", "--parameter", "tras", "--out", tmp_path / "a.svg"
     )
@@ -408,7 +410,8 @@ def test_a_file_in_the_way(fails: Fails, campaign: Path, networks: Path, toleran
     ]
     for arguments in writers:
         assert fails(*arguments, "--out", blocked / "out.json").startswith(f"{blocked}: cannot be used as an output")
-        assert fails(*arguments, "--out", tmp_path) == f"{tmp_path}: cannot be written: it is a folder"
+        message = fails(*arguments, "--out", tmp_path)
+        assert message == f"{tmp_path}: cannot be written: it is a folder; allowed is a new or a regular file"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert blocked.read_text() == "kept"
 

@@ -466,3 +466,34 @@ def test_saving_where_one_cannot(device: Device, tmp_path: Path) -> None:
         device.save(tmp_path / "no" / "device.json")
     with pytest.raises(FileError, match="cannot be read"):
         Device.load(tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize("name", Device.builtin_names())
+def test_the_point_to_train_with(name: str) -> None:
+    device = Device.builtin(name)
+    point = device.default_point()
+    assert len(point) == 1
+    errors = device.errors(**point)
+    assert errors.ber > 0.0
+    ((parameter, value),) = point.items()
+    sweep = [p for p in device.whole.sweep(parameter, device.nominal.temperature) if p.errors.ber > 0.0]
+    within = [p for p in sweep if p.errors.ber <= 1e-2]
+    assert value == getattr((within or sweep[:1])[-1], parameter)
+
+
+def test_the_point_to_train_with_where_it_was_before() -> None:
+    for name in ("ddr3-b33", "ddr3-p9", "ddr3-g35", "ddr3-vendor-a"):
+        assert Device.builtin(name).default_point() == {"trcd": 7.5}
+    device = Device.builtin("ddr3-b33")
+    assert all(
+        device.errors(**device.default_point(partition=part.name), partition=part.name).ber > 0.0
+        for part in device.partitions
+        if not part.nominal
+    )
+    reliable = next(part.name for part in device.partitions if part.nominal)
+    with pytest.raises(ValueError, match=f"partition {reliable} of ddr3-b33 has no errors at any of its operating"):
+        device.default_point(partition=reliable)
+    with pytest.raises(ValueError, match=r"temperature is 21.0 C; allowed"):
+        device.default_point(temperature=21.0)
+    with pytest.raises(ValueError, match="partition is 'bank99'; allowed"):
+        device.default_point(partition="bank99")

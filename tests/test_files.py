@@ -19,6 +19,7 @@ from eden.files import (
     FileError,
     VersionedFile,
     atomic_path,
+    kept,
     output_file,
     output_folder,
     read_text,
@@ -152,6 +153,82 @@ def test_output_files(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="file: cannot be used as an output folder"):
         output_file(tmp_path / "file" / "b.json")
+
+
+def test_only_regular_files_are_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name, what in (("pipe", "a named pipe"), ("folder", "a folder")):
+        with pytest.raises(FileError, match=f"{name}: cannot be written: it is {what}; allowed is a new or a regular"):
+            write_text(tmp_path / name, "x")
+    with pytest.raises(FileError, match="it is a character device"):
+        write_text("/dev/null", "x")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(FileError, match="cannot be written: "):
+        write_text(tmp_path / "loop", "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "loop", "pipe"]
+
+
+def test_links_are_written_through(tmp_path):
+    (tmp_path / "below").mkdir()
+    link, dangling = tmp_path / "link", tmp_path / "dangling"
+    (tmp_path / "below" / "target").write_text("old")
+    link.symlink_to("below/target")
+    dangling.symlink_to("below/new")
+    for path in (link, dangling):
+        write_text(path, "new")
+        assert path.is_symlink()
+        assert path.resolve().read_text() == "new"
+    assert sorted(path.name for path in (tmp_path / "below").iterdir()) == ["new", "target"]
+
+
+def test_what_is_read_stays(tmp_path):
+    path, other = tmp_path / "a", tmp_path / "b"
+    path.write_text("read")
+    other.hardlink_to(path)
+    with kept([path, tmp_path / "missing"]):
+        for name in (path, other):
+            with pytest.raises(FileError, match="cannot be written: what is done here reads it; allowed is another"):
+                write_text(name, "else")
+            write_text(name, "read")
+        write_text(tmp_path / "c", "else")
+    assert path.samefile(other)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a", "b", "c"]
+    write_text(path, "else")
+    assert other.read_text() == "read"
+
+
+def test_the_umask_is_the_systems_business(tmp_path, monkeypatch):
+    def toggled(mask: int) -> int:
+        pytest.fail("another thread would have seen it")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "umask", toggled)
+        write_text(tmp_path / "a", "x")
+    before = os.umask(0o077)
+    try:
+        write_text(tmp_path / "b", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~before
+
+
+def test_file_and_folder_are_on_the_disk(tmp_path, monkeypatch):
+    synced = []
+    sync = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: (synced.append(os.readlink(f"/proc/self/fd/{handle}")), sync(handle))
+    )
+    write_text(tmp_path / "a", "x")
+    assert [Path(name).name for name in synced][-1] == tmp_path.name
+    assert synced[0].endswith(".partial")
+
+
+def test_names_as_long_as_they_may_be(tmp_path):
+    write_text(tmp_path / ("x" * 255), "x")
+    with pytest.raises(FileError, match="File name too long"):
+        write_text(tmp_path / ("x" * 256), "x")
 
 
 def test_tensors_that_share_memory_or_are_strided(tmp_path):

@@ -71,3 +71,14 @@ def test_silence_and_default_stream(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "profile: 1/3" in captured.err
+
+
+def test_no_total_is_passed() -> None:
+    for stream in (io.StringIO(), Terminal()):
+        with progress.task("profile", 3, stream=stream) as task:
+            task.advance(5)
+        assert "5/5" in stream.getvalue()
+        with progress.task("profile", None, stream=stream) as task:
+            task.advance(7)
+            task.expect(6)
+        assert "7/6" not in stream.getvalue()

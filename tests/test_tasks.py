@@ -1,6 +1,9 @@
 """Is a task found by its name, module or file, is each mistake named, is the shipped one the same each time?"""
 
+import dataclasses
+import functools
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +11,9 @@ import pytest
 import tiny_task
 import torch
 
-from eden.tasks import TASKS, Task, flip_and_crop, load_task
+from eden.augmentation import Augment, augmented
+from eden.tasks import TASKS, Task, flip_and_crop, is_users, load_task
+from eden.training import Recipe, train
 
 FILE = tiny_task.__file__
 
@@ -49,7 +54,7 @@ def test_files_that_cannot_be_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"task '.*task.py:f': invalid syntax \(task.py, line 1\)"):
         load_task(f"{path}:f")
     path.write_text("import no_such_module\n")
-    with pytest.raises(ValueError, match="No module named 'no_such_module'"):
+    with pytest.raises(ValueError, match=r"No module named 'no_such_module' \(.*task.py, line 1\)$"):
         load_task(f"{path}:f")
     path.write_text("1 / 0\n")
     modules = set(sys.modules)
@@ -69,6 +74,153 @@ def test_a_file_takes_no_other_modules_place(tmp_path: Path) -> None:
     path.write_text(Path(FILE).read_text())
     assert load_task(f"{path}:tiny").name == "tiny"
     assert sys.modules["json"] is json
+
+
+NEIGHBOURLY = """
+import {first}
+from tiny_task import tiny
+
+def task():
+    import {later}
+    assert ({first}.HERE, {later}.HERE) == (1, 2)
+    return tiny()
+
+def late():
+    import {late}
+    return {late}.HERE
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with three modules, whose imports are forgotten afterwards."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = dict(sys.modules)
+    monkeypatch.setattr("eden.tasks._user_folders", [])
+    for number, name in enumerate(("first", "later", "late"), start=1):
+        (tmp_path / f"neighbour_{name}.py").write_text(f"HERE = {number}\n")
+    names = {name: f"neighbour_{name}" for name in ("first", "later", "late")}
+    (tmp_path / "mine.py").write_text(NEIGHBOURLY.format(**names))
+    yield tmp_path
+    for name in set(sys.modules) - set(before):
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+def test_a_file_imports_its_neighbours(folder: Path) -> None:
+    assert load_task(f"{folder}/mine.py:task").name == "tiny"
+    # Also when it is called later, as for its data.
+    assert sys.modules["_eden_task_mine"].late() == 3
+
+
+def test_a_module_is_found_from_the_current_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert load_task("mine:task").name == "tiny"
+    assert load_task("mine.py:task").name == "tiny"
+    (folder / "package").mkdir()
+    (folder / "package" / "inner.py").write_text("from tiny_task import tiny\n")
+    assert load_task("package.inner:tiny").name == "tiny"
+
+
+def test_neighbours_take_no_others_place_afterwards(folder: Path) -> None:
+    (folder / "colorsys.py").write_text("raise AssertionError('not asked for')\n")
+    sys.modules.pop("colorsys", None)
+    load_task(f"{folder}/mine.py:task")
+    import colorsys
+
+    assert not str(colorsys.__file__).startswith(str(folder))
+
+
+def test_neighbours_come_first_for_the_file_itself(folder: Path) -> None:
+    (folder / "colorsys.py").write_text("HERE = 1\n")
+    sys.modules.pop("colorsys", None)
+    (folder / "mine.py").write_text("import colorsys\nfrom tiny_task import tiny\nassert colorsys.HERE == 1\n")
+    assert load_task(f"{folder}/mine.py:tiny").name == "tiny"
+    assert sys.path.count(str(folder)) == 1
+
+
+def test_whose_code_is_the_users(folder: Path) -> None:
+    load_task(f"{folder}/mine.py:task")
+    assert is_users(f"{folder}/mine.py")
+    assert is_users(f"{folder}/below/other.py")
+    assert not is_users(f"{folder}er/mine.py")
+    assert not is_users(torch.__file__)
+    assert not is_users(TASKS["digits"].__code__.co_filename)
+
+
+@pytest.mark.parametrize("field", ["model", "data", "augment"])
+def test_a_task_of_what_cannot_be_called(field: str) -> None:
+    with pytest.raises(TypeError, match=f"{field} of task 'tiny' is a int; allowed is a function"):
+        dataclasses.replace(tiny_task.tiny(), **{field: 3})
+
+
+class Noise(torch.nn.Module):
+    """A transform as torchvision's: a module of one argument that draws from torch's generators."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.rand_like(x)
+
+
+class Composed:
+    """One that is no module."""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return Noise()(x)
+
+
+def jitter_or_not(x: torch.Tensor, generator: np.random.Generator | None = None) -> torch.Tensor:
+    return x if generator is None else x + float(generator.random())
+
+
+@pytest.mark.parametrize(
+    ("function", "draws_from"),
+    [
+        (tiny_task.jitter, "numpy"),
+        (jitter_or_not, "numpy"),
+        (Noise(), "torch"),
+        (Composed(), "torch"),
+        (torch.nn.Sequential(Noise(), Noise()), "torch"),
+        (lambda x: x + torch.rand(1), "torch"),
+        (lambda x, scale=0.5: x + scale * torch.rand(1), "torch"),
+        (functools.partial(tiny_task.jitter), "numpy"),
+        (torch.nn.Identity(), "nothing"),
+        (torch.relu, "nothing"),
+    ],
+)
+def test_augmentations_of_either_kind(function: Augment, draws_from: str) -> None:
+    x = torch.rand(8, tiny_task.FEATURES)
+
+    def made(numpy_seed: int, torch_seed: int) -> torch.Tensor:
+        torch.manual_seed(torch_seed)
+        return augmented(function, x, np.random.default_rng(numpy_seed))
+
+    with torch.random.fork_rng(devices=[]):
+        assert torch.equal(made(1, 1), made(1, 1))
+        assert torch.equal(made(1, 1), made(2, 1)) == (draws_from != "numpy")
+        assert torch.equal(made(1, 1), made(1, 2)) == (draws_from != "torch")
+
+
+def test_training_with_a_transform_repeats() -> None:
+    networks = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        model = tiny_task.network()
+        train(model, tiny_task.data()[0], Recipe(epochs=2, batch_size=50), augment=Noise())
+        networks.append(model.state_dict())
+    assert all(torch.equal(networks[0][name], networks[1][name]) for name in networks[0])
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: x[1:], r"augment: .*<lambda> made a tensor of shape \(7, 16\) of a batch of 8; allowed is a tensor"),
+        (lambda x: None, "made a NoneType of a batch of 8"),
+        (lambda x: x.sum(), r"made a tensor of shape \(\)"),
+    ],
+)
+def test_augmentations_that_give_something_else(function: Augment, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        augmented(function, torch.rand(8, tiny_task.FEATURES), np.random.default_rng(1))
 
 
 def test_the_digits_are_the_same_each_time() -> None:

@@ -1,0 +1,181 @@
+"""Is a user's mistake told in one line, and does a fault of EDEN's say that it is one and keep its traceback?"""
+
+from __future__ import annotations
+
+import errno
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import eden
+from eden import _core, cli, device, recipe
+from eden.mistakes import mistake
+from eden.tasks import load_task
+
+Ended = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Ended:
+    """Runs ``eden devices show``; its status and what it wrote on standard error."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def of(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["eden", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        assert isinstance(caught.value.code, int)
+        return caught.value.code, capsys.readouterr().err
+
+    return of
+
+
+def planted(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """Code as if it stood in EDEN's own, where a device is described."""
+    file = str(Path(device.__file__).with_name("planted.py"))
+    scope: dict[str, object] = {"np": np, "errno": errno, "_core": _core}
+    exec(compile(f"def describe(self):\n    {source}\n", file, "exec"), scope)
+    monkeypatch.setattr(eden.Device, "describe", scope["describe"])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "None + 1",
+        "{}['key']",
+        "[][1]",
+        "int('x')",
+        "np.zeros(2) + np.zeros(3)",
+        "np.zeros(2).reshape(3)",
+        "raise RuntimeError('never')",
+        "assert False",
+        "_core.Search()",
+        "import eden.no_such_module",
+        "open('no such file')",
+        "a, b = [1]",
+        "self.model_validate({})",
+    ],
+)
+def test_a_fault_of_ours(source: str, ended: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted(monkeypatch, source)
+    status, err = ended("devices", "show", "ddr3-b33")
+    assert status == 70
+    lines = err.splitlines()
+    assert lines[-2] == "eden: this is a fault of eden's and not of what it was given"
+    found = re.fullmatch(r"eden: please report it with its traceback, which is in (.*)", lines[-1])
+    assert found is not None
+    kept = Path(found[1]).read_text()
+    assert "planted.py" in kept
+    assert f"eden {eden.__version__}" in kept
+    assert "Traceback" not in err
+    assert "planted.py" in ended("devices", "show", "ddr3-b33", "--traceback")[1]
+
+
+def test_a_traceback_that_cannot_be_kept_is_shown(ended: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted(monkeypatch, "None + 1")
+    monkeypatch.setattr("tempfile.tempdir", "/proc/no-such-place")
+    status, err = ended("devices", "show", "ddr3-b33")
+    assert status == 70
+    assert "Traceback (most recent call last)" in err
+    assert err.endswith("eden: please report it with the text above\n")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise ValueError('x is 1; allowed is 2')", "x is 1; allowed is 2"),
+        ("raise TypeError('x is a str')", "x is a str"),
+        ("raise ImportError('sklearn is needed')", "sklearn is needed"),
+        ("import no_such_module", "No module named 'no_such_module'"),
+        ("raise OSError(errno.ENOSPC, 'No space left on device')", "[Errno 28] No space left on device"),
+        ("raise MemoryError", "out of memory: MemoryError"),
+        ("_core.BettingTest(bound=2.0, alpha=0.5)" if hasattr(_core, "BettingTest") else "raise ValueError('y')", ""),
+    ],
+)
+def test_a_mistake_of_the_users(source: str, said: str, ended: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
+    planted(monkeypatch, source)
+    status, err = ended("devices", "show", "ddr3-b33")
+    assert status == 1
+    assert err.startswith(f"eden: {said}")
+    assert err.count("\n") == 1
+    _, err = ended("--traceback", "devices", "show", "ddr3-b33")
+    assert err.startswith("Traceback (most recent call last)")
+    assert err.splitlines()[-1].startswith(f"eden: {said}")
+
+
+def caught(function: Callable[[], object]) -> Exception:
+    try:
+        function()
+    except Exception as error:
+        return error
+    pytest.fail("raised nothing")
+
+
+def test_what_the_core_refuses_is_the_users() -> None:
+    # Through a name, an object and a module.
+    for function in (
+        lambda: eden.Uniform(ber=2.0),
+        lambda: eden.CellMap(cells=[5, 5], flips_zero=True, flips_one=True, bits=64, failure=0.25),
+        lambda: recipe.setting("no equals sign"),
+    ):
+        error = caught(function)
+        assert mistake(error) == str(error)
+
+
+def test_what_others_raise_is_not() -> None:
+    assert mistake(caught(lambda: int("x"))) is None
+    assert mistake(caught(lambda: np.zeros(2).reshape(3))) is None
+
+
+TASK = """
+from eden.tasks import Task
+from eden.training import Recipe
+from torch import nn
+
+def network():
+    return nn.Linear(3, "four")
+
+def task():
+    return Task(name="t", model=network, data=lambda: None, boost=Recipe(epochs=1), target_ber=1e-2)
+
+def refused():
+    return Task(name="t", model=network, data=None, boost=Recipe(epochs=0), target_ber=1e-2)
+
+def fails():
+    return {}["nothing"]
+"""
+
+
+def test_a_failure_in_a_task_names_its_function_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(TASK)
+    monkeypatch.chdir(tmp_path)
+    task = load_task("mine.py:task")
+    assert re.match(r"mine.py, line 7, in network: TypeError: .*str", mistake(caught(task.model)) or "")
+    error = caught(lambda: load_task("mine.py:fails"))
+    assert mistake(error) == "mine.py, line 16, in fails: KeyError: 'nothing'"
+    error = caught(lambda: load_task("mine.py:refused"))
+    assert mistake(error) == f"mine.py, line 13, in refused: {error}"
+
+
+def test_a_failure_that_training_tells_of_names_the_place_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tiny_task
+
+    from eden import training
+
+    (tmp_path / "bad_augment.py").write_text(
+        "import tiny_task\ndef augment(x):\n    return x.no_such_thing()\n"
+        "def task():\n    import dataclasses\n    return dataclasses.replace(tiny_task.tiny(), augment=augment)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    task = load_task("bad_augment:task")
+    assert task.train is not None
+    error = caught(lambda: training.train(tiny_task.network(), tiny_task.data()[0], task.train, None, task.augment))
+    said = mistake(error)
+    assert said is not None
+    assert said.startswith("the data raised AttributeError")
+    assert said.endswith("(bad_augment.py, line 3, in augment)")
