@@ -875,7 +875,7 @@ def _note(step: Step, wanted: float) -> str:
 def confirmation_note(step: Step, wanted: float) -> str:
     """How far a confirmation is, for a line of progress."""
     of = "" if step.longest is None else f" of at most {step.longest}"
-    said = f"{step.tested}{of} chips"
+    said = f"{step.tested}{of} {'chip' if step.longest is None and step.tested == 1 else 'chips'}"
     if step.bound is None or not math.isfinite(step.bound):
         return said
     # As many digits as it takes to tell them apart.

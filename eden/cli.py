@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.resources
 import inspect
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_type_hints
 
@@ -321,6 +322,24 @@ def _overrides(options: Mapping[str, Any], settings: list[str] | None) -> list[t
     return given + [setting(text) for text in settings or []]
 
 
+_NAMED_BY_RECIPES = ("memory.device", "place.device", "curriculum.tolerance", "curriculum.placement", "network")
+
+
+@contextlib.contextmanager
+def _reading(recipe: Any, out: Path, holds: Sequence[str]) -> Iterator[None]:
+    """Hold the files that a recipe names against the folder, and let nothing replace them."""
+    from eden.files import kept
+
+    given = [Given("out", "--out", OutputFolder(holds, kept=dict.fromkeys(_NAMED_BY_RECIPES[:2], "device.json")), out)]
+    for key in _NAMED_BY_RECIPES:
+        value = recipe
+        for part in key.split("."):
+            value = getattr(value, part, None)
+        given.append(Given(key, key, Input(if_there), value))
+    with kept(check(given)):
+        yield
+
+
 @app.command()
 def retrain(
     out: Annotated[
@@ -367,7 +386,8 @@ def retrain(
         chosen = recipes.RetrainRecipe.of({}, overrides)
     else:
         chosen = recipes.RetrainRecipe.load(recipe, overrides)
-    recipes.retrain(chosen, out, resume=resume, force=force, say=typer.echo)
+    with _reading(chosen, out, RETRAIN_FILES):
+        recipes.retrain(chosen, out, resume=resume, force=force, say=typer.echo)
 
 
 @app.command()
@@ -411,7 +431,9 @@ def run(
         "seed": seed,
     }
     overrides = _overrides(options, set_)
-    whole(RunRecipe.load(recipe, overrides), out, resume=resume, force=force, say=typer.echo)
+    chosen = RunRecipe.load(recipe, overrides)
+    with _reading(chosen, out, RUN_FILES):
+        whole(chosen, out, resume=resume, force=force, say=typer.echo)
 
 
 @app.command()
@@ -946,7 +968,8 @@ def demo(
     }
     with importlib.resources.as_file(DEMO) as recipe:
         chosen = RunRecipe.load(recipe, _overrides(options, set_))
-    whole(chosen, out, resume=resume, force=force, say=typer.echo)
+    with _reading(chosen, out, RUN_FILES):
+        whole(chosen, out, resume=resume, force=force, say=typer.echo)
 
 
 def main() -> None:

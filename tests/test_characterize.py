@@ -2,6 +2,7 @@
 given back as it was, and is each bad input named?"""
 
 import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -317,9 +318,32 @@ def test_steps_and_progress(capsys: pytest.CaptureFixture[str]) -> None:
     assert [step.trial for step in steps] == list(range(len(steps)))
     assert {step.operand for step in steps if step.phase == "operand"} == {"0.weight", "0.input", "3.weight", "3.input"}
     assert steps[-1].expected == len(steps)
+    assert all(step.expected > step.trial + 1 for step in steps[:-1])
+    confirmed = 0
+    for step in steps:
+        if not step.phase.endswith("confirmation"):
+            assert (step.tested, step.longest, confirmed) == (None, None, 0) or step.tested is None
+            confirmed = 0
+            continue
+        assert step.tested in (confirmed + 1, 1)  # another attempt begins anew
+        assert step.longest is not None
+        assert step.tested <= step.longest
+        confirmed = step.tested
+    assert confirmed > 0
     assert capsys.readouterr().err == ""
     eden.profile(make_network(), loader(), **{**FAST, "progress": True, "coarse_only": True})
     assert "profile: " in capsys.readouterr().err
+
+
+def test_what_is_told_of_a_confirmation() -> None:
+    told: dict[str, Any] = {"trial": 9, "expected": 20, "phase": "confirmation", "operand": None, "rate": 1.2e-3}
+    told |= {"difference": 0.0, "low": 0.0, "high": 1.0}
+    step = characterize.Step(**told, bound=0.01004, tested=31, longest=180)
+    assert characterize._note(step, 0.01) == (
+        "confirming 0.0012: 31 of at most 180 chips, shown to be at most 0.01004, wanted is 0.01"
+    )
+    step = characterize.Step(**told, bound=math.inf, tested=1)
+    assert characterize._note(step, 0.01) == "confirming 0.0012: 1 chip"
 
 
 class Simulated:

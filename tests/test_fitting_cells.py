@@ -187,6 +187,7 @@ def test_retention_bitmaps(tmp_path: Path) -> None:
     assert within_twice(1e-2, point.one)
     assert point.readings == (0, 3)
     assert device.nominal.refresh_interval == 64.0
+    assert device.default_point() == {"refresh_interval": 512.0}
 
 
 def test_softmc_tells_wordlines_and_no_bits(tmp_path: Path) -> None:

@@ -102,6 +102,57 @@ def test_banks_are_points_of_their_own_and_placed_at_joint_ones(tmp_path: Path) 
     assert between.errors == device.errors(vdd=1.2, trcd=10.0)
 
 
+@pytest.mark.parametrize(
+    ("points", "chosen"),
+    [
+        # The harshest of at most 1e-2: 1.5e-4 at one step, 1.5e-3 at two.
+        (GRID, {"trcd": 7.5}),
+        ([point for point in GRID if point[1] == 12.5], {"vdd": 1.1}),
+        ([(1.35, 12.5), (1.2, 12.5)], {"vdd": 1.2}),
+        ([(1.35, 12.5), (1.2, 10.0), (1.1, 7.5)], {"vdd": 1.2, "trcd": 10.0}),
+    ],
+)
+def test_the_point_to_train_with(
+    points: Sequence[tuple[float, float]], chosen: Mapping[str, float], tmp_path: Path
+) -> None:
+    device = report(tmp_path, campaign(np.random.default_rng(3), points=points), partitions="module").device
+    assert device.default_point() == chosen
+    assert 0.0 < device.errors(**device.default_point()).ber <= 1e-2
+
+
+def test_the_point_to_train_with_of_refresh_intervals_and_of_none(tmp_path: Path) -> None:
+    def device(rates_by_interval: Mapping[float, float]) -> Device:
+        random = np.random.default_rng(1)
+        rows = [
+            {**NOMINAL, "refresh_interval": interval, "pattern": pattern, "bank": bank, "repeat": repeat}
+            | {"errors": int(random.binomial(CELLS, rate)), "cells": CELLS}
+            for (interval, rate), pattern, bank, repeat in product(
+                rates_by_interval.items(), ("0x00", "0xff"), range(BANKS), range(3)
+            )
+        ]
+        return report(tmp_path, rows, partitions="module").device
+
+    assert device({64.0: 0.0, 256.0: 1e-5, 1024.0: 1e-3, 4096.0: 0.1}).default_point() == {"refresh_interval": 1024.0}
+    assert device({64.0: 0.0, 2048.0: 0.05, 4096.0: 0.1}).default_point() == {"refresh_interval": 2048.0}
+    with pytest.raises(ValueError, match="has no errors at any of its operating points"):
+        device({64.0: 0.0, 128.0: 0.0}).default_point()
+
+
+def test_the_point_to_train_with_of_a_voltage_from_elsewhere(tmp_path: Path) -> None:
+    rows = campaign(np.random.default_rng(3), points=[(1.35, 12.5), (1.35, 10.0)])
+    quiet = [{**row, "errors": 0} for row in rows]
+    levels = ((1.35, 0.0), (1.2, 1e-5), (1.1, 1e-4))
+    voltage = Voltage(
+        source="elsewhere",
+        vendor="A",
+        modules=("A1",),
+        assumptions=("joined",),
+        rows=tuple(VoltageRow(vdd=v, ber=b, low=b, high=b) for v, b in levels),
+    )
+    device = eden.fit(write(tmp_path / "a.csv", quiet), voltage=voltage)
+    assert device.default_point() == {"vdd": 1.1}
+
+
 def test_curves_are_of_single_sweeps(tmp_path: Path) -> None:
     rows = campaign(np.random.default_rng(2))
     alone = [row for row in rows if row["vdd"] == 1.35]

@@ -229,6 +229,24 @@ def test_folders_that_are_none(command: str, tmp_path: Path) -> None:
         assert snapshot(tmp_path) == before
 
 
+@pytest.mark.parametrize("command", ["retrain", "run"])
+def test_files_that_a_recipe_names(command: str, tmp_path: Path) -> None:
+    kinds = {"retrain": "recipe", "run": "run"}
+    out, recipe = tmp_path / "out", tmp_path / "recipe.toml"
+    (out / "boost").mkdir(parents=True)
+    name = {"retrain": "boost.safetensors", "run": "boost/boosted.safetensors"}[command]
+    (out / name).write_text("given")
+    table = f'[curriculum]\nplacement = "{out / name}"\n'
+    recipe.write_text(f'format = "eden-{kinds[command]}"\nversion = 1\n{table}')
+    before = snapshot(tmp_path)
+    for options in ([], ["--force"], ["--resume"]):
+        said = said_by([command, str(recipe), "--out", str(out), *options])
+        assert said.endswith(
+            "is curriculum.placement, and --out would replace it; allowed is another file or another folder"
+        )
+        assert snapshot(tmp_path) == before
+
+
 def test_a_page_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<!DOCTYPE html>\n<title>my homepage</title>")
     before = snapshot(tmp_path)
