@@ -450,7 +450,7 @@ def export(
         typer.Option(help="write the task's validation set here, named .safetensors, too"),
         Output("file of samples", SAMPLES, (".safetensors",)),
     ] = None,
-    samples_per_run: Annotated[int, typer.Option(help="samples that the package computes at once")] = 64,
+    samples_per_run: Annotated[int, typer.Option(help="samples that the package computes at once", min=1)] = 64,
 ) -> None:
     """Compile a network under faults into a package that takes its operands' rates, for eden-profile."""
     from eden.checkpoint import load_
@@ -491,7 +491,7 @@ def profile(
     quantile: Annotated[
         float | None, typer.Option(help="share of chips whose drop is bounded, instead of the mean over chips")
     ] = None,
-    samples: Annotated[int, typer.Option(help="samples of one observation")] = 64,
+    samples: Annotated[int, typer.Option(help="samples of one observation", min=1)] = 64,
     strategy: Annotated[
         str, typer.Option(help="shares, or sweep: the reference, one step of one operand at a time")
     ] = ("shares"),
@@ -782,7 +782,7 @@ def verify(
     reference: Annotated[
         Path | None, typer.Option(help="network file from whose accuracy the drop is counted; --network's"), Input()
     ] = None,
-    samples: Annotated[int, typer.Option(help="samples of one observation")] = 64,
+    samples: Annotated[int, typer.Option(help="samples of one observation", min=1)] = 64,
     effort: Annotated[float, typer.Option(help="length of the test, in multiples of the least")] = 6.0,
     journal: Annotated[
         Path | None, typer.Option(help="file that an interrupted test resumes from"), Output("journal", None)

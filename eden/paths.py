@@ -233,13 +233,13 @@ def _check_kind(path: Path, begins: str, what: str, label: str) -> None:
     try:
         with open(path, "rb") as file:
             beginning = file.read(_BEGINNING)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise FileError(path, f"cannot be read, to see what {label} would replace: {error.strerror}") from error
     if beginning and not re.match(begins.encode("latin-1"), beginning, re.DOTALL):
         raise FileError(
-            path, f"is there already, and is no {what}; {label} replaces nothing else: remove it, or take another name"
+            path, f"is there already and is no {what}; {label} replaces nothing else: remove it, or take another name"
         )
 
 

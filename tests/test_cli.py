@@ -291,6 +291,7 @@ def test_help(run: Eden, command: str) -> None:
         (["retrain"], "Missing option '--out'"),
         (["retrain", "--out", "x", "--epochs", "many"], "Invalid value for '--epochs'"),
         (["devices", "show", "--nothing"], "No such option"),
+        (["profile", "--out", "x", "--samples", "0"], "Invalid value for '--samples'"),
         (["profile", "--out", "x"], "neither --network nor --package given"),
         (["profile", "--out", "x", "--network", "a", "--package", "b"], "both --network and --package given"),
         (["profile", "--out", "x", "--package", "b"], "--package without --data given"),
@@ -429,7 +430,6 @@ def test_bad_files_and_options_of_the_later_steps(
     assert "is of another network" in fails("evaluate", "--task", "digits", "--network", network)
     for option, value in (("max-drop", 0), ("max-drop", 1.5), ("confidence", 1), ("quantile", 2)):
         assert "; allowed is inside (0, 1)" in fails("profile", *known, "--out", out, f"--{option}", value)
-    assert "batch_size" in fails("profile", *known, "--out", out, "--samples", 0)
     assert "chips is 0; allowed is 1 or more" in fails("evaluate", *known, "--chips", 0)
     assert "--placement" in fails("evaluate", *known, "--out", out, "--placement", "p.json")
     place = ["place", "--tolerance", tolerance, "--out", out]

@@ -54,7 +54,7 @@ HELD = {
     "retrain": "boosted.safetensors",
     "run": "network.safetensors",
     "report": "index.html",
-    "demo": "boost.safetensors",
+    "demo": "rounds.json",
 }
 CASES = (
     "its input",
@@ -250,7 +250,7 @@ def test_files_that_a_recipe_names(command: str, tmp_path: Path) -> None:
 def test_a_page_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("<!DOCTYPE html>\n<title>my homepage</title>")
     before = snapshot(tmp_path)
-    assert "is there already, and is no index.html of a report" in said_by(
+    assert "is there already and is no index.html of a report" in said_by(
         ["report", str(tmp_path), "--device", "ddr3-b33"]
     )
     assert snapshot(tmp_path) == before
