@@ -20,7 +20,7 @@ from eden.inject import Faults, calibrate_, inject_
 from eden.learned import LearnedRanges
 from eden.progress import task as progress_task
 from eden.reporting import AccuracyCurves, AccuracyPoint
-from eden.tasks import Task
+from eden.tasks import Task, check_network
 from eden.training import Epoch, Recipe, train, weight_bounds
 
 _CALIBRATION_BATCH = 100
@@ -91,6 +91,8 @@ def check_boost(
         ValueError: if the network has no eligible layer, or an argument is out of range.
         TypeError: if the seed is no int.
     """
+    if train_set is not None:
+        check_network(task, model, train_set)
     copied = inject_(copy.deepcopy(model), faults_of(task, errors, seed, which))
     Curriculum(copied, target_ber, recipe.epochs, seed=seed, **options)
     weight_bounds(copied, recipe.clip_weights, recipe.clip_percentile)

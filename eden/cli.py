@@ -1001,7 +1001,7 @@ def _tell(error: Exception) -> int:
     """Say what went wrong and whose it is; the exit status."""
     import traceback
 
-    from eden.mistakes import mistake, report
+    from eden.mistakes import in_the_way, mistake, report
 
     if _TRACEBACK in sys.argv[1:]:
         typer.echo("".join(traceback.format_exception(error)), err=True, nl=False)
@@ -1010,7 +1010,7 @@ def _tell(error: Exception) -> int:
         typer.echo(f"eden: {said}", err=True)
         return 1
     typer.echo(f"eden: {type(error).__name__}: {error}", err=True)
-    typer.echo("eden: this is a fault of eden's and not of what it was given", err=True)
+    typer.echo(f"eden: this is a fault of eden's and not of what it was given{in_the_way(error)}", err=True)
     text = report(error)
     try:
         with tempfile.NamedTemporaryFile(

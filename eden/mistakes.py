@@ -63,6 +63,12 @@ def _file(entry: TracebackType) -> str:
     return entry.tb_frame.f_code.co_filename
 
 
+def in_the_way(error: BaseException) -> str:
+    """Of a fault, what the user's code was doing when it came up; empty if that was not running."""
+    where = _place(error)
+    return "" if where is None else f"; {where} was running"
+
+
 def report(error: BaseException) -> str:
     """The text of a report of a fault: versions, command and traceback."""
     import platform

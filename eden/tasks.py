@@ -234,6 +234,33 @@ def load_task(name: str) -> Task:
     return task
 
 
+class TaskError(ValueError):
+    """What a task gives does not fit together; the message names the task."""
+
+
+def check_network(task: Task, model: nn.Module, samples: TensorDataset) -> None:
+    """Refuse a network that cannot read the samples of its own task, before anything of EDEN's is in it.
+
+    Raises:
+        TaskError: with what the network raised.
+
+    """
+    few = samples.tensors[0][:2]
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(few.to(next(iter(model.parameters()), few).device))
+    except Exception as error:
+        raise TaskError(
+            f"the network of task {task.name!r} cannot read its samples, of shape {tuple(few.shape[1:])} and dtype "
+            f"{few.dtype}: {type(error).__name__}: {error}"
+        ) from error
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
 def _line_of(error: BaseException) -> str:
     """Where in a user's file a module was asked for that cannot be imported."""
     if isinstance(error, SyntaxError):

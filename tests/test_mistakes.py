@@ -179,3 +179,38 @@ def test_a_failure_that_training_tells_of_names_the_place_too(tmp_path: Path, mo
     assert said is not None
     assert said.startswith("the data raised AttributeError")
     assert said.endswith("(bad_augment.py, line 3, in augment)")
+
+
+NETWORKS = """
+import dataclasses
+import tiny_task
+from torch import nn
+
+class Cut(tiny_task.Network):
+    def forward(self, x):
+        return super().forward(x[:, :5])
+
+def cut():
+    return dataclasses.replace(tiny_task.tiny(), model=Cut)
+
+def narrow():
+    return dataclasses.replace(tiny_task.tiny(), model=lambda: nn.Sequential(nn.Linear(12, 4)))
+"""
+
+
+def test_a_network_that_does_not_fit_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "networks.py").write_text(NETWORKS)
+    monkeypatch.chdir(tmp_path)
+    shape = (
+        r"the network of task 'tiny' cannot read its samples, of shape \(16,\) and dtype torch.float32: RuntimeError: "
+    )
+    for function, place in (("cut", r" \(networks.py, line 8, in Cut.forward\)"), ("narrow", "")):
+        monkeypatch.setattr(sys, "argv", ["eden", "retrain", "--task", f"networks.py:{function}", "--out", "out"])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 1
+        assert re.fullmatch(
+            f"eden: {shape}mat1 and mat2 shapes cannot be multiplied .*{place}\n", capsys.readouterr().err
+        )
