@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 NAME = "recipe.toml"
 """What the resolved recipe is called in the folder of its results."""
 
-_DEFAULT_DEVICE, _DEFAULT_TRCD = "ddr3-b33", 7.5
+_DEFAULT_DEVICE = "ddr3-b33"
 
 
 def _described(documented: Any, parameter: str) -> str:
@@ -251,9 +251,10 @@ class RetrainRecipe(VersionedFile):
                 both = " and ".join(key for key in ("errors", "device", *point) if key in memory)
                 raise ValueError(f"memory: has {both}; allowed is an error model, or a device at an operating point")
         else:
-            memory.setdefault("device", _DEFAULT_DEVICE)
+            device = find_device(memory.setdefault("device", _DEFAULT_DEVICE))
             if not set(point) - {"partition", "temperature"}:
-                memory["trcd"] = _DEFAULT_TRCD
+                where = {key: memory.get(key) for key in ("partition", "temperature")}
+                memory |= device.default_point(**where)
         curriculum = _given(self.curriculum)
         aims = [key for key in ("target_ber", "tolerance", "placement", "walk") if key in curriculum]
         if len(aims) > 1:
