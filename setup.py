@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,18 +11,11 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent.resolve()
+# Where this file is run by itself, not by the backend.
+sys.path.append(str(ROOT / "build_backend"))
 
-
-def find_torch() -> Path:
-    """The torch whose headers and libraries are built against, without importing it."""
-    spec = find_spec("torch")
-    candidates = [Path(p) for p in (spec.submodule_search_locations or [])] if spec else []
-    # In an isolated build the environment's own torch is not importable, but it is there.
-    candidates.append(Path(sysconfig.get_path("purelib")) / "torch")
-    for candidate in candidates:
-        if (candidate / "include" / "torch" / "csrc" / "stable" / "library.h").is_file():
-            return candidate
-    raise SystemExit(f"eden: no torch 2.10 or later in {[str(c) for c in candidates]}; run: pip install 'torch>=2.10'")
+import supported  # noqa: E402
+import torch_location  # noqa: E402
 
 
 def find_cmake() -> str:
@@ -42,6 +34,16 @@ class CMakeBuild(build_ext):
     """Builds every native library with one CMake run and leaves them in the package."""
 
     def run(self) -> None:
+        refused = supported.refusal()
+        if refused:
+            raise SystemExit(f"eden: {refused}")
+        warned = supported.warning()
+        if warned:
+            print(f"eden: {warned}", file=sys.stderr)
+        try:
+            torch = torch_location.find()
+        except torch_location.NoTorchError as error:
+            raise SystemExit(f"eden: {error}") from error
         in_place = bool(self.inplace or getattr(self, "editable_mode", False))
         package = ROOT / "eden" if in_place else Path(self.build_lib).resolve() / "eden"
         build = ROOT / "build" if in_place else Path(self.build_temp).resolve() / "cmake"
@@ -57,10 +59,11 @@ class CMakeBuild(build_ext):
             "-G",
             "Ninja",
             "-DCMAKE_BUILD_TYPE=Release",
-            f"-DEDEN_TORCH={find_torch()}",
+            f"-DEDEN_TORCH={torch}",
             f"-DEDEN_OUTPUT_DIR={package}",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-DPYBIND11_CMAKE_DIR={self._pybind11_cmake_dir()}",
+            *([f"-DEDEN_CUDA={os.environ['EDEN_CUDA']}"] if os.environ.get("EDEN_CUDA") else []),
             *os.environ.get("EDEN_CMAKE_ARGS", "").split(),
         ]
         subprocess.check_call(configure)

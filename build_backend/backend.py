@@ -1,9 +1,8 @@
-"""PEP 517 backend: setuptools, plus torch as a build requirement only where the environment has none to read."""
+"""PEP 517 backend: setuptools, plus torch as a build requirement only where there is none to read."""
 
-import sysconfig
-from pathlib import Path
 from typing import Any
 
+import torch_location
 from setuptools import build_meta
 from setuptools.build_meta import (  # noqa: F401
     build_editable,
@@ -18,9 +17,11 @@ TORCH_FOR_HEADERS = "torch==2.13.0"
 
 
 def _torch_requirement() -> list[str]:
-    # An isolated build hides the environment's packages from import, not from the file system.
-    installed = Path(sysconfig.get_path("purelib")) / "torch" / "include"
-    return [] if installed.is_dir() else [TORCH_FOR_HEADERS]
+    try:
+        torch_location.find()
+    except torch_location.NoTorchError:
+        return [TORCH_FOR_HEADERS]
+    return []
 
 
 def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
