@@ -384,10 +384,9 @@ def logarithmic(plot: Axes, axis: Literal["x", "y"], values: Sequence[float]) ->
 
 def growth_figure(table: dict[str, dict[float, Cost]]) -> Figure:
     """Observations of a search against what its cost grows with, and the sample-forwards where that differs."""
-    import matplotlib
     from matplotlib.figure import Figure
 
-    from eden.figures import COLOURS, STYLE
+    from eden.figures import COLOURS, styled
 
     labels = {
         "operands": "operands",
@@ -396,7 +395,7 @@ def growth_figure(table: dict[str, dict[float, Cost]]) -> Figure:
         "confidence": "ln(1 / (1 - confidence))",
         "effort": "effort",
     }
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(7.4, 4.4), layout="constrained")
         plots = figure.subplots(2, 3).ravel()
         for plot, (axis, costs) in zip(plots, table.items(), strict=False):

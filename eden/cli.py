@@ -269,11 +269,14 @@ def fit(
     ] = None,
 ) -> None:
     """Fit a device to a measurement campaign; tells what was read, left out and chosen, and why."""
+    from eden.extras import require
     from eden.figures import device_figure, goodness_figure, save_figure
     from eden.fitting import analyse
     from eden.geometry import Geometry
     from eden.measurements import CELLS_PER_BANK
 
+    if plot is not None:
+        require("report")
     shape = _pairs("--geometry", geometry, int)
     if shape:
         given = {"row_bits": row_bits, "subarray_rows": subarray_rows}
@@ -970,6 +973,14 @@ def demo(
         chosen = RunRecipe.load(recipe, _overrides(options, set_))
     with _reading(chosen, out, RUN_FILES):
         whole(chosen, out, resume=resume, force=force, say=typer.echo)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what is missing and what does not work, with remedies; status 1 where EDEN cannot run."""
+    from eden import doctor as examination
+
+    raise typer.Exit(examination.main(typer.echo))
 
 
 def main() -> None:

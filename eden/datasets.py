@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from eden.extras import require
 from eden.files import FileError
 from eden.models import ResNet
 
@@ -41,10 +42,9 @@ def digits() -> tuple[TensorDataset, TensorDataset]:
 
     Images are float32 of shape (1, 8, 8) with values from 0 to 1; labels int64. The split is fixed: 1,197 and 600.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError("the digits need scikit-learn; run: pip install 'eden-dram[demo]'") from error
+    require("demo")
+    from sklearn.datasets import load_digits
+
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(labels))
     x = torch.tensor(images[order] / 16.0, dtype=torch.float32).reshape(-1, 1, 8, 8)

@@ -8,10 +8,12 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eden.device import Device, Measured
+from eden.extras import require
 from eden.files import atomic_path
 from eden.partition import axis
 
@@ -49,6 +51,14 @@ STYLE: Any = {
     "legend.frameon": False,
     "legend.fontsize": 8,
 }
+
+
+def styled() -> AbstractContextManager[None]:
+    """Draw in the style of all figures. Raises ImportError, with the remedy, where matplotlib is not installed."""
+    require("report")
+    import matplotlib
+
+    return matplotlib.rc_context(STYLE)
 
 
 def rate_text(value: float) -> str:
@@ -103,11 +113,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     form = Path(path).suffix.lower().removeprefix(".")
     if form not in ("svg", "pdf", "png"):
         raise ValueError(f"{os.fspath(path)} ends in {form!r}; allowed are .svg, .pdf and .png")
-    import matplotlib
-
     # The same data gives the same file.
     dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}[form]
-    with atomic_path(path) as temporary, matplotlib.rc_context(STYLE):
+    with styled(), atomic_path(path) as temporary:
         figure.savefig(temporary, format=form, dpi=150, metadata=dated)
 
 
@@ -132,9 +140,7 @@ def device_figure(device: Device, parameter: str = "trcd", temperature: float | 
         ValueError: for another parameter or a temperature that was not measured.
 
     """
-    import matplotlib
-
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure, axes = new_figure()
         _draw_device(axes, device, parameter, temperature)
     return figure
@@ -217,15 +223,14 @@ def goodness_figure(report: FitReport) -> Figure:
         ValueError: for a fit of which nothing was tested.
 
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
     panels = [(fit, test, stored) for fit in report.fits for test in fit.tests for stored in _stored_of(test)]
     if not panels:
         raise ValueError(f"nothing of {report.device.name} was tested; allowed are fits of flips with enough errors")
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    with matplotlib.rc_context(STYLE):
+    with styled():
+        from matplotlib.figure import Figure
+
         figure = Figure(figsize=(7.4, 2.6 * rows + 0.3), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes, panel in itertools.zip_longest(grid.flat, panels):
@@ -276,12 +281,11 @@ def vendor_figure(devices: Sequence[Device], parameter: str = "trcd", columns: i
         ValueError: for no devices, or another parameter.
 
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
     if not devices:
         raise ValueError("devices are none; allowed are one or more")
-    with matplotlib.rc_context(STYLE):
+    with styled():
+        from matplotlib.figure import Figure
+
         rows = -(-len(devices) // columns)
         figure = Figure(figsize=(3.6 * columns, 2.6 * rows), layout="constrained")
         plots = figure.subplots(rows, columns, squeeze=False)

@@ -19,7 +19,8 @@ import pydantic
 from eden import _core
 from eden.checks import around, at_most
 from eden.device import Device
-from eden.figures import COLOURS, NEUTRAL, STYLE, device_figure, new_figure, rate_text, rates_on, svg
+from eden.extras import require
+from eden.figures import COLOURS, NEUTRAL, device_figure, new_figure, rate_text, rates_on, styled, svg
 from eden.files import FileError, Record, VersionedFile, output_folder, write_text
 from eden.placement import Placement
 from eden.tolerance import Tolerance
@@ -234,8 +235,10 @@ def report(
         ValueError: if nothing to report is given, or the placement is of another device or lacks operands of the
             tolerance.
         ReportError: if the page is written, but lacks something, that of ``lacks`` included.
+        ImportError: with the remedy, where the extra "report" is not installed, before anything is written.
 
     """
+    require("report")
     target = output_folder(folder)
     parts: dict[str, Any] = {
         "accuracy": accuracy,
@@ -315,10 +318,8 @@ def report(
 
 
 def _drawn(section: _Section) -> str:
-    import matplotlib
-
     assert section.draw is not None
-    with matplotlib.rc_context(STYLE):
+    with styled():
         return svg(section.draw(), section.anchor)
 
 

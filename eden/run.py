@@ -26,6 +26,7 @@ from eden.curriculum import Curriculum
 from eden.device import Device
 from eden.errors import ErrorModel
 from eden.evaluation import clean_accuracy, with_errors
+from eden.extras import require
 from eden.files import FileError, Record, VersionedFile, output_folder
 from eden.folder import Claim, claimed
 from eden.memory_maps import MemoryMap, memory_map
@@ -787,8 +788,10 @@ def run(
         SearchError: if no rate keeps the accuracy drop, or no placement is certified; what is known then is in the
             report.
         TrainingError: if a training cannot go on.
+        ImportError: with the remedy, where the extra "report" is not installed, before anything is computed.
 
     """
+    require("report")
     task = load_task(recipe.task)
     with threads_of(task), claimed(folder, RUN_FILES, resume=resume, force=force) as claim:
         running = _Run(recipe.resolved(task), task, claim.path, resume, say)
