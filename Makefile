@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup build test demo cifar reference prediction recovery boost bench bench-gpu bench-placements \
   bench-profile bench-readers bench-traffic bench-imports bench-headline lint format \
-  check test-cpp test-python test-gpu test-slow soak test-abi catalogue schemas figures sanitize clean
+  check test-cpp test-python test-gpu test-slow soak sdist wheel test-install catalogue schemas figures sanitize clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -113,8 +113,14 @@ soak: setup  ## the demo's chain, shortened, for 40 seeds (or SEEDS="1 2"), each
 test-slow: setup  ## the tests that take minutes: a package of AOTInductor in a C++ program, networks of full width
 	$(BIN)/python -m pytest -m slow
 
-test-abi: setup  ## one build of the operators on the oldest and the newest torch (downloads both)
-	bash tools/test_abi.sh
+sdist: setup  ## a source distribution in dist/
+	VENV="$(VENV)" bash tools/make_wheel.sh sdist
+
+wheel: setup  ## a source distribution and, made from it, a manylinux wheel in dist/, with CUDA operators where nvcc is
+	VENV="$(VENV)" bash tools/make_wheel.sh
+
+test-install: wheel  ## install both in new environments, on the oldest and the newest torch, and try them (downloads both)
+	PYTHON="$(PYTHON)" bash tools/test_install.sh
 
 SANITIZE := -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" -DEDEN_BUILD_PYTHON=OFF \
   -DEDEN_BUILD_TESTS=ON
