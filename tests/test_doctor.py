@@ -1,5 +1,6 @@
 """Does `eden doctor` tell what works from what does not, with a remedy, also where torch itself does not work?"""
 
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -43,11 +44,8 @@ def test_an_installation_that_works_passes_and_every_other_line_has_a_remedy(mon
 
 
 def test_the_doctor_loads_neither_torch_nor_a_library() -> None:
-    # Below a package that loads nothing, whatever `import eden` itself does.
     code = (
-        "import sys, types; package = types.ModuleType('eden'); "
-        f"package.__path__ = [{str(Path(eden.__file__).parent)!r}]; sys.modules['eden'] = package; "
-        "before = set(sys.modules); import eden.doctor; "
+        "import sys; before = set(sys.modules); import eden.doctor; "
         "new = {name.partition('.')[0] for name in set(sys.modules) - before}; "
         "print(sorted(new & {'torch', 'numpy', 'scipy', 'pydantic', 'matplotlib'}), 'eden._core' in sys.modules)"
     )
@@ -71,6 +69,19 @@ def test_a_torch_that_cannot_be_imported_or_ends_the_process_is_a_finding(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = _failed(list(doctor.apart()))
     assert message in found.found
+
+
+def test_the_command_answers_where_torch_cannot_be_imported(tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise RuntimeError('torch is broken on purpose')")
+    path = os.pathsep.join([str(tmp_path), str(Path(eden.__file__).parent.parent)])
+    command = [sys.executable, "-c", "from eden.cli import main; main()", "doctor"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    failed = [line for line in done.stdout.splitlines() if line.startswith("failed")]
+    assert failed == [
+        "failed   torch              RuntimeError: torch is broken on purpose; run: pip install --upgrade 'torch>=2.10'"
+    ]
 
 
 def test_a_process_that_hangs_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
