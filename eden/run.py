@@ -27,6 +27,7 @@ from eden.device import Device
 from eden.errors import ErrorModel
 from eden.evaluation import clean_accuracy, with_errors
 from eden.extras import require
+from eden.extras import require
 from eden.files import FileError, Record, VersionedFile, output_folder
 from eden.folder import Claim, claimed
 from eden.memory_maps import MemoryMap, memory_map
@@ -783,6 +784,7 @@ def run(
         What is known of the round that was taken: the lowest objective of those certified.
 
     Raises:
+        ImportError: with the remedy, where the extra "report" is not installed.
         FileError: for a folder or file that cannot be used, that is of another run, or in which another run works.
         ValueError: for what the recipe gives and the task or the device refuses, before anything is computed.
         SearchError: if no rate keeps the accuracy drop, or no placement is certified; what is known then is in the
@@ -792,6 +794,7 @@ def run(
 
     """
     require("report")
+    require("report")  # the page comes last, and what it draws with is asked for first
     task = load_task(recipe.task)
     with threads_of(task), claimed(folder, RUN_FILES, resume=resume, force=force) as claim:
         running = _Run(recipe.resolved(task), task, claim.path, resume, say)
