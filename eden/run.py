@@ -27,7 +27,6 @@ from eden.device import Device
 from eden.errors import ErrorModel
 from eden.evaluation import clean_accuracy, with_errors
 from eden.extras import require
-from eden.extras import require
 from eden.files import FileError, Record, VersionedFile, output_folder
 from eden.folder import Claim, claimed
 from eden.memory_maps import MemoryMap, memory_map
@@ -784,7 +783,6 @@ def run(
         What is known of the round that was taken: the lowest objective of those certified.
 
     Raises:
-        ImportError: with the remedy, where the extra "report" is not installed.
         FileError: for a folder or file that cannot be used, that is of another run, or in which another run works.
         ValueError: for what the recipe gives and the task or the device refuses, before anything is computed.
         SearchError: if no rate keeps the accuracy drop, or no placement is certified; what is known then is in the
@@ -793,7 +791,6 @@ def run(
         ImportError: with the remedy, where the extra "report" is not installed, before anything is computed.
 
     """
-    require("report")
     require("report")  # the page comes last, and what it draws with is asked for first
     task = load_task(recipe.task)
     with threads_of(task), claimed(folder, RUN_FILES, resume=resume, force=force) as claim:
