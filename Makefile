@@ -5,6 +5,8 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 BUILD := build
+# Tests that run side by side: more than eight only wait for the longest one.
+JOBS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$(( n < 8 ? n : 8 )))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup build test demo cifar reference prediction recovery boost bench bench-gpu bench-placements \
@@ -24,21 +26,23 @@ build: setup  ## rebuild the native libraries in place, eden-profile and Catch2 
 	$(BIN)/cmake -S . -B $(BUILD) -DEDEN_BUILD_TESTS=ON -DEDEN_PROFILER=AUTO > $(BUILD)/configure.log || { cat $(BUILD)/configure.log; exit 1; }
 	$(BIN)/cmake --build $(BUILD)
 
-test: build lint check test-cpp test-python  ## every test: lint, types, Catch2 through ctest, pytest
+test: build  ## every test: lint, types, Catch2 through ctest, pytest; the slowest are listed
+	@$(MAKE) --no-print-directory --jobs 3 lint check test-cpp
+	@$(MAKE) --no-print-directory test-python
 
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
+	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs -P 2 -n 40 $(BIN)/clang-format --dry-run --Werror
 
 check:
 	$(BIN)/mypy
 
 test-cpp:
-	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure
+	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS)
 
 test-python:
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --durations 20
 
 catalogue: build  ## fit the devices that ship with the package to the measurements in $EDEN_DATA
 	$(BIN)/python -m eden.catalogue

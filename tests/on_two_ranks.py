@@ -1,4 +1,4 @@
-"""Run by torchrun on two gloo ranks (tests/test_distributed.py): trains or profiles; each rank writes what it found."""
+"""Run by torchrun on two gloo ranks (tests/test_distributed.py): trains, profiles; each rank writes what it found."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def fsdp(kind: str) -> dict[str, Any]:
         weights = {name: value.full_tensor().tolist() for name, value in model.state_dict().items()}
         refused = ""
         try:
-            eden.save_checkpoint(Path(sys.argv[2]) / "sharded.safetensors", model)
+            eden.save_checkpoint(Path(sys.argv[1]) / "sharded.safetensors", model)
         except TypeError as error:
             refused = str(error)
     else:
@@ -187,20 +187,18 @@ def profiles(folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    what, folder = sys.argv[1], Path(sys.argv[2])
+    folder = Path(sys.argv[1])
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo")
     try:
-        if what == "ddp":
-            found = {
-                "whole": alone_or_ddp(folder / "whole.safetensors"),
-                "stopped": alone_or_ddp(folder / "stopped.safetensors", stop_at=15),
-                "resumed": alone_or_ddp(folder / "stopped.safetensors", resume=True),
-            }
-        elif what == "profile":
-            found = profiles(folder)
-        else:
-            found = {kind: fsdp(kind) for kind in ("fsdp1", "fsdp2")}
+        found = {
+            "whole": alone_or_ddp(folder / "whole.safetensors"),
+            "stopped": alone_or_ddp(folder / "stopped.safetensors", stop_at=15),
+            "resumed": alone_or_ddp(folder / "stopped.safetensors", resume=True),
+            "profiles": profiles(folder),
+            "fsdp1": fsdp("fsdp1"),
+            "fsdp2": fsdp("fsdp2"),
+        }
         rank = os.environ["RANK"]
         (folder / f"rank{rank}.json").write_text(json.dumps(found))
     finally:

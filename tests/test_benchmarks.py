@@ -4,10 +4,10 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import operator_grid as grid
+import processes
 import pytest
 import torch
 
@@ -23,18 +23,7 @@ FIGURES = {
 
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(BENCHMARKS.parent), os.environ.get("PYTHONPATH", "")]),
-    }
-    return subprocess.run(
-        [sys.executable, str(BENCHMARKS / script), *arguments],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=300,
-        check=False,
-    )
+    return processes.run(BENCHMARKS / script, *arguments, environment={"OMP_NUM_THREADS": "1"})
 
 
 def test_a_quick_run_prints_every_table(tmp_path):

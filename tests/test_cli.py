@@ -1,14 +1,13 @@
 """Does each subcommand do its step on a user's own task, and does each mistake end in one line and the right status?"""
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import processes
 import pytest
 import tiny_task
 import torch
@@ -85,14 +84,7 @@ def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 def process(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs a command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "eden.cli", *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        # Where the tests run in the background of a shell, SIGINT is ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    return processes.run("-m", "eden.cli", *arguments, environment={"OMP_NUM_THREADS": "1", **environment})
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +302,9 @@ def test_wrong_usage(
 def test_a_process_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "device.json"
     path.write_text('{"format": "eden-device", ')
-    found = process("devices", "show", path)
+    found = subprocess.run(
+        [sys.executable, "-m", "eden.cli", "devices", "show", path], capture_output=True, text=True, check=False
+    )
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr.startswith(f"eden: {path}: line 1, column ")
     assert found.stderr.endswith("it is truncated or is no JSON file\n")

@@ -1,14 +1,12 @@
 """Do curves say what the counts tell, no more, and refuse the rest by name?"""
 
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 from statistics import NormalDist
 
 import latency_csv
 import numpy as np
+import processes
 import pytest
 
 from eden import _core
@@ -536,24 +534,9 @@ def test_the_benchmark_runs_on_other_modules(tmp_path):
     simulated = simulated_voltages(3, random)
     rows = [f"{m.name},{vdd},{m.vendor},{100 * share!r}" for m in simulated for vdd, share in m.points]
     voltage.write_text(HEADER + "\n".join(rows) + "\n")
-    root = Path(__file__).parent.parent
-    result = subprocess.run(
-        [
-            sys.executable,
-            root / "benchmarks" / "prediction.py",
-            "--latency",
-            latency,
-            "--voltage",
-            voltage,
-            "--seeds",
-            "1",
-        ],
-        capture_output=True,
-        text=True,
-        env=os.environ
-        | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])},
-        timeout=300,
-        check=False,
+    script = Path(__file__).parent.parent / "benchmarks" / "prediction.py"
+    result = processes.run(
+        *(script, "--latency", latency, "--voltage", voltage, "--seeds", 1), environment={"OMP_NUM_THREADS": "1"}
     )
     assert result.returncode in (0, 1), result.stderr
     for letter in "abcdef":

@@ -20,12 +20,14 @@ pytestmark = [
 ]
 
 
-def torchrun(what: str, folder: Path) -> list[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two ranks wrote."""
+    folder = tmp_path_factory.mktemp("ranks")
     found = subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"),
-            *(on_two_ranks.__file__, what, os.fspath(folder)),
+            *(on_two_ranks.__file__, os.fspath(folder)),
         ],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -41,8 +43,8 @@ def close(one: dict[str, Any], other: dict[str, Any], within: float) -> bool:
     return all(torch.allclose(torch.tensor(one[name]), torch.tensor(other[name]), atol=within) for name in one)
 
 
-def test_two_ranks_of_ddp_train_as_one_process(tmp_path: Path) -> None:
-    first, second = torchrun("ddp", tmp_path)
+def test_two_ranks_of_ddp_train_as_one_process(ranks: list[dict[str, Any]], tmp_path: Path) -> None:
+    first, second = ({name: rank[name] for name in ("whole", "stopped", "resumed")} for rank in ranks)
     assert first == second, "the same chips, rates, losses and weights, to the bit"
     whole, resumed = first["whole"], first["resumed"]
     assert resumed["weights"] == whole["weights"]
@@ -58,8 +60,8 @@ def test_two_ranks_of_ddp_train_as_one_process(tmp_path: Path) -> None:
     assert torch.allclose(torch.tensor(alone["ranges"]), torch.tensor(whole["ranges"]), atol=0.01)
 
 
-def test_two_ranks_of_fsdp_train_as_one_process(tmp_path: Path) -> None:
-    first, second = torchrun("fsdp", tmp_path)
+def test_two_ranks_of_fsdp_train_as_one_process(ranks: list[dict[str, Any]]) -> None:
+    first, second = ranks
     alone = on_two_ranks.plain()
     for kind in ("fsdp1", "fsdp2"):
         assert first[kind]["chips"] == second[kind]["chips"] == [list(pair) for pair in alone["chips"]], kind
@@ -68,8 +70,8 @@ def test_two_ranks_of_fsdp_train_as_one_process(tmp_path: Path) -> None:
     assert "allowed are whole tensors, which FSDP does not leave a network" in first["fsdp2"]["refused"]
 
 
-def test_two_ranks_share_a_profile_and_find_what_one_finds(tmp_path: Path) -> None:
-    first, second = torchrun("profile", tmp_path)
+def test_two_ranks_share_a_profile_and_find_what_one_finds(ranks: list[dict[str, Any]]) -> None:
+    first, second = (rank["profiles"] for rank in ranks)
     options: dict[str, Any] = {**FAST, "effort": 2.0}
     one, budgeted, coarse = (
         eden.profile(make_network(), loader(), **options, **more).model_dump(mode="json")

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import processes
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
@@ -76,7 +75,7 @@ def differences(found: str, expected: str, allowed: Allowed) -> list[str]:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_prints_what_its_header_says(example: Path, tmp_path: Path) -> None:
     expected, allowed = expected_output(example.read_text(encoding="utf-8"))
-    ran = subprocess.run([sys.executable, str(example)], cwd=tmp_path, capture_output=True, text=True, timeout=500)
+    ran = processes.run(example, folder=tmp_path, timeout=500)
     assert ran.returncode == 0, ran.stderr
     assert differences(ran.stdout, expected, allowed) == [], f"it printed:\n{ran.stdout}"
     assert list(tmp_path.iterdir()) == []

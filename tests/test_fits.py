@@ -3,14 +3,12 @@
 import importlib
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 import torch
 from scipy import stats
@@ -308,22 +306,7 @@ def test_a_small_recovery_is_as_asked(recovery: ModuleType, model: str) -> None:
 
 
 def test_recovery_prints_the_same_for_the_same_seed() -> None:
-    command = [
-        sys.executable,
-        str(BENCHMARKS / "recovery.py"),
-        "--campaigns",
-        "4",
-        "--redraws",
-        "2",
-        "--models",
-        "uniform",
-    ]
-    path = os.pathsep.join([str(BENCHMARKS.parent), os.environ.get("PYTHONPATH", "")])
-    outputs = [
-        subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=300, env=os.environ | {"PYTHONPATH": path}
-        )
-        for _ in range(2)
-    ]
+    options = ("--campaigns", 4, "--redraws", 2, "--models", "uniform")
+    outputs = [processes.run(BENCHMARKS / "recovery.py", *options) for _ in range(2)]
     assert outputs[0].stdout == outputs[1].stdout
     assert outputs[0].stdout.startswith("uniform: 4 campaigns")

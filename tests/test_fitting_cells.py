@@ -2,12 +2,11 @@
 
 import dataclasses
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 from chip_campaign import BANKS, GEOMETRY, read_pass, write_flips
 
@@ -410,14 +409,15 @@ def test_the_report_and_the_command_line(tmp_path: Path) -> None:
     assert "chose Model 1 (bitline)" in text
     assert "goodness of fit at tRCD 10 ns" in text
     out, plot = tmp_path / "device.json", tmp_path / "fit.svg"
-    command = [sys.executable, "-m", "eden.cli", "fit", str(path), "-o", str(out), "--trcd", "12.5"]
+    command = ["-m", "eden.cli", "fit", path, "-o", out, "--trcd", 12.5]
     given = ["--banks", "0,1,2", "--rows", "0:128", "--row-bits", "1024", "--geometry", "subarray_rows=64"]
     given += ["--geometry", "bank_rows=128", "--geometry", "banks=4"]
-    done = subprocess.run([*command, *given, "--plot", str(plot)], capture_output=True, text=True, check=True)
+    done = processes.run(*command, *given, "--plot", plot)
+    assert done.returncode == 0, done.stderr
     assert "chose Model 1 (bitline)" in done.stdout
     assert Device.load(out) == report.device
     assert "cells that failed on a bitline" in plot.read_text()
-    failed = subprocess.run([*command, "--at", "trcd"], capture_output=True, text=True, check=False)
+    failed = processes.run(*command, "--at", "trcd")
     assert failed.returncode == 1
     assert failed.stderr == "eden: --at is 'trcd'; allowed is a name and a number, such as trcd=7.5\n"
 

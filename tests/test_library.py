@@ -1,8 +1,6 @@
 """Are the CUDA operators loadable without a GPU, and is their absence named?"""
 
-import subprocess
-import sys
-
+import processes
 import pytest
 import torch
 
@@ -17,8 +15,8 @@ def test_the_cuda_library_loads_and_registers():
         "has = torch._C._dispatch_has_kernel_for_dispatch_key;"
         "print([has(f'eden::{name}', 'CUDA') for name in ('corrupt', 'corrupt_', 'corrupt_out')])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[True, True, True]"
+    done = processes.run("-c", code)
+    assert (done.returncode, done.stdout.strip()) == (0, "[True, True, True]"), done.stderr
 
 
 def test_a_missing_cuda_library_is_named(monkeypatch, tmp_path):

@@ -9,8 +9,6 @@ import lzma
 import math
 import os
 import re
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -452,9 +451,8 @@ print(campaign.notes[1])
 """
     small = tmp_path / "small.csv"
     small.write_text(FLIPS)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", script, str(path), str(small)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=120)
+    result = processes.run("-c", script, path, small)
+    assert result.returncode == 0, result.stderr
     figures, note = result.stdout.splitlines()
     mebibytes, counted = map(int, figures.split())
     assert counted == 200003

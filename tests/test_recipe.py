@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import processes
 import pytest
 import tiny_task
 from chain import tolerance
@@ -302,8 +303,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     path = written(tmp_path, EVERYTHING)
 
     def ran(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "eden.cli", "retrain", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        return processes.run("-m", "eden.cli", "retrain", *arguments, environment={"OMP_NUM_THREADS": "1"})
 
     found = ran(path, "--out", tmp_path / "out", "--set", "boost.epochs=2", "--epochs", 5, "--set", "training.epochs=1")
     assert found.returncode == 0, found.stderr

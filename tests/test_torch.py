@@ -7,12 +7,12 @@ import os
 import pickle
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
 import torch
 import torch._dynamo.testing
@@ -55,13 +55,7 @@ def schema_arguments(errors: eden.ErrorModel = ERRORS, batch_dim: int = -1, **ch
 
 
 def run_python(code: str, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        timeout=120,
-    )
+    done = processes.run("-c", code, environment={"OMP_NUM_THREADS": "1", **environment})
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -732,7 +726,7 @@ def train_on_a_rank(rank: int, world: int, folder: str) -> None:
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without distributed")
 def test_two_ranks_read_the_same_chips(tmp_path: Path):
-    torch.multiprocessing.spawn(train_on_a_rank, args=(2, str(tmp_path)), nprocs=2)
+    torch.multiprocessing.start_processes(train_on_a_rank, args=(2, str(tmp_path)), nprocs=2, start_method="forkserver")
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     assert first["accesses"] == second["accesses"] == [3, 3]
     assert first["chip"] == second["chip"] == 102

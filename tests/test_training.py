@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import random
 import re
 import resource
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 import tiny_task
 import torch
@@ -428,13 +428,7 @@ for moment, at in enumerate(sorted(random.Random(20261123).sample(range(1, lines
 
 
 def child(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    folder = os.fspath(Path(__file__).parent)
-    return subprocess.run(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")])},
-        capture_output=True,
-        text=True,
-    )
+    return processes.run("-c", script, *arguments)
 
 
 def test_a_process_killed_while_it_writes_is_resumed_to_the_same_bits(
