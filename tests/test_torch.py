@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kernels
 import processes
 import pytest
 import torch
@@ -629,6 +630,8 @@ def test_a_package_runs_in_a_program_without_python(tmp_path: Path):
 @pytest.mark.parametrize("storage", ["float32", "int8"])
 def test_autocast_reads_the_same_cells(storage):
     model, x = network(storage=storage), random(8, 6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        kernels.plain("product in bfloat16", lambda: nn.Linear(6, 6)(x).sum().backward())
     plain = model(x)
     eden.set_chip_(model, 0)
     for layer in (model[0], model[2]):

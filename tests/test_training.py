@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kernels
 import numpy as np
 import processes
 import pytest
@@ -860,7 +861,14 @@ def test_a_limit_of_the_gradient() -> None:
     assert max(norms) == pytest.approx(0.1, rel=1e-3)
 
 
+def needs_products_in(dtype: torch.dtype) -> None:
+    with torch.autocast("cpu", dtype=dtype):
+        kernels.plain(f"product in {dtype}", lambda: nn.Linear(4, 4)(torch.ones(2, 4)).sum().backward())
+
+
 def test_float16_skips_steps_whose_gradient_overflows_and_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    needs_products_in(torch.float16)
+
     def run() -> Run:
         made = make("fresh")
         made.recipe = dataclasses.replace(RECIPE, precision="float16", clip_gradients=1.0, learn_ranges=True)
@@ -898,6 +906,7 @@ def test_float16_skips_steps_whose_gradient_overflows_and_goes_on_to_the_same_bi
 
 
 def test_a_gradient_that_is_not_finite_at_any_scale_of_the_loss_ends_the_run() -> None:
+    needs_products_in(torch.float16)
     run = with_settings(precision="float16")
     run.model[0].weight.register_hook(lambda grad: torch.full_like(grad, torch.inf))
     steps: list[int] = []
@@ -910,6 +919,7 @@ def test_a_gradient_that_is_not_finite_at_any_scale_of_the_loss_ends_the_run() -
 
 
 def test_bfloat16_computes_in_it_and_keeps_the_parameters() -> None:
+    needs_products_in(torch.bfloat16)
     run, seen = with_settings(precision="bfloat16", epochs=1), list[torch.dtype]()
     run.model[3].register_forward_hook(lambda *given: seen.append(given[2].dtype))
     history = run.train()
