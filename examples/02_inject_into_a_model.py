@@ -1,11 +1,11 @@
 """Put a network's weights and inputs under the errors of a DRAM, see what they do, and take them away again.
 
 Training sums floating-point numbers, in an order and with instructions that differ between machines, so the network and
-its figures do too; the header says by how much at most.
+its figures do too.
 
-Expected output (percentages within 10 points, decimals within a factor of 2):
+Expected output (figures after ~ differ from machine to machine):
 
-    accuracy in float32: 99.5%
+    accuracy in float32: ~99.5%
     same Parameters: True, same keys: True
     range of conv1.input: 0 to 1
     under faults: 16 operands, 21096 bytes, the first ones:
@@ -16,13 +16,14 @@ Expected output (percentages within 10 points, decimals within a factor of 2):
     reliable: 43 parameters, buffers and inputs, among them:
       bn1.weight: BatchNorm2d is reliable
       bn1.bias: BatchNorm2d is reliable
-    accuracy on reliable memory, int8: 99.5%
-    the same, by hand: 99.5%
+    accuracy on reliable memory, int8: ~99.5%
+    the same, by hand: ~99.5%
     accuracy over 10 chips, all operands at one bit error rate:
-      1e-04: 99.5%
-      1e-03: 98.7%
-      3e-02: 14.6%
-    after remove_: Conv2d, accuracy in float32: 99.5%
+      1e-04: ~99.5%
+      1e-03: ~98.7%
+      3e-02: ~14.6%
+    few errors cost little, many more than half: True
+    after remove_: Conv2d, accuracy in float32: ~99.5%
 """
 
 from __future__ import annotations
@@ -65,8 +66,10 @@ def main() -> None:
     with eden.clean(model):
         print(f"the same, by hand: {accuracy(model, validation):.1%}")
     print("accuracy over 10 chips, all operands at one bit error rate:")
-    for rate, over in at_rates(model, validation, (1e-4, 1e-3, 3e-2), chips=10).items():
-        print(f"  {rate:.0e}: {over.mean:.1%}")
+    found = {rate: over.mean for rate, over in at_rates(model, validation, (1e-4, 1e-3, 3e-2), chips=10).items()}
+    for rate, mean in found.items():
+        print(f"  {rate:.0e}: {mean:.1%}")
+    print(f"few errors cost little, many more than half: {found[1e-4] > 0.9 and found[3e-2] < 0.5}")
 
     eden.remove_(model)
     print(f"after remove_: {type(model.conv1).__name__}, accuracy in float32: {accuracy(model, validation):.1%}")

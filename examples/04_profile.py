@@ -4,28 +4,28 @@ An operand is one weight or one input of a layer. At the limits, all operands to
 chips is at most max_drop, with the probability that was asked for. Limits go where they are worth most: an operand
 of few bytes may end below the rate that all stand at once, for the benefit of large ones.
 
-Expected output (percentages within 2 points, decimals within a factor of 8):
+Expected output (figures after ~ differ from machine to machine):
 
-    accuracy on reliable memory: 99.5%
-    all operands at once: BER 1.6e-03
+    accuracy on reliable memory: ~99.5%
+    all operands at once: BER ~1.6e-03
     each operand, while every other one is at its own limit (tolerance.table() shows the same):
-      conv1.weight: 72 bytes, BER 1.7e-04
-      conv1.input: 64 bytes, BER 4.1e-04
-      layer1.0.conv1.weight: 576 bytes, BER 5.6e-04
-      layer1.0.conv1.input: 512 bytes, BER 2.1e-03
-      layer1.0.conv2.weight: 576 bytes, BER 1.4e-03
-      layer1.0.conv2.input: 512 bytes, BER 5.4e-04
-      layer2.0.conv1.weight: 1152 bytes, BER 1.6e-03
-      layer2.0.conv1.input: 512 bytes, BER 2.3e-03
-      layer2.0.conv2.weight: 2304 bytes, BER 6.9e-03
-      layer2.0.conv2.input: 256 bytes, BER 9.8e-04
-      layer3.0.conv1.weight: 4608 bytes, BER 1.2e-02
-      layer3.0.conv1.input: 256 bytes, BER 1.0e-03
-      layer3.0.conv2.weight: 9216 bytes, BER 2.7e-02
-      layer3.0.conv2.input: 128 bytes, BER 1.3e-03
-      linear.weight: 320 bytes, BER 4.7e-04
-      linear.input: 32 bytes, BER 3.1e-04
-    mean drop at the limits: at most 3.0% with confidence 95%
+      conv1.weight: 72 bytes, BER ~1.7e-04
+      conv1.input: 64 bytes, BER ~4.1e-04
+      layer1.0.conv1.weight: 576 bytes, BER ~5.6e-04
+      layer1.0.conv1.input: 512 bytes, BER ~2.1e-03
+      layer1.0.conv2.weight: 576 bytes, BER ~1.4e-03
+      layer1.0.conv2.input: 512 bytes, BER ~5.4e-04
+      layer2.0.conv1.weight: 1152 bytes, BER ~1.6e-03
+      layer2.0.conv1.input: 512 bytes, BER ~2.3e-03
+      layer2.0.conv2.weight: 2304 bytes, BER ~6.9e-03
+      layer2.0.conv2.input: 256 bytes, BER ~9.8e-04
+      layer3.0.conv1.weight: 4608 bytes, BER ~1.2e-02
+      layer3.0.conv1.input: 256 bytes, BER ~1.0e-03
+      layer3.0.conv2.weight: 9216 bytes, BER ~2.7e-02
+      layer3.0.conv2.input: 128 bytes, BER ~1.3e-03
+      linear.weight: 320 bytes, BER ~4.7e-04
+      linear.input: 32 bytes, BER ~3.1e-04
+    mean drop at the limits: at most ~3.0% with confidence 95%
     within the accepted drop of 3%: True
     read back from the journal: the same: True
     read back from the tolerance file: the same: True

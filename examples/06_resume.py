@@ -1,12 +1,12 @@
 """Boost in a loop of one's own that can be killed: adaptive rates, a checkpoint an epoch, and the same bits in the end.
 
-Expected output (percentages within 15 points, decimals within a factor of 2):
+Expected output (figures after ~ differ from machine to machine):
 
-    undisturbed: rates 1e-03, 2e-03, 4e-03, 8e-03, 1e-02, 1e-02, 1e-02, 1e-02
+    undisturbed: rates ~1e-03, ~2e-03, ~4e-03, ~8e-03, ~1e-02, ~1e-02, ~1e-02, ~1e-02
     killed after epoch 3
-    resumed: rates 8e-03, 1e-02, 1e-02, 1e-02, 1e-02
+    resumed: rates ~8e-03, ~1e-02, ~1e-02, ~1e-02, ~1e-02
     the same bits: True
-    at 1e-02: before boosting 48.3%, after 77.7%
+    at 1e-02: before boosting ~48.3%, after ~77.7%
 """
 
 from __future__ import annotations
