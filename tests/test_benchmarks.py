@@ -1,7 +1,6 @@
 """Do the benchmarks run, print every table, and hide nothing that could not be measured?"""
 
 import json
-import os
 import re
 import subprocess
 from pathlib import Path
