@@ -21,6 +21,9 @@
 #define EDEN_INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
+// A loop is compiled once for all the ways that it is part of, not once in each.
+#define EDEN_LOOP __attribute__((noinline))
+
 namespace eden::simd::EDEN_ISA_NAMESPACE {
 namespace {
 
@@ -69,8 +72,9 @@ void read_stretch(const Value* in, Value* out, int64_t count, const Mask* zero, 
   }
 }
 
-// What the elements of a block need where neighbours are of different channels.
-struct MixedCodes {
+// What the elements of a block need where neighbours are of different channels. Aligned, as the
+// other blocks, for vectors of any set.
+struct alignas(64) MixedCodes {
   float scale[kBlock];
   int32_t zero_point[kBlock];
   float least[kBlock];
@@ -80,8 +84,8 @@ struct MixedCodes {
 };
 
 template <class T>
-void spread_channels(const T* of_channel, T absent, const Conversion& conversion, int64_t first,
-                     int64_t count, T* of_element) {
+EDEN_LOOP void spread_channels(const T* of_channel, T absent, const Conversion& conversion,
+                               int64_t first, int64_t count, T* of_element) {
   if (of_channel == nullptr) {
     for (int64_t i = 0; i < count; ++i) of_element[i] = absent;
     return;
@@ -107,7 +111,8 @@ void spread_channels(const T* of_channel, T absent, const Conversion& conversion
 }
 
 template <class Code>
-void prepare_mixed(const Conversion& conversion, int64_t first, int64_t count, MixedCodes& codes) {
+EDEN_LOOP void prepare_mixed(const Conversion& conversion, int64_t first, int64_t count,
+                             MixedCodes& codes) {
   spread_channels(conversion.scale, 1.0f, conversion, first, count, codes.scale);
   spread_channels(conversion.zero_point, 0, conversion, first, count, codes.zero_point);
   // Read from memory, because GCC gives up a loop in which a comparison is the same every time.
@@ -152,7 +157,7 @@ void read_mixed(const Bits32* in, Bits32* out, int64_t count, const Mask* zero, 
 // Writes a mask of kWidth bits an element as one of a byte an element; `from` begins with an
 // element.
 template <int kWidth>
-void spread(const uint8_t* from, int64_t count, uint8_t* to) {
+EDEN_LOOP void spread(const uint8_t* from, int64_t count, uint8_t* to) {
   constexpr int kPerByte = 8 / kWidth;
   const int64_t whole = count / kPerByte;
   if constexpr (kWidth == 4) {
@@ -188,7 +193,7 @@ const typename BitsOf<kWidth>::Type* mask_words(const uint64_t* mask, int64_t fi
 
 // float32 values to the words of a format and back.
 template <class Format, class Word>
-void encode_block(const Bits32* in, Word* out, int64_t count) {
+EDEN_LOOP void encode_block(const Bits32* in, Word* out, int64_t count) {
   int64_t i = 0;
 #if defined(__F16C__)
   // The instruction does what Float16Format says.
@@ -206,7 +211,7 @@ void encode_block(const Bits32* in, Word* out, int64_t count) {
 }
 
 template <class Format, class Word>
-void decode_block(const Word* in, Bits32* out, int64_t count) {
+EDEN_LOOP void decode_block(const Word* in, Bits32* out, int64_t count) {
   int64_t i = 0;
 #if defined(__F16C__)
   if constexpr (__is_base_of(Float16Format, Format)) {
@@ -236,20 +241,35 @@ constexpr ValueType type_of(Storage storage) {
   }
 }
 
+// Outer types other than float32, to float32 and back.
+void decode_values(ValueType value, const void* in, Bits32* out, int64_t count) {
+  const auto* words = static_cast<const Bits16*>(in);
+  if (value == ValueType::kFloat16) return decode_block<Float16Format>(words, out, count);
+  decode_block<BFloat16Format>(words, out, count);
+}
+
+void encode_values(ValueType value, const Bits32* in, void* out, int64_t count) {
+  auto* words = static_cast<Bits16*>(out);
+  if (value == ValueType::kFloat16) return encode_block<Float16Format>(in, words, count);
+  encode_block<BFloat16Format>(in, words, count);
+}
+
 // Every way through a storage is made of four steps, of which it skips those that would change
 // nothing: values to float32; float32 to words, flips, corrections and back; float32 to values.
 // Words of a float storage are corrected as such; for the codes of the other storages one loop does
-// all that lies between float32 and float32.
-template <ValueType kValue, Storage kStorage, bool kFlips, bool kCorrects>
+// all that lies between float32 and float32. The type of the values is known when the program runs:
+// it decides about the first and last step alone, and three types share each way's loops.
+template <ValueType kInner, Storage kStorage, bool kFlips, bool kCorrects>
 class Way {
  public:
-  Way(const ApplyRun& run, const Conversion& conversion)
+  Way(ValueType value, const ApplyRun& run, const Conversion& conversion)
       : run_(run),
         conversion_(conversion),
+        value_(value),
         channels_(Inner::kHasScale && conversion.channels > 1),
         mixed_(channels_ && conversion.channel_inner < kShortChannel),
         code_(mixed_ ? ElementCode{} : Inner::code_of_channel(conversion, 0)) {
-    block_ = kDirect && !mixed_ ? run.count : kBlock;
+    block_ = direct() && !mixed_ ? run.count : kBlock;
     if (mixed_) {
       // Whole periods of channels and whole bytes of masks, so that one preparation serves all.
       const int64_t unit = conversion.channel_inner * conversion.channels * kElementsPerByte;
@@ -265,25 +285,21 @@ class Way {
   }
 
  private:
-  static constexpr bool kIdentity = kStorage == own_storage(kValue);
-  static constexpr bool kFloatWords = traits_of(kStorage).kind == WordKind::kFloat;
-  static constexpr bool kConverts = !kIdentity && kValue != ValueType::kFloat32;
   // The step in the middle: words of a float storage as they are, codes from and to float32.
-  using Inner = Codec<kIdentity     ? kValue
-                      : kFloatWords ? type_of(kStorage)
-                                    : ValueType::kFloat32,
-                      kStorage>;
+  using Inner = Codec<kInner, kStorage>;
+  static constexpr bool kFloatWords = Inner::kIdentity;
   static constexpr int kWidth = Inner::kWidthBits;
   static constexpr int64_t kElementsPerByte = kWidth < 8 ? 8 / kWidth : 1;
-  // Without an intermediate form.
-  static constexpr bool kDirect = kIdentity || (!kConverts && !kFloatWords && kWidth >= 8);
-  using Value = typename BitsOf<storage_bits(own_storage(kValue))>::Type;
   using InnerBits = typename BitsOf<Inner::kValueBits>::Type;
   using Mask = typename BitsOf<kWidth>::Type;
 
+  bool own() const { return Inner::kIdentity && value_ == kInner; }
+  // Without an intermediate form.
+  bool direct() const {
+    return own() || (!kFloatWords && kWidth >= 8 && value_ == ValueType::kFloat32);
+  }
+
   void go(int64_t begin, int64_t count) {
-    const Value* in = static_cast<const Value*>(run_.in) + begin;
-    Value* out = static_cast<Value*>(run_.out) + begin;
     const Mask* zero = nullptr;
     const Mask* one = nullptr;
     uint8_t zero_buffer[kWidth < 8 ? kBlock : 1], one_buffer[kWidth < 8 ? kBlock : 1];
@@ -291,15 +307,18 @@ class Way {
       zero = mask_words<kWidth>(run_.zero, begin, count, zero_buffer);
       one = run_.one == run_.zero ? zero : mask_words<kWidth>(run_.one, begin, count, one_buffer);
     }
-    if constexpr (kIdentity) {
-      read(in, out, begin, count, zero, one);
-    } else if constexpr (kConverts) {
-      using Outer = FormatOf<own_storage(kValue)>;
-      decode_block<Outer>(in, values_, count);
-      through_storage(values_, values_, begin, count, zero, one);
-      encode_block<Outer>(values_, out, count);
-    } else {
-      through_storage(in, out, begin, count, zero, one);
+    if (own()) {
+      read(static_cast<const InnerBits*>(run_.in) + begin,
+           static_cast<InnerBits*>(run_.out) + begin, begin, count, zero, one);
+    } else if constexpr (traits_of(own_storage(kInner)).kind == WordKind::kFloat) {
+      if (value_ == ValueType::kFloat32) {
+        through_storage(static_cast<const Bits32*>(run_.in) + begin,
+                        static_cast<Bits32*>(run_.out) + begin, begin, count, zero, one);
+      } else {
+        decode_values(value_, static_cast<const Bits16*>(run_.in) + begin, values_, count);
+        through_storage(values_, values_, begin, count, zero, one);
+        encode_values(value_, values_, static_cast<Bits16*>(run_.out) + begin, count);
+      }
     }
   }
 
@@ -310,13 +329,13 @@ class Way {
       encode_block<FormatOf<kStorage>>(in, words_, count);
       if constexpr (kFlips || kCorrects) read(words_, words_, begin, count, zero, one);
       decode_block<FormatOf<kStorage>>(words_, out, count);
-    } else {
+    } else if constexpr (!kFloatWords || kFlips || kCorrects) {
       read(in, out, begin, count, zero, one);
     }
   }
 
-  void read(const InnerBits* in, InnerBits* out, int64_t begin, int64_t count, const Mask* zero,
-            const Mask* one) {
+  EDEN_LOOP void read(const InnerBits* in, InnerBits* out, int64_t begin, int64_t count,
+                      const Mask* zero, const Mask* one) {
     if (!channels_) {
       read_stretch<Inner, kFlips, kCorrects>(in, out, count, zero, one, code_);
     } else if constexpr (Inner::kHasScale) {
@@ -352,46 +371,49 @@ class Way {
 
   const ApplyRun& run_;
   const Conversion& conversion_;
+  ValueType value_;
   bool channels_;
   bool mixed_;
   bool periodic_ = false;
   int64_t block_;
   ElementCode code_;
-  Bits32 values_[kConverts ? kBlock : 1];
-  InnerBits words_[kFloatWords && !kIdentity ? kBlock : 1];
+  alignas(64) Bits32 values_[kBlock];
+  alignas(64) InnerBits words_[kFloatWords ? kBlock : 1];
   [[maybe_unused]] typename If<Inner::kHasScale, MixedCodes>::Type codes_;
 };
 
-template <ValueType kValue, Storage kStorage, bool kFlips, bool kCorrects>
-void read_run(const ApplyRun& run, const Conversion& conversion) {
-  Way<kValue, kStorage, kFlips, kCorrects>(run, conversion).go();
+// Elements of any of the types that a storage takes.
+template <ValueType kInner, Storage kStorage>
+void read_run(ValueType value, const ApplyRun& run, const Conversion& conversion) {
+  constexpr bool kCorrectable = Codec<kInner, kStorage>::kCorrectable;
+  const bool flips = run.zero != nullptr;
+  if constexpr (kCorrectable) {
+    if (conversion.correction != Correction::kNone) {
+      if (flips) return Way<kInner, kStorage, true, true>(value, run, conversion).go();
+      return Way<kInner, kStorage, false, true>(value, run, conversion).go();
+    }
+  }
+  if (flips) return Way<kInner, kStorage, true, false>(value, run, conversion).go();
+  // Without flips, words of these types are never more than copied: see apply.
+  if constexpr (kCorrectable) Way<kInner, kStorage, false, false>(value, run, conversion).go();
 }
 
 template <ValueType kValue, Storage kStorage>
 void apply(const ApplyRun& run, const Conversion& conversion) {
   using Code = Codec<kValue, kStorage>;
   if (run.count == 0) return;
-  const bool flips = run.zero != nullptr;
   const bool corrects = Code::kCorrectable && conversion.correction != Correction::kNone;
-  if constexpr (Code::kCorrectable) {
-    if (corrects) {
-      if (flips) {
-        read_run<kValue, kStorage, true, true>(run, conversion);
-      } else {
-        read_run<kValue, kStorage, false, true>(run, conversion);
-      }
-      return;
-    }
-  }
-  if (flips) {
-    read_run<kValue, kStorage, true, false>(run, conversion);
-  } else if constexpr (Code::kIdentity) {
+  if (Code::kIdentity && run.zero == nullptr && !corrects) {
     if (run.out != run.in) {
       __builtin_memcpy(run.out, run.in, static_cast<size_t>(run.count) * (Code::kValueBits / 8));
     }
-  } else {
-    read_run<kValue, kStorage, false, false>(run, conversion);
+    return;
   }
+  constexpr bool kFloatWords = traits_of(kStorage).kind == WordKind::kFloat;
+  constexpr ValueType kInner = kFloatWords       ? type_of(kStorage)
+                               : Code::kIdentity ? kValue
+                                                 : ValueType::kFloat32;
+  read_run<kInner, kStorage>(kValue, run, conversion);
 }
 
 template <ValueType kValue, Storage kStorage>
