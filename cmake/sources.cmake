@@ -69,10 +69,7 @@ set(EDEN_OPS_SOURCES
 )
 set(EDEN_CUDA_SOURCES
   csrc/ops/cuda/corrupt_cuda.cu
-  csrc/ops/cuda/kernel_bfloat16.cu
-  csrc/ops/cuda/kernel_float16.cu
-  csrc/ops/cuda/kernel_float32.cu
-  csrc/ops/cuda/kernel_own.cu
+  csrc/ops/cuda/kernel.cu
 )
 set(EDEN_PYTHON_SOURCES
   csrc/python/bind_curves.cpp

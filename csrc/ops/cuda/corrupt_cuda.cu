@@ -7,24 +7,6 @@
 #include "ops/corrupt.h"
 #include "ops/cuda/kernel.h"
 
-namespace eden::cuda {
-
-Launch find_launch(ValueType value, Storage storage) {
-  if (!can_store(value, storage)) return nullptr;
-  switch (value) {
-    case ValueType::kFloat32:
-      return find_launch_float32(storage);
-    case ValueType::kFloat16:
-      return find_launch_float16(storage);
-    case ValueType::kBFloat16:
-      return find_launch_bfloat16(storage);
-    default:
-      return find_launch_own(value);
-  }
-}
-
-}  // namespace eden::cuda
-
 namespace eden::ops {
 namespace {
 
@@ -114,10 +96,8 @@ void launch_cuda(const Tensor& x, const CorruptArguments& arguments, Tensor& out
   load.conversion.zero_point = data<int32_t>(arguments.zero_point);
   load.conversion.channels = arguments.channels;
   load.conversion.channel_inner = arguments.channel_inner;
-  const cuda::Launch launch = cuda::find_launch(arguments.value, arguments.storage);
-  STD_TORCH_CHECK(launch != nullptr,
-                  "eden::corrupt: x has a dtype that this storage cannot hold on a CUDA device");
-  launch(load, x.const_data_ptr(), out.mutable_data_ptr(), current_stream(device));
+  cuda::launch(load, arguments.value, arguments.storage, x.const_data_ptr(), out.mutable_data_ptr(),
+               current_stream(device));
   check_cuda(cudaGetLastError(), "the CUDA kernel was not launched");
 }
 

@@ -1,4 +1,4 @@
-// What launches the kernels, without torch, so that the value types compile beside each other.
+// What launches the kernel, without torch.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -21,16 +21,9 @@ struct DeviceLoad {
   int64_t* complaint;     // in memory of the host: gets a packed fault of the regions
 };
 
-// Puts a load's kernel into a stream; in and out are dense and may be the same memory.
-using Launch = void (*)(const DeviceLoad& load, const void* in, void* out, cudaStream_t stream);
-
-// Null where there is none.
-Launch find_launch(ValueType value, Storage storage);
-
-// Those of one value type each, and of the types that are kept in their own storage alone.
-Launch find_launch_float32(Storage storage);
-Launch find_launch_float16(Storage storage);
-Launch find_launch_bfloat16(Storage storage);
-Launch find_launch_own(ValueType value);
+// Puts a load's kernel into a stream; in and out are dense and may be the same memory. The value
+// type can be kept in the storage.
+void launch(const DeviceLoad& load, ValueType value, Storage storage, const void* in, void* out,
+            cudaStream_t stream);
 
 }  // namespace eden::cuda

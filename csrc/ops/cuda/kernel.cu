@@ -1,0 +1,174 @@
+// The kernel of every codec: a block of threads for each tile of core/tile.h. There is one kernel
+// for all, because finding the flips is most of its code and knows no codec: what a value is and
+// how it is stored is asked once for each tile.
+#include <algorithm>
+
+#include "core/region_check.h"
+#include "core/tile.h"
+#include "ops/cuda/kernel.h"
+
+namespace eden::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kBlocksOnMultiprocessor = 2;  // at least: bounds what a thread's registers may be
+// Blocks that fill any device a few times over. Samples that share their cells pass through one
+// block's masks; where there are fewer tiles than this, more blocks find the same masks again.
+constexpr int64_t kBlocksWanted = 2048;
+
+struct JoinAtomically {
+  __device__ void operator()(uint32_t* word, uint32_t bits) const { atomicOr(word, bits); }
+};
+
+__device__ __noinline__ void find_flips(const Load& load, const Tile& tile, TileScratch& scratch) {
+  for (int phase = 0; phase < kTilePhases; ++phase) {
+    tile_phase(phase, load, tile, scratch, static_cast<int>(threadIdx.x), kThreads,
+               JoinAtomically{});
+    __syncthreads();
+  }
+}
+
+// The load that a kernel does: the device's, or one from reliable memory and a complaint.
+__device__ __noinline__ void make_load(const DeviceLoad& device, uint64_t width, Load& load) {
+  load.regions = device.regions;
+  load.region_count = device.region_count;
+  load.table = device.table;
+  load.table_size = device.table_size;
+  load.chip = static_cast<uint64_t>(*device.chip);
+  load.access = static_cast<uint64_t>(*device.access);
+  load.shape = device.shape;
+  load.conversion = device.conversion;
+  if (device.bounds != nullptr) {
+    load.conversion.correction = static_cast<Correction>(device.regions[kCorrection]);
+    load.conversion.low = device.bounds[0];
+    load.conversion.high = device.bounds[1];
+  }
+  const FoundFault found = trust_faulty(load, width);
+  if (found.fault != RegionFault::kNone && blockIdx.x + blockIdx.y + threadIdx.x == 0) {
+    *device.complaint = pack_fault(found);
+  }
+}
+
+// A tile whose flips are found, of this block's samples.
+template <class C>
+__device__ __noinline__ void pass_samples(const Load& load, const Tile& tile, TileScratch& scratch,
+                                          const void* in, void* out) {
+  const auto* from = static_cast<const typename C::Unsigned*>(in);
+  auto* to = static_cast<typename C::Unsigned*>(out);
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int64_t sample = blockIdx.y; sample < load.shape.batch; sample += gridDim.y) {
+    if constexpr (C::kCorrectable) {
+      if (load.conversion.correction != Correction::kNone) {
+        tile_elements<C, true>(load, tile, scratch, sample, from, to, thread, kThreads);
+        continue;
+      }
+    }
+    tile_elements<C, false>(load, tile, scratch, sample, from, to, thread, kThreads);
+  }
+}
+
+template <ValueType kValue, Storage kStorage>
+__device__ void pass_stored(const Load& load, const Tile& tile, TileScratch& scratch,
+                            const void* in, void* out) {
+  if constexpr (can_store(kValue, kStorage)) {
+    pass_samples<Codec<kValue, kStorage>>(load, tile, scratch, in, out);
+  }
+}
+
+template <ValueType kValue>
+__device__ void pass_values(Storage storage, const Load& load, const Tile& tile,
+                            TileScratch& scratch, const void* in, void* out) {
+  switch (storage) {
+    case Storage::kFloat32:
+      return pass_stored<kValue, Storage::kFloat32>(load, tile, scratch, in, out);
+    case Storage::kInt8:
+      return pass_stored<kValue, Storage::kInt8>(load, tile, scratch, in, out);
+    case Storage::kFloat16:
+      return pass_stored<kValue, Storage::kFloat16>(load, tile, scratch, in, out);
+    case Storage::kBFloat16:
+      return pass_stored<kValue, Storage::kBFloat16>(load, tile, scratch, in, out);
+    case Storage::kFloat8E4M3:
+      return pass_stored<kValue, Storage::kFloat8E4M3>(load, tile, scratch, in, out);
+    case Storage::kFloat8E5M2:
+      return pass_stored<kValue, Storage::kFloat8E5M2>(load, tile, scratch, in, out);
+    case Storage::kInt16:
+      return pass_stored<kValue, Storage::kInt16>(load, tile, scratch, in, out);
+    case Storage::kUint8:
+      return pass_stored<kValue, Storage::kUint8>(load, tile, scratch, in, out);
+    case Storage::kInt4:
+      return pass_stored<kValue, Storage::kInt4>(load, tile, scratch, in, out);
+    case Storage::kSign:
+      return pass_stored<kValue, Storage::kSign>(load, tile, scratch, in, out);
+    case Storage::kInt32:
+      return pass_stored<kValue, Storage::kInt32>(load, tile, scratch, in, out);
+    case Storage::kInt16SignMagnitude:
+      return pass_stored<kValue, Storage::kInt16SignMagnitude>(load, tile, scratch, in, out);
+    case Storage::kInt8SignMagnitude:
+      return pass_stored<kValue, Storage::kInt8SignMagnitude>(load, tile, scratch, in, out);
+    case Storage::kInt4SignMagnitude:
+      return pass_stored<kValue, Storage::kInt4SignMagnitude>(load, tile, scratch, in, out);
+  }
+}
+
+__device__ void pass_tile(ValueType value, Storage storage, const Load& load, const Tile& tile,
+                          TileScratch& scratch, const void* in, void* out) {
+  switch (value) {
+    case ValueType::kFloat32:
+      return pass_values<ValueType::kFloat32>(storage, load, tile, scratch, in, out);
+    case ValueType::kFloat16:
+      return pass_values<ValueType::kFloat16>(storage, load, tile, scratch, in, out);
+    case ValueType::kBFloat16:
+      return pass_values<ValueType::kBFloat16>(storage, load, tile, scratch, in, out);
+    case ValueType::kFloat8E4M3:
+      return pass_values<ValueType::kFloat8E4M3>(storage, load, tile, scratch, in, out);
+    case ValueType::kFloat8E5M2:
+      return pass_values<ValueType::kFloat8E5M2>(storage, load, tile, scratch, in, out);
+    case ValueType::kInt8:
+      return pass_values<ValueType::kInt8>(storage, load, tile, scratch, in, out);
+    case ValueType::kUint8:
+      return pass_values<ValueType::kUint8>(storage, load, tile, scratch, in, out);
+    case ValueType::kInt16:
+      return pass_values<ValueType::kInt16>(storage, load, tile, scratch, in, out);
+    case ValueType::kInt32:
+      return pass_values<ValueType::kInt32>(storage, load, tile, scratch, in, out);
+  }
+}
+
+__global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
+    corrupt_kernel(const __grid_constant__ DeviceLoad device, ValueType value, Storage storage,
+                   const void* in, void* out) {
+  __shared__ TileScratch scratch;
+  Load load;
+  const auto width = static_cast<uint64_t>(storage_bits(storage));
+  make_load(device, width, load);
+  const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * width;
+  int64_t turn = blockIdx.x;  // among the tiles of the region at hand, this block's next one
+  for (int64_t which = 0; which < load.region_count; ++which) {
+    const uint64_t first = load.first_bit(which);
+    if (first >= bits) return;
+    const Region region = load.region(which);
+    const TileGrid grid = TileGrid::cut(region, PatchGrid::smaller(region.end, bits) - first);
+    for (; turn < grid.tiles; turn += gridDim.x) {
+      const Tile tile = Tile::make(load, which, region, grid, turn);
+      if (tile.patch.rows == 0) continue;
+      __syncthreads();  // the masks of the tile before are still being read
+      find_flips(load, tile, scratch);
+      pass_tile(value, storage, load, tile, scratch, in, out);
+    }
+    turn -= grid.tiles;
+  }
+}
+
+}  // namespace
+
+void launch(const DeviceLoad& load, ValueType value, Storage storage, const void* in, void* out,
+            cudaStream_t stream) {
+  // As many as a single region of whole tiles would have; what else there is, is strided over.
+  const int64_t tiles = load.shape.sample_size() / (kTileCells / storage_bits(storage)) + 1;
+  const int64_t columns = std::min(tiles, kBlocksWanted);
+  const int64_t rows = std::min(load.shape.batch, std::max<int64_t>(1, kBlocksWanted / columns));
+  corrupt_kernel<<<dim3(static_cast<unsigned>(columns), static_cast<unsigned>(rows)), kThreads, 0,
+                   stream>>>(load, value, storage, in, out);
+}
+
+}  // namespace eden::cuda
