@@ -71,12 +71,14 @@ set(EDEN_CUDA_SOURCES
   csrc/ops/cuda/corrupt_cuda.cu
   csrc/ops/cuda/kernel.cu
 )
-set(EDEN_PYTHON_SOURCES
+set(EDEN_BINDINGS_OF_FITS
   csrc/python/bind_curves.cpp
   csrc/python/bind_energy.cpp
   csrc/python/bind_fit.cpp
   csrc/python/bind_fit_models.cpp
   csrc/python/bind_measurements.cpp
+)
+set(EDEN_BINDINGS_OF_NETWORKS
   csrc/python/bind_placement.cpp
   csrc/python/bind_region.cpp
   csrc/python/bind_search.cpp

@@ -2,21 +2,11 @@
 
 #include "core/curves.h"
 #include "python/bind.h"
+#include "python/convert.h"
 
 namespace py = pybind11;
 
 namespace eden {
-namespace {
-
-using Pairs = std::vector<std::pair<double, double>>;
-
-std::vector<Count> counts_of(const Pairs& pairs) {
-  std::vector<Count> counts;
-  for (const auto& [errors, cells] : pairs) counts.push_back({errors, cells});
-  return counts;
-}
-
-}  // namespace
 
 void bind_curves(py::module_& m) {
   py::enum_<CurveLink>(m, "CurveLink", "How the latency that cells need is distributed.")

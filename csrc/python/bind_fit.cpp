@@ -2,6 +2,7 @@
 
 #include "core/fit.h"
 #include "python/bind.h"
+#include "python/convert.h"
 
 namespace py = pybind11;
 
@@ -23,12 +24,10 @@ void bind_fit(py::module_& m) {
 
   m.def(
       "fit_rates",
-      [](const std::vector<std::vector<std::pair<double, double>>>& groups, double likelihood_ratio,
-         double tail, std::optional<double> dispersion) {
-        std::vector<std::vector<Count>> counts(groups.size());
-        for (size_t g = 0; g < groups.size(); ++g) {
-          for (const auto& [errors, cells] : groups[g]) counts[g].push_back({errors, cells});
-        }
+      [](const std::vector<Pairs>& groups, double likelihood_ratio, double tail,
+         std::optional<double> dispersion) {
+        std::vector<std::vector<Count>> counts;
+        for (const Pairs& group : groups) counts.push_back(counts_of(group));
         const py::gil_scoped_release release;
         return fit_rates(counts, {likelihood_ratio, tail}, dispersion);
       },

@@ -1,4 +1,3 @@
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <stdexcept>
@@ -8,14 +7,12 @@
 #include "core/fit_patterns.h"
 #include "core/simulate_counts.h"
 #include "python/bind.h"
+#include "python/convert.h"
 
 namespace py = pybind11;
 
 namespace eden {
 namespace {
-
-template <class T>
-using Array = py::array_t<T, py::array::c_style>;
 
 std::vector<LineCount> lines(const Array<int64_t>& cells, const Array<int64_t>& failed) {
   if (cells.size() != failed.size()) {
@@ -23,16 +20,6 @@ std::vector<LineCount> lines(const Array<int64_t>& cells, const Array<int64_t>& 
                                 std::to_string(failed.size()) + " lines; allowed are as many");
   }
   return count_lines(cells.data(), failed.data(), static_cast<size_t>(cells.size()));
-}
-
-Array<int64_t> array_of(const std::vector<int64_t>& values) {
-  return Array<int64_t>(static_cast<py::ssize_t>(values.size()), values.data());
-}
-
-std::vector<Count> counts_of(const std::vector<std::pair<double, double>>& pairs) {
-  std::vector<Count> counts;
-  for (const auto& [errors, cells] : pairs) counts.push_back({errors, cells});
-  return counts;
 }
 
 }  // namespace

@@ -1,4 +1,3 @@
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <cmath>
@@ -7,6 +6,7 @@
 
 #include "core/measurements/parser.h"
 #include "python/bind.h"
+#include "python/convert.h"
 
 namespace py = pybind11;
 
@@ -23,10 +23,6 @@ py::str text(const std::string& bytes) {
 
 py::object known(double value) {
   return std::isnan(value) ? py::object(py::none()) : py::object(py::float_(value));
-}
-
-py::array_t<int64_t> array(const std::vector<int64_t>& values) {
-  return py::array_t<int64_t>(static_cast<py::ssize_t>(values.size()), values.data());
 }
 
 std::unique_ptr<Reader> make_reader(std::string_view format,
@@ -214,7 +210,7 @@ void bind_measurements(py::module_& m) {
             std::vector<int64_t> errors, cells;
             statistics(r, condition)
                 .lines(condition, axis, stored_value(stored), most, errors, cells);
-            return py::make_tuple(array(errors), array(cells));
+            return py::make_tuple(array_of(errors), array_of(cells));
           },
           py::arg("condition"), py::arg("axis"), py::arg("stored"), py::arg("most"))
       .def(
@@ -227,13 +223,13 @@ void bind_measurements(py::module_& m) {
               cells.push_back(c.cells);
               lines.push_back(c.lines);
             }
-            return py::make_tuple(array(errors), array(cells), array(lines));
+            return py::make_tuple(array_of(errors), array_of(cells), array_of(lines));
           },
           py::arg("condition"), py::arg("axis"), py::arg("stored"))
       .def(
           "cells",
           [](const Reader& r, int condition, int stored) {
-            return array(statistics(r, condition).cells(condition, stored_value(stored)));
+            return array_of(statistics(r, condition).cells(condition, stored_value(stored)));
           },
           py::arg("condition"), py::arg("stored"))
       .def(

@@ -1,4 +1,3 @@
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include "core/lines.h"
@@ -7,6 +6,7 @@
 #include "core/scaling.h"
 #include "core/storage.h"
 #include "python/bind.h"
+#include "python/convert.h"
 
 namespace py = pybind11;
 
@@ -22,19 +22,16 @@ py::array_t<int64_t> line_bin_begins() {
 }
 
 // Copied without a conversion: pybind11 would take floats for whole numbers.
-template <class T>
-using Array = py::array_t<T, py::array::c_style>;
-
 py::array_t<int64_t> line_table(const Array<double>& probabilities) {
   const std::vector<int64_t> table =
       make_line_table(probabilities.data(), static_cast<size_t>(probabilities.size()));
-  return py::array_t<int64_t>(static_cast<py::ssize_t>(table.size()), table.data());
+  return array_of(table);
 }
 
 py::array_t<double> line_rates(const Array<double>& rates, double failure, double ber) {
   const std::vector<double> scaled =
       scale_line_rates(rates.data(), static_cast<size_t>(rates.size()), failure, ber);
-  return py::array_t<double>(static_cast<py::ssize_t>(scaled.size()), scaled.data());
+  return array_of(scaled);
 }
 
 py::array_t<uint64_t> map_order(const Array<int64_t>& cells) {
