@@ -7,9 +7,11 @@ BIN := $(VENV)/bin
 BUILD := build
 # Tests that run side by side: more than eight only wait for the longest one.
 JOBS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$(( n < 8 ? n : 8 )))
+# Warnings are errors in the project's own builds, not in a user's.
+OWN_BUILD := -DEDEN_WERROR=ON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup build test demo cifar reference prediction recovery boost bench bench-gpu bench-placements \
+.PHONY: help setup build build-time test demo cifar reference prediction recovery boost bench bench-gpu bench-placements \
   bench-profile bench-readers bench-traffic bench-imports bench-headline lint format \
   check test-cpp test-python test-gpu test-slow soak sdist wheel test-install catalogue schemas figures sanitize clean
 
@@ -19,12 +21,17 @@ help:  ## this list
 setup: $(VENV)/.ready  ## a virtual environment with everything, the package installed in it in editable form
 
 $(VENV)/.ready: pyproject.toml setup.py tools/setup.sh
-	PYTHON="$(PYTHON)" TORCH="$(TORCH)" VENV="$(VENV)" bash tools/setup.sh
-	touch $@
+	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" VENV="$(VENV)" EDEN_CMAKE_ARGS="$(OWN_BUILD) $$EDEN_CMAKE_ARGS" bash tools/setup.sh
+	@touch $@
 
-build: setup  ## rebuild the native libraries in place, eden-profile and Catch2 tests included
-	$(BIN)/cmake -S . -B $(BUILD) -DEDEN_BUILD_TESTS=ON -DEDEN_PROFILER=AUTO > $(BUILD)/configure.log || { cat $(BUILD)/configure.log; exit 1; }
+build: setup  ## what setup compiles and has changed, the C++ tests, eden-profile, and where nvcc is the CUDA operators
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cmake -S . -B $(BUILD) $(OWN_BUILD) -DEDEN_BUILD_TESTS=ON -DEDEN_PROFILER=AUTO \
+	  -DEDEN_CUDA=$${EDEN_CUDA:-NVCC} > $(BUILD)/configure.log 2>&1 || { cat $(BUILD)/configure.log; exit 1; }
+	@sed -n 's/^-- eden: /build: /p' $(BUILD)/configure.log
 	$(BIN)/cmake --build $(BUILD)
+
+build-time: setup  ## processor seconds of a build of everything, by library, in a folder of its own
+	$(BIN)/python tools/build_time.py
 
 test: build  ## every test: lint, types, Catch2 through ctest, pytest; the slowest are listed
 	@$(MAKE) --no-print-directory --jobs 3 lint check test-cpp
@@ -61,8 +68,8 @@ format:  ## format the sources
 	$(BIN)/ruff format .
 	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format -i
 
-clean:  ## remove what was built
-	rm -rf $(BUILD) eden/*.so
+clean:  ## remove what was built; the virtual environment stays
+	rm -rf $(BUILD) build-* eden/*.so $(VENV)/.ready
 
 demo: setup  ## the main job on real input: device, boosted network, tolerance, placement, savings, report in out/demo
 	$(BIN)/eden demo --out out/demo --force
@@ -126,7 +133,7 @@ wheel: setup  ## a source distribution and, made from it, a manylinux wheel in d
 test-install: wheel  ## install both in new environments, on the oldest and the newest torch, and try them (downloads both)
 	PYTHON="$(PYTHON)" bash tools/test_install.sh
 
-SANITIZE := -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" -DEDEN_BUILD_PYTHON=OFF \
+SANITIZE := -G Ninja $(OWN_BUILD) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1" -DEDEN_BUILD_PYTHON=OFF \
   -DEDEN_BUILD_TESTS=ON
 
 sanitize: setup  ## the C++ tests under the address, undefined-behaviour and thread sanitizers

@@ -29,8 +29,8 @@ def load_cuda() -> None:
     if not OPS_CUDA.exists():
         raise ImportError(
             f"this build of eden has no CUDA operators ({OPS_CUDA.name} is missing): "
-            "no nvcc of CUDA 12 or later was found when it was built; install the CUDA toolkit and reinstall eden, or "
-            "set EDEN_CMAKE_ARGS=-DEDEN_CUDA=ON to see what is missing"
+            "they are built where there is a GPU and nvcc of CUDA 12 or later; reinstall eden with EDEN_CUDA=ON in the "
+            "environment, which builds them or says what is missing"
         )
     torch.ops.load_library(str(OPS_CUDA))  # type: ignore[no-untyped-call]
 
