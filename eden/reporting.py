@@ -526,7 +526,9 @@ def _provenance(
 def _accuracy_figure(accuracy: AccuracyCurves) -> Figure:
     figure, axes = new_figure()
     rates = [point.ber for point in accuracy.points if point.ber > 0]
-    zero_at = 10.0 ** (math.floor(math.log10(min(rates, default=1e-6)) + 1e-9) - 1)
+    # A curve of reliable memory alone has no rate but those that are tolerated.
+    lowest = min(rates or [rate for rate in accuracy.tolerated.values() if rate > 0], default=1e-6)
+    zero_at = 10.0 ** (math.floor(math.log10(lowest) + 1e-9) - 1)
     for i, label in enumerate(accuracy.labels):
         points = sorted((point for point in accuracy.points if point.label == label), key=lambda point: point.ber)
         x = [point.ber or zero_at for point in points]
