@@ -97,7 +97,8 @@ class OutputFolder:
     Attributes:
         holds: names of the files that it writes there, patterns of glob.
         begins: where files there are replaced unasked, how each of them begins; where the folder is ``claimed``, none.
-        kept: by parameter, the file there that a command writes again as that parameter gave it, and so may be given.
+        kept: by parameter, the file there that a command writes as that parameter gave it, and only where it is given,
+            so that it may be that very file.
     """
 
     holds: Sequence[str]
@@ -175,7 +176,7 @@ def check(given: Iterable[Given]) -> list[Path]:
         outputs[identity] = label
         _check_kind_of(one, path, label)
     for one in folders:
-        _check_folder(one, inputs)
+        _check_folder(one, inputs, names)
     for _, path, _ in written:
         output_file(path)
     for one in folders:
@@ -243,11 +244,12 @@ def _check_kind(path: Path, begins: str, what: str, label: str) -> None:
         )
 
 
-def _check_folder(one: Given, inputs: Mapping[_Identity, Given]) -> None:
+def _check_folder(one: Given, inputs: Mapping[_Identity, Given], names: Container[str]) -> None:
     from eden.files import FileError, check_replaceable
 
     assert isinstance(one.declared, OutputFolder)
     folder = Path(one.value)
+    unwritten = {name for parameter, name in one.declared.kept.items() if parameter not in names}
     for path in found_in(folder, one.declared.holds):
         name = path.relative_to(folder).as_posix()
         reader = inputs.get(_identity(path))
@@ -256,7 +258,7 @@ def _check_folder(one: Given, inputs: Mapping[_Identity, Given]) -> None:
                 path, f"is {reader.label}, and {one.label} would replace it; allowed is another file or another folder"
             )
         check_replaceable(path)
-        if reader is None and name in one.declared.begins:
+        if reader is None and name in one.declared.begins and name not in unwritten:
             _check_kind(path, one.declared.begins[name], f"{name} of a report", one.label)
 
 
