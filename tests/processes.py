@@ -1,7 +1,7 @@
 """Processes of their own, forked from one that has imported torch and EDEN, which takes seconds, once for all tests.
 
 ``run`` takes what ``subprocess.run([sys.executable, ...])`` would: a script, ``-m module`` or ``-c code``. A test of
-what is imported, or of variables that are read once (``EDEN_ISA``), starts an interpreter of its own instead.
+what is imported, of variables that are read once (``EDEN_ISA``) or of atexit starts an interpreter of its own instead.
 """
 
 from __future__ import annotations

@@ -468,6 +468,7 @@ def test_a_curve_that_a_step_would_do_for_has_an_open_scale(tmp_path: Path) -> N
 
 
 @pytest.mark.data
+@pytest.mark.timeout(3600)
 def test_the_catalogue_is_what_the_measurements_give(measurements: Path, tmp_path: Path) -> None:
     from eden.catalogue.__main__ import build
 

@@ -201,6 +201,7 @@ def test_one_compiled_graph_over_changing_rates_chips_and_clean():
 
 
 def test_inductor_reads_the_same_bits():
+    kernels.needs_inductor()
     layer = nn.Sequential(nn.Linear(32, 8, bias=False))
     eden.inject_(
         layer, eden.Faults(eden.Uniform(0.01, 0.5), eden.Uniform(0.01, 0.5), storage="int8", correction="zero")

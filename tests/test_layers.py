@@ -201,7 +201,10 @@ def test_without_errors_a_layer_computes_as_before(name, training):
         if expected is None or found is None:
             assert expected is found
         else:
-            assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5)
+            # Another order of adding up n terms of size m may move a sum by n 2^-24 m: here n is below 1,000, and what
+            # adds up to nothing, such as the gradient of a key's bias, has terms like those of its neighbours.
+            within = 1000 * 2**-24 * float(expected.detach().abs().max()) if expected.numel() else 0.0
+            assert torch.allclose(found, expected, rtol=1e-4, atol=max(1e-5, within))
 
 
 def corrupted(case: Case, network: nn.Module, storage: str, access: int) -> torch.Tensor:

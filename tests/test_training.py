@@ -940,6 +940,7 @@ def image_run(**changes: Any) -> Run:
 
 
 def test_channels_last_and_compiled_networks_train_alike() -> None:
+    kernels.needs_inductor()
     plain, last, compiled = image_run(), image_run(channels_last=True), image_run(compile=True)
     histories = [run.train() for run in (plain, last, compiled)]
     assert last.model[1].weight.is_contiguous(memory_format=torch.channels_last)
