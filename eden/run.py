@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import pydantic
 import torch
@@ -33,7 +33,7 @@ from eden.memory_maps import MemoryMap, memory_map
 from eden.paths import RUN_FILES
 from eden.placement import Constraints, Placement, place
 from eden.recipe import NAME, RetrainRecipe, _Table, find_device, retrain
-from eden.reporting import AccuracyCurves, point_shares, report
+from eden.reporting import AccuracyCurves, ReportError, point_shares, report
 from eden.tasks import KEPT, Task, load_task
 from eden.tolerance import Tolerance
 from eden.training import Recipe
@@ -363,6 +363,7 @@ class _Run:
         self.errors = recipe.errors(recipe.device())
         self.device = find_device(recipe.place.device)
         self.attempts = 0
+        self.lacks: ReportError | None = None
         self.started = time.monotonic()
 
     def start(self, claim: Claim) -> None:
@@ -713,13 +714,10 @@ class _Run:
         verification.save(self.out / "verification.json")
         mapped.save_csv(self.out / "memory-map.csv")
         rounds.save(self.out / "rounds.json")
-        page = report(
-            self.out,
-            device=self.device,
+        page = self.reported(
             tolerance=tolerance,
             placement=placement,
             savings=saved,
-            accuracy=AccuracyCurves.joined(self.curves),
             title=f"{self.task.name} on {self.device.name}",
             memory_map=mapped,
             account=accounts,
@@ -745,18 +743,25 @@ class _Run:
             f"{speedup_high:.1%})"
         )
         self.say(f"done in {time.monotonic() - self.started:.0f} s; report: {page}")
+        if self.lacks is not None:
+            raise self.lacks
         return Outcome(model, tolerance, placement, verification, saved, mapped, accounts, rounds, page)
 
     def unfinished(self) -> Path:
         """The report of a run that ends without a certified placement: what is known before the placement."""
         tolerances = sorted(self.out.glob("round-*/tolerance.json"), key=lambda path: int(path.parent.name[6:]))
-        return report(
-            self.out,
-            device=self.device,
+        return self.reported(
             tolerance=Tolerance.load(tolerances[-1]) if tolerances else None,
-            accuracy=AccuracyCurves.joined(self.curves),
             title=f"{self.task.name} on {self.device.name}, not placed",
         )
+
+    def reported(self, **parts: Any) -> Path:
+        """The page of what was found; what it lacks is told last."""
+        try:
+            return report(self.out, device=self.device, accuracy=AccuracyCurves.joined(self.curves), **parts)
+        except ReportError as error:
+            self.lacks = error
+            return error.page
 
 
 def run(

@@ -23,7 +23,7 @@ from eden.folder import LOCK
 from eden.journal import Journal
 from eden.memory_maps import MemoryMap
 from eden.recipe import NAME
-from eden.reporting import AccuracyCurves
+from eden.reporting import AccuracyCurves, ReportError
 from eden.run import Outcome, Rounds, RunRecipe, tightened
 from eden.tasks import load_task
 from eden.verification import Verification, certify
@@ -161,6 +161,21 @@ def test_a_network_that_tolerates_nothing_before_boosting_is_compared_all_the_sa
     running.run(recipe(tmp_path, ("rounds.most", 1)), out, resume=True, say=said.append)
     assert "before boosting it tolerates nothing: no rate keeps the drop (drop at most 10.0%)" in said
     assert set(AccuracyCurves.load(out / "accuracy.json").tolerated) == {"boosted"}
+
+
+def test_a_figure_that_fails_leaves_the_run(
+    done: tuple[Path, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done[0], out)
+    (out / "index.html").unlink()
+    monkeypatch.setattr("eden.reporting.device_figure", lambda *_, **__: 1 / 0)
+    said: list[str] = []
+    with pytest.raises(ReportError, match=r"index.html is written, but lacks the figure of device: ZeroDivisionError"):
+        running.run(recipe(tmp_path), out, resume=True, say=said.append)
+    assert said[-1].endswith(f"report: {out / 'index.html'}")
+    assert "could not be drawn" in (out / "index.html").read_text()
+    assert results(out) == results(done[0])
 
 
 def test_attempts_share_the_error_probability(done: tuple[Path, Outcome]) -> None:

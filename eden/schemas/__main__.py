@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pydantic
+
 from eden.accounting import Savings
 from eden.accounts import Account, Pareto
 from eden.device import Device
@@ -28,9 +30,11 @@ KINDS: tuple[type[VersionedFile], ...] = (
 
 
 def texts() -> dict[str, str]:
-    """The schemas by the names of their files."""
+    """The schemas by the names of their files. Which pydantic worded one is said, since another may do so otherwise."""
+    comment = {"$comment": f"worded by pydantic {'.'.join(pydantic.VERSION.split('.')[:2])}"}
     return {
-        f"{kind.FORMAT.removeprefix('eden-')}.json": json.dumps(kind.json_schema(), indent=2) + "\n" for kind in KINDS
+        f"{kind.FORMAT.removeprefix('eden-')}.json": json.dumps(comment | kind.json_schema(), indent=2) + "\n"
+        for kind in KINDS
     }
 
 
