@@ -45,9 +45,12 @@ class Command(typer.core.TyperCommand):
     """A subcommand: what it reads and writes is checked before it does anything."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Check the paths and call the function, during which nothing replaces what it reads."""
+        """Check numbers and paths and call the function, during which nothing replaces what it reads."""
         declared = declarations(self.callback)
         labels = {parameter.name: _label(parameter) for parameter in self.params}
+        for name, value in ctx.params.items():
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise ValueError(f"{labels[name]} is {value}; allowed is a 64-bit integer")
         read = check(Given(name, labels[name], declared[name], ctx.params[name]) for name in declared)
         if not read:
             return super().invoke(ctx)

@@ -367,7 +367,7 @@ def test_bad_measurements(fails: Fails, tmp_path: Path) -> None:
         (["--learning-rate", 0], r"boost.learning_rate is 0.0; allowed is above 0 and finite"),
         (["--chips", 0], r"chips is 0; allowed are 'fresh', 'one', or a number of chips from 1, .*"),
         (["--chips", "few"], r"chips is 'few'; allowed are 'fresh', 'one', or a number of chips from 1, .*"),
-        (["--seed", 2**63], r"Faults.seed is 9223372036854775808; allowed is a 64-bit integer"),
+        (["--seed", 2**63], r"--seed is 9223372036854775808; allowed is a 64-bit integer"),
         (["--device", "ddr9"], r"device is 'ddr9'; allowed are a device file and ddr3-b1, .*"),
         (["--task", "nothing"], r"task is 'nothing'; allowed are digits, .*"),
         (["--task", "none.py:f"], r"task 'none.py:f': no such file: none.py"),
