@@ -338,8 +338,8 @@ def test_the_schemas_that_ship_are_those_of_the_files() -> None:
 
 
 def test_every_file_that_can_be_saved_on_its_own_has_a_schema() -> None:
-    import eden.package  # whose file lies inside of a package, where nothing else reads it
-
+    # Its file lies inside of a package, where nothing else reads it.
+    importlib.import_module("eden.package")
     kinds = {kind for kind in subclasses(schemas.VersionedFile) if kind.__module__.startswith("eden.")}
     assert {kind.FORMAT for kind in kinds} - {kind.FORMAT for kind in schemas.KINDS} == {"eden-package"}
 
