@@ -511,7 +511,7 @@ class NetworkEvaluator:
     def evaluate(self, trial: _core.Trial) -> float:
         """Put the operands at the trial's rates on its chip and score the samples that it draws."""
         if trial.rates != self._rates:
-            inject.set_errors_(
+            inject.set_scaled_errors_(
                 self._model,
                 {
                     name: errors.scaled(rate)
@@ -827,15 +827,16 @@ def searched_operands(model: nn.Module) -> dict[str, inject.OperandInfo]:
     operands = inject.operands(model)
     if any(layer._eden.reliable for layer in inject.faulty_layers(model).values()):
         raise ValueError("the network is on reliable memory; profile it outside of eden.clean")
-    searched = {name: info for name, info in operands.items() if info.errors is not None}
+    errors = inject.scalable_errors(model)
+    searched = {name: info for name, info in operands.items() if name in errors}
     if not searched:
         raise ValueError(f"none of the {len(operands)} operands has an error model; set one with eden.set_errors_")
     unknown = [name for name, info in searched.items() if info.bytes is None]
     if unknown:
         raise ValueError(f"the size of {', '.join(unknown)} is not known; call eden.calibrate_ first")
-    for name, errors in inject.scalable_errors(model).items():
-        if errors.highest_ber < FLOOR:
-            raise ValueError(f"operand {name!r}: its highest BER is {errors.highest_ber}; allowed is {FLOOR} or more")
+    for name, one in errors.items():
+        if one.highest_ber < FLOOR:
+            raise ValueError(f"operand {name!r}: its highest BER is {one.highest_ber}; allowed is {FLOOR} or more")
     return searched
 
 

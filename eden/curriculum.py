@@ -25,7 +25,7 @@ from eden.inject import (
     faulty_layers,
     operands,
     scalable_errors,
-    set_errors_,
+    set_scaled_errors_,
     set_training_chip_,
 )
 
@@ -386,7 +386,7 @@ class Curriculum:
         if not self.moving:
             return
         layers = faulty_layers(self.model)
-        set_errors_(self.model, self._ladder.errors(self._level, 1.0))
+        set_scaled_errors_(self.model, self._ladder.errors(self._level, 1.0))
         for layer in layers.values():
             layer.eden_training_chip.copy_(layer.eden_chip)
         _release(self)
@@ -564,7 +564,7 @@ class Curriculum:
     @contextlib.contextmanager
     def present(self) -> Iterator[None]:
         """The network at the present rate for a moment, whatever the mixture drew: to evaluate amid an epoch."""
-        set_errors_(self.model, self._ladder.errors(self._level, 1.0))
+        set_scaled_errors_(self.model, self._ladder.errors(self._level, 1.0))
         try:
             yield
         finally:
@@ -665,7 +665,7 @@ class Curriculum:
     def _apply(self) -> None:
         errors = self._ladder.errors(self._level, self._share())
         try:
-            set_errors_(self.model, errors)
+            set_scaled_errors_(self.model, errors)
         except ValueError as error:
             changed = sorted(set(errors) ^ set(operands(self.model)))
             if not changed:

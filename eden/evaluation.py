@@ -23,6 +23,7 @@ from eden.inject import (
     scalable_errors,
     set_chip_,
     set_errors_,
+    set_scaled_errors_,
 )
 from eden.ops import Piece
 
@@ -178,10 +179,10 @@ def at_rates(
     try:
         found = {}
         for rate, errors_of in errors_at.items():
-            set_errors_(model, errors_of)
+            set_scaled_errors_(model, errors_of)
             found[rate] = over_chips(model, dataset, chips, seed, on_chip=on_chip)
     finally:
-        set_errors_(model, before)
+        set_scaled_errors_(model, before)
     return found
 
 

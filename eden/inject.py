@@ -568,18 +568,34 @@ def scalable_errors(model: nn.Module) -> dict[str, ErrorModel]:
     """The error models of the operands that have one, which can be brought to other rates.
 
     Raises:
-        ValueError: for an operand that lies in several pieces of memory, or a network without a layer under faults.
+        ValueError: for an operand that lies in pieces of memory with different error models, or a network without a
+            layer under faults.
     """
     found: dict[str, ErrorModel] = {}
     for name, info in operands(model).items():
-        if isinstance(info.errors, tuple):
+        pieces = info.errors if isinstance(info.errors, tuple) else ((info.errors, info.address, 0),)
+        errors = pieces[0][0]
+        if any(other != errors for other, _, _ in pieces):
             raise ValueError(
-                f"{name} lies in {len(info.errors)} pieces of memory, which have no common rate; allowed is one error "
-                "model (eden.set_errors_)"
+                f"{name} lies in {len(pieces)} pieces of memory, which have no common rate; allowed is one error model "
+                "for all of them (eden.set_errors_)"
             )
-        if info.errors is not None:
-            found[name] = info.errors
+        if errors is not None:
+            found[name] = errors
     return found
+
+
+def set_scaled_errors_(model: nn.Module, errors: Mapping[str, ErrorModel]) -> None:
+    """``set_errors_`` of what `scalable_errors` gave, at other rates: an operand in pieces of memory stays in them."""
+    places = {name: info.errors for name, info in operands(model).items()}
+
+    def placed(name: str) -> ErrorModel | Sequence[Piece]:
+        place = places.get(name)  # set_errors_ refuses a name that is none
+        if not isinstance(place, tuple):
+            return errors[name]
+        return [(errors[name], address, bits) for _, address, bits in place]
+
+    set_errors_(model, {name: placed(name) for name in errors})
 
 
 def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Piece] | None]) -> None:

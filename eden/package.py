@@ -209,6 +209,14 @@ def _packaged_operands(model: nn.Module) -> tuple[PackagedOperand, ...]:
     for name, info in infos.items():
         lines = errors.get(name)
         first = None
+        address = info.address
+        if isinstance(info.errors, tuple):
+            if len(info.errors) > 1:
+                count = len(info.errors)
+                raise ValueError(
+                    f"{name} lies in {count} pieces of memory; allowed in a package is one (eden.set_errors_)"
+                )
+            address = info.errors[0][1]
         if lines is not None:
             _check_packageable(lines, name)
         if isinstance(lines, LineModel):
@@ -221,7 +229,7 @@ def _packaged_operands(model: nn.Module) -> tuple[PackagedOperand, ...]:
                 bytes=info.bytes or 0,
                 moved_bytes=moved[name].read_bytes + moved[name].written_bytes,
                 storage=info.storage,
-                address=info.address,
+                address=address,
                 correction=corrections[name],  # type: ignore[arg-type]
                 errors=None if lines is None else lines.to_dict(),
                 table_first=first,

@@ -11,8 +11,10 @@ import torch
 import torch._dynamo.testing
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+from torch.utils.data import TensorDataset
 
 import eden
+from eden import evaluation, inject
 from eden.models import ResNet
 from eden.nn import FaultyLayer
 
@@ -756,6 +758,25 @@ def test_operands_in_several_pieces():
         assert eden.operands(model)["0.input"].errors is not None, "nothing is changed"
     eden.set_errors_(model, {"0.weight": eden.Uniform(0.0)})
     assert torch.equal(model(x), reliable)
+
+
+def test_pieces_of_one_error_model_stay_where_they_are_at_other_rates():
+    model, x = linear()
+    weight = model[0].weight.detach()
+    eden.inject_(model, eden.Faults(eden.Uniform(1e-3), None, seed=5))
+    eden.set_errors_(model, {"0.weight": [(eden.Uniform(1e-3), 1024, 1600), (eden.Uniform(1e-3), 8192, 1600)]})
+    assert inject.scalable_errors(model) == {"0.weight": eden.Uniform(1e-3)}
+    rates = {0.3: eden.Uniform(0.3)}
+    assert evaluation.at_rates(model, TensorDataset(x, torch.zeros(len(x), dtype=torch.int64)), list(rates), 2)
+    assert eden.operands(model)["0.weight"].errors == (
+        (eden.Uniform(1e-3), 1024, 1600),
+        (eden.Uniform(1e-3), 8192, 1600),
+    )
+    inject.set_scaled_errors_(model, {"0.weight": rates[0.3]})
+    pieces = [(rates[0.3], 1024, 1600), (rates[0.3], 8192, 1600)]
+    read = eden.corrupt(weight, pieces, seed=5)
+    assert not torch.equal(read, eden.corrupt(weight, rates[0.3], seed=5))
+    assert torch.equal((x @ read.T).nan_to_num(), model(x).nan_to_num())
 
 
 def test_a_map_that_does_not_hold_the_operands_changes_nothing():

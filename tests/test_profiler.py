@@ -184,6 +184,23 @@ def test_a_package_computes_what_its_network_does(model: nn.Module, folder: Path
     inject.set_errors_(model, ERRORS)
 
 
+def test_a_placed_network_is_read_from_its_cells(tmp_path: Path) -> None:
+    """As ``eden run`` leaves one: each operand in one piece of the device's memory."""
+    model = faulty_network()
+    placed = {name: [(errors, 2**20 * (number + 3), 2**14)] for number, (name, errors) in enumerate(ERRORS.items())}
+    inject.set_errors_(model, placed)
+    inputs = data()[1].tensors[0][:20]
+    eden.save(model, tmp_path / "network.safetensors")
+    loaded = eden.load_(network(), tmp_path / "network.safetensors").eval()
+    package = Package(eden.export(loaded, inputs, tmp_path / "net.pt2", samples_per_run=20))
+    assert [operand.address for operand in package.info.operands] == [pieces[0][1] for pieces in placed.values()]
+    errors = {name: errors.scaled(0.1) for name, errors in ERRORS.items() if errors is not None}
+    inject.set_scaled_errors_(loaded, errors)
+    inject.set_chip_(loaded, 3)
+    with torch.no_grad():
+        torch.testing.assert_close(package(inputs, errors, 3), loaded(inputs), rtol=1e-4, atol=1e-4)
+
+
 def test_fewer_samples_than_a_run_takes(folder: Path) -> None:
     package = Package(folder / "net.pt2")
     inputs, _ = load_samples(folder / "samples.safetensors")
@@ -522,7 +539,14 @@ class Pair(nn.Module):
             lambda: changed(conv__weight=eden.CellMap([4, 9], True, True, bits=4096)),
             "operand 'conv.weight' has the error model a map of a chip's own cells",
         ),
-        (lambda: changed(first__input=[(None, 0, 512)]), "first.input lies in 1 pieces of memory"),
+        (
+            lambda: changed(first__input=[(eden.Uniform(1e-3), 0, 256), (eden.Uniform(1e-3), 512, 256)]),
+            "first.input lies in 2 pieces of memory; allowed in a package is one",
+        ),
+        (
+            lambda: changed(first__input=[(eden.Uniform(1e-3), 0, 256), (None, 512, 256)]),
+            "first.input lies in 2 pieces of memory, which have no common rate",
+        ),
         (Pair, "the network's output is tuple; allowed in a package is a tensor"),
         (network, "has no layer under faults"),
     ],
