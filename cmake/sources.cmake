@@ -87,15 +87,16 @@ set(EDEN_BINDINGS_OF_NETWORKS
   csrc/python/module.cpp
 )
 set(EDEN_PROFILER_SOURCES
+  csrc/profiler/drive.cpp
   csrc/profiler/error_model.cpp
   csrc/profiler/files.cpp
   csrc/profiler/journal.cpp
-  csrc/profiler/json_text.cpp
   csrc/profiler/main.cpp
   csrc/profiler/options.cpp
   csrc/profiler/package.cpp
   csrc/profiler/progress.cpp
   csrc/profiler/samples.cpp
+  csrc/profiler/signals.cpp
   csrc/profiler/tolerance.cpp
 )
 set(EDEN_TEST_SOURCES

@@ -229,6 +229,16 @@ class Question:
             effort=self.effort,
         )
 
+    def check_budget(self, search: _core.Search, budget: int | None) -> None:
+        """Raise ValueError for a budget of observations that a search cannot end with anything in."""
+        least = search.steps[1] if self.strategy == "sweep" else search.least_confirmation
+        if budget is not None and budget < least:
+            raise ValueError(
+                f"budget is {budget}, too few observations to confirm any rate with max_drop {self.max_drop:g} and "
+                f"confidence {self.confidence:g}; allowed is {least} or more, which do if no score drops and no rate "
+                "is looked for"
+            )
+
     def samples_per_observation(self, samples: int, whole: bool) -> int:
         """Samples of one observation.
 
@@ -589,6 +599,26 @@ class TimeBudget:
         predicted = made + int((self._end - now) * (made - before) / (now - since))
         near = budget > 0 and abs(predicted - budget) <= _NEAR_ENOUGH * (budget - made)
         return budget if near else max(1, made, predicted)
+
+
+class Limits:
+    """What ends a profile early; the arguments are those of ``profile``. Seconds count from now on.
+
+    Attributes:
+        budget: observations, or the time until the end, as ``drive`` takes them; None for no end.
+
+    Raises:
+        ValueError, TypeError: naming the argument that is out of range.
+    """
+
+    def __init__(self, budget: int | None, budget_seconds: float | None, timeout: float | None) -> None:
+        if budget is not None:
+            _count("budget", budget)
+            if budget_seconds is not None:
+                raise ValueError("budget and budget_seconds are both given; allowed is one of them")
+        _seconds("budget_seconds", budget_seconds)
+        _seconds("timeout", timeout)
+        self.budget = budget if budget_seconds is None else TimeBudget(budget_seconds)
 
 
 def drive(
@@ -1004,25 +1034,14 @@ def profile(
         _count("reuse_limit", reuse_limit)
     if float_accuracy is not None and not 0.0 <= float_accuracy <= 1.0:
         raise ValueError(f"float_accuracy is {float_accuracy}; allowed is 0 to 1")
-    if budget is not None:
-        _count("budget", budget)
-        if budget_seconds is not None:
-            raise ValueError("budget and budget_seconds are both given; allowed is one of them")
-    _seconds("budget_seconds", budget_seconds)
-    _seconds("timeout", timeout)
-    started = TimeBudget(budget_seconds) if budget_seconds is not None else None
+    limits = Limits(budget, budget_seconds, timeout)
     ranks = Ranks(group)
 
     searched = searched_operands(model)
     weights = weights_of(weigh, searched)
     errors = inject.scalable_errors(model)
     search = question.search(searched, errors, weights)
-    least = search.steps[1] if strategy == "sweep" else search.least_confirmation
-    if budget is not None and budget < least:
-        raise ValueError(
-            f"budget is {budget}, too few observations to confirm any rate with max_drop {max_drop:g} and confidence "
-            f"{confidence:g}; allowed is {least} or more, which do if no score drops and no rate is looked for"
-        )
+    question.check_budget(search, budget)
     samples = samples_of(loader, memory_limit)
     batch_size = question.samples_per_observation(len(samples), isinstance(score, CorpusMetric))
 
@@ -1060,7 +1079,7 @@ def profile(
         observations = drive(
             *(search, evaluator, list(errors), book, on_step),
             ranks=ranks,
-            budget=budget if started is None else started,
+            budget=limits.budget,
             timeout=timeout,
         )
 

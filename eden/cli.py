@@ -518,7 +518,9 @@ def profile(
     ] = None,
     budget_seconds: Annotated[float | None, typer.Option(help="the same in seconds; at most one of the two")] = None,
     timeout: Annotated[float | None, typer.Option(help="seconds after which one observation is given up")] = None,
-    reuse_limit: Annotated[int, typer.Option(help="bytes that may be held to spare layers' computations")] = 2**29,
+    reuse_limit: Annotated[
+        int | None, typer.Option(help="bytes that may be held to spare layers' computations [2**29]; not of a package")
+    ] = None,
     max_trials: Annotated[int | None, typer.Option(help="observations after which the search gives up")] = None,
     seed: SeedOption = 0,
 ) -> None:
@@ -555,11 +557,15 @@ def profile(
         "effort": effort,
         "max_trials": max_trials,
         "batch_size": samples if quantile is None else None,
+        "budget": budget,
+        "budget_seconds": budget_seconds,
+        "timeout": timeout,
     }
-    limited = {"--budget": budget, "--budget-seconds": budget_seconds, "--timeout": timeout}
-    refused = [name for name, value in limited.items() if value is not None and package is not None]
-    if refused:
-        raise typer.BadParameter(f"{' and '.join(refused)} with --package; allowed with --network")
+    if package is not None and reuse_limit is not None:
+        raise typer.BadParameter(
+            "--reuse-limit with --package: it is compiled as a whole, so no layer's output can be kept; allowed with "
+            "--network"
+        )
     with process_group("gloo") as rank:
         if package is not None and torch.distributed.is_initialized():
             raise typer.BadParameter("--package under torchrun; allowed is one process, or --network")
@@ -574,10 +580,7 @@ def profile(
                     model,
                     network_loader(validation, samples),
                     **options,
-                    reuse_limit=reuse_limit,
-                    budget=budget,
-                    budget_seconds=budget_seconds,
-                    timeout=timeout,
+                    reuse_limit=2**29 if reuse_limit is None else reuse_limit,
                     group=torch.distributed.group.WORLD if torch.distributed.is_initialized() else None,
                 )
             if rank == 0:

@@ -1,8 +1,9 @@
-"""Journal of a search: every report on disk as soon as it is made, so that a killed run goes on where it was.
+"""Journal of a search: every report, written as soon as it is made, so that a killed run goes on where it was.
 
 JSON lines. The first names the run by a fingerprint of its settings, data and model; each further one holds the report
-of one trial, or the budget that the search was given before the next one. Every line carries a CRC-32 of itself. A line
-is only ever appended, so a kill can tear none but the last, and that one is dropped.
+of one trial, or the budget that the search was given before the next one. Every line ends in a CRC-32 of its bytes
+before it. A line is only ever appended, so a kill can tear none but the last, and that one is dropped. What the machine
+itself loses in a crash is made again. csrc/profiler/journal.cpp reads and writes the same.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import zlib
 from pathlib import Path
 from types import TracebackType
@@ -18,24 +20,34 @@ from typing import Any, Self
 from eden.files import FileError
 
 FORMAT = "eden-journal"
-VERSION = 1
-_CHECKSUM = "crc32"
+VERSION = 2
+
+
+def _seal(body: bytes) -> bytes:
+    """The end of a line whose bytes before it are ``body``."""
+    return b',"crc32":"%08x"}' % zlib.crc32(body)
+
+
+_SEAL_BYTES = len(_seal(b""))
 
 
 def _encode(entry: dict[str, Any]) -> bytes:
-    body = json.dumps(entry)
-    return json.dumps({**entry, _CHECKSUM: f"{zlib.crc32(body.encode()):08x}"}).encode() + b"\n"
+    # Without the brace, which the seal sets again.
+    body = json.dumps(entry, separators=(",", ":"))[:-1].encode()
+    return body + _seal(body) + b"\n"
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def _decode(line: bytes) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    if not isinstance(entry, dict):
-        return None
-    checksum = entry.pop(_CHECKSUM, None)
-    return entry if checksum == f"{zlib.crc32(json.dumps(entry).encode()):08x}" else None
+    body = line[:-_SEAL_BYTES]
+    entry = _parsed(line) if line == body + _seal(body) else None
+    return entry if isinstance(entry, dict) else None
 
 
 class Journal:
@@ -63,6 +75,8 @@ class Journal:
         except OSError as error:
             raise FileError(path, f"cannot be used as a journal: {error.strerror}") from error
         try:
+            if not stat.S_ISREG(os.fstat(self._file).st_mode):
+                raise FileError(path, "cannot be used as a journal: it is no regular file")
             self._open(fingerprint)
         except BaseException:
             os.close(self._file)
@@ -78,43 +92,52 @@ class Journal:
             content = self.path.read_bytes()
         except OSError as error:
             raise FileError(self.path, f"cannot be read: {error.strerror}") from error
-        lines = content.split(b"\n")
-        torn = lines.pop()
-        entries: list[dict[str, Any]] = []
+        *lines, torn = content.split(b"\n")
         length = 0
         for number, line in enumerate(lines, start=1):
             entry = _decode(line)
+            if number == 1:
+                self._check_version(_parsed(line) if entry is None else entry)
             if entry is None:
+                # A torn line, behind which only its newline came, is dropped.
                 if number == len(lines) and number > 1 and not torn:
                     break
                 raise FileError(self.path, f"line {number}: damaged, its checksum is wrong; or this is no journal")
-            entries.append(entry)
+            if number == 1:
+                self._compare(entry, header["fingerprint"])
+            else:
+                self._read(entry, number)
             length += len(line) + 1
-        if not entries:
-            beginning = _encode(header)[:24]
-            if torn and not (torn.startswith(beginning) or beginning.startswith(torn)):
-                raise FileError(self.path, "line 1: no journal, and it is not overwritten")
-            os.ftruncate(self._file, 0)
-            self._write(_encode(header))
+        if lines:
+            os.ftruncate(self._file, length)
             return
-        self._compare(entries[0], header)
-        for number, entry in enumerate(entries[1:], start=2):
-            trial, difference, budget = entry.get("trial"), entry.get("difference"), entry.get("budget")
-            if type(trial) is int and trial == len(self.history):
-                if difference is None and type(budget) is int and budget >= 0:
-                    self.budgets.append((trial, budget))
-                    continue
-                if budget is None and isinstance(difference, (int, float)):
-                    self.history.append((trial, float(difference)))
-                    continue
-            raise FileError(self.path, f"line {number}: found {str(entry)[:80]}; allowed is trial {len(self.history)}")
-        os.ftruncate(self._file, length)
+        beginning = _encode(header)[:24]
+        if torn[: len(beginning)] != beginning[: len(torn)]:
+            raise FileError(self.path, "line 1: no journal, and it is not overwritten")
+        os.ftruncate(self._file, 0)
+        self._write(_encode(header))
 
-    def _compare(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-        for field in ("format", "version"):
-            if found.get(field) != wanted[field]:
-                raise FileError(self.path, f"line 1: {field}: found {found.get(field)!r}, allowed is {wanted[field]!r}")
-        before, now = found.get("fingerprint"), wanted["fingerprint"]
+    def _check_version(self, found: Any) -> None:
+        if not isinstance(found, dict) or found.get("format") != FORMAT or found.get("version") == VERSION:
+            return
+        version = found.get("version")
+        raise FileError(
+            self.path, f"line 1: version: found {version!r}, allowed is {VERSION}, this version of eden's: begin anew"
+        )
+
+    def _read(self, entry: dict[str, Any], number: int) -> None:
+        trial, difference, budget = entry.get("trial"), entry.get("difference"), entry.get("budget")
+        if type(trial) is int and trial == len(self.history):
+            if difference is None and type(budget) is int and budget >= 0:
+                self.budgets.append((trial, budget))
+                return
+            if budget is None and isinstance(difference, (int, float)):
+                self.history.append((trial, float(difference)))
+                return
+        raise FileError(self.path, f"line {number}: found {str(entry)[:80]}; allowed is trial {len(self.history)}")
+
+    def _compare(self, found: dict[str, Any], now: dict[str, Any]) -> None:
+        before = found.get("fingerprint")
         if not isinstance(before, dict):
             raise FileError(self.path, f"line 1: fingerprint: found {before!r}, allowed is an object")
         for field in dict.fromkeys([*now, *before]):

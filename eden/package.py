@@ -24,10 +24,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from eden import _core, inject, ops
+from eden import _core, _library, inject, ops
 from eden import progress as eden_progress
 from eden.characterize import (
     METRICS,
+    Limits,
     Metric,
     Question,
     Step,
@@ -49,6 +50,8 @@ METADATA_KEY = "eden"
 
 SAMPLES_PER_RUN = 64
 """Samples that a package computes at once where ``export`` is not told otherwise."""
+
+_MODEL = "model"  # torch's name of the only one in a package
 
 _INPUTS, _TARGETS = "inputs", "targets"
 
@@ -248,7 +251,7 @@ def _table_entries(operands: Sequence[PackagedOperand]) -> int:
 
 
 def _inputs(
-    info: PackageInfo, rates: Mapping[str, ErrorModel] | None, chip: int, access: int
+    info: PackageInfo, rates: Mapping[str, ErrorModel] | None, chip: int, access: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Everything that a package takes beside samples; ``rates`` is None for reliable memory."""
     rows = []
@@ -259,7 +262,8 @@ def _inputs(
         rows.append(row)
         if part is not None and table is not None and operand.table_first is not None:
             table[operand.table_first : operand.table_first + part.numel()] = part
-    return torch.tensor(rows), torch.tensor(chip), torch.tensor(access), table
+    table = None if table is None else table.to(device)
+    return (*(torch.tensor(value, device=device) for value in (rows, chip, access)), table)  # type: ignore[return-value]
 
 
 def export(
@@ -267,12 +271,14 @@ def export(
 ) -> Path:
     """Compile a network under faults into a package of AOTInductor that takes its operands' rates.
 
-    The network is compiled in evaluation mode, for the CPU at hand, and stays as it was. A C++ compiler is needed. A
-    package is machine code: run none whose origin you do not trust.
+    The network is compiled in evaluation mode, for the CPU or the GPU that it is on, and stays as it was. A C++
+    compiler is needed. A package is machine code: run none whose origin you do not trust.
 
     Args:
-        model: a network on the CPU after ``inject_`` and ``calibrate_``, from one tensor (N, ...) to one (N, classes).
-        inputs: samples, shape (N, ...), of the dtype that the network takes; they say what the package takes.
+        model: a network on the CPU or a GPU after ``inject_`` and ``calibrate_``, from one tensor (N, ...) to one
+            (N, classes).
+        inputs: samples, shape (N, ...), of the dtype that the network takes, on its device; they say what the package
+            takes.
         path: the file to write, which ends in ".pt2".
         samples_per_run: samples that the package computes at once; others wait, missing ones are filled up.
 
@@ -282,7 +288,7 @@ def export(
     Raises:
         ValueError: naming what the package could not hold: an error model (allowed are Uniform, DataDependent, and
             Bitline and Wordline with measured rates), an operand in several pieces of memory or never read, a network
-            elsewhere than on the CPU, with another output, or that torch.export or AOTInductor cannot take.
+            on several devices, with another output, or that torch.export or AOTInductor cannot take.
         TypeError: for inputs that are no tensor.
         eden.FileError: if the file cannot be written.
     """
@@ -297,9 +303,11 @@ def export(
     target = Path(path)
     if target.suffix != ".pt2":
         raise FileError(target, f"the name of a package ends in {target.suffix!r}; allowed is '.pt2'")
-    devices = {tensor.device for tensor in (*model.parameters(), *model.buffers(), inputs)}
-    if any(device.type != "cpu" for device in devices):
-        raise ValueError(f"the network is on {', '.join(map(str, devices))}; allowed for a package is the CPU")
+    devices = sorted({str(tensor.device) for tensor in (*model.parameters(), *model.buffers(), inputs)})
+    if len(devices) > 1 or inputs.device.type not in ("cpu", "cuda"):
+        raise ValueError(
+            f"the network and its samples are on {', '.join(devices)}; allowed for a package is the CPU or one GPU"
+        )
     searched_operands(model)
     operands = _packaged_operands(model)
     batch = _filled(inputs[:samples_per_run], samples_per_run)
@@ -324,7 +332,7 @@ def export(
             operands=operands,
         )
         errors = {operand.name: one for operand in operands if (one := operand.model) is not None}
-        regions, chip, access, table = _inputs(info, errors, 0, 0)
+        regions, chip, access, table = _inputs(info, errors, 0, 0, inputs.device)
         rows = {operand.name: row for row, operand in enumerate(operands)}
         arguments = (batch, regions, chip, access) + (() if table is None else (table,))
         with _told("torch.export"):
@@ -377,7 +385,7 @@ def _told(what: str) -> Iterator[None]:
 
 
 class Package:
-    """A network that ``export`` has written, ready to run on the CPU.
+    """A network that ``export`` has written, ready to run on the CPU, or on a GPU if it was compiled for one.
 
     Args:
         path: the file. It is machine code: load none whose origin you do not trust.
@@ -385,23 +393,48 @@ class Package:
     Attributes:
         info: what it says of itself.
         digest: SHA-1 of the file, which journals name it by.
+        device: what it runs on; of a GPU, torch's current one.
 
     Raises:
-        eden.FileError: if it cannot be read, is no package of ``export``, or one of another version.
+        eden.FileError: if it cannot be read, is no package of ``export``, or one of another version, or if what its
+            device needs is missing; nothing of it has run then.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.digest = _digest(self.path)
+        metadata = self._attempt(lambda: _loader().load_metadata_from_package(str(self.path), _MODEL))
+        if METADATA_KEY not in metadata:
+            raise FileError(self.path, "a package that eden export has not written: its metadata has no part 'eden'")
+        self.info = PackageInfo.parse(metadata[METADATA_KEY], self.path)
+        self.device = self._device(metadata.get("AOTI_DEVICE_KEY", "cpu"))
+        index = -1 if self.device.index is None else self.device.index
+        self._package: Any = self._attempt(lambda: torch._inductor.aoti_load_package(str(self.path), False, index))
+
+    def _attempt(self, step: Callable[[], Any]) -> Any:
         try:
-            self._package: Any = torch._inductor.aoti_load_package(str(self.path))
-            text = self._package.loader.get_metadata().get(METADATA_KEY)
+            return step()
         except Exception as error:  # of whatever kind the reader of torch meets first
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise FileError(self.path, f"no package that can be run here: {reason}") from error
-        if text is None:
-            raise FileError(self.path, "a package that eden export has not written: its metadata has no part 'eden'")
-        self.info = PackageInfo.parse(text, self.path)
+
+    def _device(self, kind: str) -> torch.device:
+        if kind == "cpu":
+            return torch.device(kind)
+        if kind != "cuda":
+            raise FileError(self.path, f"compiled for {kind!r}; allowed are cpu and cuda")
+        if not torch.cuda.is_available():
+            what = "no GPU here, or no driver for it" if torch.version.cuda else "a torch for CPUs alone here"
+            raise FileError(
+                self.path,
+                f"compiled for a GPU: there is {what}; allowed is a machine with both, or a package of a network on "
+                "the CPU",
+            )
+        try:
+            _library.require_cuda()
+        except (ImportError, OSError) as error:
+            raise FileError(self.path, f"compiled for a GPU: {error}") from error
+        return torch.device(kind, torch.cuda.current_device())
 
     def __call__(self, x: Tensor, errors: Mapping[str, ErrorModel] | None, chip: int = 0) -> Tensor:
         """The network's outputs for samples.
@@ -419,15 +452,16 @@ class Package:
             ValueError: for samples of another shape or dtype.
         """
         self.check_samples(x, "x")
-        regions, seed, _, table = _inputs(self.info, errors, chip, 0)
+        regions, seed, _, table = _inputs(self.info, errors, chip, 0, self.device)
         more = () if table is None else (table,)
         outputs = []
         step = self.info.input_shape[0]
         with torch.no_grad():
-            for access, begin in enumerate(range(0, len(x), step)):
-                rows = x[begin : begin + step]
-                output = self._package(_filled(rows, step), regions, seed, torch.tensor(access), *more)
-                outputs.append(output[: len(rows)])
+            for number, begin in enumerate(range(0, len(x), step)):
+                rows = x[begin : begin + step].to(self.device)
+                access = torch.tensor(number, device=self.device)
+                output = self._package(_filled(rows, step), regions, seed, access, *more)
+                outputs.append(output[: len(rows)].to(x.device))
         return torch.cat(outputs)
 
     def check_samples(self, x: Tensor, what: str) -> None:
@@ -439,6 +473,11 @@ class Package:
                 f"{what} has the shape {tuple(x.shape)} and the dtype {dtype}; allowed for {self.path} is ({wanted}), "
                 f"N of 1 or more, {self.info.input_dtype}"
             )
+
+
+def _loader() -> Any:
+    """Torch's reader of packages, which also tells of one that it does not load."""
+    return torch._C._aoti.AOTIModelPackageLoader
 
 
 def _digest(path: Path) -> str:
@@ -553,10 +592,13 @@ def profile_package(
     effort: float = 6.0,
     max_trials: int | None = None,
     batch_size: int | None = None,
+    budget: int | None = None,
+    budget_seconds: float | None = None,
+    timeout: float | None = None,
 ) -> Tolerance:
     """``eden.profile`` of a network that ``export`` has written, as the program ``eden-profile`` does it, too.
 
-    Both give the same file, byte for byte, and go on with each other's journals.
+    Both find the same and go on with each other's journals.
 
     Args:
         package: file that ``export`` has written.
@@ -574,13 +616,17 @@ def profile_package(
         effort: see there.
         max_trials: see there.
         batch_size: see there.
+        budget: see there.
+        budget_seconds: see there.
+        timeout: see there.
 
     Returns:
         The limits and the evidence for them.
 
     Raises:
         ValueError, TypeError: naming the argument, operand or trial that is wrong.
-        SearchError: if not even the lowest rate can be confirmed, or ``max_trials`` is too small.
+        SearchError: if not even the lowest rate can be confirmed, or ``max_trials`` or the budget is too small for any.
+        TrialTimeoutError: a SearchError, if an observation takes longer than ``timeout``.
         eden.FileError: if a file cannot be used; it names what is wrong.
     """
     if metric not in METRICS:
@@ -599,6 +645,7 @@ def profile_package(
         max_trials=max_trials,
         batch_size=batch_size,
     )
+    limits = Limits(budget, budget_seconds, timeout)
     inputs, targets = load_samples(samples)
     network = Package(package)
     try:
@@ -621,6 +668,7 @@ def profile_package(
         else {operand.name: operand.moved_bytes for operand in network.info.operands if operand.name in errors}
     )
     search = question.search(searched, errors, weights)
+    question.check_budget(search, budget)
     batch_size = question.samples_per_observation(len(inputs), False)
     with contextlib.ExitStack() as stack:
         task = stack.enter_context(eden_progress.task("profile", search.expected_trials, show=progress is True))
@@ -636,7 +684,11 @@ def profile_package(
                 "package": network.digest,
             }
             book = stack.enter_context(Journal(journal, fingerprint))
-        observations = drive(search, evaluator, list(errors), book, show_steps(task, book, progress, question.bound))
+        observations = drive(
+            *(search, evaluator, list(errors), book, show_steps(task, book, progress, question.bound)),
+            budget=limits.budget,
+            timeout=timeout,
+        )
     return question.answer(
         search,
         searched,

@@ -1,5 +1,7 @@
 """Does a journal survive a kill at any byte, and refuse what is damaged, foreign or of another run?"""
 
+import json
+import zlib
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,32 @@ def test_damage_elsewhere_names_the_line(tmp_path: Path, line: int) -> None:
     assert (tmp_path / "j").read_bytes() == damaged
 
 
+def test_a_line_is_checked_as_it_was_written(tmp_path: Path) -> None:
+    """Another driver may write the same values otherwise."""
+    write(tmp_path / "j", 0)
+    with (tmp_path / "j").open("ab") as file:
+        for body in (
+            b'{ "trial": 0, "difference": 1.0E-05',
+            b'{"trial":1,"budget":90',
+            b'{"difference":0.25,"trial":1',
+        ):
+            file.write(body + b',"crc32":"%08x"}\n' % zlib.crc32(body))
+    with Journal(tmp_path / "j", RUN) as journal:
+        assert journal.history == [(0, 1e-5), (1, 0.25)]
+        assert journal.budgets == [(1, 90)]
+    for line in (tmp_path / "j").read_text().splitlines():
+        assert len(json.loads(line)["crc32"]) == 8
+
+
+def test_a_journal_of_version_1_is_refused_by_its_version(tmp_path: Path) -> None:
+    header = {"format": "eden-journal", "version": 1, "fingerprint": RUN}
+    old = json.dumps({**header, "crc32": f"{zlib.crc32(json.dumps(header).encode()):08x}"}) + "\n"
+    (tmp_path / "j").write_text(old)
+    with pytest.raises(FileError, match="line 1: version: found 1, allowed is 2, this version of eden's"):
+        Journal(tmp_path / "j", RUN)
+    assert (tmp_path / "j").read_text() == old
+
+
 def test_left_out_report(tmp_path: Path) -> None:
     lines = write(tmp_path / "j").splitlines(keepends=True)
     (tmp_path / "j").write_bytes(b"".join(lines[:2] + lines[3:]))
@@ -75,3 +103,5 @@ def test_in_use_and_unusable(tmp_path: Path) -> None:
         Journal(tmp_path / "j", RUN)
     with pytest.raises(FileError, match="cannot be used as a journal"):
         Journal(tmp_path / "missing" / "j", RUN)
+    with pytest.raises(FileError, match="cannot be used as a journal: it is no regular file"):
+        Journal("/dev/null", RUN)

@@ -1,4 +1,7 @@
-"""Does a package compute what its network does, do both drivers find the same, also after kills, is bad input named?"""
+"""Does a package compute what its network does, do both drivers find the same, also after kills, is bad input named?
+
+Both drivers' files hold the same values; how a number is written is each driver's own.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from typing import Any
 
 import pytest
 import torch
+import typer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
@@ -28,7 +32,7 @@ from eden.package import Package, load_samples, save_samples
 from eden.tasks import Task
 from eden.training import Recipe
 
-PROGRAM = Path(__file__).parents[1] / "build" / "eden-profile"
+PROGRAM = Path(os.environ.get("EDEN_PROFILE", Path(__file__).parents[1] / "build" / "eden-profile"))
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -150,6 +154,12 @@ def on(folder: Path, out: Path) -> list[object]:
     return ["--package", folder / "net.pt2", "--data", folder / "samples.safetensors", "--out", out]
 
 
+def lines_of(journal: Path) -> list[dict[str, Any]]:
+    """A journal's lines without their checksums, which are of how each driver writes."""
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    return [{field: value for field, value in line.items() if field != "crc32"} for line in lines]
+
+
 QUICK: list[object] = ["--max-drop", "0.2", "--confidence", "0.7"]
 
 
@@ -218,8 +228,9 @@ def test_fewer_samples_than_a_run_takes(folder: Path) -> None:
         ["--weigh", "energy", "--metric", "top5", "--effort", "2", "--samples", "150", "--seed", "-7"],
         ["--quantile", "0.8", "--coarse-only"],
         ["--strategy", "sweep", "--coarse-only"],
+        ["--budget", "150"],
     ],
-    ids=["mean", "energy", "quantile", "sweep"],
+    ids=["mean", "energy", "quantile", "sweep", "budget"],
 )
 def test_both_drivers_write_the_same_files(folder: Path, tmp_path: Path, options: list[object]) -> None:
     files = {}
@@ -229,7 +240,7 @@ def test_both_drivers_write_the_same_files(folder: Path, tmp_path: Path, options
     ):
         out, journal = tmp_path / f"{driver}.json", tmp_path / f"{driver}.journal"
         assert run(*on(folder, out), *QUICK, *options, "--journal", journal) == 0
-        files[driver] = out.read_bytes(), journal.read_bytes()
+        files[driver] = json.loads(out.read_text()), lines_of(journal)
     assert files["c++"] == files["python"]
     tolerance = eden.Tolerance.load(tmp_path / "c++.json")
     assert list(tolerance.limits) == [name for name, errors in ERRORS.items() if errors is not None]
@@ -272,12 +283,94 @@ def test_killed_at_random_moments_it_ends_with_the_same_answer(folder: Path, tmp
         assert not out.exists()
     # The last part by the other driver.
     assert eden_command("profile", *on(folder, out), *arguments, "--journal", journal) == 0
-    assert out.read_bytes() == whole.read_bytes()
-    assert journal.read_bytes() == (tmp_path / "whole.journal").read_bytes()
+    assert json.loads(out.read_text()) == json.loads(whole.read_text())
+    assert lines_of(journal) == lines_of(tmp_path / "whole.journal")
     # A journal that is whole asks for nothing.
     out.unlink()
     assert program(*on(folder, out), *arguments, "--journal", journal).returncode == 0
     assert out.read_bytes() == whole.read_bytes()
+
+
+@needs_program
+@pytest.mark.parametrize("first", ["c++", "python"])
+def test_what_a_budget_ended_the_other_driver_ends(folder: Path, tmp_path: Path, first: str) -> None:
+    def run(driver: str, name: str, *options: object) -> str:
+        arguments = [*on(folder, tmp_path / f"{name}.json"), *QUICK, *options]
+        if driver == "python":
+            assert eden_command("profile", *arguments) == 0
+            return ""
+        done = program(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    printed = run(first, "out", "--budget", 150)
+    tolerance = eden.Tolerance.load(tmp_path / "out.json")
+    assert tolerance.limits_certificate is None
+    assert "budget" in tolerance.unfinished
+    assert sum(tolerance.observations.values()) <= 150
+    kept = tmp_path / "out.json.journal"
+    assert sum("difference" in line for line in lines_of(kept)) <= 150
+    if first == "c++":
+        assert f"{tolerance.unfinished}; the same command with a larger budget goes on from {kept}\n" in printed
+    run("python" if first == "c++" else "c++", "out")
+    assert not kept.exists()
+    tolerance = eden.Tolerance.load(tmp_path / "out.json")
+    assert tolerance.unfinished == ""
+    assert tolerance.limits_certificate is not None
+
+
+@needs_program
+def test_a_budget_of_seconds(folder: Path, tmp_path: Path) -> None:
+    out, journal = tmp_path / "out.json", tmp_path / "journal"
+    options = ["--max-drop", "0.02", "--effort", 500, "--budget-seconds", 8, "--journal", journal]
+    done = program(*on(folder, out), *options)
+    given = [line["budget"] for line in lines_of(journal) if "budget" in line]
+    assert given, "it was turned into observations"
+    made = sum("difference" in line for line in lines_of(journal))
+    assert made <= given[-1]
+    # A machine too slow to confirm anything in that time says so.
+    if done.returncode == 0:
+        assert sum(eden.Tolerance.load(out).observations.values()) == made
+    else:
+        assert "eden-profile: the budget of" in done.stderr
+
+
+@needs_program
+def test_an_observation_that_takes_too_long(folder: Path, tmp_path: Path) -> None:
+    said = says(*on(folder, tmp_path / "out.json"), *QUICK, "--timeout", "1e-9")
+    kept = tmp_path / "out.json.journal"
+    assert said == (
+        f"trial 0 (coarse, chip {said.split('chip ')[1].split(')')[0]}): the observation took longer than 1e-09 s; the "
+        f"same command goes on with it from {kept}"
+    )
+    with pytest.raises(eden.characterize.TrialTimeoutError, match="the observation took longer than 1e-09 s"):
+        eden.profile_package(
+            folder / "net.pt2", folder / "samples.safetensors", max_drop=0.2, timeout=1e-9, progress=False
+        )
+    assert program(*on(folder, tmp_path / "out.json"), *QUICK, "--timeout", 300).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
+
+
+@needs_program
+def test_an_interruption_keeps_what_was_observed(folder: Path, tmp_path: Path) -> None:
+    out, journal = tmp_path / "out.json", tmp_path / "out.json.journal"
+    running = subprocess.Popen(
+        [PROGRAM, *map(str, [*on(folder, out), *QUICK, "--effort", 500])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    while running.poll() is None and not (journal.exists() and len(journal.read_bytes().splitlines()) > 20):
+        time.sleep(0.001)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said.splitlines()[-1] == (
+        f"eden-profile: interrupted; what was observed is kept in {journal}, and the same command goes on from there"
+    )
+    assert len(lines_of(journal)) > 20
+    assert not out.exists()
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------
@@ -293,20 +386,38 @@ def says(*arguments: object) -> str:
     return lines[0].removeprefix("eden-profile: ")
 
 
+NAMES = ["--package", "a", "--data", "b", "--out", "c"]
+
+
 @needs_program
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--package is missing"),
-        (["--package", "a", "--data", "b"], "--out is missing"),
-        (["--package"], "--package lacks its value"),
-        (["--colour"], "no such option: --colour"),
-        (["file"], "unexpected argument: file"),
-        (["--samples", "0"], "--samples is 0; allowed is 1 or more"),
-        (["--samples", "4x"], "--samples is '4x'; allowed is a whole number of 1 or more"),
-        (["--max-drop", ""], "--max-drop is ''; allowed is a number inside (0, 1)"),
-        (["--metric", "bleu"], "--metric is 'bleu'; allowed are top1 and top5"),
-        (["--seed", "9223372036854775808"], "--seed is '9223372036854775808'; allowed is a 64-bit integer"),
+        ([], "--package is required"),
+        (["--package", "a", "--data", "b"], "--out is required"),
+        (["--package"], "--package: 1 required FILE missing"),
+        ([*NAMES, "--colour"], "The following argument was not expected: --colour"),
+        ([*NAMES, "file"], "The following argument was not expected: file"),
+        ([*NAMES, "--samples", "0"], "--samples: found '0', allowed is a whole number of 1 or more"),
+        ([*NAMES, "--samples", "4x"], "--samples: found '4x', allowed is a whole number of 1 or more"),
+        ([*NAMES, "--budget", "-1"], "--budget: found '-1', allowed is a whole number of 1 or more"),
+        ([*NAMES, "--timeout", "inf"], "--timeout: found 'inf', allowed is a number of seconds above 0"),
+        ([*NAMES, "--max-drop", ""], "--max-drop: found '', allowed is a number inside (0, 1)"),
+        ([*NAMES, "--max-drop", "1"], "--max-drop: found '1', allowed is a number inside (0, 1)"),
+        ([*NAMES, "--confidence", "nan"], "--confidence: found 'nan', allowed is a number inside (0, 1)"),
+        ([*NAMES, "--quantile", "-0.5"], "--quantile: found '-0.5', allowed is a number inside (0, 1)"),
+        ([*NAMES, "--effort", "1"], "--effort: found '1', allowed is a number from 1.5 to 1000"),
+        ([*NAMES, "--metric", "bleu"], "--metric: found 'bleu', allowed are top1 and top5"),
+        (
+            [*NAMES, "--seed", "9223372036854775808"],
+            "--seed: found '9223372036854775808', allowed is a 64-bit integer",
+        ),
+        (
+            [*NAMES, "--reuse-limit", "0"],
+            "--reuse-limit: a package is compiled as a whole, so no layer's output can be kept; allowed with eden "
+            "profile --network",
+        ),
+        ([*NAMES, "--budget", "9", "--budget-seconds", "9"], "--budget excludes --budget-seconds"),
     ],
 )
 def test_wrong_usage(arguments: list[str], message: str) -> None:
@@ -318,18 +429,21 @@ def test_wrong_usage(arguments: list[str], message: str) -> None:
 @needs_program
 def test_version_and_help() -> None:
     assert program("--version").stdout == f"eden-profile {eden.__version__}\n"
-    assert "--package FILE" in program("--help").stdout
+    shown = program("--help").stdout
+    assert "--package FILE" in shown
+    options = {
+        parameter.name.replace("_", "-") for parameter in typer.main.get_command(cli.app).commands["profile"].params
+    }
+    of_networks = {"network", "task", "reuse-limit"}
+    assert {option for option in options if f"--{option} " not in shown} == of_networks
 
 
 @needs_program
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--max-drop", "1"], "max_drop is 1.0; allowed is inside (0, 1)"),
-        (["--confidence", "nan"], "confidence is NaN; allowed is inside (0, 1)"),
-        (["--quantile", "-0.5"], "quantile is -0.5; allowed is inside (0, 1)"),
         (["--max-trials", "3"], "max_trials is 3, too few samples of chips"),
-        (["--effort", "1"], "effort is 1"),
+        (["--budget", "3"], "budget is 3, too few observations to confirm any rate with max_drop 0.01"),
     ],
 )
 def test_questions_that_cannot_be_answered(folder: Path, tmp_path: Path, options: list[object], message: str) -> None:
@@ -348,8 +462,8 @@ def test_a_network_that_leaves_no_room_for_the_drop(folder: Path, tmp_path: Path
     assert said == str(raised.value)
 
 
-def edited(folder: Path, target: Path, change: Callable[[dict[str, Any]], None]) -> Path:
-    """The package with other metadata of EDEN's."""
+def edited(folder: Path, target: Path, change: Callable[[dict[str, Any]], None], **others: str) -> Path:
+    """The package with other metadata of EDEN's, and of torch's."""
     with zipfile.ZipFile(folder / "net.pt2") as source, zipfile.ZipFile(target, "w") as made:
         for item in source.infolist():
             content = source.read(item)
@@ -358,7 +472,7 @@ def edited(folder: Path, target: Path, change: Callable[[dict[str, Any]], None])
                 if "eden" in metadata:
                     info = json.loads(metadata["eden"])
                     change(info)
-                    metadata["eden"] = json.dumps(info)
+                    metadata = {**metadata, "eden": json.dumps(info), **others}
                 content = json.dumps(metadata).encode()
             made.writestr(item, content)
     return target
@@ -378,6 +492,13 @@ BAD_METADATA: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (lambda info: info.update(version=2), "version: found 2, allowed is 1"),
     (lambda info: info.update(random_layout=1), "random_layout: found 1, allowed is"),
     (lambda info: info["operands"][0].pop("address"), "operands[0]: "),
+    (lambda info: info["operands"][0].update(address=-8), "operands[0]: address is -8; allowed is a whole number of 0"),
+    (lambda info: info["operands"][2].update(table_first=-2), "operands[2]: table_first is -2; allowed is a whole"),
+    (lambda info: info["operands"][2].update(table_first=7), "operands[2]: table_first is 7; allowed is what leaves"),
+    (
+        lambda info: info["operands"][0].update(table_first=0),
+        "operands[0]: table_first is 0; allowed without errors of",
+    ),
     (lambda info: info["operands"][1].update(correction="half"), 'operands[1]: correction is "half"; allowed are none'),
     (population, 'operands[2]: its error model is "bitline"; allowed is uniform, data_dependent'),
     (without_errors, "none of its operands has an error model; allowed is one or more"),
@@ -397,6 +518,22 @@ def test_packages_that_cannot_be_used(
         eden.profile_package(path, samples, progress=False)
     assert str(raised.value).startswith(f"{path}: ")
     assert not out.exists()
+
+
+@needs_program
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_package_for_a_gpu_where_none_is(folder: Path, tmp_path: Path) -> None:
+    path = edited(folder, tmp_path / "gpu.pt2", lambda info: None, AOTI_DEVICE_KEY="cuda")
+    said = says("--package", path, "--data", folder / "samples.safetensors", "--out", tmp_path / "out.json")
+    assert said.startswith(f"{path}: compiled for a GPU: th")
+    assert said.endswith(", or a package of a network on the CPU")
+    with pytest.raises(eden.FileError, match=r"compiled for a GPU: there is .*, or a package of a network on the CPU"):
+        Package(path)
+    path = edited(folder, tmp_path / "npu.pt2", lambda info: None, AOTI_DEVICE_KEY="npu")
+    said = says("--package", path, "--data", folder / "samples.safetensors", "--out", tmp_path / "out.json")
+    assert said == f"{path}: compiled for 'npu'; allowed are cpu and cuda"
+    with pytest.raises(eden.FileError, match="compiled for 'npu'; allowed are cpu and cuda"):
+        Package(path)
 
 
 @needs_program
@@ -431,7 +568,7 @@ BAD_SAMPLES: list[tuple[bytes, str]] = [
     (header(inputs=3, targets=4), "tensor inputs: is described by no object"),
     (header(inputs=entry("F31", [1], 0, 4), targets=TARGETS), 'tensor inputs: dtype is "F31"; allowed are F64'),
     (header(inputs=entry("F32", [-1], 0, 4), targets=TARGETS), "tensor inputs: shape is [-1]; allowed is a list of"),
-    (header(inputs=entry("F32", [1], 0, 4), targets=TARGETS), "tensor inputs: data_offsets are [0, 4]; allowed are a"),
+    (header(inputs=entry("F32", [1], 0, 4), targets=TARGETS), "tensor inputs: data_offsets are [0,4]; allowed are a"),
     (
         header(inputs=entry("F32", [2**62, 2**62], 0, 4), targets=TARGETS) + bytes(72),
         "tensor inputs: its shape has more elements than there are addresses",
@@ -493,10 +630,12 @@ def test_journals_that_cannot_be_used(folder: Path, tmp_path: Path) -> None:
     lines = journal.read_bytes().splitlines(keepends=True)
     said = says(*arguments, "--coarse-only", "--seed", 4)
     assert said == f"{journal}: the journal of another run: seed was 0 there and is 4 here"
-    journal.write_bytes(b"".join([*lines[:2], lines[2].replace(b'"trial": 1', b'"trial": 2'), *lines[3:]]))
+    journal.write_bytes(b"".join([*lines[:2], lines[2].replace(b'"trial":1', b'"trial":2'), *lines[3:]]))
     assert says(*arguments, "--coarse-only") == (
         f"{journal}: line 3: damaged, its checksum is wrong; or this is no journal"
     )
+    journal.write_bytes(lines[0].replace(b'"version":2', b'"version":1'))
+    assert says(*arguments) == f"{journal}: line 1: version: found 1, allowed is 2, this version of eden's: begin anew"
     journal.write_text("a letter")
     assert says(*arguments) == f"{journal}: line 1: no journal, and it is not overwritten"
     assert journal.read_text() == "a letter"
@@ -511,6 +650,16 @@ def test_places_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert says(*on(folder, tmp_path / "file" / "out.json")).startswith(f"{tmp_path / 'file' / 'out.json'}: ")
     assert says(*on(folder, tmp_path)) == f"{tmp_path}: cannot be written: it is a folder"
+    assert says(*on(folder, Path("/dev/null"))) == "/dev/null: cannot be written: it is no regular file"
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    link = tmp_path / "link"
+    link.symlink_to(folder / "samples.safetensors")
+    for out in (folder / "net.pt2", folder / ".." / folder.name / "samples.safetensors", link):
+        assert says(*on(folder, out)).startswith(f"{out}: cannot be written: it is read, too, as {folder}")
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert says(*on(folder, tmp_path / "out.json"), *QUICK, "--journal", "/dev/null") == (
+        "/dev/null: cannot be used as a journal: it is no regular file"
+    )
 
 
 # -- networks that no package holds ------------------------------------------------------------------------------------

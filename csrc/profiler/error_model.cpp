@@ -11,8 +11,7 @@ namespace eden::profiler {
 namespace {
 
 [[noreturn]] void refuse(const std::string& what, const Json& found, const std::string& allowed) {
-  throw std::invalid_argument(what + " is " + json_text(found).substr(0, 80) + "; allowed is " +
-                              allowed);
+  throw std::invalid_argument(what + " is " + shown(found) + "; allowed is " + allowed);
 }
 
 }  // namespace
@@ -23,8 +22,7 @@ ErrorModel::ErrorModel(Json form) : form_(std::move(form)) {
   failure_ = form_.contains("failure") ? number("failure") : 1.0;
   if (!(failure_ > 0.0)) refuse("failure", form_["failure"], "above 0, up to 1");
   if (model == "uniform") {
-    uniform_ = true;
-    rates_ = {number("ber"), number("ber")};
+    rates_.assign(2, number("ber"));
   } else if (model == "data_dependent") {
     rates_ = {number("ber_zero"), number("ber_one")};
   } else if ((model == "bitline" || model == "wordline") && form_.contains("rates")) {
@@ -35,11 +33,14 @@ ErrorModel::ErrorModel(Json form) : form_(std::move(form)) {
       if (!rate.is_number()) refuse("a rate of its lines", rate, "a number");
       rates_.push_back(rate.get<double>());
     }
-    const Json geometry = form_.value("geometry", Json());
-    for (const char* field : {"row_bits", "subarray_rows"}) {
-      if (!geometry.is_object() || !geometry.value(field, Json()).is_number_integer()) {
-        refuse(std::string("geometry.") + field, geometry, "a whole number");
+    const Json geometry = form_.value("geometry", Json::object());
+    for (const auto& [field, value] :
+         {std::pair{"row_bits", &row_bits_}, std::pair{"subarray_rows", &subarray_rows_}}) {
+      const Json found = geometry.is_object() ? geometry.value(field, Json()) : Json();
+      if (!found.is_number_integer()) {
+        refuse(std::string("geometry.") + field, found, "a whole number");
       }
+      *value = found;
     }
   } else {
     refuse("its error model", model,
@@ -47,7 +48,7 @@ ErrorModel::ErrorModel(Json form) : form_(std::move(form)) {
   }
   for (const double rate : rates_) {
     if (!(rate >= 0.0 && rate <= failure_)) {
-      refuse("a rate of its error model", rate, "0 to failure (" + number_text(failure_) + ")");
+      refuse("a rate of its error model", rate, "0 to failure (" + shown(failure_) + ")");
     }
   }
 }
@@ -57,41 +58,52 @@ double ErrorModel::number(const char* name) const {
   if (!value.is_number() || !(value.get<double>() >= 0.0 && value.get<double>() <= 1.0)) {
     refuse(name, value, "a number from 0 to 1");
   }
-  return value.get<double>();
+  return value;
 }
 
 double ErrorModel::highest_ber() const {
   return of_lines() ? highest_line_ber(rates_.data(), rates_.size(), failure_) : failure_;
 }
 
-ErrorModel ErrorModel::scaled(double ber) const {
+std::vector<double> ErrorModel::rates_at(double ber) const {
+  if (of_lines()) return scale_line_rates(rates_.data(), rates_.size(), failure_, ber);
+  // Scaling could leave a uniform rate by its last bit.
+  if (form_["model"] == "uniform") return {ber, ber};
+  const StoredRates rates = scale_stored_rates({rates_[0], rates_[1]}, failure_, ber);
+  return {rates.zero, rates.one};
+}
+
+Json ErrorModel::form_at(double ber) const {
   Json form = form_;
+  const std::vector<double> rates = rates_at(ber);
   if (of_lines()) {
-    form["rates"] = scale_line_rates(rates_.data(), rates_.size(), failure_, ber);
-  } else if (uniform_) {
+    form["rates"] = rates;
+  } else if (form["model"] == "uniform") {
     form["ber"] = ber;
   } else {
-    const StoredRates rates = scale_stored_rates({rates_[0], rates_[1]}, failure_, ber);
-    form["ber_zero"] = rates.zero;
-    form["ber_one"] = rates.one;
+    form["ber_zero"] = rates[0];
+    form["ber_one"] = rates[1];
   }
-  return ErrorModel(std::move(form));
+  return form;
 }
 
-std::array<int64_t, kRegionFields> ErrorModel::region(uint64_t address, Correction correction,
-                                                      int64_t table_first) const {
-  if (!of_lines()) return make_region(rates_[0], rates_[1], failure_, address, correction);
-  const Json& geometry = form_["geometry"];
-  return make_lines_region(kind_, TableKind::kMeasured, failure_, address, correction, table_first,
-                           static_cast<int64_t>(rates_.size()), geometry["row_bits"],
-                           geometry["subarray_rows"]);
+int64_t ErrorModel::table_length() const {
+  return of_lines() ? 2 * static_cast<int64_t>(rates_.size()) : 0;
 }
 
-std::vector<int64_t> ErrorModel::table() const {
-  if (!of_lines()) return {};
-  std::vector<double> weak;
-  for (const double rate : rates_) weak.push_back(std::min(rate / failure_, 1.0));
-  return make_line_table(weak.data(), weak.size());
+void ErrorModel::write(double ber, uint64_t address, Correction correction, int64_t table_first,
+                       int64_t* row, int64_t* table) const {
+  std::vector<double> rates = rates_at(ber);
+  if (!of_lines()) {
+    std::ranges::copy(make_region(rates[0], rates[1], failure_, address, correction), row);
+    return;
+  }
+  std::ranges::copy(
+      make_lines_region(kind_, TableKind::kMeasured, failure_, address, correction, table_first,
+                        static_cast<int64_t>(rates.size()), row_bits_, subarray_rows_),
+      row);
+  for (double& rate : rates) rate = std::min(rate / failure_, 1.0);
+  std::ranges::copy(make_line_table(rates.data(), rates.size()), table + table_first);
 }
 
 }  // namespace eden::profiler

@@ -2,12 +2,11 @@
 // that a search asks for.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
 #include "core/region.h"
-#include "profiler/json_text.h"
+#include "profiler/json.h"
 
 namespace eden::profiler {
 
@@ -21,29 +20,27 @@ class ErrorModel {
   // The highest mean bit error rate that it can be brought to.
   double highest_ber() const;
 
-  // The same model at another mean bit error rate.
-  ErrorModel scaled(double ber) const;
+  // Its JSON form at another mean bit error rate.
+  Json form_at(double ber) const;
 
-  const Json& form() const { return form_; }
+  // Elements that its lines take in the table of the operators; 0 where it has none.
+  int64_t table_length() const;
 
-  // Whether its region refers to a table of lines.
-  bool of_lines() const { return kind_ != ModelKind::kCell; }
-
-  // Where an operand of this model lies and how its cells fail; table_first counts only for lines.
-  std::array<int64_t, kRegionFields> region(uint64_t address, Correction correction,
-                                            int64_t table_first) const;
-
-  // The entries of its lines; empty where it has none.
-  std::vector<int64_t> table() const;
+  // Writes where an operand lies and how its cells fail at a mean bit error rate: a row of
+  // kRegionFields, and the lines' elements of the table, from table_first on.
+  void write(double ber, uint64_t address, Correction correction, int64_t table_first, int64_t* row,
+             int64_t* table) const;
 
  private:
+  bool of_lines() const { return kind_ != ModelKind::kCell; }
   double number(const char* name) const;
+  std::vector<double> rates_at(double ber) const;
 
   Json form_;
   ModelKind kind_ = ModelKind::kCell;
-  bool uniform_ = false;
   double failure_ = 1.0;
-  std::vector<double> rates_;  // of lines; of cells that store 0 and 1 otherwise
+  std::vector<double> rates_;  // of lines; else of cells that store 0 and 1
+  int64_t row_bits_ = 0, subarray_rows_ = 0;
 };
 
 }  // namespace eden::profiler

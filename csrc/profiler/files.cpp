@@ -23,6 +23,11 @@ fs::path folder_of(const std::string& path) {
   return folder.empty() ? fs::path(".") : folder;
 }
 
+const char* kind_of(const std::string& path) {
+  std::error_code error;
+  return fs::is_directory(path, error) ? "a folder" : "no regular file";
+}
+
 [[noreturn]] void fail_writing(const std::string& path, int error) {
   throw FileError(path, std::string("cannot be written: ") + std::strerror(error) + " (folder " +
                             folder_of(path).string() + ")");
@@ -60,6 +65,12 @@ class Partial {
       fail_writing(target_, errno);
     }
     name_.clear();
+    // The new name is on the disk when its folder is; where folders cannot be synced it is later.
+    const int folder = open(folder_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder >= 0) {
+      fsync(folder);
+      close(folder);
+    }
   }
 
  private:
@@ -72,7 +83,9 @@ class Partial {
 
 std::string read_file(const std::string& path) {
   std::error_code error;
-  if (fs::is_directory(path, error)) throw FileError(path, "cannot be read: it is a folder");
+  if (fs::exists(path, error) && !fs::is_regular_file(path, error)) {
+    throw FileError(path, std::string("cannot be read: it is ") + kind_of(path));
+  }
   errno = 0;
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) throw FileError(path, std::string("cannot be read: ") + std::strerror(errno));
@@ -86,9 +99,16 @@ std::string read_file(const std::string& path) {
 
 std::string digest_of(const std::string& content) { return c10::sha1(content).str(); }
 
-void check_writable(const std::string& path) {
+void check_output(const std::string& path, const std::vector<std::string>& inputs) {
   std::error_code error;
-  if (fs::is_directory(path, error)) throw FileError(path, "cannot be written: it is a folder");
+  for (const std::string& input : inputs) {
+    if (fs::equivalent(path, input, error)) {
+      throw FileError(path, "cannot be written: it is read, too, as " + input);
+    }
+  }
+  if (fs::exists(path, error) && !fs::is_regular_file(path, error)) {
+    throw FileError(path, std::string("cannot be written: it is ") + kind_of(path));
+  }
   fs::create_directories(folder_of(path), error);
   if (error) throw FileError(path, "its folder cannot be made: " + error.message());
   Partial probe(path);

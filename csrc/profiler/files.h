@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace eden::profiler {
 
@@ -21,8 +22,9 @@ std::string read_file(const std::string& path);
 std::string digest_of(const std::string& content);
 
 // Makes the folder of a file that is to be written and tries whether it can be, before anything is
-// computed. Throws FileError.
-void check_writable(const std::string& path);
+// computed. Throws FileError, also where something else than a file is in the way, or one of the
+// files that are read, whichever way their names lead there.
+void check_output(const std::string& path, const std::vector<std::string>& inputs);
 
 // Puts a new file in the place of the old one only when all of it is on the disk. Throws FileError.
 void write_whole(const std::string& path, const std::string& content);

@@ -2,14 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <cerrno>
-#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <optional>
-#include <string_view>
 #include <utility>
 
 #include "profiler/files.h"
@@ -18,41 +18,34 @@ namespace eden::profiler {
 namespace {
 
 constexpr const char* kFormat = "eden-journal";
-constexpr int kVersion = 1;
-constexpr const char* kChecksum = "crc32";
+constexpr int kVersion = 2;
 
-// CRC-32 of ISO 3309, as zlib computes it.
-std::string checksum_of(std::string_view text) {
-  uint32_t crc = 0xffffffffu;
-  for (const char c : text) {
-    crc ^= static_cast<unsigned char>(c);
-    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ (0xedb88320u & (0u - (crc & 1u)));
-  }
-  char digits[9];
-  std::snprintf(digits, sizeof digits, "%08x", ~crc);
-  return digits;
+// The end of a line whose bytes before it are `body`.
+std::string seal(const std::string& body) {
+  const uLong checksum =
+      crc32(0, reinterpret_cast<const Bytef*>(body.data()), static_cast<uInt>(body.size()));
+  char text[32];
+  std::snprintf(text, sizeof text, ",\"crc32\":\"%08lx\"}", checksum);
+  return text;
 }
 
-std::string encode(Json entry) {
-  entry[kChecksum] = checksum_of(json_text(entry));
-  return json_text(entry) + "\n";
+std::string encode(const Json& entry) {
+  std::string body = entry.dump(-1, ' ', /*ensure_ascii=*/true);
+  body.pop_back();  // the brace, which the seal sets again
+  return body + seal(body);
 }
 
 std::optional<Json> decode(const std::string& line) {
-  Json entry = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (!entry.is_object()) return std::nullopt;
-  const Json checksum = entry.value(kChecksum, Json());
-  entry.erase(kChecksum);
-  if (checksum != Json(checksum_of(json_text(entry)))) return std::nullopt;
-  return entry;
+  const size_t length = seal("").size();
+  if (line.size() < length) return std::nullopt;
+  const std::string body = line.substr(0, line.size() - length);
+  if (line.substr(body.size()) != seal(body)) return std::nullopt;
+  const Json entry = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  return entry.is_object() ? std::optional(entry) : std::nullopt;
 }
 
-bool starts_with(const std::string& text, const std::string& beginning) {
-  return text.compare(0, beginning.size(), beginning) == 0;
-}
-
-std::string shown(const Json& object, const std::string& field) {
-  return object.contains(field) ? json_text(object[field]).substr(0, 200) : "missing";
+std::string field_of(const Json& object, const std::string& field) {
+  return object.contains(field) ? shown(object[field], 200) : "missing";
 }
 
 }  // namespace
@@ -76,81 +69,90 @@ Journal::~Journal() {
 }
 
 void Journal::open(const Json& fingerprint) {
+  struct stat status{};
+  if (fstat(file_, &status) != 0 || !S_ISREG(status.st_mode)) {
+    throw FileError(path_, "cannot be used as a journal: it is no regular file");
+  }
   if (flock(file_, LOCK_EX | LOCK_NB) != 0) throw FileError(path_, "in use by another process");
   const Json header = {{"format", kFormat}, {"version", kVersion}, {"fingerprint", fingerprint}};
   const std::string content = read_file(path_);
-  std::vector<std::string> lines;
-  size_t begin = 0;
+  size_t begin = 0, number = 0;
   for (size_t end; (end = content.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    lines.push_back(content.substr(begin, end - begin));
-  }
-  const std::string torn = content.substr(begin);
-  std::vector<Json> entries;
-  size_t length = 0;
-  for (size_t i = 0; i < lines.size(); ++i) {
-    std::optional<Json> entry = decode(lines[i]);
+    const std::string line = content.substr(begin, end - begin);
+    const std::optional<Json> entry = decode(line);
+    ++number;
+    if (number == 1) check_version(entry ? *entry : Json::parse(line, nullptr, false));
+    // A torn line, behind which only its newline came, is dropped.
+    if (!entry && number > 1 && end + 1 == content.size()) break;
     if (!entry) {
-      if (i + 1 == lines.size() && i > 0 && torn.empty()) break;
-      throw FileError(path_, "line " + std::to_string(i + 1) +
+      throw FileError(path_, "line " + std::to_string(number) +
                                  ": damaged, its checksum is wrong; or this is no journal");
     }
-    entries.push_back(std::move(*entry));
-    length += lines[i].size() + 1;
+    number == 1 ? compare(*entry, header) : read(*entry, number);
   }
-  if (entries.empty()) {
-    const std::string beginning = encode(header).substr(0, 24);
-    if (!torn.empty() && !starts_with(torn, beginning) && !starts_with(beginning, torn)) {
+  if (number == 0) {
+    const std::string wanted = encode(header), beginning = wanted.substr(0, 24);
+    if (content.substr(0, beginning.size()) != beginning.substr(0, content.size())) {
       throw FileError(path_, "line 1: no journal, and it is not overwritten");
     }
-    if (ftruncate(file_, 0) != 0) {
-      throw FileError(path_, std::string("cannot be written: ") + std::strerror(errno));
-    }
-    write(encode(header));
-    return;
-  }
-  compare(entries[0], header);
-  for (size_t i = 1; i < entries.size(); ++i) {
-    const Json trial = entries[i].value("trial", Json());
-    const Json difference = entries[i].value("difference", Json());
-    const int64_t wanted = static_cast<int64_t>(i) - 1;
-    if (!trial.is_number_integer() || !difference.is_number() || trial != Json(wanted)) {
-      throw FileError(path_, "line " + std::to_string(i + 1) + ": found " +
-                                 json_text(entries[i]).substr(0, 80) + "; allowed is trial " +
-                                 std::to_string(wanted));
-    }
-    history_.push_back({wanted, difference.get<double>()});
-  }
-  if (ftruncate(file_, static_cast<off_t>(length)) != 0) {
-    throw FileError(path_, std::string("cannot be written: ") + std::strerror(errno));
+    cut(0);
+    write(wanted);
+  } else {
+    cut(begin);
   }
 }
 
+void Journal::check_version(const Json& found) const {
+  if (!found.is_object() || found.value("format", Json()) != kFormat) return;
+  if (found.value("version", Json()) == kVersion) return;
+  throw FileError(path_, "line 1: version: found " + field_of(found, "version") + ", allowed is " +
+                             std::to_string(kVersion) + ", this version of eden's: begin anew");
+}
+
 void Journal::compare(const Json& found, const Json& wanted) const {
-  for (const char* field : {"format", "version"}) {
-    if (shown(found, field) != shown(wanted, field)) {
-      throw FileError(path_, std::string("line 1: ") + field + ": found " + shown(found, field) +
-                                 ", allowed is " + shown(wanted, field));
-    }
-  }
   const Json before = found.value("fingerprint", Json()), now = wanted["fingerprint"];
   if (!before.is_object()) {
-    throw FileError(path_, "line 1: fingerprint: found " + json_text(before).substr(0, 80) +
-                               ", allowed is an object");
+    throw FileError(path_,
+                    "line 1: fingerprint: found " + shown(before) + ", allowed is an object");
   }
   for (const Json* fields : {&now, &before}) {
     for (const auto& [field, value] : fields->items()) {
       if (!now.contains(field) || !before.contains(field) || now[field] != before[field]) {
         throw FileError(path_, "the journal of another run: " + field + " was " +
-                                   shown(before, field) + " there and is " + shown(now, field) +
-                                   " here");
+                                   field_of(before, field) + " there and is " +
+                                   field_of(now, field) + " here");
       }
     }
   }
 }
 
+void Journal::read(const Json& entry, size_t line) {
+  const int64_t wanted = static_cast<int64_t>(history_.size());
+  const Json difference = entry.value("difference", Json()), budget = entry.value("budget", Json());
+  if (entry.value("trial", Json()) == Json(wanted)) {
+    if (difference.is_null() && budget.is_number_unsigned()) {
+      budgets_.push_back({wanted, budget});
+      return;
+    }
+    if (budget.is_null() && difference.is_number()) {
+      history_.push_back({wanted, difference});
+      return;
+    }
+  }
+  throw FileError(path_, "line " + std::to_string(line) + ": found " + shown(entry) +
+                             "; allowed is trial " + std::to_string(wanted));
+}
+
+void Journal::cut(size_t length) const {
+  if (ftruncate(file_, static_cast<off_t>(length)) != 0) {
+    throw FileError(path_, std::string("cannot be written: ") + std::strerror(errno));
+  }
+}
+
 void Journal::write(const std::string& line) const {
-  for (size_t done = 0; done < line.size();) {
-    const ssize_t count = ::write(file_, line.data() + done, line.size() - done);
+  const std::string text = line + "\n";
+  for (size_t done = 0; done < text.size();) {
+    const ssize_t count = ::write(file_, text.data() + done, text.size() - done);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) {
       throw FileError(path_, std::string("cannot be written: ") + std::strerror(errno));
@@ -161,6 +163,10 @@ void Journal::write(const std::string& line) const {
 
 void Journal::append(const Report& report) {
   write(encode({{"trial", report.id}, {"difference", report.difference}}));
+}
+
+void Journal::append(const Budget& budget) {
+  write(encode({{"trial", budget.trial}, {"budget", budget.observations}}));
 }
 
 }  // namespace eden::profiler

@@ -1,19 +1,24 @@
-// The journal of a search: every report on disk as soon as it is made, so that a killed run goes on
-// where it was. The form is that of eden/journal.py, and either driver goes on with what the other
-// wrote: JSON lines, the first a fingerprint of the run, every one with a CRC-32 of itself; only
-// ever appended, so that a kill tears none but the last.
+// The journal of a search: every report and every budget, written as soon as it is made, so that a
+// run goes on where a kill ended it; what the machine itself loses in a crash is made again. The
+// form is that of eden/journal.py, and either driver goes on with what the other wrote.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "core/search.h"
-#include "profiler/json_text.h"
+#include "profiler/json.h"
 
 namespace eden::profiler {
 
 class Journal {
  public:
+  struct Budget {
+    int64_t trial = 0;  // before whose report it was given
+    int64_t observations = 0;
+  };
+
   // Opens or makes the file and keeps other processes out. Throws FileError if it cannot be used,
   // is damaged elsewhere than at its end, or is of another run; the message names the line or the
   // field that differs.
@@ -22,19 +27,25 @@ class Journal {
   Journal& operator=(const Journal&) = delete;
   ~Journal();
 
-  // The reports that the file held when it was opened.
+  // What the file held when it was opened.
   const std::vector<Report>& history() const { return history_; }
+  const std::vector<Budget>& budgets() const { return budgets_; }
 
   void append(const Report& report);
+  void append(const Budget& budget);
 
  private:
   void open(const Json& fingerprint);
+  void check_version(const Json& found) const;
   void compare(const Json& found, const Json& wanted) const;
+  void read(const Json& entry, size_t line);
+  void cut(size_t length) const;
   void write(const std::string& line) const;
 
   std::string path_;
   int file_ = -1;
   std::vector<Report> history_;
+  std::vector<Budget> budgets_;
 };
 
 }  // namespace eden::profiler

@@ -4,9 +4,11 @@
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
 
-#include <cmath>
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -14,20 +16,20 @@
 
 #include "core/random_layout.h"
 #include "core/search.h"
+#include "profiler/drive.h"
 #include "profiler/files.h"
 #include "profiler/journal.h"
 #include "profiler/options.h"
 #include "profiler/package.h"
-#include "profiler/progress.h"
 #include "profiler/samples.h"
+#include "profiler/signals.h"
 #include "profiler/tolerance.h"
 
 namespace eden::profiler {
 namespace {
 
-constexpr int kFailed = 1, kWrongUsage = 2;
+constexpr int kFailed = 1, kWrongUsage = 2, kInterrupted = 130;
 constexpr double kCeiling = 0.5;  // there a stored bit says nothing any more
-constexpr int64_t kTrialsBetweenEstimates = 20;
 
 // Whether the target is among the k highest outputs, as float64 (N,); never where an output is NaN,
 // whatever place that takes in an order.
@@ -47,23 +49,18 @@ class Evaluator {
  public:
   Evaluator(Package& package, const Samples& samples, int64_t k, int64_t batch)
       : package_(package), samples_(samples), k_(k), batch_(batch) {
-    clean_ = scores(package.run(samples.inputs, {}, 0), samples.targets, k);
+    clean_ = scores(package.run(samples.inputs, {}, 0, check_interruption), samples.targets, k);
   }
 
   double reference() const { return clean_.mean().item<double>(); }
 
-  double evaluate(const Trial& trial, const std::vector<const Operand*>& operands) {
-    std::vector<ErrorModel> errors;
-    for (size_t i = 0; i < operands.size(); ++i) {
-      errors.push_back(operands[i]->errors->scaled(trial.rates[i]));
-    }
-    const std::vector<int64_t> drawn =
-        draw_samples(trial.draw_seed, samples_.inputs.size(0), batch_);
-    const at::Tensor indices = at::tensor(drawn, at::kLong);
-    const at::Tensor faulty =
-        scores(package_.run(samples_.inputs.index_select(0, indices), errors, trial.chip),
-               samples_.targets.index_select(0, indices), k_);
-    return (clean_.index_select(0, indices) - faulty).sum().item<double>() /
+  double evaluate(const Trial& trial) {
+    const at::Tensor drawn =
+        at::tensor(draw_samples(trial.draw_seed, samples_.inputs.size(0), batch_), at::kLong);
+    const at::Tensor output = package_.run(samples_.inputs.index_select(0, drawn), trial.rates,
+                                           trial.chip, check_interruption);
+    const at::Tensor faulty = scores(output, samples_.targets.index_select(0, drawn), k_);
+    return (clean_.index_select(0, drawn) - faulty).sum().item<double>() /
            static_cast<double>(batch_);
   }
 
@@ -88,7 +85,8 @@ SearchSettings settings_of(const Options& options, const std::vector<const Opera
   settings.coarse_only = options.coarse_only;
   settings.seed = static_cast<uint64_t>(options.seed);
   settings.max_trials = options.max_trials;
-  settings.strategy = options.strategy;
+  settings.strategy =
+      options.strategy == "sweep" ? SearchStrategy::kSweep : SearchStrategy::kShares;
   settings.effort = options.effort;
   return settings;
 }
@@ -106,7 +104,7 @@ Json fingerprint_of(const Options& options, const SearchSettings& settings, cons
           {"metric", options.metric},
           {"seed", options.seed},
           {"coarse_only", options.coarse_only},
-          {"strategy", to_string(options.strategy)},
+          {"strategy", options.strategy},
           {"weights", weights},
           {"effort", options.effort},
           {"lower_is_better", false},
@@ -117,38 +115,33 @@ Json fingerprint_of(const Options& options, const SearchSettings& settings, cons
           {"package", package.digest()}};
 }
 
-void check_probability(const char* name, double value) {
-  if (value > 0.0 && value < 1.0) return;
-  throw std::invalid_argument(std::string(name) + " is " + number_text(value) +
-                              "; allowed is inside (0, 1)");
-}
-
-std::string shown(double value) {
+std::string shown(const char* format, double value) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.4g", value);
+  std::snprintf(text, sizeof text, format, value);
   return text;
 }
 
-std::string step_text(const Trial& trial, const std::vector<const Operand*>& operands) {
-  const bool one = trial.operand >= 0;
-  const size_t at = one ? static_cast<size_t>(trial.operand) : 0;
-  const double rate =
-      one ? trial.rates[at] : *std::max_element(trial.rates.begin(), trial.rates.end());
-  char text[32];
-  std::snprintf(text, sizeof text, " at %.2g", rate);
-  return (one ? operands[at]->name : to_string(trial.phase)) + std::string(text);
+void check_budget(const Options& options, const SearchSettings& settings) {
+  const int64_t least = settings.strategy == SearchStrategy::kSweep
+                            ? Search::sweep_observations(settings)
+                            : Search::least_confirmation(settings);
+  if (options.budget == 0 || options.budget >= least) return;
+  throw std::invalid_argument(
+      "budget is " + std::to_string(options.budget) +
+      ", too few observations to confirm any rate with max_drop " + shown("%g", options.max_drop) +
+      " and confidence " + shown("%g", options.confidence) + "; allowed is " +
+      std::to_string(least) + " or more, which do if no score drops and no rate is looked for");
 }
 
 void run(const Options& options) {
-  check_probability("max_drop", options.max_drop);
-  check_probability("confidence", options.confidence);
-  if (options.quantile) check_probability("quantile", *options.quantile);
-  check_writable(options.out);
-  if (options.threads) at::set_num_threads(*options.threads);
+  const auto begun = std::chrono::steady_clock::now();
+  const std::string journal_path = options.journal_path();
+  check_output(options.out, {options.package, options.data, journal_path});
+  if (options.threads > 0) at::set_num_threads(options.threads);
   const c10::InferenceMode inference;
 
   const Samples samples = read_samples(options.data);
-  Package package(options.package);
+  Package package(options.package, options.cuda_operators);
   package.check_samples(samples.inputs, options.data);
   Found found;
   for (const Operand& operand : package.operands()) {
@@ -158,63 +151,40 @@ void run(const Options& options) {
   found.batch = options.quantile ? found.samples : std::min(options.samples, found.samples);
   Search search(settings_of(options, found.operands));
   found.search = &search;
+  check_budget(options, search.settings());
 
   Evaluator evaluator(package, samples, options.metric == "top5" ? 5 : 1, found.batch);
   found.reference = evaluator.reference();
   if (found.reference <= options.max_drop) {
-    throw std::invalid_argument("on reliable memory the network scores " + shown(found.reference) +
-                                ", no more than max_drop (" + number_text(options.max_drop) +
-                                "), by '" + options.metric +
+    throw std::invalid_argument("on reliable memory the network scores " +
+                                shown("%.4g", found.reference) + ", no more than max_drop (" +
+                                shown("%g", options.max_drop) + "), by '" + options.metric +
                                 "', so no error rate could be too high; allowed is a max_drop "
                                 "that its score leaves room for");
   }
-
-  const std::string journal_path = options.journal.value_or(options.out + ".journal");
-  const auto count = [&found](const Trial& trial) {
-    const std::string phase = to_string(trial.phase);
-    for (auto& [name, number] : found.observations) {
-      if (name == phase) {
-        ++number;
-        return;
-      }
-    }
-    found.observations.emplace_back(phase, 1);
-  };
   {
     Journal journal(journal_path,
                     fingerprint_of(options, search.settings(), samples, package, found.batch));
-    for (const Report& report : journal.history()) {
-      const std::optional<Trial> trial = search.next_trial();
-      if (!trial) break;
-      search.report(report.id, report.difference);
-      count(*trial);
-    }
-    Progress progress;
-    int64_t expected = search.expected_trials();
-    while (const std::optional<Trial> trial = search.next_trial()) {
-      const double difference = evaluator.evaluate(*trial, found.operands);
-      search.report(trial->id, difference);
-      // After the report, so that no value that the search refuses is kept.
-      journal.append({trial->id, difference});
-      count(*trial);
-      if (trial->id % kTrialsBetweenEstimates == 0 || search.state() != SearchState::kRunning) {
-        expected = search.expected_trials();
-      }
-      progress.tell(trial->id + 1, expected, step_text(*trial, found.operands));
-    }
+    found.observations = drive(search, journal, options, begun,
+                               [&](const Trial& trial) { return evaluator.evaluate(trial); });
   }
-  const bool done = search.state() == SearchState::kDone;
-  std::string table;
+  const bool done = search.state() == SearchState::kDone && search.coarse_certificate();
+  std::string text;
   if (done) {
     const Json tolerance = tolerance_of(options, found);
-    write_whole(options.out, json_text(tolerance, 2) + "\n");
-    table = table_of(tolerance);
+    write_whole(options.out, tolerance.dump(2, ' ', /*ensure_ascii=*/true) + "\n");
+    text = table_of(tolerance);
+    if (search.ended_by_budget()) {
+      text += search.message() + "; the same command with a larger budget goes on from " +
+              journal_path + "\n";
+    }
   }
-  // Of a search that has ended: the same command would only end there again, and another must not
-  // be refused.
-  if (!options.journal) std::remove(journal_path.c_str());
+  // Where the search has ended, the same command would only end there again, and another must not
+  // be refused; one that a budget has ended goes on with a larger one.
+  const bool goes_on = done ? search.ended_by_budget() : options.budgeted();
+  if (options.journal.empty() && !goes_on) std::remove(journal_path.c_str());
   if (!done) throw std::runtime_error(search.message());
-  std::cout << table << "written: " << options.out << '\n';
+  std::cout << text << "written: " << options.out << '\n';
 }
 
 }  // namespace
@@ -222,13 +192,23 @@ void run(const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace eden::profiler;
+  std::optional<Options> options;
   try {
-    const std::optional<Options> options = parse_options(argc, argv);
+    note_interruptions();
+    options = parse_options(argc, argv);
     if (options) run(*options);
     return 0;
   } catch (const UsageError& error) {
     std::cerr << "eden-profile: " << error.what() << "; see eden-profile --help\n";
     return kWrongUsage;
+  } catch (const Interrupted&) {
+    const std::string journal = options->journal_path();
+    std::cerr << "eden-profile: interrupted"
+              << (std::filesystem::exists(journal)
+                      ? "; what was observed is kept in " + journal +
+                            ", and the same command goes on from there\n"
+                      : " before anything was observed\n");
+    return kInterrupted;
   } catch (const c10::Error& error) {
     std::cerr << "eden-profile: " << error.what_without_backtrace() << '\n';
   } catch (const std::exception& error) {

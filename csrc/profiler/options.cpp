@@ -1,184 +1,125 @@
 #include "profiler/options.h"
 
-#include <getopt.h>
-
+#include <CLI/CLI.hpp>
 #include <charconv>
-#include <cstring>
-#include <iostream>
-#include <map>
+#include <cmath>
+#include <limits>
+#include <system_error>
+#include <type_traits>
 #include <vector>
 
 namespace eden::profiler {
-
-const char kUsage[] =
-    R"(usage: eden-profile --package FILE --data FILE --out FILE [options]
-
-Finds the highest bit error rate that a network, and then each of its operands, tolerates.
-
-  --package FILE      network, written by eden export; its code is run
-  --data FILE         samples: safetensors with inputs and targets
-  -o, --out FILE      tolerance file to write
-  --max-drop X        accuracy that may be lost, inside (0, 1) [0.01]
-  --confidence X      probability with which the limits hold [0.95]
-  --quantile X        share of chips whose drop is bounded, instead of the mean over chips
-  --metric NAME       top1 or top5 [top1]
-  --samples N         samples of one observation [64]
-  --strategy NAME     shares, or sweep: the reference, one step of one operand at a time [shares]
-  --weigh NAME        bytes or energy: what a limit is worth raising for [bytes]
-  --effort X          length of a confirmation, in multiples of the least [6]
-  --coarse-only       one rate for the whole network
-  --journal FILE      file that an interrupted search resumes from [OUT.journal, until it ends]
-  --max-trials N      observations after which the search gives up
-  --seed N            what chips are drawn from [0]
-  --threads N         threads of torch [all cores]
-  --version, --help
-)";
-
 namespace {
 
-// Of options without a letter of their own; above every character.
-enum Option : int {
-  kPackage = 256,
-  kData,
-  kMaxDrop,
-  kConfidence,
-  kQuantile,
-  kMetric,
-  kSamples,
-  kStrategy,
-  kWeigh,
-  kEffort,
-  kCoarseOnly,
-  kJournal,
-  kMaxTrials,
-  kSeed,
-  kThreads,
-  kVersion,
-};
-
-const option kOptions[] = {{"package", required_argument, nullptr, kPackage},
-                           {"data", required_argument, nullptr, kData},
-                           {"out", required_argument, nullptr, 'o'},
-                           {"max-drop", required_argument, nullptr, kMaxDrop},
-                           {"confidence", required_argument, nullptr, kConfidence},
-                           {"quantile", required_argument, nullptr, kQuantile},
-                           {"metric", required_argument, nullptr, kMetric},
-                           {"samples", required_argument, nullptr, kSamples},
-                           {"strategy", required_argument, nullptr, kStrategy},
-                           {"weigh", required_argument, nullptr, kWeigh},
-                           {"effort", required_argument, nullptr, kEffort},
-                           {"coarse-only", no_argument, nullptr, kCoarseOnly},
-                           {"journal", required_argument, nullptr, kJournal},
-                           {"max-trials", required_argument, nullptr, kMaxTrials},
-                           {"seed", required_argument, nullptr, kSeed},
-                           {"threads", required_argument, nullptr, kThreads},
-                           {"version", no_argument, nullptr, kVersion},
-                           {"help", no_argument, nullptr, 'h'},
-                           {nullptr, 0, nullptr, 0}};
-
-template <class Number>
-Number number_of(const char* name, const char* text, const char* allowed) {
-  Number value{};
-  const char* end = text + std::strlen(text);
-  const auto [stop, error] = std::from_chars(text, end, value);
-  if (error != std::errc() || stop != end || text == end) {
-    throw UsageError(std::string("--") + name + " is '" + text + "'; allowed is " + allowed);
-  }
-  return value;
+std::string refusal(const std::string& found, const std::string& allowed) {
+  return "found '" + found + "', allowed " + allowed;
 }
 
+// Decimal numbers alone: CLI11 itself would take 010 for 8.
 template <class Number>
-Number positive(const char* name, const char* text) {
-  const Number value = number_of<Number>(name, text, "a whole number of 1 or more");
-  if (value < 1) {
-    throw UsageError(std::string("--") + name + " is " + text + "; allowed is 1 or more");
-  }
-  return value;
+CLI::Validator number(const char* allowed, bool (*fits)(Number)) {
+  return {[=](std::string& text) {
+            Number value{};
+            const char* const end = text.data() + text.size();
+            const auto [stop, error] = std::from_chars(text.data(), end, value);
+            if (error != std::errc() || stop != end || !fits(value)) return refusal(text, allowed);
+            if constexpr (std::is_integral_v<Number>) text = std::to_string(value);
+            return std::string();
+          },
+          ""};
 }
 
-std::string one_of(const char* name, const char* text, const std::vector<std::string>& allowed) {
-  std::string names;
-  for (const std::string& value : allowed) {
-    if (value == text) return value;
-    names += (names.empty() ? "" : " and ") + value;
-  }
-  throw UsageError(std::string("--") + name + " is '" + text + "'; allowed are " + names);
+CLI::Validator one_of(std::vector<std::string> names) {
+  return {[=](std::string& text) {
+            const bool known = std::find(names.begin(), names.end(), text) != names.end();
+            return known ? std::string()
+                         : refusal(text, "are " + CLI::detail::join(names, " and "));
+          },
+          ""};
 }
 
 }  // namespace
 
 std::optional<Options> parse_options(int argc, char** argv) {
   Options options;
-  opterr = 0;
-  for (int found; (found = getopt_long(argc, argv, ":o:h", kOptions, nullptr)) != -1;) {
-    switch (found) {
-      case kPackage:
-        options.package = optarg;
-        break;
-      case kData:
-        options.data = optarg;
-        break;
-      case 'o':
-        options.out = optarg;
-        break;
-      case kMaxDrop:
-        options.max_drop = number_of<double>("max-drop", optarg, "a number inside (0, 1)");
-        break;
-      case kConfidence:
-        options.confidence = number_of<double>("confidence", optarg, "a number inside (0, 1)");
-        break;
-      case kQuantile:
-        options.quantile = number_of<double>("quantile", optarg, "a number inside (0, 1)");
-        break;
-      case kMetric:
-        options.metric = one_of("metric", optarg, {"top1", "top5"});
-        break;
-      case kSamples:
-        options.samples = positive<int64_t>("samples", optarg);
-        break;
-      case kStrategy:
-        options.strategy = one_of("strategy", optarg, {"shares", "sweep"}) == "sweep"
-                               ? SearchStrategy::kSweep
-                               : SearchStrategy::kShares;
-        break;
-      case kWeigh:
-        options.weigh = one_of("weigh", optarg, {"bytes", "energy"});
-        break;
-      case kEffort:
-        options.effort = number_of<double>("effort", optarg, "a number from 1.5 to 1000");
-        break;
-      case kCoarseOnly:
-        options.coarse_only = true;
-        break;
-      case kJournal:
-        options.journal = optarg;
-        break;
-      case kMaxTrials:
-        options.max_trials = positive<int64_t>("max-trials", optarg);
-        break;
-      case kSeed:
-        options.seed = number_of<int64_t>("seed", optarg, "a 64-bit integer");
-        break;
-      case kThreads:
-        options.threads = positive<int>("threads", optarg);
-        break;
-      case kVersion:
-        std::cout << "eden-profile " << EDEN_VERSION << '\n';
-        return std::nullopt;
-      case 'h':
-        std::cout << kUsage;
-        return std::nullopt;
-      case ':':
-        throw UsageError(std::string(argv[optind - 1]) + " lacks its value");
-      default:
-        throw UsageError(std::string("no such option: ") + argv[optind - 1]);
-    }
-  }
-  if (optind < argc) throw UsageError(std::string("unexpected argument: ") + argv[optind]);
-  const std::pair<const char*, const std::string*> needed[] = {
-      {"--package", &options.package}, {"--data", &options.data}, {"--out", &options.out}};
-  for (const auto& [name, value] : needed) {
-    if (value->empty()) throw UsageError(std::string(name) + " is missing");
+  CLI::App app(
+      "Finds the highest bit error rate that a network, and then each of its operands, tolerates.",
+      "eden-profile");
+  app.set_version_flag("--version", "eden-profile " EDEN_VERSION);
+  app.get_formatter()->column_width(26);
+  const auto option = [&](const char* name, auto& value, const char* type, const char* what) {
+    return app.add_option(name, value, what)->type_name(type);
+  };
+  const auto inside = number<double>("is a number inside (0, 1)",
+                                     [](double value) { return value > 0.0 && value < 1.0; });
+  const auto count =
+      number<int64_t>("is a whole number of 1 or more", [](int64_t value) { return value >= 1; });
+  const auto seconds = number<double>("is a number of seconds above 0", [](double value) {
+    return value > 0.0 && std::isfinite(value);
+  });
+
+  option("--package", options.package, "FILE",
+         "network, written by eden export for CPUs or a GPU; its code is run")
+      ->required();
+  option("--data", options.data, "FILE", "samples: safetensors with inputs and targets")
+      ->required();
+  option("-o,--out", options.out, "FILE", "tolerance file to write")->required();
+  option("--max-drop", options.max_drop, "X", "accuracy that may be lost, inside (0, 1) [0.01]")
+      ->transform(inside);
+  option("--confidence", options.confidence, "X", "probability with which the limits hold [0.95]")
+      ->transform(inside);
+  option("--quantile", options.quantile, "X",
+         "share of chips whose drop is bounded, instead of the mean over chips")
+      ->transform(inside);
+  option("--metric", options.metric, "NAME", "top1 or top5 [top1]")
+      ->transform(one_of({"top1", "top5"}));
+  option("--samples", options.samples, "N", "samples of one observation [64]")->transform(count);
+  option("--strategy", options.strategy, "NAME",
+         "shares, or sweep: the reference, one step of one operand at a time [shares]")
+      ->transform(one_of({"shares", "sweep"}));
+  option("--weigh", options.weigh, "NAME",
+         "bytes or energy: what a limit is worth raising for [bytes]")
+      ->transform(one_of({"bytes", "energy"}));
+  option("--effort", options.effort, "X", "length of a confirmation, in multiples of the least [6]")
+      ->transform(number<double>("is a number from 1.5 to 1000",
+                                 [](double value) { return value >= 1.5 && value <= 1000.0; }));
+  app.add_flag("--coarse-only", options.coarse_only, "one rate for the whole network");
+  option("--journal", options.journal, "FILE",
+         "file that an interrupted search resumes from [OUT.journal, until it ends]");
+  auto* const budget = option("--budget", options.budget, "N",
+                              "observations after which what is certified until then is the answer")
+                           ->transform(count);
+  option("--budget-seconds", options.budget_seconds, "X", "the same in seconds")
+      ->transform(seconds)
+      ->excludes(budget);
+  option("--timeout", options.timeout, "X", "seconds after which one observation is given up")
+      ->transform(seconds);
+  option("--max-trials", options.max_trials, "N", "observations after which the search gives up")
+      ->transform(count);
+  option("--seed", options.seed, "N", "what chips are drawn from [0]")
+      ->transform(number<int64_t>("is a 64-bit integer", [](int64_t) { return true; }));
+  option("--threads", options.threads, "N", "threads of torch [all cores]")
+      ->transform(
+          number<int>("is a whole number of 1 or more", [](int value) { return value > 0; }));
+  option("--cuda-operators", options.cuda_operators, "FILE",
+         "EDEN's operators for a GPU [_ops_cuda.so beside this program, or where it was built]");
+  // Of `eden profile`, but without a meaning here.
+  app.add_option_function<std::string>("--reuse-limit",
+                                       [](const std::string&) {
+                                         throw CLI::ValidationError(
+                                             "--reuse-limit",
+                                             "a package is compiled as a whole, so no layer's "
+                                             "output can be kept; allowed with eden profile "
+                                             "--network");
+                                       })
+      ->group("");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {
+    app.exit(asked);
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(error.what());
   }
   return options;
 }

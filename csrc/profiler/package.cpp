@@ -1,8 +1,13 @@
 #include "profiler/package.h"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <exception>
+#include <filesystem>
+#include <limits>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 
 #include "core/random_layout.h"
@@ -11,6 +16,11 @@
 namespace eden::profiler {
 namespace {
 
+namespace fs = std::filesystem;
+using Loader = torch::inductor::AOTIModelPackageLoader;
+
+#define EDEN_CUDA_OPERATORS "_ops_cuda.so"
+constexpr const char* kModel = "model";  // torch's name of the only one in a package
 constexpr const char* kMetadataKey = "eden";
 constexpr const char* kFormat = "eden-package";
 constexpr int kVersion = 1;
@@ -29,17 +39,32 @@ Correction correction_named(const std::string& name) {
   throw std::invalid_argument("correction is \"" + name + "\"; allowed are none, zero and clamp");
 }
 
+int64_t count_of(const Json& entry, const char* field) {
+  const Json& found = entry.at(field);
+  if (!found.is_number_unsigned() ||
+      found.get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()}) {
+    throw std::invalid_argument(std::string(field) + " is " + shown(found) +
+                                "; allowed is a whole number of 0 or more");
+  }
+  return found;
+}
+
 Operand operand_of(const Json& entry) {
   Operand operand;
   operand.name = entry.at("name");
   operand.kind = entry.at("kind");
-  operand.bytes = entry.at("bytes");
+  operand.bytes = count_of(entry, "bytes");
   operand.moved_bytes = entry.at("moved_bytes");
   operand.storage = entry.at("storage");
-  operand.address = entry.at("address");
+  operand.address = static_cast<uint64_t>(count_of(entry, "address"));
   operand.correction = correction_named(entry.at("correction"));
   if (!entry.at("errors").is_null()) operand.errors.emplace(entry.at("errors"));
-  if (!entry.at("table_first").is_null()) operand.table_first = entry.at("table_first");
+  const bool of_lines = operand.errors && operand.errors->table_length() > 0;
+  if (of_lines) operand.table_first = count_of(entry, "table_first");
+  if (!of_lines && !entry.at("table_first").is_null()) {
+    throw std::invalid_argument("table_first is " + shown(entry.at("table_first")) +
+                                "; allowed without errors of lines is null");
+  }
   return operand;
 }
 
@@ -47,32 +72,6 @@ std::string shape_text(const std::vector<int64_t>& sizes, const std::string& sam
   std::string text = "(" + samples;
   for (size_t d = 1; d < sizes.size(); ++d) text += ", " + std::to_string(sizes[d]);
   return text + ")";
-}
-
-std::string dtype_name(at::ScalarType dtype) {
-  // What Python calls it, where c10 has a name of its own.
-  switch (dtype) {
-    case at::kFloat:
-      return "float32";
-    case at::kDouble:
-      return "float64";
-    case at::kHalf:
-      return "float16";
-    case at::kBFloat16:
-      return "bfloat16";
-    case at::kLong:
-      return "int64";
-    case at::kInt:
-      return "int32";
-    case at::kShort:
-      return "int16";
-    case at::kChar:
-      return "int8";
-    case at::kByte:
-      return "uint8";
-    default:
-      return c10::toString(dtype);
-  }
 }
 
 // So many rows, the last one repeated.
@@ -83,23 +82,67 @@ at::Tensor filled(const at::Tensor& rows, int64_t count) {
   return at::cat({rows, rows.slice(0, rows.size(0) - 1).expand(sizes)});
 }
 
+// Makes the operators for a GPU known to torch, or throws std::runtime_error saying what is
+// missing.
+void prepare_cuda(const std::string& operators) {
+  if (!at::hasCUDA()) {
+    throw std::runtime_error(
+#ifdef EDEN_TORCH_CUDA
+        "there is no GPU here, or no driver for it; allowed is a machine with one, or a package of "
+        "a network on the CPU"
+#else
+        "this eden-profile is linked to a torch for CPUs alone; allowed is one that was built with "
+        "a torch for CUDA, or a package of a network on the CPU"
+#endif
+    );
+  }
+  std::vector<fs::path> places{operators};
+  if (operators.empty()) {
+    std::error_code error;
+    places = {fs::read_symlink("/proc/self/exe", error).replace_filename(EDEN_CUDA_OPERATORS),
+              EDEN_OUTPUT_DIR "/" EDEN_CUDA_OPERATORS};
+  }
+  std::string tried;
+  for (const fs::path& place : places) {
+    // Never closed: torch keeps what it registers.
+    if (dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL) != nullptr) return;
+    tried += (tried.empty() ? "" : "; ") + std::string(dlerror());
+  }
+  throw std::runtime_error("EDEN's operators for a GPU cannot be loaded (" + tried +
+                           "); a build with EDEN_CUDA=ON makes them, --cuda-operators names them");
+}
+
 }  // namespace
 
-Package::Package(std::string path) : path_(std::move(path)) {
+Package::Package(std::string path, const std::string& cuda_operators) : path_(std::move(path)) {
   digest_ = digest_of(read_file(path_));
-  std::unordered_map<std::string, std::string> metadata;
-  try {
-    loader_ = std::make_unique<torch::inductor::AOTIModelPackageLoader>(path_);
-    metadata = loader_->get_metadata();
-  } catch (const std::exception& error) {
-    throw FileError(path_, "no package that can be run here: " + reason_of(error));
-  }
-  const auto found = metadata.find(kMetadataKey);
-  if (found == metadata.end()) {
+  const auto attempt = [&](const char* what, const auto& step) {
+    try {
+      return step();
+    } catch (const std::exception& error) {
+      throw FileError(path_, what + reason_of(error));
+    }
+  };
+  const auto metadata = attempt("no package that can be run here: ",
+                                [&] { return Loader::load_metadata_from_package(path_, kModel); });
+  const auto own = metadata.find(kMetadataKey);
+  if (own == metadata.end()) {
     throw FileError(path_,
                     "a package that eden export has not written: its metadata has no part 'eden'");
   }
-  read_metadata(found->second);
+  read_metadata(own->second);
+  const auto device = metadata.find("AOTI_DEVICE_KEY");
+  const std::string type = device == metadata.end() ? "cpu" : device->second;
+  if (type == "cuda") {
+    attempt("compiled for a GPU: ", [&] { prepare_cuda(cuda_operators); });
+    device_ = at::Device(at::kCUDA, 0);  // CUDA_VISIBLE_DEVICES says which one that is
+  } else if (type != "cpu") {
+    throw FileError(path_, "compiled for '" + type + "'; allowed are cpu and cuda");
+  }
+  attempt("no package that can be run here: ", [&] {
+    loader_ = std::make_unique<Loader>(path_, kModel, /*run_single_threaded=*/false,
+                                       /*num_runners=*/1, device_.index());
+  });
 }
 
 void Package::read_metadata(const std::string& text) {
@@ -108,8 +151,8 @@ void Package::read_metadata(const std::string& text) {
   const auto expect = [&](const char* field, const Json& wanted, const char* advice) {
     const Json found = body.value(field, Json());
     if (found == wanted) return;
-    throw FileError(path_, std::string(field) + ": found " + json_text(found).substr(0, 80) +
-                               ", allowed is " + json_text(wanted) + advice);
+    throw FileError(path_, std::string(field) + ": found " + shown(found) + ", allowed is " +
+                               shown(wanted) + advice);
   };
   expect("format", kFormat, "");
   expect("version", kVersion, " (this version of eden's)");
@@ -118,16 +161,16 @@ void Package::read_metadata(const std::string& text) {
   try {
     input_shape_ = body.at("input_shape").get<std::vector<int64_t>>();
     input_dtype_ = body.at("input_dtype");
-    table_entries_ = body.at("table_entries");
+    const int64_t entries = count_of(body, "table_entries");
+    table_ = at::zeros({entries}, at::kLong);
     if (input_shape_.empty() || input_shape_[0] < 1) {
       throw std::invalid_argument("input_shape counts no samples");
     }
     for (const Json& entry : body.at("operands")) {
       where = "operands[" + std::to_string(operands_.size()) + "]";
       Operand operand = operand_of(entry);
-      if (operand.errors && operand.errors->of_lines() &&
-          operand.table_first + static_cast<int64_t>(operand.errors->table().size()) >
-              table_entries_) {
+      const int64_t length = operand.errors ? operand.errors->table_length() : 0;
+      if (length > entries || operand.table_first > entries - length) {
         throw std::invalid_argument("table_first is " + std::to_string(operand.table_first) +
                                     "; allowed is what leaves its lines in the table");
       }
@@ -140,11 +183,20 @@ void Package::read_metadata(const std::string& text) {
   if (std::none_of(operands_.begin(), operands_.end(), faulty)) {
     throw FileError(path_, "none of its operands has an error model; allowed is one or more");
   }
+  reliable_ = at::empty({static_cast<int64_t>(operands_.size()), kRegionFields}, at::kLong);
+  regions_ = at::empty_like(reliable_);
+  for (size_t i = 0; i < operands_.size(); ++i) {
+    for (const auto& [rows, correction] : {std::pair{&reliable_, Correction::kNone},
+                                           std::pair{&regions_, operands_[i].correction}}) {
+      std::ranges::copy(make_region(0.0, 0.0, 1.0, operands_[i].address, correction),
+                        (*rows)[static_cast<int64_t>(i)].data_ptr<int64_t>());
+    }
+  }
 }
 
 void Package::check_samples(const at::Tensor& inputs, const std::string& path) const {
   const std::vector<int64_t> sizes = inputs.sizes().vec();
-  const std::string dtype = dtype_name(inputs.scalar_type());
+  const std::string dtype(c10::getDtypeNames(inputs.scalar_type()).first);
   if (sizes.size() == input_shape_.size() && dtype == input_dtype_ &&
       std::equal(sizes.begin() + 1, sizes.end(), input_shape_.begin() + 1)) {
     return;
@@ -155,35 +207,41 @@ void Package::check_samples(const at::Tensor& inputs, const std::string& path) c
                             shape_text(input_shape_, "N") + ", N of 1 or more, " + input_dtype_);
 }
 
-at::Tensor Package::run(const at::Tensor& inputs, const std::vector<ErrorModel>& errors,
-                        uint64_t chip) {
-  const bool reliable = errors.empty();
-  at::Tensor regions =
-      at::empty({static_cast<int64_t>(operands_.size()), kRegionFields}, at::kLong);
-  at::Tensor table = at::zeros({table_entries_}, at::kLong);
-  int64_t* row = regions.data_ptr<int64_t>();
+void Package::set_rates(const std::vector<double>& rates) {
+  if (rates == rates_) return;
   size_t next = 0;
-  for (const Operand& operand : operands_) {
-    const ErrorModel* model = operand.errors && !reliable ? &errors.at(next++) : nullptr;
-    const auto fields =
-        model != nullptr ? model->region(operand.address, operand.correction, operand.table_first)
-                         : make_region(0.0, 0.0, 1.0, operand.address,
-                                       reliable ? Correction::kNone : operand.correction);
-    row = std::copy(fields.begin(), fields.end(), row);
-    if (model != nullptr) {
-      const std::vector<int64_t> entries = model->table();
-      std::copy(entries.begin(), entries.end(), table.data_ptr<int64_t>() + operand.table_first);
-    }
+  for (size_t i = 0; i < operands_.size(); ++i) {
+    const Operand& operand = operands_[i];
+    if (!operand.errors) continue;
+    const double rate = rates.at(next);
+    const bool changed = rates_.empty() || rates_[next] != rate;
+    ++next;
+    if (!changed) continue;
+    operand.errors->write(rate, operand.address, operand.correction, operand.table_first,
+                          regions_[static_cast<int64_t>(i)].data_ptr<int64_t>(),
+                          table_.data_ptr<int64_t>());
   }
+  rates_ = rates;
+}
+
+at::Tensor Package::run(const at::Tensor& inputs, const std::vector<double>& rates, uint64_t chip,
+                        const std::function<void()>& between_runs) {
+  if (!rates.empty()) set_rates(rates);
+  const at::Tensor regions = (rates.empty() ? reliable_ : regions_).to(device_);
+  const at::Tensor table = table_.to(device_);
+  const auto number = [&](int64_t value) {
+    return at::scalar_tensor(value, at::kLong).to(device_);
+  };
+  const at::Tensor seed = number(static_cast<int64_t>(chip));
   const int64_t step = input_shape_[0];
   std::vector<at::Tensor> outputs;
   for (int64_t begin = 0; begin < inputs.size(0); begin += step) {
+    between_runs();
     const at::Tensor rows = inputs.slice(0, begin, begin + step);
-    std::vector<at::Tensor> arguments{filled(rows, step), regions,
-                                      at::scalar_tensor(static_cast<int64_t>(chip), at::kLong),
-                                      at::scalar_tensor(begin / step, at::kLong)};
-    if (table_entries_ > 0) arguments.push_back(table);
-    outputs.push_back(loader_->run(arguments).at(0).slice(0, 0, rows.size(0)));
+    std::vector<at::Tensor> arguments{filled(rows, step).to(device_), regions, seed,
+                                      number(begin / step)};
+    if (table.numel() > 0) arguments.push_back(table);
+    outputs.push_back(loader_->run(arguments).at(0).slice(0, 0, rows.size(0)).cpu());
   }
   return at::cat(outputs);
 }

@@ -6,6 +6,7 @@
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,9 +31,11 @@ struct Operand {
 
 class Package {
  public:
-  // Loads the file, whose code runs in this process. Throws FileError if it cannot be loaded, has
-  // not been written by EDEN, or by another version.
-  explicit Package(std::string path);
+  // Loads the file, whose code runs in this process, on the device that it was compiled for; for a
+  // GPU also EDEN's operators for one, which are looked for where they are usually if the path is
+  // empty. Throws FileError if it cannot be loaded, has not been written by EDEN, or by another
+  // version, or if what its device needs is missing; nothing of it has run then.
+  Package(std::string path, const std::string& cuda_operators);
 
   const std::vector<Operand>& operands() const { return operands_; }
   const std::string& digest() const { return digest_; }
@@ -41,19 +44,24 @@ class Package {
   void check_samples(const at::Tensor& inputs, const std::string& path) const;
 
   // The outputs (N, classes) for samples (N, ...), on a chip, with the operands that have errors at
-  // these models, in their order; on reliable memory without correction where there are none.
-  at::Tensor run(const at::Tensor& inputs, const std::vector<ErrorModel>& errors, uint64_t chip);
+  // these mean bit error rates, in their order; on reliable memory without correction where there
+  // are none. Calls `between_runs` before every run of the compiled code.
+  at::Tensor run(const at::Tensor& inputs, const std::vector<double>& rates, uint64_t chip,
+                 const std::function<void()>& between_runs);
 
  private:
   void read_metadata(const std::string& text);
+  void set_rates(const std::vector<double>& rates);
 
   std::string path_;
   std::string digest_;
+  at::Device device_ = at::kCPU;
   std::unique_ptr<torch::inductor::AOTIModelPackageLoader> loader_;
   std::vector<int64_t> input_shape_;  // the first number counts samples
   std::string input_dtype_;
-  int64_t table_entries_ = 0;
   std::vector<Operand> operands_;
+  at::Tensor reliable_, regions_, table_;  // on the host; the last two at rates_
+  std::vector<double> rates_;
 };
 
 }  // namespace eden::profiler

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "profiler/files.h"
-#include "profiler/json_text.h"
+#include "profiler/json.h"
 
 namespace eden::profiler {
 namespace {
@@ -61,14 +61,14 @@ class Reader {
     const Json dtype = entry.value("dtype", Json());
     const auto known = dtype.is_string() ? kDtypes.find(dtype.get<std::string>()) : kDtypes.end();
     if (known == kDtypes.end()) {
-      fail(where + "dtype is " + json_text(dtype).substr(0, 80) +
+      fail(where + "dtype is " + shown(dtype) +
            "; allowed are F64, F32, F16, BF16, I64, I32, I16, I8 and U8");
     }
     const std::vector<int64_t> shape = numbers(entry, "shape", where);
     const std::vector<int64_t> place = numbers(entry, "data_offsets", where);
     const int64_t bytes = static_cast<int64_t>(content_.size() - begin_);
     if (place.size() != 2 || place[0] > place[1] || place[1] > bytes) {
-      fail(where + "data_offsets are " + json_text(entry["data_offsets"]).substr(0, 80) +
+      fail(where + "data_offsets are " + shown(entry["data_offsets"]) +
            "; allowed are a begin and an end within the " + std::to_string(bytes) +
            " bytes of data");
     }
@@ -99,7 +99,7 @@ class Reader {
     for (const Json& value : list.is_array() ? list : Json::array({-1})) {
       if (!value.is_number_unsigned() ||
           value.get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()}) {
-        fail(where + field + " is " + json_text(list).substr(0, 80) +
+        fail(where + field + " is " + shown(list) +
              "; allowed is a list of whole numbers of 0 or more");
       }
       found.push_back(value.get<int64_t>());

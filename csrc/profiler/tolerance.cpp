@@ -50,17 +50,18 @@ Json tolerance_of(const Options& options, const Found& found) {
   Json limits = Json::object(), bytes = Json::object(), kinds = Json::object(),
        storage = Json::object(), models = Json::object(), weights = Json::object(),
        alone = Json::object(), observations = Json::object();
+  const auto& confirmed = search.limits_certificate();
   for (size_t i = 0; i < found.operands.size(); ++i) {
     const Operand& operand = *found.operands[i];
-    const double limit = rate(options.coarse_only ? search.coarse() : search.limits()[i]);
+    const double limit = rate(confirmed ? search.limits()[i] : search.coarse());
     limits[operand.name] = limit;
     bytes[operand.name] = operand.bytes;
     kinds[operand.name] = operand.kind;
     storage[operand.name] = operand.storage;
-    models[operand.name] = operand.errors->scaled(limit).form();
-    if (!options.coarse_only) weights[operand.name] = search.settings().operands[i].weight;
+    models[operand.name] = operand.errors->form_at(limit);
+    if (confirmed) weights[operand.name] = search.settings().operands[i].weight;
   }
-  for (size_t i = 0; i < search.responses().size(); ++i) {
+  for (size_t i = 0; confirmed && i < search.responses().size(); ++i) {
     const OperandResponse& response = search.responses()[i];
     alone[found.operands[i]->name] = {{"rate", rate(response.rate)},
                                       {"low", rate(response.low)},
@@ -69,7 +70,6 @@ Json tolerance_of(const Options& options, const Found& found) {
                                       {"observations", response.observations}};
   }
   for (const auto& [phase, count] : found.observations) observations[phase] = count;
-  const auto& confirmed = search.limits_certificate();
   return {{"format", "eden-tolerance"},
           {"version", kVersion},
           {"coarse", rate(search.coarse())},
@@ -91,12 +91,12 @@ Json tolerance_of(const Options& options, const Found& found) {
           {"random_layout", kRandomLayoutVersion},
           {"eden_version", EDEN_VERSION},
           {"observations", observations},
-          {"strategy", to_string(options.strategy)},
+          {"strategy", options.strategy},
           {"effort", options.effort},
           {"weights", weights},
           {"alone", alone},
           {"lower_is_better", false},
-          {"unfinished", ""}};
+          {"unfinished", search.ended_by_budget() ? search.message() : ""}};
 }
 
 std::string table_of(const Json& tolerance) {

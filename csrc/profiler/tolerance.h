@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/search.h"
-#include "profiler/json_text.h"
+#include "profiler/json.h"
 #include "profiler/options.h"
 #include "profiler/package.h"
 
@@ -26,7 +26,7 @@ struct Found {
 // "mean", or ["quantile", q].
 Json guarantee_of(const Options& options);
 
-// Version 2 of the file, with all its fields, as Python's driver writes it.
+// Version 2 of the file, with all the fields and values that Python's driver writes.
 Json tolerance_of(const Options& options, const Found& found);
 
 // Operand, bytes, limit and its ratio to the coarse rate; where it was measured, the rate that each
