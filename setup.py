@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,15 +19,13 @@ import supported  # noqa: E402
 import torch_location  # noqa: E402
 
 
-def find_cmake() -> str:
-    """The environment's own cmake before the system's, which may be too old for the installed nvcc."""
-    if find_spec("cmake") is not None:
-        import cmake
-
-        return str(Path(cmake.CMAKE_BIN_DIR) / "cmake")
-    found = shutil.which("cmake")
+def find_program(name: str, folder: str, least: str) -> str:
+    """The environment's own program before the system's, which may be too old for the installed nvcc."""
+    if find_spec(name) is not None:
+        return str(Path(getattr(import_module(name), folder)) / name)
+    found = shutil.which(name)
     if found is None:
-        raise SystemExit("eden: cmake 3.24 or later is needed to build; run: pip install cmake")
+        raise SystemExit(f"eden: {name} {least} or later is needed to build; run: pip install {name}")
     return found
 
 
@@ -49,7 +48,7 @@ class CMakeBuild(build_ext):
         build = ROOT / "build" if in_place else Path(self.build_temp).resolve() / "cmake"
         build.mkdir(parents=True, exist_ok=True)
         package.mkdir(parents=True, exist_ok=True)
-        cmake = find_cmake()
+        cmake = find_program("cmake", "CMAKE_BIN_DIR", "3.24")
         configure = [
             cmake,
             "-S",
@@ -58,6 +57,8 @@ class CMakeBuild(build_ext):
             str(build),
             "-G",
             "Ninja",
+            # Not the one that an earlier build in this folder had, whose environment pip and uv have removed since.
+            f"-DCMAKE_MAKE_PROGRAM={find_program('ninja', 'BIN_DIR', '1.11')}",
             "-DCMAKE_BUILD_TYPE=Release",
             f"-DEDEN_TORCH={torch}",
             f"-DEDEN_OUTPUT_DIR={package}",
