@@ -23,9 +23,11 @@ import torch
 import eden
 
 # Not what ``-m`` runs, which would warn that it is imported already.
-_RUN = {"eden.cli", "eden.catalogue.__main__", "eden.catalogue.figures"}
+_RUN = ("cli", "figures", "__main__")
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload([m.name for m in pkgutil.walk_packages(eden.__path__, "eden.") if m.name not in _RUN])
+_CONTEXT.set_forkserver_preload(
+    [m.name for m in pkgutil.walk_packages(eden.__path__, "eden.") if m.name.rpartition(".")[2] not in _RUN]
+)
 
 
 def _become(arguments: Sequence[str], environment: Mapping[str, str], folder: str, out: str, err: str) -> None:
