@@ -65,7 +65,10 @@ if [ -z "$needed$optional" ]; then
 elif [ ${#apt[@]} -eq 0 ]; then
   echo "setup: apt-get may not be used here; run: sudo apt-get install$needed$optional"
 else
-  if [ -n "$needed" ]; then step "install$needed" apt_install $needed; fi
+  if [ -n "$needed" ] && ! (step "install$needed" apt_install $needed); then
+    echo "setup: to install by hand: sudo apt-get install$needed" >&2
+    exit 1
+  fi
   for package in $optional; do
     # Not every system has each of them, and none is worth stopping for.
     if ! (step "install $package" apt_install "$package"); then
