@@ -28,6 +28,7 @@ import eden
 
 GROUND = Path(__file__).with_suffix("").with_name("ground.json")
 CLASSES = 4
+CELLS = np.arange(5, 200_000, 997)
 MODELS: dict[str, Callable[[], eden.ErrorModel]] = {
     "uniform": lambda: eden.Uniform(ber=1e-3),
     "uniform, transient": lambda: eden.Uniform(ber=1e-2, failure=0.5),
