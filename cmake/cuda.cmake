@@ -50,12 +50,15 @@ else()
   set(CMAKE_CUDA_STANDARD_REQUIRED ON)
   set(CMAKE_CUDA_EXTENSIONS OFF)
   message(STATUS "eden: CUDA operators for ${CMAKE_CUDA_ARCHITECTURES} with ${CMAKE_CUDA_COMPILER} ${CMAKE_CUDA_COMPILER_VERSION}")
+  find_package(CUDAToolkit REQUIRED)
   add_library(eden_ops_cuda SHARED ${EDEN_CUDA_SOURCES})
-  target_link_libraries(eden_ops_cuda PRIVATE eden_torch ${CMAKE_DL_LIBS})
+  target_link_libraries(eden_ops_cuda PRIVATE eden_torch CUDA::cudart_static ${CMAKE_DL_LIBS})
   target_include_directories(eden_ops_cuda PRIVATE csrc)
   target_compile_definitions(eden_ops_cuda PRIVATE USE_CUDA)
+  set(EDEN_NVCC_WERROR $<$<BOOL:${EDEN_WERROR}>:-Xcompiler=-Werror$<SEMICOLON>-Werror=all-warnings>)
   target_compile_options(eden_ops_cuda PRIVATE
-    --fmad=false -Xcompiler=-Wall,-Wextra "$<$<BOOL:${EDEN_WERROR}>:-Xcompiler=-Werror;-Werror=all-warnings>")
+    "$<$<COMPILE_LANGUAGE:CUDA>:--fmad=false;-Xcompiler=-Wall,-Wextra;${EDEN_NVCC_WERROR}>"
+    "$<$<COMPILE_LANGUAGE:CXX>:${EDEN_WARNINGS};${EDEN_ARITHMETIC}>")
   set_target_properties(eden_ops_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${EDEN_OUTPUT_DIR}" PREFIX ""
     OUTPUT_NAME "_ops_cuda" SKIP_BUILD_RPATH ON CUDA_RUNTIME_LIBRARY Static)
   add_dependencies(eden_all eden_ops_cuda)

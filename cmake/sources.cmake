@@ -68,7 +68,7 @@ set(EDEN_OPS_SOURCES
   csrc/ops/cpu/value_range_cpu.cpp
 )
 set(EDEN_CUDA_SOURCES
-  csrc/ops/cuda/corrupt_cuda.cu
+  csrc/ops/cuda/corrupt_cuda.cpp
   csrc/ops/cuda/kernel.cu
 )
 set(EDEN_BINDINGS_OF_FITS
