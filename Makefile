@@ -25,7 +25,7 @@ $(VENV)/.ready: pyproject.toml setup.py tools/setup.sh
 	@touch $@
 
 build: setup  ## what setup compiles and has changed, the C++ tests, eden-profile, and where nvcc is the CUDA operators
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cmake -S . -B $(BUILD) $(OWN_BUILD) -DEDEN_BUILD_TESTS=ON -DEDEN_PROFILER=AUTO \
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cmake -S . -B $(BUILD) $(OWN_BUILD) -DEDEN_BUILD_TESTS=ON -DEDEN_PROFILER=AUTO \
 	  -DEDEN_CUDA=$${EDEN_CUDA:-NVCC} > $(BUILD)/configure.log 2>&1 || { cat $(BUILD)/configure.log; exit 1; }
 	@sed -n 's/^-- eden: /build: /p' $(BUILD)/configure.log
 	$(BIN)/cmake --build $(BUILD)

@@ -92,7 +92,7 @@ fi
 step "download and install what the build needs" "${pip[@]}" 'setuptools>=77' wheel 'ninja>=1.11' 'pybind11>=2.13,<4' 'cmake>=3.24,<5'
 
 # Outside of pip, which would show nothing of it until it ends.
-export PATH="$PWD/$VENV/bin:$PATH"
+export PATH="$(cd "$VENV/bin" && pwd):$PATH"
 begin=$SECONDS
 echo "setup: compile the operators and the C++ core ..."
 shown=0
