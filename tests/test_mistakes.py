@@ -12,11 +12,17 @@ import numpy as np
 import pytest
 
 import eden
-from eden import _core, cli, device, recipe
+from eden import _core, cli, device, recipe, tasks
 from eden.mistakes import mistake
 from eden.tasks import load_task
 
 Ended = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(autouse=True)
+def no_task_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that another test loaded would make the tests' own files the user's."""
+    monkeypatch.setattr(tasks, "_user_folders", [])
 
 
 @pytest.fixture
