@@ -40,6 +40,7 @@ test: build  ## every test: lint, types, Catch2 through ctest, pytest; the slowe
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs -P 2 -n 40 $(BIN)/clang-format --dry-run --Werror
 
 check:
@@ -52,16 +53,16 @@ test-python:
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --durations 20
 
 catalogue: build  ## fit the devices that ship with the package to the measurements in $EDEN_DATA
-	$(BIN)/python -m eden.catalogue
+	$(BIN)/python -m eden.devices.catalogue
 
 recovery: build  ## fit 1,000 simulated campaigns of each error model: coverage and width of intervals, choice of the model
 	$(BIN)/python benchmarks/recovery.py
 
 schemas: build  ## write the JSON Schemas of the files, which ship with the package
-	$(BIN)/python -m eden.schemas
+	$(BIN)/python -m eden.app.schemas
 
 figures: setup  ## draw the catalogue beside the measurements, for docs/devices.md
-	$(BIN)/python -m eden.catalogue.figures docs/figures
+	$(BIN)/python tools/catalogue_figures.py docs/figures
 
 format:  ## format the sources
 	$(BIN)/ruff check --fix .

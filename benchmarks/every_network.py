@@ -18,12 +18,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import networks
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import eden
-from eden import networks
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,16 +17,17 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import networks
 import torch
 
 import eden
-from eden import networks
-from eden.accounting import Savings, Traffic
-from eden.errors import Uniform
-from eden.models import ResNet
-from eden.placement import Constraints
-from eden.tolerance import Tolerance
-from eden.workload import trace
+from eden.accounting.savings import Savings
+from eden.app.models import ResNet
+from eden.costs.trace import trace
+from eden.costs.traffic import Traffic
+from eden.memory.errors import Uniform
+from eden.placement.place import Constraints
+from eden.tolerance.tolerance import Tolerance
 
 PLATFORMS = ("cpu", "gpu", "eyeriss", "tpu")
 PAPER_ENERGY = {"cpu": "21%", "gpu": "37%", "eyeriss": "31%", "tpu": "32%"}

@@ -26,9 +26,9 @@ CASES: dict[str, tuple[str, ...]] = {
     "eden.place": ("-c", "import eden; eden.place"),
     "eden.fit": ("-c", "import eden; eden.fit"),
     "from eden import *": ("-c", "from eden import *"),
-    "eden --help": ("-m", "eden.cli", "--help"),
-    "eden devices list": ("-m", "eden.cli", "devices", "list"),
-    "eden schema device": ("-m", "eden.cli", "schema", "device"),
+    "eden --help": ("-m", "eden.app.cli", "--help"),
+    "eden devices list": ("-m", "eden.app.cli", "devices", "list"),
+    "eden schema device": ("-m", "eden.app.cli", "schema", "device"),
 }
 
 

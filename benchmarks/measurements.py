@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from eden.measurements import read
+from eden.measurements.readers import read
 
 Make = Callable[[np.random.Generator, int, int], bytes]
 GEOMETRY: dict[str, Any] = {"banks": 16, "rows": 2**15, "row_bits": 2**16}
@@ -178,7 +178,7 @@ def memory(gigabytes: float, lines: int, folder: Path) -> str:
                 block += 1
 
     script = (
-        "import resource, sys, time; from eden.measurements import read\n"
+        "import resource, sys, time; from eden.measurements.readers import read\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; start = time.perf_counter()\n"
         "campaign = read(sys.argv[1], format='dram-bender-hbm')\n"
         "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

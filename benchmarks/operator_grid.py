@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 import eden
-from eden import ops
+from eden.memory import operators as ops
 
 RATES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 5e-2)
 TARGETS = (1.15, 1.15, 1.15, 1.4, 3.0, 8.0)

@@ -45,7 +45,7 @@ from torch import Tensor, nn
 
 import eden
 from eden import _core
-from eden.models import ResNet
+from eden.app.models import ResNet
 
 TABLES = "acdefg"
 THREADS = 2

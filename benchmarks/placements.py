@@ -20,12 +20,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import eden
-from eden.accounting import PLATFORMS, Traffic, platform_named
-from eden.energy import RankPower
-from eden.errors import DataDependent, ErrorModel, Uniform
-from eden.margin import Margin
-from eden.optimum import InfeasibleError
-from eden.placement import Constraints
+from eden.costs.energy import RankPower
+from eden.costs.platforms import PLATFORMS, platform_named
+from eden.costs.traffic import Traffic
+from eden.devices.margin import Margin
+from eden.memory.errors import DataDependent, ErrorModel, Uniform
+from eden.placement.exact import InfeasibleError
+from eden.placement.place import Constraints
 
 NOMINAL = {"vdd": 1.35, "trcd": 12.5, "trp": 12.5, "refresh_interval": 64.0}
 LAW = {"linear": 1, "quadratic": 2}

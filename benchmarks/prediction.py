@@ -26,7 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eden.curves import (
+from eden.common.files import FileError
+from eden.devices.curves import (
     Condition,
     Curve,
     Curves,
@@ -40,8 +41,7 @@ from eden.curves import (
     regimes,
     voltage_modules,
 )
-from eden.files import FileError
-from eden.measurements import Campaign, Reading, read
+from eden.measurements.readers import Campaign, Reading, read
 
 LEAST = 6  # readings of a condition: three a half
 PATTERNS = {"zero": 0x00, "one": 0xFF}

@@ -1,7 +1,8 @@
 """Do the fits give back what campaigns were drawn from, with intervals that hold and a choice that is right?
 
 For each of Models 0 to 3, campaigns are drawn cell by cell with parameters from wide ranges, fitted with
-``eden.fits.fit_models``, and compared with what they were drawn from. The n-th campaign has the seed ``--seed`` + n.
+``eden.devices.likelihoods.fit_models``, and compared with what they were drawn from. The n-th campaign has the seed
+``--seed`` + n.
 
 - Coverage: the share of 95% intervals that hold the truth, for each parameter that the counts identify. Where an
   estimate lies at a bound (P = 0, rho = 0, F = 1) the interval is one-sided; those campaigns are counted apart as well.
@@ -37,7 +38,7 @@ import numpy as np
 from scipy import special, stats
 
 from eden import _core
-from eden.fits import Counts, Estimate, FittedModel, Lines, fit_models
+from eden.devices.likelihoods import Counts, Estimate, FittedModel, Lines, fit_models
 
 MODELS = ("uniform", "bitline", "wordline", "data_dependent")
 ALONG = {"bitline": _core.Along.bitlines, "wordline": _core.Along.wordlines}

@@ -386,7 +386,7 @@ def growth_figure(table: dict[str, dict[float, Cost]]) -> Figure:
     """Observations of a search against what its cost grows with, and the sample-forwards where that differs."""
     from matplotlib.figure import Figure
 
-    from eden.figures import COLOURS, styled
+    from eden.reporting.figures import COLOURS, styled
 
     labels = {
         "operands": "operands",
@@ -429,7 +429,7 @@ def order_of_calls(model: nn.Module, sample: Any) -> tuple[list[int], int, int]:
         Before which call of a layer each operand is first read, the calls of a forward pass, and the bytes of the
         layers' inputs and outputs for one sample.
     """
-    from eden import inject
+    from eden.faults import inject
 
     places: dict[str, int] = {}
     calls, held = 0, 0
@@ -495,11 +495,13 @@ def paired_ratio(one: Callable[[], Any], other: Callable[[], Any], rounds: int) 
 
 def not_twice(settings: Settings, rounds: int) -> None:
     """Table (e)."""
+    import networks
     import torch.nn.functional as F
 
     import eden
-    from eden import characterize, inject, networks
-    from eden.models import ResNet
+    from eden.app.models import ResNet
+    from eden.faults import inject
+    from eden.tolerance import profile as characterize
 
     print("\n(e) calls of layers under faults in a search, and those that are not computed again")
     heads = ("network", "operands", "calls", "alone", "spared", "of alone", "of all", "MB a chip")
@@ -560,7 +562,10 @@ def real(arguments: argparse.Namespace) -> bool:
     from torch.utils.data import DataLoader
 
     import eden
-    from eden import chain, inject, tasks, training
+    from eden.app import steps as chain
+    from eden.app import tasks
+    from eden.boosting import training
+    from eden.faults import inject
 
     task = tasks.load_task(arguments.task)
     with chain.threads_of(task):
@@ -576,7 +581,7 @@ def real(arguments: argparse.Namespace) -> bool:
         loader = DataLoader(validation, batch_size=arguments.batch)
         options = {"max_drop": arguments.max_drop, "confidence": arguments.confidence, "effort": arguments.effort}
 
-        steps: list[eden.characterize.Step] = []
+        steps: list[eden.tolerance.profile.Step] = []
 
         def timed(strategy: str) -> tuple[eden.Tolerance, str]:
             started, processor = time.perf_counter(), time.process_time()
@@ -698,7 +703,7 @@ def main() -> int:
         if "c" in arguments.only:
             table = growth(pool, arguments.runs)
             if arguments.figure is not None:
-                from eden.figures import save_figure
+                from eden.reporting.figures import save_figure
 
                 save_figure(growth_figure(table), arguments.figure)
                 print(f"written: {arguments.figure}")

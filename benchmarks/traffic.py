@@ -21,11 +21,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import networks
 import torch
 
-from eden import _core, networks
-from eden.platforms import PLATFORMS, Array
-from eden.workload import Geometry, trace
+from eden import _core
+from eden.costs.platforms import PLATFORMS, Array
+from eden.costs.trace import Geometry, trace
 
 NETWORKS = ("squeezenet", "alexnet")
 ARRAYS = ("eyeriss", "tpu")

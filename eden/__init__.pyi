@@ -1,55 +1,17 @@
 # What `eden` offers and where it lies, for type checkers and for lazy_loader, which imports a name when it is used.
 
-from . import accounting as accounting
-from . import characterize as characterize
-from . import checkpoint as checkpoint
-from . import compression as compression
-from . import curriculum as curriculum
-from . import curves as curves
-from . import deadline as deadline
-from . import device as device
-from . import energy as energy
-from . import errors as errors
-from . import files as files
-from . import fits as fits
-from . import fitting as fitting
-from . import functions as functions
-from . import geometry as geometry
-from . import inject as inject
-from . import journal as journal
-from . import layers as layers
-from . import margin as margin
-from . import measurements as measurements
-from . import movement as movement
-from . import nn as nn
-from . import normalization as normalization
-from . import ops as ops
-from . import package as package
-from . import partition as partition
-from . import placement as placement
-from . import platforms as platforms
-from . import points as points
-from . import progress as progress
-from . import quantization as quantization
-from . import ranks as ranks
-from . import resume as resume
-from . import reuse as reuse
-from . import samples as samples
-from . import tolerance as tolerance
-from . import verification as verification
-from .accounting import Savings, savings
-from .accounts import Account, account
-from .characterize import SearchError, profile
-from .checkpoint import load_, save
-from .covered import Coverage, coverage
-from .curriculum import Curriculum, walk
-from .device import Device
-from .errors import Bitline, CellMap, DataDependent, ErrorModel, Uniform, Wordline
-from .files import FileError
-from .fitting import fit
-from .flip_counts import FlipCounts, counting
-from .geometry import Geometry
-from .inject import (
+from .accounting.account import Account, account
+from .accounting.savings import Savings, savings
+from .boosting.curriculum import Curriculum, walk
+from .boosting.resume import load_checkpoint_, save_checkpoint
+from .common.files import FileError
+from .costs.traffic import Traffic, traffic
+from .devices.device import Device
+from .devices.fitting import fit
+from .faults.checkpoint import load_, save
+from .faults.counting import FlipCounts, counting
+from .faults.coverage import Coverage, coverage
+from .faults.inject import (
     Faults,
     calibrate_,
     clean,
@@ -62,17 +24,18 @@ from .inject import (
     set_errors_,
     set_ranges_,
 )
-from .layers import FeatureMap, KeyValueCache
-from .memory_maps import MemoryMap, memory_map
-from .movement import Traffic, traffic
-from .normalization import reestimate_
-from .ops import corrupt, corrupt_, empty_cache
-from .package import export, profile_package
-from .placement import Placement, place
-from .reporting import AccuracyCurves, report
-from .resume import load_checkpoint_, save_checkpoint
-from .tolerance import Tolerance
-from .verification import Verification, certify
+from .faults.layers import FeatureMap, KeyValueCache
+from .faults.normalization import reestimate_
+from .memory.errors import Bitline, CellMap, DataDependent, ErrorModel, Uniform, Wordline
+from .memory.geometry import Geometry
+from .memory.operators import corrupt, corrupt_, empty_cache
+from .placement.memory_map import MemoryMap, memory_map
+from .placement.place import Placement, place
+from .reporting.page import AccuracyCurves, report
+from .tolerance.package import export, profile_package
+from .tolerance.profile import SearchError, profile
+from .tolerance.tolerance import Tolerance
+from .tolerance.verification import Verification, certify
 
 __version__: str
 

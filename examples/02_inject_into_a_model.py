@@ -31,10 +31,10 @@ from __future__ import annotations
 import torch
 
 import eden
-from eden.datasets import digits
-from eden.evaluation import accuracy, at_rates, clean_accuracy
-from eden.models import ResNet
-from eden.training import Recipe, train
+from eden.app.datasets import digits
+from eden.app.models import ResNet
+from eden.boosting.training import Recipe, train
+from eden.tolerance.evaluation import accuracy, at_rates, clean_accuracy
 
 
 def main() -> None:

@@ -22,9 +22,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import eden
-from eden.datasets import digits
-from eden.evaluation import at_rates, clean_accuracy
-from eden.models import ResNet
+from eden.app.datasets import digits
+from eden.app.models import ResNet
+from eden.tolerance.evaluation import at_rates, clean_accuracy
 
 BOOST_EPOCHS = 60
 

@@ -40,9 +40,9 @@ import torch
 from torch.utils.data import DataLoader
 
 import eden
-from eden.datasets import digits
-from eden.models import ResNet
-from eden.training import Recipe, train
+from eden.app.datasets import digits
+from eden.app.models import ResNet
+from eden.boosting.training import Recipe, train
 
 
 def main() -> None:

@@ -31,10 +31,10 @@ import torch
 from torch.utils.data import DataLoader
 
 import eden
-from eden.datasets import digits
-from eden.evaluation import clean_accuracy, with_errors
-from eden.models import ResNet
-from eden.training import Recipe, train
+from eden.app.datasets import digits
+from eden.app.models import ResNet
+from eden.boosting.training import Recipe, train
+from eden.tolerance.evaluation import clean_accuracy, with_errors
 
 
 def main() -> None:

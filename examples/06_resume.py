@@ -20,9 +20,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import eden
-from eden.datasets import digits
-from eden.evaluation import at_rates
-from eden.models import ResNet
+from eden.app.datasets import digits
+from eden.app.models import ResNet
+from eden.tolerance.evaluation import at_rates
 
 EPOCHS = 8
 TARGET = 1e-2

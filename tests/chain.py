@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eden import _core
-from eden.device import Margin
-from eden.errors import DataDependent, ErrorModel, Uniform
-from eden.partition import Voltage
-from eden.tolerance import Certificate, Tolerance
+from eden.devices.device import Margin
+from eden.devices.partition import Voltage
+from eden.memory.errors import DataDependent, ErrorModel, Uniform
+from eden.tolerance.tolerance import Certificate, Tolerance
 
 MIB = 1 << 20
 

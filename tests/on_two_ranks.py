@@ -16,10 +16,10 @@ import torch.distributed
 from torch import nn
 
 import eden
-from eden.characterize import top1
-from eden.inject import faulty_layers
-from eden.ranks import RankError
-from eden.training import Recipe, train
+from eden.boosting.training import Recipe, train
+from eden.common.ranks import RankError
+from eden.faults.inject import faulty_layers
+from eden.tolerance.profile import top1
 
 RECIPE = Recipe(
     epochs=3,

@@ -8,9 +8,10 @@ import torch
 from chain import Device, FittedPoint, Partition, Point, device, tolerance
 
 import eden
-from eden.accounting import DDR3_1600_RANK, PLATFORMS, Platform, Range, Savings, Traffic
-from eden.errors import DataDependent, Uniform
-from eden.platforms import SHARES
+from eden.accounting.savings import DDR3_1600_RANK, Savings
+from eden.costs.platforms import PLATFORMS, SHARES, Platform, Range
+from eden.costs.traffic import Traffic
+from eden.memory.errors import DataDependent, Uniform
 
 
 def info(size: int | None, kind: str) -> SimpleNamespace:

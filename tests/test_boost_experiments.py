@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from eden.recipe import RetrainRecipe, setting
-from eden.tasks import load_task
+from eden.app.recipe import RetrainRecipe, setting
+from eden.app.tasks import load_task
 
 ROOT = Path(__file__).parent.parent
 

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import eden
-from eden import _core, characterize, inject
+from eden import _core
+from eden.faults import inject
+from eden.tolerance import profile as characterize
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import eden
-from eden.models import ResNet
+from eden.app.models import ResNet
 
 
 def network(channels: int = 4) -> nn.Module:
@@ -40,7 +40,7 @@ def test_round_trip(tmp_path, already):
     assert torch.equal(other(images()), model(images()))
     assert eden.ranges(other) == eden.ranges(model)
     assert str(eden.coverage(other)) == str(eden.coverage(model))
-    assert eden.inject.chip(other) == 77
+    assert eden.faults.inject.chip(other) == 77
 
 
 def test_every_error_model_is_read_back(tmp_path):

@@ -14,8 +14,8 @@ import torch
 from latency_csv import line, simulate, write
 
 import eden
-from eden import cli
-from eden.reporting import AccuracyCurves
+from eden.app import cli
+from eden.reporting.page import AccuracyCurves
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -84,7 +84,7 @@ def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 def process(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs a command in a process of its own."""
-    return processes.run("-m", "eden.cli", *arguments, environment={"OMP_NUM_THREADS": "1", **environment})
+    return processes.run("-m", "eden.app.cli", *arguments, environment={"OMP_NUM_THREADS": "1", **environment})
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +303,7 @@ def test_a_process_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "device.json"
     path.write_text('{"format": "eden-device", ')
     found = subprocess.run(
-        [sys.executable, "-m", "eden.cli", "devices", "show", path], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "eden.app.cli", "devices", "show", path], capture_output=True, text=True, check=False
     )
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr.startswith(f"eden: {path}: line 1, column ")
@@ -380,7 +380,7 @@ def test_bad_measurements(fails: Fails, tmp_path: Path) -> None:
 def test_retrain_refuses_before_it_trains(
     options: list[object], message: str, fails: Fails, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eden.chain.train", lambda *_, **__: pytest.fail("trained first"))
+    monkeypatch.setattr("eden.app.steps.train", lambda *_, **__: pytest.fail("trained first"))
     assert re.fullmatch(message, fails("retrain", "--out", tmp_path / "out", "--task", TASK, *options))
     assert not list((tmp_path / "out").glob("*"))
 
@@ -440,7 +440,7 @@ def test_a_search_without_an_answer_leaves_no_journal(
     fails: Fails, networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Twenty observations are too few for any confirmation.
-    from eden import characterize
+    from eden.tolerance import profile as characterize
 
     whole = characterize.profile
     monkeypatch.setattr(characterize, "profile", lambda *given, **options: whole(*given, **options, max_trials=20))
@@ -535,7 +535,7 @@ def test_an_interrupted_profile_is_resumed(
         return whole(self, x)  # type: ignore[arg-type]
 
     monkeypatch.setattr(tiny_task.Network, "forward", counted)
-    monkeypatch.setattr("eden.tasks._module_of_file", lambda path: tiny_task)
+    monkeypatch.setattr("eden.app.tasks._module_of_file", lambda path: tiny_task)
     run(*command)
     assert out.read_bytes() == tolerance.read_bytes()
     observations = sum(eden.Tolerance.load(out).observations.values())

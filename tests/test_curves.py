@@ -10,7 +10,8 @@ import processes
 import pytest
 
 from eden import _core
-from eden.curves import (
+from eden.common.files import FileError
+from eden.devices.curves import (
     Condition,
     Formula,
     LineErrors,
@@ -26,8 +27,7 @@ from eden.curves import (
     regimes,
     voltage_modules,
 )
-from eden.files import FileError
-from eden.measurements import read
+from eden.measurements.readers import read
 
 CELLS = 2.0**33
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from eden.datasets import cifar10, data_folder, digits, mnist, pretrained_resnet
-from eden.files import FileError
-from eden.models import ResNet
+from eden.app.datasets import cifar10, data_folder, digits, mnist, pretrained_resnet
+from eden.app.models import ResNet
+from eden.common.files import FileError
 
 
 def test_digits() -> None:
@@ -112,7 +112,7 @@ def test_files_of_something_else(folder: Path) -> None:
 
 @pytest.mark.data
 def test_the_pretrained_network_on_the_real_images(data_folder: Path) -> None:
-    from eden.evaluation import accuracy
+    from eden.tolerance.evaluation import accuracy
 
     _, test = cifar10(train_images=1)
     # The data folder's own figure for the 1,000 test images is 91.5%.

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 import eden
-from eden import _library, cli, doctor, extras
-from eden.doctor import Finding
+from eden.app import cli, doctor
+from eden.app.doctor import Finding
+from eden.common import extras
+from eden.memory import library as _library
 
 
 def _script(folder: Path, name: str, says: str, status: int = 0) -> str:
@@ -45,7 +47,7 @@ def test_an_installation_that_works_passes_and_every_other_line_has_a_remedy(mon
 
 def test_the_doctor_loads_neither_torch_nor_a_library() -> None:
     code = (
-        "import sys; before = set(sys.modules); import eden.doctor; "
+        "import sys; before = set(sys.modules); import eden.app.doctor; "
         "new = {name.partition('.')[0] for name in set(sys.modules) - before}; "
         "print(sorted(new & {'torch', 'numpy', 'scipy', 'pydantic', 'matplotlib'}), 'eden._core' in sys.modules)"
     )
@@ -75,7 +77,7 @@ def test_the_command_answers_where_torch_cannot_be_imported(tmp_path: Path) -> N
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text("raise RuntimeError('torch is broken on purpose')")
     path = os.pathsep.join([str(tmp_path), str(Path(eden.__file__).parent.parent)])
-    command = [sys.executable, "-c", "from eden.cli import main; main()", "doctor"]
+    command = [sys.executable, "-c", "from eden.app.cli import main; main()", "doctor"]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     failed = [line for line in done.stdout.splitlines() if line.startswith("failed")]
@@ -130,7 +132,7 @@ def test_another_answer_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_answer_tells_of_every_flip(monkeypatch: pytest.MonkeyPatch) -> None:
-    from eden import ops
+    from eden.memory import operators as ops
 
     corrupt = ops.corrupt
 

@@ -9,9 +9,9 @@ from chain import Device as FakeDevice
 from chain import FittedPoint, Partition, Point, device, tolerance
 
 import eden
-from eden.energy import TERMS, VDD_LAWS, Counts, RankPower, builtin_ranks, energy_of
-from eden.errors import DataDependent
-from eden.files import FileError
+from eden.common.files import FileError
+from eden.costs.energy import TERMS, VDD_LAWS, Counts, RankPower, builtin_ranks, energy_of
+from eden.memory.errors import DataDependent
 
 COUNTS = Counts(
     activates=13387,

@@ -10,7 +10,7 @@ from scipy import stats
 
 import eden
 from eden import _core
-from eden.errors import HIGHEST_DISPERSION, LOWEST_DISPERSION
+from eden.memory.errors import HIGHEST_DISPERSION, LOWEST_DISPERSION
 
 LINES = [eden.Bitline, eden.Wordline]
 BEGINS = _core.line_bin_begins()

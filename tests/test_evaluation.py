@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import eden
-from eden import evaluation
-from eden.chain import RATES as RATES_DRAWN
-from eden.chain import rates_with_progress
-from eden.evaluation import OverChips, accuracy, at_rates, clean_accuracy, over_chips, with_errors
-from eden.inject import draw_chip, faulty_layers
-from eden.training import Recipe, train
+from eden.app.steps import RATES as RATES_DRAWN
+from eden.app.steps import rates_with_progress
+from eden.boosting.training import Recipe, train
+from eden.faults.inject import draw_chip, faulty_layers
+from eden.tolerance import evaluation
+from eden.tolerance.evaluation import OverChips, accuracy, at_rates, clean_accuracy, over_chips, with_errors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

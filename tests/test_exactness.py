@@ -20,7 +20,7 @@ from operator_grid import operator_arguments
 from scipy import optimize, special, stats
 
 import eden
-from eden.quantization import SYMMETRIC
+from eden.memory.storage import SYMMETRIC
 
 Words = npt.NDArray[Any]
 

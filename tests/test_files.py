@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 
 import eden
-from eden.files import (
+from eden.common.files import (
     HEADER_KEY,
     FileError,
     VersionedFile,
@@ -68,7 +68,7 @@ def test_the_schema_of_error_models_allows_what_is_written_and_nothing_else(mode
 
 @pytest.mark.parametrize("name", eden.Device.builtin_names())
 def test_the_catalogue_keeps_to_the_schema(name: str) -> None:
-    body = json.loads((importlib.resources.files("eden.catalogue") / f"{name}.json").read_text())
+    body = json.loads((importlib.resources.files("eden.devices.catalogue") / f"{name}.json").read_text())
     schema = jsonschema.Draft202012Validator(eden.Device.json_schema())
     schema.validate(body)
     for damaged in ({**body, "version": 99}, {**body, "format": "eden-tolerance"}, {**body, "failure": 0}):

@@ -15,7 +15,7 @@ from scipy import stats
 
 import eden
 from eden import Bitline, DataDependent, ErrorModel, Geometry, Uniform, Wordline
-from eden.fits import Counts, Estimate, Lines, compare_pattern, fit_models, fit_totals, measured_lines
+from eden.devices.likelihoods import Counts, Estimate, Lines, compare_pattern, fit_models, fit_totals, measured_lines
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 GEOMETRY = Geometry(row_bits=1024, subarray_rows=256, bank_rows=1024, banks=2)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from latency_csv import CELLS, line, simulate, write
 
-import eden.catalogue
+import eden.devices.catalogue
 from eden import DataDependent, Device, FileError, Uniform, fit
-from eden.fitting import FitReport, analyse, fit_counts
+from eden.devices.fitting import FitReport, analyse, fit_counts
 
 
 def sweep(*points: tuple[float, float, float], repeats: int = 3, **changes: float) -> list[dict[str, str]]:
@@ -470,14 +470,14 @@ def test_a_curve_that_a_step_would_do_for_has_an_open_scale(tmp_path: Path) -> N
 @pytest.mark.data
 @pytest.mark.timeout(3600)
 def test_the_catalogue_is_what_the_measurements_give(measurements: Path, tmp_path: Path) -> None:
-    from eden.catalogue.__main__ import build
+    from eden.devices.catalogue.__main__ import build
 
     names = []
     for name, device in build(measurements.parents[2]):
         names.append(name)
         assert device == Device.builtin(name)
         device.save(tmp_path / "again.json")
-        shipped = Path(eden.catalogue.__file__).with_name(f"{name}.json")
+        shipped = Path(eden.devices.catalogue.__file__).with_name(f"{name}.json")
         assert (tmp_path / "again.json").read_text() == shipped.read_text()
         assert shipped.stat().st_size < 250_000
     assert tuple(sorted(names)) == Device.builtin_names()

@@ -12,8 +12,8 @@ from chip_campaign import BANKS, GEOMETRY, read_pass, write_flips
 
 import eden
 from eden import Bitline, CellMap, DataDependent, Device, ErrorModel, FileError, Geometry, Uniform, Wordline
-from eden.fits import Counts, Lines, fit_common, goodness_of_fit
-from eden.fitting import analyse
+from eden.devices.fitting import analyse
+from eden.devices.likelihoods import Counts, Lines, fit_common, goodness_of_fit
 
 TESTED = {"banks": 3, "rows": 128, "row_bits": 1024}
 CELLS = len(BANKS) * 128 * 1024
@@ -409,7 +409,7 @@ def test_the_report_and_the_command_line(tmp_path: Path) -> None:
     assert "chose Model 1 (bitline)" in text
     assert "goodness of fit at tRCD 10 ns" in text
     out, plot = tmp_path / "device.json", tmp_path / "fit.svg"
-    command = ["-m", "eden.cli", "fit", path, "-o", out, "--trcd", 12.5]
+    command = ["-m", "eden.app.cli", "fit", path, "-o", out, "--trcd", 12.5]
     given = ["--banks", "0,1,2", "--rows", "0:128", "--row-bits", "1024", "--geometry", "subarray_rows=64"]
     given += ["--geometry", "bank_rows=128", "--geometry", "banks=4"]
     done = processes.run(*command, *given, "--plot", plot)

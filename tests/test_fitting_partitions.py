@@ -11,8 +11,8 @@ from scipy import stats
 
 import eden
 from eden import Bitline, CellMap, DataDependent, Device, ErrorModel, Geometry, Uniform, Wordline
-from eden.fits import Counts, Lines
-from eden.fitting.differences import compare_counts, compare_readings
+from eden.devices.fitting.differences import compare_counts, compare_readings
+from eden.devices.likelihoods import Counts, Lines
 
 TESTED = {"banks": 3, "rows": 128, "row_bits": 1024}
 POINT = (("trcd", 7.5), ("temperature", 50.0))

@@ -10,8 +10,8 @@ from chip_campaign import read_pass
 
 import eden
 from eden import DataDependent, Device, FileError, Geometry, Uniform
-from eden.fitting import FitReport, analyse
-from eden.partition import Voltage, VoltageRow
+from eden.devices.fitting import FitReport, analyse
+from eden.devices.partition import Voltage, VoltageRow
 
 CELLS = 2**25
 BANKS = 4

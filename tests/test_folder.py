@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from eden.files import FileError, kept
-from eden.folder import LOCK, claimed
-from eden.paths import found_in
+from eden.common.files import FileError, kept
+from eden.common.folder import LOCK, claimed, found_in
 
 HOLDS = ("recipe.toml", "boost/*.safetensors", "round-*/**/*.json")
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 import eden
-from eden import _library, ops, quantization
+from eden.memory import library as _library
+from eden.memory import operators as ops
+from eden.memory import storage as quantization
 
 STORAGES = ("int16", "int8", "uint8", "int4")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)

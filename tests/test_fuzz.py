@@ -19,7 +19,8 @@ from operator_grid import operator_arguments
 from torch import Tensor
 
 import eden
-from eden import _core, ops
+from eden import _core
+from eden.memory import operators as ops
 
 MOST_ELEMENTS = 2048
 

@@ -6,7 +6,7 @@ import random
 import pytest
 
 import eden
-from eden.geometry import Location
+from eden.memory.geometry import Location
 
 SMALL = eden.Geometry(row_bits=256, subarray_rows=32, bank_rows=64, banks=2, ranks=3)
 

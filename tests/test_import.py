@@ -18,8 +18,9 @@ import torch
 import typer
 
 import eden
-from eden import _library, cli
-from eden.schemas import __main__ as schemas
+from eden.app import cli
+from eden.app.schemas import __main__ as schemas
+from eden.memory import library as _library
 
 PACKAGE = Path(eden.__file__).parent
 STUB = ast.parse((PACKAGE / "__init__.pyi").read_text())
@@ -58,7 +59,7 @@ print(json.dumps({name: answer(lambda: use(name)) for name in sys.argv[2:]}))
 COMMANDS = """
 def command(line):
     sys.argv = ["eden", *line.split()]
-    from eden.cli import main
+    from eden.app.cli import main
     main()
 print(json.dumps({line: answer(lambda: command(line)) for line in sys.argv[2:]}))
 """
@@ -179,7 +180,7 @@ def test_names_stay_what_they_are_whatever_is_imported_in_whichever_order(seed: 
     script = """
 import importlib, pkgutil, random, sys, types
 import eden
-rest = ("eden._", "eden.integrations.", "eden.catalogue.__", "eden.schemas.__")
+rest = ("eden._", "eden.integrations.", "eden.devices.catalogue.__", "eden.app.schemas.__")
 steps = [m.name for m in pkgutil.walk_packages(eden.__path__, "eden.") if not m.name.startswith(rest)]
 steps += [f".{name}" for name in eden.__all__]
 random.Random(int(sys.argv[1])).shuffle(steps)
@@ -203,7 +204,9 @@ print(len(first))
 
 def test_all_names_can_be_loaded_at_once() -> None:
     """As lazy_loader's EAGER_IMPORT does, which its users set to find imports that fail."""
-    script = "import os; os.environ['EAGER_IMPORT'] = '1'; import eden, sys; print('eden.reporting' in sys.modules)"
+    script = (
+        "import os; os.environ['EAGER_IMPORT'] = '1'; import eden, sys; print('eden.reporting.page' in sys.modules)"
+    )
     assert fresh(script).strip() == "True"
 
 
@@ -239,7 +242,7 @@ errors = eden.Uniform(1e-2)
 class Net(torch.nn.Module):
     def forward(self, x):
         return eden.corrupt(x, errors, seed=3)
-assert "eden.ops" not in sys.modules
+assert "eden.memory.operators" not in sys.modules
 x = torch.randint(0, 100, (1000,), dtype=torch.int8)
 """
 
@@ -271,7 +274,7 @@ class Data(torch.utils.data.Dataset):
 if __name__ == "__main__":
     loader = torch.utils.data.DataLoader(Data(), batch_size=2, num_workers=2, multiprocessing_context="fork")
     batches = list(loader)
-    assert "eden.ops" not in sys.modules
+    assert "eden.memory.operators" not in sys.modules
     assert all(map(torch.equal, batches, torch.utils.data.DataLoader(Data(), batch_size=2)))
 """
     fresh(script)
@@ -313,7 +316,7 @@ def test_answers_that_compute_nothing_load_nothing() -> None:
         assert not outside & {"torch", "numpy", "scipy", "matplotlib", "rich", "safetensors"}, line
         ours = {name for name in found if name.startswith("eden.")}
         # What declares the paths of commands, and what tells a mistake; neither needs anything.
-        assert {"eden.cli"} <= ours <= {"eden.cli", "eden.paths", "eden.mistakes"}, line
+        assert {"eden.app.cli"} <= ours <= {"eden.app.cli", "eden.app.paths", "eden.app.mistakes"}, line
 
 
 def test_the_list_of_devices_is_that_of_the_catalogue(
@@ -339,7 +342,7 @@ def test_the_schemas_that_ship_are_those_of_the_files() -> None:
 
 def test_every_file_that_can_be_saved_on_its_own_has_a_schema() -> None:
     # Its file lies inside of a package, where nothing else reads it.
-    importlib.import_module("eden.package")
+    importlib.import_module("eden.tolerance.package")
     kinds = {kind for kind in subclasses(schemas.VersionedFile) if kind.__module__.startswith("eden.")}
     assert {kind.FORMAT for kind in kinds} - {kind.FORMAT for kind in schemas.KINDS} == {"eden-package"}
 

@@ -14,9 +14,10 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import TensorDataset
 
 import eden
-from eden import evaluation, inject
-from eden.models import ResNet
-from eden.nn import FaultyLayer
+from eden.app.models import ResNet
+from eden.faults import inject
+from eden.faults.faulty_layers import FaultyLayer
+from eden.tolerance import evaluation
 
 ERRORS = eden.Uniform(1e-3)
 
@@ -232,10 +233,10 @@ def test_copies_and_pickles():
     ):
         assert torch.equal(other(images()), expected)
         eden.set_chip_(other, 9)
-        assert eden.inject.chip(other) == 9
+        assert eden.faults.inject.chip(other) == 9
         eden.remove_(other)
         assert type(other.conv1) is nn.Conv2d
-    assert eden.inject.chip(model) == 0
+    assert eden.faults.inject.chip(model) == 0
     assert torch.equal(model(images()), expected)
 
 
@@ -244,7 +245,7 @@ def test_injecting_again_keeps_the_ranges():
     before = eden.ranges(model)
     eden.inject_(model, eden.Faults(ERRORS, ERRORS, storage="float32", correction="zero", seed=3))
     assert eden.ranges(model) == before
-    assert eden.inject.chip(model) == 3
+    assert eden.faults.inject.chip(model) == 3
     model(images())
 
 
@@ -616,15 +617,15 @@ def test_a_weight_that_is_nan_does_not_read_as_zeros():
 
 def test_a_chip_is_a_64_bit_integer():
     model = injected()
-    for put in (eden.inject.set_chip_, eden.inject.set_training_chip_):
+    for put in (eden.faults.inject.set_chip_, eden.faults.inject.set_training_chip_):
         with pytest.raises(TypeError, match="seed is a float"):
             put(model, 1.7)
         with pytest.raises(ValueError, match="seed is 9223372036854775808"):
             put(model, 2**63)
-    assert eden.inject.chip(model) == 0
+    assert eden.faults.inject.chip(model) == 0
 
 
-STORAGES = [name for name in eden.ops.STORAGES if name != "int32"]
+STORAGES = [name for name in eden.memory.operators.STORAGES if name != "int32"]
 
 
 def linear() -> tuple[nn.Sequential, torch.Tensor]:
@@ -639,8 +640,8 @@ def linear() -> tuple[nn.Sequential, torch.Tensor]:
 @pytest.mark.parametrize("quantization", ["symmetric", "affine"])
 @pytest.mark.parametrize("channels", [False, True])
 def test_a_layer_reads_what_the_storage_keeps(storage, quantization, channels):
-    codes = storage in eden.quantization.CODE_BITS
-    symmetric = not codes or storage in eden.quantization.SYMMETRIC
+    codes = storage in eden.memory.storage.CODE_BITS
+    symmetric = not codes or storage in eden.memory.storage.SYMMETRIC
     if (channels and not codes and storage != "sign") or (quantization == "affine" and symmetric):
         pytest.skip("Faults refuses it, see test_bad_input_is_named")
     model, x = linear()
@@ -656,17 +657,17 @@ def test_a_layer_reads_what_the_storage_keeps(storage, quantization, channels):
         if not codes:
             return values.to(getattr(torch, storage)).float()
         affine = quantization == "affine" or storage == "uint8"
-        low, high = eden.quantization.ranges(values, channel_dim)
-        scale, point = eden.quantization.quantization(low, high, storage, affine)
+        low, high = eden.memory.storage.ranges(values, channel_dim)
+        scale, point = eden.memory.storage.quantization(low, high, storage, affine)
         if channel_dim == 0:
             scale, point = scale.unsqueeze(1), point if point is None else point.unsqueeze(1)
         point = 0 if point is None else point
         code = torch.round(values / scale) + point
-        return (code.clamp(*eden.quantization.code_range(storage, affine)) - point) * scale
+        return (code.clamp(*eden.memory.storage.code_range(storage, affine)) - point) * scale
 
     expected = stored(x, -1) @ stored(weight, 0 if channels else -1).T
     assert torch.allclose(model(x), expected, atol=1e-5)
-    bits = eden.ops.STORAGE_BITS[storage]
+    bits = eden.memory.operators.STORAGE_BITS[storage]
     assert eden.operands(model)["0.weight"].bytes == -(-weight.numel() * bits // 8)
     # Faults show, and gradients arrive.
     eden.set_errors_(model, {name: eden.Uniform(0.05) for name in eden.operands(model)})
@@ -859,7 +860,7 @@ def test_the_limit_of_a_memory_is_a_constant_of_a_compiled_network():
     for ber in (0.01, 0.2):
         eden.set_errors_(model, {"0.input": eden.Bitline(ber, 0.1, geometry=TILES)})
         assert torch.equal(compiled(x).view(torch.int32), model(x).view(torch.int32))
-        eden.inject.set_chip_(model, 3)
+        eden.faults.inject.set_chip_(model, 3)
     assert counter.frame_count == 1
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 import eden
-from eden.files import FileError
+from eden.common.files import FileError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -151,7 +151,7 @@ def trainer_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Call
     """Makes the trainer of a library with a callback."""
     for name, module in modules().items():
         monkeypatch.setitem(sys.modules, name, module)
-    names = ("eden.integrations.lightning", "eden.integrations.transformers")
+    names = ("eden.boosting.lightning", "eden.boosting.transformers")
     for name in names:
         sys.modules.pop(name, None)
 
@@ -263,7 +263,7 @@ ADAPTIVE = [(scheduled, None), (adaptive, None), (adaptive, "accuracy")]
 @pytest.mark.parametrize(("make", "monitor"), ADAPTIVE)
 def test_lightning_itself(make: Make, monitor: str | None, tmp_path: Path) -> None:
     lightning = pytest.importorskip("lightning.pytorch")
-    from eden.integrations.lightning import CurriculumCallback
+    from eden.boosting.lightning import CurriculumCallback
 
     class Module(lightning.LightningModule):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -314,7 +314,7 @@ def test_lightning_itself(make: Make, monitor: str | None, tmp_path: Path) -> No
 def test_transformers_itself(make: Make, monitor: str | None, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate")
-    from eden.integrations.transformers import CurriculumCallback
+    from eden.boosting.transformers import CurriculumCallback
 
     class Model(nn.Module):
         def __init__(self) -> None:

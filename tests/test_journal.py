@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eden.files import FileError
-from eden.journal import Journal
+from eden.common.files import FileError
+from eden.common.journal import Journal
 
 RUN = {"max_drop": 0.01, "operands": [["fc.weight", 10]], "data": "ab12"}
 

@@ -15,8 +15,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 from torch.utils.checkpoint import checkpoint
 
 import eden
-from eden.layers import LAYERS, layer_class, stored
-from eden.nn import FIRST_RELIABLE_PART, FaultyLayer
+from eden.faults.faulty_layers import FIRST_RELIABLE_PART, FaultyLayer
+from eden.faults.layers import LAYERS, layer_class, stored
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ERRORS = eden.Uniform(0.03, 0.5)
@@ -484,7 +484,7 @@ def test_rows_of_a_table_are_what_the_whole_table_would_give():
             assert model(indices[:0]).shape == (0, 2, 3)
             with eden.counting(model) as counts:
                 model(indices)
-            assert int(counts["0.weight"].cells.sum()) == 12 * eden.ops.STORAGE_BITS[storage]
+            assert int(counts["0.weight"].cells.sum()) == 12 * eden.memory.operators.STORAGE_BITS[storage]
             rows.nan_to_num(0, 0, 0).sum().backward()
             assert layer.weight.grad.is_sparse
             # In two pieces, the table is read whole.
@@ -509,8 +509,8 @@ def test_a_layer_with_an_entry_of_its_own():
     model = nn.Sequential(nn.Linear(3, 3), Scale())
     eden.inject_(model, eden.Faults(ERRORS, ERRORS))
     assert "1.gain" not in eden.operands(model)
-    LAYERS[Scale] = eden.layers.LayerClass(
-        lambda layer: [eden.layers.Role("gain", "weight"), eden.layers.Role("input", "input")],
+    LAYERS[Scale] = eden.faults.layers.LayerClass(
+        lambda layer: [eden.faults.layers.Role("gain", "weight"), eden.faults.layers.Role("input", "input")],
         lambda layer, x: layer.eden_read("input", x) * layer.eden_read("gain", layer.gain),
         generation=9,
     )

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import eden
-from eden.learned import LearnedRanges
-from eden.training import Recipe, train
+from eden.boosting.training import Recipe, train
+from eden.faults.learned_ranges import LearnedRanges
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -4,7 +4,7 @@ import processes
 import pytest
 import torch
 
-from eden import _library
+from eden.memory import library as _library
 
 
 @pytest.mark.skipif(not _library.OPS_CUDA.exists(), reason="built without nvcc: there are no CUDA operators")

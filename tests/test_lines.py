@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 import eden
-from eden.fitting import fit_counts
+from eden.devices.fitting import fit_counts
 
 # A wordline of 256 cells, a bitline of 64.
 GEOMETRY = eden.Geometry(row_bits=256, subarray_rows=64, bank_rows=4096)

@@ -22,9 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from latency_csv import CELLS, HEADER, line, write
 
-from eden.compression import PackedFile
-from eden.files import FileError
-from eden.measurements import FORMATS, CacheLines, Condition, read
+from eden.common.files import FileError
+from eden.measurements.compression import PackedFile
+from eden.measurements.readers import FORMATS, CacheLines, Condition, read
 
 
 def test_counts_and_conditions(tmp_path: Path) -> None:
@@ -442,7 +442,7 @@ def test_a_long_packed_file_takes_little_memory(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(FLIPS.encode() + b"7" * 2**28 + b"\n" + flips.encode(), compresslevel=1))
     script = """
 import resource, sys
-from eden.measurements import read
+from eden.measurements.readers import read
 read(sys.argv[2])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 campaign = read(sys.argv[1])
@@ -660,7 +660,7 @@ def test_large_files_are_read_with_progress(
     path.write_text(FLIPS)
     read(path)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("eden.measurements._SHOWN_FROM_BYTES", 0)
+    monkeypatch.setattr("eden.measurements.readers._SHOWN_FROM_BYTES", 0)
     read(path)
     assert "read a.csv (MiB): 1/1" in capsys.readouterr().err
     read(path, progress=False)

@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 import eden
-from eden.device import Device
-from eden.errors import Bitline, DataDependent
-from eden.files import FileError
-from eden.memory_maps import COLUMNS, MemoryMap, memory_map
-from eden.nn import FaultyLayer
-from eden.partition import FittedPoint
-from eden.placement import Constraints, Placement
-from eden.quantization import measure_range
+from eden.common.files import FileError
+from eden.devices.device import Device
+from eden.devices.partition import FittedPoint
+from eden.faults.faulty_layers import FaultyLayer
+from eden.memory.errors import Bitline, DataDependent
+from eden.memory.storage import measure_range
+from eden.placement.memory_map import COLUMNS, MemoryMap, memory_map
+from eden.placement.place import Constraints, Placement
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 import eden
-from eden import _core, cli, device, recipe, tasks
-from eden.mistakes import mistake
-from eden.tasks import load_task
+from eden import _core
+from eden.app import cli, recipe, tasks
+from eden.app.mistakes import mistake
+from eden.app.tasks import load_task
+from eden.devices import device
 
 Ended = Callable[..., tuple[int, str]]
 
@@ -138,8 +140,8 @@ def test_what_others_raise_is_not() -> None:
 
 
 TASK = """
-from eden.tasks import Task
-from eden.training import Recipe
+from eden.app.tasks import Task
+from eden.boosting.training import Recipe
 from torch import nn
 
 def network():
@@ -171,7 +173,7 @@ def test_a_failure_in_a_task_names_its_function_and_line(tmp_path: Path, monkeyp
 def test_a_failure_that_training_tells_of_names_the_place_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tiny_task
 
-    from eden import training
+    from eden.boosting import training
 
     (tmp_path / "bad_augment.py").write_text(
         "import tiny_task\ndef augment(x):\n    return x.no_such_thing()\n"

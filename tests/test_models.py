@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from eden.models import BasicBlock, ResNet
+from eden.app.models import BasicBlock, ResNet
 
 
 @pytest.mark.parametrize(("blocks", "layers", "parameters"), [(1, 8, 75290), (3, 20, 269722)])

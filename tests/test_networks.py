@@ -1,14 +1,14 @@
 """Does every network train and run under faults, with everything that faults do not reach named?"""
 
+import networks
 import pytest
 import torch
 from every_network import NETWORKS, sample, train_and_evaluate, unnamed
 from torch import nn
 
 import eden
-from eden import networks
-from eden.functions import function_uses
-from eden.nn import FaultyLayer
+from eden.faults.faulty_layers import FaultyLayer
+from eden.faults.functions import function_uses
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import eden
-from eden import _core, ops, quantization
+from eden import _core
+from eden.memory import operators as ops
+from eden.memory import storage as quantization
 
 UNIFORM = eden.Uniform(1e-2)
 

@@ -10,10 +10,10 @@ from chain import Device as FakeDevice
 from chain import FittedPoint, Partition, device, tolerance
 
 import eden
-from eden import optimum
-from eden.errors import DataDependent
-from eden.optimum import InfeasibleError
-from eden.placement import Constraints, Placement
+from eden.memory.errors import DataDependent
+from eden.placement import exact as optimum
+from eden.placement.exact import InfeasibleError
+from eden.placement.place import Constraints, Placement
 
 KIB = 1024
 NETWORK = {"conv1.weight": 1e-6, "conv1.input": 5e-5, "conv2.weight": 2e-2, "conv2.input": 1e-2, "fc.weight": 0.3}

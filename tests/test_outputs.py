@@ -22,8 +22,8 @@ from typing import Annotated, Any
 import pytest
 import typer.main
 
-from eden import cli
-from eden.paths import Given, Input, Output, OutputFolder, check
+from eden.app import cli
+from eden.app.paths import Given, Input, Output, OutputFolder, check
 
 # A line for each output of each command: INPUT is what the output is laid over, OUT the output, OTHER another one.
 COMMANDS = {

@@ -12,9 +12,9 @@ from chain import MIB, Device, FittedPoint, Partition, device, tolerance
 
 import eden
 from eden import _core
-from eden.errors import DataDependent, Uniform
-from eden.files import FileError
-from eden.placement import Placement
+from eden.common.files import FileError
+from eden.memory.errors import DataDependent, Uniform
+from eden.placement.place import Placement
 
 NETWORK = {"conv1.weight": 1e-6, "conv1.input": 5e-5, "conv2.weight": 2e-2, "conv2.input": 1e-2, "fc.weight": 0.3}
 

@@ -7,11 +7,11 @@ import pytest
 from chain import tolerance
 
 import eden
-from eden.device import Device
-from eden.errors import DataDependent
-from eden.partition import OperatingPoint, Partition, point_of
-from eden.placement import Constraints, Placement
-from eden.points import MOST_LEVELS, PICOSECOND, Limit, _implied, answer_at, choices_of
+from eden.devices.device import Device
+from eden.devices.partition import OperatingPoint, Partition, point_of
+from eden.memory.errors import DataDependent
+from eden.placement.place import Constraints, Placement
+from eden.placement.points import MOST_LEVELS, PICOSECOND, Limit, _implied, answer_at, choices_of
 
 DEVICE = Device.builtin("ddr3-p9")  # curves along both latencies, and of the voltage
 BANK = DEVICE.partitions[1]

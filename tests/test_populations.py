@@ -11,8 +11,8 @@ from latency_csv import CELLS, line, write
 
 import eden
 from eden import Device
-from eden.device import Source
-from eden.populations import fit_vendor, vendor_voltage
+from eden.devices.device import Source
+from eden.devices.populations import fit_vendor, vendor_voltage
 
 SOURCE = Source(text="simulated", licence="none", citation="", file="a.csv", module="several", vendor="A")
 MEAN, DEVIATION = {7.5: math.log(1e-4), 5.0: math.log(0.03)}, 0.7

@@ -18,10 +18,11 @@ from tiny_profile import FAST, loader, make_network
 from torch import Tensor
 
 import eden
-from eden import _core, characterize
-from eden.characterize import TimeBudget
-from eden.deadline import Deadline
-from eden.journal import Journal
+from eden import _core
+from eden.common.deadline import Deadline
+from eden.common.journal import Journal
+from eden.tolerance import profile as characterize
+from eden.tolerance.profile import TimeBudget
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

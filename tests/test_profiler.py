@@ -26,11 +26,12 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import eden
-from eden import cli, inject
-from eden.journal import Journal
-from eden.package import Package, load_samples, save_samples
-from eden.tasks import Task
-from eden.training import Recipe
+from eden.app import cli
+from eden.app.tasks import Task
+from eden.boosting.training import Recipe
+from eden.common.journal import Journal
+from eden.faults import inject
+from eden.tolerance.package import Package, load_samples, save_samples
 
 PROGRAM = Path(os.environ.get("EDEN_PROFILE", Path(__file__).parents[1] / "build" / "eden-profile"))
 
@@ -343,7 +344,7 @@ def test_an_observation_that_takes_too_long(folder: Path, tmp_path: Path) -> Non
         f"trial 0 (coarse, chip {said.split('chip ')[1].split(')')[0]}): the observation took longer than 1e-09 s; the "
         f"same command goes on with it from {kept}"
     )
-    with pytest.raises(eden.characterize.TrialTimeoutError, match="the observation took longer than 1e-09 s"):
+    with pytest.raises(eden.tolerance.profile.TrialTimeoutError, match="the observation took longer than 1e-09 s"):
         eden.profile_package(
             folder / "net.pt2", folder / "samples.safetensors", max_drop=0.2, timeout=1e-9, progress=False
         )

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from eden import progress
+from eden.common import progress
 
 
 class Terminal(io.StringIO):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import eden
-from eden import quantization
+from eden.memory import storage as quantization
 
 STORAGES = ["int16", "int8", "uint8", "int4"]
 CASES = [(name, affine) for name in STORAGES for affine in (False, True)]

@@ -6,12 +6,13 @@ import pytest
 from chain import device, tolerance
 
 import eden
-from eden.accounting import PLATFORMS, OperandTraffic, Traffic
-from eden.files import FileError
-from eden.partition import OperatingPoint
+from eden.common.files import FileError
+from eden.costs.platforms import PLATFORMS
+from eden.costs.traffic import OperandTraffic, Traffic
+from eden.devices.partition import OperatingPoint
 
 yaml = pytest.importorskip("yaml", reason="pip install pyyaml reads and writes Ramulator's files")
-ramulator = pytest.importorskip("eden.integrations.ramulator")
+ramulator = pytest.importorskip("eden.accounting.ramulator")
 
 POINT = OperatingPoint(vdd=1.35, trcd=7.5, trp=10.1, temperature=20.0, refresh_interval=128.0)
 

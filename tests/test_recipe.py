@@ -18,11 +18,11 @@ from chain import tolerance
 from torch import nn
 
 import eden
-from eden.files import FileError
-from eden.inject import faulty_layers
-from eden.recipe import NAME, RetrainRecipe, retrain, setting, toml
-from eden.tasks import digits_task
-from eden.training import TrainingError
+from eden.app.recipe import NAME, RetrainRecipe, retrain, setting, toml
+from eden.app.tasks import digits_task
+from eden.boosting.training import TrainingError
+from eden.common.files import FileError
+from eden.faults.inject import faulty_layers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -116,7 +116,7 @@ def test_an_interrupted_run_goes_on_and_that_of_another_recipe_does_not(
         return jitter(x, generator)
 
     jitter = tiny_task.jitter
-    monkeypatch.setattr("eden.tasks._module_of_file", lambda path: tiny_task)
+    monkeypatch.setattr("eden.app.tasks._module_of_file", lambda path: tiny_task)
     monkeypatch.setattr(tiny_task, "jitter", interrupt)
     with pytest.raises(KeyboardInterrupt):
         retrain(recipe, tmp_path / "out", say=quiet)
@@ -233,7 +233,7 @@ def test_mistakes_name_their_place(text: str, message: str, tmp_path: Path) -> N
 def test_what_is_refused_before_anything_is_trained(
     text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eden.chain.train", lambda *_, **__: pytest.fail("trained first"))
+    monkeypatch.setattr("eden.app.steps.train", lambda *_, **__: pytest.fail("trained first"))
     recipe = RetrainRecipe.load(written(tmp_path, f"{HEAD}task = '{TASK}'\n{text}"))
     with pytest.raises(ValueError) as caught:
         retrain(recipe, tmp_path / "out", say=quiet)
@@ -242,7 +242,7 @@ def test_what_is_refused_before_anything_is_trained(
 
 
 def test_nothing_is_left_to_fail_when_all_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eden.chain.train", lambda *_, **__: pytest.fail("trained first"))
+    monkeypatch.setattr("eden.app.steps.train", lambda *_, **__: pytest.fail("trained first"))
     task = tiny_task.tiny()
     plain = nn.Sequential(nn.Linear(tiny_task.FEATURES, 4))
     unread = nn.Sequential(nn.Linear(tiny_task.FEATURES, 4))
@@ -252,7 +252,7 @@ def test_nothing_is_left_to_fail_when_all_is_trained(tmp_path: Path, monkeypatch
         (unread, r"0.spare: never called in a forward pass"),
     ):
         made = dataclasses.replace(task, model=lambda model=model: model)
-        monkeypatch.setattr("eden.recipe.load_task", lambda _, made=made: made)
+        monkeypatch.setattr("eden.app.recipe.load_task", lambda _, made=made: made)
         with pytest.raises(ValueError, match=message):
             retrain(RetrainRecipe.of({"reestimate_chips": 2}), tmp_path / "out", say=quiet)
         assert not list((tmp_path / "out").glob("*"))
@@ -303,7 +303,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     path = written(tmp_path, EVERYTHING)
 
     def ran(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return processes.run("-m", "eden.cli", "retrain", *arguments, environment={"OMP_NUM_THREADS": "1"})
+        return processes.run("-m", "eden.app.cli", "retrain", *arguments, environment={"OMP_NUM_THREADS": "1"})
 
     found = ran(path, "--out", tmp_path / "out", "--set", "boost.epochs=2", "--epochs", 5, "--set", "training.epochs=1")
     assert found.returncode == 0, found.stderr
@@ -319,7 +319,7 @@ def test_under_torchrun_the_ranks_train_together(tmp_path: Path) -> None:
     found = subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"),
-            *("-m", "eden.cli", "retrain", os.fspath(path), "--out", os.fspath(tmp_path / "out")),
+            *("-m", "eden.app.cli", "retrain", os.fspath(path), "--out", os.fspath(tmp_path / "out")),
         ],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,

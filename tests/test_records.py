@@ -30,30 +30,39 @@ from latency_csv import CELLS, line, write
 from torch import nn
 
 import eden
-from eden import _core, checks
-from eden.accounting import Savings, savings, traffic
-from eden.accounts import Pareto, ParetoPoint, account
-from eden.chain import accuracy_curves
-from eden.characterize import Question, SearchError, drive
-from eden.curves.population import _shrunk
-from eden.device import Device, FitRow, Measured, Population
-from eden.energy import RankPower, builtin_ranks
-from eden.errors import HIGHEST_DISPERSION, LOWEST_DISPERSION, CellMap, DataDependent, ErrorModel, LineModel, Uniform
-from eden.evaluation import OverChips
-from eden.files import FileError, VersionedFile
-from eden.geometry import Geometry
-from eden.memory_maps import MemoryMap, memory_map
-from eden.movement import OperandTraffic, Traffic
-from eden.package import PackagedOperand, PackageInfo
-from eden.partition import FittedPoint, OperatingPoint, Partition, Voltage, VoltageRow
-from eden.placement import Constraints, Placement, place
-from eden.platforms import PLATFORMS, Platform, Range, platform_named
-from eden.populations import _rounded
-from eden.recipe import RetrainRecipe, toml
-from eden.reporting import AccuracyCurves, AccuracyPoint, file_kinds, report
-from eden.run import Round, Rounds, RunRecipe, tightened
-from eden.tolerance import CEILING, FLOOR, Tolerance
-from eden.verification import Verification, certify
+from eden import _core
+from eden.accounting.account import Pareto, ParetoPoint, account
+from eden.accounting.savings import Savings, savings
+from eden.app.recipe import RetrainRecipe, toml
+from eden.app.run import Round, Rounds, RunRecipe, tightened
+from eden.app.steps import accuracy_curves
+from eden.common import checks
+from eden.common.files import FileError, VersionedFile
+from eden.costs.energy import RankPower, builtin_ranks
+from eden.costs.platforms import PLATFORMS, Platform, Range, platform_named
+from eden.costs.traffic import OperandTraffic, Traffic, traffic
+from eden.devices.curves.population import _shrunk
+from eden.devices.device import Device, FitRow, Measured, Population
+from eden.devices.partition import FittedPoint, OperatingPoint, Partition, Voltage, VoltageRow
+from eden.devices.populations import _rounded
+from eden.memory.errors import (
+    HIGHEST_DISPERSION,
+    LOWEST_DISPERSION,
+    CellMap,
+    DataDependent,
+    ErrorModel,
+    LineModel,
+    Uniform,
+)
+from eden.memory.geometry import Geometry
+from eden.placement.memory_map import MemoryMap, memory_map
+from eden.placement.place import Constraints, Placement, place
+from eden.reporting.page import AccuracyCurves, AccuracyPoint, file_kinds, report
+from eden.tolerance.evaluation import OverChips
+from eden.tolerance.package import PackagedOperand, PackageInfo
+from eden.tolerance.profile import Question, SearchError, drive
+from eden.tolerance.tolerance import CEILING, FLOOR, Tolerance
+from eden.tolerance.verification import Verification, certify
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

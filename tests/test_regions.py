@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import eden
-from eden import _core, ops
+from eden import _core
+from eden.memory import operators as ops
 
 # Places of the fields in a row, csrc/core/region.h.
 END, ADDRESS, MODEL, SPARSE_ZERO, _, DENSE_ZERO, _, FAILURE = range(8)

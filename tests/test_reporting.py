@@ -9,10 +9,10 @@ import chain
 import pytest
 
 import eden
-from eden import reporting
-from eden.figures import rate_text
-from eden.files import FileError
-from eden.reporting import AccuracyCurves, AccuracyPoint, ReportError
+from eden.common.files import FileError
+from eden.reporting import page as reporting
+from eden.reporting.figures import rate_text
+from eden.reporting.page import AccuracyCurves, AccuracyPoint, ReportError
 
 SECTIONS = ("summary", "accuracy", "tolerance", "device", "placement", "savings", "provenance")
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -173,7 +173,7 @@ def test_an_unusable_folder_fails_before_anything_is_computed(monkeypatch: pytes
     def computed(*_: object) -> None:
         raise AssertionError("computed first")
 
-    monkeypatch.setattr("eden.reporting._accuracy_section", computed)
+    monkeypatch.setattr("eden.reporting.page._accuracy_section", computed)
     blocked = tmp_path / "file"
     blocked.write_text("")
     for folder in (blocked, blocked / "out"):
@@ -191,7 +191,7 @@ def boom(*_: object, **__: object) -> None:
 
 
 def test_a_figure_that_fails_leaves_the_rest(parts: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("eden.reporting._tolerance_figure", boom)
+    monkeypatch.setattr("eden.reporting.page._tolerance_figure", boom)
     with pytest.raises(ReportError) as raised:
         eden.report(tmp_path, **parts)
     page = tmp_path / "index.html"
@@ -211,8 +211,8 @@ def test_a_figure_that_fails_leaves_the_rest(parts: dict, monkeypatch: pytest.Mo
 
 def test_a_part_that_fails_leaves_the_rest(parts: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setitem(reporting._SECTIONS, "savings", boom)
-    monkeypatch.setattr("eden.reporting._summary", boom)
-    monkeypatch.setattr("eden.reporting._provenance", boom)
+    monkeypatch.setattr("eden.reporting.page._summary", boom)
+    monkeypatch.setattr("eden.reporting.page._provenance", boom)
     with pytest.raises(ReportError) as raised:
         eden.report(tmp_path, **parts)
     assert list(raised.value.failed) == ["the part savings", "the summary", "its provenance"]
@@ -226,7 +226,7 @@ def test_a_part_that_fails_leaves_the_rest(parts: dict, monkeypatch: pytest.Monk
 
 
 def test_the_files_are_there_before_the_page(parts: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("eden.reporting._render", boom)
+    monkeypatch.setattr("eden.reporting.page._render", boom)
     with pytest.raises(ZeroDivisionError):
         eden.report(tmp_path, **parts)
     read, problems = reporting.read_parts(reporting.paths_in(tmp_path))

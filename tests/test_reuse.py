@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import networks
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,9 +12,10 @@ from tiny_profile import FAST, loader, make_network
 from torch import Tensor, nn
 
 import eden
-from eden import characterize, inject, networks
-from eden.layers import KeyValueCache
-from eden.reuse import Reuse
+from eden.faults import inject
+from eden.faults.layers import KeyValueCache
+from eden.tolerance import profile as characterize
+from eden.tolerance.reuse import Reuse
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

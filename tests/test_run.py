@@ -12,21 +12,21 @@ import tiny_task
 import torch
 
 import eden
-from eden import inject
-from eden import run as running
-from eden.accounts import Account, Pareto
-from eden.chain import RATES, train_with_progress
-from eden.characterize import SearchError
-from eden.evaluation import at_rates, with_errors
-from eden.files import FileError, VersionedFile
-from eden.folder import LOCK
-from eden.journal import Journal
-from eden.memory_maps import MemoryMap
-from eden.recipe import NAME
-from eden.reporting import AccuracyCurves, ReportError
-from eden.run import Outcome, Rounds, RunRecipe, tightened
-from eden.tasks import load_task
-from eden.verification import Verification, certify
+from eden.accounting.account import Account, Pareto
+from eden.app import run as running
+from eden.app.recipe import NAME
+from eden.app.run import Outcome, Rounds, RunRecipe, tightened
+from eden.app.steps import RATES, train_with_progress
+from eden.app.tasks import load_task
+from eden.common.files import FileError, VersionedFile
+from eden.common.folder import LOCK
+from eden.common.journal import Journal
+from eden.faults import inject
+from eden.placement.memory_map import MemoryMap
+from eden.reporting.page import AccuracyCurves, ReportError
+from eden.tolerance.evaluation import at_rates, with_errors
+from eden.tolerance.profile import SearchError
+from eden.tolerance.verification import Verification, certify
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -169,7 +169,7 @@ def test_a_figure_that_fails_leaves_the_run(
     out = tmp_path / "out"
     shutil.copytree(done[0], out)
     (out / "index.html").unlink()
-    monkeypatch.setattr("eden.reporting.device_figure", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("eden.reporting.page.device_figure", lambda *_, **__: 1 / 0)
     said: list[str] = []
     with pytest.raises(ReportError, match=r"index.html is written, but lacks the figure of device: ZeroDivisionError"):
         running.run(recipe(tmp_path), out, resume=True, say=said.append)

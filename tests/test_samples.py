@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler, TensorDataset
 from torch.utils.data import WeightedRandomSampler as Weighted
 
-from eden.samples import samples_of
+from eden.faults.samples import samples_of
 
 X = torch.arange(40.0).reshape(10, 4)
 Y = torch.arange(10)

@@ -11,9 +11,9 @@ import pytest
 import tiny_task
 import torch
 
-from eden.augmentation import Augment, augmented
-from eden.tasks import TASKS, Task, flip_and_crop, is_users, load_task
-from eden.training import Recipe, train
+from eden.app.tasks import TASKS, Task, flip_and_crop, is_users, load_task
+from eden.boosting.augmentation import Augment, augmented
+from eden.boosting.training import Recipe, train
 
 FILE = tiny_task.__file__
 
@@ -39,7 +39,7 @@ def test_by_name_module_and_file() -> None:
         ("tiny_task:missing", r"^task 'tiny_task:missing': tiny_task has no function 'missing'$"),
         ("tiny_task:", r"tiny_task has no function ''$"),
         ("tiny_task:not_callable", r"tiny_task has no function 'not_callable'$"),
-        ("tiny_task:no_task", r"no_task\(\) returned a str; allowed is eden.tasks.Task$"),
+        ("tiny_task:no_task", r"no_task\(\) returned a str; allowed is eden.app.tasks.Task$"),
         (f"{FILE}:missing", r"tiny_task.py has no function 'missing'$"),
     ],
 )
@@ -96,7 +96,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with three modules, whose imports are forgotten afterwards."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = dict(sys.modules)
-    monkeypatch.setattr("eden.tasks._user_folders", [])
+    monkeypatch.setattr("eden.app.tasks._user_folders", [])
     for number, name in enumerate(("first", "later", "late"), start=1):
         (tmp_path / f"neighbour_{name}.py").write_text(f"HERE = {number}\n")
     names = {name: f"neighbour_{name}" for name in ("first", "later", "late")}

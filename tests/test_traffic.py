@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import networks
 import pytest
 import torch
 import traffic as benchmark
@@ -12,12 +13,11 @@ from chain import device, tolerance
 from torch import nn
 
 import eden
-from eden import networks
-from eden.accounting import PLATFORMS, Platform, Traffic, platform_named
-from eden.errors import Uniform
-from eden.files import FileError
-from eden.platforms import SHARES, Array
-from eden.workload import Geometry, trace
+from eden.common.files import FileError
+from eden.costs.platforms import PLATFORMS, SHARES, Array, Platform, platform_named
+from eden.costs.trace import Geometry, trace
+from eden.costs.traffic import Traffic
+from eden.memory.errors import Uniform
 
 
 def changed(platform: str, **memory: object) -> Platform:

@@ -27,9 +27,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import Dataset, TensorDataset
 
 import eden
-from eden.files import FileError
-from eden.inject import faulty_layers
-from eden.training import (
+from eden.boosting.training import (
     Epoch,
     Recipe,
     TrainingError,
@@ -40,6 +38,8 @@ from eden.training import (
     train,
     weight_bounds,
 )
+from eden.common.files import FileError
+from eden.faults.inject import faulty_layers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -310,7 +310,7 @@ def test_an_interrupted_run_ends_in_the_same_bits(
 
 
 def test_evaluating_between_epochs_changes_nothing(undisturbed: Callable[[str], tuple[Run, list[Epoch]]]) -> None:
-    from eden.evaluation import over_chips
+    from eden.tolerance.evaluation import over_chips
 
     run = make("pool")
 

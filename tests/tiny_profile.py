@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import eden
-from eden import inject
+from eden.faults import inject
 
 CLASSES, FEATURES, SAMPLES = 4, 16, 200
 

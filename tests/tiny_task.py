@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from eden.tasks import Task
-from eden.training import Recipe
+from eden.app.tasks import Task
+from eden.boosting.training import Recipe
 
 CLASSES, FEATURES = 4, 16
 TRAIN, VALIDATION = 250, 200

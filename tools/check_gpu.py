@@ -4,7 +4,7 @@ import sys
 
 import torch
 
-from eden import _library
+from eden.memory import library as _library
 
 LEAST_CAPABILITY = (8, 0)
 

@@ -69,8 +69,8 @@ def recipe_of(seed: int) -> dict[str, Any]:
 def _task(seed: int) -> Any:
     import torch
 
-    from eden.models import ResNet
-    from eden.tasks import digits_task
+    from eden.app.models import ResNet
+    from eden.app.tasks import digits_task
 
     def network() -> torch.nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -94,11 +94,11 @@ def chain(seed: int, folder: Path) -> str:
     import importlib.resources
 
     import eden
-    from eden.accounts import Account
-    from eden.memory_maps import MemoryMap
-    from eden.reporting import AccuracyCurves
-    from eden.run import DEMO, Rounds, RunRecipe, run
-    from eden.verification import Verification
+    from eden.accounting.account import Account
+    from eden.app.run import DEMO, Rounds, RunRecipe, run
+    from eden.placement.memory_map import MemoryMap
+    from eden.reporting.page import AccuracyCurves
+    from eden.tolerance.verification import Verification
 
     overrides = recipe_of(seed)
     with importlib.resources.as_file(DEMO) as path:

@@ -10,7 +10,7 @@ from typing import Any
 from judging import SEED
 from runs import Run, kept
 
-from eden.evaluation import at_rates, clean_accuracy
+from eden.tolerance.evaluation import at_rates, clean_accuracy
 
 RATES = (1e-4, 1e-3, 3e-3)
 CHIPS = 10

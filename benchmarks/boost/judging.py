@@ -13,9 +13,9 @@ from tasks import HELD_OUT
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from eden.errors import ErrorModel
-from eden.evaluation import accuracy, clean_accuracy
-from eden.inject import draw_chip, faulty_layers, remove_, scalable_errors, set_chip_, set_errors_
+from eden.faults.inject import draw_chip, faulty_layers, remove_, scalable_errors, set_chip_, set_errors_
+from eden.memory.errors import ErrorModel
+from eden.tolerance.evaluation import accuracy, clean_accuracy
 
 CHIPS = 20
 SEED = 1000

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import eden
-from eden.evaluation import clean_accuracy
+from eden.tolerance.evaluation import clean_accuracy
 
 LATENCIES = tuple(12.5 - 0.25 * step for step in range(31))
 """Row activation latencies in ns, from nominal down."""

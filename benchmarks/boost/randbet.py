@@ -7,7 +7,7 @@ from typing import Any
 from judging import folds, mean, under
 from runs import Run, kept
 
-from eden.evaluation import clean_accuracy
+from eden.tolerance.evaluation import clean_accuracy
 
 RATES = (1e-4, 1e-3, 3e-3, 1e-2)
 

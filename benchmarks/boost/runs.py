@@ -13,9 +13,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import eden
-from eden.files import write_text
-from eden.recipe import RetrainRecipe, retrain, toml_value
-from eden.tasks import load_task
+from eden.app.recipe import RetrainRecipe, retrain, toml_value
+from eden.app.tasks import load_task
+from eden.common.files import write_text
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,17 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from networks import lenet
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from eden.datasets import cifar10, mnist, pretrained_resnet
-from eden.evaluation import accuracy
-from eden.files import output_folder
-from eden.models import ResNet
-from eden.networks import lenet
-from eden.tasks import Task, flip_and_crop
-from eden.training import Augment, Epoch, Recipe, train
+from eden.app.datasets import cifar10, mnist, pretrained_resnet
+from eden.app.models import ResNet
+from eden.app.tasks import Task, flip_and_crop
+from eden.boosting.training import Augment, Epoch, Recipe, train
+from eden.common.files import output_folder
+from eden.tolerance.evaluation import accuracy
 
 HELD_OUT = 5_000
 """The last of the training images, which no network that is trained here sees: claims are judged on them."""

@@ -18,9 +18,9 @@ from test_torch import layouts
 from torch import Tensor, nn
 
 import eden
-from eden import ops
-from eden.nn import FaultyLayer
-from eden.quantization import SYMMETRIC
+from eden.faults.faulty_layers import FaultyLayer
+from eden.memory import operators as ops
+from eden.memory.storage import SYMMETRIC
 
 DEVICE = "cuda"
 
@@ -478,7 +478,7 @@ def pictures() -> Tensor:
 
 def injected(storage: str = "int8", **options: Any) -> nn.Module:
     torch.manual_seed(0)
-    model = eden.models.ResNet(blocks=1, channels=8).eval()
+    model = eden.app.models.ResNet(blocks=1, channels=8).eval()
     errors = eden.Uniform(1e-3, failure=0.5)
     eden.inject_(model, eden.Faults(errors, errors, **{"storage": storage, "correction": "zero", **options}))
     eden.calibrate_(model, [pictures()])

@@ -1,0 +1,806 @@
+"""``eden run``: network, boost, tolerance, placement, verification, and again, from one recipe (docs/placement.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+import pydantic
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from eden.accounting.account import Account, Pareto, ParetoPoint, account
+from eden.accounting.savings import Savings, savings
+from eden.app.paths import RUN_FILES
+from eden.app.recipe import NAME, RetrainRecipe, _Table, find_device, retrain
+from eden.app.steps import accuracy_curves, network_loader, rates_with_progress, threads_of, train_with_progress
+from eden.app.tasks import KEPT, Task, load_task
+from eden.boosting.curriculum import Curriculum
+from eden.boosting.training import Recipe
+from eden.common.extras import require
+from eden.common.files import FileError, Record, VersionedFile, output_folder
+from eden.common.folder import Claim, claimed
+from eden.costs.platforms import PLATFORMS, platform_named
+from eden.costs.traffic import traffic
+from eden.devices.device import Device
+from eden.faults import inject
+from eden.faults.checkpoint import load_, save
+from eden.memory.errors import ErrorModel
+from eden.placement.memory_map import MemoryMap, memory_map
+from eden.placement.place import Constraints, Placement, place
+from eden.reporting.page import AccuracyCurves, ReportError, point_shares, report
+from eden.tolerance.evaluation import clean_accuracy, with_errors
+from eden.tolerance.profile import SearchError, profile
+from eden.tolerance.tolerance import Tolerance
+from eden.tolerance.verification import Verification, certify
+
+_Stage = TypeVar("_Stage", bound=VersionedFile)
+_Inside = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
+_AtLeastOne = Annotated[int, pydantic.Field(ge=1)]
+
+_TIGHTER = 0.5
+_FIRST_STREAM = 2**32
+_SHOWN = 0  # the stream of chips that accuracy against the bit error rate is shown on; verifications have the next ones
+
+DEMO = importlib.resources.files("eden.app") / "recipes" / "demo.toml"
+"""The recipe of ``eden demo``."""
+
+
+class ProfileTable(_Table):
+    """How tolerances are searched for: the arguments of ``eden.profile``."""
+
+    max_drop: _Inside = pydantic.Field(default=0.01, description="accuracy that may be lost")
+    confidence: _Inside = pydantic.Field(default=0.95, description="probability with which the limits hold")
+    quantile: _Inside | None = pydantic.Field(
+        default=None, description="share of chips whose drop is bounded, instead of the mean over chips"
+    )
+    metric: str = pydantic.Field(default="top1", description="top1 or top5")
+    samples: _AtLeastOne = pydantic.Field(default=64, description="samples of one observation")
+    strategy: Literal["shares", "sweep"] = pydantic.Field(default="shares", description="how limits are searched for")
+    weigh: Literal["bytes", "energy"] = pydantic.Field(default="bytes", description="what a limit is worth raising for")
+    effort: Annotated[float, pydantic.Field(ge=1.5, le=1000.0)] = pydantic.Field(
+        default=6.0, description="length of a confirmation, in multiples of the least"
+    )
+
+
+class PlaceTable(_Table):
+    """How operands are placed: the arguments of ``eden.place`` and of its constraints."""
+
+    device: str | None = pydantic.Field(
+        default=None, description="a name of the catalogue or a device file; the memory's if left out"
+    )
+    solver: Literal["greedy", "exact"] = pydantic.Field(default="exact", description="greedy or exact")
+    objective: Literal["energy", "latency", "weighted"] = pydantic.Field(
+        default="energy", description="what is lowered"
+    )
+    energy_weight: Annotated[float, pydantic.Field(ge=0.0, le=1.0)] = pydantic.Field(
+        default=0.5, description="of a weighted objective; time counts the rest"
+    )
+    platform: str = pydantic.Field(default="cpu", description="whose figures the objective counts by")
+    rank: str = pydantic.Field(default="ddr3-1600", description="currents that energy is counted by")
+    vdd_law: Literal["linear", "quadratic"] = pydantic.Field(default="linear", description="how energy depends on VDD")
+    split: bool = pydantic.Field(default=False, description="operands may lie in several partitions of one point")
+    alignment: _AtLeastOne | Literal["row"] = pydantic.Field(default=64, description="bytes, or row")
+    voltages: _AtLeastOne | None = pydantic.Field(
+        default=None, description="different supply voltages, nominal included"
+    )
+    shared_vdd: list[list[str]] = pydantic.Field(default_factory=list, description="groups of partitions of one supply")
+    shared_refresh: list[list[str]] = pydantic.Field(default_factory=list, description="groups of one refresh")
+    granularity: Literal["fine", "coarse"] = pydantic.Field(
+        default="fine", description="partitions at points of their own, or one point for the whole module"
+    )
+    points: Literal["measured", "continuous"] = pydantic.Field(
+        default="measured", description="measured, or also those that the limits imply on the fitted curves"
+    )
+    gap: Annotated[float, pydantic.Field(ge=0.0, lt=1.0)] = pydantic.Field(
+        default=1e-3, description="share above the bound at which the exact solver ends"
+    )
+    time_limit: Annotated[float, pydantic.Field(gt=0.0)] = pydantic.Field(
+        default=60.0, description="seconds after which it ends in any case"
+    )
+
+
+class VerifyTable(_Table):
+    """How placements are certified: the arguments of ``eden.certify``."""
+
+    confidence: _Inside = pydantic.Field(
+        default=0.95, description="probability with which the certificate of the placement that is chosen holds"
+    )
+    reference: Literal["boosted", "baseline"] = pydantic.Field(
+        default="boosted", description="from whose accuracy on reliable memory the drop is counted, in every round"
+    )
+    tightenings: Annotated[int, pydantic.Field(ge=0)] = pydantic.Field(
+        default=3, description="how often all limits are halved after a placement that is not certified"
+    )
+    effort: Annotated[float, pydantic.Field(ge=1.5, le=1000.0)] = pydantic.Field(
+        default=6.0, description="length of the test, in multiples of the least"
+    )
+    chips: _AtLeastOne = pydantic.Field(default=20, description="chips that the accuracy as placed is a mean over")
+
+
+class RoundsTable(_Table):
+    """How often the network is tuned under its placement, profiled and placed again."""
+
+    most: _AtLeastOne = pydantic.Field(default=3, description="rounds, the first one included")
+    epochs: _AtLeastOne = pydantic.Field(default=1, description="of a tuning under a placement")
+    learning_rate: Annotated[float, pydantic.Field(gt=0.0)] | None = pydantic.Field(
+        default=None, description="highest of a tuning; a tenth of the boost's if left out"
+    )
+    least_gain: Annotated[float, pydantic.Field(ge=0.0, lt=1.0)] = pydantic.Field(
+        default=1e-3, description="share by which a round has to lower the objective for another one to follow"
+    )
+
+
+class AccountTable(_Table):
+    """What the account is of, beside the platform of the objective."""
+
+    platforms: list[str] = pydantic.Field(
+        default_factory=lambda: list(PLATFORMS), min_length=1, description="names of platforms"
+    )
+    max_drops: list[_Inside] = pydantic.Field(
+        default_factory=list,
+        description="accuracies that may be lost, beside profile.max_drop, for energy against accuracy",
+    )
+
+
+class ComparisonTable(_Table):
+    """The network before boosting beside the one that is placed: what each tolerates, and its accuracy under errors."""
+
+    chips: Annotated[int, pydantic.Field(ge=0)] = pydantic.Field(
+        default=0, description="chips that each accuracy is a mean over; 0 for no comparison"
+    )
+
+
+class RunRecipe(RetrainRecipe):
+    """All that ``eden run`` does, as a TOML file: the tables of a retraining, and those of what follows it.
+
+    Attributes:
+        network: a network file, boosted elsewhere, in place of training and boosting.
+        profile: how tolerances are searched for.
+        place: how operands are placed.
+        verify: how placements are certified.
+        rounds: how often all of it is done.
+        account: platforms, and drops for energy against accuracy.
+        comparison: the network before boosting beside the one that is placed.
+
+    """
+
+    FORMAT: ClassVar[str] = "eden-run"
+    VERSION: ClassVar[int] = 1
+
+    network: str | None = pydantic.Field(
+        default=None, description="a network file, boosted elsewhere, in place of training and boosting"
+    )
+    profile: ProfileTable = ProfileTable()
+    place: PlaceTable = PlaceTable()
+    verify: VerifyTable = VerifyTable()
+    rounds: RoundsTable = RoundsTable()
+    account: AccountTable = AccountTable()
+    comparison: ComparisonTable = ComparisonTable()
+
+    def retraining(self) -> RetrainRecipe:
+        """The part that ``eden retrain`` does."""
+        names = set(RetrainRecipe.model_fields)
+        return RetrainRecipe.of(self.model_dump(include=names, exclude_none=True))
+
+    def resolved(self, task: Task) -> Self:
+        """The recipe with every value that it leaves out taken from the task and the defaults.
+
+        Raises:
+            ValueError: naming the place of a value that is out of range, or that has no meaning here.
+
+        """
+        whole = self.retraining().resolved(task)
+        own = self.model_dump(exclude=set(RetrainRecipe.model_fields), exclude_none=True)
+        if self.network is not None:
+            if self.verify.reference == "baseline":
+                raise ValueError(
+                    "verify.reference is 'baseline'; allowed with a network that was boosted elsewhere is 'boosted'"
+                )
+            if self.comparison.chips:
+                chips = self.comparison.chips
+                raise ValueError(f"comparison.chips is {chips}; allowed with a network that was boosted elsewhere is 0")
+        if self.place.solver == "greedy":
+            for name, value, allowed in (("objective", "weighted", "energy, latency"), ("split", True, "false")):
+                if getattr(self.place, name) == value:
+                    raise ValueError(f"place.{name} is {value!r}; allowed of the greedy solver is {allowed}")
+        device = whole.memory.device if self.place.device is None else self.place.device
+        if device is None:
+            raise ValueError("place.device: none is given, and memory is an error model; allowed is a device")
+        own["place"]["device"] = device
+        if self.rounds.learning_rate is None:
+            own["rounds"]["learning_rate"] = whole.recipe("boost").learning_rate / 10
+        for place_in_recipe, name in (
+            ("place", self.place.platform),
+            *(("account", name) for name in self.account.platforms),
+        ):
+            try:
+                platform_named(name)
+            except ValueError as error:
+                raise ValueError(f"{place_in_recipe}.{error}") from error
+        return self.of({**whole.model_dump(exclude_none=True), **own})
+
+    def constraints(self) -> Constraints:
+        """What supplies and controller allow."""
+        chosen = self.place
+        return Constraints(
+            split=chosen.split,
+            alignment=chosen.alignment,
+            voltages=chosen.voltages,
+            shared_vdd=tuple(map(tuple, chosen.shared_vdd)),
+            shared_refresh=tuple(map(tuple, chosen.shared_refresh)),
+        )
+
+
+class Round(Record):
+    """What one round found."""
+
+    number: int = pydantic.Field(ge=1)
+    coarse: float
+    """Bit error rate that the whole network tolerates."""
+    own_accuracy: float
+    """On reliable memory."""
+    attempts: int = pydantic.Field(ge=1)
+    """Placements that were tried: after one that is not certified, limits are halved."""
+    limits_factor: float
+    """What the limits of the last one were multiplied with."""
+    certified: bool
+    mean_drop: float | None
+    """Observed on the chips of the certificate, from the reference's accuracy on reliable memory."""
+    upper_bound: float | None
+    """Confidence bound on that."""
+    objective: float | None
+    """Of the placement that is certified, 1 within specification."""
+    energy_reduction: float | None
+    speedup: float | None
+
+
+class Rounds(VersionedFile):
+    """What a run found, round by round. Saved and loaded as JSON."""
+
+    FORMAT: ClassVar[str] = "eden-rounds"
+    VERSION: ClassVar[int] = 1
+
+    task: str
+    device: str
+    objective: str
+    """What was lowered: "energy", "latency" or "weighted", at ``platform``."""
+    platform: str
+    max_drop: float
+    confidence: float
+    """With which the drop of the round that was taken is at most ``max_drop``, all attempts together."""
+    reference: str
+    """From whose accuracy the drop is counted."""
+    reference_accuracy: float
+    taken: int = pydantic.Field(ge=1)
+    """The round whose placement has the lowest objective of those certified."""
+    why: str
+    """Why there were no more rounds."""
+    accuracy: float
+    """As placed, mean over chips used by nothing else."""
+    worst: float
+    """On the worst of them."""
+    chips: int = pydantic.Field(ge=1)
+    rounds: tuple[Round, ...] = pydantic.Field(min_length=1)
+
+    def table(self) -> str:
+        """The rounds as text."""
+        lines = ["round  coarse BER  on reliable memory  certified  mean drop  objective  energy saved  speedup"]
+        for one in self.rounds:
+            cells = [f"{one.number:5}", f"{one.coarse:10.2e}", f"{one.own_accuracy:18.2%}"]
+            cells.append(f"{'yes' if one.certified else 'no':>9}")
+            for value, width, form in (
+                (one.mean_drop, 9, ".4f"),
+                (one.objective, 9, ".4f"),
+                (one.energy_reduction, 12, ".2%"),
+                (one.speedup, 7, ".2%"),
+            ):
+                cells.append(f"{'' if value is None else format(value, form):>{width}}")
+            lines.append("  ".join(cells).rstrip())
+        lines.append(f"taken: round {self.taken}; {self.why}")
+        return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run ends with: the network and all that is known of it, as in the files of its folder."""
+
+    model: nn.Module
+    tolerance: Tolerance
+    placement: Placement
+    verification: Verification
+    savings: Savings
+    memory_map: MemoryMap
+    account: Account
+    rounds: Rounds
+    report: Path
+
+
+def _kept(path: Path, kind: type[_Stage], make: Callable[[], _Stage]) -> _Stage:
+    """A stage's result: of its file if there is one, else made and written."""
+    if path.exists():
+        return kind.load(path)
+    made = make()
+    made.save(path)
+    return made
+
+
+def tightened(tolerance: Tolerance, factor: float) -> Tolerance:
+    """A tolerance with all limits multiplied, so that networks placed by it meet fewer errors.
+
+    Args:
+        tolerance: whose certificates remain those of its own limits.
+        factor: above 0, up to 1.
+
+    """
+    from eden.tolerance.tolerance import FLOOR
+
+    limits = {name: max(FLOOR, limit * factor) for name, limit in tolerance.limits.items()}
+    models = {
+        name: ErrorModel.from_dict(spec).scaled(limits[name]).to_dict() for name, spec in tolerance.error_models.items()
+    }
+    return tolerance.model_copy(
+        update={"limits": limits, "error_models": models, "coarse": max(FLOOR, tolerance.coarse * factor)}
+    )
+
+
+class _Run:
+    """A run under way: what its stages share."""
+
+    def __init__(self, recipe: RunRecipe, task: Task, out: Path, resume: bool, say: Callable[[str], None]) -> None:
+        self.recipe, self.out, self.say, self.resume = recipe, out, say, resume
+        self.task = dataclasses.replace(
+            task,
+            **{name: getattr(recipe.memory, name) for name in KEPT},
+            calibration_samples=recipe.calibration_samples or task.calibration_samples,
+        )
+        assert recipe.place.device is not None  # resolved
+        self.errors = recipe.errors(recipe.device())
+        self.device = find_device(recipe.place.device)
+        self.attempts = 0
+        self.lacks: ReportError | None = None
+        self.started = time.monotonic()
+
+    def start(self, claim: Claim) -> None:
+        """Check folder and recipe, and make the networks that the rounds start from."""
+        device_file, recipe_file = self.out / "device.json", self.out / NAME
+        if self.resume:
+            if recipe_file.exists():
+                self.recipe.compare(recipe_file)
+            if device_file.exists() and Device.load(device_file) != self.device:
+                raise FileError(device_file, f"is of another run: here {self.recipe.place.device} is another device")
+        claim.clear()
+        self.device.save(device_file)
+        self.recipe.save(recipe_file)
+        self.say(
+            f"memory {self.device.name}: boosting for BER {self.errors.ber_zero:.2g} of zeros, "
+            f"{self.errors.ber_one:.2g} of ones"
+        )
+        self.train_set, self.validation = self.task.data()
+        before = self.out / "boost" / "baseline.safetensors"
+        if self.recipe.network is None:
+            self.say(f"training and boosting {self.task.name}")
+            retrain(self.recipe.retraining(), self.out / "boost", resume=True, say=self.say)
+            self.first = self.out / "boost" / "boosted.safetensors"
+        else:
+            self.first = Path(self.recipe.network)
+        self.reference = self.load(before if self.recipe.verify.reference == "baseline" else self.first)
+        self.curves: list[AccuracyCurves] = []
+        self.before: float | None = None
+        if self.recipe.comparison.chips:
+            self.compared(before)
+
+    def compared(self, network: Path) -> None:
+        """What the network tolerates before boosting, and its accuracy against the bit error rate."""
+        folder = output_folder(self.out / "before")
+        model = self.load(network)
+        drop = self.recipe.profile.max_drop
+        try:
+            self.before = self.profiled(model, folder, drop, coarse_only=True).coarse
+            tolerates = f"BER {self.before:.2g} in all operands"
+        except SearchError as error:
+            tolerates = f"nothing: {error}"
+        self.say(f"before boosting it tolerates {tolerates} (drop at most {drop:.1%})")
+        self.curves.append(self.shown(model, folder / "accuracy.json", "baseline", self.before))
+
+    def shown(self, model: nn.Module, path: Path, label: str, tolerated: float | None) -> AccuracyCurves:
+        """A network's accuracy against the bit error rate, measured or read."""
+        chips, seed = self.recipe.comparison.chips, self.stream(_SHOWN)
+
+        def measure() -> AccuracyCurves:
+            found = rates_with_progress(model, self.validation, chips, seed)
+            clean = clean_accuracy(model, self.validation)
+            return accuracy_curves(label, found, clean, self.task.name, seed, tolerated)
+
+        return _kept(path, AccuracyCurves, measure)
+
+    def stream(self, number: int) -> int:
+        """The seed of a stream of evaluation chips that no other stream of this run, and no training or search, has."""
+        seed = inject.draw_chip(self.recipe.seed, "evaluation", _FIRST_STREAM + number)
+        return seed - 2**64 if seed >= 2**63 else seed
+
+    def load(self, path: Path) -> nn.Module:
+        """A network of the task, under the errors that it was boosted for."""
+        model = load_(self.task.model(), path)
+        inject.set_errors_(model, dict.fromkeys(inject.operands(model), self.errors))
+        return model
+
+    def loader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
+        return network_loader(self.validation, self.recipe.profile.samples)
+
+    def profiled(self, model: nn.Module, folder: Path, max_drop: float, coarse_only: bool = False) -> Tolerance:
+        """The network's tolerance, searched for or read."""
+        wanted = self.recipe.profile
+        return _kept(
+            folder / "tolerance.json",
+            Tolerance,
+            lambda: profile(
+                model,
+                self.loader(),
+                max_drop=max_drop,
+                confidence=wanted.confidence,
+                metric=wanted.metric,
+                guarantee="mean" if wanted.quantile is None else ("quantile", wanted.quantile),
+                seed=self.recipe.seed,
+                coarse_only=coarse_only,
+                journal=folder / "profile.journal",
+                strategy=wanted.strategy,
+                weigh=wanted.weigh,
+                effort=wanted.effort,
+                batch_size=wanted.samples if wanted.quantile is None else None,
+            ),
+        )
+
+    def placed(self, model: nn.Module, tolerance: Tolerance, path: Path) -> Placement:
+        """The placement by a tolerance. It is read where it was found: a solver that runs out of time may differ."""
+        wanted = self.recipe.place
+        return _kept(
+            path,
+            Placement,
+            lambda: place(
+                tolerance,
+                self.device,
+                wanted.solver,
+                traffic(model, platform=wanted.platform),
+                wanted.objective,
+                constraints=self.recipe.constraints(),
+                rank=wanted.rank,
+                vdd_law=wanted.vdd_law,
+                energy_weight=wanted.energy_weight,
+                gap=wanted.gap,
+                time_limit=wanted.time_limit,
+                granularity=wanted.granularity,
+                points=wanted.points,
+            ),
+        )
+
+    def accounted(self, model: nn.Module, placement: Placement) -> Savings:
+        """Energy and time of a placement on the platform of the objective."""
+        wanted = self.recipe.place
+        return savings(model, placement, platform=wanted.platform, rank=wanted.rank, vdd_law=wanted.vdd_law)
+
+    def objective(self, saved: Savings) -> float:
+        """What rounds are compared by, 1 within specification."""
+        wanted = self.recipe.place
+        weight = {"energy": 1.0, "latency": 0.0, "weighted": wanted.energy_weight}[wanted.objective]
+        return weight * (1.0 - saved.energy_reduction) + (1.0 - weight) / (1.0 + saved.speedup)
+
+    def verified(self, model: nn.Module, placement: Placement, path: Path) -> Verification:
+        """The test of a placed network; every attempt of a run has its part of 1 - confidence."""
+        self.attempts += 1
+        attempt, wanted = self.attempts, self.recipe.profile
+        # The sum of 6 / (pi^2 k^2) over all k is 1.
+        confidence = 1.0 - (1.0 - self.recipe.verify.confidence) * 6.0 / (math.pi**2 * attempt**2)
+
+        def test() -> Verification:
+            inject.inject_(model, placement)
+            try:
+                return certify(
+                    model,
+                    self.loader(),
+                    max_drop=wanted.max_drop,
+                    confidence=confidence,
+                    metric=wanted.metric,
+                    guarantee="mean" if wanted.quantile is None else ("quantile", wanted.quantile),
+                    seed=self.stream(_SHOWN + attempt),
+                    reference=self.reference,
+                    journal=path.with_suffix(".journal"),
+                    effort=self.recipe.verify.effort,
+                    batch_size=wanted.samples if wanted.quantile is None else None,
+                )
+            finally:
+                inject.set_errors_(model, dict.fromkeys(inject.operands(model), self.errors))
+
+        return _kept(path, Verification, test)
+
+    def round(self, number: int, network: Path) -> tuple[Round, Path | None]:
+        """Profile, place and verify; what was found, and the folder of the attempt that is certified."""
+        folder = output_folder(self.out / f"round-{number}")
+        self.say(f"round {number} of {self.recipe.rounds.most}")
+        model = self.load(network)
+        tolerance = self.profiled(model, folder, self.recipe.profile.max_drop)
+        own = clean_accuracy(model, self.validation)
+        lowest, highest = min(tolerance.limits.values()), max(tolerance.limits.values())
+        times = f", {tolerance.coarse / self.before:.1f} times what it did before boosting" if self.before else ""
+        self.say(
+            f"tolerates BER {tolerance.coarse:.2g} in all operands{times}; {lowest:.2g} to {highest:.2g} operand by "
+            f"operand; {own:.2%} on reliable memory"
+        )
+        before: Placement | None = None
+        for tightening in range(self.recipe.verify.tightenings + 1):
+            factor = _TIGHTER**tightening
+            attempt = output_folder(folder / f"attempt-{tightening + 1}")
+            limits = tolerance if tightening == 0 else tightened(tolerance, factor)
+            placement = self.placed(model, limits, attempt / "placement.json")
+            if before is not None and placement.memory == before.memory:
+                continue  # what was not certified once is not asked again
+            before = placement
+            found = self.verified(model, placement, attempt / "verification.json")
+            self.say(found.table().splitlines()[-1])
+            saved = self.accounted(model, placement) if found.certified else None
+            certificate = found.certificate
+            result = Round(
+                number=number,
+                coarse=tolerance.coarse,
+                own_accuracy=own,
+                attempts=tightening + 1,
+                limits_factor=factor,
+                certified=found.certified,
+                mean_drop=None if certificate is None else certificate.mean_drop,
+                upper_bound=None if certificate is None else certificate.upper_bound,
+                objective=None if saved is None else self.objective(saved),
+                energy_reduction=None if saved is None else saved.energy_reduction,
+                speedup=None if saved is None else saved.speedup,
+            )
+            if saved is not None:
+                self.say(
+                    f"objective {result.objective:.4f}: {saved.energy_reduction:.2%} of the DRAM energy saved, "
+                    f"{saved.speedup:.2%} faster on {self.recipe.place.platform}"
+                )
+                return result, attempt
+        return result, None
+
+    def tuned(self, network: Path, placement: Placement, number: int) -> Path | None:
+        """The network after some epochs under a placement's errors on fresh chips, or None where there are none."""
+        if not any(placement.ber.values()):
+            return None
+        folder = output_folder(self.out / f"round-{number}")
+        path = folder / "network.safetensors"
+        if path.exists():
+            return path
+        wanted = self.recipe.rounds
+        model = self.load(network)
+        inject.set_errors_(model, placement.errors)
+        boost = self.recipe.recipe("boost")
+        assert wanted.learning_rate is not None  # resolved
+        tuning: Recipe = dataclasses.replace(
+            boost,
+            epochs=wanted.epochs,
+            learning_rate=wanted.learning_rate,
+            seed=boost.seed + number,
+            clip_percentile=None,
+        )
+        targets = {name: model_of.ber for name, model_of in placement.errors.items()}
+        curriculum = Curriculum(
+            model, targets, wanted.epochs, epochs_per_step=wanted.epochs, seed=self.recipe.seed + number
+        )
+        checkpoint = folder / "tune.safetensors"
+        train_with_progress(
+            *("tune", model, self.train_set, tuning, self.task, curriculum, checkpoint, True),
+            every=self.recipe.checkpoint_every,
+        )
+        inject.set_errors_(model, dict.fromkeys(inject.operands(model), self.errors))
+        save(model, path)
+        return path
+
+    def rounds(self) -> tuple[list[Round], int, str, dict[int, tuple[Path, Path]]]:
+        """All rounds, the one that is taken, why there are no more, and of those certified network and attempt."""
+        most, gain = self.recipe.rounds.most, self.recipe.rounds.least_gain
+        done: list[Round] = []
+        certified: dict[int, tuple[Path, Path]] = {}
+        network, taken, lowest = self.first, 0, math.inf
+        for number in range(1, most + 1):
+            try:
+                found, attempt = self.round(number, network)
+            except SearchError as error:
+                if not taken:
+                    raise
+                return done, taken, f"the network of round {number} tolerates nothing: {error}", certified
+            done.append(found)
+            if attempt is None or found.objective is None:
+                if not taken:
+                    raise SearchError(
+                        f"no placement is certified, with limits down to {found.limits_factor:g} of those profiled; "
+                        "allowed are a larger profile.max_drop, more verify.tightenings, or verify.reference='boosted'"
+                    )
+                return done, taken, f"the placement of round {number} is not certified", certified
+            certified[number] = network, attempt
+            improved = found.objective < lowest * (1.0 - gain)
+            if found.objective < lowest:
+                taken, lowest = number, found.objective
+            if number == most:
+                return done, taken, f"{most} rounds were asked for", certified
+            if not improved:
+                return done, taken, f"round {number} does not lower the objective by {gain:.2%}", certified
+            placement = Placement.load(attempt / "placement.json")
+            following = self.tuned(network, placement, number + 1)
+            if following is None:
+                return done, taken, "the placement makes no errors to tune the network for", certified
+            network = following
+        raise AssertionError("unreachable: the last round returns")
+
+    def pareto(self, network: Path, taken: ParetoPoint, reference: float) -> Pareto | None:
+        """Energy against accuracy over the drops that the recipe lists, or None where it lists none."""
+        wanted = self.recipe.account.max_drops
+        if not wanted:
+            return None
+        points = {taken.max_drop: taken}
+        for drop in sorted(set(wanted) - set(points)):
+            self.say(f"a drop of {drop:g}")
+            folder = output_folder(self.out / "pareto" / f"drop-{drop:g}")
+            model = self.load(network)
+            tolerance = self.profiled(model, folder, drop)
+            placement = self.placed(model, tolerance, folder / "placement.json")
+            points[drop] = self.point(model, tolerance, placement, drop)
+        chips, confidence = self.recipe.verify.chips, self.recipe.profile.confidence
+        return Pareto(
+            device=self.device.name,
+            platform=self.recipe.place.platform,
+            reference_accuracy=reference,
+            chips=chips,
+            confidence=confidence,
+            points=tuple(points[drop] for drop in sorted(points)),
+        )
+
+    def point(self, model: nn.Module, tolerance: Tolerance, placement: Placement, drop: float) -> ParetoPoint:
+        """What a placement saves, and its accuracy on chips that nothing has used."""
+        saved = self.accounted(model, placement)
+        over = with_errors(model, self.validation, placement.memory, self.recipe.verify.chips, self.recipe.seed)
+        return ParetoPoint(
+            max_drop=drop,
+            coarse=tolerance.coarse,
+            energy_reduction=saved.energy_reduction,
+            energy_reduction_range=saved.energy_reduction_range,
+            speedup=saved.speedup,
+            speedup_range=saved.speedup_range,
+            accuracy=over.mean,
+            worst=over.worst,
+        )
+
+    def finish(self) -> Outcome:
+        """The rounds, and the files of the one that is taken."""
+        try:
+            done, taken, why, certified = self.rounds()
+        except SearchError as error:
+            raise SearchError(f"{error}; what was found until then is in {self.unfinished()}") from error
+        network, attempt = certified[taken]
+        model = self.load(network)
+        placement = Placement.load(attempt / "placement.json")
+        verification = Verification.load(attempt / "verification.json")
+        tolerance = Tolerance.load(self.out / f"round-{taken}" / "tolerance.json")
+        chips = self.recipe.verify.chips
+        found = self.point(model, tolerance, placement, self.recipe.profile.max_drop)
+        wanted = self.recipe.place
+        accounts = account(model, placement, self.recipe.account.platforms, wanted.rank, wanted.vdd_law)
+        pareto = self.pareto(network, found, clean_accuracy(model, self.validation))
+        rounds = Rounds(
+            task=self.task.name,
+            device=self.device.name,
+            objective=self.recipe.place.objective,
+            platform=self.recipe.place.platform,
+            max_drop=self.recipe.profile.max_drop,
+            confidence=self.recipe.verify.confidence,
+            reference=self.recipe.verify.reference,
+            reference_accuracy=verification.reference_accuracy,
+            taken=taken,
+            why=why,
+            accuracy=found.accuracy,
+            worst=found.worst,
+            chips=chips,
+            rounds=tuple(done),
+        )
+        if self.recipe.comparison.chips:
+            path = self.out / f"round-{taken}" / "accuracy.json"
+            self.curves.append(self.shown(model, path, "boosted", tolerance.coarse))
+        saved = self.accounted(model, placement)
+        inject.inject_(model, placement)
+        mapped = memory_map(model, placement, self.device)
+        save(model, self.out / "network.safetensors")
+        verification.save(self.out / "verification.json")
+        mapped.save_csv(self.out / "memory-map.csv")
+        rounds.save(self.out / "rounds.json")
+        page = self.reported(
+            tolerance=tolerance,
+            placement=placement,
+            savings=saved,
+            title=f"{self.task.name} on {self.device.name}",
+            memory_map=mapped,
+            account=accounts,
+            pareto=pareto,
+        )
+        self.say(rounds.table())
+        self.say(accounts.summary())
+        if pareto is not None:
+            self.say(pareto.table())
+        size = sum(operand.bytes for operand in placement.operands.values())
+        shares = "; ".join(
+            f"{share / size:.0%} of bytes at {point}" for point, share in point_shares(placement).items()
+        )
+        energy_low, energy_high = saved.energy_reduction_range
+        speedup_low, speedup_high = saved.speedup_range
+        self.say(
+            f"placed: {shares}; accuracy {found.accuracy:.2%} over {chips} chips that nothing else used "
+            f"(worst {found.worst:.2%})"
+        )
+        self.say(
+            f"saved on {wanted.platform}: {saved.energy_reduction:.1%} of the DRAM energy ({energy_low:.1%} to "
+            f"{energy_high:.1%} by what is assumed), {saved.speedup:.1%} faster ({speedup_low:.1%} to "
+            f"{speedup_high:.1%})"
+        )
+        self.say(f"done in {time.monotonic() - self.started:.0f} s; report: {page}")
+        if self.lacks is not None:
+            raise self.lacks
+        return Outcome(model, tolerance, placement, verification, saved, mapped, accounts, rounds, page)
+
+    def unfinished(self) -> Path:
+        """The report of a run that ends without a certified placement: what is known before the placement."""
+        tolerances = sorted(self.out.glob("round-*/tolerance.json"), key=lambda path: int(path.parent.name[6:]))
+        return self.reported(
+            tolerance=Tolerance.load(tolerances[-1]) if tolerances else None,
+            title=f"{self.task.name} on {self.device.name}, not placed",
+        )
+
+    def reported(self, **parts: Any) -> Path:
+        """The page of what was found; what it lacks is told last."""
+        try:
+            return report(self.out, device=self.device, accuracy=AccuracyCurves.joined(self.curves), **parts)
+        except ReportError as error:
+            self.lacks = error
+            return error.page
+
+
+def run(
+    recipe: RunRecipe,
+    folder: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    force: bool = False,
+    say: Callable[[str], None] = print,
+) -> Outcome:
+    """Do all of a recipe: train, boost, profile, place, verify; tune under the placement, and again while it improves.
+
+    Every stage keeps its file in the folder; a run that was killed at any moment goes on with ``resume`` to the same
+    answer.
+
+    Args:
+        recipe: what to do.
+        folder: where everything goes (docs/files.md).
+        resume: go on with the run in the folder, if there is one.
+        force: begin anew in place of the run there. With neither, a folder that holds one is refused.
+        say: told in sentences what was found.
+
+    Returns:
+        What is known of the round that was taken: the lowest objective of those certified.
+
+    Raises:
+        FileError: for a folder or file that cannot be used, that is of another run, or in which another run works.
+        ValueError: for what the recipe gives and the task or the device refuses, before anything is computed.
+        SearchError: if no rate keeps the accuracy drop, or no placement is certified; what is known then is in the
+            report.
+        TrainingError: if a training cannot go on.
+        ImportError: with the remedy, where the extra "report" is not installed, before anything is computed.
+
+    """
+    require("report")  # the page comes last, and what it draws with is asked for first
+    task = load_task(recipe.task)
+    with threads_of(task), claimed(folder, RUN_FILES, resume=resume, force=force) as claim:
+        running = _Run(recipe.resolved(task), task, claim.path, resume, say)
+        running.start(claim)
+        return running.finish()

@@ -1,0 +1,620 @@
+"""A device: fitted error models per operating point, with its geometry and its partitions, in one readable file."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+import math
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+import pydantic
+
+from eden import _core
+from eden.common.checks import at_most, rounding
+from eden.common.files import VersionedFile
+from eden.devices import curves
+from eden.devices.margin import Margin
+from eden.devices.partition import (
+    AXES,
+    FittedPoint,
+    Number,
+    OperatingPoint,
+    Part,
+    Partition,
+    Probability,
+    Voltage,
+    Whole,
+    axis,
+    off_nominal,
+    with_rates,
+)
+from eden.memory.errors import ErrorModel, LineModel
+from eden.memory.geometry import Geometry
+
+
+def _to_geometry(value: Any) -> Geometry:
+    if isinstance(value, Geometry):
+        return value
+    try:
+        return Geometry.from_dict(value)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+GeometryField = Annotated[
+    Geometry,
+    pydantic.PlainValidator(_to_geometry, json_schema_input_type=dict[str, Any]),
+    pydantic.PlainSerializer(lambda geometry: geometry.to_dict()),
+    pydantic.WithJsonSchema(Geometry.json_schema()),
+]
+
+
+TRAINED_BER = 1e-2
+"""Mean bit error rate that trainings reach: the highest at which ``Device.default_point`` takes a point unasked."""
+
+_MARGIN_IS_A_RECORD = (
+    "a margin records what the rates were multiplied with, and changes none: allowed is what Device.with_margin makes"
+)
+
+
+def _margin_text(margin: Margin) -> str:
+    return f"a margin set by the owner: {margin}"
+
+
+class Source(Part):
+    """Where a device's figures come from.
+
+    Attributes:
+        text: what was measured and by whom.
+        licence: the licence of the measurements.
+        citation: how to cite them.
+        file: the file that was fitted, and its format.
+        module: the module's label there.
+        vendor: the vendor's label there, or None.
+
+    """
+
+    text: str
+    licence: str
+    citation: str
+    file: str
+    module: str
+    vendor: str | None
+
+
+class Measured(OperatingPoint):
+    """All readings of one condition, over the tested banks of the whole module.
+
+    Attributes:
+        pattern: the byte that was stored, such as ``0xff``.
+        readings: their number.
+        rate: mean bit error rate, by maximum likelihood.
+        low: lower end of its 95% interval.
+        high: upper end of its 95% interval.
+        least: rate of the best reading.
+        most: rate of the worst reading.
+        predicted: what the fitted rates of zeros and ones say of this pattern, None where there is no fit.
+
+    """
+
+    pattern: Annotated[str, pydantic.Field(pattern=r"^0x[0-9a-f]{1,2}$")]
+    readings: Annotated[Whole, pydantic.Field(ge=1)]
+    rate: Probability
+    low: Probability
+    high: Probability
+    least: Probability
+    most: Probability
+    predicted: Probability | None
+
+    @pydantic.model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not (at_most(self.low, self.rate) and at_most(self.rate, self.high) and at_most(self.least, self.most)):
+            raise ValueError(
+                f"rate {self.rate:g} of interval [{self.low:g}, {self.high:g}] and readings from {self.least:g} to "
+                f"{self.most:g}; allowed is low <= rate <= high and least <= most"
+            )
+        return self
+
+
+class FitRow(Part):
+    """One model's fit at one operating point, or the sum over all points.
+
+    Attributes:
+        model: ``uniform`` (Model 0), ``bitline`` (1), ``wordline`` (2) or ``data_dependent`` (3).
+        point: the operating point, None in the sum.
+        parameters: number of fitted parameters.
+        observations: number of readings.
+        log_likelihood: natural logarithm of the likelihood at its maximum.
+        bic: Bayesian information criterion, smaller is better.
+
+    """
+
+    model: Literal["uniform", "bitline", "wordline", "data_dependent"]
+    point: OperatingPoint | None
+    parameters: Annotated[Whole, pydantic.Field(ge=1)]
+    observations: Annotated[Whole, pydantic.Field(ge=1)]
+    log_likelihood: Number
+    bic: Number
+
+
+class PopulationKnot(Part):
+    """Rates of a vendor's modules at one latency: a normal distribution of their log-odds.
+
+    Attributes:
+        parameter: the latency that is off nominal, ``trcd`` or ``trp``.
+        stored: the stored value.
+        latency: in ns.
+        modules: how many were measured there.
+        failing: how many of them have errors.
+        mean: of the natural logarithm of the odds; None where none fails.
+        deviation: their standard deviation; None where none fails.
+        dispersion: variance of the log-odds between readings of one module, its median; None where none fails.
+        bound: the largest upper end of a module's rate, for a knot at which none fails.
+
+    """
+
+    parameter: Literal["trcd", "trp"]
+    stored: Literal["zero", "one"]
+    latency: Number
+    modules: Annotated[Whole, pydantic.Field(ge=1)]
+    failing: Annotated[Whole, pydantic.Field(ge=0)]
+    mean: Number | None
+    deviation: Annotated[Number, pydantic.Field(ge=0.0)] | None
+    dispersion: Annotated[Number, pydantic.Field(ge=0.0)] | None
+    bound: Probability
+
+
+class Population(Part):
+    """What a vendor's modules have in common and how they differ, from which new modules are drawn.
+
+    Attributes:
+        modules: those that were measured.
+        knots: by latency, stored value and operating point.
+        correlation: between the log-odds of the knots that have a mean, in their order.
+
+    """
+
+    modules: Annotated[tuple[str, ...], pydantic.Field(min_length=2)]
+    knots: Annotated[tuple[PopulationKnot, ...], pydantic.Field(min_length=1)]
+    correlation: tuple[tuple[Annotated[Number, pydantic.Field(ge=-1.0, le=1.0)], ...], ...]
+
+    @pydantic.model_validator(mode="after")
+    def _is_a_correlation(self) -> Self:
+        telling = sum(knot.mean is not None and knot.deviation is not None for knot in self.knots)
+        matrix = np.array(self.correlation)
+        if matrix.shape != (telling, telling):
+            raise ValueError(
+                f"correlation has the shape {matrix.shape}; allowed is {(telling, telling)}, of knots with a mean"
+            )
+        if matrix.size and np.abs(matrix - matrix.T).max() > rounding(1.0, 4):
+            raise ValueError("correlation is no symmetric matrix; allowed is one")
+        try:
+            np.linalg.cholesky(matrix)  # which modules are drawn with
+        except np.linalg.LinAlgError as error:
+            raise ValueError("correlation is no positive definite matrix; allowed is one") from error
+        return self
+
+    def draw(self, seed: int) -> dict[tuple[str, str, float], float]:
+        """Rates of a new module by (parameter, stored value, latency); a function of the seed alone.
+
+        Raises:
+            ValueError: for a seed outside 0 to 2^64 - 1.
+
+        """
+        drawn = curves.Population(
+            "population",
+            self.modules,
+            tuple(
+                curves.Knot(
+                    f"{knot.parameter} {knot.stored}",
+                    knot.latency,
+                    knot.modules,
+                    knot.failing,
+                    knot.mean,
+                    knot.deviation,
+                    knot.dispersion,
+                    knot.bound,
+                )
+                for knot in self.knots
+            ),
+            self.correlation,
+        ).draw(seed)
+        return {
+            (*group.split(), at): rate  # type: ignore[misc]
+            for group, places in drawn.rates.items()
+            for at, rate in places.items()
+        }
+
+
+def _same_arrays(geometry: Geometry, other: Geometry) -> bool:
+    """Whether two geometries differ in nothing but how many ranks they count."""
+    return dataclasses.replace(geometry, ranks=None) == dataclasses.replace(other, ranks=None)
+
+
+class Device(VersionedFile):
+    """Error models of a memory per operating point, with its geometry, its partitions and the measurements behind them.
+
+    Attributes:
+        name: what the device is called.
+        source: where its figures come from.
+        geometry: size and shape.
+        random_layout: version of the layout of random numbers that its chips are drawn with.
+        failure: probability F that a read of a weak cell is inverted.
+        model: the kind of the error models: ``uniform`` (Model 0), ``bitline`` (1), ``wordline`` (2),
+            ``data_dependent`` (3), or ``cell_map``.
+        nominal: the operating point within the specification, at the device's temperature.
+        margin: what its owner added to the rates, which all of them hold.
+        assumptions: what the figures rest on that was not measured, one sentence each.
+        notes: what was read, left out and chosen, and why, one sentence each.
+        choice: the table behind the choice of the model.
+        voltage: rates along the supply voltage from elsewhere, which are joined to those of the latencies; or None.
+        population: where the device stands for a vendor's modules: the distributions that ``draw`` draws from; or None.
+        whole: the whole module as one partition.
+        partitions: the parts that a placement may run at points of their own.
+        measured: the readings behind the fit, by condition.
+
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    FORMAT: ClassVar[str] = "eden-device"
+    VERSION: ClassVar[int] = 2
+
+    name: Annotated[str, pydantic.Field(min_length=1)]
+    source: Source
+    geometry: GeometryField
+    random_layout: Whole
+    failure: Annotated[Number, pydantic.Field(gt=0.0, le=1.0)]
+    model: Literal["uniform", "bitline", "wordline", "data_dependent", "cell_map"]
+    nominal: OperatingPoint
+    margin: Margin = Margin()
+    assumptions: tuple[str, ...]
+    notes: tuple[str, ...]
+    choice: tuple[FitRow, ...]
+    voltage: Voltage | None = None
+    population: Population | None = None
+    whole: Partition
+    partitions: Annotated[tuple[Partition, ...], pydantic.Field(min_length=1)]
+    measured: tuple[Measured, ...]
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.random_layout != _core.RANDOM_LAYOUT_VERSION:
+            raise ValueError(
+                f"random_layout is {self.random_layout}; allowed is {_core.RANDOM_LAYOUT_VERSION} (this version of "
+                "eden's), because chips drawn with another differ"
+            )
+        if self.margin.shift:
+            raise ValueError(
+                f"margin: shift is {self.margin.shift}; allowed is 0, because points stand where they were measured"
+            )
+        for partition in (self.whole, *self.partitions):
+            for curve in partition.curves:
+                if curve.factor != self.margin.factor:
+                    raise ValueError(
+                        f"margin: factor is {self.margin.factor:g}, but a curve of {partition.name} has "
+                        f"{curve.factor:g}; {_MARGIN_IS_A_RECORD}"
+                    )
+        if self.margin.factor != 1.0 and _margin_text(self.margin) not in self.assumptions:
+            raise ValueError(
+                f"margin: factor is {self.margin.factor:g}, but assumptions do not name it; {_MARGIN_IS_A_RECORD}"
+            )
+        names = [partition.name for partition in self.partitions]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"partitions: the name {name!r} occurs twice; allowed is once")
+        if not any(partition.nominal for partition in self.partitions):
+            raise ValueError("partitions: none is nominal; allowed is one or more that makes no errors")
+        cells = self.geometry.capacity_bits * (self.geometry.ranks or 1)
+        end, before = 0, "the device's beginning"
+        for partition in sorted(self.partitions, key=lambda part: part.address):
+            if partition.address < end:
+                raise ValueError(f"partition {partition.name} begins at bit {partition.address}, inside {before}")
+            end, before = partition.address + 8 * partition.capacity_bytes, partition.name
+        if end > cells:
+            raise ValueError(f"partition {before} ends at bit {end}; allowed is {cells}, where the geometry ends")
+        for partition in (self.whole, *self.partitions):
+            first = partition.points[0]
+            if any(getattr(first, field) != getattr(self.nominal, field) for field in OperatingPoint.model_fields):
+                raise ValueError(
+                    f"points of {partition.name}: the first is {first}; allowed is nominal ({self.nominal})"
+                )
+            for point in (*partition.points, *partition.points_at_other_temperatures):
+                if self.model != point.errors.KIND or not math.isclose(point.errors.failure, self.failure):
+                    raise ValueError(
+                        f"points of {partition.name}: found model {point.errors.KIND} with failure "
+                        f"{point.errors.failure:g}; allowed is the device's {self.model} with {self.failure:g}"
+                    )
+                if isinstance(point.errors, LineModel) and not _same_arrays(self.geometry, point.errors.geometry):
+                    raise ValueError(
+                        f"points of {partition.name}: found an error model of {point.errors.geometry}; allowed is the "
+                        f"device's geometry ({self.geometry})"
+                    )
+        if self.voltage is not None and abs(self.voltage.rows[0].vdd - self.nominal.vdd) > 1e-9:
+            raise ValueError(
+                f"voltage: the first row is {self.voltage.rows[0].vdd:g} V; allowed is nominal ({self.nominal.vdd:g} V)"
+            )
+        for partition in (self.whole, *self.partitions):
+            partition._voltage = self.voltage
+        return self
+
+    @classmethod
+    def builtin(cls, name: str) -> Device:
+        """A device of the catalogue that ships with the package.
+
+        Raises:
+            ValueError: for an unknown name, listing those there are.
+
+        """
+        names = cls.builtin_names()
+        if name not in names:
+            raise ValueError(f"no built-in device {name!r}; there are: {', '.join(names)}")
+        with importlib.resources.as_file(importlib.resources.files("eden.devices.catalogue") / f"{name}.json") as path:
+            return cls.load(path)
+
+    @staticmethod
+    def builtin_names() -> tuple[str, ...]:
+        """Names of the devices that ship with the package."""
+        files = importlib.resources.files("eden.devices.catalogue").iterdir()
+        return tuple(sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json")))
+
+    @property
+    def temperatures(self) -> tuple[float, ...]:
+        """Temperatures in degrees Celsius that ``errors`` knows, in increasing order."""
+        return self.whole.temperatures
+
+    def partition(self, name: str) -> Partition:
+        """A partition by its name. Raises ValueError for an unknown one, listing those there are."""
+        for partition in self.partitions:
+            if partition.name == name:
+                return partition
+        raise ValueError(
+            f"partition is {name!r}; allowed for {self.name} are {', '.join(part.name for part in self.partitions)}"
+        )
+
+    def errors(
+        self,
+        *,
+        vdd: float | None = None,
+        trcd: float | None = None,
+        trp: float | None = None,
+        temperature: float | None = None,
+        refresh_interval: float | None = None,
+        partition: str | None = None,
+        between: Literal["bound", "curve"] = "bound",
+        extrapolate: bool = False,
+    ) -> ErrorModel:
+        """The error model of the whole module, or of one partition, at an operating point.
+
+        What is not given is nominal; the temperature is then the device's (``nominal.temperature``, the highest one
+        measured unless the fit was told otherwise). At a measured point it is the fitted model; elsewhere that of the
+        least harsh measured point that is as harsh or harsher in every parameter, which bounds the rates from above.
+        ``Partition.point`` takes the same arguments and also tells the intervals and what the answer rests on.
+
+        Args:
+            vdd: supply voltage in V.
+            trcd: row activation latency in ns.
+            trp: precharge latency in ns.
+            temperature: in degrees Celsius, one of ``temperatures``.
+            refresh_interval: in ms.
+            partition: name of a partition; the whole module if None.
+            between: what answers between measured latencies: the harsher one's rates (``"bound"``) or the fitted
+                curve's (``"curve"``).
+            extrapolate: answer by the curve beyond what was measured, too.
+
+        Raises:
+            ValueError: naming the parameter, what was found and what is allowed.
+
+        """
+        part = self.whole if partition is None else self.partition(partition)
+        return part.errors(
+            vdd=vdd,
+            trcd=trcd,
+            trp=trp,
+            temperature=temperature,
+            refresh_interval=refresh_interval,
+            between=between,
+            extrapolate=extrapolate,
+        )
+
+    def default_point(self, *, partition: str | None = None, temperature: float | None = None) -> dict[str, float]:
+        """The operating point to train with where none is chosen: the parameters that are off nominal, for ``errors``.
+
+        It lies along one parameter alone, the first of tRCD, tRP, VDD and the refresh interval along which there are
+        errors: the harshest point there whose mean bit error rate is at most ``TRAINED_BER``, or else the mildest one
+        with errors. A training scales the rates to its own target, so what counts is the shape of the errors: which
+        stored value fails and where, which far above that rate is another one than in the range that is placed in. A
+        device with errors only where several parameters are off nominal gives such a point, by the same rule.
+
+        Args:
+            partition: name of a partition; the whole module if None.
+            temperature: in degrees Celsius; the device's if None.
+
+        Raises:
+            ValueError: if there are errors nowhere, or as ``errors``.
+
+        """
+        part = self.whole if partition is None else self.partition(partition)
+        kept: dict[str, Any] = {"partition": partition, "temperature": temperature}
+        self.errors(**kept)
+        at = self.nominal.temperature if temperature is None else temperature
+        fitted = [point for point in (*part.points, *part.points_at_other_temperatures) if point.temperature == at]
+        off = [{name: getattr(point, name) for name in off_nominal(self.nominal, point)} for point in fitted]
+        groups = [[point for point in off if list(point) == [along.name]] for along in AXES]
+        if self.voltage is not None and not part.nominal:
+            groups.append([{"vdd": row.vdd} for row in self.voltage.rows if row.vdd != self.nominal.vdd])
+        groups.append([point for point in off if len(point) > 1])
+        for group in groups:
+            rates = [(self.errors(**kept, **point).ber, index) for index, point in enumerate(group)]
+            rates = sorted(rate for rate in rates if rate[0] > 0.0)
+            if rates:
+                _, index = max([rate for rate in rates if rate[0] <= TRAINED_BER] or rates[:1])
+                return group[index]
+        where = self.name if partition is None else f"partition {partition} of {self.name}"
+        raise ValueError(f"{where} has no errors at any of its operating points, so there is nothing to retrain for")
+
+    def with_margin(self, factor: float, reason: str = "temperature and ageing") -> Device:
+        """The same device with every bit error rate multiplied, for what the measurements do not cover.
+
+        The rates stay at or below the failure probability, where a read tells nothing any more, and intervals are
+        multiplied as rates are. Points without errors keep BER 0, which the device's assumptions then say. Files made
+        from the device carry the margin: placement, savings and report.
+
+        Args:
+            factor: 1 or more.
+            reason: what the margin is for.
+
+        Raises:
+            ValueError: for a factor below 1, and for a device that has a margin already: take the one without.
+
+        """
+        if self.margin.factor != 1.0:
+            raise ValueError(f"{self.name} has a margin already, {self.margin}; allowed is a device without one")
+        if not 1.0 <= factor < math.inf:
+            raise ValueError(f"factor is {factor}; allowed is 1 or more")
+        margin = Margin(factor=factor, reason=reason)
+        assumptions = [*self.assumptions, _margin_text(margin)]
+        if any(point.errors.ber == 0.0 for part in (self.whole, *self.partitions) for point in part.points[1:]):
+            assumptions.append(
+                "points without errors keep BER 0, whatever the factor: only the upper ends of their intervals are "
+                "multiplied"
+            )
+        return self._changed(
+            {
+                "margin": margin,
+                "voltage": None if self.voltage is None else self.voltage.with_margin(factor),
+                "whole": self.whole.with_margin(factor),
+                "partitions": tuple(part.with_margin(factor) for part in self.partitions),
+                "assumptions": tuple(assumptions),
+            }
+        )
+
+    def draw(self, seed: int) -> Device:
+        """A new module of the population that this device stands for.
+
+        Its rates are those of ``Population.draw``; all its banks but the reliable ones have them. The same seed draws
+        the same module. It is a device like any other, for training and placing on modules that nobody measured.
+
+        Args:
+            seed: from 0 to 2^64 - 1.
+
+        Raises:
+            ValueError: for a device without a population, or a seed out of range.
+
+        """
+        if self.population is None:
+            raise ValueError(
+                f"{self.name} is one module; allowed is a device with a population, such as those of a vendor in the "
+                "catalogue"
+            )
+        rates = self.population.draw(seed)
+
+        def rate(point: OperatingPoint, stored: str) -> float:
+            for parameter in off_nominal(self.nominal, point):
+                fitted = rates[parameter, stored, getattr(point, parameter)]
+                return min(fitted * self.margin.factor, self.failure)
+            return 0.0
+
+        def drawn(part: Partition) -> Partition:
+            points = []
+            for point in part.points:
+                errors = with_rates(point.errors, rate(point, "zero"), rate(point, "one"))
+                own = {name: (value, value) for name, value in (("zero", errors.ber_zero), ("one", errors.ber_one))}
+                points.append(point.model_copy(update={"errors": errors, **own}))
+            return part.model_copy(update={"points": tuple(points)})
+
+        return self._changed(
+            {
+                "name": f"{self.name}-{seed}",
+                "population": None,
+                "whole": drawn(self.whole),
+                "partitions": tuple(part if part.nominal else drawn(part) for part in self.partitions),
+                "notes": (
+                    *self.notes,
+                    f"drawn from the population of {self.name} with the seed {seed}; nothing was measured",
+                ),
+            }
+        )
+
+    def _changed(self, update: dict[str, Any]) -> Device:
+        """The device with other fields, checked like one that is loaded."""
+        return Device.model_validate({**dict(self), **update})
+
+    def curve(
+        self, parameter: str = "trcd", temperature: float | None = None, partition: str | None = None
+    ) -> list[FittedPoint]:
+        """The fitted points along one parameter, all others nominal, from mild to harsh, for plotting.
+
+        Raises:
+            ValueError: for another parameter, an unknown partition or temperature.
+
+        """
+        part = self.whole if partition is None else self.partition(partition)
+        temperature = self.nominal.temperature if temperature is None else temperature
+        axis(parameter)
+        if temperature not in part.temperatures:
+            raise ValueError(f"temperature is {temperature} C; allowed are {', '.join(map(str, part.temperatures))} C")
+        return part.sweep(parameter, temperature)
+
+    def measured_curve(self, parameter: str = "trcd", temperature: float | None = None) -> list[Measured]:
+        """The measured conditions along one parameter, from mild to harsh and by pattern, those left out included.
+
+        Raises:
+            ValueError: for another parameter.
+
+        """
+        along = axis(parameter)
+        temperature = self.nominal.temperature if temperature is None else temperature
+        rows = [
+            row
+            for row in self.measured
+            if row.temperature == temperature and set(off_nominal(self.nominal, row)) <= {parameter}
+        ]
+        return sorted(rows, key=lambda row: (along.harshness(row), int(row.pattern, 16)))
+
+    def describe(self) -> str:
+        """What the device is and what it rests on, for a terminal."""
+        size = sum(partition.capacity_bytes for partition in self.partitions) / 2**20
+        lines = [
+            f"{self.name}: {self.source.text}",
+            f"  source      {self.source.citation or self.source.file} (licence: {self.source.licence})",
+            f"  size        {size:g} MiB in {len(self.partitions)} partitions, {self.geometry.banks} banks of "
+            f"{self.geometry.bank_rows} rows of {self.geometry.row_bits} bits, subarrays of "
+            f"{self.geometry.subarray_rows} rows",
+            f"  model       {self.model}, failure F = {self.failure:g}",
+            f"  nominal     {self.nominal}",
+            f"  margin      {self.margin}",
+            "",
+            "  whole module            BER zeros  [95% interval]            BER ones   [95% interval]       readings",
+        ]
+        others = any({"vdd", "refresh_interval"} & {*off_nominal(self.nominal, point)} for point in self.whole.points)
+        for point in self.whole.points:
+            if others:
+                lines.append(f"  {point.vdd:g} V, refresh {point.refresh_interval:g} ms")
+            lines.append(
+                f"  tRCD {point.trcd:5g} tRP {point.trp:5g}   {point.errors.ber_zero:9.3g}  "
+                f"{f'[{point.zero[0]:.3g}, {point.zero[1]:.3g}]':24}  {point.errors.ber_one:9.3g}  "
+                f"{f'[{point.one[0]:.3g}, {point.one[1]:.3g}]':22} {point.readings[0]} and {point.readings[1]}"
+            )
+        lines += [
+            f"  left out: {str(gap) if others else f'tRCD {gap.trcd:g} tRP {gap.trp:g}, {gap.temperature:g} C'}: "
+            f"{gap.reason}"
+            for gap in self.whole.left_out
+        ]
+        lines += [
+            f"  hardly told: the curve along {axis(curve.parameter).title} of stored {curve.stored}s leaves its "
+            f"{' and '.join(curve.open)} open; between its points their rates alone bound what it answers"
+            for curve in self.whole.curves
+            if curve.open
+        ]
+        lines.append("")
+        for partition in self.partitions:
+            kind = "nominal only" if partition.nominal else f"{len(partition.points)} points"
+            worst = max((point.errors.ber for point in partition.points), default=0.0)
+            lines.append(
+                f"  {partition.name:8} {partition.capacity_bytes / 2**20:g} MiB, {kind}, BER 0 to {worst:.3g}, "
+                f"{len(partition.left_out)} left out"
+            )
+        lines += ["", "  assumptions:", *(f"  - {text}" for text in self.assumptions)]
+        return "\n".join(lines)

@@ -1,0 +1,704 @@
+"""Fits a device to a campaign that tells single flips: Models 0 to 3, or the measured chip's own cell map.
+
+The counts of one operating point are fitted by ``likelihoods``; here it is decided which counts those are, what the
+points of a device have in common (the model, F, the dispersion of its lines), and what is offered of it.
+docs/devices.md has the reasons.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from eden import _core
+from eden.common.checks import around
+from eden.common.files import FileError
+from eden.devices import curves
+from eden.devices.device import Device, FitRow
+from eden.devices.fitting.checks import NAMES, Checks
+from eden.devices.fitting.counts import AXES_OF_CURVES, device_curves, informative, regimes
+from eden.devices.fitting.differences import compare_counts
+from eden.devices.fitting.intervals import as_independent, widened
+from eden.devices.fitting.nominal import Nominal, nominal_point
+from eden.devices.fitting.operating_range import Candidate, Offer, offer, partition_of
+from eden.devices.fitting.regions import Region, Told, divide, whole_module
+from eden.devices.fitting.report import FitReport
+from eden.devices.fitting.rounding import DIGITS, rounded_rate
+from eden.devices.fitting.samples import (
+    LINE_AXES,
+    PLURAL,
+    PointCounts,
+    Sampler,
+    Samples,
+    Tested,
+    Value,
+    correlation,
+    line_correlation,
+)
+from eden.devices.fitting.settings import FitSettings
+from eden.devices.likelihoods import (
+    CONFIDENCE,
+    DECISIVE,
+    Axis,
+    Common,
+    Counts,
+    FittedModel,
+    Model,
+    fit_common,
+    fit_counts,
+    fit_models,
+)
+from eden.devices.partition import FittedCurve, FittedPoint, OperatingPoint, Partition, off_nominal, point_of
+from eden.measurements.readers import Campaign
+from eden.memory.errors import (
+    HIGHEST_DISPERSION,
+    LOWEST_DISPERSION,
+    Bitline,
+    CellMap,
+    DataDependent,
+    ErrorModel,
+    LineModel,
+    Uniform,
+    Wordline,
+)
+from eden.memory.geometry import Geometry
+
+# Passes whose rates differ by less than a ten-thousandth, beyond chance, do not differ.
+NO_DISPERSION = 1e-8
+# Latencies of a sweep from which a curve is fitted.
+FEWEST_LATENCIES = 3
+
+_MODELS: tuple[Model, ...] = ("uniform", "bitline", "wordline", "data_dependent")
+
+
+def default_geometry(tested: Tested, subarray_rows: int | None) -> Geometry:
+    """A geometry that just holds the tested cells, in subarrays of 512 rows if nothing else is said.
+
+    Raises:
+        ValueError: for rows whose size no geometry has.
+
+    """
+    height = subarray_rows or Geometry().subarray_rows
+    return Geometry(
+        row_bits=tested.row_bits,
+        subarray_rows=height,
+        bank_rows=-(-tested.rows.stop // height) * height,
+        banks=tested.banks[-1] + 1,
+    )
+
+
+class CellFitter:
+    """Fits a device to the statistics of a campaign's single flips.
+
+    Args:
+        campaign: what was read.
+        tested: the cells that each pass read.
+        nominal: the nominal operating point, and what it rests on.
+        geometry: of the device, which holds the tested cells.
+        settings: how it is fitted.
+        assumptions: what else the figures rest on.
+
+    """
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        tested: Tested,
+        nominal: Nominal,
+        geometry: Geometry,
+        settings: FitSettings,
+        assumptions: Sequence[str],
+    ) -> None:
+        self.campaign, self.tested, self.geometry, self.settings = campaign, tested, geometry, settings
+        self.nominal = nominal.point
+        self.sampler = Sampler(campaign, tested, nominal.point, geometry, settings)
+        self.notes = [*campaign.notes, *self.sampler.notes]
+        self.assumptions = [*assumptions, *nominal.assumptions]
+        self.model: Model = "uniform"
+        self.failure = 1.0
+        self.dispersion = 0.0
+        self.lent = 0.0
+        self.passes_vary = False
+        self.whole = whole_module(geometry, tested.banks, tested.rows)
+
+    def run(self) -> FitReport:
+        """The device, with the fits of the points of its whole module."""
+        self._check_nominal()
+        self._choose_failure()
+        by_point = self.sampler.by_point
+        between = [self._between_passes(self.whole, point) for point in by_point]
+        self.lent = max((variance for variance, _ in between), default=0.0)
+        self.passes_vary = any(told for _, told in between)
+        fits = {point: self._fit(self.whole, point) for point in by_point}
+        choice = self._choose(fits)
+        self._choose_dispersion(fits)
+        whole = self._partition(self.whole, fits, nominal_only=False)
+        count = self.geometry.banks * (self.geometry.ranks or 1)
+        untested = [bank for bank in range(count) if bank not in self.tested.banks]
+        reliable = self.settings.reliable or (None if untested else "bank0")
+        nominal = [bank for bank in range(count) if bank in untested or f"bank{bank}" == reliable]
+        form, rows = self.settings.partitions, self.tested.rows
+        if self.settings.cell_map and form in ("module", "rank") and len(rows) < self.geometry.bank_rows:
+            raise ValueError(
+                f"partitions is {form!r} with cell_map; allowed are bank and subarray where only some rows of each "
+                f"bank were tested ({rows.start} to {rows.stop - 1}), because a map says nothing of the others"
+            )
+        # A map holds each cell as it is, so that parts are told apart whatever their rates.
+        compare = None if self.settings.cell_map else lambda parts: self._compare(parts, fits)
+        division = divide(self.geometry, form, nominal, rows, compare)
+        self.notes += division.notes
+        parts = []
+        for region in division.regions:
+            nominal_only = region.kind == "bank" and region.banks[0] in nominal
+            place = self._tested_part(region) if self.settings.cell_map and not nominal_only else region
+            if place is None:
+                continue
+            mine = {} if nominal_only else {point: self._fit(place, point) for point in by_point}
+            parts.append(self._partition(place, mine, nominal_only))
+        self._assume(reliable, [f"bank{bank}" for bank in untested])
+        checks = Checks(self.sampler, self.whole, self.model, self.failure, self.settings.cell_map, self.notes)
+        tests = tuple(checks.tests(whole, fits))
+        measured = checks.measured(whole)
+        device = Device(
+            name=self.settings.name or self.campaign.module,
+            source=self.settings.source_of(self.campaign),
+            geometry=self.geometry,
+            random_layout=_core.RANDOM_LAYOUT_VERSION,
+            failure=self.failure,
+            model="cell_map" if self.settings.cell_map else self.model,
+            nominal=self.nominal,
+            assumptions=tuple(self.assumptions),
+            notes=tuple(self.notes),
+            choice=choice,
+            whole=whole,
+            partitions=tuple(parts),
+            measured=measured,
+        )
+        return FitReport(device, self.campaign, tests)
+
+    def _tested_part(self, region: Region) -> Region | None:
+        """The rows of a region that were tested, which are all that a cell map tells of; None if there are none."""
+        if len(region.banks) > 1:
+            return region
+        geometry, tested = self.geometry, self.tested.rows
+        first = region.address // geometry.row_bits % geometry.bank_rows
+        height = region.cells // geometry.row_bits
+        rows = range(max(tested.start, first), min(tested.stop, first + height))
+        if not rows:
+            return None
+        address = region.address + (rows.start - first) * geometry.row_bits
+        return replace(region, address=address, cells=len(rows) * geometry.row_bits, rows=rows)
+
+    def _compare(self, parts: Sequence[Region], fits: Mapping[OperatingPoint, PointCounts]) -> Iterator[Told]:
+        """The tests of whether parts of the module have one rate, at each operating point and stored value."""
+        for point, fit in fits.items():
+            if fit.choice is None:
+                continue
+            samples = [self.sampler.samples(part, point) for part in parts]
+            for value in fit.samples:
+                test = compare_counts([sample[value].counts for sample in samples])
+                if test is not None:
+                    yield Told(f"{point}, stored {PLURAL[value]}", test)
+
+    def _check_nominal(self) -> None:
+        for point, measurements in self.sampler.by_point.items():
+            if point != self.nominal:
+                continue
+            for measurement in measurements:
+                errors = sum(
+                    count.errors
+                    for stored in measurement.statistics.stored_values
+                    for count in measurement.statistics.counts(stored)
+                )
+                if errors:
+                    raise FileError(
+                        self.campaign.path,
+                        f"found {errors:g} errors with pattern {measurement.pattern} at the nominal operating point "
+                        f"({self.nominal}); allowed is none, because a device needs a reliable home: if that is not "
+                        "its nominal point, give trcd, trp, vdd or refresh_interval",
+                    )
+
+    def _choose_failure(self) -> None:
+        """One F for the device, from the repeated reads of all points."""
+        if self.settings.failure is not None:
+            self.failure = self.settings.failure
+            self._check_failure()
+            self.assumptions.append(f"failure F = {self.failure:g}: it was given")
+            return
+        common: Common = fit_common(
+            sample.counts
+            for point in self.sampler.by_point
+            for sample in self.sampler.samples(self.whole, point).values()
+        )
+        found = common.failure
+        if found.identified:
+            self.failure = found.estimate
+            self.notes.append(
+                f"failure F = {found.estimate:.{DIGITS}g}, 95% interval [{found.low:.3g}, {found.high:.3g}]: from the "
+                "repeated reads of the cells that failed, at all operating points together"
+            )
+        elif 0.0 < found.high < 1.0:
+            self.failure = found.high
+            self.assumptions.append(
+                f"failure F = {found.high:.{DIGITS}g}: no cell failed in more than one of its reads, so only the "
+                "product of F and the share of weak cells is told, and F is taken as high as the reads allow"
+            )
+        else:
+            self.assumptions.append(
+                "failure F = 1: no cell that failed was read more than once, so only the product of F and the share of "
+                "weak cells is told; with 1, a weak cell fails at every read"
+            )
+        # The fits need an F that the counts do not contradict, the file one of few digits.
+        self.failure = rounded_rate(self.failure)
+
+    def _check_failure(self) -> None:
+        for point in self.sampler.by_point:
+            for value, sample in self.sampler.samples(self.whole, point).items():
+                counts = sample.counts
+                where = f"of stored {PLURAL[value]} at {point}"
+                if self.failure == 1.0 and counts.failures < counts.failed * counts.reads:
+                    raise ValueError(
+                        f"failure is 1; allowed is below 1, because cells {where} failed in some of their reads alone"
+                    )
+                rate = counts.failures / (counts.cells * counts.reads)
+                if rounded_rate(rate) > rounded_rate(self.failure):
+                    raise ValueError(
+                        f"failure is {self.failure:g}; allowed is {rounded_rate(rate):g} to 1, because reads {where} "
+                        "fail at that rate"
+                    )
+
+    def _between_passes(self, region: Region, point: OperatingPoint) -> tuple[float, bool]:
+        """The variance of the log-odds between passes, beyond chance, and whether the passes tell it."""
+        groups = [
+            sample.totals for sample in self.sampler.samples(region, point).values() if sample.measurement is not None
+        ]
+        groups = [group for group in groups if group]
+        if not groups or not informative(groups):
+            return 0.0, False
+        dispersion = fit_counts(groups).dispersion
+        # What the search leaves where there is none.
+        return (dispersion if dispersion > NO_DISPERSION else 0.0), True
+
+    def _fit(self, region: Region, point: OperatingPoint) -> PointCounts:
+        samples = self.sampler.samples(region, point)
+        for value in self.sampler.values:
+            if value not in samples:
+                return PointCounts(
+                    samples,
+                    f"stored {PLURAL[value]} were not measured, or made no error that the file shows (grid says that "
+                    "they were)"
+                    if value != "both"
+                    else "what its cells stored is not known",
+                )
+        for value, sample in samples.items():
+            gap = regimes(sample.totals)
+            if gap:
+                return PointCounts(
+                    samples,
+                    f"the passes of stored {PLURAL[value]} mix two regimes, with nothing between the rates "
+                    f"{gap[0]:.3g} and {gap[1]:.3g}",
+                )
+        try:
+            choice = fit_models(
+                zero=samples["zero"].counts if "zero" in samples else None,
+                one=samples["one"].counts if "one" in samples else None,
+                both=samples["both"].counts if "both" in samples else None,
+                failure=self.failure,
+                replicates=0,
+            )
+        except ValueError as error:
+            raise ValueError(f"{region.name} at {point}: {error}") from error
+        shared = correlation(samples["zero"], samples["one"]) if len(samples) == 2 else 0.0
+        return PointCounts(samples, None, choice, shared)
+
+    def _choose(self, fits: Mapping[OperatingPoint, PointCounts]) -> tuple[FitRow, ...]:
+        """One model for the device, by the sum of the criteria over the points at which something failed."""
+        told = {point: fit for point, fit in fits.items() if fit.choice is not None and fit.failed}
+        if not told:
+            self.notes.append("no cell failed at a condition that can be fitted: Model 0 (uniform), with BER 0")
+            return ()
+        names = list(next(iter(told.values())).choice.fits)  # type: ignore[union-attr]
+        for point, fit in told.items():
+            missing = [name for name in names if name not in fit.choice.fits]  # type: ignore[union-attr]
+            names = [name for name in names if name not in missing]
+            if missing:
+                self.notes.append(f"left out of the choice {', '.join(missing)}: not told at {point}")
+        rows: list[FitRow] = []
+        sums = {name: [0.0, 0.0, 0.0, 0.0] for name in names}
+        for point, fit in told.items():
+            for name in names:
+                found = fit.choice.fits[name]  # type: ignore[union-attr]
+                # A cell that was read with both values counts once as far as its failures agree.
+                share = 1.0 + fit.correlation
+                observations = max(1, round(found.observations / share))
+                log_likelihood = found.log_likelihood / share
+                bic = _core.bayesian_information_criterion(log_likelihood, found.parameters, observations)
+                row = found.parameters, observations, log_likelihood, bic
+                for i, number in enumerate(row):
+                    sums[name][i] += number
+                if name in _MODELS:
+                    rows.append(_row(name, point, row))
+        rows += [_row(name, None, sums[name]) for name in names if name in _MODELS]
+        total = {name: row[3] for name, row in sums.items()}
+        others = [name for name in names if name in _MODELS and name != "uniform"]
+        if others:
+            best = min(others, key=lambda name: total[name])
+            gain = total["uniform"] - total[best]
+            self.model = best if gain > DECISIVE else "uniform"
+            self.notes.append(
+                f"chose {NAMES[self.model]}: over {len(told)} operating points the BIC of {NAMES[best]} is "
+                f"{abs(gain):.1f} {'below' if gain > 0 else 'above'} that of Model 0, which holds unless it is more "
+                f"than {DECISIVE:g} below"
+            )
+        else:
+            self.notes.append("chose Model 0 (uniform): the counts tell neither lines nor stored values apart")
+        for name in names:
+            if name not in _MODELS and total[self.model] - total[name] > DECISIVE:
+                axis = name.removesuffix("_by_value")
+                self.notes.append(
+                    f"{axis}s with a rate for each stored value would describe the counts better still (BIC "
+                    f"{total[self.model] - total[name]:.1f} below), but no error model has both: the chosen one leaves "
+                    "out the other"
+                )
+        # Lines of each value tell clusters from what sets the values apart.
+        suffix = "_by_value" if "data_dependent" in total else ""
+        alike = total["data_dependent" if suffix else "uniform"]
+        if all(f"{axis}{suffix}" in total and alike - total[f"{axis}{suffix}"] > DECISIVE for axis in LINE_AXES):
+            self.notes.append("cells cluster along bitlines and along wordlines, but an error model has one of them")
+        return tuple(rows)
+
+    def _choose_dispersion(self, fits: Mapping[OperatingPoint, PointCounts]) -> None:
+        if self.model not in LINE_AXES:
+            return
+        axis: Axis = "bitline" if self.model == "bitline" else "wordline"
+
+        def counts() -> Iterator[Counts]:
+            for point, fit in fits.items():
+                if fit.choice is not None:
+                    yield from (
+                        sample.counts for sample in self.sampler.samples(self.whole, point).values() if sample.lines
+                    )
+
+        found = fit_common(counts(), axis, self.failure).dispersion
+        if found is None:
+            return
+        estimate = 0.0 if found.estimate < LOWEST_DISPERSION else min(found.estimate, HIGHEST_DISPERSION)
+        self.dispersion = rounded_rate(estimate)
+        self.notes.append(
+            f"dispersion of the {axis}s {self.dispersion:g}, 95% interval [{found.low:.3g}, {found.high:.3g}]: one for "
+            "all operating points, from their counts together"
+        )
+
+    def _partition(self, region: Region, fits: Mapping[OperatingPoint, PointCounts], nominal_only: bool) -> Partition:
+        offered = offer(self._errorless_point(self.nominal, region.cells), self._candidates(region, fits))
+        return partition_of(
+            region, offered, self.nominal, self.settings, nominal_only, lambda: self._curves(offered, fits), self.notes
+        )
+
+    def _candidates(self, region: Region, fits: Mapping[OperatingPoint, PointCounts]) -> Iterator[Candidate]:
+        """The measured points, fitted where they can be, from mild to harsh."""
+        for point, fit in fits.items():
+            if fit.reason is None:
+                yield Candidate(point, self._point(region, point, fit))
+            else:
+                highest = _highest(fit.samples, "zero"), _highest(fit.samples, "one")
+                yield Candidate(point, None, fit.reason, highest)
+
+    def _curves(self, offered: Offer, fits: Mapping[OperatingPoint, PointCounts]) -> Iterator[FittedCurve]:
+        """The curves along a latency that was swept at three or more, where the offered points tell one.
+
+        The rates of a point are told as well as their intervals say, which lines on which cells cluster and passes that
+        differ make wider than independent cells would: it counts as so many fewer cells.
+        """
+        if self.settings.cell_map:
+            return
+        for parameter in AXES_OF_CURVES:
+            sweep = [
+                point
+                for point in (offered.nominal, *offered.points)
+                if point.temperature == self.nominal.temperature
+                and set(off_nominal(self.nominal, point)) <= {parameter}
+                and point_of(point) in fits
+            ]
+            if len(sweep) < FEWEST_LATENCIES:
+                continue
+            conditions: dict[str, list[curves.Condition]] = {}
+            for point in sweep:
+                for value, sample in fits[point_of(point)].samples.items():
+                    reading = as_independent(sample.counts, point.one if value == "one" else point.zero)
+                    at = curves.Condition(getattr(point, parameter), (reading,))
+                    conditions.setdefault(value, []).append(at)
+            fitted = curves.fit_conditions(conditions, lent=0.0)
+            yield from device_curves(fitted, parameter, self.nominal.temperature)
+
+    def _errors(self, zero: float, one: float) -> ErrorModel:
+        zero, one = (min(rounded_rate(rate), self.failure) for rate in (zero, one))
+        if self.model == "uniform":
+            return Uniform(zero, self.failure)
+        if self.model == "data_dependent":
+            return DataDependent(zero, one, self.failure)
+        kind: type[LineModel] = Bitline if self.model == "bitline" else Wordline
+        return kind(zero, self.dispersion, self.failure, self.geometry)
+
+    def _errorless_point(self, point: OperatingPoint, cells: int) -> FittedPoint:
+        return FittedPoint(
+            **point.model_dump(),
+            errors=self._empty_map(cells) if self.settings.cell_map else self._errors(0.0, 0.0),
+            zero=(0.0, 0.0),
+            one=(0.0, 0.0),
+            readings=(0, 0),
+            dispersion=0.0,
+            dispersion_fitted=False,
+        )
+
+    def _empty_map(self, cells: int) -> CellMap:
+        nothing = np.zeros(0, np.bool_)
+        return CellMap(np.zeros(0, np.int64), nothing, nothing, cells, self.failure)
+
+    def _point(self, region: Region, point: OperatingPoint, fit: PointCounts) -> FittedPoint:
+        groups = [sample.totals for sample in fit.samples.values()]
+        dispersion, told = self._between_passes(region, point)
+        if not told:
+            dispersion = self.lent
+        freedom = sum(map(len, groups)) - len(groups)
+        quantile = float(
+            scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, freedom) if told else scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2)
+        )
+        rates, intervals = self._rates(
+            fit, "data_dependent" if self.settings.cell_map else self.model, dispersion, quantile
+        )
+        errors: ErrorModel
+        if self.settings.cell_map:
+            errors = self._map(region, point)
+            rows = region.rows or self.tested.rows
+            share = len(region.banks) * len(rows) * self.tested.row_bits / region.cells
+            intervals = [
+                around((low * share, high * share), rate)
+                for (low, high), rate in zip(intervals, (errors.ber_zero, errors.ber_one), strict=True)
+            ]
+        else:
+            errors = self._errors(*rates)
+            intervals = [
+                around((rounded_rate(low), rounded_rate(high)), rate)
+                for (low, high), rate in zip(intervals, (errors.ber_zero, errors.ber_one), strict=True)
+            ]
+        readings = [fit.samples[value].counts.reads if value in fit.samples else 0 for value in ("zero", "one")]
+        if "both" in fit.samples:
+            readings = [fit.samples["both"].counts.reads] * 2
+        return FittedPoint(
+            **point.model_dump(),
+            errors=errors,
+            zero=intervals[0],
+            one=intervals[1],
+            readings=(readings[0], readings[1]),
+            dispersion=float(f"{dispersion:.{DIGITS}g}"),
+            dispersion_fitted=told,
+        )
+
+    def _rates(
+        self, fit: PointCounts, model: Model, dispersion: float, quantile: float
+    ) -> tuple[tuple[float, float], list[tuple[float, float]]]:
+        """The rates of zeros and of ones with their intervals, in the order of the values."""
+        assert fit.choice is not None
+        # A bank can have too few lines for a model that the module has; its mean rate is told all the same.
+        found = fit.choice.fits.get(model) or fit.choice.fits["uniform"]
+        passes = [sample.counts.reads for sample in fit.samples.values()]
+        rates: list[float] = []
+        intervals: list[tuple[float, float]] = []
+        for i, ber in enumerate(found.ber):
+            common = len(found.ber) == 1
+            variance = dispersion / (sum(passes) if common else passes[i])
+            widening = math.sqrt(1.0 + self._shared(fit, found)) if common else 1.0
+            rates.append(min(ber.estimate, self.failure))
+            intervals.append(widened(ber.estimate, ber.low, ber.high, widening, variance, quantile))
+        if len(rates) == 1:
+            rates, intervals = rates * 2, intervals * 2
+        for i, value in enumerate(("zero", "one")):
+            if value not in self.sampler.values and self.sampler.values != ("both",):
+                # What was not measured can be anything.
+                intervals[i] = (0.0, self.failure)
+        return (rates[0], rates[1]), intervals
+
+    def _shared(self, fit: PointCounts, found: FittedModel) -> float:
+        """The correlation between what failed of zeros and of ones, for the interval of their common rate."""
+        if len(fit.samples) < 2:
+            return 0.0
+        zero, one = fit.samples["zero"], fit.samples["one"]
+        if found.model in LINE_AXES:
+            axis: Axis = "bitline" if found.model == "bitline" else "wordline"
+            return line_correlation(zero, one, axis, fit.correlation)
+        return fit.correlation
+
+    def _map(self, region: Region, point: OperatingPoint) -> CellMap:
+        """The cells that failed in any condition of a point, by the values with which they did."""
+        flips: dict[str, list[NDArray[np.int64]]] = {"zero": [], "one": []}
+        for measurement in self.sampler.by_point[point]:
+            if measurement.flips is None:
+                raise FileError(
+                    self.campaign.path,
+                    f"does not tell (or too many to keep) which cells failed at {point}; allowed for cell_map are "
+                    "formats that name cells, with fewer of them",
+                )
+            found = measurement.flips_in(region.banks, region.rows or self.tested.rows)
+            places = self.sampler.addresses(found) - region.address
+            for value, stored in (("zero", 0), ("one", 1)):
+                # Of flips whose value is not known, either may be the one that fails.
+                flips[value].append(places[(found.stored == stored) | (found.stored == -1)])
+        zero, one = (np.unique(np.concatenate(flips[value])) for value in ("zero", "one"))
+        every = np.union1d(zero, one)
+        return CellMap(every, np.isin(every, zero), np.isin(every, one), region.cells, self.failure)
+
+    def _assume(self, reliable: str | None, untested: Sequence[str]) -> None:
+        rows, geometry = self.tested.rows, self.geometry
+        if untested:
+            self.assumptions.append(
+                "not tested, and so kept at the nominal operating point with BER 0, as the specification promises: "
+                + _listed(untested)
+            )
+        if reliable is not None and reliable not in untested:
+            self.assumptions.append(
+                f"{reliable} is kept at the nominal operating point with BER 0, as the specification promises"
+            )
+        if len(rows) < geometry.bank_rows:
+            what = f"rows {rows.start} to {rows.stop - 1} of {geometry.bank_rows} of each bank were tested"
+            self.assumptions.append(
+                f"{what}: partitions hold these alone, and the whole module's rates count the others as sound"
+                if self.settings.cell_map
+                else f"{what}: the others fail at the same rates"
+            )
+        for value in ("zero", "one"):
+            if value in self.sampler.values or self.sampler.values == ("both",):
+                continue
+            self.assumptions.append(
+                f"stored {PLURAL[value]} were not measured: they are taken to fail at the rate of stored "
+                f"{PLURAL[self.sampler.values[0]]}, and their interval is everything up to F"
+            )
+        if self.sampler.values == ("both",):
+            self.assumptions.append("stored zeros and ones fail at one rate: the measurements do not tell them apart")
+        if self.settings.grid:
+            self.assumptions.append(
+                "every pattern of the file was tested at every operating point in it: where it shows no flip, no cell "
+                "failed"
+            )
+        if self.settings.cell_map:
+            self.assumptions.append(
+                "the weak cells are those that failed in some pass; of a weak cell's n passes all succeed with "
+                "probability (1 - F)^n"
+            )
+            if any(
+                not any(measurement.pure(value) for measurement in measurements)
+                for measurements in self.sampler.by_point.values()
+                for value in self.sampler.values
+            ):
+                self.assumptions.append(
+                    "a cell that never stored a value in the measurements is taken to be sound when it does"
+                )
+        self.assumptions.append("between two measured points the rates of the harsher one hold as an upper bound")
+        self.assumptions.append(
+            "the largest dispersion between passes at other points holds where the passes tell none (a single one of "
+            "each value, or no failures)"
+            if self.passes_vary
+            else "passes do not vary by more than chance: no point with errors was read twice, so nothing tells it, "
+            "and the intervals are too narrow for passes that do"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names of banks, ranges of more than two of them shortened."""
+    return f"{names[0]} to {names[-1]}" if len(names) > 4 else ", ".join(names)
+
+
+def _row(name: str, point: OperatingPoint | None, numbers: Sequence[float]) -> FitRow:
+    parameters, observations, log_likelihood, bic = numbers
+    return FitRow(
+        model=name,  # type: ignore[arg-type]  # of _MODELS
+        point=point,
+        parameters=int(parameters),
+        observations=int(observations),
+        log_likelihood=round(log_likelihood, 3),
+        bic=round(bic, 3),
+    )
+
+
+def _highest(samples: Samples, value: Value) -> float:
+    sample = samples.get(value) or samples.get("both") or next(iter(samples.values()), None)
+    return 0.0 if sample is None else max((errors / cells for errors, cells in sample.totals), default=0.0)
+
+
+def _numbers(banks: Sequence[int]) -> str:
+    return f"{banks[0]} to {banks[-1]}" if len(banks) > 4 else ", ".join(map(str, banks))
+
+
+def check_tested(settings: FitSettings) -> Tested | None:
+    """The tested cells of arguments that ``readers.read`` has checked; None where they are not given."""
+    banks, rows, row_bits = settings.banks, settings.rows, settings.row_bits
+    if banks is None or rows is None or row_bits is None:
+        return None
+    numbers = range(banks) if isinstance(banks, int) else sorted(set(banks))
+    return Tested(tuple(numbers), range(rows) if isinstance(rows, int) else rows, row_bits)
+
+
+def fit_cells(campaign: Campaign, settings: FitSettings) -> FitReport:
+    """Fit a device to a campaign of single flips.
+
+    Raises:
+        FileError: for measurements that cannot be used.
+        ValueError: for an argument outside what is allowed.
+
+    """
+    if settings.voltage is not None:
+        raise ValueError(f"voltage is given; allowed with {campaign.format} is None: it joins counts of banks")
+    tested = check_tested(settings)
+    if tested is None:
+        raise ValueError(
+            f"banks, rows and row_bits are missing: {campaign.path.name} ({campaign.format}) does not tell which cells "
+            "were tested, and without them there are no rates; allowed are all three"
+            if campaign.format != "rowscout"
+            else f"{campaign.path.name} is of the format rowscout, which does not tell which cells were tested, so "
+            "that there are no rates; allowed are formats that do, or that take banks, rows and row_bits"
+        )
+    geometry, assumptions = _geometry(tested, settings)
+    labels = [f"bank{bank}" for bank in range(geometry.banks * (geometry.ranks or 1))]
+    if settings.reliable is not None and settings.reliable not in labels:
+        raise ValueError(f"reliable is {settings.reliable!r}; allowed are {', '.join(labels)}")
+    if campaign.statistics is None:
+        raise FileError(campaign.path, f"{campaign.format} tells no bit errors; allowed are formats that do")
+    conditions = [asdict(one.condition) for one in campaign.statistics.conditions]
+    if not conditions:
+        raise FileError(campaign.path, "found no condition that can be fitted; allowed is one or more")
+    nominal = nominal_point(campaign.path, campaign.module, conditions, conditions, settings)
+    return CellFitter(campaign, tested, nominal, geometry, settings, assumptions).run()
+
+
+def _geometry(tested: Tested, settings: FitSettings) -> tuple[Geometry, list[str]]:
+    """The geometry that is given, or one that holds the tested cells, and what is assumed of it."""
+    geometry, subarray_rows = settings.geometry, settings.subarray_rows
+    assumptions: list[str] = []
+    if geometry is None:
+        geometry = default_geometry(tested, subarray_rows)
+        assumptions.append(
+            f"a memory of {geometry.banks} banks of {geometry.bank_rows} rows of {geometry.row_bits} bits"
+            + (f", in subarrays of {geometry.subarray_rows} rows" if subarray_rows is None else "")
+            + ": what holds the tested cells"
+        )
+    elif subarray_rows not in (None, geometry.subarray_rows):
+        raise ValueError(
+            f"subarray_rows is {subarray_rows}; allowed beside geometry is its own, {geometry.subarray_rows}, or none"
+        )
+    ranks = geometry.ranks or 1
+    if (
+        geometry.row_bits != tested.row_bits
+        or geometry.bank_rows < tested.rows.stop
+        or geometry.banks * ranks <= tested.banks[-1]
+    ):
+        raise ValueError(
+            f"geometry has {ranks} ranks of {geometry.banks} banks of {geometry.bank_rows} rows of "
+            f"{geometry.row_bits} bits; allowed is one that holds the tested banks {_numbers(tested.banks)} and "
+            f"rows {tested.rows.start} to {tested.rows.stop - 1}, of {tested.row_bits} bits"
+        )
+    return geometry, assumptions

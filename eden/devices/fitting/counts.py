@@ -1,0 +1,553 @@
+"""Fits a device to counts of bit errors of banks: rates, their intervals, the choice between Models 0 and 3.
+
+The likelihood and its maximum are C++ (``csrc/core/fit.h``); here it is decided what it is applied to. A further model
+is a further entry of ``MODELS``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+from eden import _core
+from eden.common.checks import around
+from eden.common.files import FileError
+from eden.devices import curves
+from eden.devices.curves.dispersion import LONE_REGIME_ODDS, REGIME_ERRORS
+from eden.devices.device import Device, FitRow, Measured
+from eden.devices.fitting.differences import compare_readings
+from eden.devices.fitting.nominal import Nominal, Stated, nominal_point
+from eden.devices.fitting.operating_range import Candidate, offer, partition_of
+from eden.devices.fitting.regions import Region, Told, divide, whole_module
+from eden.devices.fitting.report import FitReport
+from eden.devices.fitting.rounding import outwards, rounded, rounded_rate
+from eden.devices.fitting.settings import FitSettings
+from eden.devices.likelihoods import DECISIVE, fit_counts
+from eden.devices.partition import (
+    CurveIntervals,
+    FittedCurve,
+    FittedPoint,
+    OperatingPoint,
+    Partition,
+    as_harsh,
+    off_nominal,
+    point_of,
+    sort_key,
+)
+from eden.measurements.readers import Campaign, Reading
+from eden.memory.errors import DataDependent, ErrorModel, Uniform
+from eden.memory.geometry import Geometry
+
+AXES_OF_CURVES: tuple[Literal["trcd", "trp"], ...] = ("trcd", "trp")
+
+Model = Literal["uniform", "data_dependent"]
+Counts = list[tuple[float, float]]
+
+
+class Values(NamedTuple):
+    """Readings of stored zeros and of stored ones, each as (errors, cells)."""
+
+    zero: Counts
+    one: Counts
+
+
+# How a model groups the readings: one rate per group. The order is that of growing complexity.
+MODELS: dict[Model, Callable[[Values], list[Counts]]] = {
+    "uniform": lambda values: [values.zero + values.one],
+    "data_dependent": lambda values: [values.zero, values.one],
+}
+
+
+def _error_model(model: Model, zero: float, one: float, failure: float) -> ErrorModel:
+    if model == "uniform":
+        return Uniform(ber=zero, failure=failure)
+    return DataDependent(ber_zero=zero, ber_one=one, failure=failure)
+
+
+def informative(groups: Sequence[Counts]) -> bool:
+    """Whether the readings tell a dispersion: more of them than rates, and some but not all cells failed."""
+    some = any(
+        any(errors > 0 for errors, _ in group) and any(errors < cells for errors, cells in group) for group in groups
+    )
+    return some and sum(map(len, groups)) > len(groups)
+
+
+def regimes(counts: Counts) -> tuple[float, float] | None:
+    """The rates on both sides of a gap that splits the readings in two regimes, if there is one."""
+    ordered = sorted(counts, key=lambda count: count[0] / count[1])
+    for (low, low_cells), (high, high_cells) in itertools.pairwise(ordered):
+        below = max(low, REGIME_ERRORS) / max(low_cells - low, REGIME_ERRORS)
+        above = max(high, REGIME_ERRORS) / max(high_cells - high, REGIME_ERRORS)
+        if above > LONE_REGIME_ODDS * below:
+            return low / low_cells, high / high_cells
+    return None
+
+
+def fit_banks(campaign: Campaign, settings: FitSettings) -> FitReport:
+    """Fit a device to a campaign that counts the errors of banks.
+
+    Raises:
+        FileError: for measurements that cannot be used.
+        ValueError: for an argument outside what is allowed.
+
+    """
+    for label, given in (("grid", settings.grid), ("cell_map", settings.cell_map)):
+        if given:
+            raise ValueError(f"{label} is given, but {campaign.format} counts banks; it is allowed with flips of cells")
+    if settings.partitions == "subarray":
+        raise ValueError(
+            f"partitions is 'subarray', but {campaign.format} counts banks; allowed are module, rank, bank, or flips "
+            "of cells"
+        )
+    if not campaign.readings:
+        raise FileError(campaign.path, f"no readings to fit: {campaign.notes[-1]}; allowed are counts of whole banks")
+    arrays = settings.geometry or _default_geometry(campaign)
+    banks = arrays.banks * (arrays.ranks or 1)
+    if (banks, arrays.bank_rows * arrays.row_bits) != (campaign.banks, campaign.cells_per_bank):
+        raise ValueError(
+            f"geometry has {banks} banks of {arrays.bank_rows * arrays.row_bits} cells; allowed are the "
+            f"measurements' {campaign.banks} banks of {campaign.cells_per_bank} cells"
+        )
+    labels = [f"bank{bank}" for bank in range(campaign.banks)]
+    if settings.reliable is not None and settings.reliable not in labels:
+        raise ValueError(f"reliable is {settings.reliable!r}; allowed are {', '.join(labels)}")
+    telling = [_stated(reading) for reading in campaign.readings if reading.stored != "mixed"]
+    if not telling:
+        raise FileError(
+            campaign.path,
+            f"column Pattern: module {campaign.module} has no reading of the patterns 0x0 or 0xff; allowed is one or "
+            "more of each: they tell the rates of stored zeros and ones",
+        )
+    conditions = [_stated(reading) for reading in campaign.readings]
+    nominal = nominal_point(campaign.path, campaign.module, conditions, telling, settings)
+    return _Fitter(campaign, settings, nominal, arrays).run()
+
+
+def _stated(reading: Reading) -> Stated:
+    """What a reading states of its condition."""
+    values = {name: getattr(reading, name) for name in OperatingPoint.model_fields}
+    return {name: None if value is None or math.isnan(value) else value for name, value in values.items()}
+
+
+def _default_geometry(campaign: Campaign) -> Geometry:
+    usual = Geometry()
+    subarray = usual.row_bits * usual.subarray_rows
+    if campaign.cells_per_bank % subarray:
+        raise ValueError(
+            f"cells_per_bank is {campaign.cells_per_bank}; allowed without a geometry is a multiple of {subarray}, the "
+            f"cells of a subarray of {usual.subarray_rows} rows of {usual.row_bits} bits"
+        )
+    return Geometry(bank_rows=campaign.cells_per_bank // usual.row_bits, banks=campaign.banks)
+
+
+@dataclass
+class _Scope:
+    """The whole module or a part of it: its readings by operating point, and the dispersion that it lends to itself."""
+
+    region: Region
+    conditions: dict[OperatingPoint, Values]
+    lent: float = 0.0
+
+
+class _Fitter:
+    def __init__(self, campaign: Campaign, settings: FitSettings, nominal: Nominal, geometry: Geometry) -> None:
+        self.campaign, self.settings, self.geometry = campaign, settings, geometry
+        self.nominal, self.nominal_assumptions = nominal
+        self.failure = 1.0 if settings.failure is None else settings.failure
+        self.reliable = settings.reliable or "bank0"
+        self.notes = list(campaign.notes)
+        self.readings = self._at_points()
+        self._check_nominal()
+        self._check_voltage()
+        self.model: Model = "uniform"
+        self.lent_assumption = ""
+        self._fits: dict[tuple[tuple[tuple[tuple[float, float], ...], ...], float | None], _core.RateFit] = {}
+
+    def run(self) -> FitReport:
+        campaign = self.campaign
+        whole = self._scope(whole_module(self.geometry, range(campaign.banks)))
+        between = self._between_banks()
+        whole.lent = self._lent_dispersion(whole, between)
+        self.lent_assumption = self._lent_from(whole, between)
+        choice = self._choose(whole)
+        reliable = int(self.reliable.removeprefix("bank"))
+        division = divide(
+            self.geometry, self.settings.partitions, [reliable], None, lambda parts: self._compare(parts, whole.lent)
+        )
+        self.notes += division.notes
+        parts = []
+        for region in division.regions:
+            nominal_only = region.banks == (reliable,)
+            scope = self._scope(region)
+            if nominal_only:
+                scope.conditions = {}
+            scope.lent = self._lent_dispersion(scope, whole.lent)
+            parts.append(self._partition(scope, nominal_only))
+        whole_part = self._partition(whole, False)
+        measured = self._measured(whole_part, whole.lent)
+        device = Device(
+            name=self.settings.name or campaign.module,
+            source=self.settings.source_of(campaign),
+            geometry=self.geometry,
+            random_layout=_core.RANDOM_LAYOUT_VERSION,
+            failure=self.failure,
+            model=self.model,
+            nominal=self.nominal,
+            assumptions=self._assumptions(),
+            notes=tuple(self.notes),
+            choice=choice,
+            voltage=self.settings.voltage,
+            whole=whole_part,
+            partitions=tuple(parts),
+            measured=measured,
+        )
+        return FitReport(device, campaign)
+
+    def _at_points(self) -> list[tuple[OperatingPoint, Reading]]:
+        """The readings with their operating points; what they do not state is nominal."""
+        points: dict[tuple[float | None, ...], OperatingPoint] = {}
+        found = []
+        for reading in self.campaign.readings:
+            stated = _stated(reading)
+            key = tuple(stated.values())
+            if key not in points:
+                given = {name: value for name, value in stated.items() if value is not None}
+                points[key] = OperatingPoint(**{**self.nominal.model_dump(), **given})
+            found.append((points[key], reading))
+        return found
+
+    def _check_nominal(self) -> None:
+        for point, reading in self.readings:
+            if point == self.nominal and reading.total > 0:
+                raise FileError(
+                    self.campaign.path,
+                    f"line {reading.line}: found {reading.total:g} errors of module {self.campaign.module} at its "
+                    f"nominal operating point ({self.nominal}); allowed is none: a device needs a reliable home",
+                )
+
+    def _check_voltage(self) -> None:
+        measured = sorted({point.vdd for point, _ in self.readings})
+        if self.settings.voltage is not None and len(measured) > 1:
+            raise ValueError(
+                f"voltage is given; allowed is None, because {self.campaign.path.name} has measurements at "
+                f"{', '.join(f'{vdd:g}' for vdd in measured)} V of its own"
+            )
+
+    def _scope(self, region: Region) -> _Scope:
+        cells = float(self.campaign.cells_per_bank)
+        conditions: dict[OperatingPoint, Values] = {}
+        for point, reading in self.readings:
+            if reading.stored == "mixed":
+                continue
+            values = conditions.setdefault(point, Values([], []))
+            errors = [count for bank in region.banks if (count := reading.errors[bank]) is not None]
+            if errors:
+                counts = values.zero if reading.stored == "zero" else values.one
+                counts.append((math.fsum(errors), len(errors) * cells))
+        ordered = sorted(conditions, key=lambda point: sort_key(self.nominal, point))
+        return _Scope(region, {point: conditions[point] for point in ordered})
+
+    def _compare(self, parts: Sequence[Region], lent: float) -> Iterator[Told]:
+        """The tests of whether parts of the module have one rate, at each operating point and stored value."""
+        scopes = [self._scope(part) for part in parts]
+        for point in scopes[0].conditions:
+            for stored in ("zero", "one"):
+                read: list[Counts] = [getattr(scope.conditions[point], stored) for scope in scopes]
+                if not all(read) or any(regimes(counts) for counts in read):
+                    continue
+                test = compare_readings(read, None if informative(read) else lent)
+                if test is not None:
+                    yield Told(f"{point}, stored {stored}s", test)
+
+    def _usable(self, values: Values) -> str | None:
+        """Why a condition cannot be fitted, or None."""
+        for stored, pattern, counts in (("zeros", "0x0", values.zero), ("ones", "0xff", values.one)):
+            if not counts:
+                return f"stored {stored} were not measured (pattern {pattern})"
+        for stored, counts in (("zeros", values.zero), ("ones", values.one)):
+            gap = regimes(counts)
+            if gap:
+                return (
+                    f"the readings of stored {stored} mix two regimes, with nothing between the rates {gap[0]:.3g} and "
+                    f"{gap[1]:.3g} (odds more than {LONE_REGIME_ODDS:g} apart)"
+                )
+        return None
+
+    def _fit_once(self, groups: Sequence[Counts], dispersion: float | None = None) -> _core.RateFit:
+        """``fit_counts``, whose result for the same readings is kept: dispersions are wanted before rates."""
+        key = tuple(tuple(group) for group in groups), dispersion
+        if key not in self._fits:
+            self._fits[key] = fit_counts(groups, dispersion)
+        return self._fits[key]
+
+    def _lent_dispersion(self, scope: _Scope, otherwise: float) -> float:
+        """The largest dispersion at the conditions that tell theirs, for those that do not."""
+        fitted = [
+            self._fit_once(groups).dispersion
+            for values in scope.conditions.values()
+            if self._usable(values) is None and informative(groups := MODELS["data_dependent"](values))
+        ]
+        return max(fitted, default=otherwise)
+
+    def _lent_from(self, whole: _Scope, between_banks: float) -> str:
+        """Where the dispersion of conditions whose readings tell none is from, as an assumption."""
+        if any(
+            self._usable(values) is None and informative(MODELS["data_dependent"](values))
+            for values in whole.conditions.values()
+        ):
+            return (
+                "the largest dispersion between readings at other conditions holds where the readings tell none (a "
+                "single one of each value, or no failures)"
+            )
+        if between_banks > 0.0:
+            return (
+                "readings vary as the banks within a reading do: no condition with errors was read twice, so nothing "
+                "tells how far a further reading would lie from the one there is"
+            )
+        return (
+            "readings do not vary by more than chance: no condition with errors was read twice, and no banks of a "
+            "reading vary, so nothing tells it; real readings vary far more, and the intervals are too narrow for them"
+        )
+
+    def _between_banks(self) -> float:
+        """The dispersion between banks within a reading, for a campaign that repeats nothing."""
+        cells = float(self.campaign.cells_per_bank)
+        largest = 0.0
+        for _, reading in self.readings:
+            counts = [(count, cells) for count in reading.errors if count is not None]
+            if reading.stored != "mixed" and informative([counts]):
+                largest = max(largest, fit_counts([counts]).dispersion)
+        return largest
+
+    def _fit(self, model: Model, values: Values, lent: float) -> _core.RateFit:
+        # Every model gets the dispersion in the same way, or the comparison would be one of dispersions.
+        own = all(informative(group(values)) for group in MODELS.values())
+        return self._fit_once(MODELS[model](values), None if own else lent)
+
+    def _choose(self, whole: _Scope) -> tuple[FitRow, ...]:
+        rows: list[FitRow] = []
+        sums: dict[Model, list[float]] = {model: [0, 0, 0.0, 0.0] for model in MODELS}
+        for point, values in whole.conditions.items():
+            if self._usable(values) or not any(errors for errors, _ in (*values.zero, *values.one)):
+                continue
+            for model in MODELS:
+                result = self._fit(model, values, whole.lent)
+                bic = _core.bayesian_information_criterion(
+                    result.log_likelihood, result.parameters, result.observations
+                )
+                rows.append(
+                    FitRow(
+                        model=model,
+                        point=point,
+                        parameters=result.parameters,
+                        observations=result.observations,
+                        log_likelihood=round(result.log_likelihood, 3),
+                        bic=round(bic, 3),
+                    )
+                )
+                for i, value in enumerate((result.parameters, result.observations, result.log_likelihood, bic)):
+                    sums[model][i] += value
+        if not rows:
+            self.notes.append("no cell failed at a condition that can be fitted: Model 0 (uniform), with BER 0")
+            return ()
+        for model, (parameters, observations, log_likelihood, bic) in sums.items():
+            rows.append(
+                FitRow(
+                    model=model,
+                    point=None,
+                    parameters=int(parameters),
+                    observations=int(observations),
+                    log_likelihood=round(log_likelihood, 3),
+                    bic=round(bic, 3),
+                )
+            )
+        gain = sums["uniform"][3] - sums["data_dependent"][3]
+        self.model = "data_dependent" if gain > DECISIVE else "uniform"
+        number = {"uniform": "Model 0 (uniform)", "data_dependent": "Model 3 (data-dependent)"}[self.model]
+        self.notes.append(
+            f"chose {number}: the BIC of Model 3 is {abs(gain):.1f} {'below' if gain > 0 else 'above'} that of "
+            f"Model 0, and Model 3 is chosen where it is more than {DECISIVE:g} below"
+        )
+        return tuple(rows)
+
+    def _partition(self, scope: _Scope, nominal_only: bool) -> Partition:
+        region = scope.region
+        offered = offer(self._nominal_point(scope), self._candidates(scope))
+        return partition_of(
+            region, offered, self.nominal, self.settings, nominal_only, lambda: self._curves(region), self.notes
+        )
+
+    def _candidates(self, scope: _Scope) -> Iterator[Candidate]:
+        """The measured points, fitted where they can be, from mild to harsh."""
+        for point, values in scope.conditions.items():
+            if point == self.nominal:
+                continue
+            reason = self._usable(values)
+            if reason is None:
+                yield Candidate(point, self._point(point, values, scope.lent))
+            else:
+                zero, one = (max((errors / cells for errors, cells in counts), default=0.0) for counts in values)
+                yield Candidate(point, None, reason, (zero, one))
+
+    def _curves(self, region: Region) -> Iterator[FittedCurve]:
+        """The curves along both latencies at the device's temperature, where the readings tell one."""
+        sweeps = self._sweeps(region)
+        bank = region.banks[0] if len(region.banks) == 1 else None
+        for parameter in AXES_OF_CURVES:
+            try:
+                fitted = curves.fit_latency(sweeps, parameter, self.nominal.temperature, bank=bank)
+            except ValueError:  # nothing was measured along this latency
+                continue
+            yield from device_curves(fitted, parameter, self.nominal.temperature)
+
+    def _sweeps(self, region: Region) -> Campaign:
+        """The readings along one latency or the other, all else nominal; of a region with several banks, theirs."""
+        readings = []
+        for point, reading in self.readings:
+            off = off_nominal(self.nominal, point)
+            if off not in ((), ("trcd",), ("trp",)) or not as_harsh(point, self.nominal):
+                continue
+            if 1 < len(region.banks) < self.campaign.banks:
+                reading = reading._replace(errors=tuple(reading.errors[bank] for bank in region.banks))
+            readings.append(reading._replace(**point.model_dump()))
+        return replace(self.campaign, readings=tuple(readings))
+
+    def _point(self, point: OperatingPoint, values: Values, lent: float) -> FittedPoint:
+        result = self._fit(self.model, values, lent)
+        zero, one = result.rates[0], result.rates[-1]
+        for stored, rate in (("zeros", zero), ("ones", one)):
+            # A rate is told with a few digits, so that it may be above F in the others.
+            if rounded_rate(rate.estimate) > rounded_rate(self.failure):
+                raise ValueError(
+                    f"failure is {self.failure:g}; allowed is {rounded_rate(rate.estimate):g} to 1, because stored "
+                    f"{stored} of {self.campaign.module} fail at that rate at {point}"
+                )
+        estimates = [min(rounded_rate(rate.estimate), self.failure) for rate in (zero, one)]
+        intervals = [
+            around((rounded_rate(rate.low), rounded_rate(rate.high)), estimate)
+            for rate, estimate in zip((zero, one), estimates, strict=True)
+        ]
+        return FittedPoint(
+            **point.model_dump(),
+            errors=_error_model(self.model, estimates[0], estimates[1], self.failure),
+            zero=intervals[0],
+            one=intervals[1],
+            readings=(len(values.zero), len(values.one)),
+            dispersion=rounded(result.dispersion),
+            dispersion_fitted=result.dispersion_fitted,
+        )
+
+    def _nominal_point(self, scope: _Scope) -> FittedPoint:
+        values = scope.conditions.get(self.nominal)
+        if values is not None and values.zero and values.one:
+            return self._point(self.nominal, values, scope.lent)
+        return FittedPoint(
+            **self.nominal.model_dump(),
+            errors=_error_model(self.model, 0.0, 0.0, self.failure),
+            zero=(0.0, 0.0),
+            one=(0.0, 0.0),
+            readings=(0, 0),
+            dispersion=0.0,
+            dispersion_fitted=False,
+        )
+
+    def _measured(self, whole: Partition, lent: float) -> tuple[Measured, ...]:
+        cells = float(self.campaign.cells_per_bank)
+        conditions: dict[tuple[OperatingPoint, int], Counts] = defaultdict(list)
+        for point, reading in self.readings:
+            if reading.tested:
+                conditions[point, reading.pattern].append((reading.total, reading.tested * cells))
+        fitted: Mapping[OperatingPoint, ErrorModel] = {
+            point_of(point): point.errors for point in (*whole.points, *whole.points_at_other_temperatures)
+        }
+        rows = []
+        checked = off = 0
+        for (point, pattern), counts in sorted(
+            conditions.items(), key=lambda item: (sort_key(self.nominal, item[0][0]), item[0][1])
+        ):
+            result = fit_counts([counts], None if informative([counts]) else lent)
+            rates = sorted(errors / total for errors, total in counts)
+            errors = fitted.get(point)
+            ones = pattern.bit_count() / 8
+            predicted = None if errors is None else (1 - ones) * errors.ber_zero + ones * errors.ber_one
+            rate = result.rates[0]
+            estimate = rounded_rate(rate.estimate)
+            low, high = around((rounded_rate(rate.low), rounded_rate(rate.high)), estimate)
+            if predicted and 0 < ones < 1:
+                checked += 1
+                off += not 0.5 <= rate.estimate / predicted <= 2.0
+            rows.append(
+                Measured(
+                    **point.model_dump(),
+                    pattern=f"0x{pattern:x}",
+                    readings=len(counts),
+                    rate=estimate,
+                    low=low,
+                    high=high,
+                    least=rounded_rate(rates[0]),
+                    most=rounded_rate(rates[-1]),
+                    predicted=None if predicted is None else rounded_rate(predicted),
+                )
+            )
+        mixed = sum(reading.stored == "mixed" for _, reading in self.readings)
+        if mixed:
+            self.notes.append(
+                f"left out of the fit {mixed} readings of patterns with zeros and ones, and predicted them instead: "
+                f"{checked - off} of {checked} conditions within a factor of 2"
+            )
+        return tuple(rows)
+
+    def _assumptions(self) -> tuple[str, ...]:
+        sweeps = all(set(off_nominal(self.nominal, point)) <= {"trcd", "trp"} for point, _ in self.readings)
+        lines = [
+            f"failure F = {self.failure:g}: totals of banks tell only the product of F and the share of weak cells"
+            + ("; with 1, a weak cell fails at every read" if self.failure == 1.0 else ""),
+            *self.nominal_assumptions,
+            f"{self.reliable} is kept at the nominal operating point with BER 0, as the specification promises",
+            f"between two measured {'latencies' if sweeps else 'points'} the rates of the harsher one hold as an upper "
+            "bound",
+        ]
+        if self.campaign.format == "latency-variation":
+            lines.append(
+                "a bank that is 0 in a reading was tested, but for Bank0 where every other bank failed, and for others "
+                "where all banks but half of them or fewer failed at a high rate"
+            )
+            lines.append(f"a bank has {self.campaign.cells_per_bank} cells: the measurements do not state it")
+        lines.append(self.lent_assumption)
+        if self.settings.voltage is not None:
+            lines += self.settings.voltage.assumptions
+        if self.settings.geometry is None:
+            lines.append(
+                f"rows of {self.geometry.row_bits} bits and subarrays of {self.geometry.subarray_rows} rows: the "
+                "measurements do not state them, and Models 0 and 3 do not depend on them"
+            )
+        return tuple(lines)
+
+
+def device_curves(
+    fitted: curves.Curves, parameter: Literal["trcd", "trp"], temperature: float
+) -> Iterator[FittedCurve]:
+    """The curves of stored zeros and ones as a device file has them; of groups without a curve, none."""
+    for stored, curve in fitted.groups.items():
+        formula = curve.formula
+        failing = [c.at for c in curve.conditions if c.at in curve.fitted and c.rate > 0]
+        if formula is not None:
+            parameters = curve.parameters()
+            yield FittedCurve(
+                parameter=parameter,
+                stored="zero" if stored == "zero" else "one",
+                temperature=temperature,
+                mildest=max(failing),
+                harshest=min(failing),
+                link=formula.link,
+                location=rounded(formula.location),
+                scale=rounded(formula.scale),
+                asymptote=rounded(formula.asymptote),
+                intervals=CurveIntervals(
+                    **{name: (outwards(found.low, -1), outwards(found.high, 1)) for name, found in parameters.items()}
+                ),
+            )

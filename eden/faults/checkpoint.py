@@ -1,0 +1,266 @@
+"""Saving a network under faults: weights, ranges and faults in one safetensors file with a JSON header."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from eden import _core
+from eden.common.files import HEADER_KEY, FileError, write_tensors
+from eden.faults.faulty_layers import OPERAND_SPACING_BITS, FaultyLayer, LayerFaults, Operand, range_of, set_range
+from eden.faults.inject import (
+    _eligible_layers,
+    _exchange,
+    _join,
+    _numbers,
+    faulty_layers,
+    operands,
+    refuse_inside_clean,
+)
+from eden.faults.layers import layer_class
+from eden.memory.errors import ErrorModel
+from eden.memory.operators import Memory
+
+
+class _SavedOperand(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    kind: str
+    address: int = Field(ge=0)
+    errors: dict[str, Any] | None
+    storage: str
+    correction: str
+    sample_numel: int | None
+    pieces: list[tuple[dict[str, Any] | None, int, int]] | None = None
+    affine: bool = False
+    channels: bool = False
+    range: tuple[float, float] | None = None
+    magnitude: float | None = None
+    absent: bool = False
+
+    def memory(self) -> Memory:
+        """What the operand lies in. Raises ValueError or TypeError for what is no error model."""
+        if self.pieces is not None:
+            return tuple((_model(errors), address, bits) for errors, address, bits in self.pieces)
+        return _model(self.errors)
+
+
+def _model(spec: dict[str, Any] | None) -> ErrorModel | None:
+    return None if spec is None else ErrorModel.from_dict(spec)
+
+
+class _SavedLayer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    batch_dim: int
+    operands: dict[str, _SavedOperand]
+
+
+class _LayerOfVersion1(BaseModel):
+    """A layer of version 1, which had one weight and one input."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    weight: _SavedOperand | None
+    input: _SavedOperand | None
+    batch_dim: int
+    range: tuple[float, float] | None
+    magnitude: float | None = None
+
+    def layer(self) -> _SavedLayer:
+        """The same in the present version."""
+        operands = {}
+        if self.weight is not None:
+            operands["weight"] = self.weight
+        if self.input is not None:
+            operands["input"] = self.input.model_copy(update={"range": self.range, "magnitude": self.magnitude})
+        return _SavedLayer(batch_dim=self.batch_dim, operands=operands)
+
+
+class _Header(BaseModel):
+    """The JSON header: format, version, random layout, chip and every layer's operands."""
+
+    model_config = ConfigDict(extra="forbid")
+    FORMAT: ClassVar[str] = "eden-network"
+    VERSION: ClassVar[int] = 2
+
+    format: str
+    version: int
+    random_layout: int
+    chip: int
+    aliases: dict[str, str]
+    layers: dict[str, _SavedLayer]
+
+
+_LAYERS_OF_VERSION_1 = TypeAdapter(dict[str, _LayerOfVersion1])
+
+
+def _saved_operand(layer: FaultyLayer, operand: Operand) -> _SavedOperand:
+    errors, pieces = operand.errors, None
+    if isinstance(errors, tuple):
+        pieces = [(None if model is None else model.to_dict(), address, bits) for model, address, bits in errors]
+        errors = None
+    return _SavedOperand(
+        name=operand.name,
+        kind=operand.kind,
+        address=operand.address,
+        errors=errors.to_dict() if errors is not None else None,
+        storage=operand.storage,
+        correction=operand.correction,
+        sample_numel=operand.sample_numel,
+        pieces=pieces,
+        affine=operand.affine,
+        channels=operand.channels,
+        range=range_of(layer, operand) if operand.kind == "input" else None,
+        magnitude=operand.magnitude,
+        absent=operand.absent,
+    )
+
+
+def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Write a network's weights, ranges and faults into one safetensors file, atomically.
+
+    Args:
+        model: a network under faults.
+        path: the file; it is replaced if it exists.
+
+    Raises:
+        ValueError: if the network has no layer under faults.
+        FileError: if the file cannot be written.
+    """
+    operands(model)
+    tensors: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
+    owners: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
+    for name, tensor in model.state_dict().items():
+        # safetensors refuses tensors that share memory; tied weights are saved once and named.
+        key = (tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride()))
+        if tensor.numel() and key in owners:
+            aliases[name] = owners[key]
+        else:
+            owners[key] = name
+            tensors[name] = tensor
+    layers = faulty_layers(model)
+    header = _Header(
+        format=_Header.FORMAT,
+        version=_Header.VERSION,
+        random_layout=_core.RANDOM_LAYOUT_VERSION,
+        chip=int(next(iter(layers.values())).eden_chip),
+        aliases=aliases,
+        layers={
+            name: _SavedLayer(
+                batch_dim=layer._eden.batch_dim,
+                operands={role: _saved_operand(layer, operand) for role, operand in layer._eden.by_role.items()},
+            )
+            for name, layer in layers.items()
+        },
+    )
+    write_tensors(path, tensors, header.model_dump_json())
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], _Header]:
+    try:
+        with safe_open(os.fspath(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise FileError(path, f"cannot be read as safetensors: {error}") from error
+    if HEADER_KEY not in metadata:
+        raise FileError(path, f"its header has no {HEADER_KEY!r}; it was not written by eden.save")
+    try:
+        body = json.loads(metadata[HEADER_KEY])
+        found = (body.get("format"), body.get("version"), body.get("random_layout"))
+        allowed = [(_Header.FORMAT, version, _core.RANDOM_LAYOUT_VERSION) for version in (1, _Header.VERSION)]
+        if found not in allowed:
+            raise FileError(
+                path,
+                f"format, version and random layout: found {found}, allowed are {' and '.join(map(str, allowed))}",
+            )
+        if found[1] == 1:
+            layers = _LAYERS_OF_VERSION_1.validate_python(body.get("layers"))
+            body |= {"version": _Header.VERSION, "layers": {name: old.layer() for name, old in layers.items()}}
+        return tensors, _Header.model_validate(body)
+    except (json.JSONDecodeError, AttributeError, ValidationError) as error:
+        raise FileError(path, f"its header is damaged: {str(error).splitlines()[0]}") from error
+
+
+def load_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
+    """Bring a network to what ``save`` wrote: weights, ranges, faults and chip; access numbers start from 0.
+
+    Args:
+        model: a network of the same layers, under faults or not.
+        path: the file.
+
+    Returns:
+        The same network, under faults.
+
+    Raises:
+        FileError: if the file is missing, damaged, of another version or of another network; nothing is changed then.
+        ValueError: inside `clean`.
+    """
+    refuse_inside_clean(model, "load_")
+    tensors, header = _read(path)
+    for alias, owner in header.aliases.items():
+        if owner not in tensors:
+            raise FileError(path, f"aliases.{alias}: found {owner!r}, which is no tensor of the file")
+        tensors[alias] = tensors[owner]
+    state = model.state_dict()
+    different = sorted(set(state) ^ set(tensors))
+    if different:
+        raise FileError(path, f"is of another network: they differ in {', '.join(different[:5])}")
+    for name, tensor in tensors.items():
+        if state[name].shape != tensor.shape:
+            raise FileError(
+                path, f"{name} has the shape {tuple(tensor.shape)}; the network's has {tuple(state[name].shape)}"
+            )
+    eligible, left_out = _eligible_layers(model)
+    missing = [f"{name} ({left_out.get(name, 'not found')})" for name in sorted(header.layers) if name not in eligible]
+    if missing:
+        raise FileError(path, f"layers: {', '.join(missing)} are no layers of this network that faults can reach")
+    try:
+        _exchange(model, eligible, _described(header, eligible), header.chip, known=False)
+    except (ValueError, TypeError) as error:
+        raise FileError(path, f"its faults are damaged: {error}") from error
+    model.load_state_dict(tensors)
+    for name, layer in faulty_layers(model).items():
+        for operand in layer._eden.by_role.values():
+            kept = header.layers[name].operands[operand.role.name]
+            if operand.kind == "input" and kept.range is not None:
+                set_range(layer, operand, *kept.range, kept.magnitude)
+    return model
+
+
+def _described(header: _Header, eligible: Mapping[str, nn.Module]) -> dict[str, LayerFaults]:
+    """What the file says of each layer. Raises ValueError or TypeError for what a layer cannot have."""
+    numbers = _numbers(eligible)
+    made: dict[str, LayerFaults] = {}
+    for name, saved in header.layers.items():
+        roles = {role.name: role for role in layer_class(eligible[name]).roles(eligible[name])}
+        operands = {}
+        for which, kept in saved.operands.items():
+            if which not in roles:
+                raise ValueError(f"{name} has no operand {which!r}; allowed are {', '.join(roles)}")
+            operands[which] = Operand(
+                kept.name,
+                roles[which],
+                kept.address,
+                kept.memory(),
+                kept.storage,
+                kept.correction,
+                kept.sample_numel,
+                kept.affine,
+                kept.channels,
+                absent=kept.absent,
+                own=(_join(name, which), numbers[name, which] * OPERAND_SPACING_BITS),
+            )
+        made[name] = LayerFaults(operands, saved.batch_dim)
+    if not any(faults.by_role for faults in made.values()):
+        raise ValueError("no operand")
+    return made

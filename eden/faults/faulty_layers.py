@@ -1,0 +1,612 @@
+"""Layers whose loads of weights and input feature maps go through a faulty memory.
+
+What the operands of a class of layers are is in eden/layers.py. A layer is not wrapped: its class is exchanged for a
+subclass, so the object, its Parameters, its hooks and its keys in the state_dict stay what they were. Everything that
+changes while a network runs (rates, chip, access number) is a tensor in a non-persistent buffer, so that a compiled
+network need not be compiled again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch._compile import _disable_dynamo
+
+from eden import _core
+from eden.faults.layers import LAYERS, Role, stored
+from eden.memory import operators as ops
+from eden.memory import storage as quantization
+from eden.memory.errors import Bitline
+from eden.memory.operators import Memory
+
+_COMPUTED = (torch.float32, torch.float16, torch.bfloat16)
+
+OPERAND_SPACING_BITS = 2**40
+"""Without a placement, operand k begins at bit k x 2^40."""
+
+_ROW = 2**12
+_ROW_IN_BITLINES = 2**20
+
+FIRST_RELIABLE_PART = 2**22
+"""Number of the first operand among biases and normalization, which are under faults on request alone."""
+
+
+class Buffers(NamedTuple):
+    """The names of an operand's buffers in its layer; the last three are an input's."""
+
+    region: str
+    table: str
+    bounds: str
+    scale: str
+    zero_point: str
+
+
+@dataclasses.dataclass
+class Operand:
+    """One memory-resident tensor role of one layer, as configured; the buffers of the layer follow it.
+
+    Attributes:
+        name: ``layer.role``; of the first layer and role where several share one.
+        role: which of its layer's operands it is.
+        address: first bit in the memory.
+        errors: error model of the memory, None for reliable; or the pieces of memory that it lies in, each with an
+            address of its own.
+        storage: form in which the memory keeps it.
+        correction: what replaces implausible values.
+        sample_numel: elements of an input's sample, None before calibration.
+        affine: whether its codes have a zero point.
+        channels: whether each output channel of a weight has a scale of its own.
+        batch_dim: dimension of an input's samples.
+        batched_dims: dimensions of an input that is a batch of samples; one with fewer is a single sample.
+        contiguous: whether each sample of a batch has cells of its own.
+        calibrated: whether the range of an input is known.
+        magnitude: mean magnitude of an input's values, as calibrated, None where it is not known.
+        absent: whether calibration found that the layer does without this input.
+        own: name and address that it has where no other layer shares it.
+        flips: while `counting`, int64 [bits of an element, 2, 2]: by bit position and stored value, the cells read and
+            those flipped.
+        clamp: while its range is learned, brings an input into it before it is stored, in training.
+        most_elements: elements that its memory holds from its place on (of an input's sample), None where only
+            addresses end. This and the next follow the others at each `write_region`.
+        row_elements: to read a row of a table by itself takes about as long as to read so many elements in one piece.
+        buffers: names of its buffers.
+    """
+
+    name: str
+    role: Role
+    address: int
+    errors: Memory
+    storage: str
+    correction: str
+    sample_numel: int | None = None
+    affine: bool = False
+    channels: bool = False
+    batch_dim: int = 0
+    batched_dims: int = 2
+    contiguous: bool = False
+    calibrated: bool = False
+    magnitude: float | None = None
+    absent: bool = False
+    own: tuple[str, int] = ("", 0)
+    flips: Tensor | None = None
+    clamp: Callable[[Tensor], Tensor] | None = None
+    most_elements: int | None = None
+    row_elements: int = dataclasses.field(default=0, init=False)
+    buffers: Buffers = dataclasses.field(init=False)
+
+    @property
+    def kind(self) -> str:
+        """What it is: "weight" of a parameter or buffer, "input" of a feature map."""
+        return self.role.kind
+
+    def __post_init__(self) -> None:
+        # Every read looks its buffers up by these.
+        prefix = f"eden_{self.role.name.replace('.', '_')}"
+        self.buffers = Buffers(*(f"{prefix}_{name}" for name in Buffers._fields))
+
+    @property
+    def channel_dim(self) -> int:
+        """Dimension of a weight's channels that have scales of their own, -1 for none."""
+        return self.role.channel_dim if self.channels else -1
+
+    def unbatched(self, x: Tensor) -> bool:
+        """Whether an input is a single sample without a batch dimension."""
+        return x.dim() < self.batched_dims
+
+    @property
+    def needs_range(self) -> bool:
+        """Whether it cannot be read without a known range of its values."""
+        return self.storage in quantization.CODE_BITS or self.correction != "none"
+
+    @property
+    def zero_pointed(self) -> bool:
+        """Whether its codes are made with a zero point."""
+        # uint8 has no symmetric form: its zero point is 0 where no value is negative.
+        return self.affine or self.storage == "uint8"
+
+    @property
+    def failures(self) -> list[float]:
+        """Failure probabilities of the memories that it lies in."""
+        if isinstance(self.errors, tuple):
+            return [model.failure for model, _, _ in self.errors if model is not None]
+        return [] if self.errors is None else [self.errors.failure]
+
+    def quantizer(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scale and zero point of its codes for a range of values, both of the range's shape."""
+        return quantization.quantization(low, high, self.storage, self.zero_pointed)
+
+    def rows(self, reliable: bool, numel: int | None) -> tuple[list[list[int]], Any]:
+        """The rows and the table (an int64 array or None) for its region.
+
+        Raises:
+            ValueError: for a memory that does not hold it, ``numel`` being the number of its elements where known.
+        """
+        width = ops.STORAGE_BITS[self.storage]
+        size = 0 if numel is None else numel * width
+        pieces = self.errors if isinstance(self.errors, tuple) else ((self.errors, self.address, size),)
+        rows, table = ops.regions(pieces, size, width, self.correction)
+        if reliable:
+            # As many rows, and the same table: nothing is to be compiled again for a moment.
+            rows, _ = ops.regions([(None, address, bits) for _, address, bits in pieces], size, width)
+        return rows, table
+
+
+def _checkpointed() -> bool:
+    """Whether the forward pass at hand will be run again by torch.utils.checkpoint (in its non-reentrant form)."""
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
+    return hooks is not None and "checkpoint" in getattr(hooks[0], "__qualname__", "")
+
+
+def _recomputing() -> bool:
+    """Whether a checkpointed segment is being run again, in the backward pass: it repeats the read it recomputes."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+class Observer(Protocol):
+    """What calibration is told while a network runs on reliable memory."""
+
+    def called(self, layer: FaultyLayer) -> None:
+        """A layer's forward pass begins."""
+
+    def read(self, layer: FaultyLayer, operand: Operand, x: Tensor) -> None:
+        """An input of a layer is read."""
+
+
+class Outputs(Protocol):
+    """What knows outputs that need not be computed."""
+
+    def output(self, layer: FaultyLayer, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """What a layer's own computation would return for these arguments."""
+
+
+@dataclasses.dataclass
+class LayerFaults:
+    """What a faulty layer knows about its operands beside its buffers.
+
+    Attributes:
+        by_role: its operands, by the name of their role.
+        batch_dim: -1 where each sample has cells of its own, else the dimension of the samples in the network around.
+        reliable: how many `clean` blocks are around.
+        observer: who is told of calls and reads, during calibration.
+        reuse: who is asked for outputs, in a profile.
+        reads: under activation checkpointing, since the last recomputation.
+        recomputed: whether a recomputation came since the last counted read.
+    """
+
+    by_role: dict[str, Operand]
+    batch_dim: int
+    reliable: int = 0
+    observer: Observer | None = None
+    reuse: Outputs | None = None
+    reads: int = 0
+    recomputed: bool = False
+
+    def count_read(self, recomputing: bool) -> None:
+        """Count a checkpointed read, or refuse a recomputation that cannot tell which of several reads it repeats."""
+        if not recomputing:
+            if _checkpointed():
+                self.reads = 1 if self.recomputed else self.reads + 1
+                self.recomputed = False
+            return
+        self.recomputed = True
+        changing = [x.name for x in self.operands() if any(failure < 1.0 for failure in x.failures)]
+        if self.reads > 1 and changing:
+            raise RuntimeError(
+                f"{', '.join(changing)}: read {self.reads} times under activation checkpointing since the last "
+                "backward pass, so recomputation cannot tell which read to repeat; allowed is one forward pass per "
+                "backward pass, or errors with failure=1"
+            )
+
+    def operands(self) -> list[Operand]:
+        """The operands that are under faults, without those that calibration found absent."""
+        return [operand for operand in self.by_role.values() if not operand.absent]
+
+
+class FaultyLayer(nn.Module):
+    """What `inject_` adds to a layer's class. Not to be made by hand."""
+
+    _eden: LayerFaults
+    _eden_forward: Callable[..., Any]
+    eden_chip: Tensor
+    eden_access: Tensor
+    eden_training_chip: Tensor
+    eden_training_access: Tensor
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Read every operand from the memory it is in, and compute as the original layer does."""
+        faults = self._eden
+        if faults.observer is not None:
+            faults.observer.called(self)
+        recomputing = _recomputing()
+        if self.training and not torch.compiler.is_compiling():
+            faults.count_read(recomputing)
+        if faults.reuse is None:
+            output = self._eden_forward(*args, **kwargs)
+        else:
+            output = faults.reuse.output(self, args, kwargs)
+        if not recomputing:
+            ops.advance_(self.eden_training_access if self.training else self.eden_access)
+        return output
+
+    def eden_read(self, role: str, x: Tensor | None) -> Any:
+        """An operand as read from its memory; the tensor itself, or None, where it is not under faults."""
+        operand = self._eden.by_role.get(role)
+        if operand is None or x is None:
+            return x
+        if operand.role.part == "input":
+            return self._eden_read_input(operand, x)
+        return self._eden_read_stored(operand, x)
+
+    def eden_read_inputs(self, **inputs: Tensor) -> list[Tensor]:
+        """Several inputs by role, as ``eden_read``; those that are one tensor in one place are read once."""
+        read: list[tuple[Tensor, Operand | None, Tensor]] = []
+        for role, x in inputs.items():
+            operand = self._eden.by_role.get(role)
+            result = None
+            if operand is not None and self._eden.observer is None:
+                for other, at, value in read:
+                    if other is x and at is not None and at.address == operand.address and at.errors is operand.errors:
+                        result = value
+            read.append((x, operand, self.eden_read(role, x) if result is None else result))
+        return [value for _, _, value in read]
+
+    def _eden_chip_and_access(self) -> tuple[Tensor, Tensor]:
+        held: Any = self._buffers
+        if self.training:
+            chip, access = held["eden_training_chip"], held["eden_training_access"]
+        else:
+            chip, access = held["eden_chip"], held["eden_access"]
+        return chip, access - 1 if _recomputing() else access
+
+    def _eden_read_input(self, operand: Operand, x: Tensor) -> Tensor:
+        faults, buffers = self._eden, operand.buffers
+        held: Any = self._buffers  # an attribute of a module is looked up in several places
+        if operand.absent:
+            raise RuntimeError(
+                f"{operand.name} is read, but calibration saw the layer without it; call eden.calibrate_ with a loader "
+                "whose forward passes have it"
+            )
+        _check_computed(operand, x)
+        if operand.clamp is not None and self.training:
+            x = operand.clamp(x)
+        scale = zero_point = bounds = None
+        if faults.observer is not None:
+            faults.observer.read(self, operand, x)
+        if faults.observer is not None and x.numel() > 0:
+            if operand.needs_range:
+                low, high = torch.aminmax(x.detach())
+                bounds = _bounds(operand, low, high)
+                scale, zero_point = _codes(operand, low, high)
+            if operand.storage == "sign":
+                scale = quantization.mean_magnitude(x)
+        elif operand.needs_range or operand.storage == "sign":
+            if not operand.calibrated and faults.observer is None:
+                raise RuntimeError(
+                    f"{operand.name} has no calibrated range, which storage {operand.storage!r} with correction "
+                    f"{operand.correction!r} needs; call eden.calibrate_(model, loader) first"
+                )
+            if operand.storage == "sign" and operand.magnitude is None and faults.observer is None:
+                raise RuntimeError(
+                    f"{operand.name} has no calibrated mean magnitude, which storage 'sign' needs beside a range; call "
+                    "eden.calibrate_(model, loader) first"
+                )
+            if operand.correction != "none":
+                bounds = held[buffers.bounds]
+            if operand.storage == "sign" or operand.storage in quantization.CODE_BITS:
+                scale = held[buffers.scale]
+                if operand.zero_pointed:
+                    zero_point = held[buffers.zero_point]
+        batch_dim = -1 if operand.contiguous or operand.unbatched(x) else operand.batch_dim
+        if operand.most_elements is not None:
+            _check_held(operand, x, batch_dim)
+        region, table = held[buffers.region], held[buffers.table]
+        chip, access = self._eden_chip_and_access()
+        return _read(operand, x, region, table, chip, access, scale, zero_point, bounds, -1, batch_dim)
+
+    def _eden_read_stored(self, operand: Operand, x: Tensor) -> Tensor:
+        _check_computed(operand, x)
+        held: Any = self._buffers
+        region, table = held[operand.buffers.region], held[operand.buffers.table]
+        chip, access = self._eden_chip_and_access()
+        channel_dim = operand.channel_dim
+        if operand.flips is None and operand.storage != "sign":
+            memory = region, table if table.numel() else None, chip, access
+            bounded = operand.correction != "none"
+            return ops.read_measured(x, *memory, operand.storage, operand.zero_pointed, bounded, channel_dim)
+        codes = _own_codes(operand, x)
+        return _read(operand, x, region, table, chip, access, *codes, channel_dim, -1)
+
+    def eden_reads_rows(self, role: str, lookups: int, sparse: bool = False) -> bool:
+        """Whether to read single rows of a table from where they are: not one in several pieces of memory.
+
+        Args:
+            role: of the table.
+            lookups: how many rows are to be read.
+            sparse: whether the gradient is to be sparse, which that of a whole table is not.
+        """
+        operand = self._eden.by_role.get(role)
+        if operand is None or getattr(self, operand.buffers.region).shape[0] != 1:
+            return False
+        table = stored(self, operand.role.name)
+        # On a GPU the whole table takes less time than to look for the row of every element.
+        return sparse or (not table.is_cuda and lookups * operand.row_elements <= table.numel())
+
+    def eden_read_rows(self, role: str, table: Tensor, rows: Tensor, indices: Tensor) -> Tensor:
+        """Rows of a table, each read from its own cells; what reading the whole table would give for them.
+
+        Args:
+            role: of the table.
+            table: of shape (rows, ...).
+            rows: what was taken from the table, of shape (*indices.shape, ...).
+            indices: int32 or int64, which row each is.
+        """
+        operand = self._eden.by_role[role]
+        _check_computed(operand, table)
+        if rows.numel() == 0:
+            return rows
+        scale, zero_point, bounds = _own_codes(operand, table)
+        places = indices.reshape(-1).long()
+        if operand.channels:
+            scale = None if scale is None else scale[places]
+            zero_point = None if zero_point is None else zero_point[places]
+        bits = table.shape[1:].numel() * ops.STORAGE_BITS[operand.storage]
+        held: Any = self._buffers
+        region = held[operand.buffers.region].repeat(places.shape[0], 1)
+        region[:, ops.REGION_ADDRESS] += places * bits
+        region[:-1, _core.REGION_END] = torch.arange(1, places.shape[0], device=places.device) * bits
+        chip, access = self._eden_chip_and_access()
+        entries = held[operand.buffers.table]
+        flat = rows.reshape(places.shape[0], *table.shape[1:])
+        codes = scale, zero_point, bounds
+        return _read(operand, flat, region, entries, chip, access, *codes, operand.channel_dim, -1).reshape(rows.shape)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        exact = {
+            name: value
+            for name, value in self._buffers.items()
+            if name.startswith("eden_") and name.endswith(("_bounds", "_scale")) and value is not None
+        }
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        # A network that is moved to a shorter floating-point format keeps its exact ranges.
+        for name, value in exact.items():
+            setattr(self, name, value.to(getattr(self, name).device))
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self._eden.reliable:
+            # The copy would stay on reliable memory for ever: no `clean` block ends for it.
+            raise RuntimeError("a network on reliable memory cannot be copied or pickled; do it outside of eden.clean")
+        state = object.__reduce_ex__(self, 2)[2]
+        return _restore, (original_class(self),), state
+
+
+def _check_computed(operand: Operand, x: Tensor) -> None:
+    if x.dtype not in _COMPUTED:
+        allowed = ", ".join(str(dtype) for dtype in _COMPUTED)
+        raise TypeError(f"{operand.name} has the dtype {x.dtype}; allowed are {allowed}")
+
+
+def _check_held(operand: Operand, x: Tensor, batch_dim: int) -> None:
+    samples = x.shape[batch_dim] if batch_dim >= 0 else 1
+    elements = x.numel() // samples if samples else 0
+    if elements > (operand.most_elements or 0):
+        _refuse_read(operand.name, elements, batch_dim >= 0, operand.most_elements)
+
+
+# Outside of graphs: an exception that the compiler meets would keep it from compiling this layer ever again.
+@_disable_dynamo
+def _refuse_read(name: str, elements: int, in_sample: bool, most: int | None) -> None:
+    raise ValueError(
+        f"{name} has {elements} elements{' in a sample' if in_sample else ''}; allowed in its memory, from its address "
+        f"to where its map, geometry or pieces end, is {most} or fewer"
+    )
+
+
+def _bounds(operand: Operand, low: Tensor, high: Tensor) -> Tensor | None:
+    return torch.stack((low, high)).float() if operand.correction != "none" else None
+
+
+def _codes(operand: Operand, low: Tensor, high: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    if operand.storage not in quantization.CODE_BITS:
+        return None, None
+    return operand.quantizer(low, high)
+
+
+def _own_codes(operand: Operand, x: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Scale, zero point and bounds of a parameter, from its own values."""
+    bounded = operand.correction != "none"
+    scale, zero_point, bounds = quantization.measure_range(
+        x, operand.storage, operand.zero_pointed, bounded, operand.channel_dim
+    )
+    if operand.storage == "sign":
+        scale = quantization.mean_magnitude(x, operand.channel_dim)
+    return scale, zero_point, bounds
+
+
+def _read(
+    operand: Operand,
+    x: Tensor,
+    region: Tensor,
+    table: Tensor,
+    chip: Tensor,
+    access: Tensor,
+    scale: Tensor | None,
+    zero_point: Tensor | None,
+    bounds: Tensor | None,
+    channel_dim: int,
+    batch_dim: int,
+) -> Tensor:
+    if operand.flips is not None:
+        # On the CPU whatever the network is on: an account, not the ordinary path.
+        arguments = (x, region, table if table.numel() else None, chip, access, scale, zero_point, bounds)
+        on_host = [None if tensor is None else tensor.detach().cpu() for tensor in arguments]
+        operand.flips += torch.ops.eden.count_flips(*on_host, ops.STORAGES[operand.storage], channel_dim, batch_dim)
+    # Under autocast too the memory holds its own storage, whatever format the layer computes with.
+    return ops.read(
+        x,
+        region,
+        table if table.numel() else None,
+        chip,
+        access,
+        scale,
+        zero_point,
+        bounds,
+        ops.STORAGES[operand.storage],
+        channel_dim,
+        batch_dim,
+    )
+
+
+_faulty_classes: dict[type[nn.Module], type[nn.Module]] = {}
+
+
+def faulty_class(original: type[nn.Module]) -> type[nn.Module]:
+    """The subclass of a layer class whose loads go through a memory; always the same one."""
+    if original not in _faulty_classes:
+        base = next(cls for cls in original.__mro__ if cls in LAYERS)
+        members = {"__doc__": original.__doc__, "_eden_forward": LAYERS[base].forward}
+        _faulty_classes[original] = type(f"Faulty{original.__name__}", (FaultyLayer, original), members)
+    return _faulty_classes[original]
+
+
+def original_class(layer: nn.Module) -> type[nn.Module]:
+    """The class that a faulty layer had before."""
+    for original, faulty in _faulty_classes.items():
+        if type(layer) is faulty:
+            return original
+    raise TypeError(f"{type(layer).__name__} is no layer under faults")
+
+
+def _restore(original: type[nn.Module]) -> nn.Module:
+    cls = faulty_class(original)
+    return cls.__new__(cls)
+
+
+def operand_numel(layer: nn.Module, operand: Operand) -> int | None:
+    """Elements of a parameter or of an input's sample, None where they are not known."""
+    if operand.kind == "input":
+        return operand.sample_numel
+    return int(stored(layer, operand.role.name).numel())
+
+
+def write_region(layer: FaultyLayer, operand: Operand) -> None:
+    """Bring an operand's region and table buffers to what it says, in place where their size stays.
+
+    Raises:
+        ValueError: naming the operand, for a memory that does not hold it.
+    """
+    reliable = layer._eden.reliable > 0
+    try:
+        rows, entries = operand.rows(reliable, operand_numel(layer, operand))
+    except ValueError as error:
+        raise ValueError(f"the errors of {operand.name}: {error}") from error
+    held = None if reliable else ops.held_bits(operand.errors, operand.address)
+    operand.most_elements = None if held is None else held // ops.STORAGE_BITS[operand.storage]
+    # Bitlines are drawn for all rows of a subarray at once.
+    bitlines = isinstance(operand.errors, Bitline) and not reliable
+    operand.row_elements = _ROW_IN_BITLINES if bitlines else _ROW
+    _write(layer, operand.buffers.region, torch.tensor(rows, dtype=torch.int64))
+    table = torch.empty(0, dtype=torch.int64) if entries is None else torch.from_numpy(entries)
+    _write(layer, operand.buffers.table, table)
+
+
+def _write(layer: FaultyLayer, name: str, value: Tensor) -> None:
+    buffer = getattr(layer, name)
+    if buffer.shape == value.shape:
+        buffer.copy_(value)
+    else:
+        setattr(layer, name, value.to(buffer.device, copy=True))
+
+
+def set_range(layer: FaultyLayer, operand: Operand, low: float, high: float, magnitude: float | None) -> None:
+    """Set what is known of an input, in place: its range and, for one bit, its values' mean magnitude."""
+    operand.calibrated, operand.magnitude = True, magnitude
+    bounds = getattr(layer, operand.buffers.bounds)
+    bounds.copy_(torch.tensor([low, high]))
+    held = getattr(layer, operand.buffers.scale)
+    if operand.storage == "sign":
+        held.fill_(torch.nan if magnitude is None else magnitude)
+    elif operand.storage in quantization.CODE_BITS:
+        scale, zero_point = operand.quantizer(*bounds)
+        held.copy_(scale)
+        if zero_point is not None:
+            getattr(layer, operand.buffers.zero_point).copy_(zero_point)
+
+
+def range_of(layer: FaultyLayer, operand: Operand) -> tuple[float, float] | None:
+    """Smallest and largest plausible value: of a parameter its current ones, of an input as calibrated, or None."""
+    if operand.kind == "weight":
+        low, high = torch.aminmax(stored(layer, operand.role.name).detach())
+    elif operand.calibrated:
+        low, high = getattr(layer, operand.buffers.bounds)
+    else:
+        return None
+    return float(low), float(high)
+
+
+def _buffers(operand: Operand) -> dict[str, Tensor]:
+    names = operand.buffers
+    found = {
+        names.region: torch.zeros((1, _core.REGION_FIELDS), dtype=torch.int64),
+        names.table: torch.empty(0, dtype=torch.int64),
+    }
+    if operand.kind == "input":
+        found[names.bounds] = torch.full((2,), torch.nan, dtype=torch.float32)
+        found[names.scale] = torch.tensor(torch.nan, dtype=torch.float32)
+        found[names.zero_point] = torch.tensor(0, dtype=torch.int32)
+    return found
+
+
+def make_faulty(module: nn.Module, faults: LayerFaults, seed: int, device: torch.device) -> FaultyLayer:
+    """Exchange the class of a layer and give it its buffers."""
+    module.__class__ = faulty_class(type(module))
+    layer = cast(FaultyLayer, module)
+    layer._eden = faults
+    buffers = {
+        "eden_chip": torch.tensor(seed, dtype=torch.int64),
+        "eden_access": torch.tensor(0, dtype=torch.int64),
+        "eden_training_chip": torch.tensor(seed, dtype=torch.int64),
+        "eden_training_access": torch.tensor(0, dtype=torch.int64),
+    }
+    for operand in faults.by_role.values():
+        buffers |= _buffers(operand)
+    for name, value in buffers.items():
+        layer.register_buffer(name, value.to(device), persistent=False)
+    for operand in faults.by_role.values():
+        write_region(layer, operand)
+    return layer
+
+
+def make_original(layer: FaultyLayer) -> nn.Module:
+    """Give a layer its own class back and take its buffers away."""
+    module: nn.Module = layer
+    original = original_class(module)
+    for name in [name for name in module._buffers if name.startswith("eden_")]:
+        delattr(module, name)
+    del module.__dict__["_eden"]
+    module.__class__ = original
+    return module

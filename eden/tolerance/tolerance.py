@@ -1,0 +1,189 @@
+"""Tolerance: the bit error rates that a network stands, all operands alike and operand by operand."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+
+from eden.common.files import Record, VersionedFile
+from eden.memory.errors import CellMap, ErrorModel
+
+FLOOR = 1e-9
+"""The lowest bit error rate that a limit can have."""
+
+CEILING = 0.5
+"""The highest: there a stored bit says nothing any more."""
+
+Rate = Annotated[float, pydantic.Field(ge=FLOOR, le=1.0)]
+Probability = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
+Accuracy = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
+Count = Annotated[int, pydantic.Field(ge=0)]
+Guarantee = Literal["mean"] | tuple[Literal["quantile"], Probability]
+
+
+class Certificate(Record):
+    """What a confirmation showed, on chips that no decision before it had seen.
+
+    Attributes:
+        chips: chips, each observed once.
+        samples: samples evaluated, over all chips.
+        batch: samples per observation.
+        mean_drop: mean over the observations of (clean score - faulty score).
+        violating: fraction of the observations with a drop above ``max_drop``.
+        upper_bound: confidence bound of level ``alpha`` on the mean drop, or, where the guarantee is a quantile, on the
+            fraction of chips whose drop is above ``max_drop``.
+        back_offs: attempts that failed, at higher rates.
+        alpha: error probability of the attempt that succeeded.
+        total_alpha: error probability of all attempts together, at most 1 - confidence.
+        first_chip: the chips are ``eden.faults.inject.draw_chip(seed, "confirmation", k)`` for k from this one on.
+        first_trial: the number of the first of its observations among all of the search, which follow one another.
+    """
+
+    chips: Annotated[int, pydantic.Field(ge=1)]
+    samples: Annotated[int, pydantic.Field(ge=1)]
+    batch: Annotated[int, pydantic.Field(ge=1)]
+    mean_drop: Annotated[float, pydantic.Field(ge=-1.0, le=1.0)]
+    violating: Accuracy
+    upper_bound: Annotated[float, pydantic.Field(ge=-1.0, le=1.0)]
+    back_offs: Count
+    alpha: Probability
+    total_alpha: Probability
+    first_chip: Count = 0
+    first_trial: Count = 0
+
+
+class Alone(Record):
+    """What an operand stands while all others are on nearly reliable memory. An estimate, which nothing is promised of.
+
+    Attributes:
+        rate: the mean bit error rate at which its mean drop is expected to be ``max_drop``; the highest that its error
+            model reaches (at most 0.5) says that it is this or more.
+        low: lower end of an interval of about 90% for ``rate``.
+        high: its upper end.
+        slope: the drop goes with this power of the rate, near it.
+        observations: how many it rests on.
+    """
+
+    rate: Rate
+    low: Rate
+    high: Rate
+    slope: Annotated[float, pydantic.Field(gt=0.0)]
+    observations: Count
+
+
+class Tolerance(VersionedFile):
+    """The bit error rates that a network stands, with the evidence. ``eden.profile`` makes it.
+
+    Attributes:
+        coarse: the mean bit error rate that all operands stand at once.
+        limits: the mean bit error rate that each operand stands while every other one is at its own limit.
+        bytes: size of each operand in its storage; of an input, one sample's.
+        kinds: "weight" or "input", by operand.
+        storage: the form in which each operand is stored.
+        error_models: JSON form of each operand's error model at its limit.
+        max_drop: the drop in score that the owner accepts, a fraction.
+        confidence: probability with which ``coarse`` holds, and likewise ``limits``.
+        guarantee: "mean": the mean drop over chips is at most ``max_drop``; ("quantile", q): so is the drop of a
+            fraction q of the chips.
+        metric: name of the score.
+        reference_accuracy: mean score over the whole set on reliable memory in the same storage.
+        float_accuracy: the same of the network without that storage, if it was measured.
+        samples: samples in the whole set.
+        coarse_certificate: evidence for ``coarse``.
+        limits_certificate: evidence for ``limits``; None in a coarse profile, whose limits are ``coarse``.
+        seed: what all chips and draws derive from.
+        random_layout: version of the layout of random numbers.
+        eden_version: version of this package.
+        observations: observations made, by phase of the search.
+        strategy: how the limits were searched for, "shares" or "sweep".
+        effort: observations that a confirmation was meant to take, in multiples of the least.
+        weights: what a factor in an operand's rate was taken to be worth, by operand; empty where nothing was weighed.
+        alone: what each operand stands alone; empty where it was not measured (a coarse profile, a sweep).
+        lower_is_better: whether the score is one of harm: then a drop is a rise of it.
+        unfinished: why a budget ended the search before it was through, in words; empty where it was. Limits without a
+            certificate of their own are then ``coarse``, as in a coarse profile.
+    """
+
+    FORMAT = "eden-tolerance"
+    VERSION = 2
+
+    coarse: Rate
+    limits: dict[str, Rate]
+    bytes: dict[str, Count]
+    kinds: dict[str, Literal["weight", "input"]]
+    storage: dict[str, str]
+    error_models: dict[str, dict[str, Any]]
+    max_drop: Probability
+    confidence: Probability
+    guarantee: Guarantee
+    metric: str
+    reference_accuracy: Accuracy
+    float_accuracy: Accuracy | None = None
+    samples: Annotated[int, pydantic.Field(ge=1)]
+    coarse_certificate: Certificate
+    limits_certificate: Certificate | None
+    seed: int
+    random_layout: int
+    eden_version: str
+    observations: dict[str, Count]
+    strategy: Literal["shares", "sweep"] = "shares"
+    effort: Annotated[float, pydantic.Field(gt=0.0)] = 6.0
+    weights: dict[str, Annotated[float, pydantic.Field(ge=0.0)]] = pydantic.Field(default_factory=dict)
+    alone: dict[str, Alone] = pydantic.Field(default_factory=dict)
+    lower_is_better: bool = False
+    unfinished: str = ""
+
+    @pydantic.model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.limits:
+            raise ValueError("limits has no operand; allowed is at least one")
+        for part in ("bytes", "kinds", "storage", "error_models", "weights", "alone"):
+            if part in ("weights", "alone") and not getattr(self, part):
+                continue
+            names = getattr(self, part).keys()
+            for name in self.limits.keys() ^ names:
+                has, lacks = ("limits", part) if name in self.limits else (part, "limits")
+                raise ValueError(f"operand {name!r} is in {has}, but not in {lacks}")
+        for name, spec in self.error_models.items():
+            try:
+                model = ErrorModel.from_dict(spec)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"error_models of operand {name!r}: {error}") from error
+            # A map is brought to a rate from below, to within one of its cells.
+            cell = model.failure / model.bits if isinstance(model, CellMap) else 0.0
+            slack = 1e-6 * self.limits[name]
+            if not -slack - cell <= model.ber - self.limits[name] <= slack:
+                raise ValueError(f"operand {name!r} has the limit {self.limits[name]}, its error model {model.ber}")
+        return self
+
+    @property
+    def sensitivity(self) -> dict[str, float]:
+        """Drop in score per unit of bit error rate of each operand alone, near ``max_drop``; an estimate."""
+        return {name: self.max_drop / alone.rate for name, alone in self.alone.items()}
+
+    def table(self) -> str:
+        """The limits as text, one operand per line.
+
+        Operand, bytes, limit and its ratio to the coarse rate; where it was measured, the rate that each operand stands
+        alone with its interval of 90%, and its sensitivity.
+        """
+        heads = ["operand", "bytes", "limit", "x coarse"]
+        if self.alone:
+            heads += ["alone", "90% interval", "drop per BER"]
+        rows = [heads]
+        for name, limit in self.limits.items():
+            row = [name, f"{self.bytes[name]:,}", f"{limit:.3g}", f"{limit / self.coarse:.3g}"]
+            if self.alone:
+                alone = self.alone[name]
+                row += [f"{alone.rate:.2g}", f"{alone.low:.2g} to {alone.high:.2g}", f"{self.sensitivity[name]:.2g}"]
+            rows.append(row)
+        total = ["all alike (coarse)", f"{sum(self.bytes.values()):,}", f"{self.coarse:.3g}", "1"]
+        rows.append(total + [""] * (len(heads) - len(total)))
+        widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+        return "\n".join(
+            "  ".join(
+                [row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+            ).rstrip()
+            for row in rows
+        )
