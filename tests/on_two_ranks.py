@@ -1,4 +1,4 @@
-"""Run by torchrun on two gloo ranks (tests/test_distributed.py): trains, profiles; each rank writes what it found."""
+"""Run by torchrun on two gloo ranks (test_distributed.py): trains, profiles; each rank writes what it found."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 // The gradient of reading values through a storage that clips them: it passes where the code is
-// that of the value, and stops where it is the storage's end (eden/quantization.py says it with
+// that of the value, and stops where it is the storage's end (eden/memory/storage.py says it with
 // tensors).
 #pragma once
 

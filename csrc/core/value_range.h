@@ -1,4 +1,4 @@
-// The range of a tensor's values, and the codes that just cover it (eden/quantization.py says it
+// The range of a tensor's values, and the codes that just cover it (eden/memory/storage.py says it
 // with tensors).
 #pragma once
 

@@ -49,7 +49,7 @@ STABLE_TORCH_LIBRARY(eden, m) {
   // What a tensor's range of values says about its storage: scale and, with `affine`, zero_point,
   // each of shape [channels] or [], and the bounds [low, high], where `bounded`. What is not asked
   // for, or what the storage has no use for, has no elements. On the CPU alone, like the two below:
-  // elsewhere eden/quantization.py says the same with tensors.
+  // elsewhere eden/memory/storage.py says the same with tensors.
   m.def(
       "measure_range(Tensor x, int storage, bool affine, bool bounded, int channel_dim) -> (Tensor "
       "scale, Tensor zero_point, Tensor bounds)");

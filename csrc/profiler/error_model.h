@@ -1,4 +1,4 @@
-// An operand's error model in a package, in the JSON form of eden/errors.py, brought to the rates
+// An operand's error model in a package, in the JSON form of eden/memory/errors.py, brought to the rates
 // that a search asks for.
 #pragma once
 

@@ -1,6 +1,6 @@
 // The journal of a search: every report and every budget, written as soon as it is made, so that a
 // run goes on where a kill ended it; what the machine itself loses in a crash is made again. The
-// form is that of eden/journal.py, and either driver goes on with what the other wrote.
+// form is that of eden/common/journal.py, and either driver goes on with what the other wrote.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What a search has found, as the tolerance file of eden/tolerance.py and as a table.
+// What a search has found, as the tolerance file of eden/tolerance/tolerance.py and as a table.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 """Layers whose loads of weights and input feature maps go through a faulty memory.
 
-What the operands of a class of layers are is in eden/layers.py. A layer is not wrapped: its class is exchanged for a
+What the operands of a class of layers are is in layers.py. A layer is not wrapped: its class is exchanged for a
 subclass, so the object, its Parameters, its hooks and its keys in the state_dict stay what they were. Everything that
 changes while a network runs (rates, chip, access number) is a tensor in a non-persistent buffer, so that a compiled
 network need not be compiled again.

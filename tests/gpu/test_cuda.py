@@ -1,7 +1,7 @@
 """Does a GPU give the same bits as the CPU, for whatever a user relies on? `make test-gpu` runs this on one.
 
-Each test asks for many cases and names all that differ. The CPU's own bits are judged by tests/test_fuzz.py and
-tests/test_exactness.py.
+Each test asks for many cases and names all that differ. The CPU's own bits are judged by tests/memory/test_fuzz.py and
+tests/memory/test_exactness.py.
 """
 
 import copy

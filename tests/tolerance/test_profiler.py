@@ -33,7 +33,7 @@ from eden.common.journal import Journal
 from eden.faults import inject
 from eden.tolerance.package import Package, load_samples, save_samples
 
-PROGRAM = Path(os.environ.get("EDEN_PROFILE", Path(__file__).parents[1] / "build" / "eden-profile"))
+PROGRAM = Path(os.environ.get("EDEN_PROFILE", Path(__file__).parents[2] / "build" / "eden-profile"))
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),

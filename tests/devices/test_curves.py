@@ -534,7 +534,7 @@ def test_the_benchmark_runs_on_other_modules(tmp_path):
     simulated = simulated_voltages(3, random)
     rows = [f"{m.name},{vdd},{m.vendor},{100 * share!r}" for m in simulated for vdd, share in m.points]
     voltage.write_text(HEADER + "\n".join(rows) + "\n")
-    script = Path(__file__).parent.parent / "benchmarks" / "prediction.py"
+    script = Path(__file__).parents[2] / "benchmarks" / "prediction.py"
     result = processes.run(
         *(script, "--latency", latency, "--voltage", voltage, "--seeds", 1), environment={"OMP_NUM_THREADS": "1"}
     )

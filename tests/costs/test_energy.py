@@ -186,7 +186,7 @@ def test_bad_input(tmp_path: Path):
     with pytest.raises(ValueError, match="reads"):
         Counts(reads=-1)
     path = tmp_path / "rank.json"
-    body = json.loads((Path(eden.__file__).parent / "energy" / "ddr4-2400.json").read_text())
+    body = json.loads((Path(eden.__file__).parent / "costs" / "energy" / "ddr4-2400.json").read_text())
     for change, message in (
         (lambda found: found["domains"]["vdd"].pop("idd4r"), r"domains\.vdd\.idd4r: Field required"),
         (lambda found: found["domains"]["vpp"].update(idd0=-4.05), r"domains\.vpp\.idd0"),

@@ -10,7 +10,7 @@ import processes
 import pytest
 import torch
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FIGURES = {
     "a": 2 * 4 * 4 * 6,  # sizes, dtypes, models, rates
     "c": 4 * 6,

@@ -1,6 +1,6 @@
 """Does every command refuse an output that is its input, a device, a folder, or cannot be written, and change nothing?
 
-``python tests/test_outputs.py`` prints the same as a table.
+``python tests/app/test_outputs.py`` prints the same as a table.
 """
 
 from __future__ import annotations

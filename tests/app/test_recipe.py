@@ -259,7 +259,7 @@ def test_nothing_is_left_to_fail_when_all_is_trained(tmp_path: Path, monkeypatch
 
 
 def test_recipes_of_the_documentation_are_recipes(tmp_path: Path) -> None:
-    text = (Path(__file__).parent.parent / "docs" / "boost.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "boost.md").read_text(encoding="utf-8")
     found = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     assert len(found) == 2
     for one in found:

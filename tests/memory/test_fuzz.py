@@ -141,7 +141,7 @@ def test_the_references_random_numbers_have_their_known_answers(counter, key, ex
 
 
 def test_the_table_of_marks_in_a_block_is_that_of_exact_arithmetic():
-    header = Path(__file__).parent.parent / "csrc" / "core" / "poisson.h"
+    header = Path(__file__).parents[2] / "csrc" / "core" / "poisson.h"
     table = [int(number, 16) for number in re.findall(r"0x([0-9a-f]+)u", header.read_text())]
     assert table == reference.poisson_table().tolist()
 

@@ -12,7 +12,7 @@ import pytest
 from eden.app.recipe import RetrainRecipe, setting
 from eden.app.tasks import load_task
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

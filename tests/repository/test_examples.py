@@ -13,7 +13,7 @@ from pathlib import Path
 import processes
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 _HEADER = re.compile(r"Expected output \((exact|figures after ~ differ from machine to machine)\):\n")
 _FIGURE = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(%?)")

@@ -17,7 +17,7 @@ import eden
 from eden import Bitline, DataDependent, ErrorModel, Geometry, Uniform, Wordline
 from eden.devices.likelihoods import Counts, Estimate, Lines, compare_pattern, fit_models, fit_totals, measured_lines
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 GEOMETRY = Geometry(row_bits=1024, subarray_rows=256, bank_rows=1024, banks=2)
 ROWS = 1024
 BITS = ROWS * GEOMETRY.row_bits

@@ -4,7 +4,7 @@
 processor may change one. Figures are compared to one part in a million, since processors round; the network is of
 whole numbers, so that none scores another class. Write it anew, where a change of results is meant:
 
-    python tests/test_ground.py
+    python tests/repository/test_ground.py
 """
 
 from __future__ import annotations

@@ -605,7 +605,7 @@ def test_a_package_runs_in_a_program_without_python(tmp_path: Path):
     program = torch.export.export(Memory(), inputs)
     package = torch._inductor.aoti_compile_and_package(program, package_path=str(tmp_path / "memory.pt2"))
     root = Path(torch.__file__).parent
-    source = Path(__file__).parent / "csrc" / "run_package.cpp"
+    source = Path(__file__).parents[1] / "csrc" / "run_package.cpp"
     subprocess.run(
         [
             *("c++", "-std=c++20", "-O0", str(source), "-o", str(tmp_path / "run_package")),

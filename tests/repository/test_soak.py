@@ -15,7 +15,7 @@ KEPT = (1,)
 
 @pytest.fixture(scope="module")
 def soak() -> ModuleType:
-    path = Path(__file__).parent.parent / "tools" / "soak.py"
+    path = Path(__file__).parents[2] / "tools" / "soak.py"
     spec = importlib.util.spec_from_file_location("soak", path)
     assert spec is not None
     assert spec.loader is not None

@@ -773,7 +773,7 @@ def test_the_real_files(data_folder: Path) -> None:
 
 
 def test_the_examples_of_the_documentation_are_read(tmp_path: Path) -> None:
-    text = (Path(__file__).parent.parent / "docs" / "measurements.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "measurements.md").read_text()
     formats = []
     for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         if language:
