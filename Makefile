@@ -41,6 +41,7 @@ lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tools/check_includes.py
 	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs -P 2 -n 40 $(BIN)/clang-format --dry-run --Werror
 
 check:

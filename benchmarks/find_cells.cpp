@@ -12,10 +12,10 @@
 #include <ctime>
 #include <vector>
 
-#include "core/lines.h"
-#include "core/region.h"
-#include "core/simd/kernels.h"
-#include "core/weak_cells.h"
+#include "memory/corrupt/simd/kernels.h"
+#include "memory/lines.h"
+#include "memory/region.h"
+#include "memory/weak_cells.h"
 
 namespace {
 

@@ -1,62 +1,62 @@
 # Every source file of every library, one line each, in alphabetical order.
 set(EDEN_CORE_SOURCES
-  csrc/core/betting.cpp
-  csrc/core/block_pool.cpp
-  csrc/core/clip.cpp
-  csrc/core/corrupt.cpp
-  csrc/core/curves.cpp
-  csrc/core/energy.cpp
-  csrc/core/fit.cpp
-  csrc/core/fit_cells.cpp
-  csrc/core/fit_goodness.cpp
-  csrc/core/fit_lines.cpp
-  csrc/core/fit_models.cpp
-  csrc/core/fit_patterns.cpp
-  csrc/core/flips.cpp
-  csrc/core/fork_lock.cpp
-  csrc/core/kept_flips.cpp
-  csrc/core/measurements/bank_counts.cpp
-  csrc/core/measurements/counts_csv.cpp
-  csrc/core/measurements/csv_parser.cpp
-  csrc/core/measurements/flips_csv.cpp
-  csrc/core/measurements/json_tokens.cpp
-  csrc/core/measurements/log.cpp
-  csrc/core/measurements/parser.cpp
-  csrc/core/measurements/pattern.cpp
-  csrc/core/measurements/retention.cpp
-  csrc/core/measurements/rowhammer_tester.cpp
-  csrc/core/measurements/rowscout.cpp
-  csrc/core/measurements/softmc.cpp
-  csrc/core/measurements/statistics.cpp
-  csrc/core/measurements/text.cpp
-  csrc/core/measurements/voltage_csv.cpp
-  csrc/core/placement.cpp
-  csrc/core/profile_likelihood.cpp
-  csrc/core/region.cpp
-  csrc/core/response.cpp
-  csrc/core/scaling.cpp
-  csrc/core/search.cpp
-  csrc/core/simd/kernels.cpp
-  csrc/core/simulate_counts.cpp
-  csrc/core/traffic.cpp
-  csrc/core/value_range.cpp
+  csrc/base/block_pool.cpp
+  csrc/base/fork_lock.cpp
+  csrc/costs/energy.cpp
+  csrc/costs/traffic.cpp
+  csrc/devices/curves.cpp
+  csrc/devices/fit.cpp
+  csrc/devices/fit_cells.cpp
+  csrc/devices/fit_goodness.cpp
+  csrc/devices/fit_lines.cpp
+  csrc/devices/fit_models.cpp
+  csrc/devices/fit_patterns.cpp
+  csrc/devices/profile_likelihood.cpp
+  csrc/devices/simulate_counts.cpp
+  csrc/measurements/bank_counts.cpp
+  csrc/measurements/counts_csv.cpp
+  csrc/measurements/csv_parser.cpp
+  csrc/measurements/flips_csv.cpp
+  csrc/measurements/json_tokens.cpp
+  csrc/measurements/log.cpp
+  csrc/measurements/parser.cpp
+  csrc/measurements/pattern.cpp
+  csrc/measurements/retention.cpp
+  csrc/measurements/rowhammer_tester.cpp
+  csrc/measurements/rowscout.cpp
+  csrc/measurements/softmc.cpp
+  csrc/measurements/statistics.cpp
+  csrc/measurements/text.cpp
+  csrc/measurements/voltage_csv.cpp
+  csrc/memory/corrupt/corrupt.cpp
+  csrc/memory/corrupt/flips.cpp
+  csrc/memory/corrupt/kept_flips.cpp
+  csrc/memory/corrupt/simd/kernels.cpp
+  csrc/memory/region.cpp
+  csrc/memory/scaling.cpp
+  csrc/memory/storage/clip.cpp
+  csrc/memory/storage/value_range.cpp
+  csrc/placement/placement.cpp
+  csrc/tolerance/betting.cpp
+  csrc/tolerance/response.cpp
+  csrc/tolerance/search.cpp
 )
 # Of eden_core too, each compiled for its instruction set where the target has it: cmake/simd.cmake.
 set(EDEN_BASELINE_SOURCES
-  csrc/core/simd/apply_baseline.cpp
-  csrc/core/simd/baseline.cpp
+  csrc/memory/corrupt/simd/apply_baseline.cpp
+  csrc/memory/corrupt/simd/baseline.cpp
 )
 set(EDEN_AVX2_SOURCES
-  csrc/core/simd/apply_avx2.cpp
-  csrc/core/simd/avx2.cpp
+  csrc/memory/corrupt/simd/apply_avx2.cpp
+  csrc/memory/corrupt/simd/avx2.cpp
 )
 set(EDEN_AVX512_SOURCES
-  csrc/core/simd/apply_avx512.cpp
-  csrc/core/simd/avx512.cpp
+  csrc/memory/corrupt/simd/apply_avx512.cpp
+  csrc/memory/corrupt/simd/avx512.cpp
 )
 set(EDEN_NEON_SOURCES
-  csrc/core/simd/apply_neon.cpp
-  csrc/core/simd/neon.cpp
+  csrc/memory/corrupt/simd/apply_neon.cpp
+  csrc/memory/corrupt/simd/neon.cpp
 )
 set(EDEN_OPS_SOURCES
   csrc/ops/advance.cpp
@@ -100,27 +100,27 @@ set(EDEN_PROFILER_SOURCES
   csrc/profiler/tolerance.cpp
 )
 set(EDEN_TEST_SOURCES
-  tests/csrc/test_betting.cpp
-  tests/csrc/test_block_pool.cpp
-  tests/csrc/test_clip.cpp
-  tests/csrc/test_corrupt.cpp
-  tests/csrc/test_curves.cpp
-  tests/csrc/test_energy.cpp
-  tests/csrc/test_fit.cpp
-  tests/csrc/test_fit_models.cpp
-  tests/csrc/test_kept_flips.cpp
-  tests/csrc/test_measurements.cpp
-  tests/csrc/test_measurements_fuzz.cpp
-  tests/csrc/test_philox.cpp
-  tests/csrc/test_placement.cpp
-  tests/csrc/test_region.cpp
-  tests/csrc/test_response.cpp
-  tests/csrc/test_scaling.cpp
-  tests/csrc/test_search.cpp
-  tests/csrc/test_simd.cpp
-  tests/csrc/test_storage.cpp
-  tests/csrc/test_tile.cpp
-  tests/csrc/test_traffic.cpp
-  tests/csrc/test_value_range.cpp
-  tests/csrc/test_weak_cells.cpp
+  tests/csrc/base/test_block_pool.cpp
+  tests/csrc/base/test_philox.cpp
+  tests/csrc/costs/test_energy.cpp
+  tests/csrc/costs/test_traffic.cpp
+  tests/csrc/devices/test_curves.cpp
+  tests/csrc/devices/test_fit.cpp
+  tests/csrc/devices/test_fit_models.cpp
+  tests/csrc/measurements/test_measurements.cpp
+  tests/csrc/measurements/test_measurements_fuzz.cpp
+  tests/csrc/memory/test_clip.cpp
+  tests/csrc/memory/test_corrupt.cpp
+  tests/csrc/memory/test_kept_flips.cpp
+  tests/csrc/memory/test_region.cpp
+  tests/csrc/memory/test_scaling.cpp
+  tests/csrc/memory/test_simd.cpp
+  tests/csrc/memory/test_storage.cpp
+  tests/csrc/memory/test_tile.cpp
+  tests/csrc/memory/test_value_range.cpp
+  tests/csrc/memory/test_weak_cells.cpp
+  tests/csrc/placement/test_placement.cpp
+  tests/csrc/tolerance/test_betting.cpp
+  tests/csrc/tolerance/test_response.cpp
+  tests/csrc/tolerance/test_search.cpp
 )

@@ -1,6 +1,6 @@
 """A second implementation of what the operator computes, from its mathematics: slow, in numpy and Python's integers.
 
-It shares no code and no numbers with csrc/core: probabilities become thresholds in decimal arithmetic of 60 digits, the
+It shares no code and no numbers with csrc/memory: probabilities become thresholds in decimal arithmetic of 60 digits, the
 Poisson table is summed up here, all bits of a random number are drawn whether they decide something or not, and each
 cell is judged for itself.
 """
@@ -17,7 +17,7 @@ import numpy.typing as npt
 Cells = npt.NDArray[np.uint64]
 
 LAYOUT_VERSION = 2
-"""Of the random numbers, as csrc/core/random_layout.h counts them."""
+"""Of the random numbers, as csrc/base/random_layout.h counts them."""
 
 SHALLOWEST, DEEPEST = 4, 29  # octaves of marks drawn sparsely: level l holds [2^-(l+1), 2^-l), the deepest all below
 MARKS_IN_BLOCK = 8  # on average

@@ -1,14 +1,14 @@
 // The schema of every operator, on one page.
 //
-// x           of any shape, and of a type of core/storage.h
-// region      int64 [pieces, fields] of core/region.h, or [fields] for one piece: where the operand
+// x           of any shape, and of a type of storage.h
+// region      int64 [pieces, fields] of region.h, or [fields] for one piece: where the operand
 //             lies and how its cells fail
 // table       int64 vector of what the regions' lines and maps are; none needed for Models 0 and 3
 // chip        int64 scalar, the seed of the chip
 // access      int64 scalar, the number of this read of the operand
 // scale       float32 scalar, or vector of one number for each channel, for a storage that
 // quantizes zero_point  int32, likewise; none for symmetric codes bounds      float32 [low, high]
-// of plausible values, for a correction storage     core/storage.h: the form in which the memory
+// of plausible values, for a correction storage     storage.h: the form in which the memory
 // keeps x channel_dim the dimension of the channels, -1 for none batch_dim   the dimension whose
 // samples are read one after another from the same cells, -1 for
 //             none

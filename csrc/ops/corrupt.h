@@ -10,8 +10,8 @@
 
 #include <optional>
 
-#include "core/load.h"
-#include "core/storage.h"
+#include "memory/corrupt/load.h"
+#include "memory/storage/storage.h"
 
 namespace eden::ops {
 

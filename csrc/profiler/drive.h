@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "core/search.h"
 #include "profiler/journal.h"
 #include "profiler/options.h"
+#include "tolerance/search.h"
 
 namespace eden::profiler {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "core/scaling.h"
+#include "memory/scaling.h"
 
 namespace eden::profiler {
 namespace {

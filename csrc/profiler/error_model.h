@@ -1,11 +1,11 @@
-// An operand's error model in a package, in the JSON form of eden/memory/errors.py, brought to the rates
-// that a search asks for.
+// An operand's error model in a package, in the JSON form of eden/memory/errors.py, brought to the
+// rates that a search asks for.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "core/region.h"
+#include "memory/region.h"
 #include "profiler/json.h"
 
 namespace eden::profiler {

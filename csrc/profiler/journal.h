@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "core/search.h"
 #include "profiler/json.h"
+#include "tolerance/search.h"
 
 namespace eden::profiler {
 

@@ -14,8 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "core/random_layout.h"
-#include "core/search.h"
+#include "base/random_layout.h"
 #include "profiler/drive.h"
 #include "profiler/files.h"
 #include "profiler/journal.h"
@@ -24,6 +23,7 @@
 #include "profiler/samples.h"
 #include "profiler/signals.h"
 #include "profiler/tolerance.h"
+#include "tolerance/search.h"
 
 namespace eden::profiler {
 namespace {

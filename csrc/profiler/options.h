@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "core/search.h"
+#include "tolerance/search.h"
 
 namespace eden::profiler {
 

@@ -10,7 +10,7 @@
 #include <system_error>
 #include <utility>
 
-#include "core/random_layout.h"
+#include "base/random_layout.h"
 #include "profiler/files.h"
 
 namespace eden::profiler {

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "core/region.h"
+#include "memory/region.h"
 #include "profiler/error_model.h"
 
 namespace eden::profiler {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "core/random_layout.h"
+#include "base/random_layout.h"
 
 namespace eden::profiler {
 namespace {

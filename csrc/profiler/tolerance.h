@@ -7,10 +7,10 @@
 #include <utility>
 #include <vector>
 
-#include "core/search.h"
 #include "profiler/json.h"
 #include "profiler/options.h"
 #include "profiler/package.h"
+#include "tolerance/search.h"
 
 namespace eden::profiler {
 

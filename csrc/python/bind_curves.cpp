@@ -1,6 +1,6 @@
 #include <pybind11/stl.h>
 
-#include "core/curves.h"
+#include "devices/curves.h"
 #include "python/bind.h"
 #include "python/convert.h"
 

@@ -1,6 +1,6 @@
 #include <pybind11/stl.h>
 
-#include "core/energy.h"
+#include "costs/energy.h"
 #include "python/bind.h"
 
 namespace py = pybind11;

@@ -1,6 +1,6 @@
 #include <pybind11/stl.h>
 
-#include "core/fit.h"
+#include "devices/fit.h"
 #include "python/bind.h"
 #include "python/convert.h"
 

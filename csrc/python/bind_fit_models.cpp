@@ -3,9 +3,9 @@
 #include <stdexcept>
 #include <string>
 
-#include "core/fit_models.h"
-#include "core/fit_patterns.h"
-#include "core/simulate_counts.h"
+#include "devices/fit_models.h"
+#include "devices/fit_patterns.h"
+#include "devices/simulate_counts.h"
 #include "python/bind.h"
 #include "python/convert.h"
 

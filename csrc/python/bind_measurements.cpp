@@ -4,7 +4,7 @@
 #include <memory>
 #include <utility>
 
-#include "core/measurements/parser.h"
+#include "measurements/parser.h"
 #include "python/bind.h"
 #include "python/convert.h"
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "core/placement.h"
+#include "placement/placement.h"
 #include "python/bind.h"
 
 namespace py = pybind11;

@@ -1,10 +1,10 @@
 #include <pybind11/stl.h>
 
-#include "core/lines.h"
-#include "core/random_layout.h"
-#include "core/region.h"
-#include "core/scaling.h"
-#include "core/storage.h"
+#include "base/random_layout.h"
+#include "memory/lines.h"
+#include "memory/region.h"
+#include "memory/scaling.h"
+#include "memory/storage/storage.h"
 #include "python/bind.h"
 #include "python/convert.h"
 

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/search.h"
 #include "python/bind.h"
+#include "tolerance/search.h"
 
 namespace py = pybind11;
 

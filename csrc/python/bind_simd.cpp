@@ -3,10 +3,10 @@
 #include <thread>
 #include <vector>
 
-#include "core/flips.h"
-#include "core/region.h"
-#include "core/simd/kernels.h"
-#include "core/weak_cells.h"
+#include "memory/corrupt/flips.h"
+#include "memory/corrupt/simd/kernels.h"
+#include "memory/region.h"
+#include "memory/weak_cells.h"
 #include "python/bind.h"
 
 namespace py = pybind11;

@@ -1,6 +1,6 @@
 #include <pybind11/stl.h>
 
-#include "core/traffic.h"
+#include "costs/traffic.h"
 #include "python/bind.h"
 
 namespace py = pybind11;

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/fit.h"
+#include "devices/fit.h"
 
 namespace eden {
 

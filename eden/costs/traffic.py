@@ -228,7 +228,7 @@ def traffic(
     """Bytes that each operand moves between processor and DRAM per inference of one sample.
 
     With ``inputs``, a forward pass tells the layers, their shapes and their order, and the platform's memory what
-    crosses: of an array the order of its loops (``csrc/core/traffic.cpp``), of a cache which operands it still holds.
+    crosses: of an array the order of its loops (``csrc/costs/traffic.cpp``), of a cache which operands it still holds.
     Without, a weight is read once per ``batch`` samples, and a feature map is written once and read once. What either
     rests on is in the result's ``notes`` and in docs/accounting.md. Operands that no fault reaches (biases,
     normalization) are not counted.

@@ -2,7 +2,7 @@
 
 ``read`` recognizes or is told a file's format and gives a ``Campaign``: ``readings`` for formats that count whole
 banks, ``statistics`` for all that tell bit errors, ``cache_lines`` for the voltage study. Bytes are parsed and counted
-in C++ (``csrc/core/measurements``), in pieces, so that neither a file's size nor its contents decide how much memory is
+in C++ (``csrc/measurements``), in pieces, so that neither a file's size nor its contents decide how much memory is
 needed; the latency-variation study's CSV, which is small, is parsed here. docs/measurements.md describes the formats.
 """
 

@@ -89,7 +89,7 @@ def regions(
         correction: "none", "zero" or "clamp".
 
     Returns:
-        One row of fields (csrc/core/region.h) for each piece, and the table of their lines and maps, one-dimensional
+        One row of fields (csrc/memory/region.h) for each piece, and the table of their lines and maps, one-dimensional
         int64, or None if no piece needs one. Pieces of equal models share their part of the table.
 
     Raises:

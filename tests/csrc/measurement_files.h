@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/measurements/parser.h"
+#include "measurements/parser.h"
 
 namespace eden::measurements {
 

@@ -578,7 +578,7 @@ def test_counting_says_what_the_device_did() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    # Places of the fields in csrc/core/region.h.
+    # Places of the fields in csrc/memory/region.h.
     [(2, 9), (1, -32), (1, 2**63 - 32), (0, 32), (3, -1), (8, 7), (10, 2**40), (11, 2**62), (12, 0), (13, -32)],
 )
 def test_rows_that_cannot_be_followed_are_harmless_and_told_of(field: int, value: int) -> None:

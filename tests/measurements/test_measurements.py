@@ -336,7 +336,7 @@ def test_the_real_file(measurements: Path) -> None:
     assert all(math.isfinite(reading.total) for reading in campaign.readings)
 
 
-# -- the formats that are parsed in C++; tests/csrc/test_measurements.cpp looks at each of their fields --
+# -- the formats that are parsed in C++; tests/csrc/measurements/test_measurements.cpp looks at each of their fields --
 
 FLIPS = "temperature,pattern,bank,row,bit,repeat\n50,0xff,0,1,5,0\n50,0xff,0,1,5,1\n50,0xff,1,3,7,1\n"
 COUNTS = (

@@ -15,7 +15,7 @@ MAP = eden.CellMap(range(0, 4000, 7), True, True, 4000)
 X = torch.ones(10)
 NUMBER = torch.int64
 
-# Places of the fields in csrc/core/region.h.
+# Places of the fields in csrc/memory/region.h.
 END, ADDRESS, MODEL, SPARSE, DENSE, CORRECTION = 0, 1, 2, 3, 5, 8
 TABLE_KIND, TABLE_FIRST, TABLE_LENGTH, ROW_BITS, SUBARRAY_ROWS = range(9, 14)
 

@@ -24,7 +24,7 @@ from eden.memory import operators as ops
 
 MOST_ELEMENTS = 2048
 
-# Fields of a region, csrc/core/region.h, for cells that store 0 and 1.
+# Fields of a region, csrc/memory/region.h, for cells that store 0 and 1.
 SPARSE_FIELDS, DENSE_FIELDS, FAILURE_FIELD, CORRECTION_FIELD = slice(3, 5), slice(5, 7), 7, 8
 
 SETTINGS = settings(
@@ -141,7 +141,7 @@ def test_the_references_random_numbers_have_their_known_answers(counter, key, ex
 
 
 def test_the_table_of_marks_in_a_block_is_that_of_exact_arithmetic():
-    header = Path(__file__).parents[2] / "csrc" / "core" / "poisson.h"
+    header = Path(__file__).parents[2] / "csrc" / "base" / "poisson.h"
     table = [int(number, 16) for number in re.findall(r"0x([0-9a-f]+)u", header.read_text())]
     assert table == reference.poisson_table().tolist()
 

@@ -9,7 +9,7 @@ import eden
 from eden import _core
 from eden.memory import operators as ops
 
-# Places of the fields in a row, csrc/core/region.h.
+# Places of the fields in a row, csrc/memory/region.h.
 END, ADDRESS, MODEL, SPARSE_ZERO, _, DENSE_ZERO, _, FAILURE = range(8)
 CORRECTION, TABLE_KIND, TABLE_FIRST, TABLE_LENGTH, ROW_BITS, SUBARRAY_ROWS = range(8, 14)
 ENDLESS = 2**63 - 1

@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "core/kept_flips.h"
+#include "memory/corrupt/kept_flips.h"
 
 namespace eden::ops {
 

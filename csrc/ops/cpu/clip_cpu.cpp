@@ -2,7 +2,7 @@
 #include <atomic>
 #include <vector>
 
-#include "core/clip.h"
+#include "memory/storage/clip.h"
 #include "ops/channels.h"
 #include "ops/corrupt.h"
 #include "ops/cpu/output_pool.h"

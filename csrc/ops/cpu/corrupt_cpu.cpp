@@ -2,8 +2,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/clip.h"
-#include "core/corrupt.h"
+#include "memory/corrupt/corrupt.h"
+#include "memory/storage/clip.h"
 #include "ops/corrupt.h"
 #include "ops/cpu/caches.h"
 #include "ops/cpu/output_pool.h"

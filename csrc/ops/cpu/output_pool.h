@@ -3,7 +3,7 @@
 
 #include <torch/csrc/stable/tensor.h>
 
-#include "core/block_pool.h"
+#include "base/block_pool.h"
 
 namespace eden::ops {
 

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "core/value_range.h"
+#include "memory/storage/value_range.h"
 #include "ops/channels.h"
 
 namespace eden::ops {

@@ -2,7 +2,7 @@
 #include <tuple>
 #include <vector>
 
-#include "core/value_range.h"
+#include "memory/storage/value_range.h"
 #include "ops/channels.h"
 #include "ops/corrupt.h"
 

@@ -3,7 +3,7 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 
-#include "core/region_check.h"
+#include "memory/region_check.h"
 #include "ops/corrupt.h"
 #include "ops/cuda/kernel.h"
 

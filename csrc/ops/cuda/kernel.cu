@@ -1,10 +1,10 @@
-// The kernel of every codec: a block of threads for each tile of core/tile.h. There is one kernel
+// The kernel of every codec: a block of threads for each tile of tile.h. There is one kernel
 // for all, because finding the flips is most of its code and knows no codec: what a value is and
 // how it is stored is asked once for each tile.
 #include <algorithm>
 
-#include "core/region_check.h"
-#include "core/tile.h"
+#include "memory/corrupt/tile.h"
+#include "memory/region_check.h"
 #include "ops/cuda/kernel.h"
 
 namespace eden::cuda {

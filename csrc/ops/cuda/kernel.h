@@ -3,7 +3,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "core/load.h"
+#include "memory/corrupt/load.h"
 
 namespace eden::cuda {
 

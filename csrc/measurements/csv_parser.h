@@ -1,0 +1,119 @@
+// What the readers of comma-separated files share: a header whose columns are found by name, and
+// the columns that say under what a line was measured.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "measurements/parser.h"
+#include "measurements/text.h"
+
+namespace eden::measurements {
+
+class CsvParser : public Parser {
+ public:
+  void feed(std::string_view bytes) final;
+  void finish() final;
+
+ protected:
+  struct Column {
+    const char* name;
+    bool required;
+    bool number = false;  // mostly digits that differ from line to line
+  };
+
+  CsvParser(std::vector<Column> columns, const Settings& settings, Output& output)
+      : settings_(settings), output_(output), columns_(std::move(columns)) {}
+
+  // A line with as many fields as the header. Whether it was without damage.
+  virtual bool row(uint64_t line) = 0;
+  // A line that agrees with the last one given to row(), which was without damage, in the text of
+  // all its columns but those of numbers. False, and nothing changed, where row() is to have it.
+  virtual bool alike(uint64_t) { return false; }
+  virtual void at_end() {}
+  // The value of a column of numbers of such a line, kNoDigits where its field is empty.
+  static constexpr uint64_t kNoDigits = ~uint64_t{0};
+  uint64_t digits(int column) const { return digits_[column]; }
+
+  bool has(int column) const { return place_[column] >= 0; }
+  // Without surrounding blanks; empty where the file has no such column.
+  std::string_view field(int column) const {
+    return place_[column] < 0 ? std::string_view() : trimmed(fields_[place_[column]]);
+  }
+  // The field as a number from low to high; damage and nothing where it is none.
+  std::optional<uint64_t> number(uint64_t line, int column, uint64_t low, uint64_t high);
+  std::optional<double> real(uint64_t line, int column, double low, double high);
+  void damaged(uint64_t line, int column, std::string_view allowed);
+  // Whether the module of a line is the one that is read, as all are where there is no column.
+  bool of_module(int module_column, int vendor_column);
+  // Counts a line of the same module.
+  void same_module();
+
+  const Settings& settings_;
+  Output& output_;
+
+ private:
+  void take(uint64_t line, std::string_view text, bool cut);
+  void header(uint64_t line, std::string_view text);
+  void learn(std::string_view line);
+  const char* next_alike(const char* at, const char* end);
+
+  // What a line alike consists of: text, then a number or what is left out, and so on.
+  struct Part {
+    std::string text;
+    int column;
+  };
+  static constexpr int kText = -1, kLeftOut = -2;  // in place of a column of numbers
+
+  std::vector<Column> columns_;
+  std::vector<int> place_;    // of each column in a line, -1 where it is missing
+  std::vector<int> numbers_;  // of each field of a line its column, if it is one of numbers
+  std::vector<Part> parts_;
+  size_t parts_used_ = 0;
+  std::string last_part_;
+  bool learned_ = false;
+  std::vector<uint64_t> digits_;  // by column
+  uint64_t* module_count_ = nullptr;
+  uint64_t* vendor_count_ = nullptr;
+  size_t width_ = 0;
+  Lines lines_;
+  CsvFields fields_;
+  bool last_line_open_ = false;
+};
+
+// Whether the first line has all of these columns.
+bool has_columns(std::string_view head, std::initializer_list<std::string_view> names);
+
+// The columns of an operating point, in the order of ConditionField, and those of the data.
+inline constexpr const char* kConditionNames[kConditionFields] = {
+    "vdd", "trcd", "trp", "temperature", "refresh_interval", "hammer_count"};
+struct Range {
+  double low, high;
+};
+inline constexpr Range kConditionRanges[kConditionFields] = {
+    {0.1, 10.0}, {1e-3, 1e6}, {1e-3, 1e6}, {-273.15, 1000.0}, {1e-3, 1e9}, {0.0, 1e15}};
+
+// A file whose first columns are kConditionNames, then pattern, stored, module and vendor.
+class ConditionCsvParser : public CsvParser {
+ protected:
+  static constexpr int kPatternColumn = kConditionFields;
+  static constexpr int kStoredColumn = kConditionFields + 1;
+  static constexpr int kModuleColumn = kConditionFields + 2;
+  static constexpr int kVendorColumn = kConditionFields + 3;
+  static constexpr int kOwnColumns = kConditionFields + 4;
+
+  ConditionCsvParser(std::vector<Column> own, const Settings& settings, Output& output);
+
+  // The condition of a line, and the value that its field `stored` names; damage and false where
+  // they are none.
+  bool read_condition(uint64_t line);
+  int condition_ = -1;
+  Stored stored_ = kUnknown;
+
+ private:
+  // Consecutive lines mostly agree in these fields: their text is compared before it is parsed.
+  std::string last_[kStoredColumn + 1];
+};
+
+}  // namespace eden::measurements

@@ -1,0 +1,113 @@
+// Push parsers of measurement files: bytes in pieces of any size go in, counts come out in
+// Statistics. A parser's memory does not grow with the file, whatever it holds.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "measurements/log.h"
+#include "measurements/statistics.h"
+
+namespace eden::measurements {
+
+// What the user says of a file beside its bytes.
+struct Settings {
+  std::optional<std::string> module;  // which of several
+  Condition at;              // holds where the file does not state it, its pattern included
+  Tested tested;             // the cells of each pass
+  uint32_t column_bits = 0;  // bits of one column's address; 0: the format's default
+  uint32_t repeats = 0;      // passes of each condition; 0: those that are seen
+};
+
+// A module's share of cache lines with at least one error.
+struct CacheLines {
+  uint64_t line;
+  std::string module, vendor;
+  double vdd;
+  double percent;
+};
+
+// What all parsers write to.
+struct Output {
+  explicit Output(Tested tested) : statistics(std::move(tested)) {}
+
+  // Records of modules other than the one that is asked for are counted here only; true for those
+  // that are to be counted. Throws FormatError for too many modules.
+  bool of_module(const std::string& label, const Settings& settings);
+  // Returns the vendor's number of records.
+  uint64_t* add_vendor(std::string_view label);
+
+  Log log;
+  Statistics statistics;
+  std::map<std::string, uint64_t, std::less<>> modules;  // records by label
+  std::map<std::string, uint64_t, std::less<>> vendors;  // of the module
+  std::vector<CacheLines> cache_lines;
+};
+
+class Parser {
+ public:
+  virtual ~Parser() = default;
+  // Throw FormatError where the rest of the file cannot be understood.
+  virtual void feed(std::string_view bytes) = 0;
+  virtual void finish() = 0;
+  // What the places of damages count.
+  virtual const char* unit() const { return "line"; }
+};
+
+struct Format {
+  const char* name;
+  // Whether the first bytes of a file are of this format.
+  bool (*recognize)(std::string_view head);
+  // Throws std::invalid_argument for settings that the format cannot have.
+  std::unique_ptr<Parser> (*make)(const Settings& settings, Output& output);
+};
+
+// All formats that are parsed here, in alphabetical order.
+const std::vector<Format>& formats();
+// The names of those that the first bytes can be of.
+std::vector<std::string> recognize(std::string_view head);
+
+// A parser with what it writes to.
+class Reader {
+ public:
+  // Throws std::invalid_argument for an unknown format or settings that it cannot have.
+  Reader(std::string_view format, Settings settings);
+  Reader(Reader&&) = delete;
+
+  void feed(std::string_view bytes) { parser_->feed(bytes); }
+  void finish();
+
+  const Output& output() const { return *output_; }
+  const char* unit() const { return parser_->unit(); }
+
+ private:
+  Settings settings_;
+  std::unique_ptr<Output> output_;
+  std::unique_ptr<Parser> parser_;
+};
+
+// -- one per file, csrc/measurements --
+
+std::unique_ptr<Parser> make_counts_csv(const Settings& settings, Output& output);
+std::unique_ptr<Parser> make_flips_csv(const Settings& settings, Output& output);
+std::unique_ptr<Parser> make_hbm_csv(const Settings& settings, Output& output);
+std::unique_ptr<Parser> make_retention(const Settings& settings, Output& output);
+std::unique_ptr<Parser> make_rowhammer_tester(const Settings& settings, Output& output);
+std::unique_ptr<Parser> make_rowscout(const Settings& settings, Output& output);
+std::unique_ptr<Parser> make_softmc(const Settings& settings, Output& output);
+std::unique_ptr<Parser> make_voltage_csv(const Settings& settings, Output& output);
+bool is_counts_csv(std::string_view head);
+bool is_flips_csv(std::string_view head);
+bool is_hbm_csv(std::string_view head);
+bool is_retention_text(std::string_view head);
+bool is_rowhammer_tester(std::string_view head);
+bool is_rowscout(std::string_view head);
+bool is_softmc(std::string_view head);
+bool is_voltage_csv(std::string_view head);
+
+}  // namespace eden::measurements

@@ -1,0 +1,342 @@
+#include "memory/corrupt/corrupt.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "memory/region_check.h"
+
+namespace eden {
+namespace {
+
+// Large enough that the marks of deep levels, whose blocks span many patches, cost little; small
+// enough for a cache.
+constexpr uint64_t kPatchCells = uint64_t{1} << 21;
+constexpr uint64_t kPatchElements = uint64_t{1} << 17;
+constexpr uint64_t kColumnMultiple = 512;
+
+// A tensor of so many bytes and its source do not fit in a last cache of 32 MiB: nothing of the
+// output would be left there for whoever reads it next, and a store through the caches reads what
+// it overwrites. A constant, because what the C library says of the cache is off by ten on some
+// machines.
+constexpr int64_t kStreamedBytes = int64_t{16} << 20;
+
+// The bits of a mask from one on, moved to the front of words of their own.
+const uint64_t* mask_words(const uint64_t* mask, uint64_t bit, uint64_t bits,
+                           std::vector<uint64_t>& scratch) {
+  if (bit == 0) return mask;
+  scratch.assign(bits / 64 + 2, 0);
+  for (uint64_t i = 0; i < bits; ++i) {
+    const uint64_t from = bit + i;
+    scratch[i / 64] |= ((mask[from / 64] >> (from % 64)) & 1) << (i % 64);
+  }
+  return scratch.data();
+}
+
+// The same for what reads bytes: only a mask that does not begin one is moved.
+const uint64_t* mask_from(const uint64_t* mask, uint64_t bit, uint64_t bits,
+                          std::vector<uint64_t>& scratch) {
+  if (mask == nullptr) return nullptr;
+  if (bit % 8 != 0) return mask_words(mask, bit, bits, scratch);
+  return reinterpret_cast<const uint64_t*>(reinterpret_cast<const char*>(mask) + bit / 8);
+}
+
+// Adds to counts as LoadWork::count says, for a run of elements in one codec.
+template <class Codec>
+void count_run(const char* in, int64_t count, int64_t first, const uint64_t* zero,
+               const uint64_t* one, const Conversion& conversion, int64_t* counts) {
+  constexpr int kBytes = Codec::kValueBits / 8;
+  for (int64_t i = 0; i < count; ++i) {
+    uint32_t word = 0;
+    std::memcpy(&word, in + i * kBytes, kBytes);
+    if constexpr (!Codec::kIdentity) {
+      const int64_t channel = (first + i) / conversion.channel_inner % conversion.channels;
+      word = Codec::encode(Codec::value_of(word), Codec::code_of_channel(conversion, channel));
+    }
+    for (int bit = 0; bit < Codec::kWidthBits; ++bit) {
+      const int64_t cell = i * Codec::kWidthBits + bit;
+      const uint32_t stored = (word >> bit) & 1;
+      const uint64_t* mask = stored != 0 ? one : zero;
+      int64_t* of_bit = counts + (bit * 2 + static_cast<int>(stored)) * 2;
+      ++of_bit[0];
+      if (mask != nullptr) of_bit[1] += static_cast<int64_t>((mask[cell / 64] >> (cell % 64)) & 1);
+    }
+  }
+}
+
+template <ValueType kValue>
+auto count_of(Storage storage) {
+  using Count = void (*)(const char*, int64_t, int64_t, const uint64_t*, const uint64_t*,
+                         const Conversion&, int64_t*);
+  const auto one = [&]<Storage kStorage>(Count& found) {
+    if constexpr (can_store(kValue, kStorage)) {
+      if (storage == kStorage) found = &count_run<Codec<kValue, kStorage>>;
+    }
+  };
+  Count found = nullptr;
+  [&]<int64_t... kIndex>(std::integer_sequence<int64_t, kIndex...>) {
+    (one.template operator()<static_cast<Storage>(kIndex)>(found), ...);
+  }(std::make_integer_sequence<int64_t, kStorages>());
+  return found;
+}
+
+// Throws for regions that cannot be followed.
+void check_regions(const Load& load, uint64_t width) {
+  const FoundFault found = find_fault(load, width);
+  if (found.fault == RegionFault::kNone) return;
+  std::string text = "region ";
+  if (load.region_count < 1) throw std::invalid_argument(text + "has no row");
+  const Region region = load.region(found.region);
+  const auto field = [&](const char* name, uint64_t value) {
+    text += std::string(", ") + name + " " + std::to_string(static_cast<int64_t>(value));
+  };
+  text += std::to_string(found.region) + " " + describe(found.fault) + " (found: model " +
+          std::to_string(static_cast<int64_t>(region.model));
+  field("address", region.address);
+  field("first bit", load.first_bit(found.region));
+  field("end", region.end);
+  switch (found.fault) {
+    case RegionFault::kTable:
+    case RegionFault::kShape:
+      field("table kind", static_cast<uint64_t>(region.table_kind));
+      field("entries from", static_cast<uint64_t>(region.table_first));
+      field("entries", static_cast<uint64_t>(region.table_length));
+      field("numbers in the table", static_cast<uint64_t>(load.table_size));
+      field("row bits", region.row_bits);
+      field("subarray rows", region.subarray_rows);
+      break;
+    case RegionFault::kCorrection:
+      field("correction", static_cast<uint64_t>(region.correction));
+      break;
+    case RegionFault::kThreshold:
+      field("sparse thresholds", region.sparse[0]);
+      field("and", region.sparse[1]);
+      break;
+    default:
+      break;
+  }
+  field("bits of an element", width);
+  field("bits of the operand", static_cast<uint64_t>(load.shape.sample_size()) * width);
+  throw std::invalid_argument(text + ")");
+}
+
+}  // namespace
+
+LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const void* in, void* out,
+                   const simd::Kernels& kernels)
+    : load_(load),
+      value_(value),
+      storage_(storage),
+      width_(storage_bits(storage)),
+      value_bytes_(storage_bits(own_storage(value)) / 8),
+      in_(static_cast<const char*>(in)),
+      out_(static_cast<char*>(out)),
+      kernels_(kernels),
+      apply_(kernels.apply(value, storage)) {
+  if (apply_ == nullptr) throw std::invalid_argument("this type cannot be kept in this storage");
+  plain_ = storage == own_storage(value) && load.conversion.correction == Correction::kNone;
+  streams_ =
+      in != out && load.shape.sample_size() * load.shape.batch * value_bytes_ >= kStreamedBytes;
+  const auto width = static_cast<uint64_t>(width_);
+  const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * width;
+  const uint64_t cells = std::min(kPatchCells, kPatchElements * width);
+  check_regions(load, width);
+  uint64_t first = 0;
+  for (int64_t i = 0; first < bits; ++i) {
+    const Region region = load.region(i);
+    const uint64_t end = std::min(region.end, bits);
+    if (end == first) continue;
+    const PatchGrid grid = PatchGrid::cut(region, end - first, cells, kColumnMultiple);
+    const bool lines = region.model == ModelKind::kBitline || region.model == ModelKind::kWordline;
+    segments_.push_back(
+        {region, lines ? weak_lines(region, load.table) : WeakLines{}, grid, patches_, first});
+    patches_ += grid.patches;
+    first = end;
+  }
+}
+
+int64_t LoadWork::elements_per_piece() const {
+  return std::max<int64_t>(1, load_.shape.sample_size() / std::max<int64_t>(1, patches_));
+}
+
+const LoadWork::Segment& LoadWork::segment_of(int64_t patch) const {
+  size_t at = segments_.size() - 1;
+  while (segments_[at].first_patch > patch) --at;
+  return segments_[at];
+}
+
+template <class Flips, class Find>
+void LoadWork::run_with(int64_t first_piece, int64_t last_piece, Flips& flips, Find&& find) const {
+  int64_t found = -1;
+  const Segment* segment = nullptr;
+  Patch patch{};
+  for (int64_t piece = first_piece; piece < last_piece; ++piece) {
+    const int64_t which = piece / load_.shape.batch, sample = piece % load_.shape.batch;
+    if (which != found) {
+      segment = &segment_of(which);
+      patch = segment->grid.patch(which - segment->first_patch);
+      if (patch.rows != 0) find(*segment, patch, which);
+      found = which;
+    }
+    if (patch.rows != 0) pass(*segment, patch, flips, sample);
+  }
+}
+
+void LoadWork::run(int64_t first_piece, int64_t last_piece) const {
+  static thread_local PatchFlips flips;
+  run_with(first_piece, last_piece, flips,
+           [&](const Segment& segment, const Patch& patch, int64_t) {
+             flips.find(kernels_, load_, segment.region, segment.weak_lines, segment.grid, patch,
+                        width_, listable());
+           });
+}
+
+void LoadWork::run_kept(int64_t first_piece, int64_t last_piece, const KeptLoad& kept) const {
+  static thread_local RecalledFlips flips;
+  run_with(first_piece, last_piece, flips,
+           [&](const Segment& segment, const Patch& patch, int64_t which) {
+             flips.recall(kept.patch(which), load_, segment.region, patch, listable());
+           });
+}
+
+void LoadWork::run_and_keep(int64_t first_piece, int64_t last_piece, KeptLoad& kept) const {
+  static thread_local PatchFlips found;
+  static thread_local RecalledFlips flips;
+  run_with(first_piece, last_piece, flips,
+           [&](const Segment& segment, const Patch& patch, int64_t which) {
+             Region weak = segment.region;
+             weak.failure = kAlways;
+             found.find(kernels_, load_, weak, segment.weak_lines, segment.grid, patch, width_,
+                        true);
+             kept.enter(which, found, segment.grid, patch, width_);
+             flips.recall(kept.patch(which), load_, segment.region, patch, listable());
+           });
+}
+
+template <class Flips>
+void LoadWork::pass(const Segment& segment, const Patch& patch, const Flips& flips,
+                    int64_t sample) const {
+  const int width_log2 = std::countr_zero(static_cast<unsigned>(width_));
+  const auto element_of = [&](uint64_t address) {
+    return static_cast<int64_t>((address - segment.region.address + segment.first_bit) >>
+                                width_log2);
+  };
+  static thread_local std::vector<simd::FlipRun> plain_runs;
+  plain_runs.clear();
+  for (uint32_t row = 0; row < patch.rows; ++row) {
+    const uint64_t begin = segment.grid.run_begin(patch, row);
+    const int64_t first = element_of(begin);
+    const int64_t last = element_of(segment.grid.run_end(patch, row));
+    pass_run(sample, first, last - first, begin - patch.origin - row * patch.stride,
+             flips.masked() ? flips.zero(row) : nullptr, flips.masked() ? flips.one(row) : nullptr,
+             plain_runs);
+  }
+  kernels_.flip(plain_runs.data(), plain_runs.size(), streams_);
+  for (const auto& listed : flips.fixups()) {
+    const Fixup fixup{listed.address, listed.zero, listed.one};
+    const int64_t first = element_of(fixup.address);
+    if (plain_) {
+      flip_element(load_.shape.tensor_index(sample, first) * value_bytes_, fixup);
+      continue;
+    }
+    const uint64_t zero[2] = {fixup.zero, 0}, one[2] = {fixup.one, 0};
+    const int64_t at = load_.shape.tensor_index(sample, first) * value_bytes_;
+    apply_({in_ + at, out_ + at, 1, first, zero, one}, load_.conversion);
+  }
+}
+
+void LoadWork::flip_element(int64_t at, const Fixup& fixup) const {
+  const auto flip = [&]<class Word>(Word word) {
+    std::memcpy(&word, in_ + at, sizeof(word));
+    word = static_cast<Word>(word ^ ((word & static_cast<Word>(fixup.one)) |
+                                     (static_cast<Word>(~word) & static_cast<Word>(fixup.zero))));
+    std::memcpy(out_ + at, &word, sizeof(word));
+  };
+  switch (value_bytes_) {
+    case 4:
+      return flip(uint32_t{});
+    case 2:
+      return flip(uint16_t{});
+    default:
+      return flip(uint8_t{});
+  }
+}
+
+void LoadWork::pass_run(int64_t sample, int64_t first, int64_t count, uint64_t first_bit,
+                        const uint64_t* zero, const uint64_t* one,
+                        std::vector<simd::FlipRun>& plain_runs) const {
+  static thread_local std::vector<uint64_t> zero_scratch, one_scratch;
+  const LoadShape& shape = load_.shape;
+  const auto width = static_cast<uint64_t>(width_);
+  for (int64_t done = 0; done < count;) {
+    const int64_t index = first + done;
+    const int64_t length =
+        shape.outer == 1 ? count : std::min(count - done, shape.inner - index % shape.inner);
+    const int64_t at = shape.tensor_index(sample, index) * value_bytes_;
+    const uint64_t bit = first_bit + static_cast<uint64_t>(done) * width;
+    const uint64_t bits = static_cast<uint64_t>(length) * width;
+    if (plain_) {
+      // Words of whole bytes, whose masks need not be moved.
+      const auto from = [bit](const uint64_t* mask) {
+        return mask == nullptr ? nullptr : reinterpret_cast<const char*>(mask) + bit / 8;
+      };
+      if (zero != nullptr || in_ != out_) {
+        plain_runs.push_back({in_ + at, out_ + at, static_cast<size_t>(length * value_bytes_),
+                              from(zero), from(one)});
+      }
+    } else {
+      const uint64_t* of_zero = mask_from(zero, bit, bits, zero_scratch);
+      const uint64_t* of_one = zero == one ? of_zero : mask_from(one, bit, bits, one_scratch);
+      apply_({in_ + at, out_ + at, length, index, of_zero, of_one}, load_.conversion);
+    }
+    done += length;
+  }
+}
+
+void LoadWork::count(int64_t* counts) const {
+  const auto of = [&]<int64_t... kIndex>(std::integer_sequence<int64_t, kIndex...>) {
+    decltype(count_of<ValueType::kFloat32>(storage_)) found = nullptr;
+    ((value_ == static_cast<ValueType>(kIndex)
+          ? void(found = count_of<static_cast<ValueType>(kIndex)>(storage_))
+          : void()),
+     ...);
+    return found;
+  }(std::make_integer_sequence<int64_t, kValueTypes>());
+  PatchFlips flips;
+  const auto width = static_cast<uint64_t>(width_);
+  const LoadShape& shape = load_.shape;
+  std::vector<uint64_t> zero_scratch, one_scratch;
+  for (int64_t which = 0; which < patches_; ++which) {
+    const Segment& segment = segment_of(which);
+    const Patch patch = segment.grid.patch(which - segment.first_patch);
+    if (patch.rows == 0) continue;
+    flips.find(kernels_, load_, segment.region, segment.weak_lines, segment.grid, patch, width_,
+               false);
+    for (uint32_t row = 0; row < patch.rows; ++row) {
+      const uint64_t begin = segment.grid.run_begin(patch, row) - segment.region.address;
+      const uint64_t end = segment.grid.run_end(patch, row) - segment.region.address;
+      const uint64_t lead = begin + segment.region.address - patch.origin - row * patch.stride;
+      const auto first = static_cast<int64_t>((begin + segment.first_bit) / width);
+      const auto count = static_cast<int64_t>((end - begin) / width);
+      for (int64_t sample = 0; sample < shape.batch; ++sample) {
+        for (int64_t done = 0, length = 0; done < count; done += length) {
+          const int64_t index = first + done;
+          length =
+              shape.outer == 1 ? count : std::min(count - done, shape.inner - index % shape.inner);
+          const uint64_t bit = lead + static_cast<uint64_t>(done) * width;
+          const uint64_t bits = static_cast<uint64_t>(length) * width;
+          const bool any = flips.masked();
+          of(in_ + shape.tensor_index(sample, index) * value_bytes_, length, index,
+             any ? mask_words(flips.zero(row), bit, bits, zero_scratch) : nullptr,
+             any ? mask_words(flips.one(row), bit, bits, one_scratch) : nullptr, load_.conversion,
+             counts);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace eden

@@ -1,0 +1,76 @@
+// Corrupting an operand on the host, on raw pointers: the flips of a patch of cells are found once,
+// in time proportional to their number, and applied to that patch of every sample while it is in
+// cache.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "memory/corrupt/flips.h"
+#include "memory/corrupt/kept_flips.h"
+#include "memory/corrupt/load.h"
+
+namespace eden {
+
+// The work of one load, cut into pieces that may be done in any order by any number of threads.
+class LoadWork {
+ public:
+  // `in` and `out` are row-major tensors of a type that can be kept in the storage; they may be the
+  // same. Throws std::invalid_argument naming a region that cannot be followed (region_check.h).
+  LoadWork(const Load& load, ValueType value, Storage storage, const void* in, void* out,
+           const simd::Kernels& kernels = simd::kernels());
+
+  // Pieces are ordered so that neighbours share a patch, whose flips are then found once.
+  int64_t pieces() const { return patches_ * load_.shape.batch; }
+  int64_t elements_per_piece() const;
+  void run(int64_t first_piece, int64_t last_piece) const;
+  // The same with the load's weak cells from an earlier one.
+  void run_kept(int64_t first_piece, int64_t last_piece, const KeptLoad& kept) const;
+  // The same, entering the weak cells that are found, for later loads.
+  void run_and_keep(int64_t first_piece, int64_t last_piece, KeptLoad& kept) const;
+  int64_t patches() const { return patches_; }
+  int width() const { return width_; }
+
+  // What a run would do to the stored bits, without doing it: adds to counts[bit][stored value] the
+  // number of cells read, and then of those flipped. `out` is not touched.
+  void count(int64_t* counts) const;
+
+ private:
+  struct Segment {
+    Region region;
+    WeakLines weak_lines;
+    PatchGrid grid;
+    int64_t first_patch;
+    uint64_t first_bit;  // of the sample
+  };
+
+  // Calls find(segment, patch, which) for the flips of each patch, and passes its samples.
+  template <class Flips, class Find>
+  void run_with(int64_t first_piece, int64_t last_piece, Flips& flips, Find&& find) const;
+  template <class Flips>
+  void pass(const Segment& segment, const Patch& patch, const Flips& flips, int64_t sample) const;
+  void flip_element(int64_t at, const Fixup& fixup) const;
+  // `first_bit` of the masks is that of element `first`.
+  void pass_run(int64_t sample, int64_t first, int64_t count, uint64_t first_bit,
+                const uint64_t* zero, const uint64_t* one,
+                std::vector<simd::FlipRun>& plain_runs) const;
+  const Segment& segment_of(int64_t patch) const;
+  // Whether elements may be flipped after all have passed.
+  bool listable() const { return plain_ || in_ != out_; }
+
+  Load load_;
+  ValueType value_;
+  Storage storage_;
+  int width_;
+  int value_bytes_;
+  bool plain_;  // the words are the values' own, and nothing is corrected
+  bool streams_;
+  const char* in_;
+  char* out_;
+  const simd::Kernels& kernels_;
+  simd::Apply apply_;
+  std::vector<Segment> segments_;
+  int64_t patches_ = 0;
+};
+
+}  // namespace eden

@@ -1,0 +1,426 @@
+#include "memory/corrupt/flips.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "memory/weak_cells.h"
+
+namespace eden {
+namespace {
+
+// From this many cells on, a mask for every element costs less than a list of the elements hit.
+constexpr size_t kCellsPerFlipInList = 3000;
+
+// Clearing the words of found cells one by one costs as much as clearing so many in a row.
+constexpr size_t kWordsClearedPerCell = 8;
+
+// A run's mask is read in whole words, and beyond its end by what loads more than it needs; so are
+// the words of groups.
+constexpr size_t kSpareWords = 8;
+
+// Sets the bits of found cells; what the loops need is in their arguments, because a store to a
+// mask could, for all that a compiler knows, change a member.
+void join_cells(const simd::FoundCells& found, bool symmetric, uint64_t* always, uint64_t* strong) {
+  const uint32_t* const cells = found.cell;
+  const size_t size = found.size;
+  if (symmetric) {
+    for (size_t i = 0; i < size; ++i) {
+      const uint32_t bit = cells[i] >> 1;
+      always[bit / 64] |= uint64_t{1} << (bit % 64);
+    }
+    return;
+  }
+  for (size_t i = 0; i < size; ++i) {
+    const uint32_t bit = cells[i] >> 1;
+    strong[bit / 64] |= uint64_t{1} << (bit % 64);
+    // Cells come level by level, and most levels have but one kind.
+    if ((cells[i] & 1) == 0) always[bit / 64] |= uint64_t{1} << (bit % 64);
+  }
+}
+
+// Makes one bit of every two, of which the first is the very first bit or, if that is `odd`, none
+// and that one.
+void join_pairs(uint64_t* words, size_t size, bool odd) {
+  uint64_t before = 0;
+  for (size_t w = 0; w < size; ++w) {
+    const uint64_t word = words[w];
+    uint64_t bits = odd ? (word << 1) | (before >> 63) : word;
+    before = word;
+    bits = (bits | (bits >> 1)) & 0x5555555555555555u;
+    bits = (bits | (bits >> 1)) & 0x3333333333333333u;
+    bits = (bits | (bits >> 2)) & 0x0f0f0f0f0f0f0f0fu;
+    bits = (bits | (bits >> 4)) & 0x00ff00ff00ff00ffu;
+    bits = (bits | (bits >> 8)) & 0x0000ffff0000ffffu;
+    bits = (bits | (bits >> 16)) & 0x00000000ffffffffu;
+    words[w] = 0;
+    words[w / 2] |= bits << (w % 2 * 32);
+  }
+}
+
+uint64_t two_groups(const uint32_t* words) {
+  return words[0] | (static_cast<uint64_t>(words[1]) << 32);
+}
+
+}  // namespace
+
+void cell_queries(uint64_t origin, uint32_t cells, uint64_t always, uint64_t strong,
+                  std::vector<simd::SparseQuery>& queries) {
+  queries.clear();
+  for (int level = first_level(strong); level <= kLastLevel; ++level) {
+    const uint64_t first = origin >> block_bits(level);
+    const uint64_t last = (origin + cells - 1) >> block_bits(level);
+    queries.push_back(
+        {first, origin, static_cast<uint32_t>(last - first + 1), 0, cells, level, always, strong});
+  }
+}
+
+WeakLines weak_lines(const Region& region, const int64_t* table) {
+  if (region.table_kind == TableKind::kMeasured) return {true, ~uint32_t{0}};
+  for (int bin = kLineBins; bin-- > 0;) {
+    const WeakThresholds thresholds = line_entry(region, table, static_cast<uint64_t>(bin));
+    if (thresholds.sparse != 0 || thresholds.dense != 0) {
+      return {true, static_cast<uint32_t>(line_bin_begin(bin + 1) - 1)};
+    }
+  }
+  return {};
+}
+
+void PatchFlips::find(const simd::Kernels& kernels, const Load& load, const Region& region,
+                      const WeakLines& weak, const PatchGrid& grid, const Patch& patch, int width,
+                      bool listable) {
+  clear_masks();
+  kernels_ = &kernels;
+  fixups_.clear();
+  masked_ = dense_ = false;
+  found_.size = weaker_.size = 0;
+  patch_ = patch;
+  // Rows of a power of two, so that a place is turned into row and column by shifts.
+  rows_ = {patch.origin, patch.stride,
+           patch.stride == 0 ? simd::kOneRow : static_cast<int>(std::bit_width(patch.columns - 1))};
+  row_words_ = patch.stride == 0 ? (static_cast<size_t>(patch.columns) + 63) / 64
+                                 : (size_t{1} << rows_.row_shift) / 64;
+  const size_t words = row_words_ * patch.rows + kSpareWords;
+  if (always_.size() < words) always_.resize(words);
+  if (strong_.size() < words) strong_.resize(words);
+  symmetric_ = true;
+  strong_one_ = true;
+  switch (region.model) {
+    case ModelKind::kCell:
+      find_cells(load, region);
+      break;
+    case ModelKind::kBitline:
+    case ModelKind::kWordline:
+      find_lines(load, region, weak, grid);
+      break;
+    case ModelKind::kMap:
+      find_map(load, region);
+      break;
+  }
+  if (found_.size + weaker_.size == 0 && !masked_) return;
+  const size_t cells = static_cast<size_t>(patch.rows) * patch.columns;
+  const bool few =
+      listable && !masked_ && (found_.size + weaker_.size) * kCellsPerFlipInList < cells;
+  into_masks(found_, strong_);
+  if (weaker_.size != 0) {
+    // Both lists count as strong, each for its own value.
+    into_masks(weaker_, always_);
+  }
+  if (few) {
+    into_fixups(width);
+  } else {
+    masked_ = true;
+  }
+}
+
+void PatchFlips::find_cells(const Load& load, const Region& region) {
+  strong_one_ = region.sparse[1] > region.sparse[0] ||
+                (region.sparse[1] == region.sparse[0] && region.dense[1] >= region.dense[0]);
+  const int strong = strong_one_ ? 1 : 0;
+  const uint64_t high = region.sparse[strong], low = region.sparse[1 - strong];
+  symmetric_ = high == low && region.dense[0] == region.dense[1];
+  const uint64_t begin = patch_.origin, end = begin + patch_.columns;
+  cell_queries(begin, patch_.columns, low, high, sparse_queries_);
+  kernels_->find_sparse(load.chip, sparse_queries_.data(), sparse_queries_.size(), found_);
+  if (region.failure != kAlways) {
+    kernels_->keep_failing(load.chip, rows_, load.access, region.failure, found_);
+  }
+  if (region.dense[strong] == 0) return;
+  const uint64_t first_group = begin >> kGroupBits;
+  const auto groups = static_cast<uint32_t>(((end - 1) >> kGroupBits) - first_group + 1);
+  dense_always_.resize(groups + kSpareWords);
+  dense_strong_.resize(groups + kSpareWords);
+  std::fill_n(dense_always_.begin() + groups, kSpareWords, 0);
+  const simd::DenseQuery query{first_group, groups, 0, region.dense[1 - strong],
+                               region.dense[strong]};
+  const bool equal = region.dense[0] == region.dense[1];
+  kernels_->find_dense(load.chip, load.access, region.failure, &query, 1, dense_always_.data(),
+                       equal ? nullptr : dense_strong_.data());
+  if (!symmetric_ && equal) {
+    std::copy_n(dense_always_.begin(), groups, dense_strong_.begin());
+  }
+  std::fill_n(dense_strong_.begin() + groups, kSpareWords, 0);
+  add_dense_words(0, groups);
+}
+
+// Joins the words of groups [from, to) of all groups of a patch of one run, which begins within the
+// first one, with the masks.
+void PatchFlips::add_dense_words(size_t from, size_t to) {
+  const uint64_t lead = patch_.origin % kGroupCells;
+  const auto join = [&](std::vector<uint32_t>& words, std::vector<uint64_t>& mask) {
+    // Cells beyond the patch are other elements'.
+    const uint64_t covered = lead + patch_.columns;
+    if (covered < to * kGroupCells) words[to - 1] &= ~uint32_t{0} >> (to * kGroupCells - covered);
+    const uint32_t* const groups = words.data();
+    uint64_t* const into = mask.data();
+    // Word w of the mask is two groups and, where the run begins within one, the begin of the next.
+    const size_t first = from == 0 ? 0 : (from - 1) / 2, last = (to + 1) / 2;
+    if (lead == 0) {
+      for (size_t w = first; w < last; ++w) into[w] |= two_groups(groups + 2 * w);
+    } else {
+      for (size_t w = first; w < last; ++w) {
+        into[w] |= (two_groups(groups + 2 * w) >> lead) |
+                   (static_cast<uint64_t>(groups[2 * w + 2]) << (64 - lead));
+      }
+    }
+  };
+  join(dense_always_, always_);
+  if (!symmetric_) join(dense_strong_, strong_);
+  masked_ = dense_ = true;
+  dirty_words_ = row_words_;
+}
+
+void PatchFlips::find_lines(const Load& load, const Region& region, const WeakLines& weak,
+                            const PatchGrid& grid) {
+  const bool across = region.model == ModelKind::kBitline;
+  const uint64_t length = across ? region.subarray_rows : region.row_bits;
+  uint64_t first_line, count;
+  simd::Lines lines{};
+  if (across) {
+    const uint64_t row = patch_.origin / region.row_bits;
+    first_line = row / length * region.row_bits + patch_.origin % region.row_bits;
+    count = patch_.columns;
+    lines.lead = static_cast<uint32_t>(row % length);
+    // The first and the last row need not be the operand's from end to end.
+    const uint32_t last = patch_.rows - 1;
+    lines.begin = static_cast<uint32_t>(grid.run_begin(patch_, 0) - patch_.origin);
+    lines.end =
+        (last << rows_.row_shift) +
+        static_cast<uint32_t>(grid.run_end(patch_, last) - patch_.origin - last * patch_.stride);
+  } else {
+    first_line = patch_.origin / length;
+    count = (patch_.origin + patch_.columns - 1) / length - first_line + 1;
+    lines.lead = static_cast<uint32_t>(patch_.origin % length);
+    lines.end = patch_.columns;
+  }
+  // Blocks no longer than a wordline serve it alone, many of them in a row; those of bitlines,
+  // which are many and short, are worked on together.
+  int joint = kFirstLevel;
+  while (!across && joint <= kLastLevel && uint64_t{1} << block_bits(joint) <= length) ++joint;
+  find_weak_lines(load, region, weak, first_line, static_cast<uint32_t>(count), joint);
+  lines.first_cell = first_line * length;
+  lines.count = static_cast<uint32_t>(count);
+  lines.length = static_cast<uint32_t>(length);
+  lines.threshold = line_threshold_.data();
+  lines.key = line_key_.data();
+  lines.across = across;
+  lines.row_shift = rows_.row_shift;
+  if (joint != kFirstLevel) find_line_by_line(load, lines, joint);
+  list_blocks(lines, joint);
+  kernels_->find_in_lines(load.chip, lines, blocks_.data(), blocks_.size(), found_);
+  if (across && !dense_lines_.empty()) {
+    kernels_->find_dense_in_lines(load.chip, lines, dense_lines_.data(), dense_lines_.size(),
+                                  found_);
+  }
+  if (region.failure != kAlways) {
+    kernels_->keep_failing(load.chip, rows_, load.access, region.failure, found_);
+  }
+  // A wordline's dense part is found where its cells are.
+  if (!across) find_wordlines_dense(load, region, lines);
+}
+
+// The thresholds of the patch's lines that have weak cells.
+void PatchFlips::find_weak_lines(const Load& load, const Region& region, const WeakLines& weak,
+                                 uint64_t first_line, uint32_t count, int joint) {
+  line_threshold_.assign(count, 0);
+  line_key_.assign(count, 0);
+  for (std::vector<uint32_t>& lines : lines_of_level_) lines.clear();
+  dense_lines_.clear();
+  if (!weak.some) return;
+  const auto take = [&](uint32_t line, const WeakThresholds& thresholds) {
+    if (thresholds.sparse != 0) {
+      line_threshold_[line] = thresholds.sparse;
+      line_key_[line] = line_key(thresholds.sparse);
+      const int level = std::max(first_level(thresholds.sparse), joint);
+      if (level <= kLastLevel) lines_of_level_[static_cast<size_t>(level)].push_back(line);
+    }
+    if (thresholds.dense != 0) dense_lines_.push_back({line, thresholds.dense});
+  };
+  if (region.table_kind == TableKind::kMeasured) {
+    for (uint32_t i = 0; i < count; ++i) {
+      take(i, line_thresholds(load.chip, region, load.table, first_line + i));
+    }
+    return;
+  }
+  weak_line_.resize(count);
+  weak_mark_.resize(count);
+  const size_t size = kernels_->find_weak_lines(load.chip, first_line, count, weak.most,
+                                                weak_line_.data(), weak_mark_.data());
+  for (size_t i = 0; i < size; ++i) {
+    const auto bin = static_cast<uint64_t>(line_bin(weak_mark_[i]));
+    take(weak_line_[i], line_entry(region, load.table, bin));
+  }
+}
+
+// The marks of wordlines in levels before `joint`.
+void PatchFlips::find_line_by_line(const Load& load, const simd::Lines& lines, int joint) {
+  sparse_queries_.clear();
+  const uint64_t origin = patch_.origin, end = origin + patch_.columns;
+  for (uint32_t line = 0; line < lines.count; ++line) {
+    const uint64_t threshold = line_threshold_[line];
+    if (threshold == 0) continue;
+    const uint64_t cell = lines.first_cell + uint64_t{line} * lines.length;
+    const uint64_t from = std::max(cell, origin), to = std::min(cell + lines.length, end);
+    for (int level = first_level(threshold); level < joint; ++level) {
+      const int bits = block_bits(level);
+      const uint64_t first = from >> bits, last = (to - 1) >> bits;
+      sparse_queries_.push_back({first, origin, static_cast<uint32_t>(last - first + 1),
+                                 static_cast<uint32_t>(from - origin),
+                                 static_cast<uint32_t>(to - origin), level, threshold, threshold});
+    }
+  }
+  kernels_->find_sparse(load.chip, sparse_queries_.data(), sparse_queries_.size(), found_);
+}
+
+// The blocks, from level `joint` on, that hold marks below the thresholds of the patch's lines. A
+// line that has marks in one level has them in all that follow.
+void PatchFlips::list_blocks(const simd::Lines& lines, int joint) {
+  // The wanted cells of all lines, in line space; of a line that crosses the rows, its wanted ones.
+  const uint64_t begin = lines.first_cell + (lines.across ? 0 : lines.lead);
+  const uint64_t end =
+      begin + (lines.across ? uint64_t{lines.count} * lines.length : uint64_t{patch_.columns});
+  const uint64_t from = lines.across ? lines.lead : 0;
+  const uint64_t to = lines.across ? lines.lead + patch_.rows : lines.length;
+  // Bit b is block first_block + b of the level.
+  int bits = block_bits(joint);
+  uint64_t first_block = begin >> bits;
+  size_t count = ((end - 1) >> bits) - first_block + 1;
+  reached_.assign(count / 64 + 2, 0);
+  blocks_.clear();
+  for (int level = joint; level <= kLastLevel; ++level) {
+    for (; bits < block_bits(level); ++bits) {
+      const size_t odd = first_block % 2;
+      join_pairs(reached_.data(), (count + odd + 63) / 64, odd != 0);
+      count = (count + odd + 1) / 2;
+      first_block /= 2;
+    }
+    for (const uint32_t line : lines_of_level_[static_cast<size_t>(level)]) {
+      const uint64_t cell = lines.first_cell + uint64_t{line} * lines.length;
+      const uint64_t wanted = std::max(cell + from, begin), last = std::min(cell + to, end) - 1;
+      for (uint64_t block = wanted >> bits; block <= last >> bits; ++block) {
+        const uint64_t bit = block - first_block;
+        reached_[bit / 64] |= uint64_t{1} << (bit % 64);
+      }
+    }
+    for (size_t w = 0; w * 64 < count; ++w) {
+      for (uint64_t word = reached_[w]; word != 0; word &= word - 1) {
+        const auto bit = static_cast<uint64_t>(std::countr_zero(word));
+        blocks_.push_back({first_block + w * 64 + bit, level});
+      }
+    }
+  }
+}
+
+void PatchFlips::find_wordlines_dense(const Load& load, const Region& region,
+                                      const simd::Lines& lines) {
+  if (dense_lines_.empty()) return;
+  const uint64_t begin = patch_.origin, end = begin + patch_.columns;
+  const uint64_t first_group = begin >> kGroupBits;
+  const size_t groups = ((end - 1) >> kGroupBits) - first_group + 1;
+  dense_queries_.clear();
+  for (const simd::DenseLine& dense : dense_lines_) {
+    const uint64_t cell = lines.first_cell + uint64_t{dense.line} * lines.length;
+    const uint64_t first = std::max(cell, begin) >> kGroupBits;
+    const uint64_t last = (std::min(cell + lines.length, end) - 1) >> kGroupBits;
+    dense_queries_.push_back({first, static_cast<uint32_t>(last - first + 1),
+                              static_cast<uint32_t>(first - first_group), dense.probability,
+                              dense.probability});
+  }
+  dense_always_.assign(groups + kSpareWords, 0);
+  kernels_->find_dense(load.chip, load.access, region.failure, dense_queries_.data(),
+                       dense_queries_.size(), dense_always_.data(), nullptr);
+  for (const simd::DenseQuery& query : dense_queries_) {
+    add_dense_words(query.place, query.place + query.groups);
+  }
+}
+
+void PatchFlips::find_map(const Load& load, const Region& region) {
+  const int64_t* begin = load.table + region.table_first;
+  const int64_t* end = begin + region.table_length;
+  const auto key = [](uint64_t address) { return static_cast<int64_t>(address << kMapFlagBits); };
+  const int64_t* first = std::lower_bound(begin, end, key(patch_.origin));
+  const int64_t* last = std::lower_bound(first, end, key(patch_.origin + patch_.columns));
+  symmetric_ = false;
+  simd::reserve(found_, static_cast<size_t>(last - first));
+  simd::reserve(weaker_, static_cast<size_t>(last - first));
+  for (const int64_t* entry = first; entry != last; ++entry) {
+    const uint64_t away = (static_cast<uint64_t>(*entry) >> kMapFlagBits) - patch_.origin;
+    // Entries that are not in order must not lead out of the masks.
+    if (away >= patch_.columns) continue;
+    const auto offset = static_cast<uint32_t>(away);
+    if (*entry & kMapFlipsOne) found_.cell[found_.size++] = (offset << 1) | 1;
+    if (*entry & kMapFlipsZero) weaker_.cell[weaker_.size++] = (offset << 1) | 1;
+  }
+  if (region.failure == kAlways) return;
+  kernels_->keep_failing(load.chip, rows_, load.access, region.failure, found_);
+  kernels_->keep_failing(load.chip, rows_, load.access, region.failure, weaker_);
+}
+
+void PatchFlips::into_masks(const simd::FoundCells& found, std::vector<uint64_t>& strong) {
+  if (found.size == 0) return;
+  dirty_words_ = row_words_ * patch_.rows;
+  join_cells(found, symmetric_, always_.data(), strong.data());
+}
+
+// Takes every element that the masks hit out of them.
+void PatchFlips::into_fixups(int width) {
+  const auto w = static_cast<unsigned>(width);
+  const uint64_t field = w == 64 ? ~uint64_t{0} : (uint64_t{1} << w) - 1;
+  std::vector<uint64_t>& zeros = strong_one_ ? always_ : strong_;
+  std::vector<uint64_t>& ones = symmetric_ ? always_ : strong_one_ ? strong_ : always_;
+  for (const simd::FoundCells* found : {static_cast<const simd::FoundCells*>(&found_),
+                                        static_cast<const simd::FoundCells*>(&weaker_)}) {
+    for (size_t i = 0; i < found->size; ++i) {
+      const uint32_t place = (found->cell[i] >> 1) / w * w;
+      const uint32_t word = place / 64, shift = place % 64;
+      const uint64_t zero = (zeros[word] >> shift) & field;
+      const uint64_t one = (ones[word] >> shift) & field;
+      if ((zero | one) == 0) continue;  // an element taken before
+      const uint64_t row = place >> rows_.row_shift;
+      const uint64_t column = place - (row << rows_.row_shift);
+      fixups_.push_back({patch_.origin + row * patch_.stride + column, zero, one});
+      zeros[word] &= ~(field << shift);
+      ones[word] &= ~(field << shift);
+    }
+  }
+  dirty_words_ = 0;
+}
+
+void PatchFlips::clear_masks() {
+  const size_t found = found_.size + weaker_.size;
+  if (!dense_ && found * kWordsClearedPerCell < dirty_words_) {
+    for (const simd::FoundCells* cells : {static_cast<const simd::FoundCells*>(&found_),
+                                          static_cast<const simd::FoundCells*>(&weaker_)}) {
+      for (size_t i = 0; i < cells->size; ++i) {
+        const uint32_t word = (cells->cell[i] >> 1) / 64;
+        always_[word] = 0;
+        if (!symmetric_) strong_[word] = 0;
+      }
+    }
+  } else {
+    std::fill_n(always_.begin(), dirty_words_, 0);
+    if (!symmetric_) std::fill_n(strong_.begin(), dirty_words_, 0);
+  }
+  dirty_words_ = 0;
+}
+
+}  // namespace eden

@@ -1,0 +1,107 @@
+// The cells of a patch that fail at one access, found on the host.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "memory/corrupt/load.h"
+#include "memory/corrupt/patch.h"
+#include "memory/corrupt/simd/kernels.h"
+#include "memory/lines.h"
+
+namespace eden {
+
+// The queries for the sparse marks of consecutive cells of Models 0 and 3, one for each level that
+// holds marks below the larger threshold.
+void cell_queries(uint64_t origin, uint32_t cells, uint64_t always, uint64_t strong,
+                  std::vector<simd::SparseQuery>& queries);
+
+// An element that some flip hits, where flips are few.
+struct Fixup {
+  uint64_t address;  // of its first bit
+  uint64_t zero;     // bits that flip if they store 0
+  uint64_t one;
+};
+
+// The lines of a region's table that have weak cells: those with a mark of at most `most`, if
+// there are any.
+struct WeakLines {
+  bool some = false;
+  uint32_t most = 0;
+};
+WeakLines weak_lines(const Region& region, const int64_t* table);
+
+// What a thread keeps between patches: their flips, and the memory to find them in.
+class PatchFlips {
+ public:
+  PatchFlips() = default;
+  PatchFlips(const PatchFlips&) = delete;
+  PatchFlips& operator=(const PatchFlips&) = delete;
+
+  // Finds the flips of a patch of a load's region, for elements of `width` bits; as masks even
+  // where they are few, if a list of elements is not `listable`. `weak` is what weak_lines says of
+  // the region, where its model is one of lines.
+  void find(const simd::Kernels& kernels, const Load& load, const Region& region,
+            const WeakLines& weak, const PatchGrid& grid, const Patch& patch, int width,
+            bool listable);
+
+  // Whether flips are so many that every element passes its masks; else they are a list.
+  bool masked() const { return masked_; }
+  const std::vector<Fixup>& fixups() const { return fixups_; }
+  // The bits of a row that flip if they store 0, or 1, from the cell below the patch's origin on.
+  const uint64_t* zero(uint32_t row) const { return mask(strong_one_ ? always_ : strong_, row); }
+  const uint64_t* one(uint32_t row) const {
+    return symmetric_ ? mask(always_, row) : mask(strong_one_ ? strong_ : always_, row);
+  }
+
+ private:
+  struct OwnedCells : simd::FoundCells {
+    ~OwnedCells() { simd::release(*this); }
+  };
+  const uint64_t* mask(const std::vector<uint64_t>& words, uint32_t row) const {
+    return words.data() + row * row_words_;
+  }
+  void find_cells(const Load& load, const Region& region);
+  void find_lines(const Load& load, const Region& region, const WeakLines& weak,
+                  const PatchGrid& grid);
+  void find_weak_lines(const Load& load, const Region& region, const WeakLines& weak,
+                       uint64_t first_line, uint32_t count, int joint);
+  void find_line_by_line(const Load& load, const simd::Lines& lines, int joint);
+  void list_blocks(const simd::Lines& lines, int joint);
+  void find_wordlines_dense(const Load& load, const Region& region, const simd::Lines& lines);
+  void find_map(const Load& load, const Region& region);
+  void add_dense_words(size_t from, size_t to);
+  void into_masks(const simd::FoundCells& found, std::vector<uint64_t>& strong);
+  void into_fixups(int width);
+  void clear_masks();
+
+  const simd::Kernels* kernels_ = nullptr;
+  Patch patch_{};
+  simd::Rows rows_{};  // where the places of found cells, which are the bits of the masks, lie
+  size_t row_words_ = 0;
+  bool masked_ = false;
+  bool dense_ = false;       // whether the masks hold more than the found cells
+  size_t dirty_words_ = 0;   // of the masks, from the first on, that may hold a bit
+  bool symmetric_ = true;    // whether all flips are those of both values
+  bool strong_one_ = false;  // the value that flips more often
+  std::vector<Fixup> fixups_;
+  // Bits that flip whatever they store, and those that do if they store the strong value.
+  std::vector<uint64_t> always_, strong_;
+  OwnedCells found_;
+  OwnedCells weaker_;  // of a map: cells that flip for the other value alone
+  std::vector<simd::SparseQuery> sparse_queries_;
+  std::vector<simd::DenseQuery> dense_queries_;
+  std::vector<uint32_t> dense_always_, dense_strong_;
+  // Of the patch's lines: see simd::Lines.
+  std::vector<uint64_t> line_threshold_;
+  std::vector<uint32_t> line_key_;
+  std::vector<uint32_t> weak_line_, weak_mark_;
+  // By the level from which on they share their blocks with others.
+  std::array<std::vector<uint32_t>, kLastLevel + 1> lines_of_level_;
+  std::vector<simd::DenseLine> dense_lines_;
+  std::vector<uint64_t> reached_;
+  std::vector<simd::MarkBlock> blocks_;
+};
+
+}  // namespace eden

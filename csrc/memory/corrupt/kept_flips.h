@@ -1,0 +1,136 @@
+// Weak cells that are kept from one load to the next, where finding them again would cost more than
+// remembering them: those of bitlines, which are found for a whole subarray even where the operand
+// covers few of its rows, and others whose lists are short.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "base/fork_lock.h"
+#include "memory/corrupt/flips.h"
+#include "memory/corrupt/load.h"
+#include "memory/corrupt/patch.h"
+
+namespace eden {
+
+// An element of a patch that some weak cell is part of.
+struct KeptFlip {
+  uint64_t address;  // of its first bit
+  uint32_t zero;     // bits that flip if they store 0
+  uint32_t one;
+};
+
+// The weak cells of a load, patch by patch, whatever of their reads fails.
+class KeptLoad {
+ public:
+  explicit KeptLoad(int64_t patches) : patches_(static_cast<size_t>(patches)) {}
+
+  const std::vector<KeptFlip>& patch(int64_t which) const {
+    return patches_[static_cast<size_t>(which)].flips;
+  }
+  // Enters what was found for a patch, unless another thread has done so or does it now.
+  void enter(int64_t which, const PatchFlips& flips, const PatchGrid& grid, const Patch& patch,
+             int width);
+  size_t bytes() const;
+
+ private:
+  struct Entry {
+    std::once_flag once;
+    std::vector<KeptFlip> flips;
+  };
+  std::vector<Entry> patches_;
+};
+
+// What a thread makes of a kept patch at one access: the same as PatchFlips finds.
+class RecalledFlips {
+ public:
+  // `kept` must stay as it is until the next call. If elements are not `listable`, masks even
+  // where they are few.
+  void recall(const std::vector<KeptFlip>& kept, const Load& load, const Region& region,
+              const Patch& patch, bool listable);
+
+  bool masked() const { return masked_; }
+  const std::vector<KeptFlip>& fixups() const { return masked_ ? none_ : *failing_; }
+  // As those of PatchFlips, from the cell below the patch's origin on.
+  const uint64_t* zero(uint32_t row) const { return zero_.data() + row * row_words_; }
+  const uint64_t* one(uint32_t row) const {
+    return (symmetric_ ? zero_ : one_).data() + row * row_words_;
+  }
+
+ private:
+  void keep_failing(const std::vector<KeptFlip>& kept, const Load& load, const Region& region);
+  void into_masks(const Patch& patch);
+
+  bool masked_ = false;
+  bool symmetric_ = true;
+  size_t row_words_ = 0;
+  const std::vector<KeptFlip>* failing_ = nullptr;
+  std::vector<KeptFlip> own_, none_;
+  std::vector<uint64_t> zero_, one_;
+  std::vector<size_t> dirty_;  // words of the masks that may hold a bit
+};
+
+// Lists of weak cells by what they follow from: chip, regions, tables, and the operand's size. All
+// of it is compared by value, so whatever changes in place is another load. A load is kept when it
+// is seen for the second time. At most `capacity` bytes are kept; a load gives way to another only
+// when kStale others have been asked for since it was, or a network that does not fit would find
+// none of its loads. Safe to use from several threads.
+class FlipCache {
+ public:
+  static constexpr uint64_t kStale = 1024;
+
+  explicit FlipCache(size_t capacity) : capacity_(capacity) {}
+
+  struct Answer {
+    std::shared_ptr<const KeptLoad> kept;  // null if the load is not known
+    std::shared_ptr<KeptLoad> wanted;      // to be filled and handed to `keep`; null if it is not
+    std::vector<int64_t> key;
+    size_t most_bytes = 0;  // of a list that is worth it
+  };
+  // `tables` is the number of elements of the load's table.
+  Answer find(const Load& load, int64_t tables, int width, int64_t patches);
+  // Takes what was asked for. What is longer than it is worth is forgotten, and not asked for
+  // again.
+  void keep(Answer&& answer);
+
+  size_t bytes() const;
+  void clear();
+
+ private:
+  // The last kStale of those entered.
+  class Hashes {
+   public:
+    bool contains(uint64_t hash) const;
+    void enter(uint64_t hash);
+    void clear();
+
+   private:
+    std::vector<uint64_t> hashes_;
+    size_t oldest_ = 0;
+  };
+  struct Entry {
+    uint64_t hash;
+    std::vector<int64_t> key;
+    std::shared_ptr<const KeptLoad> kept;
+    size_t bytes;
+    uint64_t used;  // number of the last call of `find` that asked for it
+  };
+
+  std::list<Entry>::iterator entry_of(uint64_t hash, const std::vector<int64_t>& key);
+
+  const size_t capacity_;
+  mutable ForkLock mutex_;
+  std::list<Entry> entries_;  // the last used first
+  std::unordered_map<uint64_t, std::list<Entry>::iterator> by_hash_;
+  Hashes seen_;     // loads that were asked for once
+  Hashes refused_;  // loads too large, or for which there was no room
+  uint64_t calls_ = 0;
+  size_t bytes_ = 0;
+};
+
+}  // namespace eden

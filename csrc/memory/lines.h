@@ -1,0 +1,77 @@
+// Wordlines and bitlines: where a line's cells lie, and how weak they are.
+//
+// The cells of a line are neighbours in line space, line x length + place, whichever way the line
+// runs through the array: a bitline's cells are drawn there and mapped to addresses, a wordline's
+// are where they are.
+#pragma once
+
+#include "base/random_layout.h"
+#include "memory/region.h"
+
+namespace eden {
+
+// A population's table holds the conditional mean of the lines' probability over bins of their
+// marks: kLineBinsInOctave bins to each octave of the distance of the mark from its upper end,
+// because the weak lines are few. Bin 0 is that of the lines with the highest probability.
+inline constexpr int kLineMarkBits = 32;
+inline constexpr int kLineBinsInOctaveLog2 = 6;
+inline constexpr int kLineBins = (kLineMarkBits - kLineBinsInOctaveLog2 + 1)
+                                 << kLineBinsInOctaveLog2;
+
+// The bin of a line with this distance of its mark from the upper end: 64 bins of one value each,
+// then 64 to an octave.
+EDEN_HOST_DEVICE inline int line_bin(uint32_t distance) {
+  if (distance < (1u << kLineBinsInOctaveLog2)) return static_cast<int>(distance);
+#if defined(__CUDA_ARCH__)
+  const int octave = kLineMarkBits - 1 - kLineBinsInOctaveLog2 - __clz(distance);
+#else
+  const int octave = kLineMarkBits - 1 - kLineBinsInOctaveLog2 - __builtin_clz(distance);
+#endif
+  return ((octave + 1) << kLineBinsInOctaveLog2) +
+         static_cast<int>((distance >> octave) & ((1u << kLineBinsInOctaveLog2) - 1u));
+}
+
+// The smallest distance in a bin; that of bin kLineBins is 2^32.
+EDEN_HOST_DEVICE inline uint64_t line_bin_begin(int bin) {
+  const int octave = bin >> kLineBinsInOctaveLog2;
+  const uint64_t place = static_cast<uint64_t>(bin & ((1 << kLineBinsInOctaveLog2) - 1));
+  if (octave == 0) return place;
+  return (place + (1u << kLineBinsInOctaveLog2)) << (octave - 1);
+}
+
+// A threshold on marks, or the code of a mark, to within 2^kLineKeyShift: where keys differ, they
+// are in the order of what they stand for.
+inline constexpr int kLineKeyShift = 5;
+EDEN_HOST_DEVICE inline uint32_t line_key(uint64_t threshold) {
+  return threshold == 0 ? 0 : static_cast<uint32_t>((threshold - 1) >> kLineKeyShift);
+}
+
+inline constexpr int kLinesInDraw = 4;
+
+EDEN_HOST_DEVICE inline uint32_t line_mark(const PhiloxWords& words, uint64_t line) {
+  return words.word[line % kLinesInDraw];
+}
+
+EDEN_HOST_DEVICE inline PhiloxWords draw_lines(uint64_t chip, uint64_t line) {
+  return draw(chip, Stream::kLine, 0, line / kLinesInDraw, 0);
+}
+
+// Entries of the table are pairs (sparse, dense). A threshold that no level reaches would have the
+// search begin at a level that does not exist.
+EDEN_HOST_DEVICE inline WeakThresholds line_entry(const Region& region, const int64_t* table,
+                                                  uint64_t entry) {
+  const int64_t* pair = table + region.table_first + 2 * static_cast<int64_t>(entry);
+  const uint64_t sparse = static_cast<uint64_t>(pair[0]);
+  return {sparse < kMaxSparseCode ? sparse : kMaxSparseCode, static_cast<uint64_t>(pair[1])};
+}
+
+EDEN_HOST_DEVICE inline WeakThresholds line_thresholds(uint64_t chip, const Region& region,
+                                                       const int64_t* table, uint64_t line) {
+  if (region.table_kind == TableKind::kMeasured) {
+    return line_entry(region, table, line % static_cast<uint64_t>(region.table_length));
+  }
+  return line_entry(region, table,
+                    static_cast<uint64_t>(line_bin(line_mark(draw_lines(chip, line), line))));
+}
+
+}  // namespace eden

@@ -1,0 +1,155 @@
+#include "memory/region.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+#include "memory/lines.h"
+
+namespace eden {
+namespace {
+
+uint64_t sparse_code(double rate) {
+  if (rate >= std::ldexp(1.0, -kFirstLevel)) return kMaxSparseCode;
+  const double lowest = std::ldexp(1.0, -kLastLevel);
+  if (rate < lowest) {
+    return static_cast<uint64_t>(std::llround(std::ldexp(rate, kLastLevel + kCodeOctaveShift)));
+  }
+  int exponent = 0;
+  const double mantissa =
+      std::frexp(rate, &exponent);  // rate = mantissa 2^exponent, mantissa in [1/2, 1)
+  const uint64_t octave = static_cast<uint64_t>(exponent + kLastLevel);
+  const double position = 2.0 * mantissa - 1.0;
+  return (octave << kCodeOctaveShift) +
+         static_cast<uint64_t>(std::llround(std::ldexp(position, kCodeOctaveShift)));
+}
+
+void check_rate(const char* name, double rate, double failure) {
+  if (!(rate >= 0.0 && rate <= failure)) {
+    throw std::invalid_argument(std::string(name) + " is " + std::to_string(rate) +
+                                "; allowed is 0 to failure (" + std::to_string(failure) + ")");
+  }
+}
+
+void check_failure(double failure) {
+  if (!(failure > 0.0 && failure <= 1.0)) {
+    throw std::invalid_argument("failure is " + std::to_string(failure) +
+                                "; allowed is above 0, up to 1");
+  }
+}
+
+void check_multiple(const char* name, int64_t value, int64_t factor) {
+  if (value <= 0 || value % factor != 0) {
+    throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) +
+                                "; allowed is a multiple of " + std::to_string(factor) +
+                                " above 0");
+  }
+}
+
+void check_at_least(const char* name, int64_t value, int64_t least) {
+  if (value < least) {
+    throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) +
+                                "; allowed is " + std::to_string(least) + " or more");
+  }
+}
+
+// What the rows of all models have in common.
+std::array<int64_t, kRegionFields> common_fields(ModelKind model, double failure, uint64_t address,
+                                                 Correction correction) {
+  check_failure(failure);
+  std::array<int64_t, kRegionFields> fields{};
+  fields[kEnd] = static_cast<int64_t>(kEndless);
+  fields[kAddress] = static_cast<int64_t>(address);
+  fields[kModel] = static_cast<int64_t>(model);
+  fields[kFailure] = static_cast<int64_t>(fraction_of_one(failure));
+  fields[kCorrection] = static_cast<int64_t>(correction);
+  return fields;
+}
+
+}  // namespace
+
+uint64_t fraction_of_one(double probability) {
+  if (probability >= 1.0) return kAlways;
+  return static_cast<uint64_t>(std::ldexp(probability, 64));
+}
+
+WeakThresholds weak_thresholds(double weak) {
+  const double rate = -std::log1p(-weak);
+  const double sparse_limit = std::ldexp(1.0, -kFirstLevel);
+  if (rate <= sparse_limit) return {sparse_code(rate), 0};
+  // 1 - (1 - P) e^limit, written so that nothing cancels.
+  const double dense = weak >= 1.0 ? 1.0 : -std::expm1(sparse_limit - rate);
+  return {kMaxSparseCode, fraction_of_one(dense)};
+}
+
+std::array<int64_t, kRegionFields> make_region(double ber_zero, double ber_one, double failure,
+                                               uint64_t address, Correction correction) {
+  std::array<int64_t, kRegionFields> fields =
+      common_fields(ModelKind::kCell, failure, address, correction);
+  check_rate("ber_zero", ber_zero, failure);
+  check_rate("ber_one", ber_one, failure);
+  const WeakThresholds zero = weak_thresholds(std::min(1.0, ber_zero / failure));
+  const WeakThresholds one = weak_thresholds(std::min(1.0, ber_one / failure));
+  fields[kSparseZero] = static_cast<int64_t>(zero.sparse);
+  fields[kSparseOne] = static_cast<int64_t>(one.sparse);
+  fields[kDenseZero] = static_cast<int64_t>(zero.dense);
+  fields[kDenseOne] = static_cast<int64_t>(one.dense);
+  return fields;
+}
+
+std::vector<int64_t> make_line_table(const double* probabilities, size_t count) {
+  std::vector<int64_t> table;
+  table.reserve(2 * count);
+  for (size_t i = 0; i < count; ++i) {
+    const double probability = probabilities[i];
+    if (!(probability >= 0.0 && probability <= 1.0)) {
+      throw std::invalid_argument("probabilities[" + std::to_string(i) + "] is " +
+                                  std::to_string(probability) + "; allowed is 0 to 1");
+    }
+    const WeakThresholds thresholds = weak_thresholds(probability);
+    table.push_back(static_cast<int64_t>(thresholds.sparse));
+    table.push_back(static_cast<int64_t>(thresholds.dense));
+  }
+  return table;
+}
+
+std::array<int64_t, kRegionFields> make_lines_region(ModelKind kind, TableKind table_kind,
+                                                     double failure, uint64_t address,
+                                                     Correction correction, int64_t table_first,
+                                                     int64_t table_length, int64_t row_bits,
+                                                     int64_t subarray_rows) {
+  if (kind != ModelKind::kBitline && kind != ModelKind::kWordline) {
+    throw std::invalid_argument("kind is " + std::to_string(static_cast<int64_t>(kind)) +
+                                "; allowed are bitline and wordline");
+  }
+  std::array<int64_t, kRegionFields> fields = common_fields(kind, failure, address, correction);
+  check_at_least("table_first", table_first, 0);
+  check_at_least("table_length", table_length, 1);
+  if (table_kind == TableKind::kPopulation && table_length != kLineBins) {
+    throw std::invalid_argument("table_length is " + std::to_string(table_length) +
+                                "; allowed for a population is " + std::to_string(kLineBins));
+  }
+  check_multiple("row_bits", row_bits, kRowBitsMultiple);
+  check_multiple("subarray_rows", subarray_rows, kSubarrayRowsMultiple);
+  fields[kTableKind] = static_cast<int64_t>(table_kind);
+  fields[kTableFirst] = table_first;
+  fields[kTableLength] = table_length;
+  fields[kRowBits] = row_bits;
+  fields[kSubarrayRows] = subarray_rows;
+  return fields;
+}
+
+std::array<int64_t, kRegionFields> make_map_region(double failure, uint64_t address,
+                                                   Correction correction, int64_t table_first,
+                                                   int64_t table_length) {
+  std::array<int64_t, kRegionFields> fields =
+      common_fields(ModelKind::kMap, failure, address, correction);
+  check_at_least("table_first", table_first, 0);
+  check_at_least("table_length", table_length, 0);
+  fields[kTableFirst] = table_first;
+  fields[kTableLength] = table_length;
+  return fields;
+}
+
+}  // namespace eden

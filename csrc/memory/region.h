@@ -1,0 +1,153 @@
+// A region: the part of a memory that one operand is read from, and how its cells fail, as the
+// integers that every backend compares with. Rates become thresholds once, on the host, so that no
+// backend rounds a logarithm its own way.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/platform.h"
+
+namespace eden {
+
+// The marks of weak cells form a Poisson process over cells x [0, infinity): a cell is weak at rate
+// P if a mark of its own lies below v = -ln(1 - P). Marks below 2^-kFirstLevel are drawn sparsely,
+// one level per octave, at a cost proportional to their number: level l holds those in [2^-(l+1),
+// 2^-l), the last one all below 2^-kLastLevel. What lies above is dense: one Bernoulli variable per
+// cell, joined as a union.
+inline constexpr int kFirstLevel = 4;
+inline constexpr int kLastLevel = 29;
+
+// A threshold on sparse marks: octave from below in the high half, position inside it in the low
+// half, so codes are in the order of the marks.
+inline constexpr int kCodeOctaveShift = 32;
+inline constexpr uint64_t kMaxSparseCode = static_cast<uint64_t>(kLastLevel - kFirstLevel + 1)
+                                           << kCodeOctaveShift;
+
+// A 64-bit fraction whose largest value stands for 1.
+inline constexpr uint64_t kAlways = ~uint64_t{0};
+
+enum class Correction : int64_t { kNone = 0, kZero = 1, kClamp = 2 };
+
+// How the weak cells of a region are laid out.
+enum class ModelKind : int64_t {
+  kCell = 0,      // Models 0 and 3: each cell for itself
+  kBitline = 1,   // Model 1
+  kWordline = 2,  // Model 2
+  kMap = 3,       // a list of a chip's own weak cells
+};
+
+// How a line finds its entry in the table of Models 1 and 2.
+enum class TableKind : int64_t {
+  kPopulation = 0,  // by the line's mark
+  kMeasured = 1,    // by the line's number, modulo the table's length
+};
+
+// The fields of a row of the int64 matrix that carries an operand's regions to the operators, one
+// row for each piece of memory that it lies in, in order.
+enum RegionField : int {
+  kEnd = 0,         // the operand's first bit that is no longer in this region
+  kAddress = 1,     // address of the operand's first bit in this region
+  kModel = 2,       // a ModelKind
+  kSparseZero = 3,  // threshold on the sparse marks of a cell that stores 0 (kCell)
+  kSparseOne = 4,
+  kDenseZero = 5,  // probability of the dense part for a cell that stores 0 (kCell)
+  kDenseOne = 6,
+  kFailure = 7,        // probability that a weak cell's read is inverted
+  kCorrection = 8,     // a Correction; the first row's holds for all
+  kTableKind = 9,      // a TableKind (kBitline, kWordline)
+  kTableFirst = 10,    // first element of the table that is this region's (all but kCell)
+  kTableLength = 11,   // number of entries: pairs (sparse, dense) of lines, or cells of a map
+  kRowBits = 12,       // cells of a wordline
+  kSubarrayRows = 13,  // cells of a bitline
+  kRegionFields = 14,
+};
+
+// A wordline's length is a multiple of this and a bitline's of a group's cells, so that the numbers
+// drawn for a group of neighbours in line space belong to one line.
+// The cells of a subarray: offsets among them take 31 bits.
+inline constexpr uint64_t kMostSubarrayCells = uint64_t{1} << 30;
+inline constexpr int64_t kRowBitsMultiple = 128;
+inline constexpr int64_t kSubarrayRowsMultiple = 32;
+
+// An entry of a map: the cell's address, then whether it flips when it stores 1, and when it stores
+// 0. A region's entries are in ascending order.
+inline constexpr int kMapFlagBits = 2;
+inline constexpr int64_t kMapFlipsZero = 1;
+inline constexpr int64_t kMapFlipsOne = 2;
+
+struct Region {
+  uint64_t end;
+  uint64_t address;
+  ModelKind model;
+  uint64_t sparse[2];  // by stored value
+  uint64_t dense[2];
+  uint64_t failure;
+  Correction correction;
+  TableKind table_kind;
+  int64_t table_first;
+  int64_t table_length;
+  uint64_t row_bits;
+  uint64_t subarray_rows;
+};
+
+EDEN_HOST_DEVICE inline Region unpack_region(const int64_t* fields) {
+  Region region;
+  region.end = static_cast<uint64_t>(fields[kEnd]);
+  region.address = static_cast<uint64_t>(fields[kAddress]);
+  region.model = static_cast<ModelKind>(fields[kModel]);
+  region.sparse[0] = static_cast<uint64_t>(fields[kSparseZero]);
+  region.sparse[1] = static_cast<uint64_t>(fields[kSparseOne]);
+  region.dense[0] = static_cast<uint64_t>(fields[kDenseZero]);
+  region.dense[1] = static_cast<uint64_t>(fields[kDenseOne]);
+  region.failure = static_cast<uint64_t>(fields[kFailure]);
+  region.correction = static_cast<Correction>(fields[kCorrection]);
+  region.table_kind = static_cast<TableKind>(fields[kTableKind]);
+  region.table_first = fields[kTableFirst];
+  region.table_length = fields[kTableLength];
+  region.row_bits = static_cast<uint64_t>(fields[kRowBits]);
+  region.subarray_rows = static_cast<uint64_t>(fields[kSubarrayRows]);
+  return region;
+}
+
+// The end of an operand's last region.
+inline constexpr uint64_t kEndless = ~uint64_t{0} >> 1;
+
+// Two thresholds for one probability P of being weak: on the sparse marks, and the dense part's.
+// Both grow with P.
+struct WeakThresholds {
+  uint64_t sparse;
+  uint64_t dense;
+};
+WeakThresholds weak_thresholds(double probability);
+
+// A probability as a 64-bit fraction.
+uint64_t fraction_of_one(double probability);
+
+// The region of Models 0 and 3: a cell storing v is weak with probability ber_v / failure, its
+// reads then fail with probability failure. Throws std::invalid_argument for a rate outside [0,
+// failure] or a failure outside (0, 1].
+std::array<int64_t, kRegionFields> make_region(double ber_zero, double ber_one, double failure,
+                                               uint64_t address, Correction correction);
+
+// The entries of a table of lines, for the probability of each entry that a cell of its lines is
+// weak. Throws std::invalid_argument for a probability outside [0, 1].
+std::vector<int64_t> make_line_table(const double* probabilities, size_t count);
+
+// The region of Models 1 and 2, whose cells' reads, where they are weak, fail with probability
+// failure. Its entries are in the table from element table_first on; table_length counts them.
+// Throws std::invalid_argument naming the argument that is not allowed.
+std::array<int64_t, kRegionFields> make_lines_region(ModelKind kind, TableKind table_kind,
+                                                     double failure, uint64_t address,
+                                                     Correction correction, int64_t table_first,
+                                                     int64_t table_length, int64_t row_bits,
+                                                     int64_t subarray_rows);
+
+// The region of a map of weak cells; otherwise likewise. An empty map is allowed.
+std::array<int64_t, kRegionFields> make_map_region(double failure, uint64_t address,
+                                                   Correction correction, int64_t table_first,
+                                                   int64_t table_length);
+
+}  // namespace eden

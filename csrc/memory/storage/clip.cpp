@@ -1,0 +1,138 @@
+#include "memory/storage/clip.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+
+namespace eden {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+float divisor_of(Codes codes) { return codes.scale == 0.0f ? 1.0f : codes.scale; }
+
+// Quotients of a value and the scale, ends included, whose code is not beyond the storage's.
+struct Ratios {
+  float low;
+  float high;
+};
+
+Ratios unclipped_ratios(Storage storage, Codes codes, bool has_zero_point) {
+  has_zero_point = has_zero_point && can_have_zero_point(storage);
+  const CodeEnds ends = code_ends(storage, has_zero_point);
+  const int32_t point = has_zero_point ? ends.clamped(codes.zero_point) : 0;
+  // Rounded half to even, an end's code and a half belongs to the end if that is even. Nothing here
+  // is larger than 2^17, so the halves are exact.
+  const auto magnitude = [](int32_t code) {
+    const float half = static_cast<float>(std::abs(code)) + 0.5f;
+    return code % 2 == 0 ? half : std::nextafter(half, 0.0f);
+  };
+  return {-magnitude(ends.lowest - point), magnitude(ends.highest - point)};
+}
+
+// The largest value for which a condition holds that holds up to it and for nothing beyond, near a
+// guess.
+template <class Holds>
+float last_that(float guess, Holds&& holds) {
+  float value = std::isnan(guess) ? 0.0f : guess;
+  while (!holds(value)) value = std::nextafter(value, -kInfinity);
+  for (float next = std::nextafter(value, kInfinity); value < kInfinity && holds(next);) {
+    value = next;
+    next = std::nextafter(value, kInfinity);
+  }
+  return value;
+}
+
+// The type's numbers, each in an integer of its size.
+template <ValueType kType>
+using WordOf = typename IntegersOf<storage_bits(own_storage(kType))>::Unsigned;
+
+template <ValueType kType>
+float value_at(const WordOf<kType>* x, int64_t i) {
+  return FormatOf<own_storage(kType)>::decode(x[i]);
+}
+
+// Whether a value passes is written with `&`, so that loops over it become vectors.
+inline bool passes(float value, PassingValues passing) {
+  return (value >= passing.low) & (value <= passing.high);
+}
+
+template <ValueType kType>
+bool any_outside_of(const void* x, int64_t count, PassingValues passing) {
+  constexpr int64_t kBlock = 4096;
+  const auto* values = static_cast<const WordOf<kType>*>(x);
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    const int64_t end = std::min(begin + kBlock, count);
+    uint32_t outside = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      outside |= passes(value_at<kType>(values, i), passing) ? 0u : 1u;
+    }
+    if (outside != 0) return true;
+  }
+  return false;
+}
+
+template <ValueType kType>
+void clip_gradient_of(const void* grad, const void* x, int64_t count, PassingValues passing,
+                      void* out) {
+  using Word = WordOf<kType>;
+  const Word* __restrict values = static_cast<const Word*>(x);
+  const Word* __restrict gradients = static_cast<const Word*>(grad);
+  Word* __restrict results = static_cast<Word*>(out);
+  for (int64_t i = 0; i < count; ++i) {
+    const auto kept = static_cast<Word>(passes(value_at<kType>(values, i), passing) ? ~Word{0} : 0);
+    results[i] = static_cast<Word>(gradients[i] & kept);
+  }
+}
+
+template <class Visit>
+auto with_type(ValueType type, Visit&& visit) {
+  switch (type) {
+    case ValueType::kFloat16:
+      return visit.template operator()<ValueType::kFloat16>();
+    case ValueType::kBFloat16:
+      return visit.template operator()<ValueType::kBFloat16>();
+    default:
+      return visit.template operator()<ValueType::kFloat32>();
+  }
+}
+
+}  // namespace
+
+PassingValues passing_values(Storage storage, Codes codes, bool has_zero_point) {
+  if (storage == Storage::kSign) return {-codes.scale, codes.scale};
+  if (std::isnan(codes.scale)) return {kNaN, kNaN};
+  const Ratios ratios = unclipped_ratios(storage, codes, has_zero_point);
+  const float divisor = std::fabs(divisor_of(codes));
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  if (divisor == kInfinity) return {-kLargest, kLargest};
+  const float low = -last_that(-ratios.low * divisor,
+                               [&](float value) { return -value / divisor >= ratios.low; });
+  const float high =
+      last_that(ratios.high * divisor, [&](float value) { return value / divisor <= ratios.high; });
+  return codes.scale < 0.0f ? PassingValues{-high, -low} : PassingValues{low, high};
+}
+
+bool clips(Storage storage, Codes codes, bool has_zero_point, ValueRange range) {
+  const Ratios ratios = unclipped_ratios(storage, codes, has_zero_point);
+  const auto passes = [&](float value) {
+    const float ratio = value / divisor_of(codes);
+    return ratio >= ratios.low && ratio <= ratios.high;
+  };
+  return !passes(range.low) || !passes(range.high);
+}
+
+bool any_outside(ValueType type, const void* x, int64_t count, PassingValues passing) {
+  return with_type(type,
+                   [&]<ValueType kType>() { return any_outside_of<kType>(x, count, passing); });
+}
+
+void clip_gradient(ValueType type, const void* grad, const void* x, int64_t count,
+                   PassingValues passing, void* out) {
+  with_type(type,
+            [&]<ValueType kType>() { clip_gradient_of<kType>(grad, x, count, passing, out); });
+}
+
+}  // namespace eden

@@ -1,0 +1,279 @@
+// Does the host find, for every error model, instruction set, layout and storage, the flips that
+// each cell judged for itself has?
+#include <cstring>
+#include <map>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include "catch2.h"
+#include "memory/corrupt/corrupt.h"
+#include "memory/weak_cells.h"
+
+namespace {
+
+using eden::ModelKind;
+using eden::Storage;
+using eden::ValueType;
+
+// Whether a mark of a block or a dense digit makes a cell of line space weak for a threshold.
+bool is_weak(uint64_t chip, uint64_t cell, uint64_t sparse, uint64_t dense) {
+  for (int level = eden::first_level(sparse); level <= eden::kLastLevel; ++level) {
+    bool found = false;
+    eden::visit_marks(chip, level, cell >> eden::block_bits(level), [&](const eden::Mark& mark) {
+      found |= mark.cell() == cell && mark.below(chip, sparse);
+    });
+    if (found) return true;
+  }
+  const uint32_t word = eden::dense_weak(chip, cell >> eden::kGroupBits, dense);
+  return ((word >> (cell % eden::kGroupCells)) & 1) != 0;
+}
+
+bool flips(const eden::Load& load, const eden::Region& region, uint64_t address, bool stored) {
+  bool weak = false;
+  if (region.model == ModelKind::kCell) {
+    weak = is_weak(load.chip, address, region.sparse[stored], region.dense[stored]);
+  } else if (region.model == ModelKind::kMap) {
+    for (int64_t i = 0; i < region.table_length; ++i) {
+      const int64_t entry = load.table[region.table_first + i];
+      const bool here = static_cast<uint64_t>(entry) >> eden::kMapFlagBits == address;
+      weak |= here && (entry & (stored ? eden::kMapFlipsOne : eden::kMapFlipsZero)) != 0;
+    }
+  } else {
+    const uint64_t row = address / region.row_bits, column = address % region.row_bits;
+    uint64_t line = row, cell = address;
+    if (region.model == ModelKind::kBitline) {
+      line = row / region.subarray_rows * region.row_bits + column;
+      cell = line * region.subarray_rows + row % region.subarray_rows;
+    }
+    const auto thresholds = eden::line_thresholds(load.chip, region, load.table, line);
+    weak = is_weak(load.chip, cell, thresholds.sparse, thresholds.dense);
+  }
+  return weak && eden::cell_fails(load.chip, address, load.access, region.failure);
+}
+
+// int8 values, one element after another.
+std::vector<int8_t> naive(const eden::Load& load, const std::vector<int8_t>& in) {
+  std::vector<int8_t> out = in;
+  for (int64_t i = 0; i < load.shape.sample_size(); ++i) {
+    int64_t r = 0;
+    while (load.region(r).end <= static_cast<uint64_t>(8 * i)) ++r;
+    const eden::Region region = load.region(r);
+    for (int bit = 0; bit < 8; ++bit) {
+      const uint64_t address =
+          region.address + static_cast<uint64_t>(8 * i + bit) - load.first_bit(r);
+      const bool flip[2] = {flips(load, region, address, false),
+                            flips(load, region, address, true)};
+      for (int64_t sample = 0; sample < load.shape.batch; ++sample) {
+        auto& value = out[static_cast<size_t>(load.shape.tensor_index(sample, i))];
+        const bool stored = ((value >> bit) & 1) != 0;
+        if (flip[stored]) value = static_cast<int8_t>(value ^ (1 << bit));
+      }
+    }
+  }
+  return out;
+}
+
+std::vector<int8_t> pattern(size_t size) {
+  std::vector<int8_t> values(size);
+  for (size_t i = 0; i < size; ++i) values[i] = static_cast<int8_t>((i * 2654435761u) >> 13);
+  return values;
+}
+
+std::vector<int64_t> row_of(double ber_zero, double ber_one, double failure, uint64_t address,
+                            uint64_t end) {
+  const auto fields =
+      eden::make_region(ber_zero, ber_one, failure, address, eden::Correction::kNone);
+  std::vector<int64_t> row(fields.begin(), fields.end());
+  row[eden::kEnd] = static_cast<int64_t>(end);
+  return row;
+}
+
+// Lines of which some are strong, some weak and some dense.
+std::vector<int64_t> line_table(size_t lines, double mean) {
+  std::vector<int64_t> table;
+  for (size_t i = 0; i < lines; ++i) {
+    const double p = i % 7 == 0 ? 0.0 : i % 11 == 0 ? 0.3 : mean * static_cast<double>(i % 13);
+    const auto thresholds = eden::weak_thresholds(p);
+    table.push_back(static_cast<int64_t>(thresholds.sparse));
+    table.push_back(static_cast<int64_t>(thresholds.dense));
+  }
+  return table;
+}
+
+std::vector<int64_t> line_row(ModelKind model, double failure, uint64_t address, uint64_t end,
+                              size_t lines, uint64_t row_bits, uint64_t subarray_rows) {
+  auto row = row_of(0.0, 0.0, failure, address, end);
+  row[eden::kModel] = static_cast<int64_t>(model);
+  row[eden::kTableKind] = static_cast<int64_t>(
+      lines == eden::kLineBins ? eden::TableKind::kPopulation : eden::TableKind::kMeasured);
+  row[eden::kTableLength] = static_cast<int64_t>(lines);
+  row[eden::kRowBits] = static_cast<int64_t>(row_bits);
+  row[eden::kSubarrayRows] = static_cast<int64_t>(subarray_rows);
+  return row;
+}
+
+// Whether there was a flip.
+bool check(eden::Load load, const std::vector<int64_t>& rows, const std::vector<int64_t>& table) {
+  load.regions = rows.data();
+  load.region_count = static_cast<int64_t>(rows.size()) / eden::kRegionFields;
+  load.table = table.data();
+  load.table_size = static_cast<int64_t>(table.size());
+  const auto in = pattern(static_cast<size_t>(load.shape.sample_size() * load.shape.batch));
+  const auto expected = naive(load, in);
+  for (const char* name : {"baseline", "avx2", "avx512", "neon"}) {
+    const eden::simd::Kernels* kernels = eden::simd::kernels_of(name);
+    if (kernels == nullptr) continue;
+    auto out = in;
+    const eden::LoadWork whole(load, ValueType::kInt8, Storage::kInt8, in.data(), out.data(),
+                               *kernels);
+    whole.run(0, whole.pieces());
+    REQUIRE((out == expected));
+    out = in;
+    const eden::LoadWork in_place(load, ValueType::kInt8, Storage::kInt8, out.data(), out.data(),
+                                  *kernels);
+    for (int64_t piece = in_place.pieces(); piece-- > 0;) in_place.run(piece, piece + 1);
+    REQUIRE((out == expected));
+
+    eden::KeptLoad kept(whole.patches());
+    out = in;
+    whole.run_and_keep(0, whole.pieces(), kept);
+    REQUIRE((out == expected));
+    out = in;
+    in_place.run_kept(0, in_place.pieces(), kept);
+    REQUIRE((out == expected));
+    eden::Load next = load;
+    ++next.access;
+    auto found = in;
+    const eden::LoadWork anew(next, ValueType::kInt8, Storage::kInt8, in.data(), found.data(),
+                              *kernels);
+    anew.run(0, anew.pieces());
+    const eden::LoadWork recalled(next, ValueType::kInt8, Storage::kInt8, in.data(), out.data(),
+                                  *kernels);
+    recalled.run_kept(0, recalled.pieces(), kept);
+    REQUIRE((out == found));
+  }
+  return expected != in;
+}
+
+eden::Load load_of(int64_t outer, int64_t batch, int64_t inner) {
+  eden::Load load;
+  load.chip = 77;
+  load.access = 3;
+  load.shape = {outer, batch, inner};
+  return load;
+}
+
+}  // namespace
+
+TEST_CASE("every cell of Models 0 and 3 is judged as if alone") {
+  for (const double failure : {1.0, 0.6}) {
+    for (const auto& [zero, one] :
+         {std::pair{1e-3, 1e-3}, {0.05, 1e-4}, {1e-4, 0.2}, {0.3, 0.3}, {0.1, 0.4}, {0.0, 0.5}}) {
+      for (const uint64_t address : {uint64_t{0}, uint64_t{8}, (uint64_t{5} << 40) + 8 * 12345}) {
+        REQUIRE(
+            check(load_of(1, 3, 1501), row_of(zero, one, failure, address, eden::kEndless), {}));
+        REQUIRE(check(load_of(3, 2, 499), row_of(zero, one, failure, address, eden::kEndless), {}));
+      }
+    }
+  }
+}
+
+TEST_CASE("every cell of a line is judged by its line") {
+  int with_flips = 0;
+  for (const double failure : {1.0, 0.6}) {
+    for (const size_t lines : {size_t{300}, static_cast<size_t>(eden::kLineBins)}) {
+      const auto table = line_table(lines, 2e-3);
+      for (const auto& [row_bits, rows] : {std::pair{uint64_t{128}, uint64_t{32}},
+                                           {uint64_t{384}, uint64_t{64}},
+                                           {uint64_t{65536}, uint64_t{512}}}) {
+        for (const uint64_t address : {uint64_t{0}, uint64_t{8 * 1001}, (uint64_t{3} << 40) + 40}) {
+          for (const auto model : {ModelKind::kBitline, ModelKind::kWordline}) {
+            with_flips += check(
+                load_of(1, 2, 2003),
+                line_row(model, failure, address, eden::kEndless, lines, row_bits, rows), table);
+          }
+        }
+      }
+    }
+  }
+  // A few operands lie in one line that is not weak.
+  CHECK(with_flips > 60);
+}
+
+TEST_CASE("an operand lies in several pieces, each of its own model") {
+  const auto lines = line_table(300, 2e-3);
+  std::vector<int64_t> table = lines;
+  for (uint64_t cell = 90000; cell < 96000; cell += 17) {
+    table.push_back(static_cast<int64_t>(cell << eden::kMapFlagBits) |
+                    static_cast<int64_t>(1 + cell % 3));
+  }
+  auto rows = row_of(0.01, 0.02, 0.7, 4096, 8 * 500);
+  const auto bitline = line_row(ModelKind::kBitline, 1.0, 8 * 77, 8 * 1203, 300, 256, 32);
+  auto map = row_of(0.0, 0.0, 0.8, 90000, eden::kEndless);
+  map[eden::kModel] = static_cast<int64_t>(ModelKind::kMap);
+  map[eden::kTableFirst] = static_cast<int64_t>(lines.size());
+  map[eden::kTableLength] = static_cast<int64_t>(table.size() - lines.size());
+  rows.insert(rows.end(), bitline.begin(), bitline.end());
+  rows.insert(rows.end(), map.begin(), map.end());
+  CHECK(check(load_of(1, 1, 1900), rows, table));
+  CHECK(check(load_of(5, 4, 380), rows, table));
+}
+
+TEST_CASE("a region that cuts an element or ends too early is refused") {
+  std::vector<int8_t> values(100);
+  eden::Load load = load_of(1, 1, 100);
+  for (const auto& row : {row_of(0.1, 0.1, 1.0, 3, eden::kEndless), row_of(0.1, 0.1, 1.0, 0, 792),
+                          row_of(0.1, 0.1, 1.0, 0, 401)}) {
+    load.regions = row.data();
+    load.region_count = 1;
+    CHECK_THROWS_WITH(
+        eden::LoadWork(load, ValueType::kInt8, Storage::kInt8, values.data(), values.data()),
+        Catch::Contains("region"));
+  }
+}
+
+TEST_CASE("counts say what a run does, at every width") {
+  // Values whose own words these storages keep, so that the flips show in the result.
+  const auto row = row_of(0.02, 0.1, 0.9, 64, eden::kEndless);
+  for (const auto& [value, storage, bytes] : {std::tuple{ValueType::kFloat32, Storage::kFloat32, 4},
+                                              {ValueType::kFloat16, Storage::kFloat16, 2},
+                                              {ValueType::kUint8, Storage::kUint8, 1}}) {
+    eden::Load load = load_of(3, 2, 333);
+    load.regions = row.data();
+    load.region_count = 1;
+    const auto in = pattern(static_cast<size_t>(1998 * bytes));
+    auto out = in;
+    const eden::LoadWork work(load, value, storage, in.data(), out.data());
+    work.run(0, work.pieces());
+    std::vector<int64_t> counts(static_cast<size_t>(8 * bytes * 4), 0), expected = counts;
+    work.count(counts.data());
+    for (size_t i = 0; i < in.size(); ++i) {
+      for (size_t bit = 0; bit < 8; ++bit) {
+        const size_t position = i % static_cast<size_t>(bytes) * 8 + bit;
+        const size_t stored = (static_cast<uint8_t>(in[i]) >> bit) & 1;
+        ++expected[(position * 2 + stored) * 2];
+        expected[(position * 2 + stored) * 2 + 1] +=
+            (static_cast<uint8_t>(in[i] ^ out[i]) >> bit) & 1;
+      }
+    }
+    CHECK((counts == expected));
+  }
+}
+
+TEST_CASE("two threads at one load give the bits of one") {
+  const auto row = row_of(0.02, 0.1, 0.9, 64, eden::kEndless);
+  eden::Load load = load_of(1, 4, 300000);
+  load.regions = row.data();
+  load.region_count = 1;
+  const auto in = pattern(1200000);
+  auto alone = in, together = in;
+  const eden::LoadWork one(load, ValueType::kInt8, Storage::kInt8, in.data(), alone.data());
+  one.run(0, one.pieces());
+  const eden::LoadWork two(load, ValueType::kInt8, Storage::kInt8, in.data(), together.data());
+  const int64_t half = two.pieces() / 2;
+  std::thread first([&] { two.run(0, half); });
+  two.run(half, two.pieces());
+  first.join();
+  CHECK((alone == together));
+}

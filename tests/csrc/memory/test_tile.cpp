@@ -1,0 +1,447 @@
+// Do the phases of a CUDA block, run here one thread after another, give the bits that the host's
+// way gives, for every error model and storage? (test_corrupt.cpp judges the host's cell by cell.)
+#include <array>
+#include <cstring>
+#include <iterator>
+#include <limits>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "catch2.h"
+#include "memory/corrupt/corrupt.h"
+#include "memory/corrupt/tile.h"
+#include "memory/region_check.h"
+
+namespace {
+
+using eden::ModelKind;
+using eden::Storage;
+using eden::ValueType;
+
+// Memory of 16-byte alignment whose tensor begins `skip` bytes behind it.
+struct Buffer {
+  std::vector<eden::TileVector> memory;
+  char* data;
+  Buffer(size_t bytes, size_t skip)
+      : memory((bytes + skip) / sizeof(eden::TileVector) + 1),
+        data(reinterpret_cast<char*>(memory.data()) + skip) {}
+};
+
+template <class C>
+void as_block(eden::Load load, const char* in, char* out, int threads) {
+  using Bits = typename C::Unsigned;
+  eden::trust_faulty(load, C::kWidthBits);
+  auto scratch = std::make_unique<eden::TileScratch>();
+  const auto join = [&](uint32_t* word, uint32_t set) {
+    const bool in_masks = word >= scratch->masks && word < std::end(scratch->masks);
+    if (!in_masks && word != &scratch->reached) FAIL("a bit is joined outside of the masks");
+    *word |= set;
+  };
+  const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * C::kWidthBits;
+  for (int64_t which = 0; which < load.region_count && load.first_bit(which) < bits; ++which) {
+    const eden::Region region = load.region(which);
+    const auto grid = eden::TileGrid::cut(
+        region, eden::PatchGrid::smaller(region.end, bits) - load.first_bit(which));
+    for (int64_t i = 0; i < grid.tiles; ++i) {
+      const auto tile = eden::Tile::make(load, which, region, grid, i);
+      if (tile.patch.rows == 0) continue;
+      // What is shared has to fit its room.
+      const int masks = tile.lines == 0 ? 1 : 2;
+      REQUIRE(tile.mask_words() <= static_cast<uint32_t>(masks * eden::kTileMaskWords));
+      REQUIRE(tile.lines <= static_cast<uint32_t>(eden::kTileLines));
+      for (int phase = 0; phase < eden::kTilePhases; ++phase) {
+        for (int t = 0; t < threads; ++t) {
+          eden::tile_phase(phase, load, tile, *scratch, t, threads, join);
+        }
+      }
+      for (int64_t sample = 0; sample < load.shape.batch; ++sample) {
+        for (int t = 0; t < threads; ++t) {
+          const auto* from = reinterpret_cast<const Bits*>(in);
+          auto* to = reinterpret_cast<Bits*>(out);
+          if (C::kCorrectable && load.conversion.correction != eden::Correction::kNone) {
+            eden::tile_elements<C, true>(load, tile, *scratch, sample, from, to, t, threads);
+          } else {
+            eden::tile_elements<C, false>(load, tile, *scratch, sample, from, to, t, threads);
+          }
+        }
+      }
+    }
+  }
+}
+
+// Compares both ways; whether anything but the storage's own rounding was changed is the caller's
+// matter, who gets the number of bytes that the memory changed.
+template <ValueType kValue, Storage kStorage>
+int64_t check(const eden::Load& load, int threads = 33, size_t skip_in = 0, size_t skip_out = 0) {
+  using C = eden::Codec<kValue, kStorage>;
+  const size_t size = static_cast<size_t>(load.shape.sample_size() * load.shape.batch);
+  const size_t bytes = size * C::kValueBits / 8;
+  const size_t unit = C::kValueBits / 8;
+  Buffer in(bytes, skip_in * unit), expected(bytes, 0), out(bytes, skip_out * unit);
+  for (size_t i = 0; i < bytes; ++i) {
+    in.data[i] = static_cast<char>((i * 2654435761u) >> 13);
+  }
+  if (unit == 4) {
+    // Of sizes that an integer storage keeps, mostly.
+    for (size_t i = 0; i < size; i += 3) {
+      const float value = static_cast<float>(i % 301) * 0.01f - 1.5f;
+      std::memcpy(in.data + 4 * i, &value, 4);
+    }
+  }
+  const eden::LoadWork work(load, kValue, kStorage, in.data, expected.data);
+  work.run(0, work.pieces());
+  as_block<C>(load, in.data, out.data, threads);
+  REQUIRE(std::memcmp(expected.data, out.data, bytes) == 0);
+  int64_t changed = 0;
+  for (size_t i = 0; i < bytes; ++i) changed += out.data[i] != in.data[i];
+  as_block<C>(load, in.data, in.data, threads);
+  REQUIRE(std::memcmp(expected.data, in.data, bytes) == 0);
+  return changed;
+}
+
+std::vector<int64_t> cells(double ber_zero, double ber_one, double failure, uint64_t address) {
+  const auto row = eden::make_region(ber_zero, ber_one, failure, address, eden::Correction::kNone);
+  return {row.begin(), row.end()};
+}
+
+std::vector<int64_t> lines(ModelKind model, eden::TableKind kind, double failure, uint64_t address,
+                           int64_t length, int64_t row_bits, int64_t subarray_rows) {
+  const auto row = eden::make_lines_region(model, kind, failure, address, eden::Correction::kNone,
+                                           0, length, row_bits, subarray_rows);
+  return {row.begin(), row.end()};
+}
+
+std::vector<int64_t> line_table(int64_t length, double mean) {
+  std::vector<double> probabilities;
+  for (int64_t i = 0; i < length; ++i) {
+    probabilities.push_back(i % 7 == 0     ? 0.0
+                            : i % 11 == 0  ? 0.3
+                            : i % 101 == 0 ? 1.0
+                                           : mean * static_cast<double>(i % 13));
+  }
+  return eden::make_line_table(probabilities.data(), probabilities.size());
+}
+
+eden::Load load_of(const std::vector<int64_t>& rows, const std::vector<int64_t>& table,
+                   eden::LoadShape shape) {
+  eden::Load load;
+  load.regions = rows.data();
+  load.region_count = static_cast<int64_t>(rows.size()) / eden::kRegionFields;
+  load.table = table.data();
+  load.table_size = static_cast<int64_t>(table.size());
+  load.chip = 77;
+  load.access = 3;
+  load.shape = shape;
+  return load;
+}
+
+int64_t check_own(const eden::Load& load, int threads = 33) {
+  return check<ValueType::kInt8, Storage::kInt8>(load, threads) +
+         check<ValueType::kInt32, Storage::kInt32>(load, threads);
+}
+
+}  // namespace
+
+TEST_CASE("tiles of cells that stand for themselves") {
+  for (const auto& [zero, one, failure] : {std::tuple{1e-4, 1e-4, 1.0},
+                                           {0.02, 1e-3, 0.4},
+                                           {0.2, 0.2, 0.7},
+                                           {0.0, 0.3, 1.0},
+                                           {1.0, 1.0, 1.0}}) {
+    for (const uint64_t address : {uint64_t{0}, (uint64_t{5} << 40) + 32 * 1001}) {
+      const auto row = cells(zero, one, failure, address);
+      CHECK(check_own(load_of(row, {}, {1, 2, 10007})) > 0);
+      CHECK(check_own(load_of(row, {}, {3, 2, 3000}), 256) > 0);
+    }
+  }
+  const auto reliable = cells(0.0, 0.0, 1.0, 64);
+  CHECK(check_own(load_of(reliable, {}, {1, 1, 10007})) == 0);
+}
+
+TEST_CASE("tiles of lines") {
+  for (const auto kind : {eden::TableKind::kMeasured, eden::TableKind::kPopulation}) {
+    const int64_t length = kind == eden::TableKind::kPopulation ? eden::kLineBins : 1009;
+    const auto table = line_table(length, 2e-3);
+    for (const auto model : {ModelKind::kBitline, ModelKind::kWordline}) {
+      for (const auto& [row_bits, rows] : {std::pair{int64_t{128}, int64_t{32}},
+                                           {384, 96},
+                                           {1024, 512},
+                                           {8192, 512},
+                                           {256, 2048},
+                                           {65536, 64}}) {
+        for (const uint64_t address : {uint64_t{0}, uint64_t{32 * 1001}, uint64_t{3} << 40}) {
+          for (const double failure : {1.0, 0.6}) {
+            const auto row = lines(model, kind, failure, address, length, row_bits, rows);
+            CHECK(check_own(load_of(row, table, {1, 2, 60013})) > 0);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("tiles of several regions, one of them a map") {
+  std::vector<int64_t> table = line_table(300, 2e-3);
+  const int64_t first = static_cast<int64_t>(table.size());
+  for (int64_t cell = 90000; cell < 900000; cell += 17) {
+    table.push_back((cell << eden::kMapFlagBits) | (1 + cell % 3));
+  }
+  auto rows = cells(0.01, 0.02, 0.7, 4096);
+  rows[eden::kEnd] = 32 * 500;
+  auto bitline = lines(ModelKind::kBitline, eden::TableKind::kMeasured, 1.0, 32 * 77, 300, 256, 32);
+  bitline[eden::kEnd] = 32 * 1203;
+  const auto map = eden::make_map_region(0.8, 96000, eden::Correction::kNone, first,
+                                         static_cast<int64_t>(table.size()) - first);
+  rows.insert(rows.end(), bitline.begin(), bitline.end());
+  rows.insert(rows.end(), map.begin(), map.end());
+  CHECK(check_own(load_of(rows, table, {1, 1, 25000})) > 0);
+  CHECK(check_own(load_of(rows, table, {5, 4, 2400}), 256) > 0);
+  // Ends within the first region.
+  CHECK(check_own(load_of(rows, table, {1, 3, 300})) > 0);
+}
+
+namespace {
+
+template <ValueType kValue, Storage... kStorages>
+void check_storages(const eden::Load& load, size_t skip_in, size_t skip_out) {
+  const bool changed[] = {check<kValue, kStorages>(load, 33, skip_in, skip_out) > 0 ...};
+  for (const bool any : changed) CHECK(any);
+}
+
+template <ValueType kValue>
+void check_every_storage(const eden::Load& load, size_t skip_in, size_t skip_out) {
+  check_storages<kValue, Storage::kFloat32, Storage::kInt8, Storage::kFloat16, Storage::kBFloat16,
+                 Storage::kFloat8E4M3, Storage::kFloat8E5M2, Storage::kInt16, Storage::kUint8,
+                 Storage::kInt4, Storage::kSign, Storage::kInt16SignMagnitude,
+                 Storage::kInt8SignMagnitude, Storage::kInt4SignMagnitude>(load, skip_in, skip_out);
+}
+
+}  // namespace
+
+TEST_CASE("tiles of every storage, alignment, layout of channels and correction") {
+  const std::vector<float> scale = {0.025f, 0.3f, 1.5f};
+  const std::vector<int32_t> zero_point = {3, 0, 7};
+  const auto row = cells(0.02, 0.05, 0.7, 128);
+  for (const auto& shape : {eden::LoadShape{1, 2, 3001}, {3, 2, 160}, {6, 2, 37}}) {
+    for (const auto& [channels, inner] :
+         {std::pair{int64_t{1}, int64_t{1}}, {3, 1}, {3, 50}, {3, 160}}) {
+      for (const auto correction :
+           {eden::Correction::kNone, eden::Correction::kZero, eden::Correction::kClamp}) {
+        for (const auto& [skip_in, skip_out] : {std::pair{size_t{0}, size_t{0}}, {1, 1}, {3, 0}}) {
+          eden::Load load = load_of(row, {}, shape);
+          load.conversion = {scale.data(), channels == 3 ? zero_point.data() : nullptr,
+                             channels,     inner,
+                             correction,   -1.2f,
+                             2.5f};
+          check_every_storage<ValueType::kFloat32>(load, skip_in, skip_out);
+          check_every_storage<ValueType::kFloat16>(load, skip_in, skip_out);
+          check_every_storage<ValueType::kBFloat16>(load, skip_in, skip_out);
+          check_storages<ValueType::kFloat8E4M3, Storage::kFloat8E4M3>(load, skip_in, skip_out);
+          check_storages<ValueType::kFloat8E5M2, Storage::kFloat8E5M2>(load, skip_in, skip_out);
+          check_storages<ValueType::kUint8, Storage::kUint8>(load, skip_in, skip_out);
+          check_storages<ValueType::kInt16, Storage::kInt16>(load, skip_in, skip_out);
+        }
+      }
+    }
+  }
+}
+
+namespace {
+
+struct BadField {
+  eden::RegionField field;
+  int64_t value;
+  eden::RegionFault fault;
+};
+
+// Regions that cannot be followed are refused by the host, by name, and a block reads as from
+// reliable memory.
+void check_harmless(const eden::Load& load) {
+  const auto found = eden::find_fault(load, 32);
+  REQUIRE(found.fault != eden::RegionFault::kNone);
+  const auto unpacked = eden::unpack_fault(eden::pack_fault(found));
+  CHECK((unpacked.fault == found.fault && unpacked.region == found.region));
+  const auto size = static_cast<size_t>(load.shape.sample_size() * load.shape.batch);
+  std::vector<int32_t> in(size), out(size, -1);
+  for (size_t i = 0; i < size; ++i) in[i] = static_cast<int32_t>(i * 2654435761u);
+  CHECK_THROWS_WITH(eden::LoadWork(load, ValueType::kInt32, Storage::kInt32, in.data(), out.data()),
+                    Catch::Contains("region " + std::to_string(found.region) + " " +
+                                    eden::describe(found.fault)));
+  as_block<eden::Codec<ValueType::kInt32, Storage::kInt32>>(
+      load, reinterpret_cast<const char*>(in.data()), reinterpret_cast<char*>(out.data()), 33);
+  CHECK((in == out));
+}
+
+void check_refused(std::vector<int64_t> row, const std::vector<int64_t>& table,
+                   const BadField& bad) {
+  row[static_cast<size_t>(bad.field)] = bad.value;
+  const auto load = load_of(row, table, {1, 2, 3000});
+  INFO("field " << bad.field << " is " << bad.value);
+  REQUIRE(eden::find_fault(load, 32).fault == bad.fault);
+  REQUIRE(eden::find_fault(load, 32).region == 0);
+  check_harmless(load);
+}
+
+constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();
+constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+
+}  // namespace
+
+TEST_CASE("regions that cannot be followed are refused by the host and harmless in a block") {
+  using eden::RegionFault;
+  const auto table = line_table(300, 0.01);
+  const BadField everywhere[] = {
+      {eden::kModel, 4, RegionFault::kModel},
+      {eden::kModel, -1, RegionFault::kModel},
+      {eden::kModel, kMost, RegionFault::kModel},
+      {eden::kCorrection, 3, RegionFault::kCorrection},
+      {eden::kCorrection, -1, RegionFault::kCorrection},
+      {eden::kAddress, 8, RegionFault::kPlace},
+      {eden::kAddress, -32, RegionFault::kPlace},
+      {eden::kAddress, kLeast, RegionFault::kPlace},
+      {eden::kAddress, kMost - 31, RegionFault::kPlace},
+      {eden::kEnd, 33, RegionFault::kPlace},
+      {eden::kEnd, 0, RegionFault::kTooShort},
+      {eden::kEnd, 32 * 2999, RegionFault::kTooShort},
+  };
+  const BadField in_cells[] = {
+      {eden::kSparseZero, static_cast<int64_t>(eden::kMaxSparseCode) + 1, RegionFault::kThreshold},
+      {eden::kSparseOne, -1, RegionFault::kThreshold},
+      {eden::kSparseOne, 5, RegionFault::kThreshold},  // has a dense part
+  };
+  const BadField in_tables[] = {
+      {eden::kTableFirst, -1, RegionFault::kTable},
+      {eden::kTableFirst, 601, RegionFault::kTable},
+      {eden::kTableFirst, 1, RegionFault::kTable},
+      {eden::kTableFirst, kMost, RegionFault::kTable},
+      {eden::kTableLength, -1, RegionFault::kTable},
+      {eden::kTableLength, kMost, RegionFault::kTable},
+      {eden::kTableLength, kLeast, RegionFault::kTable},
+  };
+  const BadField in_lines[] = {
+      {eden::kTableKind, 0, RegionFault::kTable},  // a population has more entries
+      {eden::kTableKind, 2, RegionFault::kTable},
+      {eden::kTableLength, 0, RegionFault::kTable},
+      {eden::kTableLength, 301, RegionFault::kTable},
+      {eden::kRowBits, 0, RegionFault::kShape},
+      {eden::kRowBits, 64, RegionFault::kShape},
+      {eden::kRowBits, -128, RegionFault::kShape},
+      {eden::kRowBits, kLeast, RegionFault::kShape},
+      {eden::kSubarrayRows, 0, RegionFault::kShape},
+      {eden::kSubarrayRows, 33, RegionFault::kShape},
+      {eden::kSubarrayRows, int64_t{1} << 40, RegionFault::kShape},
+  };
+  const auto measured = eden::TableKind::kMeasured;
+  const auto cell = cells(0.1, 0.3, 0.5, 64);
+  const auto bitline = lines(ModelKind::kBitline, measured, 1.0, 64, 300, 256, 32);
+  const auto wordline = lines(ModelKind::kWordline, measured, 1.0, 64, 300, 256, 32);
+  const auto map_row = eden::make_map_region(1.0, 64, eden::Correction::kNone, 0, 600);
+  const std::vector<int64_t> map(map_row.begin(), map_row.end());
+  for (const auto& row : {cell, bitline, wordline, map}) {
+    for (const auto& bad : everywhere) check_refused(row, table, bad);
+  }
+  for (const auto& bad : in_cells) check_refused(cell, table, bad);
+  for (const auto& row : {bitline, wordline}) {
+    for (const auto& bad : in_lines) check_refused(row, table, bad);
+  }
+  for (const auto& row : {bitline, wordline, map}) {
+    for (const auto& bad : in_tables) check_refused(row, table, bad);
+  }
+  // Ends that descend, and a fault of a region that is not the first.
+  auto rows = cell;
+  rows[eden::kEnd] = 640;
+  auto second = bitline;
+  second[eden::kEnd] = 320;
+  rows.insert(rows.end(), second.begin(), second.end());
+  rows.insert(rows.end(), cell.begin(), cell.end());
+  auto load = load_of(rows, table, {1, 1, 3000});
+  CHECK(eden::find_fault(load, 32).fault == RegionFault::kOrder);
+  CHECK(eden::find_fault(load, 32).region == 1);
+  load.shape.inner = 20;  // does not reach so far
+  CHECK(eden::find_fault(load, 32).fault == RegionFault::kNone);
+  load.region_count = 0;
+  CHECK_THROWS_WITH(eden::LoadWork(load, ValueType::kInt32, Storage::kInt32, nullptr, nullptr),
+                    Catch::Contains("region has no row"));
+  for (int64_t fault = 0; fault <= static_cast<int64_t>(RegionFault::kTooShort); ++fault) {
+    CHECK(fault < int64_t{1} << eden::kFaultBits);
+  }
+}
+
+TEST_CASE("whatever numbers a row and its table hold, both ways give the same or neither follows") {
+  std::mt19937_64 generator(20);
+  const int64_t values[] = {0,
+                            1,
+                            2,
+                            3,
+                            -1,
+                            32,
+                            64,
+                            128,
+                            256,
+                            1024,
+                            32 * 700,
+                            int64_t{1} << 30,
+                            int64_t{5} << 40,
+                            static_cast<int64_t>(eden::kMaxSparseCode),
+                            static_cast<int64_t>(eden::kMaxSparseCode) + 1,
+                            kLeast,
+                            kMost,
+                            kMost - 31};
+  const auto pick = [&] { return values[generator() % std::size(values)]; };
+  const auto population = line_table(eden::kLineBins, 2e-3);
+  int followed = 0, refused = 0;
+  for (int trial = 0; trial < 600; ++trial) {
+    auto table = population;
+    for (int i = 0; i < 40; ++i) {
+      table[generator() % table.size()] =
+          generator() % 2 == 0 ? pick() : static_cast<int64_t>(generator());
+    }
+    auto rows = cells(0.01, 0.03, 0.7, 4096);
+    const auto model = std::array{ModelKind::kBitline, ModelKind::kWordline}[generator() % 2];
+    const auto kind =
+        std::array{eden::TableKind::kPopulation, eden::TableKind::kMeasured}[generator() % 2];
+    const auto second = lines(model, kind, 0.8, 640, eden::kLineBins, 256, 64);
+    rows[eden::kEnd] = 32 * 200;
+    rows.insert(rows.end(), second.begin(), second.end());
+    for (uint64_t i = generator() % 3; i > 0; --i) rows[generator() % rows.size()] = pick();
+    // A map's entries would have to be in order for both ways to find the same.
+    const auto is_map = [&](size_t at) {
+      return rows[at + eden::kModel] == static_cast<int64_t>(ModelKind::kMap);
+    };
+    if (is_map(0) || is_map(eden::kRegionFields)) continue;
+    const auto load = load_of(rows, table, {1, 1, 900});
+    if (eden::find_fault(load, 32).fault == eden::RegionFault::kNone) {
+      check<ValueType::kInt32, Storage::kInt32>(load);
+      ++followed;
+    } else {
+      check_harmless(load);
+      ++refused;
+    }
+  }
+  CHECK(followed > 100);
+  CHECK(refused > 100);
+}
+
+TEST_CASE("entries of a map that are out of order lead nowhere else") {
+  std::mt19937_64 generator(21);
+  std::vector<int64_t> table(500);
+  for (int trial = 0; trial < 50; ++trial) {
+    for (auto& entry : table) {
+      const auto cell = static_cast<int64_t>(generator() % 100000);
+      entry = trial % 2 == 0 ? cell << eden::kMapFlagBits | 3 : static_cast<int64_t>(generator());
+    }
+    const auto fields = eden::make_map_region(1.0, 32000, eden::Correction::kNone, 0, 500);
+    const std::vector<int64_t> row(fields.begin(), fields.end());
+    const auto load = load_of(row, table, {1, 1, 3000});
+    std::vector<int32_t> in(3000, 5), out(3000), same(3000);
+    const eden::LoadWork work(load, ValueType::kInt32, Storage::kInt32, in.data(), out.data());
+    work.run(0, work.pieces());
+    as_block<eden::Codec<ValueType::kInt32, Storage::kInt32>>(
+        load, reinterpret_cast<const char*>(in.data()), reinterpret_cast<char*>(same.data()), 33);
+  }
+}
