@@ -156,7 +156,7 @@ def trainer_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Call
         sys.modules.pop(name, None)
 
     def of(library: str, make: Make, monitor: str | None = None) -> Any:
-        callback = importlib.import_module(f"eden.integrations.{library}").CurriculumCallback(make, monitor)
+        callback = importlib.import_module(f"eden.boosting.{library}").CurriculumCallback(make, monitor)
         return LightningTrainer(callback) if library == "lightning" else HuggingFaceTrainer(callback, tmp_path)
 
     yield of
@@ -241,13 +241,13 @@ def test_a_checkpoint_without_its_curriculum_is_refused(trainer_of: Callable[...
 def test_nothing_is_imported_until_it_is_used() -> None:
     script = """
 import sys
-import eden, eden.integrations
+import eden, eden.boosting
 assert not {"lightning", "pytorch_lightning", "transformers"} & set(sys.modules)
 for name in ("lightning", "pytorch_lightning", "transformers"):
     sys.modules[name] = None
 for name in ("lightning", "transformers"):
     try:
-        __import__(f"eden.integrations.{name}")
+        __import__(f"eden.boosting.{name}")
     except ImportError as error:
         assert "pip install" in str(error), error
     else:

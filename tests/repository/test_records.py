@@ -78,8 +78,9 @@ SETTINGS = settings(
 def formats() -> list[type[VersionedFile]]:
     """Every file format of the package."""
     for module in pkgutil.walk_packages(eden.__path__, "eden."):
-        # Integrations need other packages; what begins with an underscore is a library, or a program.
-        if not module.name.startswith("eden.integrations") and not module.name.rpartition(".")[2].startswith("_"):
+        # Callbacks need other packages; what begins with an underscore is a library, or a program.
+        name = module.name.rpartition(".")[2]
+        if name not in ("lightning", "transformers") and not name.startswith("_"):
             importlib.import_module(module.name)
 
     def below(kind: type[VersionedFile]) -> Iterator[type[VersionedFile]]:
