@@ -1,6 +1,6 @@
 """A second implementation of what the operator computes, from its mathematics: slow, in numpy and Python's integers.
 
-It shares no code and no numbers with csrc/memory: probabilities become thresholds in decimal arithmetic of 60 digits, the
+It shares no code and no numbers with csrc: probabilities become thresholds in decimal arithmetic of 60 digits, the
 Poisson table is summed up here, all bits of a random number are drawn whether they decide something or not, and each
 cell is judged for itself.
 """

@@ -1,4 +1,4 @@
-"""Fails where a C++ room includes a header of a room above it: the same order as the rooms of Python (pyproject.toml)."""
+"""Fails where a C++ room includes a header of a room above it, in the order of Python's rooms (pyproject.toml)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 
 
 def violations(csrc: Path) -> list[str]:
-    """A line for each include that goes up, for each of a header that is not there, and for each folder that is no room."""
+    """A line for each include that goes up, each header that is not there, and each folder that is no room."""
     found = [f"{path}: is no room; allowed are {', '.join(ROOMS)}" for path in csrc.iterdir() if path.name not in ROOMS]
     for room, below in ROOMS.items():
         for path in sorted((csrc / room).rglob("*")):

@@ -1,7 +1,7 @@
 """Bit error rates as functions of latency and supply voltage, with intervals, and populations of modules.
 
 A curve is BER(t) = A G((mu - t) / sigma): cells differ in the latency that they need, and a share A of them can fail.
-Its likelihood is C++ (``csrc/devices/curves.h``); here it is decided what it is applied to, what is left out and by which
+Its likelihood is C++ (``curves.h``); here it is decided what it is applied to, what is left out and by which
 name, and what an answer may rest on. ``docs/curves.md`` has the mathematics and its sources.
 """
 

@@ -1,6 +1,6 @@
 """Fits a device to counts of bit errors of banks: rates, their intervals, the choice between Models 0 and 3.
 
-The likelihood and its maximum are C++ (``csrc/devices/fit.h``); here it is decided what it is applied to. A further model
+The likelihood and its maximum are C++ (``devices/fit.h``); here it is decided what it is applied to. A further model
 is a further entry of ``MODELS``.
 """
 
