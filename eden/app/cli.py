@@ -464,7 +464,7 @@ def export(
     from eden.tolerance.package import save_samples
 
     chosen = _task(task)
-    _, validation = chosen.data()
+    _, validation = chosen.sets()
     inputs, targets = validation.tensors
     model = load_(chosen.model(), network)
     compile_network(model, inputs[:samples_per_run], out, samples_per_run=samples_per_run)
@@ -574,7 +574,7 @@ def profile(
                 tolerance = profile_package(package, data, **options)
             else:
                 chosen = _task(task)
-                _, validation = chosen.data()
+                _, validation = chosen.sets()
                 model = load_(chosen.model(), cast(Path, network))
                 tolerance = search(
                     model,
@@ -744,7 +744,7 @@ def traffic(
             )
         found = Traffic.from_csv(counts, model, platform)
     else:
-        _, validation = chosen.data()
+        _, validation = chosen.sets()
         found = count(model, platform, batch, inputs=validation.tensors[0][:1], repeated=repeated)
     found.save(out)
     typer.echo(found.table())
@@ -807,7 +807,7 @@ def verify(
     from eden.tolerance.verification import certify
 
     chosen = _task(task)
-    _, validation = chosen.data()
+    _, validation = chosen.sets()
     model = inject_(load_(chosen.model(), network), Placement.load(placement))
     found = certify(
         model,
@@ -854,7 +854,7 @@ def evaluate(
     if out is not None and placement is not None:
         raise ValueError("--out takes the accuracy against the bit error rate, which --placement does not measure")
     chosen = _task(task)
-    _, validation = chosen.data()
+    _, validation = chosen.sets()
     model = load_(chosen.model(), network)
     clean = evaluation.clean_accuracy(model, validation)
     typer.echo(f"without errors: {clean:.2%}")
@@ -1009,7 +1009,9 @@ def main() -> None:
         sys.exit(_tell(error))
     if status == _INTERRUPTED:
         typer.echo(
-            "eden: interrupted; files already written are whole, and --resume or the same command goes on", err=True
+            "eden: interrupted; files already written are whole. retrain, run and demo go on with --resume, profile "
+            "and verify with the same command",
+            err=True,
         )
     sys.exit(status if isinstance(status, int) else 0)
 

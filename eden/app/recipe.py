@@ -535,7 +535,7 @@ def _retrain(recipe: RetrainRecipe, task: Task, claim: Claim, resume: bool, say:
         **{name: getattr(whole.memory, name) for name in KEPT},
         calibration_samples=whole.calibration_samples or task.calibration_samples,
     )
-    train_set, validation = task.data()
+    train_set, validation = task.sets()
     model = task.model()
     which = whole.memory.operands
     check_boost(model, task, errors, target, boost, which=which, train_set=train_set, **options)

@@ -383,7 +383,7 @@ class _Run:
             f"memory {self.device.name}: boosting for BER {self.errors.ber_zero:.2g} of zeros, "
             f"{self.errors.ber_one:.2g} of ones"
         )
-        self.train_set, self.validation = self.task.data()
+        self.train_set, self.validation = self.task.sets()
         before = self.out / "boost" / "baseline.safetensors"
         if self.recipe.network is None:
             self.say(f"training and boosting {self.task.name}")
@@ -626,7 +626,7 @@ class _Run:
             if found.objective < lowest:
                 taken, lowest = number, found.objective
             if number == most:
-                return done, taken, f"{most} rounds were asked for", certified
+                return done, taken, "no more were asked for", certified
             if not improved:
                 return done, taken, f"round {number} does not lower the objective by {gain:.2%}", certified
             placement = Placement.load(attempt / "placement.json")

@@ -72,10 +72,48 @@ class Task:
     threads: int | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.model, nn.Module):
+            kind = type(self.model).__name__
+            raise TypeError(
+                f"model of task {self.name!r} is a {kind}; allowed is what makes one, such as {kind} itself"
+            )
         for name in ("model", "data", "augment"):
             value = getattr(self, name)
             if not callable(value) and not (name == "augment" and value is None):
                 raise TypeError(f"{name} of task {self.name!r} is a {type(value).__name__}; allowed is a function")
+
+    def sets(self) -> tuple[TensorDataset, TensorDataset]:
+        """The training and the validation set that ``data`` gives.
+
+        Raises:
+            TaskError: if they are not two TensorDatasets of inputs and int64 class labels.
+
+        """
+        found: Any = self.data()
+        if not isinstance(found, (tuple, list)) or len(found) != 2:
+            told = f"{len(found)} items" if isinstance(found, (tuple, list)) else f"a {type(found).__name__}"
+            raise TaskError(
+                f"data of task {self.name!r} gives {told}; allowed are two TensorDatasets: training, validation"
+            )
+        for which, one in zip(("training", "validation"), found, strict=True):
+            where = f"the {which} set of task {self.name!r}"
+            if not isinstance(one, TensorDataset):
+                raise TaskError(
+                    f"{where} is a {type(one).__name__}; allowed is a TensorDataset of inputs and class labels"
+                )
+            if len(one.tensors) != 2 or len(one) == 0:
+                raise TaskError(
+                    f"{where} has {len(one)} samples of {len(one.tensors)} tensors; allowed are one or more of inputs "
+                    "and class labels"
+                )
+            labels = one.tensors[1]
+            if labels.dtype != torch.int64 or labels.dim() != 1 or int(labels.min()) < 0:
+                lowest = f", the lowest {labels.min().item():g}" if labels.dtype != torch.bool else ""
+                raise TaskError(
+                    f"the labels of {where} are {labels.dtype} of shape {tuple(labels.shape)}{lowest}; allowed are "
+                    f"int64 of shape ({len(one)},), from 0"
+                )
+        return found[0], found[1]
 
 
 # Weights are small numbers of either sign, and inputs after a ReLU never negative: the codes that flips harm least.
@@ -243,15 +281,15 @@ def check_network(task: Task, model: nn.Module, samples: TensorDataset) -> None:
     """Refuse a network that cannot read the samples of its own task, before anything of EDEN's is in it.
 
     Raises:
-        TaskError: with what the network raised.
+        TaskError: with what the network raised, or that it has no output for a class.
 
     """
-    few = samples.tensors[0][:2]
+    few, labels = samples.tensors[0][:2], samples.tensors[1]
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad():
-            model(few.to(next(iter(model.parameters()), few).device))
+            output = model(few.to(next(iter(model.parameters()), few).device))
     except Exception as error:
         raise TaskError(
             f"the network of task {task.name!r} cannot read its samples, of shape {tuple(few.shape[1:])} and dtype "
@@ -260,6 +298,17 @@ def check_network(task: Task, model: nn.Module, samples: TensorDataset) -> None:
     finally:
         for module, training in modes.items():
             module.training = training
+    if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != len(few):
+        told = f"of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        raise TaskError(
+            f"the network of task {task.name!r} gives an output {told} for {len(few)} samples; allowed is a score for "
+            "each class, of shape (samples, classes)"
+        )
+    if int(labels.max()) >= output.shape[1]:
+        raise TaskError(
+            f"the labels of task {task.name!r} go up to {int(labels.max())}; allowed with its network, which gives "
+            f"{output.shape[1]} outputs, is 0 to {output.shape[1] - 1}"
+        )
 
 
 def _line_of(error: BaseException) -> str:

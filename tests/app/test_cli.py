@@ -467,7 +467,10 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-INTERRUPTED = "eden: interrupted; files already written are whole, and --resume or the same command goes on"
+INTERRUPTED = (
+    "eden: interrupted; files already written are whole. retrain, run and demo go on with --resume, profile and verify "
+    "with the same command"
+)
 
 
 def test_interrupted_retraining_is_resumed(run: Eden, networks: Path, tmp_path: Path) -> None:

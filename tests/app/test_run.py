@@ -287,7 +287,7 @@ def test_a_network_from_elsewhere_starts_the_rounds(done: tuple[Path, Outcome], 
     assert Account.load(out / "account.json") == found.account
     assert not (tmp_path / "out" / "boost").exists()
     assert found.rounds.rounds[0] == outcome.rounds.rounds[0]
-    assert found.rounds.why == "1 rounds were asked for"
+    assert found.rounds.why == "no more were asked for"
 
 
 def test_limits_are_tightened_until_a_placement_is_certified(

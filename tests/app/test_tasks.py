@@ -5,13 +5,16 @@ import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny_task
 import torch
+from torch import nn
+from torch.utils.data import TensorDataset
 
-from eden.app.tasks import TASKS, Task, flip_and_crop, is_users, load_task
+from eden.app.tasks import TASKS, Task, TaskError, check_network, flip_and_crop, is_users, load_task
 from eden.boosting.augmentation import Augment, augmented
 from eden.boosting.training import Recipe, train
 
@@ -256,3 +259,50 @@ def test_flip_and_crop_is_a_function_of_the_generator() -> None:
         assert min(left, right) == 0
         shifts |= {top - bottom, left - right}
     assert shifts == set(range(-4, 5))
+
+
+def given(**changes: Any) -> Task:
+    x, y = torch.zeros(8, 16), torch.arange(8) % 4
+    sets = {"data": lambda: (TensorDataset(x, y), TensorDataset(x, y))}
+    return dataclasses.replace(tiny_task.tiny(), **{**sets, **changes})
+
+
+X, Y = torch.zeros(8, 16), torch.arange(8) % 4
+GOOD = TensorDataset(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (lambda: GOOD, "data of task 'tiny' gives a TensorDataset; allowed are two TensorDatasets"),
+        (lambda: (GOOD, GOOD, GOOD), "data of task 'tiny' gives 3 items; allowed are two TensorDatasets"),
+        (lambda: (GOOD, [(X[0], 0)]), "the validation set of task 'tiny' is a list; allowed is a TensorDataset"),
+        (lambda: (TensorDataset(X), GOOD), "the training set of task 'tiny' has 8 samples of 1 tensors; allowed are"),
+        (lambda: (GOOD, TensorDataset(X[:0], Y[:0])), "the validation set of task 'tiny' has 0 samples of 2 tensors"),
+        (
+            lambda: (TensorDataset(X, Y.float()), GOOD),
+            r"are torch.float32 of shape \(8,\), the lowest 0; allowed are int64",
+        ),
+        (lambda: (TensorDataset(X, Y.int()), GOOD), r"are torch.int32 of shape \(8,\)"),
+        (lambda: (GOOD, TensorDataset(X, Y[:, None])), r"labels of the validation set .* of shape \(8, 1\)"),
+        (lambda: (TensorDataset(X, Y - 1), GOOD), r"the lowest -1; allowed are int64 of shape \(8,\), from 0"),
+    ],
+)
+def test_what_a_task_gives_as_data_is_looked_at(data: Any, problem: str) -> None:
+    with pytest.raises(TaskError, match=problem):
+        given(data=data).sets()
+
+
+def test_labels_and_outputs_fit() -> None:
+    assert given().sets()[0].tensors[0].shape == (8, 16)
+    check_network(given(), tiny_task.network(), GOOD)
+    with pytest.raises(
+        TaskError, match=r"labels of task 'tiny' go up to 4; allowed with its network, .* 4 outputs, is 0 to 3"
+    ):
+        check_network(given(), tiny_task.network(), TensorDataset(X, Y + 1))
+    with pytest.raises(TaskError, match=r"gives an output of shape \(2, 4, 1\) for 2 samples; allowed is a score for"):
+        check_network(given(), nn.Sequential(tiny_task.network(), nn.Unflatten(1, (4, 1))), GOOD)
+    with pytest.raises(
+        TypeError, match="model of task 'tiny' is a Network; allowed is what makes one, such as Network"
+    ):
+        given(model=tiny_task.network())
