@@ -328,7 +328,10 @@ def _overrides(options: Mapping[str, Any], settings: list[str] | None) -> list[t
     return given + [setting(text) for text in settings or []]
 
 
-_NAMED_BY_RECIPES = ("memory.device", "place.device", "curriculum.tolerance", "curriculum.placement", "network")
+_NAMED_BY_RECIPES = (
+    *("memory.device", "place.device", "curriculum.tolerance", "curriculum.placement", "network"),
+    *("place.platform", "place.rank", "account.platforms", "task"),
+)
 
 
 @contextlib.contextmanager
@@ -341,7 +344,10 @@ def _reading(recipe: Any, out: Path, holds: Sequence[str]) -> Iterator[None]:
         value = recipe
         for part in key.split("."):
             value = getattr(value, part, None)
-        given.append(Given(key, key, Input(if_there), value))
+        if key == "task":
+            value = value.rpartition(":")[0]
+        for one in value if isinstance(value, list) else [value]:
+            given.append(Given(key, key, Input(if_there), one))
     with kept(check(given)):
         yield
 

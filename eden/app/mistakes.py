@@ -26,7 +26,18 @@ from types import FrameType, TracebackType
 from typing import Any
 
 _OWN = f"{Path(__file__).parent.parent}{os.sep}"
-_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
+_SYSTEM = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.ENAMETOOLONG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+)
 
 
 def mistake(error: BaseException) -> str | None:

@@ -27,6 +27,7 @@ from eden.boosting.training import Recipe
 from eden.common.extras import require
 from eden.common.files import FileError, Record, VersionedFile, output_folder
 from eden.common.folder import Claim, claimed
+from eden.costs.energy import rank_named
 from eden.costs.platforms import PLATFORMS, platform_named
 from eden.costs.traffic import traffic
 from eden.devices.device import Device
@@ -225,6 +226,10 @@ class RunRecipe(RetrainRecipe):
                 platform_named(name)
             except ValueError as error:
                 raise ValueError(f"{place_in_recipe}.{error}") from error
+        try:
+            rank_named(self.place.rank)
+        except ValueError as error:
+            raise ValueError(f"place.{error}") from error
         return self.of({**whole.model_dump(exclude_none=True), **own})
 
     def constraints(self) -> Constraints:
@@ -376,6 +381,8 @@ class _Run:
                 self.recipe.compare(recipe_file)
             if device_file.exists() and Device.load(device_file) != self.device:
                 raise FileError(device_file, f"is of another run: here {self.recipe.place.device} is another device")
+        if self.recipe.network is not None:
+            self.load(Path(self.recipe.network))  # before the earlier run goes
         claim.clear()
         self.device.save(device_file)
         self.recipe.save(recipe_file)

@@ -36,9 +36,10 @@ class Claim:
             FileError: naming the file that cannot be removed.
 
         """
-        for path in self._replaced:
+        for path in self._replaced:  # all of them before the first one goes
             if is_read(path):
                 raise FileError(path, "cannot be removed: what is done here reads it; allowed is another folder")
+        for path in self._replaced:
             try:
                 path.unlink()
                 for folder in path.parents:
@@ -85,6 +86,7 @@ def claimed(
         yield Claim(root)
         return
     with _locked(root):
+        _refuse_inside(root)
         earlier = found_in(root, holds)
         if earlier and not (resume or force):
             raise FileError(
@@ -96,7 +98,34 @@ def claimed(
 
 
 def _is_first_rank() -> bool:
-    return int(os.environ.get("WORLD_SIZE", "1")) == 1 or os.environ.get("RANK", "0") == "0"
+    return os.environ.get("WORLD_SIZE", "1") == "1" or os.environ.get("RANK", "0") == "0"
+
+
+_own: set[Path] = set()
+"""The locks that this process holds: the chain claims its folder, and then one in it for the retraining."""
+
+
+def _refuse_inside(folder: Path) -> None:
+    """Refuse a folder where another process works in one inside it, or in the one around it. Raises FileError."""
+    root = folder.resolve()
+    for path in [root.parent / LOCK, *root.glob(f"*/{LOCK}")]:
+        if path in _own:
+            continue
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:
+            continue  # there is none, or it went
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(handle, 500, 0).decode(errors="replace").strip() or "another process"
+            raise FileError(
+                folder, f"{path.parent} is in use by {holder}; allowed is another folder, or to wait for it"
+            ) from error
+        except OSError:
+            continue  # of a file system without locks
+        finally:
+            os.close(handle)
 
 
 @contextlib.contextmanager
@@ -109,8 +138,10 @@ def _locked(folder: Path) -> Iterator[None]:
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{who}, since {since}: {command}\n".encode(errors="replace"), 0)
+        _own.add(path.resolve())
         yield
     finally:
+        _own.discard(path.resolve())
         # While it is held: whoever opens it meanwhile sees that it is no longer the folder's, and makes a new one.
         with contextlib.suppress(OSError):
             path.unlink()

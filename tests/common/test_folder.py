@@ -4,6 +4,8 @@ import contextlib
 import multiprocessing
 import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,8 +124,8 @@ def test_a_second_run_is_refused_and_told_of_the_first(tmp_path: Path, options: 
             "allowed is another folder, or to wait for it",
             str(caught.value),
         )
-        # A folder beside it, and one inside, are others.
-        with claimed(tmp_path / "inside", HOLDS):
+        # A folder further inside is another.
+        with claimed(tmp_path / "further" / "inside", HOLDS):
             pass
 
 
@@ -188,3 +190,39 @@ def test_a_lock_that_cannot_be_one(tmp_path: Path, name: str) -> None:
     with pytest.raises(FileError, match=rf"{LOCK}: cannot be locked: "):
         claimed(tmp_path, HOLDS).__enter__()
     assert (tmp_path / "target").read_text() == "kept"
+
+
+def test_a_folder_around_or_inside_one_that_is_in_use_is_refused(tmp_path: Path) -> None:
+    script = """
+import sys
+from eden.common.folder import claimed
+with claimed(sys.argv[1], ["a"]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    outer, inner = tmp_path / "out", tmp_path / "out" / "boost"
+    for held, asked in ((outer, inner), (inner, outer)):
+        command = [sys.executable, "-c", script, str(held)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout.readline() == "held\n"
+            with (
+                pytest.raises(FileError, match=f"{asked}: {held} is in use by process {process.pid}"),
+                claimed(asked, ["a"]),
+            ):
+                pytest.fail("claimed")
+            process.stdin.close()
+        with claimed(asked, ["a"]):
+            pass
+    with claimed(outer, ["a"]), claimed(inner, ["a"]):  # as the chain claims a folder for its retraining
+        pass
+
+
+def test_nothing_is_removed_where_one_file_is_read(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text(name)
+    with kept([tmp_path / "b"]), claimed(tmp_path, ["a", "b", "c"], force=True) as claim:
+        with pytest.raises(FileError, match="b: cannot be removed: what is done here reads it"):
+            claim.clear()
+        assert [(tmp_path / name).exists() for name in ("a", "b", "c")] == [True] * 3

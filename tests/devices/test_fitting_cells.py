@@ -368,7 +368,7 @@ def test_bad_arguments_are_named(changes: dict[str, object], message: str, tmp_p
 def test_what_is_no_campaign_of_flips_at_an_operating_point(tmp_path: Path) -> None:
     hammered = write_flips(tmp_path / "a.csv", {(*at(trcd=7.5), ("hammer_count", 5e4)): Uniform(1e-3)}, seed=53)
     with pytest.raises(
-        ValueError, match=r"hammer_count is 50000 in a.csv: RowHammer is no operating point.*eden\.fits"
+        ValueError, match=r"hammer_count is 50000 in a.csv: RowHammer is no operating point.*eden\.devices\.likelihoods"
     ):
         measured(hammered)
     unstated = write_flips(tmp_path / "b.csv", {(("trcd", 7.5),): Uniform(1e-3)}, seed=53)

@@ -11,7 +11,7 @@ from eden.memory import library as _library
 def test_the_cuda_library_loads_and_registers():
     # In a process of its own: what is registered stays registered.
     code = (
-        "import torch, eden; from eden import _library; _library.load_cuda();"
+        "import torch, eden; from eden.memory import library as _library; _library.load_cuda();"
         "has = torch._C._dispatch_has_kernel_for_dispatch_key;"
         "print([has(f'eden::{name}', 'CUDA') for name in ('corrupt', 'corrupt_', 'corrupt_out')])"
     )

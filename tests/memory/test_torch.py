@@ -123,7 +123,7 @@ def test_memory_does_not_grow_over_iterations_of_varying_sizes():
 def test_the_cap_of_idle_memory_is_an_environment_variable():
     code = (
         "import os, torch, eden\n"
-        "from eden import ops\n"
+        "from eden.memory import operators as ops\n"
         "def idle(value):\n"
         "    os.environ['EDEN_CACHE_BYTES'] = value\n"
         "    try:\n"
