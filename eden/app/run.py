@@ -381,8 +381,10 @@ class _Run:
                 self.recipe.compare(recipe_file)
             if device_file.exists() and Device.load(device_file) != self.device:
                 raise FileError(device_file, f"is of another run: here {self.recipe.place.device} is another device")
+        # What can be refused is looked at before the earlier run goes.
+        self.train_set, self.validation = self.task.sets()
         if self.recipe.network is not None:
-            self.load(Path(self.recipe.network))  # before the earlier run goes
+            self.load(Path(self.recipe.network))
         claim.clear()
         self.device.save(device_file)
         self.recipe.save(recipe_file)
@@ -390,7 +392,6 @@ class _Run:
             f"memory {self.device.name}: boosting for BER {self.errors.ber_zero:.2g} of zeros, "
             f"{self.errors.ber_one:.2g} of ones"
         )
-        self.train_set, self.validation = self.task.sets()
         before = self.out / "boost" / "baseline.safetensors"
         if self.recipe.network is None:
             self.say(f"training and boosting {self.task.name}")
