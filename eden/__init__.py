@@ -20,7 +20,10 @@ def __getattr__(name: str) -> Any:
     elif name in _names:
         found = _load(name)
     else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from eden.common.renames import MOVED
+
+        moved = f"eden.{name} is now {MOVED[name]}" if name in MOVED else ""
+        raise AttributeError(moved or f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = found  # torch.compile guards what stands there, and the next use costs no call
     return found
 

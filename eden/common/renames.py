@@ -1,0 +1,56 @@
+"""Old spellings: each is refused with an error that names the new one; a rename adds one line here or a decorator."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MOVED: Mapping[str, str] = {}
+"""Names that ``eden`` no longer offers, each with what is used instead."""
+
+COMMANDS: Mapping[str, str] = {}
+"""Subcommands of the command line by their old names."""
+
+OPTIONS: Mapping[tuple[str, str], str] = {}
+"""Options by subcommand, as it is called now, and old name: ("place", "--rank")."""
+
+RECIPE_KEYS: Mapping[str, str] = {}
+"""Dotted keys of recipes by their old names."""
+
+
+def renamed(**names: str) -> Callable[[F], F]:
+    """Decorate a public function or class: arguments of old names are refused.
+
+    Args:
+        names: what is used instead, by old name: the new name, as in ``rank="currents"``, or how it is said now, as in
+            ``effort="search=eden.Search(effort=...)"``.
+
+    Raises:
+        TypeError: of the decorated function, naming the old argument and the new one.
+    """
+
+    def decorate(target: F) -> F:
+        if isinstance(target, type):
+            cast(Any, target).__init__ = refusing(vars(target)["__init__"], target.__qualname__, names)
+            return target
+        return cast(F, refusing(target, target.__qualname__, names))
+
+    return decorate
+
+
+def refusing(function: Callable[..., Any], called: str, names: Mapping[str, str]) -> Callable[..., Any]:
+    """A function that refuses arguments of old names and does what it did with others."""
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for old, new in names.items():
+            if old in kwargs:
+                raise TypeError(
+                    f"eden.{called} has no argument {old!r}; it is now {repr(new) if new.isidentifier() else new}"
+                )
+        return function(*args, **kwargs)
+
+    return checked
