@@ -16,6 +16,7 @@ import pydantic
 from eden.accounting.savings import EnergyTerm, savings
 from eden.common.checks import rounding
 from eden.common.files import FiniteRecord, VersionedFile
+from eden.common.tables import text_table
 from eden.costs.energy import RankPower, rank_named
 from eden.costs.model import CostModel, outcome, typical_case
 from eden.costs.platforms import PLATFORMS, Platform, platform_named
@@ -113,33 +114,27 @@ class Account(VersionedFile):
 
     def summary(self) -> str:
         """The account by platform as text."""
-        lines = [
-            f"device {self.device}, currents of {self.rank}; per inference",
-            "",
-            f"{'platform':<10} {'within (nJ)':>14} {'placed (nJ)':>14} {'saved':>8} {'range':>18} "
-            f"{'within (us)':>12} {'placed (us)':>12} {'faster':>8}",
-        ]
+        header = ("platform", "within (nJ)", "placed (nJ)", "saved", "range", "within (us)", "placed (us)", "faster")
+        rows = []
         for name, one in self.platforms.items():
             low, high = one.energy_reduction_range
-            lines.append(
-                f"{name:<10} {one.nominal_nj:>14.1f} {one.placed_nj:>14.1f} {one.energy_reduction:>8.2%} "
-                f"{f'{low:.1%} to {high:.1%}':>18} {one.nominal_ns / 1e3:>12.2f} {one.placed_ns / 1e3:>12.2f} "
-                f"{one.speedup:>8.2%}"
-            )
-        return "\n".join(lines)
+            cells = [name, f"{one.nominal_nj:.1f}", f"{one.placed_nj:.1f}", f"{one.energy_reduction:.2%}"]
+            cells += [f"{low:.1%} to {high:.1%}", f"{one.nominal_ns / 1e3:.2f}", f"{one.placed_ns / 1e3:.2f}"]
+            rows.append([*cells, f"{one.speedup:.2%}"])
+        return f"device {self.device}, currents of {self.rank}; per inference\n\n{text_table(header, rows)}"
 
     def table(self) -> str:
         """The account as text: platforms, then terms, then the operands that take most."""
-        lines = [self.summary()]
+        tables = [self.summary()]
         for name, one in self.platforms.items():
-            lines += ["", f"{name}: {'term or operand':<32} {'within (nJ)':>14} {'placed (nJ)':>14}"]
-            rows = [(term, value.nominal_nj, value.placed_nj) for term, value in one.terms.items()]
             operands = sorted(one.operands.items(), key=lambda item: -item[1].nominal_nj)
-            rows += [(f"  {operand}", value.nominal_nj, value.placed_nj) for operand, value in operands[:_MOST_SHOWN]]
-            lines += [f"{'':{len(name) + 1}} {row:<32} {a:>14.1f} {b:>14.1f}" for row, a, b in rows]
-            if len(operands) > _MOST_SHOWN:
-                lines.append(f"{'':{len(name) + 1}}   and {len(operands) - _MOST_SHOWN} operands more")
-        return "\n".join(lines)
+            shown: list[tuple[str, EnergyTerm | OperandAccount]] = [*one.terms.items()]
+            shown += [(f"  {operand}", value) for operand, value in operands[:_MOST_SHOWN]]
+            rows = [(row, f"{value.nominal_nj:.1f}", f"{value.placed_nj:.1f}") for row, value in shown]
+            more = len(operands) - _MOST_SHOWN
+            rest = f"\n  and {more} operands more" if more > 0 else ""
+            tables.append(text_table((f"{name}: term or operand", "within (nJ)", "placed (nJ)"), rows) + rest)
+        return "\n\n".join(tables)
 
 
 _MOST_SHOWN = 8
@@ -272,13 +267,11 @@ class Pareto(VersionedFile):
 
     def table(self) -> str:
         """The points as text."""
-        lines = [
-            f"{self.device} on {self.platform}; on reliable memory {self.reference_accuracy:.2%}",
-            "max_drop  coarse BER  energy saved  speedup  accuracy    worst  on the front",
-        ]
+        rows = []
         for point in self.points:
-            lines.append(
-                f"{point.max_drop:8g}  {point.coarse:10.2e}  {point.energy_reduction:12.2%}  {point.speedup:7.2%}  "
-                f"{point.accuracy:8.2%}  {point.worst:7.2%}  {'yes' if point in self.front else 'no'}"
-            )
-        return "\n".join(lines)
+            cells = [f"{point.max_drop:g}", f"{point.coarse:.2e}", f"{point.energy_reduction:.2%}"]
+            cells += [f"{point.speedup:.2%}", f"{point.accuracy:.2%}", f"{point.worst:.2%}"]
+            rows.append([*cells, "yes" if point in self.front else "no"])
+        header = ("max_drop", "coarse BER", "energy saved", "speedup", "accuracy", "worst", "on the front")
+        head = f"{self.device} on {self.platform}; on reliable memory {self.reference_accuracy:.2%}"
+        return f"{head}\n{text_table(header, rows)}"

@@ -12,6 +12,7 @@ import pydantic
 
 from eden.common.checks import at_most
 from eden.common.files import Record, VersionedFile
+from eden.common.tables import text_table
 from eden.costs.energy import TERMS, VDD_LAWS, RankPower, law_of_terms, rank_named
 from eden.costs.model import Case, CostModel, Outcome, check_same_operands, outcome, typical_case
 from eden.costs.platforms import SHARES, Platform, Range, platform_named
@@ -81,21 +82,25 @@ class Savings(VersionedFile):
 
     def table(self) -> str:
         """The savings as text, assumptions included."""
-        lines = [f"platform {self.platform}, device {self.device}"]
-        for label, value, (low, high) in (
-            ("DRAM energy reduction", self.energy_reduction, self.energy_reduction_range),
-            ("speedup", self.speedup, self.speedup_range),
-        ):
-            lines.append(f"{label:<22} {value:7.2%}   ({low:.2%} to {high:.2%})")
-        lines += ["", f"{'energy per inference':<22} {'nominal (nJ)':>14} {'placed (nJ)':>14}"]
-        lines += [f"{name:<22} {term.nominal_nj:>14.1f} {term.placed_nj:>14.1f}" for name, term in self.terms.items()]
-        if self.sensitivity:
-            lines += ["", f"{'each assumption alone':<22} {'energy reduction':>20} {'speedup':>20}"]
-            for name, one in self.sensitivity.items():
-                low, high = one.energy_reduction
-                slow, fast = one.speedup
-                lines.append(f"{name:<22} {f'{low:.2%} to {high:.2%}':>20} {f'{slow:.2%} to {fast:.2%}':>20}")
-        return "\n".join([*lines, "", "assumed:", *(f"- {assumption}" for assumption in self.assumptions)])
+        results = [
+            (label, f"{value:.2%}", _spread(limits))
+            for label, value, limits in (
+                ("DRAM energy reduction", self.energy_reduction, self.energy_reduction_range),
+                ("speedup", self.speedup, self.speedup_range),
+            )
+        ]
+        terms = [(name, f"{term.nominal_nj:.1f}", f"{term.placed_nj:.1f}") for name, term in self.terms.items()]
+        alone = [(name, _spread(one.energy_reduction), _spread(one.speedup)) for name, one in self.sensitivity.items()]
+        tables = [
+            text_table((f"{self.platform}, {self.device}", "typical", "range"), results),
+            text_table(("energy per inference", "nominal (nJ)", "placed (nJ)"), terms),
+            *([text_table(("each assumption alone", "energy reduction", "speedup"), alone)] if alone else []),
+        ]
+        return "\n\n".join([*tables, "\n".join(["assumed:", *(f"- {one}" for one in self.assumptions)])])
+
+
+def _spread(limits: tuple[float, float]) -> str:
+    return f"{limits[0]:.2%} to {limits[1]:.2%}"
 
 
 def _assumptions(

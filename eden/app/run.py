@@ -27,6 +27,7 @@ from eden.boosting.training import Recipe
 from eden.common.extras import require
 from eden.common.files import FileError, Record, VersionedFile, output_folder
 from eden.common.folder import Claim, claimed
+from eden.common.tables import text_table
 from eden.costs.energy import rank_named
 from eden.costs.platforms import PLATFORMS, platform_named
 from eden.costs.traffic import traffic
@@ -297,20 +298,15 @@ class Rounds(VersionedFile):
 
     def table(self) -> str:
         """The rounds as text."""
-        lines = ["round  coarse BER  on reliable memory  certified  mean drop  objective  energy saved  speedup"]
+        header = ("round", "coarse BER", "on reliable memory", "certified", "mean drop", "objective")
+        rows = []
         for one in self.rounds:
-            cells = [f"{one.number:5}", f"{one.coarse:10.2e}", f"{one.own_accuracy:18.2%}"]
-            cells.append(f"{'yes' if one.certified else 'no':>9}")
-            for value, width, form in (
-                (one.mean_drop, 9, ".4f"),
-                (one.objective, 9, ".4f"),
-                (one.energy_reduction, 12, ".2%"),
-                (one.speedup, 7, ".2%"),
-            ):
-                cells.append(f"{'' if value is None else format(value, form):>{width}}")
-            lines.append("  ".join(cells).rstrip())
-        lines.append(f"taken: round {self.taken}; {self.why}")
-        return "\n".join(lines)
+            cells = [f"{one.number}", f"{one.coarse:.2e}", f"{one.own_accuracy:.2%}", "yes" if one.certified else "no"]
+            cells += ["" if value is None else f"{value:.4f}" for value in (one.mean_drop, one.objective)]
+            cells += ["" if value is None else f"{value:.2%}" for value in (one.energy_reduction, one.speedup)]
+            rows.append(cells)
+        table = text_table((*header, "energy saved", "speedup"), rows)
+        return f"{table}\ntaken: round {self.taken}; {self.why}"
 
 
 @dataclasses.dataclass(frozen=True)

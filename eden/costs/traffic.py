@@ -14,6 +14,7 @@ import pydantic
 
 from eden import _core
 from eden.common.files import FileError, Record, VersionedFile, read_text
+from eden.common.tables import text_table
 from eden.costs.platforms import Array, Cache, Platform, platform_named
 
 if TYPE_CHECKING:
@@ -82,16 +83,16 @@ class Traffic(VersionedFile):
 
     def table(self) -> str:
         """The traffic as text, notes included."""
-        lines = [f"platform {self.platform}, bytes per inference of one sample"]
-        width = max(len("operand"), *map(len, self.operands))
-        lines.append(f"{'operand':<{width}} {'stored':>12} {'read':>14} {'written':>14}")
-        lines += [
-            f"{name:<{width}} {one.bytes:>12} {one.read_bytes:>14.0f} {one.written_bytes:>14.0f}"
+        rows = [
+            (name, str(one.bytes), f"{one.read_bytes:.0f}", f"{one.written_bytes:.0f}")
             for name, one in self.operands.items()
         ]
         total = sum(self.read_bytes.values()), sum(self.written_bytes.values())
-        lines.append(f"{'all':<{width}} {'':>12} {total[0]:>14.0f} {total[1]:>14.0f}")
-        return "\n".join([*lines, *(f"- {note}" for note in self.notes)])
+        table = text_table(
+            ("operand", "stored", "read", "written"), [*rows, ("all", "", f"{total[0]:.0f}", f"{total[1]:.0f}")]
+        )
+        head = f"platform {self.platform}, bytes per inference of one sample"
+        return "\n".join([head, table, *(f"- {note}" for note in self.notes)])
 
     @classmethod
     def from_csv(

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from eden.common.tables import text_table
 from eden.faults.counting import FlipCounts
 from eden.faults.faulty_layers import Operand
 from eden.faults.functions import FunctionUse, function_uses
@@ -66,19 +67,17 @@ class Coverage:
         return sum(row.bytes or 0 for row in self.reliable)
 
     def __str__(self) -> str:
-        width = max(len(row.name) for row in self.rows)
-        lines = [f"{'operand':<{width}}  {'kind':<9}  {'bytes':>10}  {'loads':>6}  memory"]
+        rows = []
         for row in self.rows:
-            size = "?" if row.bytes is None else str(row.bytes)
             memory = row.note if row.faulty else f"reliable: {row.note}"
             if row.flips is not None:
                 memory += f"; {row.flips.summary}"
-            lines.append(f"{row.name:<{width}}  {row.kind:<9}  {size:>10}  {row.loads:>6}  {memory}")
-        lines.append(
-            f"under faults: {len(self.faulty)} operands, {self.faulty_bytes} bytes; "
+            rows.append((row.name, row.kind, "?" if row.bytes is None else str(row.bytes), str(row.loads), memory))
+        table = text_table(("operand", "kind", "bytes", "loads", "memory"), rows)
+        return (
+            f"{table}\nunder faults: {len(self.faulty)} operands, {self.faulty_bytes} bytes; "
             f"reliable: {len(self.reliable)}, {self.reliable_bytes} bytes"
         )
-        return "\n".join(lines)
 
 
 def coverage(model: nn.Module, counts: Mapping[str, FlipCounts] | None = None, sample: Any = None) -> Coverage:

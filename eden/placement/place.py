@@ -13,9 +13,10 @@ import pydantic
 from eden import _core
 from eden.common.checks import same
 from eden.common.files import Record, VersionedFile
+from eden.common.tables import text_table
 from eden.devices.device import Device
 from eden.devices.margin import Margin
-from eden.devices.partition import Errors, OperatingPoint, Partition
+from eden.devices.partition import Errors, OperatingPoint, Partition, point_of
 from eden.memory.errors import ErrorModel, Uniform
 from eden.placement.points import MOST_LEVELS, Limit, Points, choices_of, lowered_levels
 from eden.tolerance.tolerance import Tolerance
@@ -282,23 +283,13 @@ class Placement(VersionedFile):
 
     def table(self) -> str:
         """The placement as text: partitions in use, then operands from the least to the most tolerant."""
-        partitions = [("partition", "VDD (V)", "tRCD (ns)", "tRP (ns)", "BER", "used (bytes)", "capacity (bytes)")]
+        partitions = []
         for name, partition in self.partitions.items():
             if partition.used_bytes:
                 point = partition.operating_point
-                partitions.append(
-                    (
-                        name,
-                        f"{point.vdd:g}",
-                        f"{point.trcd:g}",
-                        f"{point.trp:g}",
-                        f"{partition.errors.ber:.2e}",
-                        str(partition.used_bytes),
-                        str(partition.capacity_bytes),
-                    )
-                )
-        operands = [("operand", "kind", "bytes", "limit", "BER", "partition", "address")]
-        operands += [
+                cells = [name, f"{point.vdd:g}", f"{point.trcd:g}", f"{point.trp:g}", f"{partition.errors.ber:.2e}"]
+                partitions.append([*cells, str(partition.used_bytes), str(partition.capacity_bytes)])
+        operands = [
             (
                 name,
                 operand.kind,
@@ -310,8 +301,14 @@ class Placement(VersionedFile):
             )
             for name, operand in sorted(self.operands.items(), key=lambda item: (item[1].limit, item[0]))
         ]
-        found = "" if self.optimum is None else f"{_optimum_text(self.objective, self.optimum)}\n\n"
-        return f"{found}{_columns(partitions)}\n\n{_columns(operands)}"
+        tables = [
+            text_table(
+                ("partition", "VDD (V)", "tRCD (ns)", "tRP (ns)", "BER", "used (bytes)", "capacity (bytes)"), partitions
+            ),
+            text_table(("operand", "kind", "bytes", "limit", "BER", "partition", "address"), operands),
+        ]
+        found = [] if self.optimum is None else [_optimum_text(self.objective, self.optimum)]
+        return "\n\n".join([*found, *tables])
 
 
 def _optimum_text(objective: str, optimum: Optimum) -> str:
@@ -320,18 +317,6 @@ def _optimum_text(objective: str, optimum: Optimum) -> str:
         f"{objective} on {optimum.platform} with {optimum.rank}, {optimum.value:.6f} of that within specification, at "
         f"most {optimum.gap:.2%} above the optimum; the greedy solver's: {greedy}"
     )
-
-
-def _columns(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
-
-
-def _point(point: OperatingPoint) -> OperatingPoint:
-    """The operating point alone, of one that carries a fit."""
-    return OperatingPoint(**{name: getattr(point, name) for name in OperatingPoint.model_fields})
 
 
 def _core_point(point: OperatingPoint) -> _core.PlacementOperatingPoint:
@@ -458,7 +443,7 @@ def place(
             raise ValueError(f"platform is {chosen.name!r}; allowed is the traffic's, {traffic.platform!r}")
         check_same_operands(moved, tolerance.bytes, "tolerance")
     of_rank = rank_named(rank)
-    model = CostModel(moved, _point(device.nominal), of_rank, typical_case(chosen, vdd_law))
+    model = CostModel(moved, point_of(device.nominal), of_rank, typical_case(chosen, vdd_law))
     weight = {"energy": 1.0, "latency": 0.0, "weighted": energy_weight}[objective]
     return asked.exact(objective, model, weight, gap, time_limit, chosen.name)
 
@@ -540,7 +525,7 @@ class _Asked:
         self.limits = [
             Limit(limit, models[name].ber_zero, models[name].ber_one) for name, limit in tolerance.limits.items()
         ]
-        nominal = _point(device.nominal)
+        nominal = point_of(device.nominal)
         self.choices = [choices_of(partition, nominal, points, self.limits) for partition in self.parts]
         if granularity == "coarse":
             # One point for all, so it is one that all tolerate.
@@ -605,7 +590,7 @@ class _Asked:
                         point = points[member]
                         if point is not None:
                             changed[name] = getattr(self.choices[member][point][0], name)
-        return _point(self.device.nominal).model_copy(update=changed)
+        return point_of(self.device.nominal).model_copy(update=changed)
 
     def _placement(
         self,
@@ -664,7 +649,7 @@ class _Asked:
                 "solver": solver,
                 "objective": objective,
                 "random_layout": _core.RANDOM_LAYOUT_VERSION,
-                "nominal": _point(device.nominal),
+                "nominal": point_of(device.nominal),
                 "margin": device.margin,
                 "operands": slots,
                 "partitions": placed,
@@ -716,7 +701,7 @@ class _Asked:
         """The program's figures, and by partition and choice the one that stands for it there."""
         from eden.placement.exact import Problem, State, idle_points, undominated
 
-        nominal = _point(self.device.nominal)
+        nominal = point_of(self.device.nominal)
         capacity = np.array([partition.capacity_bytes for partition in self.parts], dtype=np.int64)
         share = capacity / capacity.sum()
         at_nominal = {name: sum(model.access_nj(name, nominal.vdd).values()) for name in model.accesses}

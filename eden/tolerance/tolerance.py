@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 
 from eden.common.files import Record, VersionedFile
+from eden.common.tables import text_table
 from eden.memory.errors import CellMap, ErrorModel
 
 FLOOR = 1e-9
@@ -171,7 +172,7 @@ class Tolerance(VersionedFile):
         heads = ["operand", "bytes", "limit", "x coarse"]
         if self.alone:
             heads += ["alone", "90% interval", "drop per BER"]
-        rows = [heads]
+        rows = []
         for name, limit in self.limits.items():
             row = [name, f"{self.bytes[name]:,}", f"{limit:.3g}", f"{limit / self.coarse:.3g}"]
             if self.alone:
@@ -180,10 +181,4 @@ class Tolerance(VersionedFile):
             rows.append(row)
         total = ["all alike (coarse)", f"{sum(self.bytes.values()):,}", f"{self.coarse:.3g}", "1"]
         rows.append(total + [""] * (len(heads) - len(total)))
-        widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
-        return "\n".join(
-            "  ".join(
-                [row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-            ).rstrip()
-            for row in rows
-        )
+        return text_table(heads, rows)
