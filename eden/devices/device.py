@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 import math
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, Unpack
 
 import numpy as np
 import pydantic
@@ -22,6 +22,7 @@ from eden.devices.partition import (
     OperatingPoint,
     Part,
     Partition,
+    PointArguments,
     Probability,
     Voltage,
     Whole,
@@ -373,18 +374,7 @@ class Device(VersionedFile):
             f"partition is {name!r}; allowed for {self.name} are {', '.join(part.name for part in self.partitions)}"
         )
 
-    def errors(
-        self,
-        *,
-        vdd: float | None = None,
-        trcd: float | None = None,
-        trp: float | None = None,
-        temperature: float | None = None,
-        refresh_interval: float | None = None,
-        partition: str | None = None,
-        between: Literal["bound", "curve"] = "bound",
-        extrapolate: bool = False,
-    ) -> ErrorModel:
+    def errors(self, *, partition: str | None = None, **point: Unpack[PointArguments]) -> ErrorModel:
         """The error model of the whole module, or of one partition, at an operating point.
 
         What is not given is nominal; the temperature is then the device's (``nominal.temperature``, the highest one
@@ -393,30 +383,78 @@ class Device(VersionedFile):
         ``Partition.point`` takes the same arguments and also tells the intervals and what the answer rests on.
 
         Args:
-            vdd: supply voltage in V.
-            trcd: row activation latency in ns.
-            trp: precharge latency in ns.
-            temperature: in degrees Celsius, one of ``temperatures``.
-            refresh_interval: in ms.
             partition: name of a partition; the whole module if None.
-            between: what answers between measured latencies: the harsher one's rates (``"bound"``) or the fitted
-                curve's (``"curve"``).
-            extrapolate: answer by the curve beyond what was measured, too.
+            point: ``vdd`` in V, ``trcd`` and ``trp`` in ns, ``temperature`` in degrees Celsius (one of
+                ``temperatures``), ``refresh_interval`` in ms; ``between``: what answers between measured latencies,
+                the harsher one's rates (``"bound"``, the default) or the fitted curve's (``"curve"``);
+                ``extrapolate``: answer by the curve beyond what was measured, too.
 
         Raises:
             ValueError: naming the parameter, what was found and what is allowed.
 
         """
-        part = self.whole if partition is None else self.partition(partition)
-        return part.errors(
-            vdd=vdd,
-            trcd=trcd,
-            trp=trp,
-            temperature=temperature,
-            refresh_interval=refresh_interval,
-            between=between,
-            extrapolate=extrapolate,
-        )
+        return self._part(partition).errors(**point)
+
+    def _part(self, name: str | None) -> Partition:
+        return self.whole if name is None else self.partition(name)
+
+    def walk(
+        self,
+        *,
+        trcd: float | None = None,
+        trp: float | None = None,
+        vdd: float | None = None,
+        refresh_interval: float | None = None,
+        steps: int | None = None,
+        temperature: float | None = None,
+        partition: str | None = None,
+    ) -> list[ErrorModel]:
+        """The error models along one parameter, from nominal down to a value, for a curriculum to walk.
+
+        Without ``steps`` these are the points that the device was fitted at (of VDD, the rows of its voltage curve).
+        With ``steps`` they are as many evenly spaced values after nominal, each answered by the fitted curve where the
+        measurements tell one. Points without errors are left out.
+
+        Args:
+            trcd: row activation latency in ns to walk to; exactly one of the four parameters is given.
+            trp: precharge latency in ns to walk to.
+            vdd: supply voltage in V to walk to.
+            refresh_interval: in ms, to walk to.
+            steps: how many evenly spaced values, the last one included; None for the fitted points.
+            temperature: in degrees Celsius; the device's if None.
+            partition: name of a partition; the whole module if None.
+
+        Returns:
+            Error models from mild to harsh, the last one that of the value given.
+
+        Raises:
+            ValueError: for no parameter or several, a value outside of the device's range, or one that makes no errors.
+
+        """
+        every = {"trcd": trcd, "trp": trp, "vdd": vdd, "refresh_interval": refresh_interval}
+        given = {name: value for name, value in every.items() if value is not None}
+        if len(given) != 1:
+            found = ", ".join(given) or "none"
+            raise ValueError(f"found {found}; allowed is exactly one of {', '.join(along.name for along in AXES)}")
+        if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+            raise ValueError(f"steps is {steps!r}; allowed is a whole number from 1, or None")
+        ((name, last),) = given.items()
+        along, first = axis(name), float(getattr(self.nominal, name))
+        if steps is None:
+            fitted = {float(getattr(point, name)) for point in self.curve(name, temperature, partition)}
+            if name == "vdd" and self.voltage is not None:
+                fitted |= {row.vdd for row in self.voltage.rows}
+            harsher = sorted(fitted, key=lambda value: along.harsher * value)
+            values = [value for value in harsher if along.harsher * (last - value) > 1e-9]
+        else:
+            values = [first + (last - first) * step / steps for step in range(1, steps)]
+        kept: dict[str, Any] = {"temperature": temperature, "partition": partition}
+        at: list[dict[str, Any]] = [{name: value, **kept} for value in [*values, last]]
+        models = [self.errors(**one, between="bound" if steps is None else "curve") for one in at]
+        models = [model for model in models if model.ber > 0.0]
+        if not models or self.errors(**at[-1]).ber == 0.0:
+            raise ValueError(f"{name} is {last:g} {along.unit}, where {self.name} makes no errors to train with")
+        return models
 
     def default_point(self, *, partition: str | None = None, temperature: float | None = None) -> dict[str, float]:
         """The operating point to train with where none is chosen: the parameters that are off nominal, for ``errors``.
@@ -435,7 +473,7 @@ class Device(VersionedFile):
             ValueError: if there are errors nowhere, or as ``errors``.
 
         """
-        part = self.whole if partition is None else self.partition(partition)
+        part = self._part(partition)
         kept: dict[str, Any] = {"partition": partition, "temperature": temperature}
         self.errors(**kept)
         at = self.nominal.temperature if temperature is None else temperature
@@ -550,7 +588,7 @@ class Device(VersionedFile):
             ValueError: for another parameter, an unknown partition or temperature.
 
         """
-        part = self.whole if partition is None else self.partition(partition)
+        part = self._part(partition)
         temperature = self.nominal.temperature if temperature is None else temperature
         axis(parameter)
         if temperature not in part.temperatures:

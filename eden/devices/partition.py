@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict, Unpack
 
 import pydantic
 
@@ -74,6 +74,18 @@ class OperatingPoint(Part):
             f"tRCD {self.trcd:g} ns, tRP {self.trp:g} ns, {self.temperature:g} C, {self.vdd:g} V, "
             f"refresh {self.refresh_interval:g} ms"
         )
+
+
+class PointArguments(TypedDict, total=False):
+    """The arguments of ``Partition.point``."""
+
+    vdd: float | None
+    trcd: float | None
+    trp: float | None
+    temperature: float | None
+    refresh_interval: float | None
+    between: Literal["bound", "curve"]
+    extrapolate: bool
 
 
 class _Axis(NamedTuple):
@@ -639,27 +651,9 @@ class Partition(Part):
                 return curve
         return None
 
-    def errors(
-        self,
-        *,
-        vdd: float | None = None,
-        trcd: float | None = None,
-        trp: float | None = None,
-        temperature: float | None = None,
-        refresh_interval: float | None = None,
-        between: Literal["bound", "curve"] = "bound",
-        extrapolate: bool = False,
-    ) -> ErrorModel:
+    def errors(self, **point: Unpack[PointArguments]) -> ErrorModel:
         """The error model at an operating point: that of ``point``, which takes the same arguments."""
-        return self.point(
-            vdd=vdd,
-            trcd=trcd,
-            trp=trp,
-            temperature=temperature,
-            refresh_interval=refresh_interval,
-            between=between,
-            extrapolate=extrapolate,
-        ).errors
+        return self.point(**point).errors
 
     def _check_range(self, wanted: OperatingPoint, points: Sequence[FittedPoint]) -> None:
         nominal = self.points[0]

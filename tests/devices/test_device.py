@@ -497,3 +497,26 @@ def test_the_point_to_train_with_where_it_was_before() -> None:
         device.default_point(temperature=21.0)
     with pytest.raises(ValueError, match="partition is 'bank99'; allowed"):
         device.default_point(partition="bank99")
+
+
+def test_a_device_is_walked_down() -> None:
+    device = Device.builtin("ddr3-b33")
+    models = device.walk(trcd=5.0)
+    assert [model.ber for model in models] == sorted(model.ber for model in models)
+    assert models[-1] == device.errors(trcd=5.0)
+    assert len(models) < len(device.walk(trcd=5.0, steps=20)), "values between the fitted points"
+    assert len(device.walk(vdd=1.025)) > 1, "rows of the voltage curve"
+
+
+def test_walks_that_lead_nowhere_are_named() -> None:
+    device = Device.builtin("ddr3-b33")
+    with pytest.raises(ValueError, match=r"^found none; allowed is exactly one of trcd, trp, vdd, refresh_interval"):
+        device.walk()
+    with pytest.raises(ValueError, match=r"^found trcd, vdd; allowed is exactly one"):
+        device.walk(trcd=5.0, vdd=1.2)
+    with pytest.raises(ValueError, match="makes no errors to train with"):
+        device.walk(trcd=device.nominal.trcd)
+    with pytest.raises(ValueError, match=r"trcd is 0\.1"):
+        device.walk(trcd=0.1)
+    with pytest.raises(ValueError, match="steps is 0"):
+        device.walk(trcd=5.0, steps=0)
