@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eden.faults.layers import KeyValueCache
+from eden.faults.layers.key_value_cache import KeyValueCache
 
 
 def _scaled(channels: int, width: float) -> int:

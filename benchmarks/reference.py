@@ -13,7 +13,7 @@ import torch
 
 import eden
 from eden.app.datasets import cifar10, pretrained_resnet
-from eden.faults.inject import draw_chip
+from eden.faults.chips import draw_chip
 
 # Independent implementation: two passes over the set in batches of 100, errors independent for every element, weights
 # drawn again for each batch, ranges over the first 500 training images.

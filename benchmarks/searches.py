@@ -429,13 +429,12 @@ def order_of_calls(model: nn.Module, sample: Any) -> tuple[list[int], int, int]:
         Before which call of a layer each operand is first read, the calls of a forward pass, and the bytes of the
         layers' inputs and outputs for one sample.
     """
-    from eden.faults import inject
+    from eden.faults.faulty_layers import faulty_layers
+    from eden.faults.memories import operands
 
     places: dict[str, int] = {}
     calls, held = 0, 0
-    names = {
-        id(layer): [each.name for each in layer._eden.operands()] for layer in inject.faulty_layers(model).values()
-    }
+    names = {id(layer): [each.name for each in layer.eden_faults.operands()] for layer in faulty_layers(model).values()}
 
     def called(layer: nn.Module, given: tuple[Any, ...], output: Any) -> None:
         nonlocal calls, held
@@ -444,14 +443,14 @@ def order_of_calls(model: nn.Module, sample: Any) -> tuple[list[int], int, int]:
         calls += 1
         held += sum(x.numel() * x.element_size() for x in (*given, output) if isinstance(x, torch.Tensor))
 
-    hooks = [layer.register_forward_hook(called) for layer in inject.faulty_layers(model).values()]
+    hooks = [layer.register_forward_hook(called) for layer in faulty_layers(model).values()]
     try:
         with torch.inference_mode():
             model.eval()(sample)
     finally:
         for hook in hooks:
             hook.remove()
-    return [places[name] for name in inject.operands(model)], calls, held
+    return [places[name] for name in operands(model)], calls, held
 
 
 @dataclass
@@ -500,7 +499,6 @@ def not_twice(settings: Settings, rounds: int) -> None:
 
     import eden
     from eden.app.models import ResNet
-    from eden.faults import inject
     from eden.tolerance import profile as characterize
 
     print("\n(e) calls of layers under faults in a search, and those that are not computed again")
@@ -512,9 +510,9 @@ def not_twice(settings: Settings, rounds: int) -> None:
     found = {**small, **{name: (make(10, 0.25), 3, 64) for name, make in large.items()}}
     for name, (model, channels, size) in found.items():
         errors = eden.Uniform(1e-3)
-        inject.inject_(model, inject.Faults(weights=errors, inputs=errors, storage="int8"))
+        eden.inject_(model, eden.Faults(weights=errors, inputs=errors, storage="int8"))
         sample = torch.rand(1, channels, size, size)
-        inject.calibrate_(model, [sample])
+        eden.calibrate_(model, [sample])
         places, calls, held = order_of_calls(model, sample)
         network = of_size(len(places))
         counted = CallCount(Simulation(network), places, calls)
@@ -565,7 +563,7 @@ def real(arguments: argparse.Namespace) -> bool:
     from eden.app import steps as chain
     from eden.app import tasks
     from eden.boosting import training
-    from eden.faults import inject
+    from eden.faults.chips import draw_chip
 
     task = tasks.load_task(arguments.task)
     with chain.threads_of(task):
@@ -647,12 +645,12 @@ def real(arguments: argparse.Namespace) -> bool:
                 ]
             return sum(right) / len(inputs)
 
-        with inject.clean(model):
+        with eden.clean(model):
             clean = correct()
         errors_of = {name: eden.ErrorModel.from_dict(spec) for name, spec in tolerance.error_models.items()}
         held = True
         for factor in (1.0, FACTOR):
-            inject.set_errors_(
+            eden.set_errors_(
                 model,
                 {
                     name: errors.scaled(min(CEILING, errors.highest_ber, factor * errors.ber))
@@ -663,7 +661,7 @@ def real(arguments: argparse.Namespace) -> bool:
             # Power is plain from fewer chips than the promise is judged by.
             chips = arguments.chips if factor == 1.0 else max(2, arguments.chips // 5)
             for index in range(chips):
-                inject.set_chip_(model, inject.draw_chip(tolerance.seed, "evaluation", index))
+                eden.set_chip_(model, draw_chip(tolerance.seed, "evaluation", index))
                 drops.append(clean - correct())
             mean, error = statistics.mean(drops), statistics.stdev(drops) / math.sqrt(len(drops))
             print(f"limits x {factor:g}, {chips} chips never used: mean drop {mean:.4f} +- {error:.4f}", flush=True)

@@ -8,24 +8,18 @@ from .common.files import FileError
 from .costs.traffic import Traffic, traffic
 from .devices.device import Device
 from .devices.fitting import fit
+from .faults.calibration import calibrate_, ranges, recalibrate_, set_ranges_
 from .faults.checkpoint import load_, save
+from .faults.chips import set_chip_
+from .faults.config import Faults
 from .faults.counting import FlipCounts, counting
 from .faults.coverage import Coverage, coverage
-from .faults.inject import (
-    Faults,
-    calibrate_,
-    clean,
-    inject_,
-    operands,
-    ranges,
-    recalibrate_,
-    remove_,
-    set_chip_,
-    set_errors_,
-    set_ranges_,
-)
-from .faults.layers import FeatureMap, KeyValueCache
+from .faults.inject import inject_, remove_
+from .faults.layers.feature_map import FeatureMap
+from .faults.layers.key_value_cache import KeyValueCache
+from .faults.memories import operands, set_errors_
 from .faults.normalization import reestimate_
+from .faults.reliable import clean
 from .memory.errors import Bitline, CellMap, DataDependent, ErrorModel, Uniform, Wordline
 from .memory.geometry import Geometry
 from .memory.operators import corrupt, corrupt_, empty_cache

@@ -18,7 +18,7 @@ from torch import nn
 import eden
 from eden.boosting.training import Recipe, train
 from eden.common.ranks import RankError
-from eden.faults.inject import faulty_layers
+from eden.faults.faulty_layers import faulty_layers
 from eden.tolerance.profile import top1
 
 RECIPE = Recipe(

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import eden
-from eden.faults import inject
+from eden.faults.config import Faults
 
 CLASSES, FEATURES, SAMPLES = 4, 16, 200
 
@@ -32,8 +32,8 @@ def make_network(errors: eden.ErrorModel | None = None) -> nn.Module:
             network[0].weight[index, index % CLASSES] = 1.0
             network[3].weight[index % CLASSES, index] = 1.0
     errors = errors or eden.DataDependent(1e-3, 3e-3, failure=0.5)
-    inject.inject_(network, inject.Faults(weights=errors, inputs=errors, storage="int8", seed=5))
-    inject.calibrate_(network, loader())
+    eden.inject_(network, Faults(weights=errors, inputs=errors, storage="int8", seed=5))
+    eden.calibrate_(network, loader())
     return network.train()
 
 

@@ -13,7 +13,10 @@ from tasks import HELD_OUT
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from eden.faults.inject import draw_chip, faulty_layers, remove_, scalable_errors, set_chip_, set_errors_
+from eden.faults.chips import draw_chip, set_chip_
+from eden.faults.faulty_layers import faulty_layers
+from eden.faults.inject import remove_
+from eden.faults.memories import scalable_errors, set_errors_
 from eden.memory.errors import ErrorModel
 from eden.tolerance.evaluation import accuracy, clean_accuracy
 

@@ -27,7 +27,7 @@ from eden.common.folder import Claim, claimed
 from eden.common.ranks import process_group
 from eden.devices.device import Device
 from eden.faults.checkpoint import save
-from eden.faults.inject import operands, set_errors_
+from eden.faults.memories import operands, set_errors_
 from eden.faults.normalization import batch_norms, reestimate_
 from eden.memory.errors import ErrorModel
 from eden.tolerance.evaluation import clean_accuracy

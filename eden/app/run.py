@@ -34,6 +34,8 @@ from eden.costs.traffic import traffic
 from eden.devices.device import Device
 from eden.faults import inject
 from eden.faults.checkpoint import load_, save
+from eden.faults.chips import draw_chip
+from eden.faults.memories import operands, set_errors_
 from eden.memory.errors import ErrorModel
 from eden.placement.memory_map import MemoryMap, memory_map
 from eden.placement.place import Constraints, Placement, place
@@ -427,13 +429,13 @@ class _Run:
 
     def stream(self, number: int) -> int:
         """The seed of a stream of evaluation chips that no other stream of this run, and no training or search, has."""
-        seed = inject.draw_chip(self.recipe.seed, "evaluation", _FIRST_STREAM + number)
+        seed = draw_chip(self.recipe.seed, "evaluation", _FIRST_STREAM + number)
         return seed - 2**64 if seed >= 2**63 else seed
 
     def load(self, path: Path) -> nn.Module:
         """A network of the task, under the errors that it was boosted for."""
         model = load_(self.task.model(), path)
-        inject.set_errors_(model, dict.fromkeys(inject.operands(model), self.errors))
+        set_errors_(model, dict.fromkeys(operands(model), self.errors))
         return model
 
     def loader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
@@ -520,7 +522,7 @@ class _Run:
                     batch_size=wanted.samples if wanted.quantile is None else None,
                 )
             finally:
-                inject.set_errors_(model, dict.fromkeys(inject.operands(model), self.errors))
+                set_errors_(model, dict.fromkeys(operands(model), self.errors))
 
         return _kept(path, Verification, test)
 
@@ -581,7 +583,7 @@ class _Run:
             return path
         wanted = self.recipe.rounds
         model = self.load(network)
-        inject.set_errors_(model, placement.errors)
+        set_errors_(model, placement.errors)
         boost = self.recipe.recipe("boost")
         assert wanted.learning_rate is not None  # resolved
         tuning: Recipe = dataclasses.replace(
@@ -600,7 +602,7 @@ class _Run:
             *("tune", model, self.train_set, tuning, self.task, curriculum, checkpoint, True),
             every=self.recipe.checkpoint_every,
         )
-        inject.set_errors_(model, dict.fromkeys(inject.operands(model), self.errors))
+        set_errors_(model, dict.fromkeys(operands(model), self.errors))
         save(model, path)
         return path
 

@@ -17,7 +17,9 @@ from eden.app.tasks import Task, check_network
 from eden.boosting.curriculum import Curriculum
 from eden.boosting.training import Epoch, Recipe, train, weight_bounds
 from eden.common.progress import task as progress_task
-from eden.faults.inject import Faults, calibrate_, inject_
+from eden.faults.calibration import calibrate_
+from eden.faults.config import Faults
+from eden.faults.inject import inject_
 from eden.faults.learned_ranges import LearnedRanges
 from eden.memory.errors import ErrorModel
 from eden.reporting.page import AccuracyCurves, AccuracyPoint

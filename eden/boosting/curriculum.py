@@ -16,17 +16,13 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from eden.common.arguments import number, whole
 from eden.common.checks import at_most
-from eden.faults.inject import (
-    HELD_CURRICULUM,
-    bare,
-    draw_chip,
-    faulty_layers,
-    operands,
-    scalable_errors,
-    set_scaled_errors_,
-    set_training_chip_,
-)
+from eden.faults.chips import draw_chip, set_training_chip_
+from eden.faults.faulty_layers import faulty_layers
+from eden.faults.inject import HELD_CURRICULUM
+from eden.faults.memories import operands, scalable_errors, set_scaled_errors_
+from eden.faults.network import bare
 from eden.memory.errors import ErrorModel
 
 if TYPE_CHECKING:
@@ -84,7 +80,7 @@ def walk(
         found = ", ".join(given) or "none"
         raise ValueError(f"found {found}; allowed is exactly one of {', '.join(along.name for along in AXES)}")
     (name, last), *_ = given.items()
-    if steps is not None and not (_whole(steps) and steps >= 1):
+    if steps is not None and not (whole(steps) and steps >= 1):
         raise ValueError(f"steps is {steps!r}; allowed is a whole number from 1, or None")
     first, harsher = float(getattr(device.nominal, name)), axis(name).harsher
     if steps is None:
@@ -103,14 +99,6 @@ def walk(
     if not models or device.errors(**{name: last}, temperature=temperature, partition=partition).ber == 0.0:  # type: ignore[arg-type]
         raise ValueError(f"{name} is {last:g} {axis(name).unit}, where {device.name} makes no errors to train with")
     return models
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,7 +279,7 @@ class Curriculum:
         reference: float | None = None,
     ) -> None:
         for name, value in (("epochs", epochs), ("epochs_per_step", epochs_per_step)):
-            if not (_whole(value) and value >= 1):
+            if not (whole(value) and value >= 1):
                 raise ValueError(f"{name} is {value!r}; allowed is a whole number from 1")
         model = bare(model)
         self._model = weakref.ref(model)
@@ -305,7 +293,7 @@ class Curriculum:
             (
                 "start_ber",
                 start_ber,
-                start_ber is None or (_number(start_ber) and 0.0 < start_ber < highest),
+                start_ber is None or (number(start_ber) and 0.0 < start_ber < highest),
                 f"above 0 and below the target's {highest:.3g}, or None",
             ),
             (
@@ -314,11 +302,11 @@ class Curriculum:
                 start_ber is None or isinstance(self._ladder, _Rates),
                 "None where target_ber is error models: the first of them is the start",
             ),
-            ("ramp", ramp, _number(ramp) and 0.0 < ramp <= 1.0, "above 0 to 1"),
+            ("ramp", ramp, number(ramp) and 0.0 < ramp <= 1.0, "above 0 to 1"),
             (
                 "steps_per_epoch",
                 steps_per_epoch,
-                steps_per_epoch is None or (_whole(steps_per_epoch) and steps_per_epoch >= 1),
+                steps_per_epoch is None or (whole(steps_per_epoch) and steps_per_epoch >= 1),
                 "a whole number from 1, or None",
             ),
             (
@@ -327,16 +315,16 @@ class Curriculum:
                 steps_per_epoch is None or not adaptive,
                 "None with the schedule 'adaptive', which decides at the end of epochs",
             ),
-            ("clean_share", clean_share, _number(clean_share) and 0.0 <= clean_share < 1.0, "from 0 to below 1"),
+            ("clean_share", clean_share, number(clean_share) and 0.0 <= clean_share < 1.0, "from 0 to below 1"),
             (
                 "floor_ber",
                 floor_ber,
-                floor_ber is None or (_number(floor_ber) and 0.0 < floor_ber < highest),
+                floor_ber is None or (number(floor_ber) and 0.0 < floor_ber < highest),
                 f"above 0 and below the target's {highest:.3g}, or None",
             ),
-            ("factor", factor, _number(factor) and factor > 1.0, "above 1 and finite"),
-            ("recovery", recovery, _number(recovery) and recovery >= 0.0, "from 0 and finite"),
-            ("reference", reference, reference is None or _number(reference), "a finite number, or None"),
+            ("factor", factor, number(factor) and factor > 1.0, "above 1 and finite"),
+            ("recovery", recovery, number(recovery) and recovery >= 0.0, "from 0 and finite"),
+            ("reference", reference, reference is None or number(reference), "a finite number, or None"),
         )
         for name, value, holds, allowed in checks:
             if not holds:
@@ -480,7 +468,7 @@ class Curriculum:
         if score is None and loss is None:
             raise ValueError("found neither a score nor a loss; allowed is at least one")
         for name, value in (("score", score), ("loss", loss)):
-            if value is not None and not _number(value):
+            if value is not None and not number(value):
                 raise ValueError(f"{name} is {value!r}; allowed is a finite number")
         if score is not None:
             self._recovery.score = float(score)
@@ -696,9 +684,9 @@ _PLAIN = (
 def _checked_chips(chips: Any) -> str | int | tuple[int, ...]:
     if isinstance(chips, str) and chips in ("fresh", "one"):
         return chips
-    if _whole(chips) and chips >= 1:
+    if whole(chips) and chips >= 1:
         return int(chips)
-    if isinstance(chips, Sequence) and not isinstance(chips, str) and len(chips) and all(map(_whole, chips)):
+    if isinstance(chips, Sequence) and not isinstance(chips, str) and len(chips) and all(map(whole, chips)):
         return tuple(chips)
     raise ValueError(
         f"chips is {chips!r}; allowed are 'fresh', 'one', or a number of chips from 1, or a list of their seeds"
@@ -728,13 +716,13 @@ def _ladder(model: nn.Module, target: Any) -> _Rates | _Points:
         if missing:
             raise ValueError(f"target_ber lacks {', '.join(missing)}; give 0 for an operand on reliable memory")
         for name, rate in rates.items():
-            if not (_number(rate) and 0.0 <= rate <= 1.0):
+            if not (number(rate) and 0.0 <= rate <= 1.0):
                 raise ValueError(f"target_ber of {name} is {rate!r}; allowed is from 0 to 1")
         if not any(rates.values()):
             raise ValueError("target_ber is 0 for all operands; allowed is a rate above 0 for at least one")
         ladder = _Rates(shapes, {name: float(rates[name]) for name in shapes})
     else:
-        if not (_number(target) and 0.0 < target <= 1.0):
+        if not (number(target) and 0.0 < target <= 1.0):
             raise ValueError(f"target_ber is {target!r}; allowed is above 0 to 1")
         ladder = _Rates(shapes, float(target))
     for name, errors in shapes.items():
@@ -752,7 +740,7 @@ def unscaled_errors(model: nn.Module) -> dict[str, ErrorModel]:
     A model that was brought to a rate of 0 has no asymmetry left to bring to another one, and a cell map no cells.
 
     Raises:
-        ValueError: as ``eden.faults.inject.scalable_errors``.
+        ValueError: as ``eden.faults.memories.scalable_errors``.
     """
     found = scalable_errors(model)
     curriculum = _holder(model)

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from eden import _core
 from eden.boosting.curriculum import Curriculum
 from eden.common.files import HEADER_KEY, FileError, write_tensors
-from eden.faults.faulty_layers import range_of, set_range, write_region
-from eden.faults.inject import bare, faulty_layers
+from eden.faults.buffers import range_of, set_range, write_region
+from eden.faults.faulty_layers import faulty_layers
+from eden.faults.network import bare
 
 FORMAT, VERSION = "eden-training", 2
 
@@ -128,7 +129,7 @@ def _inputs(model: nn.Module) -> dict[str, dict[str, Any]]:
             "sample_numel": operand.sample_numel,
         }
         for name, layer in faulty_layers(model).items()
-        for role, operand in layer._eden.by_role.items()
+        for role, operand in layer.eden_faults.by_role.items()
         if operand.kind == "input"
     }
 
@@ -153,7 +154,7 @@ def _compare_inputs(path: str | os.PathLike[str], found: dict[str, Any], model: 
 
 def _set_inputs(found: dict[str, Any], model: nn.Module) -> None:
     for name, layer in faulty_layers(model).items():
-        for role, operand in layer._eden.by_role.items():
+        for role, operand in layer.eden_faults.by_role.items():
             kept = found.get(f"{name}.{role}")
             if operand.kind == "input" and kept is not None and kept["range"] is not None:
                 low, high = kept["range"]

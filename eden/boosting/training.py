@@ -33,19 +33,15 @@ from torch.utils.data import Dataset, TensorDataset
 from eden.boosting.augmentation import Augment, augmented
 from eden.boosting.curriculum import Curriculum
 from eden.boosting.resume import load_checkpoint_, random_states, save_checkpoint, set_random_states
+from eden.common.arguments import whole
 from eden.common.files import output_file
-from eden.faults.faulty_layers import FaultyLayer
-from eden.faults.inject import (
-    clean,
-    faulty_layers,
-    model_device,
-    operands,
-    ranges,
-    recalibrate_,
-    refuse_inside_clean,
-    remove_,
-)
+from eden.faults.calibration import ranges, recalibrate_
+from eden.faults.faulty_layers import FaultyLayer, faulty_layers
+from eden.faults.inject import remove_
 from eden.faults.learned_ranges import LearnedRanges
+from eden.faults.memories import operands
+from eden.faults.network import model_device
+from eden.faults.reliable import clean, refuse_inside_clean
 from eden.faults.samples import update_digest
 from eden.memory.errors import ErrorModel
 from eden.memory.operators import Memory
@@ -135,14 +131,14 @@ class Recipe:
 
     def __post_init__(self) -> None:
         checks: tuple[tuple[str, bool, str], ...] = (
-            ("epochs", _whole(self.epochs) and self.epochs >= 1, "a whole number from 1"),
+            ("epochs", whole(self.epochs) and self.epochs >= 1, "a whole number from 1"),
             ("learning_rate", 0 < self.learning_rate < math.inf, "above 0 and finite"),
-            ("batch_size", _whole(self.batch_size) and self.batch_size >= 1, "a whole number from 1"),
+            ("batch_size", whole(self.batch_size) and self.batch_size >= 1, "a whole number from 1"),
             ("momentum", 0 <= self.momentum < 1, "from 0 to below 1"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, "from 0 and finite"),
             ("warmup", 0 <= self.warmup < 1, "from 0 to below 1"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 to below 1"),
-            ("seed", _whole(self.seed) and self.seed >= 0, "a whole number from 0"),
+            ("seed", whole(self.seed) and self.seed >= 0, "a whole number from 0"),
             ("optimizer", self.optimizer in OPTIMIZERS, ", ".join(OPTIMIZERS)),
             ("decay", self.decay in DECAYS, ", ".join(DECAYS)),
             ("distillation", 0 <= self.distillation <= 1, "from 0 to 1"),
@@ -157,9 +153,9 @@ class Recipe:
             ("clean_loss", 0 <= self.clean_loss < 1, "from 0 to below 1"),
             ("learn_ranges", isinstance(self.learn_ranges, bool), "True or False"),
             ("range_decay", 0 <= self.range_decay < math.inf, "from 0 and finite"),
-            ("recalibrate", _whole(self.recalibrate) and self.recalibrate >= 0, "a whole number from 0"),
+            ("recalibrate", whole(self.recalibrate) and self.recalibrate >= 0, "a whole number from 0"),
             ("clip_gradients", _bound(self.clip_gradients, math.inf), "above 0 and finite, or None"),
-            ("accumulate", _whole(self.accumulate) and self.accumulate >= 1, "a whole number from 1"),
+            ("accumulate", whole(self.accumulate) and self.accumulate >= 1, "a whole number from 1"),
             ("precision", self.precision in PRECISIONS, ", ".join(PRECISIONS)),
             ("channels_last", isinstance(self.channels_last, bool), "True or False"),
             ("compile", isinstance(self.compile, bool), "True or False"),
@@ -193,10 +189,6 @@ class Recipe:
             return torch.optim.SGD(parameters, rate, self.momentum, weight_decay=decay, nesterov=self.momentum > 0)
         kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
         return kind(parameters, rate, betas=(self.momentum, 0.999), weight_decay=decay)
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _bound(value: Any, highest: float, lowest: float = 0) -> bool:
@@ -482,7 +474,7 @@ def train(
         UserWarning: if the last epoch is to be trained at a lower rate than the curriculum's target.
     """
     samples_of(dataset)
-    if checkpoint_every is not None and not (_whole(checkpoint_every) and checkpoint_every >= 1):
+    if checkpoint_every is not None and not (whole(checkpoint_every) and checkpoint_every >= 1):
         raise ValueError(f"checkpoint_every is {checkpoint_every!r}; allowed is a whole number from 1, or None")
     if recipe.clean_loss > 0.0 and not faulty_layers(model):
         raise ValueError(f"clean_loss is {recipe.clean_loss}; allowed without a layer under faults is 0")
@@ -791,10 +783,10 @@ _REGION = re.compile(r"eden_(\w+)_region")
 
 def _operand_of(name: str, layer: FaultyLayer, role: str) -> str:
     # Buffers have no dots in their names; a shared operand has the name of the first layer that reads it.
-    names = [operand.name for operand in layer._eden.operands()]
+    names = [operand.name for operand in layer.eden_faults.operands()]
     own = [one for one in names if f".{one}".replace(".", "_").endswith(f"_{role}")]
     operand = own[0] if own else f"{name}.{role}" if name else role
-    rates = {one.name: one.errors.ber for one in layer._eden.operands() if isinstance(one.errors, ErrorModel)}
+    rates = {one.name: one.errors.ber for one in layer.eden_faults.operands() if isinstance(one.errors, ErrorModel)}
     return f"{operand} (BER {rates[operand]:.3g})" if operand in rates else operand
 
 
@@ -882,7 +874,7 @@ def _identity(
     memory = {
         operand.name: [operand.storage, operand.correction, int(layer.eden_chip)]
         for layer in faulty_layers(model).values()
-        for operand in layer._eden.operands()
+        for operand in layer.eden_faults.operands()
     }
     known = ranges(model) if memory else {}
     placed = {
@@ -894,7 +886,7 @@ def _identity(
             _errors_of(operand.errors) if curriculum is None else None,  # whose settings hold them
         ]
         for layer in faulty_layers(model).values()
-        for operand in layer._eden.operands()
+        for operand in layer.eden_faults.operands()
     }
     inputs = [
         name for name, info in (operands(model) if memory else {}).items() if info.kind == "input" and name in known
@@ -950,6 +942,6 @@ def _check_extra(extra: Any) -> None:
     history = [Epoch(**epoch) for epoch in extra["history"]]
     if [epoch.number for epoch in history] != list(range(len(history))):
         raise ValueError("its epochs are not numbered from 0")
-    if not (_whole(extra["step"]) and extra["step"] >= 0 and (extra["generator"] is None) == (extra["step"] == 0)):
+    if not (whole(extra["step"]) and extra["step"] >= 0 and (extra["generator"] is None) == (extra["step"] == 0)):
         raise ValueError(f"step is {extra['step']!r}, which does not go with its generator")
     float(extra["total"]), dict(extra["bounds"]), extra["teacher"], extra["learned"]

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from eden import _core
-from eden.faults.inject import clean, faulty_layers, operands
+from eden.faults.faulty_layers import faulty_layers
 from eden.faults.layers import base_of, layer_class, stored
+from eden.faults.memories import operands
+from eden.faults.reliable import clean
 from eden.memory import operators as ops
 
 Pair = tuple[int, int]
@@ -178,7 +180,7 @@ class _Trace:
         return hook
 
     def _of_faulty(self, layer: Any) -> list[tuple[str, str, str]]:
-        return [(operand.name, operand.kind, operand.role.name) for operand in layer._eden.operands()]
+        return [(operand.name, operand.kind, operand.role.name) for operand in layer.eden_faults.operands()]
 
     def _of_plain(self, name: str, layer: Any, x: Tensor | None) -> list[tuple[str, str, str]]:
         if x is None:

@@ -183,7 +183,7 @@ def _number(path: str | os.PathLike[str], place: str, row: Mapping[str, str], co
 def _operands_of(model: torch.nn.Module | Mapping[str, OperandInfo]) -> Mapping[str, OperandInfo]:
     if isinstance(model, Mapping):
         return model
-    from eden.faults.inject import operands
+    from eden.faults.memories import operands
 
     return operands(model)
 

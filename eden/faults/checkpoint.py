@@ -13,17 +13,14 @@ from torch import Tensor, nn
 
 from eden import _core
 from eden.common.files import HEADER_KEY, FileError, write_tensors
-from eden.faults.faulty_layers import OPERAND_SPACING_BITS, FaultyLayer, LayerFaults, Operand, range_of, set_range
-from eden.faults.inject import (
-    _eligible_layers,
-    _exchange,
-    _join,
-    _numbers,
-    faulty_layers,
-    operands,
-    refuse_inside_clean,
-)
+from eden.faults.buffers import range_of, set_range
+from eden.faults.exchange import exchange_layers
+from eden.faults.faulty_layers import FaultyLayer, LayerFaults, faulty_layers
 from eden.faults.layers import layer_class
+from eden.faults.memories import operands
+from eden.faults.operand import OPERAND_SPACING_BITS, Operand
+from eden.faults.reach import eligible_layers, join_names, operand_numbers
+from eden.faults.reliable import refuse_inside_clean
 from eden.memory.errors import ErrorModel
 from eden.memory.operators import Memory
 
@@ -156,8 +153,8 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
         aliases=aliases,
         layers={
             name: _SavedLayer(
-                batch_dim=layer._eden.batch_dim,
-                operands={role: _saved_operand(layer, operand) for role, operand in layer._eden.by_role.items()},
+                batch_dim=layer.eden_faults.batch_dim,
+                operands={role: _saved_operand(layer, operand) for role, operand in layer.eden_faults.by_role.items()},
             )
             for name, layer in layers.items()
         },
@@ -220,17 +217,17 @@ def load_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
             raise FileError(
                 path, f"{name} has the shape {tuple(tensor.shape)}; the network's has {tuple(state[name].shape)}"
             )
-    eligible, left_out = _eligible_layers(model)
+    eligible, left_out = eligible_layers(model)
     missing = [f"{name} ({left_out.get(name, 'not found')})" for name in sorted(header.layers) if name not in eligible]
     if missing:
         raise FileError(path, f"layers: {', '.join(missing)} are no layers of this network that faults can reach")
     try:
-        _exchange(model, eligible, _described(header, eligible), header.chip, known=False)
+        exchange_layers(model, eligible, _described(header, eligible), header.chip, known=False)
     except (ValueError, TypeError) as error:
         raise FileError(path, f"its faults are damaged: {error}") from error
     model.load_state_dict(tensors)
     for name, layer in faulty_layers(model).items():
-        for operand in layer._eden.by_role.values():
+        for operand in layer.eden_faults.by_role.values():
             kept = header.layers[name].operands[operand.role.name]
             if operand.kind == "input" and kept.range is not None:
                 set_range(layer, operand, *kept.range, kept.magnitude)
@@ -239,7 +236,7 @@ def load_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
 
 def _described(header: _Header, eligible: Mapping[str, nn.Module]) -> dict[str, LayerFaults]:
     """What the file says of each layer. Raises ValueError or TypeError for what a layer cannot have."""
-    numbers = _numbers(eligible)
+    numbers = operand_numbers(eligible)
     made: dict[str, LayerFaults] = {}
     for name, saved in header.layers.items():
         roles = {role.name: role for role in layer_class(eligible[name]).roles(eligible[name])}
@@ -258,7 +255,7 @@ def _described(header: _Header, eligible: Mapping[str, nn.Module]) -> dict[str, 
                 kept.affine,
                 kept.channels,
                 absent=kept.absent,
-                own=(_join(name, which), numbers[name, which] * OPERAND_SPACING_BITS),
+                own=(join_names(name, which), numbers[name, which] * OPERAND_SPACING_BITS),
             )
         made[name] = LayerFaults(operands, saved.batch_dim)
     if not any(faults.by_role for faults in made.values()):

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from eden.faults.faulty_layers import Operand
-from eden.faults.inject import faulty_layers
+from eden.faults.faulty_layers import faulty_layers
+from eden.faults.operand import Operand
 from eden.memory import operators as ops
 from eden.memory.errors import ErrorModel
 
@@ -104,7 +104,7 @@ def counting(model: nn.Module) -> Iterator[Account]:
     layers = faulty_layers(model)
     if not layers:
         raise ValueError("the network has no layer under faults; call eden.inject_ first")
-    found = [operand for layer in layers.values() for operand in layer._eden.operands()]
+    found = [operand for layer in layers.values() for operand in layer.eden_faults.operands()]
     if any(operand.flips is not None for operand in found):
         raise RuntimeError("the network's flips are being counted already")
     account = Account(found)

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from eden.common.tables import text_table
 from eden.faults.counting import FlipCounts
-from eden.faults.faulty_layers import Operand
+from eden.faults.faulty_layers import faulty_layers
 from eden.faults.functions import FunctionUse, function_uses
-from eden.faults.inject import OperandInfo, _eligible_layers, _join, faulty_layers, operands
 from eden.faults.layers import Role, layer_class
+from eden.faults.memories import OperandInfo, operands
+from eden.faults.operand import Operand
+from eden.faults.reach import eligible_layers, join_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +117,7 @@ def coverage(model: nn.Module, counts: Mapping[str, FlipCounts] | None = None, s
     rows += reliable.parameters()
     rows += reliable.inputs()
     rows += [
-        CoverageRow(_join(use.module, use.function), "function", None, False, _of_function(use))
+        CoverageRow(join_names(use.module, use.function), "function", None, False, _of_function(use))
         for use in uses
         if use.feature_maps > 1
     ]
@@ -142,8 +144,8 @@ class _Reliable:
     def __init__(self, model: nn.Module, uses: Sequence[FunctionUse]) -> None:
         self._modules = dict(model.named_modules())
         self._faulty = faulty_layers(model)
-        self._eligible, self._left_out = _eligible_layers(model)
-        self._parts = {x.role.part for layer in self._faulty.values() for x in layer._eden.by_role.values()}
+        self._eligible, self._left_out = eligible_layers(model)
+        self._parts = {x.role.part for layer in self._faulty.values() for x in layer.eden_faults.by_role.values()}
         self._uses: dict[str, list[FunctionUse]] = {}
         for use in uses:
             for name in use.parameters:
@@ -152,10 +154,10 @@ class _Reliable:
         self._roles: dict[str, tuple[str, Role]] = {}  # of all layers that could be under faults
         for name, layer in self._eligible.items():
             for role in layer_class(layer).roles(layer):
-                self._roles[_join(name, role.name)] = name, role
+                self._roles[join_names(name, role.name)] = name, role
             if name in self._faulty:
-                for which, operand in self._faulty[name]._eden.by_role.items():
-                    self._operands[_join(name, which)] = operand
+                for which, operand in self._faulty[name].eden_faults.by_role.items():
+                    self._operands[join_names(name, which)] = operand
 
     def parameters(self) -> list[CoverageRow]:
         rows = []
@@ -171,7 +173,7 @@ class _Reliable:
                 ("buffer", *each) for each in owner.named_buffers(recurse=False) if not each[0].startswith("eden_")
             ]
             for kind, attribute, tensor in found:
-                name = _join(owner_name, attribute)
+                name = join_names(owner_name, attribute)
                 if name in self._operands:
                     continue
                 why = self._why_stored(name, owner_name, owner, kind, tensor)
@@ -216,12 +218,14 @@ class _Reliable:
 
     def inputs(self) -> list[CoverageRow]:
         rows = []
-        parts = {_join(name, child) for name, layer in self._eligible.items() for child in layer_class(layer).children}
+        parts = {
+            join_names(name, child) for name, layer in self._eligible.items() for child in layer_class(layer).children
+        }
         for name, module in self._modules.items():
             found: dict[str, str] = {}
             if name in self._eligible:
                 for role in layer_class(module).roles(module):
-                    operand = self._operands.get(_join(name, role.name))
+                    operand = self._operands.get(join_names(name, role.name))
                     if operand is not None and operand.absent:
                         found[role.name] = "calibration saw the layer without it"
                     elif operand is None and role.kind == "input":
@@ -229,5 +233,5 @@ class _Reliable:
                 found |= layer_class(module).unreachable
             elif name not in parts and any(True for _ in module.parameters(recurse=False)):
                 found["input"] = self._left_out.get(name, f"{type(module).__name__} is reliable")
-            rows += [CoverageRow(_join(name, role), "input", None, False, why) for role, why in found.items()]
+            rows += [CoverageRow(join_names(name, role), "input", None, False, why) for role, why in found.items()]
         return rows

@@ -1,158 +1,27 @@
 """Layers whose loads of weights and input feature maps go through a faulty memory.
 
-What the operands of a class of layers are is in layers.py. A layer is not wrapped: its class is exchanged for a
-subclass, so the object, its Parameters, its hooks and its keys in the state_dict stay what they were. Everything that
-changes while a network runs (rates, chip, access number) is a tensor in a non-persistent buffer, so that a compiled
-network need not be compiled again.
+A layer is not wrapped: its class is exchanged for a subclass, so the object, its Parameters, its hooks and its keys in
+the state_dict stay what they were. Everything that changes while a network runs (rates, chip, access number) is a
+tensor in a non-persistent buffer, so that a compiled network need not be compiled again.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 
 from eden import _core
-from eden.faults.layers import LAYERS, Role, stored
+from eden.faults.layers import LAYERS, stored
+from eden.faults.operand import Operand
 from eden.memory import operators as ops
 from eden.memory import storage as quantization
-from eden.memory.errors import Bitline
-from eden.memory.operators import Memory
 
 _COMPUTED = (torch.float32, torch.float16, torch.bfloat16)
-
-OPERAND_SPACING_BITS = 2**40
-"""Without a placement, operand k begins at bit k x 2^40."""
-
-_ROW = 2**12
-_ROW_IN_BITLINES = 2**20
-
-FIRST_RELIABLE_PART = 2**22
-"""Number of the first operand among biases and normalization, which are under faults on request alone."""
-
-
-class Buffers(NamedTuple):
-    """The names of an operand's buffers in its layer; the last three are an input's."""
-
-    region: str
-    table: str
-    bounds: str
-    scale: str
-    zero_point: str
-
-
-@dataclasses.dataclass
-class Operand:
-    """One memory-resident tensor role of one layer, as configured; the buffers of the layer follow it.
-
-    Attributes:
-        name: ``layer.role``; of the first layer and role where several share one.
-        role: which of its layer's operands it is.
-        address: first bit in the memory.
-        errors: error model of the memory, None for reliable; or the pieces of memory that it lies in, each with an
-            address of its own.
-        storage: form in which the memory keeps it.
-        correction: what replaces implausible values.
-        sample_numel: elements of an input's sample, None before calibration.
-        affine: whether its codes have a zero point.
-        channels: whether each output channel of a weight has a scale of its own.
-        batch_dim: dimension of an input's samples.
-        batched_dims: dimensions of an input that is a batch of samples; one with fewer is a single sample.
-        contiguous: whether each sample of a batch has cells of its own.
-        calibrated: whether the range of an input is known.
-        magnitude: mean magnitude of an input's values, as calibrated, None where it is not known.
-        absent: whether calibration found that the layer does without this input.
-        own: name and address that it has where no other layer shares it.
-        flips: while `counting`, int64 [bits of an element, 2, 2]: by bit position and stored value, the cells read and
-            those flipped.
-        clamp: while its range is learned, brings an input into it before it is stored, in training.
-        most_elements: elements that its memory holds from its place on (of an input's sample), None where only
-            addresses end. This and the next follow the others at each `write_region`.
-        row_elements: to read a row of a table by itself takes about as long as to read so many elements in one piece.
-        buffers: names of its buffers.
-    """
-
-    name: str
-    role: Role
-    address: int
-    errors: Memory
-    storage: str
-    correction: str
-    sample_numel: int | None = None
-    affine: bool = False
-    channels: bool = False
-    batch_dim: int = 0
-    batched_dims: int = 2
-    contiguous: bool = False
-    calibrated: bool = False
-    magnitude: float | None = None
-    absent: bool = False
-    own: tuple[str, int] = ("", 0)
-    flips: Tensor | None = None
-    clamp: Callable[[Tensor], Tensor] | None = None
-    most_elements: int | None = None
-    row_elements: int = dataclasses.field(default=0, init=False)
-    buffers: Buffers = dataclasses.field(init=False)
-
-    @property
-    def kind(self) -> str:
-        """What it is: "weight" of a parameter or buffer, "input" of a feature map."""
-        return self.role.kind
-
-    def __post_init__(self) -> None:
-        # Every read looks its buffers up by these.
-        prefix = f"eden_{self.role.name.replace('.', '_')}"
-        self.buffers = Buffers(*(f"{prefix}_{name}" for name in Buffers._fields))
-
-    @property
-    def channel_dim(self) -> int:
-        """Dimension of a weight's channels that have scales of their own, -1 for none."""
-        return self.role.channel_dim if self.channels else -1
-
-    def unbatched(self, x: Tensor) -> bool:
-        """Whether an input is a single sample without a batch dimension."""
-        return x.dim() < self.batched_dims
-
-    @property
-    def needs_range(self) -> bool:
-        """Whether it cannot be read without a known range of its values."""
-        return self.storage in quantization.CODE_BITS or self.correction != "none"
-
-    @property
-    def zero_pointed(self) -> bool:
-        """Whether its codes are made with a zero point."""
-        # uint8 has no symmetric form: its zero point is 0 where no value is negative.
-        return self.affine or self.storage == "uint8"
-
-    @property
-    def failures(self) -> list[float]:
-        """Failure probabilities of the memories that it lies in."""
-        if isinstance(self.errors, tuple):
-            return [model.failure for model, _, _ in self.errors if model is not None]
-        return [] if self.errors is None else [self.errors.failure]
-
-    def quantizer(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Scale and zero point of its codes for a range of values, both of the range's shape."""
-        return quantization.quantization(low, high, self.storage, self.zero_pointed)
-
-    def rows(self, reliable: bool, numel: int | None) -> tuple[list[list[int]], Any]:
-        """The rows and the table (an int64 array or None) for its region.
-
-        Raises:
-            ValueError: for a memory that does not hold it, ``numel`` being the number of its elements where known.
-        """
-        width = ops.STORAGE_BITS[self.storage]
-        size = 0 if numel is None else numel * width
-        pieces = self.errors if isinstance(self.errors, tuple) else ((self.errors, self.address, size),)
-        rows, table = ops.regions(pieces, size, width, self.correction)
-        if reliable:
-            # As many rows, and the same table: nothing is to be compiled again for a moment.
-            rows, _ = ops.regions([(None, address, bits) for _, address, bits in pieces], size, width)
-        return rows, table
 
 
 def _checkpointed() -> bool:
@@ -229,7 +98,7 @@ class LayerFaults:
 class FaultyLayer(nn.Module):
     """What `inject_` adds to a layer's class. Not to be made by hand."""
 
-    _eden: LayerFaults
+    eden_faults: LayerFaults
     _eden_forward: Callable[..., Any]
     eden_chip: Tensor
     eden_access: Tensor
@@ -238,7 +107,7 @@ class FaultyLayer(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Read every operand from the memory it is in, and compute as the original layer does."""
-        faults = self._eden
+        faults = self.eden_faults
         if faults.observer is not None:
             faults.observer.called(self)
         recomputing = _recomputing()
@@ -254,7 +123,7 @@ class FaultyLayer(nn.Module):
 
     def eden_read(self, role: str, x: Tensor | None) -> Any:
         """An operand as read from its memory; the tensor itself, or None, where it is not under faults."""
-        operand = self._eden.by_role.get(role)
+        operand = self.eden_faults.by_role.get(role)
         if operand is None or x is None:
             return x
         if operand.role.part == "input":
@@ -265,9 +134,9 @@ class FaultyLayer(nn.Module):
         """Several inputs by role, as ``eden_read``; those that are one tensor in one place are read once."""
         read: list[tuple[Tensor, Operand | None, Tensor]] = []
         for role, x in inputs.items():
-            operand = self._eden.by_role.get(role)
+            operand = self.eden_faults.by_role.get(role)
             result = None
-            if operand is not None and self._eden.observer is None:
+            if operand is not None and self.eden_faults.observer is None:
                 for other, at, value in read:
                     if other is x and at is not None and at.address == operand.address and at.errors is operand.errors:
                         result = value
@@ -283,7 +152,7 @@ class FaultyLayer(nn.Module):
         return chip, access - 1 if _recomputing() else access
 
     def _eden_read_input(self, operand: Operand, x: Tensor) -> Tensor:
-        faults, buffers = self._eden, operand.buffers
+        faults, buffers = self.eden_faults, operand.buffers
         held: Any = self._buffers  # an attribute of a module is looked up in several places
         if operand.absent:
             raise RuntimeError(
@@ -348,7 +217,7 @@ class FaultyLayer(nn.Module):
             lookups: how many rows are to be read.
             sparse: whether the gradient is to be sparse, which that of a whole table is not.
         """
-        operand = self._eden.by_role.get(role)
+        operand = self.eden_faults.by_role.get(role)
         if operand is None or getattr(self, operand.buffers.region).shape[0] != 1:
             return False
         table = stored(self, operand.role.name)
@@ -364,7 +233,7 @@ class FaultyLayer(nn.Module):
             rows: what was taken from the table, of shape (*indices.shape, ...).
             indices: int32 or int64, which row each is.
         """
-        operand = self._eden.by_role[role]
+        operand = self.eden_faults.by_role[role]
         _check_computed(operand, table)
         if rows.numel() == 0:
             return rows
@@ -397,7 +266,7 @@ class FaultyLayer(nn.Module):
         return self
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if self._eden.reliable:
+        if self.eden_faults.reliable:
             # The copy would stay on reliable memory for ever: no `clean` block ends for it.
             raise RuntimeError("a network on reliable memory cannot be copied or pickled; do it outside of eden.clean")
         state = object.__reduce_ex__(self, 2)[2]
@@ -506,107 +375,14 @@ def _restore(original: type[nn.Module]) -> nn.Module:
     return cls.__new__(cls)
 
 
-def operand_numel(layer: nn.Module, operand: Operand) -> int | None:
-    """Elements of a parameter or of an input's sample, None where they are not known."""
-    if operand.kind == "input":
-        return operand.sample_numel
-    return int(stored(layer, operand.role.name).numel())
+def faulty_layers(model: nn.Module) -> dict[str, FaultyLayer]:
+    """The layers of a network that are under faults, by name, in ``named_modules`` order."""
+    return {name: layer for name, layer in model.named_modules() if isinstance(layer, FaultyLayer)}
 
 
-def write_region(layer: FaultyLayer, operand: Operand) -> None:
-    """Bring an operand's region and table buffers to what it says, in place where their size stays.
-
-    Raises:
-        ValueError: naming the operand, for a memory that does not hold it.
-    """
-    reliable = layer._eden.reliable > 0
-    try:
-        rows, entries = operand.rows(reliable, operand_numel(layer, operand))
-    except ValueError as error:
-        raise ValueError(f"the errors of {operand.name}: {error}") from error
-    held = None if reliable else ops.held_bits(operand.errors, operand.address)
-    operand.most_elements = None if held is None else held // ops.STORAGE_BITS[operand.storage]
-    # Bitlines are drawn for all rows of a subarray at once.
-    bitlines = isinstance(operand.errors, Bitline) and not reliable
-    operand.row_elements = _ROW_IN_BITLINES if bitlines else _ROW
-    _write(layer, operand.buffers.region, torch.tensor(rows, dtype=torch.int64))
-    table = torch.empty(0, dtype=torch.int64) if entries is None else torch.from_numpy(entries)
-    _write(layer, operand.buffers.table, table)
-
-
-def _write(layer: FaultyLayer, name: str, value: Tensor) -> None:
-    buffer = getattr(layer, name)
-    if buffer.shape == value.shape:
-        buffer.copy_(value)
-    else:
-        setattr(layer, name, value.to(buffer.device, copy=True))
-
-
-def set_range(layer: FaultyLayer, operand: Operand, low: float, high: float, magnitude: float | None) -> None:
-    """Set what is known of an input, in place: its range and, for one bit, its values' mean magnitude."""
-    operand.calibrated, operand.magnitude = True, magnitude
-    bounds = getattr(layer, operand.buffers.bounds)
-    bounds.copy_(torch.tensor([low, high]))
-    held = getattr(layer, operand.buffers.scale)
-    if operand.storage == "sign":
-        held.fill_(torch.nan if magnitude is None else magnitude)
-    elif operand.storage in quantization.CODE_BITS:
-        scale, zero_point = operand.quantizer(*bounds)
-        held.copy_(scale)
-        if zero_point is not None:
-            getattr(layer, operand.buffers.zero_point).copy_(zero_point)
-
-
-def range_of(layer: FaultyLayer, operand: Operand) -> tuple[float, float] | None:
-    """Smallest and largest plausible value: of a parameter its current ones, of an input as calibrated, or None."""
-    if operand.kind == "weight":
-        low, high = torch.aminmax(stored(layer, operand.role.name).detach())
-    elif operand.calibrated:
-        low, high = getattr(layer, operand.buffers.bounds)
-    else:
-        return None
-    return float(low), float(high)
-
-
-def _buffers(operand: Operand) -> dict[str, Tensor]:
-    names = operand.buffers
-    found = {
-        names.region: torch.zeros((1, _core.REGION_FIELDS), dtype=torch.int64),
-        names.table: torch.empty(0, dtype=torch.int64),
-    }
-    if operand.kind == "input":
-        found[names.bounds] = torch.full((2,), torch.nan, dtype=torch.float32)
-        found[names.scale] = torch.tensor(torch.nan, dtype=torch.float32)
-        found[names.zero_point] = torch.tensor(0, dtype=torch.int32)
-    return found
-
-
-def make_faulty(module: nn.Module, faults: LayerFaults, seed: int, device: torch.device) -> FaultyLayer:
-    """Exchange the class of a layer and give it its buffers."""
-    module.__class__ = faulty_class(type(module))
-    layer = cast(FaultyLayer, module)
-    layer._eden = faults
-    buffers = {
-        "eden_chip": torch.tensor(seed, dtype=torch.int64),
-        "eden_access": torch.tensor(0, dtype=torch.int64),
-        "eden_training_chip": torch.tensor(seed, dtype=torch.int64),
-        "eden_training_access": torch.tensor(0, dtype=torch.int64),
-    }
-    for operand in faults.by_role.values():
-        buffers |= _buffers(operand)
-    for name, value in buffers.items():
-        layer.register_buffer(name, value.to(device), persistent=False)
-    for operand in faults.by_role.values():
-        write_region(layer, operand)
-    return layer
-
-
-def make_original(layer: FaultyLayer) -> nn.Module:
-    """Give a layer its own class back and take its buffers away."""
-    module: nn.Module = layer
-    original = original_class(module)
-    for name in [name for name in module._buffers if name.startswith("eden_")]:
-        delattr(module, name)
-    del module.__dict__["_eden"]
-    module.__class__ = original
-    return module
+def require_faults(model: nn.Module) -> dict[str, FaultyLayer]:
+    """``faulty_layers``. Raises ValueError for a network without any."""
+    layers = faulty_layers(model)
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has no layer under faults; call eden.inject_ first")
+    return layers

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from eden.faults.inject import clean, model_device
 from eden.faults.layers import base_of
+from eden.faults.network import model_device
+from eden.faults.reliable import clean
 
 _WHAT = {
     "add": "a sum of feature maps",

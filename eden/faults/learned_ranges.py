@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eden.faults.faulty_layers import Operand
-from eden.faults.inject import faulty_layers, model_device, ranges, set_ranges_
+from eden.faults.calibration import ranges, set_ranges_
+from eden.faults.faulty_layers import faulty_layers
+from eden.faults.network import model_device
+from eden.faults.operand import Operand
 from eden.memory.storage import CODE_BITS, code_range
 
 _LEAST = 1e-3  # a range never shrinks below this share of the calibrated one
@@ -44,7 +46,7 @@ class LearnedRanges:
         self._sizes: dict[str, int] = {}
         self._operands: dict[str, list[Operand]] = {}  # that read it
         for layer in faulty_layers(model).values():
-            for operand in layer._eden.operands():
+            for operand in layer.eden_faults.operands():
                 if operand.kind != "input" or operand.storage not in CODE_BITS:
                     continue
                 name = operand.name

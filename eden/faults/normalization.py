@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eden.faults.inject import draw_chip, faulty_layers, model_device, model_input, set_chip_
+from eden.faults.chips import draw_chip, set_chip_
+from eden.faults.faulty_layers import faulty_layers
+from eden.faults.network import model_device, model_input
 
 
 class _Sums:

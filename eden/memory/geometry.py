@@ -7,14 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from eden import _core
-
-
-def _check_whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is a {type(value).__name__}; allowed is an int")
-    if value < least:
-        raise ValueError(f"{name} is {value}; allowed is {least} or more")
-    return value
+from eden.common.arguments import check_int
 
 
 class Location(NamedTuple):
@@ -68,7 +61,7 @@ class Geometry:
             ("subarray_rows", _core.SUBARRAY_ROWS_MULTIPLE, ""),
             ("bank_rows", self.subarray_rows, " (subarray_rows)"),
         ):
-            value = _check_whole(name, getattr(self, name), 1)
+            value = check_int(name, getattr(self, name), 1)
             if value % factor:
                 raise ValueError(f"{name} is {value}; allowed is a multiple of {factor}{why}")
         if self.row_bits * self.subarray_rows > _core.MOST_SUBARRAY_CELLS:
@@ -76,9 +69,9 @@ class Geometry:
                 f"subarray_rows is {self.subarray_rows} with row_bits {self.row_bits}; allowed are "
                 f"{_core.MOST_SUBARRAY_CELLS} cells in a subarray"
             )
-        _check_whole("banks", self.banks, 1)
+        check_int("banks", self.banks, 1)
         if self.ranks is not None:
-            _check_whole("ranks", self.ranks, 1)
+            check_int("ranks", self.ranks, 1)
         if self.capacity_bits * (self.ranks or 1) >= 2**63:
             raise ValueError(f"banks is {self.banks}; allowed is a memory of less than 2**63 bits")
 
@@ -130,13 +123,13 @@ class Geometry:
             ("wordline", wordline, self.subarray_rows),
             ("bitline", bitline, self.row_bits),
         ):
-            if _check_whole(name, value, 0) >= count:
+            if check_int(name, value, 0) >= count:
                 raise ValueError(f"{name} is {value}; allowed is 0 to {count - 1}")
         row = ((rank * self.banks + bank) * self.bank_rows) + subarray * self.subarray_rows + wordline
         return self._check_address(row * self.row_bits + bitline)
 
     def _check_address(self, address: int) -> int:
-        if _check_whole("address", address, 0) >= self.end:
+        if check_int("address", address, 0) >= self.end:
             raise ValueError(f"address is {address}; allowed is 0 to {self.end - 1}, the last cell of the geometry")
         return address
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from eden import _core
+from eden.common.arguments import check_int
 from eden.memory import library as _library
 from eden.memory.errors import Bitline, CellMap, DataDependent, ErrorModel, LineModel, Uniform, Wordline
 from eden.memory.storage import CODE_BITS, SYMMETRIC, clipped_gradient, code_range, measure_range, plausible_gradient
@@ -100,8 +101,8 @@ def regions(
     if correction not in CORRECTIONS:
         raise ValueError(f"correction is {correction!r}; allowed are {', '.join(CORRECTIONS)}")
     mode = _core.Correction.__members__[correction]
-    _check_count("width", width, 1)
-    if _check_count("bits", bits, 0) % width:
+    check_int("width", width, 1)
+    if check_int("bits", bits, 0) % width:
         raise ValueError(f"bits is {bits}; allowed is a multiple of the element's {width} bits")
     if not pieces:
         raise ValueError("pieces is empty; allowed is one piece or more")
@@ -126,19 +127,11 @@ def regions(
     return rows, np.concatenate(parts) if parts else None
 
 
-def _check_count(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} is a {type(value).__name__}; allowed is an int")
-    if value < least:
-        raise ValueError(f"{name} is {value}; allowed is {least} or more")
-    return value
-
-
 def _check_piece(name: str, errors: Any, address: Any, size: Any, width: int) -> None:
     if errors is not None and not isinstance(errors, _MODELS):
         raise TypeError(f"errors of {name} is a {type(errors).__name__}; allowed is one of eden's error models or None")
     for which, value in (("address", address), ("bits", size)):
-        if _check_count(f"{which} of {name}", value, 0) % width:
+        if check_int(f"{which} of {name}", value, 0) % width:
             raise ValueError(f"{which} of {name} is {value}; allowed is a multiple of the element's {width} bits")
     end, what = _last(errors)
     if address + size > end:

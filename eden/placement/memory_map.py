@@ -15,8 +15,9 @@ from eden.common.files import FiniteRecord, VersionedFile, write_text
 from eden.devices.device import Device, GeometryField
 from eden.devices.margin import Margin
 from eden.devices.partition import Errors, OperatingPoint, Partition, off_nominal
-from eden.faults.faulty_layers import Operand, operand_numel, range_of
-from eden.faults.inject import faulty_layers
+from eden.faults.buffers import range_of
+from eden.faults.faulty_layers import faulty_layers
+from eden.faults.operand import Operand, operand_numel
 from eden.memory import operators as ops
 from eden.memory.errors import LineModel
 from eden.placement.place import MemoryPiece, Placement
@@ -295,7 +296,7 @@ def _readers(model: nn.Module) -> dict[str, list[str]]:
     """By operand, the roles that read it, the one that it is named after first."""
     found: dict[str, list[str]] = {}
     for layer_name, layer in faulty_layers(model).items():
-        for operand in layer._eden.operands():
+        for operand in layer.eden_faults.operands():
             own = f"{layer_name}.{operand.role.name}" if layer_name else operand.role.name
             found.setdefault(operand.name, []).append(own)
     return {name: sorted(readers, key=lambda reader: reader != name) for name, readers in found.items()}
@@ -332,7 +333,7 @@ def memory_map(model: nn.Module, placement: Placement, device: Device) -> Memory
     operands: dict[str, MappedOperand] = {}
     readers = _readers(model)
     for layer in faulty_layers(model).values():
-        for operand in layer._eden.operands():
+        for operand in layer.eden_faults.operands():
             if operand.name in operands or (operand.errors is None and operand.name not in placement.operands):
                 continue
             if operand.contiguous:

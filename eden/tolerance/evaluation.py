@@ -13,17 +13,11 @@ from torch.utils.data import TensorDataset
 
 from eden.boosting.curriculum import unscaled_errors
 from eden.common import checks
-from eden.faults.inject import (
-    clean,
-    draw_chip,
-    faulty_layers,
-    model_device,
-    operands,
-    scalable_errors,
-    set_chip_,
-    set_errors_,
-    set_scaled_errors_,
-)
+from eden.faults.chips import draw_chip, set_chip_
+from eden.faults.faulty_layers import faulty_layers
+from eden.faults.memories import operands, scalable_errors, set_errors_, set_scaled_errors_
+from eden.faults.network import model_device
+from eden.faults.reliable import clean
 from eden.memory.errors import ErrorModel
 from eden.memory.operators import Piece
 

@@ -29,8 +29,9 @@ from eden.common import progress as eden_progress
 from eden.common.files import FileError, Record, VersionedFile, atomic_path
 from eden.common.journal import Journal
 from eden.costs.traffic import traffic
-from eden.faults import inject
-from eden.faults.inject import OperandInfo
+from eden.faults import memories
+from eden.faults.faulty_layers import faulty_layers
+from eden.faults.memories import OperandInfo, scalable_errors
 from eden.memory import library as _library
 from eden.memory import operators as ops
 from eden.memory.errors import CellMap, DataDependent, ErrorModel, LineModel, Uniform
@@ -172,11 +173,11 @@ class _Exported(nn.Module):
             table: int64 vector, of the regions' lines; None where there are none.
         """
         held: dict[str, Tensor] = {}
-        for name, layer in inject.faulty_layers(self.network).items():
+        for name, layer in faulty_layers(self.network).items():
             prefix = f"{name}." if name else ""
             held[f"{prefix}eden_chip"] = chip
             held[f"{prefix}eden_access"] = access * self._calls[name]
-            for operand in layer._eden.operands():
+            for operand in layer.eden_faults.operands():
                 row = self._rows[operand.name]
                 held[prefix + operand.buffers.region] = regions[row : row + 1]
                 if table is not None:
@@ -202,13 +203,13 @@ def _check_packageable(errors: ErrorModel, name: str) -> None:
 
 
 def _packaged_operands(model: nn.Module) -> tuple[PackagedOperand, ...]:
-    infos = inject.operands(model)
-    errors = inject.scalable_errors(model)
+    infos = memories.operands(model)
+    errors = scalable_errors(model)
     moved = traffic(infos).operands
     corrections = {
         operand.name: operand.correction
-        for layer in inject.faulty_layers(model).values()
-        for operand in layer._eden.operands()
+        for layer in faulty_layers(model).values()
+        for operand in layer.eden_faults.operands()
     }
     found = []
     used = 0
@@ -315,13 +316,13 @@ def export(
     operands = _packaged_operands(model)
     batch = _filled(inputs[:samples_per_run], samples_per_run)
     with borrowed(model), torch.no_grad():
-        for layer in inject.faulty_layers(model).values():
+        for layer in faulty_layers(model).values():
             layer.eden_access.zero_()
         output = model(batch)
         if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != samples_per_run:
             found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise ValueError(f"the network's output is {found}; allowed in a package is a tensor (batch, classes)")
-        calls = {name: int(layer.eden_access) for name, layer in inject.faulty_layers(model).items()}
+        calls = {name: int(layer.eden_access) for name, layer in faulty_layers(model).items()}
         unread = [name for name, count in calls.items() if count == 0]
         if unread:
             raise ValueError(f"{', '.join(unread)}: never called in a forward pass; leave them out with filter_fn")

@@ -28,7 +28,11 @@ from eden.common import progress as eden_progress
 from eden.common.deadline import Deadline
 from eden.common.journal import Journal
 from eden.common.ranks import RankError, Ranks
-from eden.faults import inject
+from eden.faults import calibration, chips, memories, reliable
+from eden.faults.chips import set_chip_
+from eden.faults.faulty_layers import faulty_layers
+from eden.faults.memories import OperandInfo, scalable_errors, set_errors_, set_scaled_errors_
+from eden.faults.network import model_device
 from eden.faults.samples import Samples, map_tensors, samples_of, update_digest
 from eden.memory.errors import ErrorModel
 from eden.memory.operators import Memory
@@ -209,7 +213,7 @@ class Question:
 
     def search(
         self,
-        searched: Mapping[str, inject.OperandInfo],
+        searched: Mapping[str, OperandInfo],
         errors: Mapping[str, ErrorModel],
         weights: Mapping[str, float],
     ) -> _core.Search:
@@ -290,7 +294,7 @@ class Question:
     def answer(
         self,
         search: _core.Search,
-        searched: Mapping[str, inject.OperandInfo],
+        searched: Mapping[str, OperandInfo],
         errors: Mapping[str, ErrorModel],
         weights: Mapping[str, float],
         *,
@@ -370,7 +374,7 @@ def _seconds(name: str, value: Any) -> None:
         raise ValueError(f"{name} is {value}; allowed is a number of seconds above 0, or None")
 
 
-def weights_of(weigh: Any, searched: Mapping[str, inject.OperandInfo]) -> dict[str, float]:
+def weights_of(weigh: Any, searched: Mapping[str, OperandInfo]) -> dict[str, float]:
     """What a factor in each operand's rate is worth."""
     if weigh == "bytes":
         return {name: float(info.bytes or 0) for name, info in searched.items()}
@@ -412,7 +416,7 @@ class Scorer:
         self._model, self._samples, self._metric, self._name, self._chunk = model, samples, metric, name, chunk
         self._lower_is_better = lower_is_better
         self.reuse: Reuse | None = None
-        self._device = inject.model_device(model)
+        self._device = model_device(model)
 
     def _outputs(self, inputs: Any) -> Any:
         if self.reuse is not None:
@@ -522,14 +526,14 @@ class NetworkEvaluator:
     def evaluate(self, trial: _core.Trial) -> float:
         """Put the operands at the trial's rates on its chip and score the samples that it draws."""
         if trial.rates != self._rates:
-            inject.set_scaled_errors_(
+            set_scaled_errors_(
                 self._model,
                 {
                     name: errors.scaled(rate)
                     for (name, errors), rate in zip(self._errors.items(), trial.rates, strict=True)
                 },
             )
-        inject.set_chip_(self._model, trial.chip)
+        set_chip_(self._model, trial.chip)
         if self.reuse is not None:
             self.reuse.begin_trial(trial.chip, trial.draw_seed, trial.rates, trial.operand)
         drawn = _core.draw_samples(trial.draw_seed, len(self._clean), self._batch_size)
@@ -540,7 +544,7 @@ class NetworkEvaluator:
         return float(np.mean(self._clean[drawn] - faulty))
 
     def _check_loads(self) -> None:
-        loads = {name: info.loads for name, info in inject.operands(self._model).items()}
+        loads = {name: info.loads for name, info in memories.operands(self._model).items()}
         unread = [name for name in self._errors if loads[name] == 0]
         if unread:
             raise ValueError(
@@ -553,8 +557,8 @@ class NetworkEvaluator:
 def borrowed(model: nn.Module) -> Iterator[None]:
     """Evaluation mode for a moment; mode, error models, chip and access numbers come back also after an error."""
     modes = [(module, module.training) for module in model.modules()]
-    errors = {name: info.errors for name, info in inject.operands(model).items()}
-    chip = inject.chip(model)
+    errors = {name: info.errors for name, info in memories.operands(model).items()}
+    chip = chips.chip(model)
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     try:
         model.eval()
@@ -562,8 +566,8 @@ def borrowed(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-        inject.set_errors_(model, errors)
-        inject.set_chip_(model, chip)
+        set_errors_(model, errors)
+        set_chip_(model, chip)
         with torch.no_grad():
             for buffer, saved in buffers:
                 buffer.copy_(saved)
@@ -835,7 +839,7 @@ def _described(memory: Memory) -> Any:
     return None if memory is None else memory.to_dict()
 
 
-def network_fingerprint(model: nn.Module, infos: Mapping[str, inject.OperandInfo], samples: Samples) -> dict[str, Any]:
+def network_fingerprint(model: nn.Module, infos: Mapping[str, OperandInfo], samples: Samples) -> dict[str, Any]:
     """What a journal names the network by: these operands, ranges, layers and state; and the number of the samples."""
     return {
         "chunk": _chunk(samples),
@@ -844,21 +848,21 @@ def network_fingerprint(model: nn.Module, infos: Mapping[str, inject.OperandInfo
             for name, info in infos.items()
         ],
         "layers": {
-            name: [layer._eden.batch_dim, *(operand.correction for operand in layer._eden.operands())]
-            for name, layer in inject.faulty_layers(model).items()
+            name: [layer.eden_faults.batch_dim, *(operand.correction for operand in layer.eden_faults.operands())]
+            for name, layer in faulty_layers(model).items()
         },
-        "ranges": {name: list(bounds) for name, bounds in inject.ranges(model).items()},
+        "ranges": {name: list(bounds) for name, bounds in calibration.ranges(model).items()},
         "samples": len(samples),
         "model": _model_digest(model),
     }
 
 
-def searched_operands(model: nn.Module) -> dict[str, inject.OperandInfo]:
+def searched_operands(model: nn.Module) -> dict[str, OperandInfo]:
     """The operands that have errors."""
-    operands = inject.operands(model)
-    if any(layer._eden.reliable for layer in inject.faulty_layers(model).values()):
+    operands = memories.operands(model)
+    if any(layer.eden_faults.reliable for layer in faulty_layers(model).values()):
         raise ValueError("the network is on reliable memory; profile it outside of eden.clean")
-    errors = inject.scalable_errors(model)
+    errors = scalable_errors(model)
     searched = {name: info for name, info in operands.items() if name in errors}
     if not searched:
         raise ValueError(f"none of the {len(operands)} operands has an error model; set one with eden.set_errors_")
@@ -1040,7 +1044,7 @@ def profile(
 
     searched = searched_operands(model)
     weights = weights_of(weigh, searched)
-    errors = inject.scalable_errors(model)
+    errors = scalable_errors(model)
     search = question.search(searched, errors, weights)
     question.check_budget(search, budget)
     samples = samples_of(loader, memory_limit)
@@ -1053,7 +1057,7 @@ def profile(
         scorer = scorer_of(model, samples, score, metric_name, lower_is_better)
         task.note("scoring on reliable memory")
         data = hashlib.sha256()
-        with inject.clean(model):
+        with reliable.clean(model):
             clean = scorer.scores(range(len(samples)), "on reliable memory", data)
         reference = question.reference(clean, metric_name)
         book = None

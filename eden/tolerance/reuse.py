@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from eden.faults.inject import faulty_layers
+from eden.faults.faulty_layers import faulty_layers
 from eden.faults.samples import map_tensors
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Reuse:
         )
         self._layers: dict[int, FaultyLayer] = {} if compiled else {id(layer): layer for layer in layers}
         self._operands = {
-            id(layer): [names.index(operand.name) for operand in layer._eden.operands() if operand.name in names]
+            id(layer): [names.index(operand.name) for operand in layer.eden_faults.operands() if operand.name in names]
             for layer in layers
         }
         self._most_bytes = most_bytes
@@ -141,12 +141,12 @@ class Reuse:
 
     def __enter__(self) -> Reuse:
         for layer in self._layers.values():
-            layer._eden.reuse = self
+            layer.eden_faults.reuse = self
         return self
 
     def __exit__(self, *error: object) -> None:
         for layer in self._layers.values():
-            layer._eden.reuse = None
+            layer.eden_faults.reuse = None
         self.clear()
 
     def clear(self) -> None:

@@ -37,7 +37,7 @@ class Certificate(Record):
         back_offs: attempts that failed, at higher rates.
         alpha: error probability of the attempt that succeeded.
         total_alpha: error probability of all attempts together, at most 1 - confidence.
-        first_chip: the chips are ``eden.faults.inject.draw_chip(seed, "confirmation", k)`` for k from this one on.
+        first_chip: the chips are ``eden.faults.chips.draw_chip(seed, "confirmation", k)`` for k from this one on.
         first_trial: the number of the first of its observations among all of the search, which follow one another.
     """
 

@@ -21,7 +21,10 @@ from eden import _core
 from eden.common import progress as eden_progress
 from eden.common.files import VersionedFile
 from eden.common.journal import Journal
-from eden.faults import inject
+from eden.faults import reliable
+from eden.faults.chips import set_chip_
+from eden.faults.memories import operands
+from eden.faults.reliable import refuse_inside_clean
 from eden.faults.samples import samples_of
 from eden.tolerance.profile import (
     CorpusMetric,
@@ -110,7 +113,7 @@ class _OneLevel:
 
     def evaluate(self, trial: _core.Trial) -> float:
         """The drop on the trial's chip and samples."""
-        inject.set_chip_(self._model, trial.chip)
+        set_chip_(self._model, trial.chip)
         drawn = _core.draw_samples(trial.draw_seed, len(self._clean), self._batch_size)
         faulty = self._scorer.scores(drawn, f"trial {trial.id} (chip {trial.chip})")
         return float(np.mean(self._clean[drawn] - faulty))
@@ -180,9 +183,9 @@ def certify(
         max_trials=max_trials,
         batch_size=batch_size,
     )
-    infos = inject.operands(model)
+    infos = operands(model)
     for each in (model,) if reference is None else (model, reference):
-        inject.refuse_inside_clean(each, "certify")
+        refuse_inside_clean(each, "certify")
     # One candidate, whose level is both the lowest and the highest: what is left of a search is its confirmation.
     search = _core.Search(
         operands=[("as placed", 1, _ONLY_LEVEL)],
@@ -202,7 +205,7 @@ def certify(
         return scorer_of(network, samples, score, metric_name, lower_is_better)
 
     def on_reliable_memory(network: nn.Module, digest: hashlib._Hash | None) -> np.ndarray[Any, np.dtype[np.float64]]:
-        with borrowed(network), inject.clean(network):
+        with borrowed(network), reliable.clean(network):
             return scorer(network).scores(range(len(samples)), "on reliable memory", digest)
 
     data = hashlib.sha256()

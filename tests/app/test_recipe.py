@@ -22,7 +22,7 @@ from eden.app.recipe import NAME, RetrainRecipe, retrain, setting, toml
 from eden.app.tasks import digits_task
 from eden.boosting.training import TrainingError
 from eden.common.files import FileError
-from eden.faults.inject import faulty_layers
+from eden.faults.faulty_layers import faulty_layers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -84,9 +84,9 @@ def test_every_value_reaches_what_it_is_for(tmp_path: Path) -> None:
         ("weight", "int16_sign_magnitude"),
         ("input", "int16"),
     }
-    assert {operand.correction for layer in faulty_layers(model).values() for operand in layer._eden.operands()} == {
-        "clamp"
-    }
+    assert {
+        operand.correction for layer in faulty_layers(model).values() for operand in layer.eden_faults.operands()
+    } == {"clamp"}
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         *("baseline.safetensors", "boost.safetensors", "boosted.safetensors", "recipe.toml", "train.safetensors")
     ]

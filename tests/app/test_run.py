@@ -21,7 +21,7 @@ from eden.app.tasks import load_task
 from eden.common.files import FileError, VersionedFile
 from eden.common.folder import LOCK
 from eden.common.journal import Journal
-from eden.faults import inject
+from eden.faults.chips import draw_chip
 from eden.placement.memory_map import MemoryMap
 from eden.reporting.page import AccuracyCurves, ReportError
 from eden.tolerance.evaluation import at_rates, with_errors
@@ -135,7 +135,7 @@ def test_the_network_before_boosting_stands_beside_the_one_that_is_placed(done: 
     # Neither curve is of the chips that the accuracy as placed is shown on, nor of those of a verification.
     seeds = [Verification.load(path).seed for path in folder.glob("round-*/attempt-*/verification.json")]
     streams = [curves.seed, *seeds, RunRecipe.load(folder / NAME).seed]
-    chips = {inject.draw_chip(seed, "evaluation", index) for seed in streams for index in range(3)}
+    chips = {draw_chip(seed, "evaluation", index) for seed in streams for index in range(3)}
     assert len(chips) == 3 * len(streams)
     validation = tiny_task.data()[1]
     model = eden.load_(tiny_task.network(), folder / "boost" / "baseline.safetensors")
@@ -297,7 +297,7 @@ def test_limits_are_tightened_until_a_placement_is_certified(
     whole, asked = running.certify, []
 
     def refuse_first(model: Any, *arguments: Any, **options: Any) -> Verification:
-        asked.append({name: info.errors for name, info in inject.operands(model).items()})
+        asked.append({name: info.errors for name, info in eden.operands(model).items()})
         found = whole(model, *arguments, **options)
         return found if len(asked) > 1 else found.model_copy(update={"certificate": None})
 

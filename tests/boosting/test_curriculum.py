@@ -83,7 +83,7 @@ def test_fresh_chips_follow_the_optimizer_step():
     other.step()
     assert curriculum.optimizer_steps == 3
     assert len(set(seen)) == 4
-    assert eden.faults.inject.chip(model) == 5, "evaluation stays on the chip of the injection"
+    assert eden.faults.chips.chip(model) == 5, "evaluation stays on the chip of the injection"
     same = network()
     eden.Curriculum(same, 1e-3, epochs=2)
     assert chip(same) == seen[0], "a function of seed and step alone"
@@ -321,7 +321,7 @@ def test_a_network_follows_its_newest_curriculum():
     for chips in range(6):  # a set of both has no fixed order, so one try could pass by luck
         newer = eden.Curriculum(model, 1e-2, epochs=4, chips="one", seed=chips)
         train(model, optimizer, steps=1)
-        assert chip(model) == eden.faults.inject.chip(model)
+        assert chip(model) == eden.faults.chips.chip(model)
         assert newer.optimizer_steps == 1
     assert older.optimizer_steps == 0
 

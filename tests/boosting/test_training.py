@@ -39,7 +39,7 @@ from eden.boosting.training import (
     weight_bounds,
 )
 from eden.common.files import FileError
-from eden.faults.inject import faulty_layers
+from eden.faults.faulty_layers import faulty_layers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -40,7 +40,7 @@ def test_round_trip(tmp_path, already):
     assert torch.equal(other(images()), model(images()))
     assert eden.ranges(other) == eden.ranges(model)
     assert str(eden.coverage(other)) == str(eden.coverage(model))
-    assert eden.faults.inject.chip(other) == 77
+    assert eden.faults.chips.chip(other) == 77
 
 
 def test_every_error_model_is_read_back(tmp_path):

@@ -15,8 +15,8 @@ from torch.utils.data import TensorDataset
 
 import eden
 from eden.app.models import ResNet
-from eden.faults import inject
 from eden.faults.faulty_layers import FaultyLayer
+from eden.faults.memories import scalable_errors, set_scaled_errors_
 from eden.tolerance import evaluation
 
 ERRORS = eden.Uniform(1e-3)
@@ -54,7 +54,7 @@ def test_keys_parameters_and_classes_survive():
     assert [type(module) for module in model.modules()] == classes
     assert [id(module) for module in model.modules()] == modules
     assert not list(model.conv1.buffers())
-    assert "_eden" not in vars(model.conv1)
+    assert "eden_faults" not in vars(model.conv1)
     assert torch.equal(model(images()), expected)
 
 
@@ -233,10 +233,10 @@ def test_copies_and_pickles():
     ):
         assert torch.equal(other(images()), expected)
         eden.set_chip_(other, 9)
-        assert eden.faults.inject.chip(other) == 9
+        assert eden.faults.chips.chip(other) == 9
         eden.remove_(other)
         assert type(other.conv1) is nn.Conv2d
-    assert eden.faults.inject.chip(model) == 0
+    assert eden.faults.chips.chip(model) == 0
     assert torch.equal(model(images()), expected)
 
 
@@ -245,7 +245,7 @@ def test_injecting_again_keeps_the_ranges():
     before = eden.ranges(model)
     eden.inject_(model, eden.Faults(ERRORS, ERRORS, storage="float32", correction="zero", seed=3))
     assert eden.ranges(model) == before
-    assert eden.faults.inject.chip(model) == 3
+    assert eden.faults.chips.chip(model) == 3
     model(images())
 
 
@@ -455,7 +455,7 @@ def test_bad_input_to_a_network_under_faults():
         eden.calibrate_(model, [])
     with pytest.raises(ValueError, match=r"conv1\.input has a value that is not finite"):
         eden.calibrate_(model, [torch.full((1, 1, 8, 8), torch.nan)])
-    assert model.conv1._eden.observer is None
+    assert model.conv1.eden_faults.observer is None
     for low, high in ((torch.nan, 1.0), (0.0, torch.inf), (1.0, 0.0)):
         with pytest.raises(ValueError, match=r"the range of conv1\.input is"):
             eden.set_ranges_(model, {"conv1.input": (low, high)})
@@ -617,12 +617,12 @@ def test_a_weight_that_is_nan_does_not_read_as_zeros():
 
 def test_a_chip_is_a_64_bit_integer():
     model = injected()
-    for put in (eden.faults.inject.set_chip_, eden.faults.inject.set_training_chip_):
+    for put in (eden.faults.chips.set_chip_, eden.faults.chips.set_training_chip_):
         with pytest.raises(TypeError, match="seed is a float"):
             put(model, 1.7)
         with pytest.raises(ValueError, match="seed is 9223372036854775808"):
             put(model, 2**63)
-    assert eden.faults.inject.chip(model) == 0
+    assert eden.faults.chips.chip(model) == 0
 
 
 STORAGES = [name for name in eden.memory.operators.STORAGES if name != "int32"]
@@ -766,14 +766,14 @@ def test_pieces_of_one_error_model_stay_where_they_are_at_other_rates():
     weight = model[0].weight.detach()
     eden.inject_(model, eden.Faults(eden.Uniform(1e-3), None, seed=5))
     eden.set_errors_(model, {"0.weight": [(eden.Uniform(1e-3), 1024, 1600), (eden.Uniform(1e-3), 8192, 1600)]})
-    assert inject.scalable_errors(model) == {"0.weight": eden.Uniform(1e-3)}
+    assert scalable_errors(model) == {"0.weight": eden.Uniform(1e-3)}
     rates = {0.3: eden.Uniform(0.3)}
     assert evaluation.at_rates(model, TensorDataset(x, torch.zeros(len(x), dtype=torch.int64)), list(rates), 2)
     assert eden.operands(model)["0.weight"].errors == (
         (eden.Uniform(1e-3), 1024, 1600),
         (eden.Uniform(1e-3), 8192, 1600),
     )
-    inject.set_scaled_errors_(model, {"0.weight": rates[0.3]})
+    set_scaled_errors_(model, {"0.weight": rates[0.3]})
     pieces = [(rates[0.3], 1024, 1600), (rates[0.3], 8192, 1600)]
     read = eden.corrupt(weight, pieces, seed=5)
     assert not torch.equal(read, eden.corrupt(weight, rates[0.3], seed=5))
@@ -860,7 +860,7 @@ def test_the_limit_of_a_memory_is_a_constant_of_a_compiled_network():
     for ber in (0.01, 0.2):
         eden.set_errors_(model, {"0.input": eden.Bitline(ber, 0.1, geometry=TILES)})
         assert torch.equal(compiled(x).view(torch.int32), model(x).view(torch.int32))
-        eden.faults.inject.set_chip_(model, 3)
+        eden.faults.chips.set_chip_(model, 3)
     assert counter.frame_count == 1
 
 

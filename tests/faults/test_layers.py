@@ -15,8 +15,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 from torch.utils.checkpoint import checkpoint
 
 import eden
-from eden.faults.faulty_layers import FIRST_RELIABLE_PART, FaultyLayer
+from eden.faults.faulty_layers import FaultyLayer
 from eden.faults.layers import LAYERS, layer_class, stored
+from eden.faults.operand import FIRST_RELIABLE_PART
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ERRORS = eden.Uniform(0.03, 0.5)
@@ -243,7 +244,7 @@ def test_each_operand_is_read_from_its_own_cells(name, storage):
     twin.layer.eden_access.zero_()
     eden.inject_(twin, eden.Faults(ERRORS, ERRORS, storage, "zero", seed=5, parameters=EVERYTHING))
     for each in inner:
-        operand = twin.layer._eden.by_role.pop(each.removeprefix("layer."))
+        operand = twin.layer.eden_faults.by_role.pop(each.removeprefix("layer."))
         assert operand.calibrated
     for access in range(2):
         found, expected = case.run(twin.layer), corrupted(case, twin, storage, access)

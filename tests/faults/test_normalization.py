@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import eden
-from eden.faults.inject import draw_chip, set_chip_
+from eden.faults.chips import draw_chip, set_chip_
 
 
 def network(ber: float = 1e-2) -> nn.Module:

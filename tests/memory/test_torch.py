@@ -717,7 +717,7 @@ def train_on_a_rank(rank: int, world: int, folder: str) -> None:
     seen = []
     for step in range(3):
         x = random(8, 6)[rank::world]
-        eden.faults.inject.set_training_chip_(model, 100 + step)
+        eden.faults.chips.set_training_chip_(model, 100 + step)
         seen.append(ops.read(random(8, 6), *schema_arguments(SOMETIMES, access=model[0].eden_training_access)))
         parallel(x).square().mean().backward()
     result = {
@@ -741,7 +741,7 @@ def test_two_ranks_read_the_same_chips(tmp_path: Path):
     assert first["chip"] == second["chip"] == 102
     model = network(storage="float32").train()
     for step in range(3):
-        eden.faults.inject.set_training_chip_(model, 100 + step)
+        eden.faults.chips.set_training_chip_(model, 100 + step)
         alone = ops.read(random(8, 6), *schema_arguments(SOMETIMES, access=model[0].eden_training_access))
         assert same(first["seen"][step], alone)
         assert same(second["seen"][step], alone)

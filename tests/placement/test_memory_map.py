@@ -82,7 +82,7 @@ def reads(model: nn.Module, x: torch.Tensor) -> dict[str, tuple[torch.Tensor, to
 
     def read(self: FaultyLayer, role: str, value: Any) -> Any:
         got = whole(self, role, value)
-        operand = self._eden.by_role.get(role)
+        operand = self.eden_faults.by_role.get(role)
         if operand is not None and value is not None:
             found[operand.name] = value.detach().clone(), got.detach().clone()
         return got

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import eden
 from eden import _core
-from eden.faults import inject
+from eden.faults.chips import chip, draw_chip
+from eden.faults.config import Faults
 from eden.tolerance import profile as characterize
 
 
@@ -38,13 +39,13 @@ def mean_drop(rates: dict[str, float], chips: int = 150) -> float:
     network = make_network().eval()
     x, y = make_data().tensors
     with torch.no_grad():
-        with inject.clean(network):
+        with eden.clean(network):
             reference = (network(x).argmax(1) == y).double().mean()
-        errors = {name: info.errors for name, info in inject.operands(network).items()}
-        inject.set_errors_(network, {name: errors[name].scaled(rate) for name, rate in rates.items()})
+        errors = {name: info.errors for name, info in eden.operands(network).items()}
+        eden.set_errors_(network, {name: errors[name].scaled(rate) for name, rate in rates.items()})
         scores = []
         for index in range(chips):
-            inject.set_chip_(network, inject.draw_chip(99, "evaluation", index))
+            eden.set_chip_(network, draw_chip(99, "evaluation", index))
             scores.append((network(x).argmax(1) == y).double().mean())
     return float(reference - torch.stack(scores).mean())
 
@@ -88,14 +89,14 @@ def test_a_certificate_is_repeated_from_what_it_names(tolerance: eden.Tolerance)
     network = make_network().eval()
     x, y = make_data().tensors
     with torch.no_grad():
-        with inject.clean(network):
+        with eden.clean(network):
             clean = (network(x).argmax(1) == y).double()
-        errors = {name: info.errors for name, info in inject.operands(network).items()}
-        inject.set_errors_(network, {name: errors[name].scaled(rate) for name, rate in tolerance.limits.items()})
+        errors = {name: info.errors for name, info in eden.operands(network).items()}
+        eden.set_errors_(network, {name: errors[name].scaled(rate) for name, rate in tolerance.limits.items()})
         search = simulated_search()
         differences = []
         for index in range(20):
-            inject.set_chip_(network, inject.draw_chip(tolerance.seed, "confirmation", certificate.first_chip + index))
+            eden.set_chip_(network, draw_chip(tolerance.seed, "confirmation", certificate.first_chip + index))
             differences.append(float((clean - (network(x).argmax(1) == y).double()).mean()))
     # Over all samples instead of the 64 drawn, of 20 of its chips: the same to within what these leave open.
     assert search.state == "running"
@@ -126,7 +127,7 @@ def test_metric_of_all_samples_together() -> None:
 
 def test_a_sweep_is_certified_step_by_step() -> None:
     network = make_network()
-    inject.set_errors_(network, {"0.input": None, "3.input": None, "3.weight": None})
+    eden.set_errors_(network, {"0.input": None, "3.input": None, "3.weight": None})
     options: dict[str, Any] = {"max_drop": 0.2, "confidence": 0.8, "progress": False, "strategy": "sweep"}
     found = eden.profile(network, loader(), batch_size=16, **options)
     assert found.strategy == "sweep"
@@ -148,7 +149,7 @@ def test_limits_go_where_they_weigh() -> None:
     assert uneven.weights == weights
     assert uneven.limits["3.input"] > even.limits["3.input"]
     assert uneven.limits["0.weight"] < even.limits["0.weight"]
-    energy = characterize.weights_of("energy", inject.operands(network))
+    energy = characterize.weights_of("energy", eden.operands(network))
     assert energy == {name: sum(moved) for name, moved in traffic_of(network).items()}
 
 
@@ -254,8 +255,8 @@ def test_journal_of_other_data_or_another_network(tmp_path: Path) -> None:
 def state_of(network: nn.Module) -> dict[str, Any]:
     return {
         "modes": {name: module.training for name, module in network.named_modules()},
-        "errors": {name: info.errors for name, info in inject.operands(network).items()},
-        "chip": inject.chip(network),
+        "errors": {name: info.errors for name, info in eden.operands(network).items()},
+        "chip": chip(network),
         "buffers": {name: buffer.clone() for name, buffer in network.named_buffers()},
         "parameters": {name: value.detach().clone() for name, value in network.named_parameters()},
     }
@@ -306,10 +307,10 @@ def test_coarse_only_and_quantile() -> None:
 
 def test_operands_without_errors_are_left_alone() -> None:
     network = make_network()
-    inject.set_errors_(network, {"0.input": None, "3.input": None})
+    eden.set_errors_(network, {"0.input": None, "3.input": None})
     tolerance = eden.profile(network, loader(), coarse_only=True, **FAST)
     assert list(tolerance.limits) == ["0.weight", "3.weight"]
-    inject.set_errors_(network, {"0.weight": None, "3.weight": None})
+    eden.set_errors_(network, {"0.weight": None, "3.weight": None})
     with pytest.raises(ValueError, match="none of the 4 operands has an error model"):
         eden.profile(network, loader(), **FAST)
 
@@ -478,7 +479,7 @@ def test_networks_that_cannot_be_profiled() -> None:
     with pytest.raises(TypeError, match="model is a str"):
         eden.profile("network", loader(), **FAST)  # type: ignore[arg-type]
     network = nn.Sequential(nn.Linear(FEATURES, CLASSES))
-    inject.inject_(network, inject.Faults(inputs=eden.Uniform(1e-3)))
+    eden.inject_(network, Faults(inputs=eden.Uniform(1e-3)))
     with pytest.raises(ValueError, match=r"the size of 0.input is not known; call eden.calibrate_"):
         eden.profile(network, loader(), **FAST)
     with pytest.raises(ValueError, match="no samples"):
@@ -487,7 +488,7 @@ def test_networks_that_cannot_be_profiled() -> None:
 
 def test_operands_that_no_fault_reaches() -> None:
     network = make_network()
-    with inject.clean(network), pytest.raises(ValueError, match=r"outside of eden.clean"):
+    with eden.clean(network), pytest.raises(ValueError, match=r"outside of eden.clean"):
         eden.profile(network, loader(), **FAST)
 
     class Skipping(nn.Sequential):
@@ -497,7 +498,7 @@ def test_operands_that_no_fault_reaches() -> None:
     skipping = Skipping(nn.Linear(FEATURES, CLASSES), nn.Linear(CLASSES, CLASSES))
     with torch.no_grad():
         skipping[0].weight.copy_(torch.eye(CLASSES, FEATURES))
-    inject.inject_(skipping, inject.Faults(weights=eden.Uniform(1e-3)))
+    eden.inject_(skipping, Faults(weights=eden.Uniform(1e-3)))
     with pytest.raises(ValueError, match=r"^1.weight: never read in a forward pass"):
         eden.profile(skipping, loader(), **FAST)
 
@@ -505,11 +506,11 @@ def test_operands_that_no_fault_reaches() -> None:
 def test_weights_that_lie_in_a_map_of_cells() -> None:
     network = make_network()
     weights, filtered = 24 * FEATURES * 8, eden.Faults(weights=eden.Uniform(1e-3), storage="int8", seed=5)
-    inject.inject_(network, filtered, lambda name, _: name == "0")
-    inject.calibrate_(network, loader())
+    eden.inject_(network, filtered, lambda name, _: name == "0")
+    eden.calibrate_(network, loader())
     cells = np.random.default_rng(0).permutation(weights)[: weights // 3]
     chip = eden.CellMap(cells, cells % 3 != 0, cells % 3 != 1, weights)
-    inject.set_errors_(network, {"0.weight": chip})
+    eden.set_errors_(network, {"0.weight": chip})
     found = eden.profile(network, loader(), **FAST)
     assert list(found.limits) == ["0.weight"]
     # There are no weaker cells than the map's own.
@@ -518,4 +519,4 @@ def test_weights_that_lie_in_a_map_of_cells() -> None:
     assert isinstance(limited, eden.CellMap)
     assert set(limited.cells.tolist()) <= set(cells.tolist())
     assert abs(limited.ber - found.limits["0.weight"]) <= 1 / weights
-    assert inject.operands(network)["0.weight"].errors == chip
+    assert eden.operands(network)["0.weight"].errors == chip

@@ -14,7 +14,8 @@ import eden
 from eden.app.steps import RATES as RATES_DRAWN
 from eden.app.steps import rates_with_progress
 from eden.boosting.training import Recipe, train
-from eden.faults.inject import draw_chip, faulty_layers
+from eden.faults.chips import draw_chip
+from eden.faults.faulty_layers import faulty_layers
 from eden.tolerance import evaluation
 from eden.tolerance.evaluation import OverChips, accuracy, at_rates, clean_accuracy, over_chips, with_errors
 

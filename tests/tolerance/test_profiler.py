@@ -30,7 +30,7 @@ from eden.app import cli
 from eden.app.tasks import Task
 from eden.boosting.training import Recipe
 from eden.common.journal import Journal
-from eden.faults import inject
+from eden.faults.memories import set_scaled_errors_
 from eden.tolerance.package import Package, load_samples, save_samples
 
 PROGRAM = Path(os.environ.get("EDEN_PROFILE", Path(__file__).parents[2] / "build" / "eden-profile"))
@@ -111,7 +111,7 @@ def faulty_network() -> nn.Module:
     errors = eden.Uniform(1e-3)
     eden.inject_(model, eden.Faults(errors, errors, storage="int8", correction="zero", seed=5))
     eden.calibrate_(model, [x])
-    inject.set_errors_(model, ERRORS)
+    eden.set_errors_(model, ERRORS)
     return model.eval()
 
 
@@ -178,7 +178,7 @@ def test_a_package_computes_what_its_network_does(model: nn.Module, folder: Path
         with torch.no_grad():
             return torch.cat([model(inputs[at : at + SAMPLES_PER_RUN]) for at in range(0, SAMPLES, SAMPLES_PER_RUN)])
 
-    with inject.clean(model):
+    with eden.clean(model):
         expected = by_model()
     # Compiled arithmetic may round otherwise; a wrong cell, access number or correction differs by far more.
     torch.testing.assert_close(package(inputs, None), expected, rtol=1e-4, atol=1e-4)
@@ -186,28 +186,28 @@ def test_a_package_computes_what_its_network_does(model: nn.Module, folder: Path
     differing = 0
     for rate, chip in ((0.05, 3), (0.2, -(2**63)), (0.2, 2**63 - 1)):
         errors = {name: errors.scaled(rate) for name, errors in ERRORS.items() if errors is not None}
-        inject.set_errors_(model, errors)
-        inject.set_chip_(model, chip)
+        eden.set_errors_(model, errors)
+        eden.set_chip_(model, chip)
         found = by_model()
         torch.testing.assert_close(package(inputs, errors, chip), found, rtol=1e-4, atol=1e-4)
         differing += int((found != expected).any(1).sum())
     assert differing > SAMPLES
-    inject.set_errors_(model, ERRORS)
+    eden.set_errors_(model, ERRORS)
 
 
 def test_a_placed_network_is_read_from_its_cells(tmp_path: Path) -> None:
     """As ``eden run`` leaves one: each operand in one piece of the device's memory."""
     model = faulty_network()
     placed = {name: [(errors, 2**20 * (number + 3), 2**14)] for number, (name, errors) in enumerate(ERRORS.items())}
-    inject.set_errors_(model, placed)
+    eden.set_errors_(model, placed)
     inputs = data()[1].tensors[0][:20]
     eden.save(model, tmp_path / "network.safetensors")
     loaded = eden.load_(network(), tmp_path / "network.safetensors").eval()
     package = Package(eden.export(loaded, inputs, tmp_path / "net.pt2", samples_per_run=20))
     assert [operand.address for operand in package.info.operands] == [pieces[0][1] for pieces in placed.values()]
     errors = {name: errors.scaled(0.1) for name, errors in ERRORS.items() if errors is not None}
-    inject.set_scaled_errors_(loaded, errors)
-    inject.set_chip_(loaded, 3)
+    set_scaled_errors_(loaded, errors)
+    eden.set_chip_(loaded, 3)
     with torch.no_grad():
         torch.testing.assert_close(package(inputs, errors, 3), loaded(inputs), rtol=1e-4, atol=1e-4)
 
@@ -668,7 +668,7 @@ def test_places_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:
 
 def changed(**errors: Any) -> nn.Module:
     model = faulty_network()
-    inject.set_errors_(model, {name.replace("__", "."): value for name, value in errors.items()})
+    eden.set_errors_(model, {name.replace("__", "."): value for name, value in errors.items()})
     return model
 
 

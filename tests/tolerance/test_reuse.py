@@ -12,8 +12,10 @@ from tiny_profile import FAST, loader, make_network
 from torch import Tensor, nn
 
 import eden
-from eden.faults import inject
-from eden.faults.layers import KeyValueCache
+from eden.faults.config import Faults
+from eden.faults.faulty_layers import faulty_layers
+from eden.faults.layers.key_value_cache import KeyValueCache
+from eden.faults.memories import scalable_errors
 from eden.tolerance import profile as characterize
 from eden.tolerance.reuse import Reuse
 
@@ -140,30 +142,30 @@ def injected(kind: str, storage: str = "int8") -> nn.Module:
     torch.manual_seed(3)
     make, samples = KINDS[kind]
     network = make().eval()
-    inject.inject_(network, inject.Faults(ERRORS, ERRORS, storage, "zero"))
-    inject.calibrate_(network, [samples(torch.Generator().manual_seed(9)) for _ in range(2)])
+    eden.inject_(network, Faults(ERRORS, ERRORS, storage, "zero"))
+    eden.calibrate_(network, [samples(torch.Generator().manual_seed(9)) for _ in range(2)])
     return network
 
 
 def outputs(kind: str, trials: list[Trial], limit: int, storage: str = "int8") -> tuple[list[Tensor], Reuse]:
     network = injected(kind, storage)
-    errors = inject.scalable_errors(network)
+    errors = scalable_errors(network)
     found = []
     torch.manual_seed(7)
     with Reuse(network, list(errors), limit) as reuse, torch.inference_mode():
         for trial in trials:
             # High enough a rate for the others that faults are everywhere.
             rates = [trial.rate if index == trial.raised else 2e-3 for index in range(len(errors))]
-            inject.set_errors_(
+            eden.set_errors_(
                 network, {name: errors[name].scaled(rate) for name, rate in zip(errors, rates, strict=True)}
             )
-            inject.set_chip_(network, trial.chip)
+            eden.set_chip_(network, trial.chip)
             reuse.begin_trial(trial.chip, trial.samples, rates, trial.raised)
             for part in range(2):
                 reuse.begin_forward()
                 x = KINDS[kind][1](torch.Generator().manual_seed(100 * trial.samples + part))
                 found.append(network(x))
-    assert all(layer._eden.reuse is None for layer in inject.faulty_layers(network).values())
+    assert all(layer.eden_faults.reuse is None for layer in faulty_layers(network).values())
     return found, reuse
 
 
@@ -182,7 +184,7 @@ def same_bits(ours: list[Tensor], theirs: list[Tensor]) -> bool:
 @pytest.mark.parametrize("storage", ["int8", "float32"])
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_outputs_are_those_of_computing_everything(kind: str, storage: str) -> None:
-    trials = one_by_one(len(inject.scalable_errors(injected(kind))))
+    trials = one_by_one(len(scalable_errors(injected(kind))))
     plain, nothing = outputs(kind, trials, 0, storage)
     kept, reuse = outputs(kind, trials, LIMIT, storage)
     assert len({tuple(each.view(torch.int32).flatten().tolist()) for each in plain}) > len(trials) / 2
@@ -193,7 +195,7 @@ def test_outputs_are_those_of_computing_everything(kind: str, storage: str) -> N
 
 
 def test_all_that_comes_before_the_raised_operand_is_taken_from_what_was_kept() -> None:
-    names = list(inject.scalable_errors(injected("lenet")))
+    names = list(scalable_errors(injected("lenet")))
     raised = names.index("fc2.weight")  # after conv1, conv2 and fc1
     _, reuse = outputs("lenet", [Trial(0, 0, raised, 0.01), Trial(0, 0, raised, 0.02)], LIMIT)
     assert (reuse.calls, reuse.reused) == (2 * 2 * 5, 2 * 3)
@@ -203,7 +205,7 @@ def test_all_that_comes_before_the_raised_operand_is_taken_from_what_was_kept() 
 
 
 def test_no_more_is_held_than_allowed() -> None:
-    raised = list(inject.scalable_errors(injected("lenet"))).index("fc3.weight")
+    raised = list(scalable_errors(injected("lenet"))).index("fc3.weight")
     trials = [Trial(chip, chip, raised, rate) for rate in (0.01, 0.02) for chip in range(3)]
     plain, _ = outputs("lenet", trials, 0)
     conv1 = 4 * 5 * (28 * 28 + 6 * 28 * 28)
@@ -217,12 +219,12 @@ def test_no_more_is_held_than_allowed() -> None:
 
 def test_parameters_that_are_written_to_are_noticed() -> None:
     network = injected("lenet").eval()
-    names = list(inject.scalable_errors(network))
+    names = list(scalable_errors(network))
     raised, x = names.index("fc3.weight"), digits(torch.Generator().manual_seed(1))
     rates = [2e-3] * len(names)
 
     def forward(reuse: Reuse) -> Tensor:
-        inject.set_chip_(network, 5)
+        eden.set_chip_(network, 5)
         reuse.begin_trial(5, 0, rates, raised)
         reuse.begin_forward()
         with torch.no_grad():

@@ -1,0 +1,86 @@
+"""The buffers in which a layer keeps what changes while a network runs: regions, tables and ranges of its operands."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from eden import _core
+from eden.faults.faulty_layers import FaultyLayer
+from eden.faults.layers import stored
+from eden.faults.operand import Operand, operand_numel
+from eden.memory import operators as ops
+from eden.memory import storage as quantization
+from eden.memory.errors import Bitline
+
+_ROW = 2**12
+_ROW_IN_BITLINES = 2**20
+
+
+def write_region(layer: FaultyLayer, operand: Operand) -> None:
+    """Bring an operand's region and table buffers to what it says, in place where their size stays.
+
+    Raises:
+        ValueError: naming the operand, for a memory that does not hold it.
+    """
+    reliable = layer.eden_faults.reliable > 0
+    try:
+        rows, entries = operand.rows(reliable, operand_numel(layer, operand))
+    except ValueError as error:
+        raise ValueError(f"the errors of {operand.name}: {error}") from error
+    held = None if reliable else ops.held_bits(operand.errors, operand.address)
+    operand.most_elements = None if held is None else held // ops.STORAGE_BITS[operand.storage]
+    # Bitlines are drawn for all rows of a subarray at once.
+    bitlines = isinstance(operand.errors, Bitline) and not reliable
+    operand.row_elements = _ROW_IN_BITLINES if bitlines else _ROW
+    _write(layer, operand.buffers.region, torch.tensor(rows, dtype=torch.int64))
+    table = torch.empty(0, dtype=torch.int64) if entries is None else torch.from_numpy(entries)
+    _write(layer, operand.buffers.table, table)
+
+
+def _write(layer: FaultyLayer, name: str, value: Tensor) -> None:
+    buffer = getattr(layer, name)
+    if buffer.shape == value.shape:
+        buffer.copy_(value)
+    else:
+        setattr(layer, name, value.to(buffer.device, copy=True))
+
+
+def set_range(layer: FaultyLayer, operand: Operand, low: float, high: float, magnitude: float | None) -> None:
+    """Set what is known of an input, in place: its range and, for one bit, its values' mean magnitude."""
+    operand.calibrated, operand.magnitude = True, magnitude
+    bounds = getattr(layer, operand.buffers.bounds)
+    bounds.copy_(torch.tensor([low, high]))
+    held = getattr(layer, operand.buffers.scale)
+    if operand.storage == "sign":
+        held.fill_(torch.nan if magnitude is None else magnitude)
+    elif operand.storage in quantization.CODE_BITS:
+        scale, zero_point = operand.quantizer(*bounds)
+        held.copy_(scale)
+        if zero_point is not None:
+            getattr(layer, operand.buffers.zero_point).copy_(zero_point)
+
+
+def range_of(layer: FaultyLayer, operand: Operand) -> tuple[float, float] | None:
+    """Smallest and largest plausible value: of a parameter its current ones, of an input as calibrated, or None."""
+    if operand.kind == "weight":
+        low, high = torch.aminmax(stored(layer, operand.role.name).detach())
+    elif operand.calibrated:
+        low, high = getattr(layer, operand.buffers.bounds)
+    else:
+        return None
+    return float(low), float(high)
+
+
+def new_buffers(operand: Operand) -> dict[str, Tensor]:
+    """The buffers of an operand, by name, before anything is known of it."""
+    names = operand.buffers
+    found = {
+        names.region: torch.zeros((1, _core.REGION_FIELDS), dtype=torch.int64),
+        names.table: torch.empty(0, dtype=torch.int64),
+    }
+    if operand.kind == "input":
+        found[names.bounds] = torch.full((2,), torch.nan, dtype=torch.float32)
+        found[names.scale] = torch.tensor(torch.nan, dtype=torch.float32)
+        found[names.zero_point] = torch.tensor(0, dtype=torch.int32)
+    return found

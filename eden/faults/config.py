@@ -1,0 +1,104 @@
+"""Which memory a network's operands are in, as a user says it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from eden.common.arguments import check_choice, check_seed
+from eden.faults.layers import PARTS, Role
+from eden.memory import operators as ops
+from eden.memory import storage as quantization
+from eden.memory.errors import ErrorModel
+
+_STORAGES = tuple(name for name in ops.STORAGES if name != "int32")
+
+
+@dataclasses.dataclass(frozen=True)
+class Faults:
+    """Which memory a network's operands are in.
+
+    Args:
+        weights: error model of the memory that holds the weights, None for a reliable one.
+        inputs: error model of the memory that holds the input feature maps, None for a reliable one.
+        storage: the form in which the memory keeps values: "float32", "float16", "bfloat16", "float8_e4m3fn",
+            "float8_e5m2"; codes of "int16", "int8", "uint8" or "int4" bits, or of a sign and a magnitude:
+            "int16_sign_magnitude", "int8_sign_magnitude", "int4_sign_magnitude"; or "sign", one bit, read as plus or
+            minus the operand's mean magnitude. Codes cover the range of a weight at each forward pass, and that of an
+            input as calibrated.
+        correction: what becomes of an implausible value, one outside its operand's range, NaN or infinite, on every
+            load: "none" leaves it, "zero" replaces it by 0, "clamp" by the nearer end of the range.
+        seed: which chip.
+        batch: "restart" reads every sample of a batch from the same cells, as a device that runs one sample at a time
+            does; "contiguous" gives each sample cells of its own.
+        quantization: of codes, "symmetric" (int8: -127 to 127) or "affine" (a zero point, so that the codes just cover
+            a range that is not symmetric). uint8 always has a zero point, which is 0 where no value is negative.
+        weight_channels: whether each output channel of a weight has a scale of its own, instead of one per weight; of
+            codes and "sign".
+        parameters: which parameters are in the memory of the weights: "weight", all matrices, kernels and tables;
+            "bias", what layers add; "normalization", the parameters and running statistics of normalization layers.
+            What is not named is reliable.
+        input_storage: the form in which the memory keeps the inputs, None for that of the weights. Numbers around 0, as
+            weights are, suffer least from flips as "int8_sign_magnitude", and those that are never negative as "uint8".
+    """
+
+    weights: ErrorModel | None = None
+    inputs: ErrorModel | None = None
+    storage: str = "float32"
+    correction: str = "none"
+    seed: int = 0
+    batch: str = "restart"
+    quantization: str = "symmetric"
+    weight_channels: bool = False
+    parameters: tuple[str, ...] = ("weight",)
+    input_storage: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("weights", "inputs"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, ErrorModel):
+                raise TypeError(
+                    f"Faults.{name} is a {type(value).__name__}; allowed is an error model such as "
+                    "eden.Uniform(ber=1e-3), or None"
+                )
+        if self.weights is None and self.inputs is None:
+            raise ValueError("Faults has neither weights nor inputs; give an error model for one of them")
+        for name, allowed in (
+            ("storage", _STORAGES),
+            ("input_storage", (None, *_STORAGES)),
+            ("correction", ops.CORRECTIONS),
+            ("batch", ("restart", "contiguous")),
+            ("quantization", ("symmetric", "affine")),
+        ):
+            check_choice(f"Faults.{name}", getattr(self, name), allowed)
+        for storage in (self.storage, self.storage_of("input")) if self.quantization == "affine" else ():
+            if storage not in quantization.CODE_BITS or storage in quantization.SYMMETRIC:
+                kept = "a sign and a magnitude" if storage in quantization.SYMMETRIC else "which keeps no codes"
+                raise ValueError(
+                    f"Faults.quantization is 'affine'; allowed with storage {storage!r}, {kept}, is 'symmetric'"
+                )
+        if not isinstance(self.weight_channels, bool):
+            raise TypeError(f"Faults.weight_channels is a {type(self.weight_channels).__name__}; allowed is a bool")
+        if self.weight_channels and self.storage not in (*quantization.CODE_BITS, "sign"):
+            raise ValueError(
+                f"Faults.weight_channels is True; allowed with storage {self.storage!r}, which has no scale, is False"
+            )
+        check_seed("Faults.seed", self.seed)
+        if not isinstance(self.parameters, (tuple, list)):
+            raise TypeError(
+                f"Faults.parameters is a {type(self.parameters).__name__}; allowed is a tuple of {', '.join(PARTS)}"
+            )
+        unknown = [part for part in self.parameters if part not in PARTS]
+        if unknown or not self.parameters:
+            found = ", ".join(map(repr, unknown)) or "nothing"
+            raise ValueError(f"Faults.parameters names {found}; allowed are one or more of {', '.join(PARTS)}")
+        object.__setattr__(self, "parameters", tuple(self.parameters))
+
+    def storage_of(self, kind: str) -> str:
+        """The form in which the memory keeps operands of a kind, "weight" or "input"."""
+        return self.input_storage if kind == "input" and self.input_storage is not None else self.storage
+
+    def model_of(self, role: Role) -> ErrorModel | None:
+        """The error model of the memory that an operand is in, None where it stays reliable."""
+        if role.kind == "input":
+            return self.inputs
+        return self.weights if role.part in self.parameters else None

@@ -1,0 +1,136 @@
+"""Exchanging what layers are: under faults, under other ones, or as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import nn
+
+from eden.faults.buffers import new_buffers, range_of, set_range, write_region
+from eden.faults.faulty_layers import (
+    FaultyLayer,
+    LayerFaults,
+    faulty_class,
+    faulty_layers,
+    original_class,
+    require_faults,
+)
+from eden.faults.network import model_device
+from eden.faults.operand import Operand, operand_numel
+from eden.faults.reach import sequence_batch_dims
+from eden.faults.reliable import refuse_inside_clean
+
+
+def exchange_layers(
+    model: nn.Module, eligible: Mapping[str, nn.Module], made: Mapping[str, LayerFaults], seed: int, known: bool
+) -> None:
+    """Put layers under the faults described, in place of those that they have; keep the inputs' known ranges or not.
+
+    Raises:
+        ValueError: naming the operand that its memory does not hold; nothing is changed then.
+    """
+    batch_dims = sequence_batch_dims(model)
+    for name, faults in made.items():  # before anything changes
+        for operand in faults.by_role.values():
+            _set_dims(operand, faults.batch_dim, batch_dims.get(name))
+            if not operand.own[0]:
+                operand.own = operand.name, operand.address
+            try:
+                operand.rows(False, operand_numel(eligible[name], operand))
+            except ValueError as error:
+                raise ValueError(f"the errors of {operand.name}: {error}") from error
+    before = [
+        (name, operand, range_of(layer, operand))
+        for name, layer in faulty_layers(model).items()
+        for operand in layer.eden_faults.by_role.values()
+        if known and operand.kind == "input"
+    ]
+    device = model_device(model)
+    if faulty_layers(model):
+        restore_layers(model)
+    for name, faults in made.items():
+        make_faulty(eligible[name], faults, seed, device)
+    first_readers: dict[str, Operand] = {}  # by the shared operand's name; its first layer may be left out this time
+    for name, old, bounds in sorted(before, key=lambda each: each[1].own[1]):
+        layer = model.get_submodule(name)
+        if not isinstance(layer, FaultyLayer) or old.role.name not in layer.eden_faults.by_role:
+            continue
+        operand = layer.eden_faults.by_role[old.role.name]
+        operand.absent = old.absent
+        if bounds is not None:
+            first = first_readers.setdefault(old.name, operand)
+            operand.name, operand.address = first.name, first.address
+            operand.sample_numel = old.sample_numel
+            set_range(layer, operand, *bounds, old.magnitude)
+            write_region(layer, operand)
+    _use_layers_one_by_one(model)
+
+
+def _set_dims(operand: Operand, batch_dim: int, around: int | None) -> None:
+    """Where the samples of an input are, and whether each has cells of its own (``batch_dim`` is -1 then)."""
+    role = operand.role
+    dim = (around or 0) if batch_dim < 0 else batch_dim
+    # Of a sequence, a sample has a dimension more.
+    sequences = around is not None or dim > 0
+    operand.batched_dims = role.batched_dims + (1 if role.batch_dim is None and sequences else 0)
+    operand.batch_dim = dim if role.batch_dim is None else role.batch_dim
+    operand.contiguous = batch_dim < 0
+
+
+def _use_layers_one_by_one(model: nn.Module) -> None:
+    # In inference nn.TransformerEncoderLayer hands its layers' weights to one fused kernel and calls none of them,
+    # unless it believes that its activation is one the kernel lacks.
+    for module in model.modules():
+        if isinstance(module, nn.TransformerEncoderLayer) and faulty_layers(module):
+            module.__dict__.setdefault("_eden_activation", module.activation_relu_or_gelu)
+            module.activation_relu_or_gelu = 0
+        # And nn.TransformerEncoder packs a padded batch into a nested tensor, which has no addresses, for that kernel.
+        if isinstance(module, nn.TransformerEncoder) and faulty_layers(module):
+            module.__dict__.setdefault("_eden_nested", module.use_nested_tensor)
+            module.use_nested_tensor = False
+
+
+def restore_layers(model: nn.Module) -> None:
+    """Give every layer under faults its own class back. Raises ValueError if there is none, or inside `clean`."""
+    layers = require_faults(model)
+    refuse_inside_clean(model, "remove_")
+    for layer in layers.values():
+        make_original(layer)
+    for module in model.modules():
+        if "_eden_activation" in module.__dict__:
+            module.activation_relu_or_gelu = module.__dict__.pop("_eden_activation")
+        if "_eden_nested" in module.__dict__:
+            module.use_nested_tensor = module.__dict__.pop("_eden_nested")
+
+
+def make_faulty(module: nn.Module, faults: LayerFaults, seed: int, device: torch.device) -> FaultyLayer:
+    """Exchange the class of a layer and give it its buffers."""
+    module.__class__ = faulty_class(type(module))
+    layer = cast(FaultyLayer, module)
+    layer.eden_faults = faults
+    buffers = {
+        "eden_chip": torch.tensor(seed, dtype=torch.int64),
+        "eden_access": torch.tensor(0, dtype=torch.int64),
+        "eden_training_chip": torch.tensor(seed, dtype=torch.int64),
+        "eden_training_access": torch.tensor(0, dtype=torch.int64),
+    }
+    for operand in faults.by_role.values():
+        buffers |= new_buffers(operand)
+    for name, value in buffers.items():
+        layer.register_buffer(name, value.to(device), persistent=False)
+    for operand in faults.by_role.values():
+        write_region(layer, operand)
+    return layer
+
+
+def make_original(layer: FaultyLayer) -> nn.Module:
+    """Give a layer its own class back and take its buffers away."""
+    module: nn.Module = layer
+    original = original_class(module)
+    for name in [name for name in module._buffers if name.startswith("eden_")]:
+        delattr(module, name)
+    del module.__dict__["eden_faults"]
+    module.__class__ = original
+    return module

@@ -1,0 +1,20 @@
+"""What the operands of a class of layers are, and how it computes from them: one file a kind of layers.
+
+An entry names the operands (``Role``) of a layer and repeats its forward pass with each of them read through
+``layer.eden_read(role, tensor)``; ``layer`` registers it. Everything else (buffers, ranges, addresses, calibration,
+coverage, files) follows from the entry; docs/layers.md says how to add one.
+"""
+
+from eden.faults.layers import (  # noqa: F401 - each registers its classes
+    attention,
+    convolution,
+    embedding,
+    feature_map,
+    key_value_cache,
+    linear,
+    normalization,
+    recurrent,
+)
+from eden.faults.layers.registry import LAYERS, PARTS, LayerClass, Role, base_of, layer, layer_class, stored
+
+__all__ = ["LAYERS", "PARTS", "LayerClass", "Role", "base_of", "layer", "layer_class", "stored"]

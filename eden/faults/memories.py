@@ -1,0 +1,148 @@
+"""The operands of a network, and the memory that each is in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from eden.faults.buffers import write_region
+from eden.faults.faulty_layers import require_faults
+from eden.faults.operand import operand_numel
+from eden.memory import operators as ops
+from eden.memory.errors import ErrorModel
+from eden.memory.operators import Memory, Piece
+
+
+@dataclasses.dataclass(frozen=True)
+class OperandInfo:
+    """One operand of a network under faults.
+
+    Attributes:
+        name: ``layer.role``, such as ``conv1.weight``, ``conv1.input`` or ``attention.query``.
+        kind: "weight" of a parameter or buffer, "input" of a feature map.
+        bytes: size in its storage; of an input, one sample's; None for an input before `calibrate_`.
+        errors: its error model; or the pieces of memory that it lies in (`set_errors_`).
+        storage: the form in which the memory keeps it.
+        address: its first bit.
+        loads: how often it was read since the chip was set.
+        layers: the layers that read it.
+    """
+
+    name: str
+    kind: str
+    bytes: int | None
+    errors: Memory
+    storage: str
+    address: int
+    loads: int
+    layers: tuple[str, ...]
+
+
+def operands(model: nn.Module) -> dict[str, OperandInfo]:
+    """The operands of a network that are under faults, in the order of their addresses.
+
+    Raises:
+        ValueError: if the network has no layer under faults.
+    """
+    found: dict[str, OperandInfo] = {}
+    for layer_name, layer in require_faults(model).items():
+        loads = int(layer.eden_access) + int(layer.eden_training_access)
+        for operand in layer.eden_faults.operands():
+            if operand.name in found:
+                info = found[operand.name]
+                if layer_name not in info.layers:
+                    found[operand.name] = dataclasses.replace(
+                        info, loads=info.loads + loads, layers=(*info.layers, layer_name)
+                    )
+                continue
+            numel = operand_numel(layer, operand)
+            size = None if numel is None else -(-numel * ops.STORAGE_BITS[operand.storage] // 8)
+            found[operand.name] = OperandInfo(
+                operand.name, operand.kind, size, operand.errors, operand.storage, operand.address, loads, (layer_name,)
+            )
+    return dict(sorted(found.items(), key=lambda item: item[1].address))
+
+
+def scalable_errors(model: nn.Module) -> dict[str, ErrorModel]:
+    """The error models of the operands that have one, which can be brought to other rates.
+
+    Raises:
+        ValueError: for an operand that lies in pieces of memory with different error models, or a network without a
+            layer under faults.
+    """
+    found: dict[str, ErrorModel] = {}
+    for name, info in operands(model).items():
+        pieces = info.errors if isinstance(info.errors, tuple) else ((info.errors, info.address, 0),)
+        errors = pieces[0][0]
+        if any(other != errors for other, _, _ in pieces):
+            raise ValueError(
+                f"{name} lies in {len(pieces)} pieces of memory, which have no common rate; allowed is one error model "
+                "for all of them (eden.set_errors_)"
+            )
+        if errors is not None:
+            found[name] = errors
+    return found
+
+
+def set_scaled_errors_(model: nn.Module, errors: Mapping[str, ErrorModel]) -> None:
+    """``set_errors_`` of what `scalable_errors` gave, at other rates: an operand in pieces of memory stays in them."""
+    places = {name: info.errors for name, info in operands(model).items()}
+
+    def placed(name: str) -> ErrorModel | Sequence[Piece]:
+        place = places.get(name)  # set_errors_ refuses a name that is none
+        if not isinstance(place, tuple):
+            return errors[name]
+        return [(errors[name], address, bits) for _, address, bits in place]
+
+    set_errors_(model, {name: placed(name) for name in errors})
+
+
+def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Piece] | None]) -> None:
+    """Change the error models of operands, in place.
+
+    A compiled network is not compiled again, unless the number of an operand's pieces or the size of their models'
+    table changes; all populations of lines have tables of one size.
+
+    Args:
+        model: a network under faults.
+        errors: by operand name: the error model of the memory, the operand staying at its address; or the pieces of
+            memory that hold it, in order, each a tuple (error model or None, first bit, bits), as a placement gives
+            them; None makes an operand reliable, its storage and correction kept. After pieces, a single model holds
+            at the operand's own address again.
+
+    Raises:
+        ValueError: for a name that is no operand of the network, or a memory that does not hold the operand; nothing is
+            changed then.
+        TypeError: for a value that is no error model and no pieces; nothing is changed then.
+    """
+    layers = require_faults(model)
+    names = {operand.name for layer in layers.values() for operand in layer.eden_faults.by_role.values()}
+    memories: dict[str, Memory] = {}
+    for name, value in errors.items():
+        if name not in names:
+            raise ValueError(f"{name!r} is no operand under faults; allowed are {', '.join(sorted(names))}")
+        if value is None or isinstance(value, ErrorModel):
+            memories[name] = value
+        elif isinstance(value, (list, tuple)) and all(isinstance(p, (list, tuple)) and len(p) == 3 for p in value):
+            memories[name] = tuple((memory, address, bits) for memory, address, bits in value)
+        else:
+            raise TypeError(
+                f"the errors of {name} are a {type(value).__name__}; allowed is an error model, a list of pieces "
+                "(errors, address, bits), or None"
+            )
+    changed = [
+        (layer, operand)
+        for layer in layers.values()
+        for operand in layer.eden_faults.by_role.values()
+        if operand.name in memories
+    ]
+    for layer, operand in changed:
+        try:
+            dataclasses.replace(operand, errors=memories[operand.name]).rows(False, operand_numel(layer, operand))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"the errors of {operand.name}: {error}") from error
+    for layer, operand in changed:
+        operand.errors = memories[operand.name]
+        write_region(layer, operand)

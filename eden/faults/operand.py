@@ -1,0 +1,147 @@
+"""An operand of a layer as configured: where it lies, what makes errors there, and in which form memory keeps it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from eden.faults.layers import Role, stored
+from eden.memory import operators as ops
+from eden.memory import storage as quantization
+from eden.memory.operators import Memory
+
+OPERAND_SPACING_BITS = 2**40
+"""Without a placement, operand k begins at bit k x 2^40."""
+
+FIRST_RELIABLE_PART = 2**22
+"""Number of the first operand among biases and normalization, which are under faults on request alone."""
+
+
+class Buffers(NamedTuple):
+    """The names of an operand's buffers in its layer; the last three are an input's."""
+
+    region: str
+    table: str
+    bounds: str
+    scale: str
+    zero_point: str
+
+
+@dataclasses.dataclass
+class Operand:
+    """One memory-resident tensor role of one layer, as configured; the buffers of the layer follow it.
+
+    Attributes:
+        name: ``layer.role``; of the first layer and role where several share one.
+        role: which of its layer's operands it is.
+        address: first bit in the memory.
+        errors: error model of the memory, None for reliable; or the pieces of memory that it lies in, each with an
+            address of its own.
+        storage: form in which the memory keeps it.
+        correction: what replaces implausible values.
+        sample_numel: elements of an input's sample, None before calibration.
+        affine: whether its codes have a zero point.
+        channels: whether each output channel of a weight has a scale of its own.
+        batch_dim: dimension of an input's samples.
+        batched_dims: dimensions of an input that is a batch of samples; one with fewer is a single sample.
+        contiguous: whether each sample of a batch has cells of its own.
+        calibrated: whether the range of an input is known.
+        magnitude: mean magnitude of an input's values, as calibrated, None where it is not known.
+        absent: whether calibration found that the layer does without this input.
+        own: name and address that it has where no other layer shares it.
+        flips: while `counting`, int64 [bits of an element, 2, 2]: by bit position and stored value, the cells read and
+            those flipped.
+        clamp: while its range is learned, brings an input into it before it is stored, in training.
+        most_elements: elements that its memory holds from its place on (of an input's sample), None where only
+            addresses end. This and the next follow the others at each `write_region`.
+        row_elements: to read a row of a table by itself takes about as long as to read so many elements in one piece.
+        buffers: names of its buffers.
+    """
+
+    name: str
+    role: Role
+    address: int
+    errors: Memory
+    storage: str
+    correction: str
+    sample_numel: int | None = None
+    affine: bool = False
+    channels: bool = False
+    batch_dim: int = 0
+    batched_dims: int = 2
+    contiguous: bool = False
+    calibrated: bool = False
+    magnitude: float | None = None
+    absent: bool = False
+    own: tuple[str, int] = ("", 0)
+    flips: Tensor | None = None
+    clamp: Callable[[Tensor], Tensor] | None = None
+    most_elements: int | None = None
+    row_elements: int = dataclasses.field(default=0, init=False)
+    buffers: Buffers = dataclasses.field(init=False)
+
+    @property
+    def kind(self) -> str:
+        """What it is: "weight" of a parameter or buffer, "input" of a feature map."""
+        return self.role.kind
+
+    def __post_init__(self) -> None:
+        # Every read looks its buffers up by these.
+        prefix = f"eden_{self.role.name.replace('.', '_')}"
+        self.buffers = Buffers(*(f"{prefix}_{name}" for name in Buffers._fields))
+
+    @property
+    def channel_dim(self) -> int:
+        """Dimension of a weight's channels that have scales of their own, -1 for none."""
+        return self.role.channel_dim if self.channels else -1
+
+    def unbatched(self, x: Tensor) -> bool:
+        """Whether an input is a single sample without a batch dimension."""
+        return x.dim() < self.batched_dims
+
+    @property
+    def needs_range(self) -> bool:
+        """Whether it cannot be read without a known range of its values."""
+        return self.storage in quantization.CODE_BITS or self.correction != "none"
+
+    @property
+    def zero_pointed(self) -> bool:
+        """Whether its codes are made with a zero point."""
+        # uint8 has no symmetric form: its zero point is 0 where no value is negative.
+        return self.affine or self.storage == "uint8"
+
+    @property
+    def failures(self) -> list[float]:
+        """Failure probabilities of the memories that it lies in."""
+        if isinstance(self.errors, tuple):
+            return [model.failure for model, _, _ in self.errors if model is not None]
+        return [] if self.errors is None else [self.errors.failure]
+
+    def quantizer(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Scale and zero point of its codes for a range of values, both of the range's shape."""
+        return quantization.quantization(low, high, self.storage, self.zero_pointed)
+
+    def rows(self, reliable: bool, numel: int | None) -> tuple[list[list[int]], Any]:
+        """The rows and the table (an int64 array or None) for its region.
+
+        Raises:
+            ValueError: for a memory that does not hold it, ``numel`` being the number of its elements where known.
+        """
+        width = ops.STORAGE_BITS[self.storage]
+        size = 0 if numel is None else numel * width
+        pieces = self.errors if isinstance(self.errors, tuple) else ((self.errors, self.address, size),)
+        rows, table = ops.regions(pieces, size, width, self.correction)
+        if reliable:
+            # As many rows, and the same table: nothing is to be compiled again for a moment.
+            rows, _ = ops.regions([(None, address, bits) for _, address, bits in pieces], size, width)
+        return rows, table
+
+
+def operand_numel(layer: nn.Module, operand: Operand) -> int | None:
+    """Elements of a parameter or of an input's sample, None where they are not known."""
+    if operand.kind == "input":
+        return operand.sample_numel
+    return int(stored(layer, operand.role.name).numel())
