@@ -59,9 +59,9 @@ def recipe_of(seed: int) -> dict[str, Any]:
         "place.solver": draw.choice(["exact", "greedy"]),
         "place.platform": draw.choice(["cpu", "gpu", "eyeriss", "tpu"]),
         "place.granularity": draw.choice(["fine", "coarse"]),
-        "verify.confidence": 0.8,
-        "verify.effort": 1.5,
-        "verify.chips": draw.choice([1, 20]),
+        "certify.confidence": 0.8,
+        "certify.effort": 1.5,
+        "certify.chips": draw.choice([1, 20]),
         "comparison.chips": draw.choice([1, 3]),
         "rounds.most": 1,
     }

@@ -25,6 +25,7 @@ from eden.boosting.training import Recipe
 from eden.common.files import FileError, VersionedFile, place_in, read_text, write_text
 from eden.common.folder import Claim, claimed
 from eden.common.ranks import process_group
+from eden.common.renames import RECIPE_KEYS
 from eden.devices.device import Device
 from eden.faults.checkpoint import save
 from eden.faults.memories import operands, set_errors_
@@ -215,7 +216,8 @@ class RetrainRecipe(VersionedFile):
             found = str(first.get("input"))[:80]
             if first["type"] == "extra_forbidden":
                 allowed = ", ".join(_keys(cls, first["loc"][:-1]))
-                problem = f"{place}: unknown key; allowed are {allowed}"
+                new = RECIPE_KEYS.get(place)
+                problem = f"{place}: unknown key; allowed are {allowed}" if new is None else f"{place} is now {new}"
             else:
                 description = _description(cls, first["loc"])
                 meant = f" ({description})" if description else ""

@@ -111,7 +111,7 @@ class PlaceTable(_Table):
     )
 
 
-class VerifyTable(_Table):
+class CertifyTable(_Table):
     """How placements are certified: the arguments of ``eden.certify``."""
 
     confidence: _Inside = pydantic.Field(
@@ -169,7 +169,7 @@ class RunRecipe(RetrainRecipe):
         network: a network file, boosted elsewhere, in place of training and boosting.
         profile: how tolerances are searched for.
         place: how operands are placed.
-        verify: how placements are certified.
+        certify: how placements are certified.
         rounds: how often all of it is done.
         account: platforms, and drops for energy against accuracy.
         comparison: the network before boosting beside the one that is placed.
@@ -184,7 +184,7 @@ class RunRecipe(RetrainRecipe):
     )
     profile: ProfileTable = ProfileTable()
     place: PlaceTable = PlaceTable()
-    verify: VerifyTable = VerifyTable()
+    certify: CertifyTable = CertifyTable()
     rounds: RoundsTable = RoundsTable()
     account: AccountTable = AccountTable()
     comparison: ComparisonTable = ComparisonTable()
@@ -204,9 +204,9 @@ class RunRecipe(RetrainRecipe):
         whole = self.retraining().resolved(task)
         own = self.model_dump(exclude=set(RetrainRecipe.model_fields), exclude_none=True)
         if self.network is not None:
-            if self.verify.reference == "baseline":
+            if self.certify.reference == "baseline":
                 raise ValueError(
-                    "verify.reference is 'baseline'; allowed with a network that was boosted elsewhere is 'boosted'"
+                    "certify.reference is 'baseline'; allowed with a network that was boosted elsewhere is 'boosted'"
                 )
             if self.comparison.chips:
                 chips = self.comparison.chips
@@ -397,7 +397,7 @@ class _Run:
             self.first = self.out / "boost" / "boosted.safetensors"
         else:
             self.first = Path(self.recipe.network)
-        self.reference = self.load(before if self.recipe.verify.reference == "baseline" else self.first)
+        self.reference = self.load(before if self.recipe.certify.reference == "baseline" else self.first)
         self.curves: list[AccuracyCurves] = []
         self.before: float | None = None
         if self.recipe.comparison.chips:
@@ -503,7 +503,7 @@ class _Run:
         self.attempts += 1
         attempt, wanted = self.attempts, self.recipe.profile
         # The sum of 6 / (pi^2 k^2) over all k is 1.
-        confidence = 1.0 - (1.0 - self.recipe.verify.confidence) * 6.0 / (math.pi**2 * attempt**2)
+        confidence = 1.0 - (1.0 - self.recipe.certify.confidence) * 6.0 / (math.pi**2 * attempt**2)
 
         def test() -> Verification:
             inject.inject_(model, placement)
@@ -518,7 +518,7 @@ class _Run:
                     seed=self.stream(_SHOWN + attempt),
                     reference=self.reference,
                     journal=path.with_suffix(".journal"),
-                    effort=self.recipe.verify.effort,
+                    effort=self.recipe.certify.effort,
                     batch_size=wanted.samples if wanted.quantile is None else None,
                 )
             finally:
@@ -540,7 +540,7 @@ class _Run:
             f"operand; {own:.2%} on reliable memory"
         )
         before: Placement | None = None
-        for tightening in range(self.recipe.verify.tightenings + 1):
+        for tightening in range(self.recipe.certify.tightenings + 1):
             factor = _TIGHTER**tightening
             attempt = output_folder(folder / f"attempt-{tightening + 1}")
             limits = tolerance if tightening == 0 else tightened(tolerance, factor)
@@ -624,7 +624,8 @@ class _Run:
                 if not taken:
                     raise SearchError(
                         f"no placement is certified, with limits down to {found.limits_factor:g} of those profiled; "
-                        "allowed are a larger profile.max_drop, more verify.tightenings, or verify.reference='boosted'"
+                        "allowed are a larger profile.max_drop, more certify.tightenings, or "
+                        "certify.reference='boosted'"
                     )
                 return done, taken, f"the placement of round {number} is not certified", certified
             certified[number] = network, attempt
@@ -655,7 +656,7 @@ class _Run:
             tolerance = self.profiled(model, folder, drop)
             placement = self.placed(model, tolerance, folder / "placement.json")
             points[drop] = self.point(model, tolerance, placement, drop)
-        chips, confidence = self.recipe.verify.chips, self.recipe.profile.confidence
+        chips, confidence = self.recipe.certify.chips, self.recipe.profile.confidence
         return Pareto(
             device=self.device.name,
             platform=self.recipe.place.platform,
@@ -668,7 +669,7 @@ class _Run:
     def point(self, model: nn.Module, tolerance: Tolerance, placement: Placement, drop: float) -> ParetoPoint:
         """What a placement saves, and its accuracy on chips that nothing has used."""
         saved = self.accounted(model, placement)
-        over = with_errors(model, self.validation, placement.memory, self.recipe.verify.chips, self.recipe.seed)
+        over = with_errors(model, self.validation, placement.memory, self.recipe.certify.chips, self.recipe.seed)
         return ParetoPoint(
             max_drop=drop,
             coarse=tolerance.coarse,
@@ -691,7 +692,7 @@ class _Run:
         placement = Placement.load(attempt / "placement.json")
         verification = Verification.load(attempt / "verification.json")
         tolerance = Tolerance.load(self.out / f"round-{taken}" / "tolerance.json")
-        chips = self.recipe.verify.chips
+        chips = self.recipe.certify.chips
         found = self.point(model, tolerance, placement, self.recipe.profile.max_drop)
         wanted = self.recipe.place
         accounts = account(model, placement, self.recipe.account.platforms, wanted.rank, wanted.vdd_law)
@@ -702,8 +703,8 @@ class _Run:
             objective=self.recipe.place.objective,
             platform=self.recipe.place.platform,
             max_drop=self.recipe.profile.max_drop,
-            confidence=self.recipe.verify.confidence,
-            reference=self.recipe.verify.reference,
+            confidence=self.recipe.certify.confidence,
+            reference=self.recipe.certify.reference,
             reference_accuracy=verification.reference_accuracy,
             taken=taken,
             why=why,

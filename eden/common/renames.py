@@ -11,13 +11,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 MOVED: Mapping[str, str] = {}
 """Names that ``eden`` no longer offers, each with what is used instead."""
 
-COMMANDS: Mapping[str, str] = {}
+COMMANDS: Mapping[str, str] = {"map": "memory-map", "verify": "certify"}
 """Subcommands of the command line by their old names."""
 
-OPTIONS: Mapping[tuple[str, str], str] = {}
+OPTIONS: Mapping[tuple[str, str], str] = {("report", "--map"): "--memory-map"}
 """Options by subcommand, as it is called now, and old name: ("place", "--rank")."""
 
-RECIPE_KEYS: Mapping[str, str] = {}
+RECIPE_KEYS: Mapping[str, str] = {"verify": "certify"}
 """Dotted keys of recipes by their old names."""
 
 

@@ -139,7 +139,7 @@ MADE_BY = {
     "tolerance": "eden profile",
     "device": "eden fit, or a name of eden devices list",
     "placement": "eden place",
-    "memory-map": "eden map",
+    "memory-map": "eden memory-map",
     "account": "eden account",
     "pareto": "eden run, with account.max_drops in its recipe",
     "savings": "eden savings",

@@ -27,8 +27,8 @@ COMMANDS = (
     "export",
     "profile",
     "place",
-    "verify",
-    "map",
+    "certify",
+    "memory-map",
     "traffic",
     "savings",
     "account",
@@ -167,7 +167,7 @@ def test_the_chain_step_by_step(run: Eden, fails: Fails, campaign: Path, tmp_pat
 
     mapped, table = tmp_path / "map.json", tmp_path / "map.csv"
     options = ("--network", boosted, "--placement", placement, "--task", TASK)
-    run("map", *options, "--device", device, "--out", mapped, "--csv", table)
+    run("memory-map", *options, "--device", device, "--out", mapped, "--csv", table)
     assert eden.MemoryMap.load(mapped).csv() == table.read_text()
     accounted = tmp_path / "account.json"
     printed = run("account", *options, "--platform", "gpu", "--platform", "tpu", "--out", accounted)
@@ -175,7 +175,7 @@ def test_the_chain_step_by_step(run: Eden, fails: Fails, campaign: Path, tmp_pat
     assert eden.Account.load(accounted).table() in printed
     verified = tmp_path / "verification.json"
     test = ("--max-drop", 0.1, "--confidence", 0.8, "--effort", 1.5)
-    printed = run("verify", *options, *test, "--reference", boosted, "--out", verified)
+    printed = run("certify", *options, *test, "--reference", boosted, "--out", verified)
     assert eden.Verification.load(verified).certified
     assert "certified with confidence 0.8" in printed
 
@@ -193,7 +193,7 @@ def test_the_chain_step_by_step(run: Eden, fails: Fails, campaign: Path, tmp_pat
     parts = [option for curve in curves for option in ("--accuracy", curve)]
     run(
         *("report", page, "--device", device, "--tolerance", tolerance, "--placement", placement),
-        *("--savings", savings, *parts, "--title", "All of it", "--map", mapped, "--account", accounted),
+        *("--savings", savings, *parts, "--title", "All of it", "--memory-map", mapped, "--account", accounted),
     )
     text = (page / "index.html").read_text()
     for expected in ("All of it", "before", "after", "0.weight", "Memory map", "Account by platform"):
@@ -468,8 +468,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 INTERRUPTED = (
-    "eden: interrupted; files already written are whole. retrain, run and demo go on with --resume, profile and verify "
-    "with the same command"
+    "eden: interrupted; files already written are whole. retrain, run and demo go on with --resume, profile and "
+    "certify with the same command"
 )
 
 

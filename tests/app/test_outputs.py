@@ -23,6 +23,7 @@ import pytest
 import typer.main
 
 from eden.app import cli
+from eden.app.options import Command, declarations
 from eden.app.paths import Given, Input, Output, OutputFolder, check
 
 # A line for each output of each command: INPUT is what the output is laid over, OUT the output, OTHER another one.
@@ -35,13 +36,13 @@ COMMANDS = {
     "profile": "--network INPUT --out OUT",
     "profile --journal": "--network INPUT --out OTHER.json --journal OUT",
     "place": "--tolerance INPUT --device ddr3-b33 --out OUT",
-    "map": "--network INPUT --placement p.json --device ddr3-b33 --out OUT",
-    "map --csv": "--network n --placement INPUT --device ddr3-b33 --out OTHER.json --csv OUT.csv",
+    "memory-map": "--network INPUT --placement p.json --device ddr3-b33 --out OUT",
+    "memory-map --csv": "--network n --placement INPUT --device ddr3-b33 --out OTHER.json --csv OUT.csv",
     "savings": "--network INPUT --placement p.json --out OUT",
     "traffic": "--network INPUT --out OUT",
     "account": "--network n --placement INPUT --out OUT",
-    "verify": "--network INPUT --placement p.json --out OUT",
-    "verify --journal": "--network n --placement INPUT --out OTHER.json --journal OUT",
+    "certify": "--network INPUT --placement p.json --out OUT",
+    "certify --journal": "--network n --placement INPUT --out OTHER.json --journal OUT",
     "evaluate": "--network INPUT --out OUT",
 }
 FOLDERS = {
@@ -334,7 +335,7 @@ def test_a_folder_without_leave_to_write(tmp_path: Path) -> None:
 def undeclared(function: Callable[..., Any]) -> list[str]:
     """Parameters that look like files and say nothing of whether they are read or written."""
     function = inspect.unwrap(function)
-    declared = cli.declarations(function)
+    declared = declarations(function)
     defaults = inspect.signature(function).parameters
     found = []
     for name, hint in typing.get_type_hints(function, include_extras=True).items():
@@ -351,7 +352,7 @@ def undeclared(function: Callable[..., Any]) -> list[str]:
 @pytest.mark.parametrize("name", [name for name, _ in commands()])
 def test_every_path_is_declared(name: str) -> None:
     command = dict(commands())[name]
-    assert isinstance(command, cli.Command)
+    assert isinstance(command, Command)
     said_of_files = {"format", "module", "at", "repeats", "cells_per_bank"}  # of what is in one
     assert command.callback is not None
     assert set(undeclared(command.callback)) <= said_of_files
@@ -372,7 +373,7 @@ def test_a_path_that_is_not_declared_is_found() -> None:
 
 @pytest.mark.parametrize("name", [name for name, _ in commands()])
 def test_every_output_is_in_the_table(name: str) -> None:
-    declared = cli.declarations(dict(commands())[name].callback)
+    declared = declarations(dict(commands())[name].callback)
     outputs = {key for key, mark in declared.items() if isinstance(mark, Output)}
     listed = {key.removeprefix(name).strip(" -") or "out" for key in COMMANDS if re.fullmatch(rf"{name}( --\w+)?", key)}
     assert listed == outputs

@@ -46,7 +46,7 @@ confidence = 0.8
 samples = 32
 effort = 1.5
 
-[verify]
+[certify]
 confidence = 0.8
 effort = 1.5
 chips = 3
@@ -333,7 +333,7 @@ def test_limits_are_tightened_until_a_placement_is_certified(
         ([("place.solver", "greedy"), ("place.objective", "weighted")], r"place.objective is 'weighted'; allowed of"),
         ([("place.platform", "abacus")], r"place.platform is 'abacus'; allowed are 'cpu'"),
         ([("network", "x")], r"comparison.chips is 2; allowed with a network that was boosted elsewhere is 0"),
-        ([("network", "x"), ("verify.reference", "baseline")], r"verify.reference is 'baseline'; allowed with a net"),
+        ([("network", "x"), ("certify.reference", "baseline")], r"certify.reference is 'baseline'; allowed with a net"),
         ([("place.device", "ddr9")], r"device is 'ddr9'; allowed are a device file and"),
         ([("rounds.most", 0)], r"rounds.most: .*greater than or equal to 1"),
         ([("memory.trcd", 1.0)], r"trcd is 1.0 ns; allowed for"),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import pickle
+import sys
 from typing import Any
 
 import pytest
 
 import eden
+from eden.app import cli
+from eden.app.run import RunRecipe
 from eden.common import renames
 
 
@@ -59,3 +62,17 @@ def test_names_gone_from_the_front(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_name_is_offered_and_gone_at_once() -> None:
     assert not set(renames.MOVED) & set(eden.__all__)
+
+
+def test_subcommands_options_and_recipes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for words, said in (
+        (["verify", "--network", "x"], "eden verify is now eden certify"),
+        (["report", "out", "--map=x"], "--map is now --memory-map"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["eden", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 2
+        assert f"Error: {said}\n" in capsys.readouterr().err
+    with pytest.raises(eden.FileError, match=r"^mine: verify is now certify$"):
+        RunRecipe.of({"verify": {"chips": 3}}, path="mine")

@@ -239,8 +239,8 @@ def test_what_is_not_there_is_named_with_what_makes_it(parts: dict, tmp_path: Pa
     assert "absent" in page.ids
     told = re.sub(r"\s+", " ", page.text.split("Not in this report")[1].split("Provenance")[0]).strip()
     assert told == (
-        "accuracy (made by eden evaluate) placement (made by eden place) memory-map (made by eden map) account (made "
-        "by eden account) pareto (made by eden run, with account.max_drops in its recipe) savings (made by "
+        "accuracy (made by eden evaluate) placement (made by eden place) memory-map (made by eden memory-map) account "
+        "(made by eden account) pareto (made by eden run, with account.max_drops in its recipe) savings (made by "
         "eden savings)"
     )
 

@@ -1,0 +1,37 @@
+"""``eden account``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eden.app.options import OUT, PLATFORM_HELP, NetworkOption, PlacementOption, TaskOption, app, network_of, tell
+from eden.app.paths import Input, Output, if_there, json_file
+
+
+@app.command()
+def account(
+    network: NetworkOption,
+    placement: PlacementOption,
+    out: Annotated[Path, OUT, Output("account file", json_file("account"))],
+    task: TaskOption = "digits",
+    platform: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{PLATFORM_HELP}; several times; all"),
+        Input(if_there),
+    ] = None,
+    rank: Annotated[
+        str, typer.Option(help="currents that energy is counted by, as of savings"), Input(if_there)
+    ] = "ddr3-1600",
+    vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = "linear",
+) -> None:
+    """Count a placement's energy and time by platform, term and operand."""
+    from eden.accounting.account import account as counted
+    from eden.costs.platforms import PLATFORMS
+    from eden.placement.place import Placement
+
+    model = network_of(task, network)
+    found = counted(model, Placement.load(placement), platform or list(PLATFORMS), rank, vdd_law)
+    tell(found, out)

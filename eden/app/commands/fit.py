@@ -1,0 +1,140 @@
+"""``eden fit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from eden.app.options import FIGURES, OUT, app, wrote
+from eden.app.paths import FIGURE, Input, Output, json_file
+
+
+@app.command()
+def fit(
+    measurements: Annotated[Path, typer.Argument(help="file of a measurement campaign"), Input()],
+    out: Annotated[Path, OUT, Output("device file", json_file("device"))],
+    module: Annotated[str | None, typer.Option(help="which module, where the file holds several")] = None,
+    format: Annotated[str | None, typer.Option(help="format of the file; recognized if left out")] = None,
+    name: Annotated[str | None, typer.Option(help="what the device is called; the module's label if left out")] = None,
+    temperature: Annotated[float | None, typer.Option(help="the device's, in degrees Celsius")] = None,
+    vdd: Annotated[float | None, typer.Option(help="nominal supply voltage in V")] = None,
+    trcd: Annotated[float | None, typer.Option(help="nominal tRCD in ns")] = None,
+    trp: Annotated[float | None, typer.Option(help="nominal tRP in ns")] = None,
+    refresh_interval: Annotated[float, typer.Option(help="nominal refresh interval in ms")] = 64.0,
+    failure: Annotated[
+        float | None, typer.Option(help="F, if it is known: the probability that a read of a weak cell is inverted")
+    ] = None,
+    reliable: Annotated[str | None, typer.Option(help="the bank that stays at its nominal operating point")] = None,
+    cells_per_bank: Annotated[int | None, typer.Option(help="cells behind a rate, of latency-variation")] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(help="what the file does not state of its conditions, such as trcd=7.5; several times"),
+    ] = None,
+    pattern: Annotated[str | None, typer.Option(help="the data that was stored, such as 0xff or 0xff/0x00")] = None,
+    banks: Annotated[str | None, typer.Option(help="tested banks: how many (8), or which (0,2,5)")] = None,
+    rows: Annotated[str | None, typer.Option(help="tested rows of each: how many, or first:end")] = None,
+    row_bits: Annotated[int | None, typer.Option(help="cells of a row")] = None,
+    subarray_rows: Annotated[int | None, typer.Option(help="rows of a subarray, where bitlines end")] = None,
+    column_bits: Annotated[int | None, typer.Option(help="cells behind a column's address")] = None,
+    repeats: Annotated[int | None, typer.Option(help="passes of each condition, if the file shows too few")] = None,
+    geometry: Annotated[
+        list[str] | None, typer.Option(help="of the module, such as bank_rows=32768; several times")
+    ] = None,
+    partitions: Annotated[
+        str | None,
+        typer.Option(help="module, rank, bank or subarray; parts that do not differ are left together"),
+    ] = None,
+    bank_curves: Annotated[bool, typer.Option("--bank-curves", help="curves for every partition, too")] = False,
+    grid: Annotated[
+        bool, typer.Option("--grid", help="every pattern was tested at every operating point, also without a flip")
+    ] = False,
+    cell_map: Annotated[bool, typer.Option("--cell-map", help="keep the measured chip's own weak cells")] = False,
+    max_damaged: Annotated[float, typer.Option(help="share of damaged lines above which the file is an error")] = 0.01,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="draw the goodness of fit (of counts of banks: the fitted curve) into .svg, .pdf or .png"),
+        Output("figure", FIGURE, FIGURES),
+    ] = None,
+) -> None:
+    """Fit a device to a measurement campaign; tells what was read, left out and chosen, and why."""
+    from eden.common.extras import require
+    from eden.devices.fitting import analyse
+    from eden.measurements.readers import CELLS_PER_BANK
+    from eden.memory.geometry import Geometry
+    from eden.reporting.figures import device_figure, goodness_figure, save_figure
+
+    if plot is not None:
+        require("report")
+    shape = _pairs("--geometry", geometry, int)
+    if shape:
+        given = {"row_bits": row_bits, "subarray_rows": subarray_rows}
+        shape = {**{key: value for key, value in given.items() if value is not None}, **shape}
+    found = analyse(
+        measurements,
+        format,
+        module,
+        name=name,
+        failure=failure,
+        temperature=temperature,
+        vdd=vdd,
+        trcd=trcd,
+        trp=trp,
+        refresh_interval=refresh_interval,
+        reliable=reliable,
+        cells_per_bank=CELLS_PER_BANK if cells_per_bank is None else cells_per_bank,
+        geometry=Geometry.from_dict(shape) if shape else None,
+        at=_pairs("--at", at, float) or None,
+        pattern=pattern,
+        banks=_banks(banks),
+        rows=_rows(rows),
+        row_bits=row_bits,
+        subarray_rows=subarray_rows,
+        column_bits=column_bits,
+        repeats=repeats,
+        partitions=cast(Any, partitions),
+        bank_curves=bank_curves,
+        grid=grid,
+        cell_map=cell_map,
+        max_damaged=max_damaged,
+    )
+    found.device.save(out)
+    typer.echo(found.text())
+    wrote(out)
+    if plot is not None:
+        save_figure(goodness_figure(found) if found.fits else device_figure(found.device), plot)
+        wrote(plot)
+
+
+def _pairs(option: str, given: list[str] | None, number: type[float] | type[int]) -> dict[str, float]:
+    """NAME=NUMBER, several times."""
+    pairs: dict[str, float] = {}
+    for text in given or []:
+        name, _, value = text.partition("=")
+        try:
+            pairs[name.strip()] = number(value)
+        except ValueError as error:
+            raise ValueError(f"{option} is {text!r}; allowed is a name and a number, such as trcd=7.5") from error
+    return pairs
+
+
+def _banks(text: str | None) -> int | list[int] | None:
+    """A number of banks, or a list of their numbers."""
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",") if part] if "," in text else int(text)
+    except ValueError as error:
+        raise ValueError(f"--banks is {text!r}; allowed is how many (8), or which (0,2,5)") from error
+
+
+def _rows(text: str | None) -> int | range | None:
+    """A number of rows, or the first and the one after the last."""
+    if text is None:
+        return None
+    first, colon, end = text.partition(":")
+    try:
+        return range(int(first), int(end)) if colon else int(first)
+    except ValueError as error:
+        raise ValueError(f"--rows is {text!r}; allowed is how many (32768), or first:end (512:1024)") from error

@@ -1,0 +1,38 @@
+"""``eden memory-map``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eden.app.options import OUT, DeviceOption, NetworkOption, PlacementOption, TaskOption, app, network_of, wrote
+from eden.app.paths import TABLE, Output, json_file
+
+
+@app.command()
+def memory_map(
+    network: NetworkOption,
+    placement: PlacementOption,
+    device: DeviceOption,
+    out: Annotated[Path, OUT, Output("memory map", json_file("memory-map"))],
+    task: TaskOption = "digits",
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="also write the table for a memory controller, named .csv"),
+        Output("memory map's table", TABLE, (".csv",)),
+    ] = None,
+) -> None:
+    """Say where in the device each operand lies, in what form, and how the partitions are to be run."""
+    from eden.app.recipe import find_device
+    from eden.placement.memory_map import memory_map as mapped
+    from eden.placement.place import Placement
+
+    model = network_of(task, network)
+    found = mapped(model, Placement.load(placement), find_device(device))
+    found.save(out)
+    wrote(out)
+    if csv is not None:
+        found.save_csv(csv)
+        wrote(csv)

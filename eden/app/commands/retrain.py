@@ -1,0 +1,64 @@
+"""``eden retrain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eden.app.options import (
+    ForceOption,
+    OtherDevice,
+    OtherSeed,
+    OtherTask,
+    OtherTrcd,
+    ResumeOption,
+    SetOption,
+    app,
+    follow,
+)
+from eden.app.paths import RETRAIN_FILES, Input, OutputFolder
+
+
+@app.command()
+def retrain(
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="folder for the network and its checkpoints"),
+        OutputFolder(RETRAIN_FILES, kept={"recipe": "recipe.toml"}),
+    ],
+    recipe: Annotated[
+        Path | None, typer.Argument(help="TOML file (docs/boost.md); the task's recipe if left out"), Input()
+    ] = None,
+    set_: SetOption = None,
+    task: OtherTask = None,
+    device: OtherDevice = None,
+    trcd: OtherTrcd = None,
+    target_ber: Annotated[float | None, typer.Option(help="mean bit error rate to reach")] = None,
+    epochs: Annotated[int | None, typer.Option(help="epochs under faults")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="highest learning rate under faults")] = None,
+    chips: Annotated[str | None, typer.Option(help="fresh, one, or a number of chips used in turn")] = None,
+    seed: OtherSeed = None,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(help="write the checkpoints also after each so many optimizer steps")
+    ] = None,
+    resume: ResumeOption = False,
+    force: ForceOption = False,
+) -> None:
+    """Train a task's network, then retrain it under a device's errors at a rising rate."""
+    from eden.app.recipe import RetrainRecipe
+    from eden.app.recipe import retrain as work
+
+    options = {
+        "task": task,
+        "memory.device": device,
+        "memory.trcd": trcd,
+        "curriculum.target_ber": target_ber,
+        "boost.epochs": epochs,
+        "boost.learning_rate": learning_rate,
+        "curriculum.chips": int(chips) if chips is not None and chips.isdecimal() else chips,
+        "seed": seed,
+        "checkpoint_every": checkpoint_every,
+    }
+    follow(work, RetrainRecipe, recipe, out, options, set_, RETRAIN_FILES, resume, force)

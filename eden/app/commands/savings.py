@@ -1,0 +1,44 @@
+"""``eden savings``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from eden.app.options import OUT, PLATFORM_HELP, NetworkOption, PlacementOption, TaskOption, app, network_of, tell
+from eden.app.paths import Input, Output, if_there, json_file
+
+
+@app.command()
+def savings(
+    network: NetworkOption,
+    placement: PlacementOption,
+    out: Annotated[Path, OUT, Output("savings file", json_file("savings"))],
+    task: TaskOption = "digits",
+    platform: Annotated[
+        str | None,
+        typer.Option(help=f"{PLATFORM_HELP}; cpu, or the traffic's, if not given"),
+        Input(if_there),
+    ] = None,
+    traffic: Annotated[
+        Path | None,
+        typer.Option(help="traffic file, written by eden traffic, in place of the network's operands"),
+        Input(),
+    ] = None,
+    rank: Annotated[
+        str,
+        typer.Option(help="ddr3-1600, ddr3l-1600, ddr4-2400, lpddr3-1600, lpddr4-3200 or a file of currents"),
+        Input(if_there),
+    ] = "ddr3-1600",
+    vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = "linear",
+) -> None:
+    """Account for the DRAM energy and the time that a placement saves."""
+    from eden.accounting.savings import savings as account
+    from eden.costs.traffic import Traffic
+    from eden.placement.place import Placement
+
+    moved = network_of(task, network) if traffic is None else Traffic.load(traffic)
+    found = account(moved, Placement.load(placement), platform=platform, rank=rank, vdd_law=vdd_law)
+    tell(found, out)

@@ -1,0 +1,218 @@
+"""What subcommands have alike: how they check what they are given, and the options that several of them take.
+
+A subcommand is a file of ``eden.app.commands`` with ``@app.command()`` and a line in the tuple there. The imports of
+what it needs stand in its function, so that no command waits for the libraries of another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+
+import typer
+import typer.core
+
+from eden.app.paths import Given, Input, Output, OutputFolder, check, if_there, of_task
+from eden.common.renames import COMMANDS, OPTIONS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from eden.app.tasks import Task
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class Command(typer.core.TyperCommand):
+    """A subcommand: what it reads and writes is checked before it does anything."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse options of old names."""
+        for word in args:
+            option = word.partition("=")[0]
+            new = OPTIONS.get((self.name or "", option))
+            if new is not None:
+                ctx.fail(f"{option} is now {new}")
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Check numbers and paths and call the function, during which nothing replaces what it reads."""
+        declared = declarations(self.callback)
+        labels = {parameter.name: _label(parameter) for parameter in self.params}
+        for name, value in ctx.params.items():
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise ValueError(f"{labels[name]} is {value}; allowed is a 64-bit integer")
+        read = check(Given(name, labels[name], declared[name], ctx.params[name]) for name in declared)
+        if not read:
+            return super().invoke(ctx)
+        from eden.common.files import kept
+
+        with kept(read):
+            return super().invoke(ctx)
+
+
+def declarations(function: Callable[..., Any] | None) -> dict[str, Input | Output | OutputFolder]:
+    """What the parameters of a command name, as far as they name files."""
+    if function is None:
+        return {}
+    hints = get_type_hints(inspect.unwrap(function), include_extras=True)
+    return {
+        name: mark
+        for name, hint in hints.items()
+        for mark in getattr(hint, "__metadata__", ())
+        if isinstance(mark, (Input, Output, OutputFolder))
+    }
+
+
+def _label(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return str(parameter.name).upper()
+    return str(max(parameter.opts, key=len))
+
+
+class _Group(typer.core.TyperGroup):
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in COMMANDS:
+            ctx.fail(f"{ctx.command_path} {args[0]} is now {ctx.command_path} {COMMANDS[args[0]]}")
+        return super().resolve_command(ctx, args)
+
+
+class App(typer.Typer):
+    """One whose commands are all of ``Command``."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[_F], _F]:
+        """Register a subcommand."""
+        return super().command(name, **{"cls": Command, **options})
+
+
+app = App(
+    name="eden",
+    cls=_Group,
+    help="Run neural networks from DRAM that is operated outside its specification.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+TASK_HELP = "digits, cifar10-resnet20, package.module:function or file.py:function (docs/command-line.md)"
+DEVICE_HELP = "a name of the catalogue (eden devices list) or a device file"
+PLATFORM_HELP = "cpu, gpu, eyeriss, tpu or a platform file"
+
+# Each parameter that names a file says whether the command reads or writes it, which is checked before it is called.
+TaskOption = Annotated[str, typer.Option("--task", help=TASK_HELP), Input(of_task)]
+DeviceOption = Annotated[str, typer.Option("--device", help=DEVICE_HELP), Input(if_there)]
+NetworkOption = Annotated[Path, typer.Option("--network", help="network file, written by eden retrain"), Input()]
+PlacementOption = Annotated[Path, typer.Option(help="placement file, written by eden place"), Input()]
+SeedOption = Annotated[int, typer.Option("--seed", help="what chips are drawn from")]
+OtherTask = Annotated[str | None, typer.Option("--task", help=TASK_HELP), Input(of_task)]
+OtherDevice = Annotated[str | None, typer.Option("--device", help=DEVICE_HELP), Input(if_there)]
+OtherSeed = Annotated[int | None, typer.Option("--seed", help="what chips are drawn from")]
+OtherTrcd = Annotated[
+    float | None, typer.Option("--trcd", help="row-activation latency (ns) whose error model is trained with")
+]
+OtherMaxDrop = Annotated[float | None, typer.Option("--max-drop", help="accuracy that may be lost, inside (0, 1)")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="a value in place of the recipe's, such as boost.epochs=3; several times"),
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="go on where an interrupted run stopped")]
+ForceOption = Annotated[bool, typer.Option("--force", help="begin anew, in place of the run that the folder holds")]
+OUT = typer.Option("--out", "-o", help="file to write")
+FIGURES = (".svg", ".pdf", ".png")
+
+
+def shipped(room: str, folder: str) -> dict[str, Path]:
+    """The JSON files in a folder of the package, by name: their text can be shown without loading what made them."""
+    return {path.stem: path for path in sorted((Path(__file__).parent.parent / room / folder).glob("*.json"))}
+
+
+def task_of(name: str) -> Task:
+    """The task of a name, with as many threads of torch as it asks for."""
+    import torch
+
+    from eden.app.tasks import load_task
+
+    task = load_task(name)
+    if task.threads is not None:
+        torch.set_num_threads(task.threads)
+    return task
+
+
+def network_of(task: str | Task, network: Path) -> nn.Module:
+    """A network of a file, under its faults."""
+    from eden.faults.checkpoint import load_
+
+    return load_((task_of(task) if isinstance(task, str) else task).model(), network)
+
+
+def wrote(path: Path) -> None:
+    """Say that a file was written."""
+    typer.echo(f"written: {path}")
+
+
+def tell(found: Any, out: Path) -> None:
+    """Write what a step found, and show it as text."""
+    found.save(out)
+    typer.echo(found.table())
+    wrote(out)
+
+
+_NAMED_BY_RECIPES = (
+    *("memory.device", "place.device", "curriculum.tolerance", "curriculum.placement", "network"),
+    *("place.platform", "place.rank", "account.platforms", "task"),
+)
+
+
+@contextlib.contextmanager
+def _reading(recipe: Any, out: Path, holds: Sequence[str]) -> Iterator[None]:
+    """Hold the files that a recipe names against the folder, and let nothing replace them."""
+    from eden.common.files import kept
+
+    given = [Given("out", "--out", OutputFolder(holds, kept=dict.fromkeys(_NAMED_BY_RECIPES[:2], "device.json")), out)]
+    for key in _NAMED_BY_RECIPES:
+        value = recipe
+        for part in key.split("."):
+            value = getattr(value, part, None)
+        if key == "task":
+            value = value.rpartition(":")[0]
+        for one in value if isinstance(value, list) else [value]:
+            given.append(Given(key, key, Input(if_there), one))
+    with kept(check(given)):
+        yield
+
+
+def follow(
+    work: Callable[..., Any],
+    kind: Any,
+    recipe: Path | None,
+    out: Path,
+    options: Mapping[str, Any],
+    settings: list[str] | None,
+    holds: Sequence[str],
+    resume: bool,
+    force: bool,
+) -> None:
+    """Do what a recipe says in a folder.
+
+    Args:
+        work: does it: ``retrain`` or ``run``.
+        kind: class of the recipe.
+        recipe: its file, None for one that leaves everything out.
+        out: the folder.
+        options: what the command line says in place of the recipe, by dotted key; what is None it does not say.
+        settings: the same as texts, which come last.
+        holds: names of the files that it leaves in the folder, patterns of glob.
+        resume: go on with the run in the folder.
+        force: begin anew in its place.
+    """
+    from eden.app.recipe import setting
+
+    given = [(key, value) for key, value in options.items() if value is not None]
+    given += [setting(text) for text in settings or []]
+    chosen = kind.of({}, given) if recipe is None else kind.load(recipe, given)
+    with _reading(chosen, out, holds):
+        work(chosen, out, resume=resume, force=force, say=typer.echo)
