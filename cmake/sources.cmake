@@ -2,6 +2,7 @@
 set(EDEN_CORE_SOURCES
   csrc/base/block_pool.cpp
   csrc/base/fork_lock.cpp
+  csrc/base/refusal.cpp
   csrc/costs/energy.cpp
   csrc/costs/traffic.cpp
   csrc/devices/curves.cpp
@@ -102,6 +103,7 @@ set(EDEN_PROFILER_SOURCES
 set(EDEN_TEST_SOURCES
   tests/csrc/base/test_block_pool.cpp
   tests/csrc/base/test_philox.cpp
+  tests/csrc/base/test_refusal.cpp
   tests/csrc/costs/test_energy.cpp
   tests/csrc/costs/test_traffic.cpp
   tests/csrc/devices/test_curves.cpp

@@ -3,18 +3,13 @@
 #pragma once
 
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
-namespace eden::measurements {
+#include "base/refusal.h"
 
-// The file cannot be used; the message names the place, what was found and what is allowed.
-class FormatError : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
+namespace eden::measurements {
 
 // At most `most` characters of bytes from a file, those that do not print escaped.
 std::string printable(std::string_view bytes, size_t most = 60);

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
-#include <string>
 
+#include "base/refusal.h"
 #include "memory/lines.h"
 
 namespace eden {
@@ -27,30 +26,25 @@ uint64_t sparse_code(double rate) {
 
 void check_rate(const char* name, double rate, double failure) {
   if (!(rate >= 0.0 && rate <= failure)) {
-    throw std::invalid_argument(std::string(name) + " is " + std::to_string(rate) +
-                                "; allowed is 0 to failure (" + std::to_string(failure) + ")");
+    refuse_value(name, rate, "0 to failure (", failure, ")");
   }
 }
 
 void check_failure(double failure) {
   if (!(failure > 0.0 && failure <= 1.0)) {
-    throw std::invalid_argument("failure is " + std::to_string(failure) +
-                                "; allowed is above 0, up to 1");
+    refuse_value("failure", failure, "above 0, up to 1");
   }
 }
 
 void check_multiple(const char* name, int64_t value, int64_t factor) {
   if (value <= 0 || value % factor != 0) {
-    throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) +
-                                "; allowed is a multiple of " + std::to_string(factor) +
-                                " above 0");
+    refuse_value(name, value, "a multiple of ", factor, " above 0");
   }
 }
 
 void check_at_least(const char* name, int64_t value, int64_t least) {
   if (value < least) {
-    throw std::invalid_argument(std::string(name) + " is " + std::to_string(value) +
-                                "; allowed is " + std::to_string(least) + " or more");
+    refuse_value(name, value, least, " or more");
   }
 }
 
@@ -104,8 +98,7 @@ std::vector<int64_t> make_line_table(const double* probabilities, size_t count) 
   for (size_t i = 0; i < count; ++i) {
     const double probability = probabilities[i];
     if (!(probability >= 0.0 && probability <= 1.0)) {
-      throw std::invalid_argument("probabilities[" + std::to_string(i) + "] is " +
-                                  std::to_string(probability) + "; allowed is 0 to 1");
+      refuse_value(text_of("probabilities[", i, "]"), probability, "0 to 1");
     }
     const WeakThresholds thresholds = weak_thresholds(probability);
     table.push_back(static_cast<int64_t>(thresholds.sparse));
@@ -120,15 +113,13 @@ std::array<int64_t, kRegionFields> make_lines_region(ModelKind kind, TableKind t
                                                      int64_t table_length, int64_t row_bits,
                                                      int64_t subarray_rows) {
   if (kind != ModelKind::kBitline && kind != ModelKind::kWordline) {
-    throw std::invalid_argument("kind is " + std::to_string(static_cast<int64_t>(kind)) +
-                                "; allowed are bitline and wordline");
+    refuse("kind is ", static_cast<int64_t>(kind), "; allowed are bitline and wordline");
   }
   std::array<int64_t, kRegionFields> fields = common_fields(kind, failure, address, correction);
   check_at_least("table_first", table_first, 0);
   check_at_least("table_length", table_length, 1);
   if (table_kind == TableKind::kPopulation && table_length != kLineBins) {
-    throw std::invalid_argument("table_length is " + std::to_string(table_length) +
-                                "; allowed for a population is " + std::to_string(kLineBins));
+    refuse("table_length is ", table_length, "; allowed for a population is ", kLineBins);
   }
   check_multiple("row_bits", row_bits, kRowBitsMultiple);
   check_multiple("subarray_rows", subarray_rows, kSubarrayRowsMultiple);

@@ -2,18 +2,14 @@
 
 #include <algorithm>
 #include <functional>
-#include <sstream>
-#include <stdexcept>
+
+#include "base/refusal.h"
 
 namespace eden {
 namespace {
 
 void check_ber(double ber, double highest, const char* what) {
-  if (ber >= 0.0 && ber <= highest) return;
-  std::ostringstream message;
-  message.precision(17);
-  message << "ber is " << ber << "; allowed is 0 to " << highest << what;
-  throw std::invalid_argument(message.str());
+  if (!(ber >= 0.0 && ber <= highest)) refuse_value("ber", ber, "0 to ", highest, what);
 }
 
 }  // namespace

@@ -2,18 +2,12 @@
 // the errors about them.
 #pragma once
 
-#include <stdexcept>
 #include <string>
 #include <vector>
 
-namespace eden::profiler {
+#include "base/refusal.h"
 
-// The message names the file, the place in it, what was found and what is allowed.
-class FileError : public std::runtime_error {
- public:
-  FileError(const std::string& path, const std::string& problem)
-      : std::runtime_error(path + ": " + problem) {}
-};
+namespace eden::profiler {
 
 // Throws FileError if it cannot be read.
 std::string read_file(const std::string& path);

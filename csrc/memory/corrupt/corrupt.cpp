@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
+#include "base/refusal.h"
 #include "memory/region_check.h"
 
 namespace eden {
@@ -87,14 +87,13 @@ auto count_of(Storage storage) {
 void check_regions(const Load& load, uint64_t width) {
   const FoundFault found = find_fault(load, width);
   if (found.fault == RegionFault::kNone) return;
-  std::string text = "region ";
-  if (load.region_count < 1) throw std::invalid_argument(text + "has no row");
+  if (load.region_count < 1) refuse("region has no row");
   const Region region = load.region(found.region);
+  std::string text = text_of("region ", found.region, " ", describe(found.fault), " (found: model ",
+                             static_cast<int64_t>(region.model));
   const auto field = [&](const char* name, uint64_t value) {
-    text += std::string(", ") + name + " " + std::to_string(static_cast<int64_t>(value));
+    text += text_of(", ", name, " ", static_cast<int64_t>(value));
   };
-  text += std::to_string(found.region) + " " + describe(found.fault) + " (found: model " +
-          std::to_string(static_cast<int64_t>(region.model));
   field("address", region.address);
   field("first bit", load.first_bit(found.region));
   field("end", region.end);
@@ -120,7 +119,7 @@ void check_regions(const Load& load, uint64_t width) {
   }
   field("bits of an element", width);
   field("bits of the operand", static_cast<uint64_t>(load.shape.sample_size()) * width);
-  throw std::invalid_argument(text + ")");
+  refuse(text, ")");
 }
 
 }  // namespace
@@ -136,7 +135,7 @@ LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const voi
       out_(static_cast<char*>(out)),
       kernels_(kernels),
       apply_(kernels.apply(value, storage)) {
-  if (apply_ == nullptr) throw std::invalid_argument("this type cannot be kept in this storage");
+  if (apply_ == nullptr) refuse("this type cannot be kept in this storage");
   plain_ = storage == own_storage(value) && load.conversion.correction == Correction::kNone;
   streams_ =
       in != out && load.shape.sample_size() * load.shape.batch * value_bytes_ >= kStreamedBytes;

@@ -12,6 +12,7 @@
 
 using namespace eden::measurements;
 using Catch::Contains;
+using eden::FormatError;
 
 namespace {
 

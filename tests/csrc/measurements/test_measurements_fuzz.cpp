@@ -9,6 +9,7 @@
 #include "measurement_files.h"
 
 using namespace eden::measurements;
+using eden::FormatError;
 
 namespace {
 

@@ -4,9 +4,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <stdexcept>
 #include <string>
 
+#include "base/refusal.h"
 #include "memory/corrupt/simd/tables.h"
 #include "memory/weak_cells.h"
 
@@ -67,8 +67,7 @@ const Kernels& choose() {
     allowed.append(allowed.empty() ? "" : ", ").append(name);
     return false;
   });
-  throw std::invalid_argument("EDEN_ISA: found " + std::string(wanted) +
-                              ", on this machine it can be " + allowed);
+  refuse("EDEN_ISA: found ", std::string_view(wanted), ", on this machine it can be ", allowed);
 }
 
 }  // namespace
