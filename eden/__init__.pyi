@@ -2,6 +2,8 @@
 
 from .accounting.account import Account, account
 from .accounting.savings import Savings, savings
+from .app.files import read
+from .app.tasks import Task
 from .boosting.curriculum import Curriculum, walk
 from .boosting.resume import load_checkpoint_, save_checkpoint
 from .common.files import FileError
@@ -53,6 +55,7 @@ __all__ = [
     "Placement",
     "Savings",
     "SearchError",
+    "Task",
     "Tolerance",
     "Traffic",
     "Uniform",
@@ -78,6 +81,7 @@ __all__ = [
     "profile",
     "profile_package",
     "ranges",
+    "read",
     "recalibrate_",
     "reestimate_",
     "remove_",

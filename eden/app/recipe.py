@@ -22,7 +22,7 @@ from eden.app.steps import check_boost, put_under_faults, threads_of, train_with
 from eden.app.tasks import KEPT, Task, load_task
 from eden.boosting.curriculum import Curriculum, walk
 from eden.boosting.training import Recipe
-from eden.common.files import FileError, VersionedFile, place_in, read_text, write_text
+from eden.common.files import FileError, VersionedFile, place_in, read_text, toml_table, write_text
 from eden.common.folder import Claim, claimed
 from eden.common.ranks import process_group
 from eden.common.renames import RECIPE_KEYS
@@ -180,10 +180,7 @@ class RetrainRecipe(VersionedFile):
             FileError: naming the file, the place in it, what was found and what is allowed.
 
         """
-        try:
-            body = tomllib.loads(read_text(path))
-        except tomllib.TOMLDecodeError as error:
-            raise FileError(path, f"{error}; it is truncated or is no TOML file") from error
+        body = toml_table(read_text(path), path)
         for key, allowed in (("format", cls.FORMAT), ("version", cls.VERSION)):
             if body.get(key) != allowed or type(body.get(key)) is not type(allowed):
                 raise FileError(path, f"{key}: found {body.get(key)!r}, allowed is {allowed!r}")
@@ -488,6 +485,8 @@ def setting(text: str) -> tuple[str, Any]:
         return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return key, value.strip()
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"--set {key}: {error}") from error
 
 
 def retrain(

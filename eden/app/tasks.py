@@ -268,7 +268,7 @@ def load_task(name: str) -> Task:
         task = function()
     if not isinstance(task, Task):
         raise ValueError(
-            f"task {name!r}: {function_name}() returned a {type(task).__name__}; allowed is eden.app.tasks.Task"
+            f"task {name!r}: {function_name}() returned a {type(task).__name__}; allowed is eden.Task"
         )
     return task
 

@@ -10,6 +10,7 @@ import os
 import secrets
 import stat
 import tempfile
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -203,6 +204,37 @@ def output_file(path: str | os.PathLike[str]) -> Path:
     return target
 
 
+def json_object(text: str, path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The object that a JSON file holds. Raises FileError naming the place in the file of what is none."""
+    try:
+        body: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise FileError(
+            path, f"line {error.lineno}, column {error.colno}: {error.msg}; it is truncated or is no JSON file"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise FileError(path, _unreadable(error)) from error
+    if not isinstance(body, dict):
+        raise FileError(path, f"top level: found {type(body).__name__}, allowed is an object")
+    return body
+
+
+def toml_table(text: str, path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The table that a TOML file holds. Raises FileError naming the place in the file of what is none."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise FileError(path, f"{error}; it is truncated or is no TOML file") from error
+    except (ValueError, RecursionError) as error:
+        raise FileError(path, _unreadable(error)) from error
+
+
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply to be one of EDEN's files"
+    return f"a number in it cannot be read: {error}"  # a whole number of more digits than Python converts
+
+
 def place_in(location: tuple[int | str, ...]) -> str:
     """Words for a place in a file, of the keys and numbers that lead to it."""
     place = ""
@@ -265,18 +297,7 @@ class VersionedFile(pydantic.BaseModel):
     @classmethod
     def parse(cls, text: str, path: str | os.PathLike[str]) -> Self:
         """Validate the text of a file; ``path`` is what errors name."""
-        try:
-            body: Any = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise FileError(
-                path, f"line {error.lineno}, column {error.colno}: {error.msg}; it is truncated or is no JSON file"
-            ) from error
-        except ValueError as error:  # a whole number of more digits than Python converts
-            raise FileError(path, f"a number in it cannot be read: {error}") from error
-        except RecursionError as error:
-            raise FileError(path, "nested too deeply to be one of EDEN's files") from error
-        if not isinstance(body, dict):
-            raise FileError(path, f"top level: found {type(body).__name__}, allowed is an object")
+        body = json_object(text, path)
         if body.get("format") != cls.FORMAT:
             raise FileError(path, f"format: found {body.get('format')!r}, allowed is {cls.FORMAT!r}")
         version = body.get("version")

@@ -42,7 +42,7 @@ def test_by_name_module_and_file() -> None:
         ("tiny_task:missing", r"^task 'tiny_task:missing': tiny_task has no function 'missing'$"),
         ("tiny_task:", r"tiny_task has no function ''$"),
         ("tiny_task:not_callable", r"tiny_task has no function 'not_callable'$"),
-        ("tiny_task:no_task", r"no_task\(\) returned a str; allowed is eden.app.tasks.Task$"),
+        ("tiny_task:no_task", r"no_task\(\) returned a str; allowed is eden\.Task$"),
         (f"{FILE}:missing", r"tiny_task.py has no function 'missing'$"),
     ],
 )

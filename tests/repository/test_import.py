@@ -19,7 +19,9 @@ import typer
 
 import eden
 from eden.app import cli, commands
+from eden.app.files import KINDS
 from eden.app.schemas import __main__ as schemas
+from eden.common.files import VersionedFile
 from eden.memory import library as _library
 
 PACKAGE = Path(eden.__file__).parent
@@ -97,7 +99,7 @@ RECORDS = {name: modules for names, modules in STEPS.items() for name in names.s
 """The modules of pydantic models that a name loads; no others load any."""
 
 OPTIONAL = {"FileError": {"pydantic"}, "save_checkpoint": {"pydantic", "safetensors"}}
-OPTIONAL["load_checkpoint_"] = OPTIONAL["save_checkpoint"]
+OPTIONAL |= {"load_checkpoint_": OPTIONAL["save_checkpoint"], "Task": OPTIONAL["save_checkpoint"], "read": {"pydantic"}}
 
 
 def forked(code: str, modules: str, *questions: str) -> dict[str, set[str]]:
@@ -353,8 +355,8 @@ def test_the_schemas_that_ship_are_those_of_the_files() -> None:
 def test_every_file_that_can_be_saved_on_its_own_has_a_schema() -> None:
     # Its file lies inside of a package, where nothing else reads it.
     importlib.import_module("eden.tolerance.package")
-    kinds = {kind for kind in subclasses(schemas.VersionedFile) if kind.__module__.startswith("eden.")}
-    assert {kind.FORMAT for kind in kinds} - {kind.FORMAT for kind in schemas.KINDS} == {"eden-package"}
+    kinds = {kind for kind in subclasses(VersionedFile) if kind.__module__.startswith("eden.")}
+    assert {kind.FORMAT for kind in kinds} - set(KINDS) == {"eden-package"}
 
 
 def subclasses(kind: type[Any]) -> set[type[Any]]:

@@ -751,6 +751,7 @@ def same_after_a_round_trip(made: VersionedFile, folder: Path) -> None:
     made.save(path)
     loaded = type(made).load(path)
     assert loaded == made
+    assert made.FORMAT == "eden-package" or eden.read(path) == made
     before = path.read_bytes()
     loaded.save(path)
     assert path.read_bytes() == before
