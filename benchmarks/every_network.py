@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import eden
+from eden.faults.coverage import Coverage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Outcome:
     clean: tuple[float, float]
     faulty: tuple[float, float]
     without_gradient: tuple[str, ...]
-    coverage: eden.Coverage
+    coverage: Coverage
     unnamed: tuple[str, ...]
 
     @property
@@ -116,7 +117,7 @@ class Outcome:
         return finite and met and not self.without_gradient and not self.unnamed
 
 
-def unnamed(model: nn.Module, coverage: eden.Coverage) -> tuple[str, ...]:
+def unnamed(model: nn.Module, coverage: Coverage) -> tuple[str, ...]:
     """What a coverage does not name: neither by itself, nor by the operand that it is tied to."""
     rows = {row.name for row in coverage.rows}
     stored = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]

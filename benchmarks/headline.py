@@ -25,7 +25,7 @@ from eden.accounting.savings import Savings
 from eden.app.models import ResNet
 from eden.costs.trace import trace
 from eden.costs.traffic import Traffic
-from eden.memory.errors import Uniform
+from eden.memory.errors import ErrorModel, Uniform
 from eden.placement.place import Constraints
 from eden.tolerance.tolerance import Tolerance
 
@@ -103,7 +103,7 @@ def tolerance_measured(path: str, granularity: str) -> Any:
         bytes=found.bytes,
         kinds=found.kinds,
         error_models={
-            name: eden.ErrorModel.from_dict(model).scaled(found.coarse).to_dict()
+            name: ErrorModel.from_dict(model).scaled(found.coarse).to_dict()
             for name, model in found.error_models.items()
         },
     )

@@ -46,6 +46,7 @@ from torch import Tensor, nn
 import eden
 from eden import _core
 from eden.app.models import ResNet
+from eden.memory.operators import empty_cache
 
 TABLES = "acdefg"
 THREADS = 2
@@ -394,7 +395,7 @@ def tensor_kept(report: Report, sizes: Sizes) -> None:
             kept = operator_arguments(x, model(rate))
             anew = on_new_chips(kept)
             # Cells are kept from the second access on, and found in the list from the third. There is room for them.
-            eden.empty_cache()
+            empty_cache()
             for _ in range(2):
                 corrupt_out(**kept, out=out)
             times = compare(

@@ -564,6 +564,7 @@ def real(arguments: argparse.Namespace) -> bool:
     from eden.app import tasks
     from eden.boosting import training
     from eden.faults.chips import draw_chip
+    from eden.memory.errors import ErrorModel
 
     task = tasks.load_task(arguments.task)
     with chain.threads_of(task):
@@ -647,7 +648,7 @@ def real(arguments: argparse.Namespace) -> bool:
 
         with eden.clean(model):
             clean = correct()
-        errors_of = {name: eden.ErrorModel.from_dict(spec) for name, spec in tolerance.error_models.items()}
+        errors_of = {name: ErrorModel.from_dict(spec) for name, spec in tolerance.error_models.items()}
         held = True
         for factor in (1.0, FACTOR):
             eden.set_errors_(

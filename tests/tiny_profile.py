@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import eden
 from eden.faults.config import Faults
+from eden.memory.errors import ErrorModel
 
 CLASSES, FEATURES, SAMPLES = 4, 16, 200
 
@@ -20,7 +21,7 @@ def make_data() -> TensorDataset:
     return TensorDataset(x, y)
 
 
-def make_network(errors: eden.ErrorModel | None = None) -> nn.Module:
+def make_network(errors: ErrorModel | None = None) -> nn.Module:
     network = nn.Sequential(nn.Linear(FEATURES, 24), nn.ReLU(), nn.Dropout(0.5), nn.Linear(24, CLASSES))
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():

@@ -95,27 +95,22 @@ def chain(seed: int, folder: Path) -> str:
     import importlib.resources
 
     import eden
-    from eden.accounting.account import Account
-    from eden.app.run import DEMO, Rounds, RunRecipe, run
-    from eden.placement.memory_map import MemoryMap
-    from eden.reporting.page import AccuracyCurves
-    from eden.tolerance.verification import Verification
+    from eden.app.run import DEMO, RunRecipe, run
 
     overrides = recipe_of(seed)
     with importlib.resources.as_file(DEMO) as path:
         recipe = RunRecipe.load(path, list(overrides.items()))
     found = f"{overrides['memory.device']}, {overrides['memory.storage']}"
-    kinds: dict[str, Any] = {"device": eden.Device, "tolerance": eden.Tolerance, "accuracy": AccuracyCurves}
-    placed = {"placement": eden.Placement, "savings": eden.Savings, "memory-map": MemoryMap, "account": Account}
+    names, placed = ["device", "tolerance", "accuracy"], ["placement", "savings", "memory-map", "account"]
     try:
         outcome = run(recipe, folder, say=lambda _: None)
-        kinds |= {**placed, "rounds": Rounds, "verification": Verification}
+        names += [*placed, "rounds", "verification"]
         found += f": saves {outcome.savings.energy_reduction:.1%}, {outcome.rounds.accuracy:.1%} as placed"
     except eden.SearchError as error:
         found = f"{NOT_PLACED} {found}: {error}"
-    for name, kind in kinds.items():
+    for name in names:
         if (folder / f"{name}.json").exists() or name in placed:
-            kind.load(folder / f"{name}.json")
+            eden.read(folder / f"{name}.json")
     if not (folder / "index.html").stat().st_size:
         raise AssertionError("the report is empty")
     return found

@@ -20,7 +20,7 @@ import pydantic
 from eden.app.paths import RETRAIN_FILES
 from eden.app.steps import check_boost, put_under_faults, threads_of, train_with_progress
 from eden.app.tasks import KEPT, Task, load_task
-from eden.boosting.curriculum import Curriculum, walk
+from eden.boosting.curriculum import Curriculum
 from eden.boosting.training import Recipe
 from eden.common.files import FileError, VersionedFile, place_in, read_text, toml_table, write_text
 from eden.common.folder import Claim, claimed
@@ -321,8 +321,7 @@ class RetrainRecipe(VersionedFile):
         chosen = self.curriculum
         if chosen.walk is not None and device is not None:
             memory = self.memory
-            along = dict(chosen.walk)
-            return walk(device, **along, temperature=memory.temperature, partition=memory.partition)
+            return device.walk(**dict(chosen.walk), temperature=memory.temperature, partition=memory.partition)
         if chosen.tolerance is not None:
             return dict(Tolerance.load(chosen.tolerance).limits)
         if chosen.placement is not None:

@@ -267,9 +267,7 @@ def load_task(name: str) -> Task:
             raise ValueError(f"task {name!r}: {module_name} has no function {function_name!r}")
         task = function()
     if not isinstance(task, Task):
-        raise ValueError(
-            f"task {name!r}: {function_name}() returned a {type(task).__name__}; allowed is eden.Task"
-        )
+        raise ValueError(f"task {name!r}: {function_name}() returned a {type(task).__name__}; allowed is eden.Task")
     return task
 
 

@@ -26,79 +26,13 @@ from eden.faults.network import bare
 from eden.memory.errors import ErrorModel
 
 if TYPE_CHECKING:
-    from eden.devices.device import Device
+    pass
 
 SCHEDULES = ("linear", "logarithmic", "step", "adaptive")
 _START = 1e-2  # a logarithmic or adaptive ramp starts at this share of its target
 _SMOOTHING = 0.98  # of losses: the last fifty or so count
 _LEAST_FACTOR = 1.02  # below it an adaptive curriculum only trembles
 _MIXTURE_STREAM = 1  # sets the draws of a mixture apart from whatever else a seed may key
-
-
-def walk(
-    device: Device,
-    *,
-    trcd: float | None = None,
-    trp: float | None = None,
-    vdd: float | None = None,
-    refresh_interval: float | None = None,
-    steps: int | None = None,
-    temperature: float | None = None,
-    partition: str | None = None,
-) -> list[ErrorModel]:
-    """A device's error models along one parameter, from nominal down to a value, for a curriculum to walk.
-
-    Without ``steps`` these are the points that the device was fitted at (of VDD, the rows of its voltage curve). With
-    ``steps`` they are as many evenly spaced values after nominal, each answered by the fitted curve where the
-    measurements tell one. Points without errors are left out.
-
-    Args:
-        device: the memory.
-        trcd: row activation latency in ns to walk to; exactly one of the four parameters is given.
-        trp: precharge latency in ns to walk to.
-        vdd: supply voltage in V to walk to.
-        refresh_interval: in ms, to walk to.
-        steps: how many evenly spaced values, the last one included; None for the fitted points.
-        temperature: in degrees Celsius; the device's if None.
-        partition: name of a partition; the whole module if None.
-
-    Returns:
-        Error models from mild to harsh, the last one that of the value given.
-
-    Raises:
-        ValueError: for no parameter or several, a value outside of the device's range, or one that makes no errors.
-    """
-    # Most curricula walk along no device, and need nothing of it.
-    from eden.devices.partition import AXES, axis
-
-    given = {
-        name: value
-        for name, value in (("trcd", trcd), ("trp", trp), ("vdd", vdd), ("refresh_interval", refresh_interval))
-        if value is not None
-    }
-    if len(given) != 1:
-        found = ", ".join(given) or "none"
-        raise ValueError(f"found {found}; allowed is exactly one of {', '.join(along.name for along in AXES)}")
-    (name, last), *_ = given.items()
-    if steps is not None and not (whole(steps) and steps >= 1):
-        raise ValueError(f"steps is {steps!r}; allowed is a whole number from 1, or None")
-    first, harsher = float(getattr(device.nominal, name)), axis(name).harsher
-    if steps is None:
-        fitted = {float(getattr(point, name)) for point in device.curve(name, temperature, partition)}
-        if name == "vdd" and device.voltage is not None:
-            fitted |= {row.vdd for row in device.voltage.rows}
-        values = [value for value in sorted(fitted, key=lambda v: harsher * v) if harsher * (last - value) > 1e-9]
-    else:
-        values = [first + (last - first) * step / steps for step in range(1, steps)]
-    models = []
-    for value in [*values, last]:
-        at: dict[str, Any] = {name: value, "temperature": temperature, "partition": partition}
-        model = device.errors(**at, between="bound" if steps is None else "curve")
-        if model.ber > 0.0:
-            models.append(model)
-    if not models or device.errors(**{name: last}, temperature=temperature, partition=partition).ber == 0.0:  # type: ignore[arg-type]
-        raise ValueError(f"{name} is {last:g} {axis(name).unit}, where {device.name} makes no errors to train with")
-    return models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,7 +166,7 @@ class Curriculum:
         model: a network under faults; of what torch.compile or DistributedDataParallel make of one, the one inside.
         target_ber: mean bit error rate to reach, above 0, up to 1; or one for each operand that has an error model,
             from 0, such as the ``limits`` of a tolerance or the ``ber`` of a placement; or error models from mild to
-            harsh that all operands go through, such as ``eden.walk`` takes from a device.
+            harsh that all operands go through, such as ``Device.walk`` takes from a device.
         epochs: how many epochs the whole curriculum takes.
         epochs_per_step: after how many epochs the rate rises; of "adaptive", in how many it has to recover.
         chips: "fresh", a new chip after each optimizer step; "one", the chip of the injection; a number of chips

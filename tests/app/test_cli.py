@@ -14,8 +14,13 @@ import torch
 from latency_csv import line, simulate, write
 
 import eden
+from eden.accounting.account import Account
+from eden.accounting.savings import Savings
 from eden.app import cli
+from eden.costs.traffic import Traffic
+from eden.placement.memory_map import MemoryMap
 from eden.reporting.page import AccuracyCurves
+from eden.tolerance.verification import Verification
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -151,32 +156,32 @@ def test_the_chain_step_by_step(run: Eden, fails: Fails, campaign: Path, tmp_pat
     run(
         "savings", "--network", boosted, "--placement", placement, "--out", savings, "--task", TASK, "--platform", "gpu"
     )
-    assert eden.Savings.load(savings).platform == "gpu"
+    assert Savings.load(savings).platform == "gpu"
     moved = tmp_path / "traffic.json"
     known = ("--network", boosted, "--task", TASK, "--out", moved)
     assert "notes" not in run("traffic", *known, "--platform", "eyeriss", "--batch", 2)
-    assert eden.Traffic.load(moved).batch == 2
+    assert Traffic.load(moved).batch == 2
     other = tmp_path / "other.json"
     run("savings", "--network", boosted, "--placement", placement, "--out", other, "--task", TASK, "--traffic", moved)
-    assert eden.Savings.load(other).platform == "eyeriss"
+    assert Savings.load(other).platform == "eyeriss"
     counts = tmp_path / "counts.csv"
     counts.write_text(f"operand,access,bytes\n{next(iter(found.limits))},read,64\n")
     assert "Counts from counts.csv" in run("traffic", *known, "--counts", counts)
-    assert eden.Traffic.load(moved).crossing_bytes == 64.0
+    assert Traffic.load(moved).crossing_bytes == 64.0
     assert "counts is given beside batch or repeated" in fails("traffic", *known, "--counts", counts, "--repeated")
 
     mapped, table = tmp_path / "map.json", tmp_path / "map.csv"
     options = ("--network", boosted, "--placement", placement, "--task", TASK)
     run("memory-map", *options, "--device", device, "--out", mapped, "--csv", table)
-    assert eden.MemoryMap.load(mapped).csv() == table.read_text()
+    assert MemoryMap.load(mapped).csv() == table.read_text()
     accounted = tmp_path / "account.json"
     printed = run("account", *options, "--platform", "gpu", "--platform", "tpu", "--out", accounted)
-    assert list(eden.Account.load(accounted).platforms) == ["gpu", "tpu"]
-    assert eden.Account.load(accounted).table() in printed
+    assert list(Account.load(accounted).platforms) == ["gpu", "tpu"]
+    assert Account.load(accounted).table() in printed
     verified = tmp_path / "verification.json"
     test = ("--max-drop", 0.1, "--confidence", 0.8, "--effort", 1.5)
     printed = run("certify", *options, *test, "--reference", boosted, "--out", verified)
-    assert eden.Verification.load(verified).certified
+    assert Verification.load(verified).certified
     assert "certified with confidence 0.8" in printed
 
     curves = []
@@ -217,7 +222,7 @@ def test_demo(run: Eden, tmp_path: Path) -> None:
     )
     assert "times what it did before boosting" in printed
     assert (tmp_path / "out" / "index.html").is_file()
-    assert eden.Savings.load(tmp_path / "out" / "savings.json").platform == "tpu"
+    assert Savings.load(tmp_path / "out" / "savings.json").platform == "tpu"
 
 
 @pytest.mark.data

@@ -14,10 +14,11 @@ from torch.utils.data import TensorDataset
 
 import eden
 from eden.app.models import ResNet
+from eden.memory.errors import ErrorModel
 from eden.tolerance.evaluation import at_rates
 
 
-def network(errors: eden.ErrorModel | None = None) -> nn.Module:
+def network(errors: ErrorModel | None = None) -> nn.Module:
     torch.manual_seed(0)
     model = ResNet(blocks=1, channels=4, image_channels=1)
     errors = errors or eden.Uniform(1e-3)
@@ -398,10 +399,10 @@ def test_every_operand_needs_a_target():
 
 def test_a_device_is_walked_down():
     device = eden.Device.builtin("ddr3-b33")
-    models = eden.walk(device, trcd=5.0)
+    models = device.walk(trcd=5.0)
     assert [model.ber for model in models] == sorted(model.ber for model in models)
     assert models[-1] == device.errors(trcd=5.0)
-    assert len(models) < len(eden.walk(device, trcd=5.0, steps=20)), "values between the fitted points"
+    assert len(models) < len(device.walk(trcd=5.0, steps=20)), "values between the fitted points"
     model = network()
     curriculum = eden.Curriculum(model, models, epochs=2 * len(models), epochs_per_step=2, chips="one")
     for expected in models:
@@ -417,15 +418,15 @@ def test_walks_that_lead_nowhere_are_named():
     device = eden.Device.builtin("ddr3-b33")
     nominal = device.nominal
     with pytest.raises(ValueError, match=r"^found none; allowed is exactly one of trcd, trp, vdd, refresh_interval"):
-        eden.walk(device)
+        device.walk()
     with pytest.raises(ValueError, match=r"^found trcd, vdd; allowed is exactly one"):
-        eden.walk(device, trcd=5.0, vdd=1.2)
+        device.walk(trcd=5.0, vdd=1.2)
     with pytest.raises(ValueError, match="makes no errors to train with"):
-        eden.walk(device, trcd=nominal.trcd)
+        device.walk(trcd=nominal.trcd)
     with pytest.raises(ValueError, match=r"trcd is 0\.1"):
-        eden.walk(device, trcd=0.1)
+        device.walk(trcd=0.1)
     with pytest.raises(ValueError, match="steps is 0"):
-        eden.walk(device, trcd=5.0, steps=0)
+        device.walk(trcd=5.0, steps=0)
 
 
 def test_a_share_of_steps_is_clean():

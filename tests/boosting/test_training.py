@@ -40,6 +40,7 @@ from eden.boosting.training import (
 )
 from eden.common.files import FileError
 from eden.faults.faulty_layers import faulty_layers
+from eden.memory.errors import ErrorModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -66,7 +67,7 @@ class Run:
         return train(self.model, self.dataset, self.recipe, self.curriculum, tiny_task.jitter, checkpoint, **options)
 
 
-def make(setting: str, errors: eden.ErrorModel = ERRORS, hidden: int = 24, **changes: Any) -> Run:
+def make(setting: str, errors: ErrorModel = ERRORS, hidden: int = 24, **changes: Any) -> Run:
     """Reliable, under faults without a curriculum, or in a curriculum with those chips."""
     model = tiny_task.network(hidden)
     if setting == "dropout":

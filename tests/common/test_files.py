@@ -26,6 +26,7 @@ from eden.common.files import (
     write_tensors,
     write_text,
 )
+from eden.memory.errors import ErrorModel
 
 
 class Example(VersionedFile):
@@ -51,8 +52,8 @@ MODELS = [
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.KIND)
-def test_the_schema_of_error_models_allows_what_is_written_and_nothing_else(model: eden.ErrorModel) -> None:
-    schema = jsonschema.Draft202012Validator(eden.ErrorModel.json_schema())
+def test_the_schema_of_error_models_allows_what_is_written_and_nothing_else(model: ErrorModel) -> None:
+    schema = jsonschema.Draft202012Validator(ErrorModel.json_schema())
     body = model.to_dict()
     schema.validate(body)
     for damaged in (
@@ -63,7 +64,7 @@ def test_the_schema_of_error_models_allows_what_is_written_and_nothing_else(mode
     ):
         assert not schema.is_valid(damaged), damaged
         with pytest.raises((TypeError, ValueError)):
-            eden.ErrorModel.from_dict(damaged)
+            ErrorModel.from_dict(damaged)
 
 
 @pytest.mark.parametrize("name", eden.Device.builtin_names())

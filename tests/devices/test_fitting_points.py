@@ -12,6 +12,7 @@ import eden
 from eden import DataDependent, Device, FileError, Geometry, Uniform
 from eden.devices.fitting import FitReport, analyse
 from eden.devices.partition import Voltage, VoltageRow
+from eden.memory.errors import ErrorModel
 
 CELLS = 2**25
 BANKS = 4
@@ -245,7 +246,7 @@ def test_a_device_of_joint_points_draws_chips_that_give_it_back(tmp_path: Path) 
     cells = geometry.row_bits * geometry.bank_rows
     truth = {(1.35, 12.5): Uniform(0.0), (1.35, 7.5): DataDependent(1e-3, 3e-3), (1.2, 7.5): DataDependent(1e-2, 2e-2)}
 
-    def measure(models: Mapping[tuple[float, float], eden.ErrorModel], seed: int) -> list[dict[str, object]]:
+    def measure(models: Mapping[tuple[float, float], ErrorModel], seed: int) -> list[dict[str, object]]:
         rows: list[dict[str, object]] = []
         for (vdd, trcd), errors in models.items():
             for byte in (0x00, 0xFF):

@@ -9,6 +9,7 @@ from operator_grid import operator_arguments
 from torch import Tensor
 
 import eden
+from eden.memory.errors import ErrorModel
 
 UNIFORM, LINES = eden.Uniform(0.1), eden.Bitline(0.1, 0.1)
 MAP = eden.CellMap(range(0, 4000, 7), True, True, 4000)
@@ -76,7 +77,7 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"channel_dim": 0, "batch_dim": 0}, "channel_dim is 0"),
 ]
 
-ROWS: list[tuple[eden.ErrorModel, dict[int, int], str]] = [
+ROWS: list[tuple[ErrorModel, dict[int, int], str]] = [
     (UNIFORM, {MODEL: 4}, "names no error model; allowed are 0 to 3 .*model 4"),
     (UNIFORM, {MODEL: -(2**63)}, "names no error model"),
     (UNIFORM, {CORRECTION: 3}, "names no correction; allowed are 0 to 2 .*correction 3"),
@@ -104,7 +105,7 @@ ROWS: list[tuple[eden.ErrorModel, dict[int, int], str]] = [
 ]
 
 
-def changed_row(errors: eden.ErrorModel, fields: dict[int, int]) -> dict[str, Any]:
+def changed_row(errors: ErrorModel, fields: dict[int, int]) -> dict[str, Any]:
     given = operator_arguments(X.clone(), errors)
     given["region"] = given["region"].clone()
     for field, value in fields.items():

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 import eden
 from eden.faults.faulty_layers import FaultyLayer
 from eden.memory import operators as ops
+from eden.memory.errors import ErrorModel
 from eden.memory.storage import SYMMETRIC
 
 DEVICE = "cuda"
@@ -37,11 +38,9 @@ FAR = (3 << 40) + 96  # an address that begins no group of cells
 MOST_BITS = 1 << 26  # of an operand in these memories
 
 
-def one_model() -> dict[str, eden.ErrorModel]:
+def one_model() -> dict[str, ErrorModel]:
     """Every error model, at rates that need sparse marks alone, many of them, and the dense part."""
-    found: dict[str, eden.ErrorModel] = {
-        f"{name} {rate:g}": model(rate) for name, model in MODELS.items() for rate in RATES
-    }
+    found: dict[str, ErrorModel] = {f"{name} {rate:g}": model(rate) for name, model in MODELS.items() for rate in RATES}
     for name, rate, failure in itertools.product(("Uniform", "DataDependent"), (1e-3, 0.2), (0.4, 0.7)):
         model = MODELS[name](rate)
         found[f"{name} {rate:g}, failing {failure}"] = (
@@ -292,7 +291,7 @@ def test_batches_share_cells_or_lie_one_behind_another(differences: Differences)
 
 
 @pytest.mark.parametrize("errors", [eden.Uniform(1e-5), eden.Bitline(1e-4, 0.1)], ids=["Uniform", "Bitline"])
-def test_more_elements_than_32_bits_count(errors: eden.ErrorModel, differences: Differences) -> None:
+def test_more_elements_than_32_bits_count(errors: ErrorModel, differences: Differences) -> None:
     elements = (1 << 31) + 123_457
     if torch.cuda.mem_get_info()[0] < 2 * elements:
         pytest.skip(f"needs {2 * elements} bytes of the device's memory")
@@ -342,7 +341,7 @@ def test_compiled_functions_and_networks(differences: Differences) -> None:
     torch._dynamo.reset()
     x = reals(torch.float32, 900)
 
-    def read(x: Tensor, errors: eden.ErrorModel, seed: Tensor, access: Tensor) -> Tensor:
+    def read(x: Tensor, errors: ErrorModel, seed: Tensor, access: Tensor) -> Tensor:
         return eden.corrupt(-x, errors, seed=seed, access=access, address=64)
 
     compiled = torch.compile(read, fullgraph=True)

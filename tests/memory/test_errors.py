@@ -10,7 +10,7 @@ from scipy import stats
 
 import eden
 from eden import _core
-from eden.memory.errors import HIGHEST_DISPERSION, LOWEST_DISPERSION
+from eden.memory.errors import HIGHEST_DISPERSION, LOWEST_DISPERSION, ErrorModel
 
 LINES = [eden.Bitline, eden.Wordline]
 BEGINS = _core.line_bin_begins()
@@ -29,7 +29,7 @@ def test_rates():
 
 @pytest.mark.parametrize("model", [eden.Uniform(1e-3, 0.5), eden.DataDependent(1e-3, 2e-3)])
 def test_json_form(model):
-    assert eden.ErrorModel.from_dict(model.to_dict()) == model
+    assert ErrorModel.from_dict(model.to_dict()) == model
 
 
 def test_scaling_keeps_the_asymmetry_and_meets_the_mean():
@@ -60,7 +60,7 @@ def test_scaling_keeps_the_asymmetry_and_meets_the_mean():
 )
 def test_bad_specifications_are_named(spec, message):
     with pytest.raises(ValueError, match=message):
-        eden.ErrorModel.from_dict(spec)
+        ErrorModel.from_dict(spec)
 
 
 @pytest.mark.parametrize("value", ["0.1", None, True])
@@ -295,14 +295,14 @@ MODELS = [
 
 @pytest.mark.parametrize("model", MODELS)
 def test_json_form_of_lines_and_maps(model):
-    again = eden.ErrorModel.from_dict(json.loads(json.dumps(model.to_dict())))
+    again = ErrorModel.from_dict(json.loads(json.dumps(model.to_dict())))
     assert again == model
     assert hash(again) == hash(model)
     assert pickle.loads(pickle.dumps(model)) == model
 
 
 def test_models_of_other_content_differ():
-    assert len({*MODELS, *(eden.ErrorModel.from_dict(model.to_dict()) for model in MODELS)}) == len(MODELS)
+    assert len({*MODELS, *(ErrorModel.from_dict(model.to_dict()) for model in MODELS)}) == len(MODELS)
     assert eden.Bitline(0.1, 0.1) != eden.Wordline(0.1, 0.1)
     assert eden.Bitline(0.1, 0.1) != eden.Bitline(0.1, 0.1, geometry=eden.Geometry(banks=4))
     assert eden.CellMap([1], True, True, 8) != eden.CellMap([1], True, False, 8)
@@ -341,4 +341,4 @@ def test_lines_and_maps_cannot_be_changed():
 )
 def test_damaged_lines_and_maps_are_named(spec, message):
     with pytest.raises((ValueError, TypeError), match=message):
-        eden.ErrorModel.from_dict(spec)
+        ErrorModel.from_dict(spec)

@@ -10,6 +10,7 @@ import eden
 from eden.memory import library as _library
 from eden.memory import operators as ops
 from eden.memory import storage as quantization
+from eden.memory.operators import empty_cache
 
 STORAGES = ("int16", "int8", "uint8", "int4")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -174,7 +175,7 @@ def test_bad_arguments_are_refused():
 
 
 def test_cells_are_kept_by_value_and_given_back():
-    eden.empty_cache()
+    empty_cache()
     x = values(1 << 14)
     errors = eden.Bitline(1e-3, dispersion=0.1)
     chip = torch.tensor(5)
@@ -186,13 +187,13 @@ def test_cells_are_kept_by_value_and_given_back():
     other = eden.corrupt(x, errors, seed=chip)
     chip.fill_(5)
     again = eden.corrupt(x, errors, seed=chip)
-    eden.empty_cache()
+    empty_cache()
     fresh = [eden.corrupt(x, errors, seed=seed) for seed in (5, 6)]
     for y in (*before, again):
         assert torch.equal(y.view(torch.int32), fresh[0].view(torch.int32))
     assert torch.equal(other.view(torch.int32), fresh[1].view(torch.int32))
     assert not torch.equal(fresh[0].view(torch.int32), fresh[1].view(torch.int32))
-    eden.empty_cache()
+    empty_cache()
 
 
 def test_a_weight_changed_through_data_is_measured_again():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import eden
 from eden.devices.fitting import fit_counts
+from eden.memory.errors import ErrorModel
 
 # A wordline of 256 cells, a bitline of 64.
 GEOMETRY = eden.Geometry(row_bits=256, subarray_rows=64, bank_rows=4096)
@@ -20,7 +21,7 @@ SUBARRAY_BITS = 256 * 64
 KINDS = [eden.Bitline, eden.Wordline]
 
 
-def flips(errors: eden.ErrorModel, subarrays: int, seed: int, address: int = 0, access: int = 0) -> NDArray[np.bool_]:
+def flips(errors: ErrorModel, subarrays: int, seed: int, address: int = 0, access: int = 0) -> NDArray[np.bool_]:
     """Which cells of the subarrays flip when they store 0: of shape (subarrays, wordlines, bitlines)."""
     zeros = torch.zeros(subarrays * SUBARRAY_BITS // 8, dtype=torch.int8)
     read = eden.corrupt(zeros, errors, seed=seed, address=address, access=access)
@@ -28,16 +29,16 @@ def flips(errors: eden.ErrorModel, subarrays: int, seed: int, address: int = 0, 
     return bits.astype(np.bool_).reshape(subarrays, 64, 256)
 
 
-def counts(cells: NDArray[np.bool_], kind: type[eden.ErrorModel]) -> NDArray[np.int64]:
+def counts(cells: NDArray[np.bool_], kind: type[ErrorModel]) -> NDArray[np.int64]:
     """Flips of each line, in the order of the lines' numbers, and so of one row per subarray."""
     return np.asarray(cells.sum(axis=1 if kind is eden.Bitline else 2))
 
 
-def length(kind: type[eden.ErrorModel]) -> int:
+def length(kind: type[ErrorModel]) -> int:
     return 64 if kind is eden.Bitline else 256
 
 
-def fitted(kind: type[eden.ErrorModel], cells: NDArray[np.bool_]) -> tuple[float, float]:
+def fitted(kind: type[ErrorModel], cells: NDArray[np.bool_]) -> tuple[float, float]:
     """Mean and intra-class correlation of the lines of a kind, by the project's own beta-binomial fit."""
     readings = [(float(count), float(length(kind))) for count in counts(cells, kind).ravel()]
     fit = fit_counts([readings])

@@ -26,6 +26,8 @@ import eden
 from eden.app.models import ResNet
 from eden.memory import library as _library
 from eden.memory import operators as ops
+from eden.memory.errors import ErrorModel
+from eden.memory.operators import empty_cache
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -43,7 +45,7 @@ def random(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
-def schema_arguments(errors: eden.ErrorModel = ERRORS, batch_dim: int = -1, **changes: Any) -> list[Any]:
+def schema_arguments(errors: ErrorModel = ERRORS, batch_dim: int = -1, **changes: Any) -> list[Any]:
     """All arguments of the operator after x, for native storage, in the schema's order."""
     known = {
         "region": torch.tensor(ops.region(errors, 0)),
@@ -76,7 +78,7 @@ def resident_bytes() -> int:
 
 @keeps_memory
 def test_the_memory_of_results_is_used_again_and_given_back():
-    eden.empty_cache()
+    empty_cache()
     assert ops.cached_bytes() == 0
     x = random(POOLED)
     first = eden.corrupt(x, ERRORS)
@@ -95,7 +97,7 @@ def test_the_memory_of_results_is_used_again_and_given_back():
     assert same(again, copied)
     assert same(other, copied)
     del again, other
-    eden.empty_cache()
+    empty_cache()
     assert ops.cached_bytes() == 0
 
 
@@ -116,7 +118,7 @@ def test_memory_does_not_grow_over_iterations_of_varying_sizes():
     train(sizes)
     # A read of n rows gives 1 kB a row, 2 MB on average, at two layers: were none used again, 600 MB would stay.
     assert resident_bytes() - before < 2.5e8
-    eden.empty_cache()
+    empty_cache()
 
 
 @keeps_memory
@@ -450,7 +452,7 @@ def test_a_compiled_function_reads_the_same_bits(backend):
     torch._dynamo.reset()
     counter = torch._dynamo.testing.CompileCounterWithBackend(backend)
 
-    def read(x: torch.Tensor, errors: eden.ErrorModel, seed: torch.Tensor, access: torch.Tensor) -> torch.Tensor:
+    def read(x: torch.Tensor, errors: ErrorModel, seed: torch.Tensor, access: torch.Tensor) -> torch.Tensor:
         return eden.corrupt(x * 2, errors, seed=seed, access=access, address=64).nan_to_num() * 3
 
     compiled = torch.compile(read, fullgraph=True, backend=counter)
@@ -549,7 +551,7 @@ class Memory(nn.Module):
         return ops.read(x * 2, *arguments).nan_to_num()
 
 
-def memory_inputs(errors: eden.ErrorModel, access: int) -> tuple[torch.Tensor, ...]:
+def memory_inputs(errors: ErrorModel, access: int) -> tuple[torch.Tensor, ...]:
     return random(3, 40), torch.tensor(ops.region(errors, 0)), torch.tensor(9), torch.tensor(access)
 
 

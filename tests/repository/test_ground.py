@@ -25,11 +25,12 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import eden
+from eden.memory.errors import ErrorModel
 
 GROUND = Path(__file__).with_suffix("").with_name("ground.json")
 CLASSES = 4
 CELLS = np.arange(5, 200_000, 997)
-MODELS: dict[str, Callable[[], eden.ErrorModel]] = {
+MODELS: dict[str, Callable[[], ErrorModel]] = {
     "uniform": lambda: eden.Uniform(ber=1e-3),
     "uniform, transient": lambda: eden.Uniform(ber=1e-2, failure=0.5),
     "uniform, dense": lambda: eden.Uniform(ber=0.2),

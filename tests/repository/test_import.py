@@ -19,7 +19,7 @@ import typer
 
 import eden
 from eden.app import cli, commands
-from eden.app.files import KINDS
+from eden.app.results import KINDS
 from eden.app.schemas import __main__ as schemas
 from eden.common.files import VersionedFile
 from eden.memory import library as _library
@@ -85,14 +85,14 @@ SAVINGS = {*PLACE, *TRAFFIC, "accounting.savings", "costs.energy"}
 STEPS: dict[str, set[str]] = {
     "load_ save": {"faults.checkpoint"},
     "Tolerance profile SearchError": {"tolerance.tolerance"},
-    "Verification certify": {"tolerance.tolerance", "tolerance.verification"},
+    "certify": {"tolerance.tolerance", "tolerance.verification"},
     "Device fit": DEVICE,
     "Placement place": PLACE,
-    "MemoryMap memory_map": {*PLACE, "placement.memory_map"},
-    "AccuracyCurves report": {*PLACE, "reporting.page"},
-    "Traffic traffic": TRAFFIC,
-    "Savings savings": SAVINGS,
-    "Account account": {*SAVINGS, "accounting.account"},
+    "memory_map": {*PLACE, "placement.memory_map"},
+    "report": {*PLACE, "reporting.page"},
+    "traffic": TRAFFIC,
+    "savings": SAVINGS,
+    "account": {*SAVINGS, "accounting.account"},
     "export profile_package": {*TRAFFIC, "tolerance.package", "tolerance.tolerance"},
 }
 RECORDS = {name: modules for names, modules in STEPS.items() for name in names.split()}

@@ -7,6 +7,7 @@ from every_network import NETWORKS, sample, train_and_evaluate, unnamed
 from torch import nn
 
 import eden
+from eden.faults.coverage import Coverage
 from eden.faults.faulty_layers import FaultyLayer
 from eden.faults.functions import function_uses
 
@@ -72,9 +73,7 @@ def test_what_is_not_named_is_found():
     eden.inject_(model, eden.Faults(errors, errors))
     whole = eden.coverage(model)
     assert unnamed(model, whole) == ()
-    without = eden.Coverage(
-        tuple(row for row in whole.rows if not row.name.startswith("fc2") and row.name != "fc1.bias")
-    )
+    without = Coverage(tuple(row for row in whole.rows if not row.name.startswith("fc2") and row.name != "fc1.bias"))
     assert set(unnamed(model, without)) == {"fc1.bias", "fc2.weight", "fc2.bias", "fc2"}
 
 

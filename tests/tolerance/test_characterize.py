@@ -18,6 +18,7 @@ import eden
 from eden import _core
 from eden.faults.chips import chip, draw_chip
 from eden.faults.config import Faults
+from eden.memory.errors import ErrorModel
 from eden.tolerance import profile as characterize
 
 
@@ -63,7 +64,7 @@ def test_what_a_tolerance_records(tolerance: eden.Tolerance, tmp_path: Path) -> 
     assert tolerance.bytes == {"0.weight": 24 * FEATURES, "0.input": FEATURES, "3.weight": 96, "3.input": 24}
     assert tolerance.kinds["3.input"] == "input"
     assert set(tolerance.storage.values()) == {"int8"}
-    model = eden.ErrorModel.from_dict(tolerance.error_models["0.weight"])
+    model = ErrorModel.from_dict(tolerance.error_models["0.weight"])
     assert model.ber == pytest.approx(tolerance.limits["0.weight"])
     assert model.ber_one == pytest.approx(3 * model.ber_zero)
     assert tolerance.samples == SAMPLES
@@ -515,7 +516,7 @@ def test_weights_that_lie_in_a_map_of_cells() -> None:
     assert list(found.limits) == ["0.weight"]
     # There are no weaker cells than the map's own.
     assert 0 < found.limits["0.weight"] <= chip.ber
-    limited = eden.ErrorModel.from_dict(found.error_models["0.weight"])
+    limited = ErrorModel.from_dict(found.error_models["0.weight"])
     assert isinstance(limited, eden.CellMap)
     assert set(limited.cells.tolist()) <= set(cells.tolist())
     assert abs(limited.ber - found.limits["0.weight"]) <= 1 / weights

@@ -31,6 +31,7 @@ from eden.app.tasks import Task
 from eden.boosting.training import Recipe
 from eden.common.journal import Journal
 from eden.faults.memories import set_scaled_errors_
+from eden.memory.errors import ErrorModel
 from eden.tolerance.package import Package, load_samples, save_samples
 
 PROGRAM = Path(os.environ.get("EDEN_PROFILE", Path(__file__).parents[2] / "build" / "eden-profile"))
@@ -86,7 +87,7 @@ def task() -> Task:
 
 # Small subarrays: bitlines are drawn for all rows of one at once.
 GEOMETRY = eden.Geometry(row_bits=1024, subarray_rows=64)
-ERRORS: dict[str, eden.ErrorModel | None] = {
+ERRORS: dict[str, ErrorModel | None] = {
     "conv.weight": eden.DataDependent(1e-3, 3e-3, failure=0.5),
     "conv.input": eden.Uniform(1e-3),
     "first.weight": eden.Bitline.measured([0.0, 1e-4, 3e-3, 0.2, 0.3], failure=0.5, geometry=GEOMETRY),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import eden
-from eden.app.files import KINDS, kind_of
+from eden.app.results import KINDS, kind_of
 from eden.app.run import DEMO, RunRecipe
 
 
