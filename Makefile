@@ -12,7 +12,7 @@ OWN_BUILD := -DEDEN_WERROR=ON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup build build-time test demo cifar reference prediction recovery boost bench bench-gpu bench-placements \
-  bench-profile bench-readers bench-traffic bench-imports bench-headline lint format \
+  bench-profile bench-readers bench-traffic bench-imports bench-headline lint lint-python lint-cpp lint-rooms lint-words format \
   check test-cpp test-python test-gpu test-slow soak sdist wheel test-install catalogue schemas figures sanitize clean
 
 help:  ## this list
@@ -33,16 +33,27 @@ build: setup  ## what setup compiles and has changed, the C++ tests, eden-profil
 build-time: setup  ## processor seconds of a build of everything, by library, in a folder of its own
 	$(BIN)/python tools/build_time.py
 
-test: build  ## every test: lint, types, Catch2 through ctest, pytest; the slowest are listed
+test: build  ## every test: lint, dead code, spelling, types, Catch2 through ctest, pytest; the slowest are listed
 	@$(MAKE) --no-print-directory --jobs 3 lint check test-cpp
 	@$(MAKE) --no-print-directory test-python
 
-lint:
+lint: lint-python lint-cpp lint-rooms lint-words  ## format, rooms, dead code, spelling; in parallel with make --jobs
+
+lint-python:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+lint-cpp:
+	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs -P 2 -n 40 $(BIN)/clang-format --dry-run --Werror
+
+lint-rooms:
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/check_includes.py
-	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs -P 2 -n 40 $(BIN)/clang-format --dry-run --Werror
+	$(BIN)/python tools/check_private.py
+
+lint-words:
+	$(BIN)/vulture
+	git ls-files | xargs $(BIN)/codespell
 
 check:
 	$(BIN)/mypy

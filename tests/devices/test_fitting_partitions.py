@@ -16,7 +16,6 @@ from eden.devices.likelihoods import Counts, Lines
 
 TESTED = {"banks": 3, "rows": 128, "row_bits": 1024}
 POINT = (("trcd", 7.5), ("temperature", 50.0))
-HARSHER = (("trcd", 5.0), ("temperature", 50.0))
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
