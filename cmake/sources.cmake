@@ -39,8 +39,16 @@ set(EDEN_CORE_SOURCES
   csrc/memory/storage/value_range.cpp
   csrc/placement/placement.cpp
   csrc/tolerance/betting.cpp
+  csrc/tolerance/budget.cpp
+  csrc/tolerance/level.cpp
+  csrc/tolerance/repair.cpp
   csrc/tolerance/response.cpp
+  csrc/tolerance/run.cpp
   csrc/tolerance/search.cpp
+  csrc/tolerance/settings.cpp
+  csrc/tolerance/shares.cpp
+  csrc/tolerance/sweep.cpp
+  csrc/tolerance/trial.cpp
 )
 # Of eden_core too, each compiled for its instruction set where the target has it: cmake/simd.cmake.
 set(EDEN_BASELINE_SOURCES

@@ -122,9 +122,8 @@ std::string shown(const char* format, double value) {
 }
 
 void check_budget(const Options& options, const SearchSettings& settings) {
-  const int64_t least = settings.strategy == SearchStrategy::kSweep
-                            ? Search::sweep_observations(settings)
-                            : Search::least_confirmation(settings);
+  const int64_t least = settings.strategy == SearchStrategy::kSweep ? settings.sweep_observations()
+                                                                    : settings.least_confirmation();
   if (options.budget == 0 || options.budget >= least) return;
   throw std::invalid_argument(
       "budget is " + std::to_string(options.budget) +

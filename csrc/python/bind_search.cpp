@@ -22,10 +22,6 @@ SearchStrategy strategy_named(const std::string& name) {
   throw std::invalid_argument("strategy is '" + name + "'; allowed are 'shares' and 'sweep'");
 }
 
-std::pair<int64_t, int64_t> sweep_steps_of(const Search& search) {
-  return {Search::sweep_steps(search.settings()), Search::sweep_observations(search.settings())};
-}
-
 }  // namespace
 
 void bind_search(py::module_& m) {
@@ -113,7 +109,7 @@ void bind_search(py::module_& m) {
       .def_property_readonly("drop_bound", &Search::drop_bound)
       .def_property_readonly(
           "least_confirmation",
-          [](const Search& search) { return Search::least_confirmation(search.settings()); },
+          [](const Search& search) { return search.settings().least_confirmation(); },
           "Observations of one confirmation if no score drops.")
       .def("report", &Search::report, py::arg("id"), py::arg("difference"))
       .def_property_readonly("state",
@@ -128,8 +124,13 @@ void bind_search(py::module_& m) {
       .def_property_readonly("responses", &Search::responses)
       .def_property_readonly("max_trials",
                              [](const Search& search) { return search.settings().max_trials; })
-      .def_property_readonly("steps", &sweep_steps_of,
-                             "Of a sweep: the most steps, and the observations of each one.")
+      .def_property_readonly(
+          "steps",
+          [](const Search& search) {
+            return std::pair(search.settings().sweep_steps(),
+                             search.settings().sweep_observations());
+          },
+          "Of a sweep: the most steps, and the observations of each one.")
       .def_property_readonly("coarse_certificate", &Search::coarse_certificate)
       .def_property_readonly("limits_certificate", &Search::limits_certificate);
 

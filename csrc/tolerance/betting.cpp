@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
-#include <string>
+
+#include "base/refusal.h"
 
 namespace eden {
 namespace {
@@ -23,18 +23,13 @@ BettingTest::BettingTest(double bound, double alpha, std::optional<BettingPrior>
       log_target_(-std::log(alpha)),
       prior_(
           prior.value_or(BettingPrior{kPriorMean * bound, kPriorDeviation * bound, kPriorCount})) {
-  if (!(bound > 0.0 && bound < 1.0)) {
-    throw std::invalid_argument("bound is " + std::to_string(bound) + "; allowed is inside (0, 1)");
-  }
-  if (!(alpha > 0.0 && alpha < 1.0)) {
-    throw std::invalid_argument("alpha is " + std::to_string(alpha) + "; allowed is inside (0, 1)");
-  }
+  if (!(bound > 0.0 && bound < 1.0)) refuse_value("bound", bound, "inside (0, 1)");
+  if (!(alpha > 0.0 && alpha < 1.0)) refuse_value("alpha", alpha, "inside (0, 1)");
 }
 
 void BettingTest::add(double observation) {
   if (!(observation <= 1.0) || std::isinf(observation)) {
-    throw std::invalid_argument("observation is " + std::to_string(observation) +
-                                "; allowed is a finite number up to 1");
+    refuse_value("observation", observation, "a finite number up to 1");
   }
   const Belief now = belief();
   const double gap = bound_ - now.mean;
@@ -94,8 +89,8 @@ double BettingTest::upper_bound() const {
   return high;
 }
 
-int64_t BettingTest::least_count(double bound, double alpha) {
-  return static_cast<int64_t>(std::ceil(-std::log(alpha) / largest_growth(bound) - 1e-9));
+double BettingTest::least_count(double bound, double alpha) {
+  return std::ceil(-std::log(alpha) / largest_growth(bound) - 1e-9);
 }
 
 double BettingTest::largest_growth(double bound) { return std::log1p(largest_bet(bound) * bound); }

@@ -51,8 +51,8 @@ class BettingTest {
   // value for which the bets are admissible.
   double upper_bound() const;
 
-  // The observations that it takes if each of them is 0.
-  static int64_t least_count(double bound, double alpha);
+  // The observations that it takes if each of them is 0, a whole number.
+  static double least_count(double bound, double alpha);
 
   // The most that the logarithm of the capital can grow by at one observation of 0, and the largest
   // bet lambda.

@@ -222,8 +222,8 @@ TEST_CASE("A sweep's limits hold, take many times the observations and are worth
     REQUIRE(search.state() == SearchState::kDone);
     REQUIRE(sweep.state() == SearchState::kDone);
     const auto trials = static_cast<int64_t>(sweep.history().size());
-    REQUIRE(trials % Search::sweep_observations(settings) == 0);
-    REQUIRE(sweep.limits_certificate()->chips == Search::sweep_observations(settings));
+    REQUIRE(trials % settings.sweep_observations() == 0);
+    REQUIRE(sweep.limits_certificate()->chips == settings.sweep_observations());
     REQUIRE(sweep.limits_certificate()->total_alpha <= 1.0 - kConfidence);
     violated += network.mean_drop(sweep.limits()) > kMaxDrop ? 1 : 0;
     swept += trials;
@@ -244,8 +244,8 @@ TEST_CASE("The observations of a sweep's step are those that its confidence need
   settings.strategy = eden::SearchStrategy::kSweep;
   // Coarse: 29 octaves by quarters are 116 points and the floor, 8 decisions; each of 6 operands
   // has 58 half octaves. ln(356 / 0.05) / ln(1 + 0.95 * 0.01 / 0.99) = 928.96, twice.
-  CHECK(Search::sweep_steps(settings) == 8 + 6 * 58);
-  CHECK(Search::sweep_observations(settings) == 2 * 929);
+  CHECK(settings.sweep_steps() == 8 + 6 * 58);
+  CHECK(settings.sweep_observations() == 2 * 929);
 }
 
 TEST_CASE("Limits go to the operands that weigh") {
