@@ -154,6 +154,7 @@ TEST_CASE("Limits violate max_drop no more often than 1 - confidence, and are no
       {"dipping", dipping, 1.5},     {"loud", loud, 2.0},   {"catastrophic", catastrophic, 4.0}};
   constexpr int kSearches = 200;
   constexpr double kMaxDrop = 0.02, kConfidence = 0.9;
+  int searches = 0, violated = 0, coarse_violated = 0;
   for (const Case& each : cases) {
     const Network& net = each.network;
     const Outcome outcome = search_many(
@@ -170,14 +171,20 @@ TEST_CASE("Limits violate max_drop no more often than 1 - confidence, and are no
                    << " back-offs each; times " << each.factor << ", " << outcome.raised_violated
                    << " and " << outcome.raised_coarse_violated);
     CHECK(outcome.done == kSearches);
-    // False alarm of each below 1e-6 if the true probability is 1 - confidence.
-    CHECK(binomial_tail(kSearches, 1.0 - kConfidence, outcome.violated) > 1e-6);
-    CHECK(binomial_tail(kSearches, 1.0 - kConfidence, outcome.coarse_violated) > 1e-6);
+    // False alarm of each below 1e-4 if the true probability is 1 - confidence; fails from 19%.
+    CHECK(binomial_tail(kSearches, 1.0 - kConfidence, outcome.violated) > 1e-4);
+    CHECK(binomial_tail(kSearches, 1.0 - kConfidence, outcome.coarse_violated) > 1e-4);
+    searches += kSearches;
+    violated += outcome.violated;
+    coarse_violated += outcome.coarse_violated;
     CHECK(outcome.trials / kSearches < 6000);
     CHECK(outcome.raised_violated > kSearches * 85 / 100);
     // A coarse rate may lie in the dip, where half as much again still does little harm.
     if (net.dip == 1.0) CHECK(outcome.raised_coarse_violated > kSearches * 85 / 100);
   }
+  // Of all cases together: false alarm below 1e-4 each, and fails from 13.5%.
+  CHECK(binomial_tail(searches, 1.0 - kConfidence, violated) > 1e-4);
+  CHECK(binomial_tail(searches, 1.0 - kConfidence, coarse_violated) > 1e-4);
 }
 
 TEST_CASE("A search that steers past max_drop is held by its confirmations, back-offs included") {
@@ -197,9 +204,9 @@ TEST_CASE("A search that steers past max_drop is held by its confirmations, back
                         << "; back-offs " << outcome.back_offs);
   CHECK(outcome.done == kSearches);
   CHECK(outcome.back_offs > kSearches);
-  // False alarm of each below 1e-6 if the true probability is 1 - confidence.
-  CHECK(binomial_tail(kSearches, 1.0 - kConfidence, outcome.violated) > 1e-6);
-  CHECK(binomial_tail(kSearches, 1.0 - kConfidence, outcome.coarse_violated) > 1e-6);
+  // False alarm of each below 1e-3 if the true probability is 1 - confidence; fails from 27.7%.
+  CHECK(binomial_tail(kSearches, 1.0 - kConfidence, outcome.violated) > 1e-3);
+  CHECK(binomial_tail(kSearches, 1.0 - kConfidence, outcome.coarse_violated) > 1e-3);
 }
 
 TEST_CASE("A sweep's limits hold, take many times the observations and are worth less") {
@@ -613,6 +620,32 @@ TEST_CASE("No rate that is tried leaves its ceiling, also one whose logarithm is
   }
 }
 
+TEST_CASE("A search whose only rate is both floor and ceiling tests that one") {
+  for (const double rate : {1e-9, 0.25, 1.0}) {
+    for (const bool sweep : {false, true}) {
+      for (const double sensitivity : {0.0, 1e12}) {
+        Network network;
+        network.sensitivity = {sensitivity, sensitivity};
+        SearchSettings settings = settings_for(network, 1);
+        settings.max_drop = 0.05;
+        settings.floor = rate;
+        for (SearchOperand& operand : settings.operands) operand.ceiling = rate;
+        if (sweep) settings.strategy = eden::SearchStrategy::kSweep;
+        Search search(settings);
+        while (const std::optional<Trial> trial = search.next_trial()) {
+          REQUIRE(trial->rates == std::vector<double>(2, rate));
+          REQUIRE(search.rate_interval().first == Approx(rate));
+          REQUIRE(search.rate_interval().second == Approx(rate));
+          REQUIRE(search.expected_trials() > trial->id);
+          search.report(trial->id, network.observe(*trial));
+        }
+        CHECK(search.state() ==
+              (sensitivity == 0.0 ? SearchState::kDone : SearchState::kUnreachable));
+      }
+    }
+  }
+}
+
 TEST_CASE("A coarse search ends at the coarse rate") {
   const Network network = ordinary();
   SearchSettings settings = settings_for(network, 4);
@@ -660,6 +693,15 @@ TEST_CASE("A bad setting is named with what is allowed") {
     CHECK(message([bad](SearchSettings& s) { s.max_drop = bad; }).find("max_drop is") == 0);
     CHECK(message([bad](SearchSettings& s) { s.confidence = bad; }).find("confidence is") == 0);
   }
+  // They would take more observations than there are numbers for.
+  for (const double bad : {1e-20, 1e-300}) {
+    CHECK(message([bad](SearchSettings& s) { s.max_drop = bad; }).find("max_drop is 1e-") == 0);
+  }
+  CHECK(message([](SearchSettings& s) {
+          s.quantile = std::nextafter(1.0, 0.0);
+        }).find("quantile is 0.99") == 0);
+  CHECK(message([](SearchSettings& s) { s.max_drop = 1e-9; }) == "accepted");
+  CHECK(message([](SearchSettings& s) { s.sweep_octaves = 1e-300; }).find("sweep_octaves") == 0);
   CHECK(message([](SearchSettings& s) { s.quantile = 1.0; }).find("quantile is 1") == 0);
   CHECK(message([](SearchSettings& s) { s.operands.clear(); }).find("operands is empty") == 0);
   CHECK(message([](SearchSettings& s) { s.operands[2].ceiling = 1e-10; }).find("'layer2'") !=
