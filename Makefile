@@ -12,7 +12,7 @@ OWN_BUILD := -DEDEN_WERROR=ON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup build build-time test demo cifar reference prediction recovery boost bench bench-gpu bench-placements \
-  bench-profile bench-readers bench-traffic bench-imports bench-headline lint lint-python lint-cpp lint-rooms lint-words format \
+  bench-profile bench-readers bench-traffic bench-imports bench-headline lint lint-python lint-cpp lint-rooms lint-words format docs \
   check test-cpp test-python test-gpu test-slow soak sdist wheel test-install catalogue schemas figures sanitize clean
 
 help:  ## this list
@@ -80,6 +80,13 @@ format:  ## format the sources
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format -i
+
+DOCS_EXTRA = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")
+docs: setup  ## the documentation as a site in out/site, every link checked
+	@$(BIN)/python -c 'import material, mkdocstrings_handlers.python' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --requirement <($(BIN)/python -c '$(DOCS_EXTRA)')
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "docs: out/site/index.html"
 
 clean:  ## remove what was built; the virtual environment stays
 	rm -rf $(BUILD) build-* eden/*.so $(VENV)/.ready
