@@ -83,10 +83,8 @@ def _sentence(text: str) -> str:
 
 
 def _row(parameter: Any) -> str:
-    if parameter.param_type_name == "argument":
-        label = str(parameter.name).upper()
-    else:
-        label = ", ".join(parameter.opts)
+    named = parameter.param_type_name != "argument"
+    label = ", ".join(parameter.opts) if named else str(parameter.name).upper()
     value = parameter.default() if callable(parameter.default) else parameter.default
     if parameter.required:
         default = "required"
