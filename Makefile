@@ -86,7 +86,7 @@ docs: setup  ## the documentation as a site in out/site, every link checked
 	@$(BIN)/python -c 'import material, mkdocstrings_handlers.python' 2>/dev/null || \
 	  $(BIN)/python -m pip install --quiet --requirement <($(BIN)/python -c '$(DOCS_EXTRA)')
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
-	@echo "docs: out/site/index.html"
+	@echo "docs: out/site/index.html; with search: $(BIN)/python -m http.server --directory out/site"
 
 clean:  ## remove what was built; the virtual environment stays
 	rm -rf $(BUILD) build-* eden/*.so $(VENV)/.ready
