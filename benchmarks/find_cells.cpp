@@ -1,4 +1,5 @@
 // What finding cells costs, for every instruction set that this machine has: eden_bench [repeats].
+// And the seconds that the random numbers of one read take: eden_bench random-numbers CELLS RATE.
 //
 // Prints CPU nanoseconds, the least of several repeats, because other programs share the machine:
 //   <rate>       one mark drawn, at this rate of weak cells, in patches of 2^20 cells as an operand
@@ -6,10 +7,13 @@
 //   lines        one block of marks that are judged by their lines
 //   keep_failing one found cell
 //   dense        one group of 32 cells, both stored values alike; and with a failure probability
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
+#include <thread>
 #include <vector>
 
 #include "memory/corrupt/simd/kernels.h"
@@ -95,8 +99,8 @@ void time_lines(const Kernels& kernels, int repeats) {
   const auto octave = static_cast<uint64_t>(eden::kLastLevel - kLevel) << eden::kCodeOctaveShift;
   const std::vector<uint64_t> threshold(kLines, octave + (uint64_t{1} << 31));
   const std::vector<uint32_t> key(kLines, eden::line_key(threshold[0]));
-  const eden::simd::Lines lines{0, kLines, kLineCells, threshold.data(),   key.data(), true,
-                                0, 12,     0,          kLines * kLineCells};
+  const eden::simd::PatchLines lines{0, kLines, kLineCells, threshold.data(),   key.data(), true,
+                                     0, 12,     0,          kLines * kLineCells};
   std::vector<eden::simd::MarkBlock> blocks;
   for (uint64_t block = 0; block < kLines; ++block) blocks.push_back({block, kLevel});
   FoundCells found;
@@ -143,9 +147,41 @@ void time_kernels(const Kernels& kernels, int repeats) {
   time_dense("two probabilities", eden::kAlways);
 }
 
+void find_all(const eden::WeakThresholds& weak, uint64_t begin, uint64_t end) {
+  FoundCells found;
+  std::vector<uint32_t> words(size_t{1} << (kPatchBits - eden::kGroupBits));
+  std::vector<SparseQuery> queries;
+  for (uint64_t origin = begin; origin < end; origin += uint64_t{1} << kPatchBits) {
+    patch_queries(origin, weak.sparse, queries);
+    found.size = 0;
+    eden::simd::kernels().find_sparse(1, queries.data(), queries.size(), found);
+    if (weak.dense == 0) continue;
+    const DenseQuery query{origin >> eden::kGroupBits, static_cast<uint32_t>(words.size()), 0,
+                           weak.dense, weak.dense};
+    eden::simd::kernels().find_dense(1, 0, eden::kAlways, &query, 1, words.data(), nullptr);
+  }
+  eden::simd::release(found);
+}
+
+// By two threads, as benchmarks/operators.py has the operators use.
+double random_numbers_seconds(uint64_t cells, double rate) {
+  const eden::WeakThresholds weak = eden::weak_thresholds(rate);
+  const uint64_t middle = (cells >> kPatchBits) / 2 << kPatchBits;
+  const auto start = std::chrono::steady_clock::now();
+  std::thread half(find_all, weak, 0, middle);
+  find_all(weak, middle, cells);
+  half.join();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
+  if (count == 4 && std::strcmp(arguments[1], "random-numbers") == 0) {
+    const uint64_t cells = std::strtoull(arguments[2], nullptr, 10);
+    std::printf("%.9g\n", random_numbers_seconds(cells, std::atof(arguments[3])));
+    return 0;
+  }
   const int repeats = count > 1 ? std::atoi(arguments[1]) : 15;
   for (const char* name : {"avx512", "avx2", "neon", "baseline"}) {
     if (const Kernels* kernels = eden::simd::kernels_of(name)) time_kernels(*kernels, repeats);

@@ -3,7 +3,7 @@
 Tables:
 (a) reading a tensor into a kept output, over Tensor.copy_ into the same output, for sizes, dtypes, error models, rates,
     on another chip at each read;
-(b) beside it what the random numbers alone cost, where the core can say so;
+(b) beside it what the random numbers alone cost, by eden_bench, where it is built (make bench does so);
 (c) float32 kept as int8, over torch's fused fake quantization and over a copy;
 (d) other ways to the same flips, over the operator: sparse sampling with torch.randint, a Bernoulli mask per bit;
 (e) ResNet-20 with errors in all weights and inputs, images/s over those of the network whose inputs are merely copied,
@@ -20,6 +20,7 @@ How a figure and its interval are found is told in operator_grid.py. The exit st
 
 import argparse
 import copy
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,12 +45,12 @@ from operator_grid import (
 from torch import Tensor, nn
 
 import eden
-from eden import _core
 from eden.app.models import ResNet
 from eden.memory.operators import empty_cache
 
 TABLES = "acdefg"
 THREADS = 2
+EDEN_BENCH = Path(__file__).parents[1] / "build" / "eden_bench"
 
 corrupt = torch.ops.eden.corrupt
 corrupt_out = torch.ops.eden.corrupt_out
@@ -89,12 +90,11 @@ def on_new_chips(arguments: dict[str, Any]) -> Callable[..., Tensor | None]:
 
 
 def table_copy(report: Report, sizes: Sizes) -> None:
-    has_random_numbers = hasattr(_core, "random_numbers_seconds")
     report.heading("a", "read into a kept output / Tensor.copy_ into the same output, by bit error rate: at most")
     report.row("", [f"{rate:.0e}" for rate in RATES])
     report.row("demanded: 64 MiB, float32, Uniform", [f"{target:g}" for target in TARGETS])
-    if not has_random_numbers:
-        print("  (b) what the random numbers alone cost is left out: this core does not tell")
+    if not EDEN_BENCH.is_file():
+        print(f"  (b) what the random numbers alone cost is left out: {EDEN_BENCH} is not built")
     for size in sizes.tensors:
         for dtype_name, dtype in DTYPES.items():
             x = values(dtype, (size // dtype.itemsize,))
@@ -102,7 +102,7 @@ def table_copy(report: Report, sizes: Sizes) -> None:
             for model_name, model in MODELS.items():
                 label = f"{size_text(size)}, {dtype_name}, {model_name}"
                 copy_seconds = table_copy_row(report, sizes, label, x, out, model)
-                if has_random_numbers and model_name == "Uniform" and copy_seconds:
+                if EDEN_BENCH.is_file() and model_name == "Uniform" and copy_seconds:
                     random_numbers_row(report, f"{size_text(size)}, {dtype_name}", 8 * size, copy_seconds)
 
 
@@ -136,7 +136,9 @@ def table_copy_row(
 def random_numbers_row(report: Report, label: str, cells: int, copy_seconds: dict[float, float]) -> None:
     ratios = []
     for rate, seconds in copy_seconds.items():
-        alone = min(_core.random_numbers_seconds(cells, rate) for _ in range(3))
+        command = [str(EDEN_BENCH), "random-numbers", str(cells), str(rate)]
+        runs = [subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(3)]
+        alone = min(float(run.stdout) for run in runs)
         ratios.append(f"{alone / seconds:.3g}")
     report.row(f"  (b) random numbers alone, {label}", ratios)
 

@@ -1,39 +1,37 @@
 # The inner loops, once per instruction set that the compiler has for this target; the program chooses among them when
-# it starts. Only these files get flags of their own: anything else must run on every machine.
+# it starts. Only these libraries get flags of their own: anything else must run on every machine.
 include(CheckCXXCompilerFlag)
-set(EDEN_ISA_SOURCES ${EDEN_BASELINE_SOURCES})
-set(EDEN_ISA_DEFINITIONS)
+set(EDEN_ISAS baseline)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  set(EDEN_AVX2_FLAGS -mavx2 -mfma -mf16c -mbmi -mbmi2 -mpopcnt)
-  set(EDEN_AVX512_FLAGS ${EDEN_AVX2_FLAGS} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
-  foreach(isa AVX2 AVX512)
-    string(REPLACE ";" " " flags "${EDEN_${isa}_FLAGS}")
+  # kernels.cpp asks the processor for each of them.
+  set(EDEN_FLAGS_avx2 -mavx2 -mfma -mf16c -mbmi -mbmi2 -mpopcnt)
+  set(EDEN_FLAGS_avx512 ${EDEN_FLAGS_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+  foreach(isa avx2 avx512)
+    string(REPLACE ";" " " flags "${EDEN_FLAGS_${isa}}")
     check_cxx_compiler_flag("${flags}" EDEN_COMPILES_${isa})
     if(EDEN_COMPILES_${isa})
-      list(APPEND EDEN_ISA_SOURCES ${EDEN_${isa}_SOURCES})
-      list(APPEND EDEN_ISA_DEFINITIONS EDEN_HAS_${isa})
-      set_source_files_properties(${EDEN_${isa}_SOURCES} PROPERTIES COMPILE_OPTIONS "${EDEN_${isa}_FLAGS}")
+      list(APPEND EDEN_ISAS ${isa})
     endif()
   endforeach()
-  if(EDEN_COMPILES_AVX512 AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC takes the operand that its own intrinsics leave undefined on purpose for uninitialized.
-    set_property(SOURCE ${EDEN_AVX512_SOURCES} APPEND PROPERTY COMPILE_OPTIONS
-      -Wno-uninitialized -Wno-maybe-uninitialized)
+    list(APPEND EDEN_FLAGS_avx512 -Wno-uninitialized -Wno-maybe-uninitialized)
   endif()
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
-  list(APPEND EDEN_ISA_SOURCES ${EDEN_NEON_SOURCES})
-  list(APPEND EDEN_ISA_DEFINITIONS EDEN_HAS_NEON)
+  list(APPEND EDEN_ISAS neon)
 endif()
-# The loops of apply_loops.h are left to the compiler to turn into vectors, whatever the build type; that a comparison
+
+foreach(isa IN LISTS EDEN_ISAS)
+  add_library(eden_${isa} OBJECT ${EDEN_ISA_SOURCES})
+  target_include_directories(eden_${isa} PRIVATE csrc)
+  target_compile_definitions(eden_${isa} PRIVATE EDEN_ISA=${isa})
+  target_compile_options(eden_${isa} PRIVATE ${EDEN_WARNINGS} ${EDEN_ARITHMETIC} ${EDEN_FLAGS_${isa}})
+  list(APPEND EDEN_ISA_OBJECTS $<TARGET_OBJECTS:eden_${isa}>)
+  string(TOUPPER EDEN_HAS_${isa} EDEN_HAS_ISA)
+  list(APPEND EDEN_ISA_DEFINITIONS ${EDEN_HAS_ISA})
+endforeach()
+# The loops of apply.cpp are left to the compiler to turn into vectors, whatever the build type; that a comparison
 # could raise a floating-point exception, which nobody looks at, would keep it from doing so.
 # Under sanitizers that takes GCC a quarter of an hour a file, and speed is not what is asked for.
-if(EDEN_SANITIZE)
-  set(EDEN_APPLY_FLAGS -O1 -fno-trapping-math)
-else()
-  set(EDEN_APPLY_FLAGS -O3 -fno-trapping-math)
-endif()
-foreach(isa BASELINE AVX2 AVX512 NEON)
-  set(source csrc/memory/corrupt/simd/apply_${isa}.cpp)
-  string(TOLOWER ${source} source)
-  set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS ${EDEN_APPLY_FLAGS})
-endforeach()
+set_source_files_properties(csrc/memory/corrupt/simd/apply.cpp PROPERTIES COMPILE_OPTIONS
+  "$<IF:$<BOOL:${EDEN_SANITIZE}>,-O1,-O3>;-fno-trapping-math")

@@ -50,22 +50,10 @@ set(EDEN_CORE_SOURCES
   csrc/tolerance/sweep.cpp
   csrc/tolerance/trial.cpp
 )
-# Of eden_core too, each compiled for its instruction set where the target has it: cmake/simd.cmake.
-set(EDEN_BASELINE_SOURCES
-  csrc/memory/corrupt/simd/apply_baseline.cpp
-  csrc/memory/corrupt/simd/baseline.cpp
-)
-set(EDEN_AVX2_SOURCES
-  csrc/memory/corrupt/simd/apply_avx2.cpp
-  csrc/memory/corrupt/simd/avx2.cpp
-)
-set(EDEN_AVX512_SOURCES
-  csrc/memory/corrupt/simd/apply_avx512.cpp
-  csrc/memory/corrupt/simd/avx512.cpp
-)
-set(EDEN_NEON_SOURCES
-  csrc/memory/corrupt/simd/apply_neon.cpp
-  csrc/memory/corrupt/simd/neon.cpp
+# Of eden_core too, compiled for each instruction set that the target has: cmake/simd.cmake.
+set(EDEN_ISA_SOURCES
+  csrc/memory/corrupt/simd/apply.cpp
+  csrc/memory/corrupt/simd/find.cpp
 )
 set(EDEN_OPS_SOURCES
   csrc/ops/advance.cpp
@@ -110,6 +98,7 @@ set(EDEN_PROFILER_SOURCES
 )
 set(EDEN_TEST_SOURCES
   tests/csrc/base/test_block_pool.cpp
+  tests/csrc/base/test_numerics.cpp
   tests/csrc/base/test_philox.cpp
   tests/csrc/base/test_refusal.cpp
   tests/csrc/costs/test_energy.cpp

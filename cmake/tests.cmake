@@ -29,13 +29,8 @@ include(Catch)
 catch_discover_tests(eden_tests)
 
 # What is compiled for one instruction set alone must not be linked into what every machine runs.
-foreach(object ${EDEN_ISA_SOURCES})
-  get_filename_component(object ${object} NAME)
-  string(APPEND EDEN_ISA_PATTERN "|/${object}[.]o")
-endforeach()
-string(SUBSTRING "${EDEN_ISA_PATTERN}" 1 -1 EDEN_ISA_PATTERN)
 add_test(NAME "instruction sets leave no weak symbols" COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM}
-  "-DOBJECTS=$<FILTER:$<TARGET_OBJECTS:eden_core>,INCLUDE,${EDEN_ISA_PATTERN}>"
+  "-DOBJECTS=${EDEN_ISA_OBJECTS}"
   -P ${CMAKE_CURRENT_SOURCE_DIR}/cmake/check_symbols.cmake)
 # The environment variable is read once, so each value takes a process of its own.
 foreach(isa baseline avx2 avx512 neon missing)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RANDOM_LAYOUT_VERSION: int
+ACCESS_BITS: int
 REGION_FIELDS: int
 REGION_END: int
 REGION_CORRECTION: int
@@ -518,7 +519,6 @@ SEARCH_VERSION: int
 
 def draw_samples(draw_seed: int, population: int, count: int) -> list[int]: ...
 def instruction_set() -> str: ...
-def random_numbers_seconds(cells: int, ber: float, threads: int = 2) -> float: ...
 
 class MeasurementError(ValueError): ...
 

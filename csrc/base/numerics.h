@@ -106,7 +106,7 @@ Maximum highest_on_grid(const Function& function, double low, double high, int i
 }
 
 // Where a function that is positive at `inside` and falls away from it crosses zero, in the
-// direction of `step`; the limit where it does not.
+// direction of `step`; the limit where it does not, NaN where a value on the way is NaN.
 template <class Function>
 double crossing(const Function& function, double inside, double step, double limit) {
   double near = inside, far = inside;
@@ -118,12 +118,14 @@ double crossing(const Function& function, double inside, double step, double lim
     step *= 2;
     far_value = function(far);
   }
+  if (std::isnan(far_value)) return far_value;
   // Illinois variant of regula falsi.
   int side = 0;
   for (int iteration = 0; iteration < 100; ++iteration) {
     if (std::abs(far - near) < 1e-8) break;
     const double place = (near * far_value - far * near_value) / (far_value - near_value);
     const double value = function(place);
+    if (std::isnan(value)) return value;
     if (std::abs(value) < 1e-9) return place;
     if (value > 0) {
       near = place, near_value = value;

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "base/numerics.h"
-#include "base/philox.h"
+#include "base/random_layout.h"
 
 namespace eden {
 namespace {
@@ -30,8 +30,6 @@ constexpr double kLargestScale = 1e3;
 constexpr double kFarthestLocation = 1e4;
 // Up to so many groups with something in common are searched for in one simplex.
 constexpr size_t kJoint = 2;
-// Counter word that keeps these random numbers apart from those of chips.
-constexpr uint32_t kPopulationWord = 0x43525631u;
 
 // Below this a log-likelihood only has to stay finite.
 constexpr double kRuledOut = -1e12;

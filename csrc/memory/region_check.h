@@ -19,6 +19,7 @@ enum class RegionFault : int64_t {
   kTable = 6,
   kShape = 7,
   kTooShort = 8,
+  kAccess = 9,  // of the load, whatever its regions are
 };
 
 // The first fault of an operand's regions, and the region that has it.
@@ -50,6 +51,8 @@ constexpr const char* describe(RegionFault fault) {
       return "has rows or subarrays of a size that is not allowed";
     case RegionFault::kTooShort:
       return "is the last one and ends before the operand does";
+    case RegionFault::kAccess:
+      return "is read with an access number that is not allowed; allowed is 0 to 2^54 - 1";
   }
   return "has a fault of an unknown kind";
 }
@@ -106,6 +109,7 @@ EDEN_HOST_DEVICE inline RegionFault fault_of(const Region& region, uint64_t firs
 
 // Of all regions that the operand's samples reach, whose elements have `width` bits.
 EDEN_HOST_DEVICE inline FoundFault find_fault(const Load& load, uint64_t width) {
+  if (load.access >> kAccessBits != 0) return {RegionFault::kAccess, 0};
   const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * width;
   for (int64_t i = 0; i < load.region_count; ++i) {
     const uint64_t first = load.first_bit(i);

@@ -134,9 +134,7 @@ EDEN_HOST_DEVICE inline uint32_t dense_weak(uint64_t chip, uint64_t group, uint6
 
 EDEN_HOST_DEVICE inline PhiloxWords failure_digits(uint64_t chip, uint64_t group, uint64_t access,
                                                    uint32_t which) {
-  constexpr int kDigitsShift = 24;
-  const uint32_t access_high = static_cast<uint32_t>(access >> 32) & ((1u << kDigitsShift) - 1u);
-  return draw(chip, Stream::kFailure, (which << kDigitsShift) | access_high, group,
+  return draw(chip, Stream::kFailure, failure_detail(access, which), group,
               static_cast<uint32_t>(access));
 }
 

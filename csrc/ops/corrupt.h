@@ -177,6 +177,14 @@ inline bool is_expanded(const Tensor& x) {
   return false;
 }
 
+// Of two contiguous tensors of one size.
+inline bool overlaps_in_part(const Tensor& a, const Tensor& b) {
+  const auto first = reinterpret_cast<uintptr_t>(a.const_data_ptr());
+  const auto second = reinterpret_cast<uintptr_t>(b.const_data_ptr());
+  const uintptr_t apart = first < second ? second - first : first - second;
+  return apart != 0 && apart < static_cast<uintptr_t>(a.numel()) * a.element_size();
+}
+
 // The operators of one device, from its launcher, which works on dense tensors, and from what makes
 // an uninitialized tensor as torch.empty_like does.
 template <void (*Launch)(const Tensor& x, const CorruptArguments& arguments, Tensor& out),
@@ -223,6 +231,9 @@ struct CorruptOperators {
                         out.device() == x.device(),
                     "eden::corrupt: out must have the shape, dtype and device of x");
     if (out.is_contiguous()) {
+      STD_TORCH_CHECK(!x.is_contiguous() || !overlaps_in_part(x, out),
+                      "eden::corrupt: out shares a part of its memory with x; allowed is x itself, "
+                      "or memory of its own");
       Launch(dense(x), arguments, out);
     } else {
       STD_TORCH_CHECK(!is_expanded(out),

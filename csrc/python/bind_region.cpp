@@ -49,6 +49,7 @@ py::array_t<uint64_t> map_order(const Array<int64_t>& cells) {
 
 void bind_region(py::module_& m) {
   m.attr("RANDOM_LAYOUT_VERSION") = kRandomLayoutVersion;
+  m.attr("ACCESS_BITS") = kAccessBits;
   m.attr("REGION_FIELDS") = static_cast<int>(kRegionFields);
 
   py::enum_<Correction>(m, "Correction", "What replaces an implausible value.")

@@ -804,8 +804,8 @@ def _arguments(
         raise ValueError(f"address is {address}; allowed where errors are pieces with their own addresses is 0")
     elif not errors or any(not isinstance(piece, tuple) or len(piece) != 3 for piece in errors):
         raise TypeError("errors holds what is no piece (errors, address, bits); allowed is a list of one piece or more")
-    if isinstance(access, int) and access < 0:
-        raise ValueError(f"access is {access}; allowed is 0 or more")
+    if isinstance(access, int) and not 0 <= access < 2**_core.ACCESS_BITS:
+        raise ValueError(f"access is {access}; allowed is 0 to 2^{_core.ACCESS_BITS} - 1")
     scales, points = _quantization(x, stored, scale, zero_point, channel)
     limits = _range(x, bounds, correction)
     memory = errors if isinstance(errors, ErrorModel) else tuple(errors)

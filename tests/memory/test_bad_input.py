@@ -196,6 +196,7 @@ BOUNDED = {"correction": "zero", "bounds": (-1.0, 1.0)}
         ({"seed": torch.tensor([1]).to_sparse()}, TypeError, "seed has the layout"),
         ({"access": meta()}, ValueError, "access is on meta"),
         ({"access": 2**63}, ValueError, "access is 9223372036854775808"),
+        ({"access": 2**54}, ValueError, r"access is 18014398509481984; allowed is 0 to 2\^54 - 1"),
         ({"out": X.to_sparse()}, TypeError, "out has the layout"),
         ({"out": torch.nested.nested_tensor([X, X])}, TypeError, "out is a nested tensor"),
         ({"out": meta((10,), torch.float32)}, ValueError, "out has shape .* device meta"),

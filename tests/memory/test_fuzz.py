@@ -114,7 +114,7 @@ def to_shape(samples: Any, shape: tuple[int, ...], batch_dim: int) -> Any:
 
 
 chips = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, 1, -1])
-accesses = st.integers(0, 2**56 - 1) | st.integers(0, 3)
+accesses = st.integers(0, 2**54 - 1) | st.integers(0, 3)
 # In elements; an operand ends below 2^63.
 places = st.integers(0, 40) | st.integers(0, 2**56) | st.integers(0, 300).map(lambda i: (1 << 27) - i)
 

@@ -348,6 +348,8 @@ def test_bad_arguments_are_named(call, error, message):
         ({"region": torch.zeros(3, dtype=torch.int64)}, "region"),
         ({"chip": torch.zeros(1)}, "chip"),
         ({"access": torch.zeros(2, dtype=torch.int64)}, "access"),
+        ({"access": torch.tensor(2**54)}, r"access is 18014398509481984; allowed is 0 to 2\^54 - 1"),
+        ({"access": torch.tensor(-1)}, "access is -1"),
         ({"bounds": torch.zeros(3)}, "bounds"),
         ({"storage": 77}, "storage is 77"),
         ({"batch_dim": 4}, "batch_dim is 4"),
@@ -359,8 +361,18 @@ def test_bad_arguments_are_named(call, error, message):
     ],
 )
 def test_the_operator_itself_checks_its_arguments(change, message):
-    with pytest.raises(RuntimeError, match=message):
+    with pytest.raises((RuntimeError, ValueError), match=message):
         torch.ops.eden.corrupt(*tensors(torch.ones(10), **change))
+
+
+@pytest.mark.parametrize("shift", [1, -1, 9, -9])
+def test_an_output_that_shares_a_part_of_its_memory_with_the_input_is_refused(shift):
+    memory = torch.arange(20, dtype=torch.float32)
+    x, out = (memory[:10], memory[shift:][:10]) if shift > 0 else (memory[-shift:][:10], memory[:10])
+    with pytest.raises(RuntimeError, match="out shares a part of its memory with x; allowed is x itself"):
+        eden.corrupt(x, UNIFORM, out=out)
+    eden.corrupt(memory[:10], UNIFORM, out=memory[10:])
+    eden.corrupt(x, UNIFORM, out=x)
 
 
 def test_a_backward_pass_notices_that_a_saved_tensor_was_corrupted():

@@ -67,26 +67,13 @@ void count_run(const char* in, int64_t count, int64_t first, const uint64_t* zer
   }
 }
 
-template <ValueType kValue>
-auto count_of(Storage storage) {
-  using Count = void (*)(const char*, int64_t, int64_t, const uint64_t*, const uint64_t*,
-                         const Conversion&, int64_t*);
-  const auto one = [&]<Storage kStorage>(Count& found) {
-    if constexpr (can_store(kValue, kStorage)) {
-      if (storage == kStorage) found = &count_run<Codec<kValue, kStorage>>;
-    }
-  };
-  Count found = nullptr;
-  [&]<int64_t... kIndex>(std::integer_sequence<int64_t, kIndex...>) {
-    (one.template operator()<static_cast<Storage>(kIndex)>(found), ...);
-  }(std::make_integer_sequence<int64_t, kStorages>());
-  return found;
-}
-
 // Throws for regions that cannot be followed.
 void check_regions(const Load& load, uint64_t width) {
   const FoundFault found = find_fault(load, width);
   if (found.fault == RegionFault::kNone) return;
+  if (found.fault == RegionFault::kAccess) {
+    refuse_value("access", static_cast<int64_t>(load.access), "0 to 2^", kAccessBits, " - 1");
+  }
   if (load.region_count < 1) refuse("region has no row");
   const Region region = load.region(found.region);
   std::string text = text_of("region ", found.region, " ", describe(found.fault), " (found: model ",
@@ -296,14 +283,10 @@ void LoadWork::pass_run(int64_t sample, int64_t first, int64_t count, uint64_t f
 }
 
 void LoadWork::count(int64_t* counts) const {
-  const auto of = [&]<int64_t... kIndex>(std::integer_sequence<int64_t, kIndex...>) {
-    decltype(count_of<ValueType::kFloat32>(storage_)) found = nullptr;
-    ((value_ == static_cast<ValueType>(kIndex)
-          ? void(found = count_of<static_cast<ValueType>(kIndex)>(storage_))
-          : void()),
-     ...);
-    return found;
-  }(std::make_integer_sequence<int64_t, kValueTypes>());
+  auto* of = &count_run<Codec<ValueType::kFloat32, Storage::kFloat32>>;
+  visit_codec(value_, storage_, [&]<ValueType kValue, Storage kStorage>() {
+    of = &count_run<Codec<kValue, kStorage>>;
+  });
   PatchFlips flips;
   const auto width = static_cast<uint64_t>(width_);
   const LoadShape& shape = load_.shape;

@@ -194,7 +194,7 @@ void PatchFlips::find_lines(const Load& load, const Region& region, const WeakLi
   const bool across = region.model == ModelKind::kBitline;
   const uint64_t length = across ? region.subarray_rows : region.row_bits;
   uint64_t first_line, count;
-  simd::Lines lines{};
+  simd::PatchLines lines{};
   if (across) {
     const uint64_t row = patch_.origin / region.row_bits;
     first_line = row / length * region.row_bits + patch_.origin % region.row_bits;
@@ -272,7 +272,7 @@ void PatchFlips::find_weak_lines(const Load& load, const Region& region, const W
 }
 
 // The marks of wordlines in levels before `joint`.
-void PatchFlips::find_line_by_line(const Load& load, const simd::Lines& lines, int joint) {
+void PatchFlips::find_line_by_line(const Load& load, const simd::PatchLines& lines, int joint) {
   sparse_queries_.clear();
   const uint64_t origin = patch_.origin, end = origin + patch_.columns;
   for (uint32_t line = 0; line < lines.count; ++line) {
@@ -293,7 +293,7 @@ void PatchFlips::find_line_by_line(const Load& load, const simd::Lines& lines, i
 
 // The blocks, from level `joint` on, that hold marks below the thresholds of the patch's lines. A
 // line that has marks in one level has them in all that follow.
-void PatchFlips::list_blocks(const simd::Lines& lines, int joint) {
+void PatchFlips::list_blocks(const simd::PatchLines& lines, int joint) {
   // The wanted cells of all lines, in line space; of a line that crosses the rows, its wanted ones.
   const uint64_t begin = lines.first_cell + (lines.across ? 0 : lines.lead);
   const uint64_t end =
@@ -331,7 +331,7 @@ void PatchFlips::list_blocks(const simd::Lines& lines, int joint) {
 }
 
 void PatchFlips::find_wordlines_dense(const Load& load, const Region& region,
-                                      const simd::Lines& lines) {
+                                      const simd::PatchLines& lines) {
   if (dense_lines_.empty()) return;
   const uint64_t begin = patch_.origin, end = begin + patch_.columns;
   const uint64_t first_group = begin >> kGroupBits;

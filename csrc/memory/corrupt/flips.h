@@ -67,9 +67,9 @@ class PatchFlips {
                   const PatchGrid& grid);
   void find_weak_lines(const Load& load, const Region& region, const WeakLines& weak,
                        uint64_t first_line, uint32_t count, int joint);
-  void find_line_by_line(const Load& load, const simd::Lines& lines, int joint);
-  void list_blocks(const simd::Lines& lines, int joint);
-  void find_wordlines_dense(const Load& load, const Region& region, const simd::Lines& lines);
+  void find_line_by_line(const Load& load, const simd::PatchLines& lines, int joint);
+  void list_blocks(const simd::PatchLines& lines, int joint);
+  void find_wordlines_dense(const Load& load, const Region& region, const simd::PatchLines& lines);
   void find_map(const Load& load, const Region& region);
   void add_dense_words(size_t from, size_t to);
   void into_masks(const simd::FoundCells& found, std::vector<uint64_t>& strong);
@@ -93,7 +93,7 @@ class PatchFlips {
   std::vector<simd::SparseQuery> sparse_queries_;
   std::vector<simd::DenseQuery> dense_queries_;
   std::vector<uint32_t> dense_always_, dense_strong_;
-  // Of the patch's lines: see simd::Lines.
+  // Of the patch's lines: see simd::PatchLines.
   std::vector<uint64_t> line_threshold_;
   std::vector<uint32_t> line_key_;
   std::vector<uint32_t> weak_line_, weak_mark_;

@@ -87,18 +87,6 @@ void clip_gradient_of(const void* grad, const void* x, int64_t count, PassingVal
   }
 }
 
-template <class Visit>
-auto with_type(ValueType type, Visit&& visit) {
-  switch (type) {
-    case ValueType::kFloat16:
-      return visit.template operator()<ValueType::kFloat16>();
-    case ValueType::kBFloat16:
-      return visit.template operator()<ValueType::kBFloat16>();
-    default:
-      return visit.template operator()<ValueType::kFloat32>();
-  }
-}
-
 }  // namespace
 
 PassingValues passing_values(Storage storage, Codes codes, bool has_zero_point) {
@@ -125,14 +113,14 @@ bool clips(Storage storage, Codes codes, bool has_zero_point, ValueRange range) 
 }
 
 bool any_outside(ValueType type, const void* x, int64_t count, PassingValues passing) {
-  return with_type(type,
-                   [&]<ValueType kType>() { return any_outside_of<kType>(x, count, passing); });
+  return visit_float(type,
+                     [&]<ValueType kType>() { return any_outside_of<kType>(x, count, passing); });
 }
 
 void clip_gradient(ValueType type, const void* grad, const void* x, int64_t count,
                    PassingValues passing, void* out) {
-  with_type(type,
-            [&]<ValueType kType>() { clip_gradient_of<kType>(grad, x, count, passing, out); });
+  visit_float(type,
+              [&]<ValueType kType>() { clip_gradient_of<kType>(grad, x, count, passing, out); });
 }
 
 }  // namespace eden

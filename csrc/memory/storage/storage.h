@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "base/platform.h"
 #include "memory/region.h"
@@ -509,5 +510,33 @@ struct Codec {
   using FormatOfStorage =
       FormatOf<traits_of(kStorage).kind == WordKind::kFloat ? kStorage : Storage::kFloat32>;
 };
+
+// Calls visit.operator()<value, storage>() with a type and a storage that are known when the
+// program runs; says whether values of the type can be kept in the storage.
+template <ValueType kValue, class Visit, int64_t... kStorage>
+EDEN_ALWAYS_INLINE bool visit_codec_of(Storage storage, Visit&& visit,
+                                       std::integer_sequence<int64_t, kStorage...>) {
+  const auto try_storage = [&]<Storage kTried>() {
+    if constexpr (can_store(kValue, kTried)) {
+      if (storage == kTried) return visit.template operator()<kValue, kTried>(), true;
+    }
+    return false;
+  };
+  return (try_storage.template operator()<static_cast<Storage>(kStorage)>() || ...);
+}
+
+template <class Visit, int64_t... kValue>
+EDEN_ALWAYS_INLINE bool visit_codec_of(ValueType value, Storage storage, Visit&& visit,
+                                       std::integer_sequence<int64_t, kValue...>) {
+  using Storages = std::make_integer_sequence<int64_t, kStorages>;
+  return ((value == static_cast<ValueType>(kValue) &&
+           visit_codec_of<static_cast<ValueType>(kValue)>(storage, visit, Storages())) ||
+          ...);
+}
+
+template <class Visit>
+EDEN_ALWAYS_INLINE bool visit_codec(ValueType value, Storage storage, Visit&& visit) {
+  return visit_codec_of(value, storage, visit, std::make_integer_sequence<int64_t, kValueTypes>());
+}
 
 }  // namespace eden

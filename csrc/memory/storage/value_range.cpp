@@ -43,14 +43,7 @@ ValueRange range_in(const void* x, int64_t count) {
 }  // namespace
 
 ValueRange range_of(ValueType type, const void* x, int64_t count) {
-  switch (type) {
-    case ValueType::kFloat16:
-      return range_in<ValueType::kFloat16>(x, count);
-    case ValueType::kBFloat16:
-      return range_in<ValueType::kBFloat16>(x, count);
-    default:
-      return range_in<ValueType::kFloat32>(x, count);
-  }
+  return visit_float(type, [&]<ValueType kType>() { return range_in<kType>(x, count); });
 }
 
 ValueRange joined(ValueRange a, ValueRange b) {

@@ -8,6 +8,19 @@
 
 namespace eden {
 
+// What visit.operator()<type>() gives for float32, float16 or bfloat16.
+template <class Visit>
+auto visit_float(ValueType type, Visit&& visit) {
+  switch (type) {
+    case ValueType::kFloat16:
+      return visit.template operator()<ValueType::kFloat16>();
+    case ValueType::kBFloat16:
+      return visit.template operator()<ValueType::kBFloat16>();
+    default:
+      return visit.template operator()<ValueType::kFloat32>();
+  }
+}
+
 // NaN at both ends once a value is.
 struct ValueRange {
   float low;

@@ -26,6 +26,9 @@ using torch::stable::Tensor;
 // What is smaller, the C library keeps by itself.
 constexpr std::size_t kSmallestBlock = std::size_t{1} << 16;
 
+// The block that a tensor of this thread gave back last.
+thread_local void* given_back = nullptr;
+
 }  // namespace
 
 BlockPool& output_pool() {
@@ -33,8 +36,6 @@ BlockPool& output_pool() {
   static BlockPool& pool = *new BlockPool(output_capacity());
   return pool;
 }
-
-namespace {}  // namespace
 
 bool is_dense(const Tensor& x) {
   if (x.is_contiguous()) return true;
@@ -63,14 +64,18 @@ Tensor empty_output(const Tensor& x) {
   int32_t dtype = 0;
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(x.get(), &dtype));
   void* block = blocks.take(bytes);
+  given_back = nullptr;
   AtenTensorHandle handle = nullptr;
   const AOTITorchError error = torch_from_blob(
       block, x.dim(), x.sizes().data(), x.strides().data(), 0, dtype, aoti_torch_device_type_cpu(),
       -1, &handle, aoti_torch_layout_strided(), nullptr, 0,
       [](void* data, void* context) {
         output_pool().give_back(data, reinterpret_cast<std::size_t>(context));
+        given_back = data;
       },
       reinterpret_cast<void*>(bytes));
+  // What fails may have made enough of a tensor to give its memory back, or not.
+  if (error != 0 && given_back != block) blocks.give_back(block, bytes);
   STABLE_TORCH_ERROR_CODE_CHECK(error);
   return Tensor(handle);
 }

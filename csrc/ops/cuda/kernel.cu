@@ -67,73 +67,6 @@ __device__ __noinline__ void pass_samples(const Load& load, const Tile& tile, Ti
   }
 }
 
-template <ValueType kValue, Storage kStorage>
-__device__ void pass_stored(const Load& load, const Tile& tile, TileScratch& scratch,
-                            const void* in, void* out) {
-  if constexpr (can_store(kValue, kStorage)) {
-    pass_samples<Codec<kValue, kStorage>>(load, tile, scratch, in, out);
-  }
-}
-
-template <ValueType kValue>
-__device__ void pass_values(Storage storage, const Load& load, const Tile& tile,
-                            TileScratch& scratch, const void* in, void* out) {
-  switch (storage) {
-    case Storage::kFloat32:
-      return pass_stored<kValue, Storage::kFloat32>(load, tile, scratch, in, out);
-    case Storage::kInt8:
-      return pass_stored<kValue, Storage::kInt8>(load, tile, scratch, in, out);
-    case Storage::kFloat16:
-      return pass_stored<kValue, Storage::kFloat16>(load, tile, scratch, in, out);
-    case Storage::kBFloat16:
-      return pass_stored<kValue, Storage::kBFloat16>(load, tile, scratch, in, out);
-    case Storage::kFloat8E4M3:
-      return pass_stored<kValue, Storage::kFloat8E4M3>(load, tile, scratch, in, out);
-    case Storage::kFloat8E5M2:
-      return pass_stored<kValue, Storage::kFloat8E5M2>(load, tile, scratch, in, out);
-    case Storage::kInt16:
-      return pass_stored<kValue, Storage::kInt16>(load, tile, scratch, in, out);
-    case Storage::kUint8:
-      return pass_stored<kValue, Storage::kUint8>(load, tile, scratch, in, out);
-    case Storage::kInt4:
-      return pass_stored<kValue, Storage::kInt4>(load, tile, scratch, in, out);
-    case Storage::kSign:
-      return pass_stored<kValue, Storage::kSign>(load, tile, scratch, in, out);
-    case Storage::kInt32:
-      return pass_stored<kValue, Storage::kInt32>(load, tile, scratch, in, out);
-    case Storage::kInt16SignMagnitude:
-      return pass_stored<kValue, Storage::kInt16SignMagnitude>(load, tile, scratch, in, out);
-    case Storage::kInt8SignMagnitude:
-      return pass_stored<kValue, Storage::kInt8SignMagnitude>(load, tile, scratch, in, out);
-    case Storage::kInt4SignMagnitude:
-      return pass_stored<kValue, Storage::kInt4SignMagnitude>(load, tile, scratch, in, out);
-  }
-}
-
-__device__ void pass_tile(ValueType value, Storage storage, const Load& load, const Tile& tile,
-                          TileScratch& scratch, const void* in, void* out) {
-  switch (value) {
-    case ValueType::kFloat32:
-      return pass_values<ValueType::kFloat32>(storage, load, tile, scratch, in, out);
-    case ValueType::kFloat16:
-      return pass_values<ValueType::kFloat16>(storage, load, tile, scratch, in, out);
-    case ValueType::kBFloat16:
-      return pass_values<ValueType::kBFloat16>(storage, load, tile, scratch, in, out);
-    case ValueType::kFloat8E4M3:
-      return pass_values<ValueType::kFloat8E4M3>(storage, load, tile, scratch, in, out);
-    case ValueType::kFloat8E5M2:
-      return pass_values<ValueType::kFloat8E5M2>(storage, load, tile, scratch, in, out);
-    case ValueType::kInt8:
-      return pass_values<ValueType::kInt8>(storage, load, tile, scratch, in, out);
-    case ValueType::kUint8:
-      return pass_values<ValueType::kUint8>(storage, load, tile, scratch, in, out);
-    case ValueType::kInt16:
-      return pass_values<ValueType::kInt16>(storage, load, tile, scratch, in, out);
-    case ValueType::kInt32:
-      return pass_values<ValueType::kInt32>(storage, load, tile, scratch, in, out);
-  }
-}
-
 __global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
     corrupt_kernel(const __grid_constant__ DeviceLoad device, ValueType value, Storage storage,
                    const void* in, void* out) {
@@ -153,7 +86,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
       if (tile.patch.rows == 0) continue;
       __syncthreads();  // the masks of the tile before are still being read
       find_flips(load, tile, scratch);
-      pass_tile(value, storage, load, tile, scratch, in, out);
+      visit_codec(value, storage, [&]<ValueType kValue, Storage kStorage>() {
+        pass_samples<Codec<kValue, kStorage>>(load, tile, scratch, in, out);
+      });
     }
     turn -= grid.tiles;
   }

@@ -16,8 +16,8 @@ namespace {
 using eden::simd::DenseQuery;
 using eden::simd::FoundCells;
 using eden::simd::Kernels;
-using eden::simd::Lines;
 using eden::simd::MarkBlock;
+using eden::simd::PatchLines;
 using eden::simd::SparseQuery;
 
 // The first random numbers of std::mt19937_64 are the same everywhere; its distributions are not.
@@ -269,8 +269,8 @@ TEST_CASE("a head whose high word is one of the table's is counted by its low wo
         const uint64_t threshold = eden::kMaxSparseCode;
         const uint32_t key = eden::line_key(threshold);
         const uint32_t length = 1u << eden::block_bits(kLevel);
-        const Lines line{border.block * length, 1, length, &threshold, &key, false, 0,
-                         eden::simd::kOneRow,   0, length};
+        const PatchLines line{border.block * length, 1, length, &threshold, &key, false, 0,
+                              eden::simd::kOneRow,   0, length};
         const MarkBlock block{border.block, kLevel};
         Owned<FoundCells> marks;
         kernels->find_in_lines(kChip, line, &block, 1, marks.found);
@@ -285,7 +285,7 @@ TEST_CASE("every instruction set finds the marks of lines") {
   size_t found_cells = 0;
   for (int trial = 0; trial < 300; ++trial) {
     const uint64_t chip = random.bits();
-    Lines lines{};
+    PatchLines lines{};
     lines.length = 32 * static_cast<uint32_t>(1 + random.below(random.chance(50) ? 20 : 3000));
     lines.count = static_cast<uint32_t>(1 + random.below(random.chance(50) ? 5 : 200));
     const uint64_t first_line = (random_origin(random) + random.below(1000)) / lines.length;
@@ -346,7 +346,7 @@ TEST_CASE("every instruction set finds the dense part of lines") {
   Random random(8);
   for (int trial = 0; trial < 100; ++trial) {
     const uint64_t chip = random.bits();
-    Lines lines{};
+    PatchLines lines{};
     lines.length = 32 * static_cast<uint32_t>(1 + random.below(40));
     lines.count = static_cast<uint32_t>(1 + random.below(256));
     lines.across = true;
@@ -425,7 +425,8 @@ TEST_CASE("every instruction set keeps the cells whose read fails") {
                                eden::kAlways - 1,
                                eden::kAlways};
   for (int trial = 0; trial < 60; ++trial) {
-    const uint64_t chip = random.bits(), origin = random_origin(random), access = random.bits();
+    const uint64_t chip = random.bits(), origin = random_origin(random),
+                   access = random.bits() >> 10;
     for (const uint64_t failure : failures) {
       std::vector<uint32_t> entries(random.below(trial % 5 ? 60 : 3000));
       const uint64_t end = random.chance(50) ? 4000 : uint64_t{1} << 31;
@@ -480,7 +481,7 @@ TEST_CASE("every instruction set finds the dense cells") {
   };
   constexpr uint32_t kUntouched = 0xdeadbeefu;
   for (int trial = 0; trial < 300; ++trial) {
-    const uint64_t chip = random.bits(), access = random.bits();
+    const uint64_t chip = random.bits(), access = random.bits() >> 10;
     const uint64_t failure = trial % 3 == 0 ? eden::kAlways : probability();
     const bool one_mask = trial % 4 == 0;
     std::vector<DenseQuery> queries(1 + random.below(5));

@@ -1,10 +1,10 @@
-// Flipping words that are stored as they are, written in lanes: included by one translation unit
-// for each instruction set, after its lanes.
+// Flipping words that are stored as they are.
 #pragma once
 
 #include "memory/corrupt/simd/kernels.h"
+#include "memory/corrupt/simd/lanes.h"
 
-namespace eden::simd::EDEN_ISA_NAMESPACE {
+namespace eden::simd::EDEN_ISA {
 namespace {
 
 constexpr size_t kLaneBytes = kLanes * sizeof(uint32_t);
@@ -35,10 +35,10 @@ EDEN_LANES void flip_run(const FlipRun& run, const FlipRun& next) {
     // Where runs are far apart, nothing but this fetches the next one in time.
     if (kStreams && at < next.bytes) __builtin_prefetch(ahead + at);
     Words words = load(in + at);
-    if (kMasks == Masks::kOne) words = bit_xor(words, load(zero + at));
+    if (kMasks == Masks::kOne) words ^= load(zero + at);
     if (kMasks == Masks::kTwo) {
       const Words of_zero = load(zero + at), of_one = load(one + at);
-      words = bit_xor(bit_xor(words, of_zero), bit_and(words, bit_xor(of_zero, of_one)));
+      words ^= of_zero ^ (words & (of_zero ^ of_one));
     }
     if (kStreams) {
       stream(out + at, words);
@@ -73,4 +73,4 @@ void flip(const FlipRun* runs, size_t count, bool streams) {
 }
 
 }  // namespace
-}  // namespace eden::simd::EDEN_ISA_NAMESPACE
+}  // namespace eden::simd::EDEN_ISA

@@ -110,8 +110,8 @@ void judge_mark(uint64_t chip, const SparseQuery& query, uint64_t block, uint32_
   found.cell[found.size++] = (static_cast<uint32_t>(offset) << 1) | (always ? 0u : 1u);
 }
 
-void judge_line_mark(uint64_t chip, const Lines& lines, const MarkBlock& block, uint32_t ordinal,
-                     uint32_t word, FoundCells& found) {
+void judge_line_mark(uint64_t chip, const PatchLines& lines, const MarkBlock& block,
+                     uint32_t ordinal, uint32_t word, FoundCells& found) {
   const Mark mark{block.index, ordinal, block.level, word};
   const uint64_t offset = mark.cell() - lines.first_cell;
   if (offset >= uint64_t{lines.count} * lines.length) return;

@@ -54,7 +54,7 @@ struct MarkBlock {
 };
 
 // Lines that are neighbours in line space, and where their cells lie in a patch.
-struct Lines {
+struct PatchLines {
   uint64_t first_cell;  // of the first line
   uint32_t count;
   uint32_t length;            // cells of a line, a multiple of 32; count x length is below 2^31
@@ -110,10 +110,10 @@ struct Kernels {
   // Appends the cells found, in no particular order and some of them more than once.
   void (*find_sparse)(uint64_t chip, const SparseQuery* queries, size_t count, FoundCells& found);
   // Appends the cells of lines with a mark in one of the blocks, likewise.
-  void (*find_in_lines)(uint64_t chip, const Lines& lines, const MarkBlock* blocks, size_t count,
-                        FoundCells& found);
+  void (*find_in_lines)(uint64_t chip, const PatchLines& lines, const MarkBlock* blocks,
+                        size_t count, FoundCells& found);
   // Appends the cells of the dense part of lines.
-  void (*find_dense_in_lines)(uint64_t chip, const Lines& lines, const DenseLine* dense,
+  void (*find_dense_in_lines)(uint64_t chip, const PatchLines& lines, const DenseLine* dense,
                               size_t count, FoundCells& found);
   // Writes which of `count` lines have a mark of at most `most`, in ascending order from the first
   // line on, and their marks; returns how many.

@@ -1,18 +1,12 @@
-// The loops behind Apply, over the codecs of storage.h. A translation unit defines
-// EDEN_ISA_NAMESPACE as the name of its instruction set's namespace and includes this page once;
-// the compiler turns the loops into that set's vectors. Everything has internal linkage.
-#pragma once
-
+// The loops behind Apply, over the codecs of storage.h. Compiled once for each instruction set with
+// its flags and its name, EDEN_ISA (cmake/simd.cmake); the compiler turns the loops into that set's
+// vectors. Everything but apply_* has internal linkage.
 #if defined(__F16C__)
 #include <immintrin.h>
 #endif
 
 #include "memory/corrupt/simd/tables.h"
 #include "memory/storage/storage.h"
-
-#ifndef EDEN_ISA_NAMESPACE
-#error "EDEN_ISA_NAMESPACE must name the namespace of the instruction set"
-#endif
 
 // `out` may be `in`, which is no dependence of one element on another.
 #if defined(__clang__)
@@ -21,10 +15,10 @@
 #define EDEN_INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
-// A loop is compiled once for all the ways that it is part of, not once in each.
+// A loop is compiled once for all the round trips that it is part of, not once in each.
 #define EDEN_LOOP __attribute__((noinline))
 
-namespace eden::simd::EDEN_ISA_NAMESPACE {
+namespace eden::simd::EDEN_ISA {
 namespace {
 
 // Words of any alignment, in memory of any type. Structures, because a template argument keeps no
@@ -254,15 +248,15 @@ void encode_values(ValueType value, const Bits32* in, void* out, int64_t count) 
   encode_block<BFloat16Format>(in, words, count);
 }
 
-// Every way through a storage is made of four steps, of which it skips those that would change
-// nothing: values to float32; float32 to words, flips, corrections and back; float32 to values.
-// Words of a float storage are corrected as such; for the codes of the other storages one loop does
-// all that lies between float32 and float32. The type of the values is known when the program runs:
-// it decides about the first and last step alone, and three types share each way's loops.
+// Every round trip through a storage is made of four steps, of which it skips those that would
+// change nothing: values to float32; float32 to words, flips, corrections and back; float32 to
+// values. Words of a float storage are corrected as such; for the codes of the other storages one
+// loop does all that lies between float32 and float32. The type of the values is known when the
+// program runs: it decides about the first and last step alone, and three types share the loops.
 template <ValueType kInner, Storage kStorage, bool kFlips, bool kCorrects>
-class Way {
+class RoundTrip {
  public:
-  Way(ValueType value, const ApplyRun& run, const Conversion& conversion)
+  RoundTrip(ValueType value, const ApplyRun& run, const Conversion& conversion)
       : run_(run),
         conversion_(conversion),
         value_(value),
@@ -389,13 +383,14 @@ void read_run(ValueType value, const ApplyRun& run, const Conversion& conversion
   const bool flips = run.zero != nullptr;
   if constexpr (kCorrectable) {
     if (conversion.correction != Correction::kNone) {
-      if (flips) return Way<kInner, kStorage, true, true>(value, run, conversion).go();
-      return Way<kInner, kStorage, false, true>(value, run, conversion).go();
+      if (flips) return RoundTrip<kInner, kStorage, true, true>(value, run, conversion).go();
+      return RoundTrip<kInner, kStorage, false, true>(value, run, conversion).go();
     }
   }
-  if (flips) return Way<kInner, kStorage, true, false>(value, run, conversion).go();
+  if (flips) return RoundTrip<kInner, kStorage, true, false>(value, run, conversion).go();
   // Without flips, words of these types are never more than copied: see apply.
-  if constexpr (kCorrectable) Way<kInner, kStorage, false, false>(value, run, conversion).go();
+  if constexpr (kCorrectable)
+    RoundTrip<kInner, kStorage, false, false>(value, run, conversion).go();
 }
 
 template <ValueType kValue, Storage kStorage>
@@ -416,73 +411,20 @@ void apply(const ApplyRun& run, const Conversion& conversion) {
   read_run<kInner, kStorage>(kValue, run, conversion);
 }
 
-template <ValueType kValue, Storage kStorage>
-Apply apply_or_null() {
-  if constexpr (can_store(kValue, kStorage)) {
-    return apply<kValue, kStorage>;
-  } else {
-    return nullptr;
-  }
-}
-
-template <ValueType kValue>
-Apply apply_in(Storage storage) {
-  switch (storage) {
-    case Storage::kFloat32:
-      return apply_or_null<kValue, Storage::kFloat32>();
-    case Storage::kInt8:
-      return apply_or_null<kValue, Storage::kInt8>();
-    case Storage::kFloat16:
-      return apply_or_null<kValue, Storage::kFloat16>();
-    case Storage::kBFloat16:
-      return apply_or_null<kValue, Storage::kBFloat16>();
-    case Storage::kFloat8E4M3:
-      return apply_or_null<kValue, Storage::kFloat8E4M3>();
-    case Storage::kFloat8E5M2:
-      return apply_or_null<kValue, Storage::kFloat8E5M2>();
-    case Storage::kInt16:
-      return apply_or_null<kValue, Storage::kInt16>();
-    case Storage::kUint8:
-      return apply_or_null<kValue, Storage::kUint8>();
-    case Storage::kInt4:
-      return apply_or_null<kValue, Storage::kInt4>();
-    case Storage::kSign:
-      return apply_or_null<kValue, Storage::kSign>();
-    case Storage::kInt32:
-      return apply_or_null<kValue, Storage::kInt32>();
-    case Storage::kInt16SignMagnitude:
-      return apply_or_null<kValue, Storage::kInt16SignMagnitude>();
-    case Storage::kInt8SignMagnitude:
-      return apply_or_null<kValue, Storage::kInt8SignMagnitude>();
-    case Storage::kInt4SignMagnitude:
-      return apply_or_null<kValue, Storage::kInt4SignMagnitude>();
-  }
-  return nullptr;
-}
-
 Apply apply_of(ValueType value, Storage storage) {
-  switch (value) {
-    case ValueType::kFloat32:
-      return apply_in<ValueType::kFloat32>(storage);
-    case ValueType::kFloat16:
-      return apply_in<ValueType::kFloat16>(storage);
-    case ValueType::kBFloat16:
-      return apply_in<ValueType::kBFloat16>(storage);
-    case ValueType::kFloat8E4M3:
-      return apply_in<ValueType::kFloat8E4M3>(storage);
-    case ValueType::kFloat8E5M2:
-      return apply_in<ValueType::kFloat8E5M2>(storage);
-    case ValueType::kInt8:
-      return apply_in<ValueType::kInt8>(storage);
-    case ValueType::kUint8:
-      return apply_in<ValueType::kUint8>(storage);
-    case ValueType::kInt16:
-      return apply_in<ValueType::kInt16>(storage);
-    case ValueType::kInt32:
-      return apply_in<ValueType::kInt32>(storage);
-  }
-  return nullptr;
+  Apply found = nullptr;
+  visit_codec(value, storage,
+              [&]<ValueType kValue, Storage kStorage>() { found = apply<kValue, kStorage>; });
+  return found;
 }
 
 }  // namespace
-}  // namespace eden::simd::EDEN_ISA_NAMESPACE
+}  // namespace eden::simd::EDEN_ISA
+
+namespace eden::simd {
+
+Apply EDEN_OF_ISA(apply)(ValueType value, Storage storage) {
+  return EDEN_ISA::apply_of(value, storage);
+}
+
+}  // namespace eden::simd

@@ -1,0 +1,176 @@
+// The weak cells of wordlines and bitlines: which lines are weak, and the marks of their cells,
+// each judged by the threshold of its line.
+#pragma once
+
+#include "memory/corrupt/simd/find_marks.h"
+#include "memory/lines.h"
+
+namespace eden::simd::EDEN_ISA {
+namespace {
+
+// The line of an offset below 2^31 from the first cell: a division by multiplication with the
+// rounded-up inverse, exact for numbers of groups below 2^26.
+class LineOfOffset {
+ public:
+  EDEN_INLINE explicit LineOfOffset(uint32_t length) {
+    const uint32_t groups = length >> kGroupBits;
+    const int log2 = 31 - __builtin_clz(groups);
+    shift_ = static_cast<uint32_t>(log2);
+    inverse_ = static_cast<uint32_t>(((uint64_t{1} << (31 + log2)) + groups - 1) / groups);
+  }
+  EDEN_INLINE Words operator()(Words offset) const {
+    Wide high, low;
+    multiply(widen((offset >> kGroupBits) << 1), inverse_, high, low);
+    return narrow(high) >> shift_;
+  }
+
+ private:
+  uint32_t shift_, inverse_;
+};
+
+// Judges marks by the thresholds of their lines. Of a block's fields, `base` is the offset of its
+// first cell from the lowest wanted one, `span` the number of wanted cells from that one on, and
+// `entry` the lowest one's offset.
+class LineJudge {
+ public:
+  struct LinePlace {
+    Words base, span, lowest, octave;
+    Words bits, shift, unknown;
+  };
+
+  EDEN_INLINE LineJudge(uint64_t chip, const PatchLines& lines, FoundCells& found)
+      : chip_(chip),
+        lines_(lines),
+        line_of_(lines.length),
+        found_(found),
+        end_(found.cell + found.size) {}
+  EDEN_INLINE void finish() { found_.size = static_cast<size_t>(end_ - found_.cell); }
+
+  EDEN_INLINE LinePlace place(const Blocks& blocks, size_t lane) const {
+    const Words level = load(blocks.level + lane), bits = bits_of_blocks(level);
+    return {load(blocks.base + lane),
+            load(blocks.span + lane),
+            load(blocks.entry + lane),
+            (kLastLevel - level) << (32 - kLineKeyShift),
+            bits,
+            32u - bits,
+            shift_left(broadcast(1), bits) - 1u};
+  }
+
+  EDEN_INLINE void take(const LinePlace& place, const Blocks& blocks, size_t lane, uint32_t ordinal,
+                        Words word, Mask valid) {
+    const Words cell = (word >> place.shift) + place.base;
+    const Mask inside = both(valid, less(cell, place.span));
+    const Words offset = where(inside, cell + place.lowest);
+    const Words line = line_of_(offset);
+    const Words key = gather(lines_.key, line);
+    const Words nearest = shift_left(word, place.bits);
+    const Words highest = (nearest | place.unknown) >> kLineKeyShift;
+    const Words lowest = nearest >> kLineKeyShift;
+    const Mask below = both(inside, less(highest | place.octave, key));
+    // Where the bits not drawn yet, or those that a key has not, decide.
+    const Mask tie = without(both(inside, at_most(lowest | place.octave, key)), below);
+    if (__builtin_expect(any(tie), 0)) judge_ties(blocks, lane, ordinal, word, tie);
+    Words at = offset - lines_.lead;
+    if (lines_.across) {
+      const Words row = at - line * lines_.length;
+      at = shift_left(row, broadcast(static_cast<uint32_t>(lines_.row_shift))) + line;
+    }
+    const Mask wanted = both(below, less(at - lines_.begin, broadcast(lines_.end - lines_.begin)));
+    end_ += compress(end_, wanted, at + at);
+  }
+
+  EDEN_INLINE void squeeze(Blocks& blocks, size_t lane, size_t to, Mask more) const {
+    compress(blocks.base + to, more, load(blocks.base + lane));
+    compress(blocks.span + to, more, load(blocks.span + lane));
+    compress(blocks.entry + to, more, load(blocks.entry + lane));
+  }
+
+ private:
+  __attribute__((noinline)) void judge_ties(const Blocks& blocks, size_t lane, uint32_t ordinal,
+                                            Words word, Mask tie) {
+    alignas(64) uint32_t words[kLanes];
+    store(words, word);
+    finish();
+    for (uint32_t lanes = bits_of(tie); lanes != 0; lanes &= lanes - 1) {
+      const auto i = static_cast<size_t>(__builtin_ctz(lanes));
+      const MarkBlock block{blocks.index(lane + i), static_cast<int32_t>(blocks.level[lane + i])};
+      judge_line_mark(chip_, lines_, block, ordinal, words[i], found_);
+    }
+    end_ = found_.cell + found_.size;
+  }
+
+  uint64_t chip_;
+  const PatchLines& lines_;
+  LineOfOffset line_of_;
+  FoundCells& found_;
+  uint32_t* end_;
+};
+
+void find_in_lines(uint64_t chip, const PatchLines& lines, const MarkBlock* blocks_of, size_t count,
+                   FoundCells& found) {
+  const Keys keys = make_keys(chip);
+  const uint32_t cells = lines.count * lines.length;
+  Blocks blocks;
+  for (size_t i = 0; i < count; ++i) {
+    const int bits = bits_of_block(blocks_of[i].level);
+    // Modulo 2^64 and 2^32: a block can begin before the first cell.
+    const uint64_t base = (blocks_of[i].index << bits) - lines.first_cell;
+    uint32_t low = 0, high = cells;
+    if (bits == 32) {
+      // Such a block is as long as offsets go modulo 2^32, so the wanted cells are cut at its ends.
+      if (base < cells) low = low_half(base);
+      if (base + (uint64_t{1} << 32) < cells) high = low_half(base);
+    }
+    const size_t at = blocks.size++;
+    blocks.low_index[at] = low_half(blocks_of[i].index);
+    blocks.high_index[at] = high_half(blocks_of[i].index);
+    blocks.level[at] = static_cast<uint32_t>(blocks_of[i].level);
+    blocks.base[at] = low_half(base) - low;
+    blocks.span[at] = high - low;
+    blocks.entry[at] = low;
+    if (blocks.size == kBatch || i + 1 == count) {
+      reserve(found, blocks.size * kPoissonTableSize + kStep);
+      LineJudge judge(chip, lines, found);
+      draw_blocks(keys, blocks, judge);
+      judge.finish();
+    }
+  }
+}
+
+size_t find_weak_lines(uint64_t chip, uint64_t first_line, uint32_t count, uint32_t most,
+                       uint32_t* line, uint32_t* mark) {
+  constexpr uint32_t kLines = static_cast<uint32_t>(kLinesInDraw);
+  const Keys keys = make_keys(chip);
+  size_t size = 0;
+  for (uint64_t at = first_line / kLines; at * kLines < first_line + count; at += kLanes) {
+    const Words low = lane_numbers() + low_half(at);
+    // Beyond a multiple of 2^32 the sum is less than what was added to.
+    const Words high = high_half(at) + where(less(low, broadcast(low_half(at))), broadcast(1));
+    const Counter counter[1] = {
+        {{low, high, broadcast(0), broadcast(counter_word(Stream::kLine, 0))}}};
+    Numbers<1> numbers;
+    draw_lanes(keys, counter, numbers);
+    alignas(64) uint32_t words[kLines][kLanes];
+    uint32_t weak[kLines], lanes = 0;
+    EDEN_UNROLL(4)
+    for (uint32_t i = 0; i < kLines; ++i) {
+      store(words[i], numbers.word[0][i]);
+      weak[i] = bits_of(at_most(numbers.word[0][i], broadcast(most)));
+      lanes |= weak[i];
+    }
+    for (; lanes != 0; lanes &= lanes - 1) {
+      const int lane = __builtin_ctz(lanes);
+      for (uint32_t i = 0; i < kLines; ++i) {
+        const uint64_t offset = (at + static_cast<uint64_t>(lane)) * kLines + i - first_line;
+        if (((weak[i] >> lane) & 1) == 0 || offset >= count) continue;
+        line[size] = static_cast<uint32_t>(offset);
+        mark[size++] = words[i][lane];
+      }
+    }
+  }
+  return size;
+}
+
+}  // namespace
+}  // namespace eden::simd::EDEN_ISA
