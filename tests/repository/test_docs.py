@@ -16,7 +16,7 @@ import re
 import shlex
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -139,14 +139,16 @@ def where_a_reader_stands() -> dict[str, Any]:
 @pytest.fixture
 def asked_less(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches and certificates that take a second, and prove little."""
+
+    def less(asked: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(asked)
+        def cheap(*arguments: Any, **options: Any) -> Any:
+            return asked(*arguments, **{**options, "max_drop": 0.3, "confidence": 0.6, "progress": False})
+
+        return cheap
+
     for name in ("profile", "certify"):
-        search = getattr(eden, name)
-
-        @functools.wraps(search)
-        def cheap(*arguments: Any, search: Any = search, **options: Any) -> Any:
-            return search(*arguments, **{**options, "max_drop": 0.3, "confidence": 0.6, "progress": False})
-
-        monkeypatch.setattr(eden, name, cheap)
+        monkeypatch.setattr(eden, name, less(getattr(eden, name)))
 
 
 def write_measurements(folder: Path) -> None:
