@@ -21,12 +21,12 @@ import networks
 import torch
 
 import eden
-from eden.accounting.savings import Savings
+from eden.accounting.results import Savings
 from eden.app.models import ResNet
-from eden.costs.trace import trace
-from eden.costs.traffic import Traffic
+from eden.costs.workload import trace
+from eden.costs.traffic_file import Traffic
 from eden.memory.errors import ErrorModel, Uniform
-from eden.placement.place import Constraints
+from eden.placement.constraints import Constraints
 from eden.tolerance.tolerance import Tolerance
 
 PLATFORMS = ("cpu", "gpu", "eyeriss", "tpu")
@@ -153,10 +153,10 @@ def table(title: str, rows: dict[str, list[str]], means: list[str], paper: str) 
     print(f"\nThe paper's average, within 1% of the original accuracy: {paper}.", flush=True)
 
 
-def optimum(network: Network, tolerance: Any, device: eden.Device, rank: str, vdd_law: str, storage: str) -> str:
+def optimum(network: Network, tolerance: Any, device: eden.Device, currents: str, vdd_law: str, storage: str) -> str:
     """A row: what is saved on "cpu" by the greedy placement, by the exact one, and its bound, each operand fine."""
     moved = eden.traffic(network.model, "cpu", inputs=network.sample, storage=storage)
-    options: dict[str, Any] = {"constraints": supplies(device), "rank": rank, "vdd_law": vdd_law}
+    options: dict[str, Any] = {"constraints": supplies(device), "currents": currents, "vdd_law": vdd_law}
     exact = eden.place(tolerance, device, "exact", moved, "energy", gap=1e-3, **options)
     found = exact.optimum
     assert found is not None
@@ -182,7 +182,7 @@ def given(text: str) -> tuple[tuple[str, bool, int], str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="ddr3-vendor-b", help="catalogue device or device file")
-    parser.add_argument("--rank", default="ddr3l-1600", help="currents of the DRAM")
+    parser.add_argument("--currents", default="ddr3l-1600", help="currents of the DRAM")
     parser.add_argument("--vdd-law", default="linear", help="linear or quadratic")
     parser.add_argument("--storage", default="int8", help="of weights and feature maps, where no file says it")
     parser.add_argument("--tolerance", type=given, action="append", default=[], metavar="NETWORK:STATE:DROP=PATH")
@@ -211,8 +211,8 @@ def main() -> None:
         print(f"placed {network.name}", file=sys.stderr, flush=True)
 
     print(
-        f"Device {device.name}, rank {options.rank}, law of VDD {options.vdd_law}, storage {options.storage}. Typical "
-        "case, and in brackets the range over all that is assumed. * with a stated, not measured tolerance."
+        f"Device {device.name}, currents {options.currents}, law of VDD {options.vdd_law}, storage {options.storage}. "
+        "Typical case, and in brackets the range over all that is assumed. * with a stated, not measured tolerance."
     )
     for platform in PLATFORMS:
         moved: dict[str, Traffic] = {
@@ -230,7 +230,7 @@ def main() -> None:
                         moved[network.name],
                         placements[network.name, case, objective],
                         platform,
-                        options.rank,
+                        options.currents,
                         options.vdd_law,
                     )
                     energy = objective == "energy"
@@ -252,7 +252,7 @@ def main() -> None:
         print("|---|---|---|---|---|---|")
         for network in found:
             tolerance = tolerance_of(network, 1, True, "fine")
-            row = optimum(network, tolerance, device, options.rank, options.vdd_law, options.storage)
+            row = optimum(network, tolerance, device, options.currents, options.vdd_law, options.storage)
             print(row, flush=True)
 
 

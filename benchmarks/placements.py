@@ -20,13 +20,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import eden
-from eden.costs.energy import RankPower
+from eden.costs.energy import Currents
 from eden.costs.platforms import PLATFORMS, platform_named
-from eden.costs.traffic import Traffic
+from eden.costs.traffic_file import Traffic
 from eden.devices.margin import Margin
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
-from eden.placement.exact import InfeasibleError
-from eden.placement.place import Constraints
+from eden.placement.constraints import Constraints
+from eden.placement.program.problem import InfeasibleError
 
 NOMINAL = {"vdd": 1.35, "trcd": 12.5, "trp": 12.5, "refresh_interval": 64.0}
 LAW = {"linear": 1, "quadratic": 2}
@@ -151,7 +151,7 @@ def random_instance(rng: random.Random, split: bool = False) -> Instance:
         "constraints": constraints,
         "objective": rng.choice(["energy", "energy", "latency", "weighted"]),
         "energy_weight": rng.choice([0.2, 0.5, 0.8]),
-        "rank": rng.choice(["ddr3-1600", "ddr3l-1600", "ddr4-2400", "lpddr3-1600"]),
+        "currents": rng.choice(["ddr3-1600", "ddr3l-1600", "ddr4-2400", "lpddr3-1600"]),
         "vdd_law": rng.choice(["linear", "quadratic"]),
         "gap": 0.0,
     }
@@ -204,7 +204,7 @@ def _limits(instance: Instance, name: str) -> tuple[float, float, float]:
 def best_by_brute_force(instance: Instance) -> float | None:
     """The lowest objective over all placements, by the formulas of docs/accounting.md; None where nothing fits."""
     platform = platform_named(instance.traffic.platform)
-    rank = RankPower.builtin(instance.options["rank"])
+    currents = Currents.builtin(instance.options["currents"])
     exponent = LAW[instance.options["vdd_law"]]
     weight = {"energy": 1.0, "latency": 0.0, "weighted": instance.options["energy_weight"]}[
         instance.options["objective"]
@@ -214,15 +214,15 @@ def best_by_brute_force(instance: Instance) -> float | None:
     bursts = {
         name: (moved.read_bytes / 64, moved.written_bytes / 64) for name, moved in instance.traffic.operands.items()
     }
-    reference = rank.vdd if rank.operating_points == "absolute" else NOMINAL["vdd"]
-    interval = rank.refresh_ms if rank.operating_points == "absolute" else NOMINAL["refresh_interval"]
-    free_ns = sum(map(sum, bursts.values())) * rank.tburst / platform.bus_utilization.typical
+    reference = currents.vdd if currents.operating_points == "absolute" else NOMINAL["vdd"]
+    interval = currents.refresh_ms if currents.operating_points == "absolute" else NOMINAL["refresh_interval"]
+    free_ns = sum(map(sum, bursts.values())) * currents.tburst / platform.bus_utilization.typical
     opened = {name: sum(both) * (1 - hit) for name, both in bursts.items()}
     waits = platform.exposed_latency_share.typical
-    time_ns = free_ns + waits * sum(opened.values()) * (NOMINAL["trp"] + NOMINAL["trcd"] + rank.tcl)
+    time_ns = free_ns + waits * sum(opened.values()) * (NOMINAL["trp"] + NOMINAL["trcd"] + currents.tcl)
 
     def unit(term: str, vdd: float) -> float:
-        return rank.unit(term, (vdd / reference) ** exponent)
+        return currents.unit(term, (vdd / reference) ** exponent)
 
     def access(name: str, vdd: float) -> float:
         reads, writes = bursts[name]
@@ -231,7 +231,7 @@ def best_by_brute_force(instance: Instance) -> float | None:
     def standby(point: Point) -> float:
         return unit("background", point.vdd) + unit("refresh", point.vdd) * interval / point.refresh_interval
 
-    io = sum(reads * rank.read_io_nj + writes * rank.write_io_nj for reads, writes in bursts.values())
+    io = sum(reads * currents.read_io_nj + writes * currents.write_io_nj for reads, writes in bursts.values())
     io *= (NOMINAL["vdd"] / reference) ** exponent
     nominal = Point()
     partitions = instance.memory.partitions
@@ -364,7 +364,7 @@ def compare(instance: Instance, found: Compared) -> None:
                     (errors.ber, errors.ber_zero, errors.ber_one), _limits(instance, name), strict=True
                 )
             )
-            assert part.address % instance.constraints.alignment == 0
+            assert part.address_bytes % instance.constraints.alignment == 0
     if optimum.greedy is not None:
         assert optimum.greedy >= best - 1e-8
         found.greedy_placed += 1

@@ -26,7 +26,7 @@ import torch
 
 from eden import _core
 from eden.costs.platforms import PLATFORMS, Array
-from eden.costs.trace import Geometry, trace
+from eden.costs.workload import Geometry, trace
 
 NETWORKS = ("squeezenet", "alexnet")
 ARRAYS = ("eyeriss", "tpu")

@@ -3,8 +3,8 @@ set(EDEN_CORE_SOURCES
   csrc/base/block_pool.cpp
   csrc/base/fork_lock.cpp
   csrc/base/refusal.cpp
-  csrc/costs/energy.cpp
-  csrc/costs/traffic.cpp
+  csrc/costs/array.cpp
+  csrc/costs/cache.cpp
   csrc/devices/curves.cpp
   csrc/devices/fit.cpp
   csrc/devices/fit_cells.cpp
@@ -37,7 +37,6 @@ set(EDEN_CORE_SOURCES
   csrc/memory/scaling.cpp
   csrc/memory/storage/clip.cpp
   csrc/memory/storage/value_range.cpp
-  csrc/placement/placement.cpp
   csrc/tolerance/betting.cpp
   csrc/tolerance/budget.cpp
   csrc/tolerance/level.cpp
@@ -70,13 +69,11 @@ set(EDEN_CUDA_SOURCES
 )
 set(EDEN_BINDINGS_OF_FITS
   csrc/python/bind_curves.cpp
-  csrc/python/bind_energy.cpp
   csrc/python/bind_fit.cpp
   csrc/python/bind_fit_models.cpp
   csrc/python/bind_measurements.cpp
 )
 set(EDEN_BINDINGS_OF_NETWORKS
-  csrc/python/bind_placement.cpp
   csrc/python/bind_region.cpp
   csrc/python/bind_search.cpp
   csrc/python/bind_simd.cpp
@@ -101,8 +98,8 @@ set(EDEN_TEST_SOURCES
   tests/csrc/base/test_numerics.cpp
   tests/csrc/base/test_philox.cpp
   tests/csrc/base/test_refusal.cpp
-  tests/csrc/costs/test_energy.cpp
-  tests/csrc/costs/test_traffic.cpp
+  tests/csrc/costs/test_array.cpp
+  tests/csrc/costs/test_cache.cpp
   tests/csrc/devices/test_curves.cpp
   tests/csrc/devices/test_fit.cpp
   tests/csrc/devices/test_fit_models.cpp
@@ -118,7 +115,6 @@ set(EDEN_TEST_SOURCES
   tests/csrc/memory/test_tile.cpp
   tests/csrc/memory/test_value_range.cpp
   tests/csrc/memory/test_weak_cells.cpp
-  tests/csrc/placement/test_placement.cpp
   tests/csrc/tolerance/test_betting.cpp
   tests/csrc/tolerance/test_response.cpp
   tests/csrc/tolerance/test_search.cpp

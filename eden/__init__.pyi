@@ -1,13 +1,12 @@
 # What `eden` offers and where it lies, for type checkers and for lazy_loader, which imports a name when it is used.
 
-from .accounting.account import account
-from .accounting.savings import savings
+from .accounting.accounts import account, savings
 from .app.results import read
 from .app.tasks import Task
 from .boosting.curriculum import Curriculum
 from .boosting.resume import load_checkpoint_, save_checkpoint
 from .common.files import FileError
-from .costs.traffic import traffic
+from .costs.count_traffic import traffic
 from .devices.device import Device
 from .devices.fitting import fit
 from .faults.calibration import calibrate_, ranges, recalibrate_, set_ranges_
@@ -25,8 +24,10 @@ from .faults.reliable import clean
 from .memory.errors import Bitline, CellMap, DataDependent, Uniform, Wordline
 from .memory.geometry import Geometry
 from .memory.operators import corrupt, corrupt_
-from .placement.memory_map import memory_map
-from .placement.place import Placement, place
+from .placement.constraints import Constraints
+from .placement.mapping import memory_map
+from .placement.placement import Placement
+from .placement.solvers import place
 from .reporting.page import report
 from .tolerance.package import export, profile_package
 from .tolerance.profile import SearchError, profile
@@ -38,6 +39,7 @@ __version__: str
 __all__ = [
     "Bitline",
     "CellMap",
+    "Constraints",
     "Curriculum",
     "DataDependent",
     "Device",

@@ -19,7 +19,6 @@ MAP_FLAG_BITS: int
 MAP_FLIPS_ZERO: int
 MAP_FLIPS_ONE: int
 LINE_MARK_BITS: int
-OPERAND_ALIGNMENT: int
 
 class Correction(enum.Enum):
     none = 0
@@ -318,101 +317,6 @@ def fit_pattern(
 def simulate_counts(
     along: Along, weak: float, dispersion: float, failure: float, reads: int, rows: int, columns: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]: ...
-
-class PlacementObjective(enum.Enum):
-    energy = 0
-    latency = 1
-
-class PlacementOperatingPoint:
-    def __init__(self, vdd: float, trcd: float, trp: float, refresh_interval: float) -> None: ...
-
-class PartitionPoint:
-    def __init__(
-        self, operating_point: PlacementOperatingPoint, ber: float, ber_zero: float, ber_one: float
-    ) -> None: ...
-
-class PlacementPartition:
-    def __init__(self, name: str, capacity: int, points: Sequence[PartitionPoint]) -> None: ...
-
-class PlacementOperand:
-    def __init__(
-        self, name: str, bytes: int, limit: float, limit_zero: float, limit_one: float, traffic: float
-    ) -> None: ...
-
-class OperandSlot:
-    partition: int
-    address: int
-
-class PlacementResult:
-    operands: list[OperandSlot]
-    points: list[int | None]
-    used: list[int]
-
-class PlacementConstraints:
-    def __init__(
-        self,
-        alignment: int = ...,
-        voltages: int | None = ...,
-        shared_vdd: Sequence[Sequence[int]] = ...,
-        shared_refresh: Sequence[Sequence[int]] = ...,
-    ) -> None: ...
-
-def tolerated(operands: Sequence[PlacementOperand], points: Sequence[PartitionPoint]) -> NDArray[np.bool_]: ...
-def check_placement_constraints(
-    constraints: PlacementConstraints, partitions: Sequence[PlacementPartition]
-) -> None: ...
-def place_greedy(
-    operands: Sequence[PlacementOperand],
-    partitions: Sequence[PlacementPartition],
-    nominal: PlacementOperatingPoint,
-    objective: PlacementObjective,
-    constraints: PlacementConstraints = ...,
-) -> PlacementResult: ...
-
-class VoltageLaw(enum.Enum):
-    linear = 0
-    quadratic = 1
-
-class DomainCurrents:
-    def __init__(
-        self,
-        name: str,
-        voltage: float,
-        idd0: float,
-        idd2n: float,
-        idd3n: float,
-        idd4r: float,
-        idd4w: float,
-        idd5: float,
-    ) -> None: ...
-
-class DramTiming:
-    def __init__(self, tck: float, tras: float, trc: float, trfc: float, tburst: float) -> None: ...
-
-class CommandCounts:
-    def __init__(
-        self,
-        activates: float,
-        precharges: float,
-        reads: float,
-        writes: float,
-        refreshes: float,
-        active_cycles: float,
-        precharged_cycles: float,
-    ) -> None: ...
-
-class CommandEnergy:
-    activate: float
-    precharge: float
-    read: float
-    write: float
-    refresh: float
-    active_background: float
-    precharged_background: float
-    total: float
-
-def voltage_factor(law: VoltageLaw, voltage: float, reference: float) -> float: ...
-def command_energy(domain: DomainCurrents, timing: DramTiming, counts: CommandCounts) -> CommandEnergy: ...
 
 class Trial:
     @property

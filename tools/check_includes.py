@@ -13,9 +13,8 @@ ROOMS = {
     "devices": "base memory measurements",
     "costs": "base",
     "tolerance": "base",
-    "placement": "base",
     "ops": "base memory",
-    "python": "base memory measurements devices costs tolerance placement",
+    "python": "base memory measurements devices costs tolerance",
     "profiler": "base memory ops tolerance",
 }
 """What each room may include, beside itself."""

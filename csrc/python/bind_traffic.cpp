@@ -1,6 +1,7 @@
 #include <pybind11/stl.h>
 
-#include "costs/traffic.h"
+#include "costs/array.h"
+#include "costs/cache.h"
 #include "python/bind.h"
 
 namespace py = pybind11;

@@ -20,11 +20,13 @@ import pydantic
 import yaml
 
 from eden.common.files import FileError, output_folder, read_text, write_text
-from eden.costs.energy import RankPower, rank_named
+from eden.common.renames import renamed
+from eden.costs.defaults import CURRENTS
+from eden.costs.energy import Currents, currents_named
 from eden.costs.platforms import Platform, Range
-from eden.costs.traffic import Traffic
+from eden.costs.traffic_file import Traffic
 from eden.devices.partition import OperatingPoint
-from eden.placement.place import Placement
+from eden.placement.placement import Placement
 
 CONFIGURATION, TRACE = "ramulator.yaml", "trace.txt"
 """Names of the files that are written."""
@@ -34,7 +36,7 @@ _ORGANIZATIONS = {
     "ddr3l-1600": ("DDR3", "DDR3_4Gb_x8", "DDR3_1600J"),
     "ddr4-2400": ("DDR4", "DDR4_4Gb_x8", "DDR4_2400R"),
 }
-"""By rank: Ramulator's model, its preset of the organization, and the one of the timing that is changed from."""
+"""By currents: Ramulator's model, its preset of the organization, and the one of the timing that is changed from."""
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,16 @@ class Statistics(pydantic.BaseModel):
         """Share of the requests that found their row open; 0 where none was served."""
         return self.row_hits / max(self.row_hits + self.row_misses + self.row_conflicts, 1)
 
-    def time_ns(self, rank: str | os.PathLike[str] | RankPower) -> float:
-        """Simulated time in ns, at the clock of a rank."""
-        return self.cycles * rank_named(rank).tck
+    def time_ns(self, currents: str | os.PathLike[str] | Currents) -> float:
+        """Simulated time in ns, at the clock of the DRAM whose currents these are."""
+        return self.cycles * currents_named(currents).tck
 
 
+@renamed(rank="currents")
 def write(
     folder: str | os.PathLike[str],
     traffic: Traffic,
-    rank: str | os.PathLike[str] | RankPower = "ddr3-1600",
+    currents: str | os.PathLike[str] | Currents = CURRENTS,
     point: OperatingPoint | None = None,
     placement: Placement | None = None,
     most_bursts: int = 1_000_000,
@@ -100,23 +103,23 @@ def write(
     Args:
         folder: where to, made if needed; the configuration names the trace by its absolute path.
         traffic: bytes that each operand moves.
-        rank: a rank whose chips Ramulator 2 has: "ddr3-1600", "ddr3l-1600", "ddr4-2400", or one with such a name.
+        currents: of a DRAM that Ramulator 2 has: "ddr3-1600", "ddr3l-1600", "ddr4-2400", or one with such a name.
         point: the operating point of all of the memory, whose tRCD, tRP and refresh interval are simulated, rounded up
-            to clock cycles; the rank's own timing where none is given. Voltage and temperature decide no time.
+            to clock cycles; the DRAM's own timing where none is given. Voltage and temperature decide no time.
         placement: addresses of the operands.
         most_bursts: above so many bursts, each operand's stream is cut in proportion.
         exchange: write loads as stores and stores as loads, for versions of Ramulator 2 whose front end for traces of
             loads and stores takes one for the other (``read`` finds out).
 
     Raises:
-        ValueError: for a rank without a model in Ramulator 2, ``most_bursts`` below 1, traffic that moves nothing, and
+        ValueError: for a DRAM without a model in Ramulator 2, ``most_bursts`` below 1, traffic that moves nothing, and
             an operand that the placement lacks.
         FileError: if the folder cannot be written to.
 
     """
-    chosen = rank_named(rank)
+    chosen = currents_named(currents)
     if chosen.name not in _ORGANIZATIONS:
-        raise ValueError(f"rank is {chosen.name!r}; allowed are {', '.join(map(repr, _ORGANIZATIONS))}")
+        raise ValueError(f"currents are {chosen.name!r}; allowed are {', '.join(map(repr, _ORGANIZATIONS))}")
     if most_bursts < 1:
         raise ValueError(f"most_bursts is {most_bursts}; allowed is 1 or more")
     total = traffic.crossing_bytes / chosen.burst_bytes
@@ -135,9 +138,11 @@ def write(
     return Written(configuration, trace, counts[0], counts[1], share)
 
 
-def _bursts(traffic: Traffic, rank: RankPower, placement: Placement | None, share: float) -> Iterator[tuple[int, bool]]:
+def _bursts(
+    traffic: Traffic, currents: Currents, placement: Placement | None, share: float
+) -> Iterator[tuple[int, bool]]:
     """Address of each burst in bytes, and whether it is written."""
-    size = rank.burst_bytes
+    size = currents.burst_bytes
     behind = 0
     for name, operand in traffic.operands.items():
         if placement is None:
@@ -157,21 +162,21 @@ def _parts_of(placement: Placement, name: str) -> list[tuple[int, int]]:
         raise ValueError(f"operand {name} of the traffic is not in the placement; allowed is one that has it")
     ends = itertools.accumulate(partition.capacity_bytes for partition in placement.partitions.values())
     first = dict(zip(placement.partitions, (0, *ends), strict=False))
-    return [(first[part.partition] + part.address, part.bytes) for part in placement.operands[name].parts]
+    return [(first[part.partition] + part.address_bytes, part.bytes) for part in placement.operands[name].parts]
 
 
-def _configuration(rank: RankPower, point: OperatingPoint | None, trace: Path) -> dict[str, Any]:
-    model, organization, preset = _ORGANIZATIONS[rank.name]
-    cycles = rank.cycles
+def _configuration(currents: Currents, point: OperatingPoint | None, trace: Path) -> dict[str, Any]:
+    model, organization, preset = _ORGANIZATIONS[currents.name]
+    cycles = currents.cycles
     precharge = cycles.trc - cycles.tras
     timing: dict[str, Any] = {"preset": preset, "nCL": round(cycles.tcl), "nRAS": round(cycles.tras)}
     if point is not None:
-        activate, precharge = (-(-value // rank.tck) for value in (point.trcd, point.trp))
+        activate, precharge = (-(-value // currents.tck) for value in (point.trcd, point.trp))
         timing["nRCD"] = int(activate)
     timing["nRP"] = round(precharge)
     timing["nRC"] = round(cycles.tras + precharge)
     timing["nRFC"] = round(cycles.trfc)
-    longer = 1.0 if point is None else point.refresh_interval / rank.refresh_ms
+    longer = 1.0 if point is None else point.refresh_interval / currents.refresh_ms
     timing["nREFI"] = round(cycles.trefi * longer)
     return {
         "Frontend": {"impl": "LoadStoreTrace", "clock_ratio": 1, "path": str(trace)},

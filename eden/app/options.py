@@ -163,7 +163,7 @@ def tell(found: Any, out: Path) -> None:
 
 _NAMED_BY_RECIPES = (
     *("memory.device", "place.device", "curriculum.tolerance", "curriculum.placement", "network"),
-    *("place.platform", "place.rank", "account.platforms", "task"),
+    *("place.platform", "place.currents", "account.platforms", "task"),
 )
 
 

@@ -315,7 +315,7 @@ class RetrainRecipe(VersionedFile):
 
     def target(self, device: Device | None) -> float | dict[str, float] | list[ErrorModel]:
         """What the curriculum of a resolved recipe is to reach. Raises FileError or ValueError naming what is wrong."""
-        from eden.placement.place import Placement
+        from eden.placement.placement import Placement
         from eden.tolerance.tolerance import Tolerance
 
         chosen = self.curriculum

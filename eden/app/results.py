@@ -11,20 +11,20 @@ from typing import cast
 from eden.common.files import FileError, VersionedFile, json_object, read_text, toml_table
 
 KINDS: Mapping[str, str] = {
-    "eden-account": "eden.accounting.account:Account",
-    "eden-accuracy": "eden.reporting.page:AccuracyCurves",
-    "eden-currents": "eden.costs.energy:RankPower",
+    "eden-account": "eden.accounting.results:Account",
+    "eden-accuracy": "eden.reporting.accuracy:AccuracyCurves",
+    "eden-currents": "eden.costs.energy:Currents",
     "eden-device": "eden.devices.device:Device",
-    "eden-memory-map": "eden.placement.memory_map:MemoryMap",
-    "eden-pareto": "eden.accounting.account:Pareto",
-    "eden-placement": "eden.placement.place:Placement",
+    "eden-memory-map": "eden.placement.map_file:MemoryMap",
+    "eden-pareto": "eden.accounting.results:Pareto",
+    "eden-placement": "eden.placement.placement:Placement",
     "eden-platform": "eden.costs.platforms:Platform",
     "eden-recipe": "eden.app.recipe:RetrainRecipe",
     "eden-rounds": "eden.app.run:Rounds",
     "eden-run": "eden.app.run:RunRecipe",
-    "eden-savings": "eden.accounting.savings:Savings",
+    "eden-savings": "eden.accounting.results:Savings",
     "eden-tolerance": "eden.tolerance.tolerance:Tolerance",
-    "eden-traffic": "eden.costs.traffic:Traffic",
+    "eden-traffic": "eden.costs.traffic_file:Traffic",
     "eden-verification": "eden.tolerance.verification:Verification",
 }
 """Where the class of each format is."""

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from eden.accounting.account import Account, Pareto, ParetoPoint, account
-from eden.accounting.savings import Savings, savings
+from eden.accounting.accounts import account, savings
+from eden.accounting.results import Account, Pareto, ParetoPoint, Savings
 from eden.app.paths import RUN_FILES
 from eden.app.recipe import NAME, RetrainRecipe, _Table, find_device, retrain
 from eden.app.steps import accuracy_curves, network_loader, rates_with_progress, threads_of, train_with_progress
@@ -28,18 +28,24 @@ from eden.common.extras import require
 from eden.common.files import FileError, Record, VersionedFile, output_folder
 from eden.common.folder import Claim, claimed
 from eden.common.tables import text_table
-from eden.costs.energy import rank_named
+from eden.costs.count_traffic import traffic
+from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
+from eden.costs.energy import currents_named
 from eden.costs.platforms import PLATFORMS, platform_named
-from eden.costs.traffic import traffic
 from eden.devices.device import Device
 from eden.faults import inject
 from eden.faults.checkpoint import load_, save
 from eden.faults.chips import draw_chip
 from eden.faults.memories import operands, set_errors_
 from eden.memory.errors import ErrorModel
-from eden.placement.memory_map import MemoryMap, memory_map
-from eden.placement.place import Constraints, Placement, place
-from eden.reporting.page import AccuracyCurves, ReportError, point_shares, report
+from eden.placement.constraints import Constraints
+from eden.placement.defaults import ENERGY_WEIGHT, GAP, OBJECTIVE, SOLVER, TIME_LIMIT
+from eden.placement.map_file import MemoryMap
+from eden.placement.mapping import memory_map
+from eden.placement.placement import Placement
+from eden.placement.solvers import place
+from eden.reporting.accuracy import AccuracyCurves
+from eden.reporting.page import ReportError, point_shares, report
 from eden.tolerance.evaluation import clean_accuracy, with_errors
 from eden.tolerance.profile import SearchError, profile
 from eden.tolerance.tolerance import Tolerance
@@ -80,16 +86,16 @@ class PlaceTable(_Table):
     device: str | None = pydantic.Field(
         default=None, description="a name of the catalogue or a device file; the memory's if left out"
     )
-    solver: Literal["greedy", "exact"] = pydantic.Field(default="exact", description="greedy or exact")
+    solver: Literal["greedy", "exact"] = pydantic.Field(default=SOLVER, description="greedy or exact")
     objective: Literal["energy", "latency", "weighted"] = pydantic.Field(
-        default="energy", description="what is lowered"
+        default=OBJECTIVE, description="what is lowered"
     )
     energy_weight: Annotated[float, pydantic.Field(ge=0.0, le=1.0)] = pydantic.Field(
-        default=0.5, description="of a weighted objective; time counts the rest"
+        default=ENERGY_WEIGHT, description="of a weighted objective; time counts the rest"
     )
-    platform: str = pydantic.Field(default="cpu", description="whose figures the objective counts by")
-    rank: str = pydantic.Field(default="ddr3-1600", description="currents that energy is counted by")
-    vdd_law: Literal["linear", "quadratic"] = pydantic.Field(default="linear", description="how energy depends on VDD")
+    platform: str = pydantic.Field(default=PLATFORM, description="whose figures the objective counts by")
+    currents: str = pydantic.Field(default=CURRENTS, description="currents that energy is counted by")
+    vdd_law: Literal["linear", "quadratic"] = pydantic.Field(default=VDD_LAW, description="how energy depends on VDD")
     split: bool = pydantic.Field(default=False, description="operands may lie in several partitions of one point")
     alignment: _AtLeastOne | Literal["row"] = pydantic.Field(default=64, description="bytes, or row")
     voltages: _AtLeastOne | None = pydantic.Field(
@@ -104,10 +110,10 @@ class PlaceTable(_Table):
         default="measured", description="measured, or also those that the limits imply on the fitted curves"
     )
     gap: Annotated[float, pydantic.Field(ge=0.0, lt=1.0)] = pydantic.Field(
-        default=1e-3, description="share above the bound at which the exact solver ends"
+        default=GAP, description="share above the bound at which the exact solver ends"
     )
     time_limit: Annotated[float, pydantic.Field(gt=0.0)] = pydantic.Field(
-        default=60.0, description="seconds after which it ends in any case"
+        default=TIME_LIMIT, description="seconds after which it ends in any case"
     )
 
 
@@ -230,7 +236,7 @@ class RunRecipe(RetrainRecipe):
             except ValueError as error:
                 raise ValueError(f"{place_in_recipe}.{error}") from error
         try:
-            rank_named(self.place.rank)
+            currents_named(self.place.currents)
         except ValueError as error:
             raise ValueError(f"place.{error}") from error
         return self.of({**whole.model_dump(exclude_none=True), **own})
@@ -477,7 +483,7 @@ class _Run:
                 traffic(model, platform=wanted.platform),
                 wanted.objective,
                 constraints=self.recipe.constraints(),
-                rank=wanted.rank,
+                currents=wanted.currents,
                 vdd_law=wanted.vdd_law,
                 energy_weight=wanted.energy_weight,
                 gap=wanted.gap,
@@ -490,7 +496,7 @@ class _Run:
     def accounted(self, model: nn.Module, placement: Placement) -> Savings:
         """Energy and time of a placement on the platform of the objective."""
         wanted = self.recipe.place
-        return savings(model, placement, platform=wanted.platform, rank=wanted.rank, vdd_law=wanted.vdd_law)
+        return savings(model, placement, platform=wanted.platform, currents=wanted.currents, vdd_law=wanted.vdd_law)
 
     def objective(self, saved: Savings) -> float:
         """What rounds are compared by, 1 within specification."""
@@ -695,7 +701,7 @@ class _Run:
         chips = self.recipe.certify.chips
         found = self.point(model, tolerance, placement, self.recipe.profile.max_drop)
         wanted = self.recipe.place
-        accounts = account(model, placement, self.recipe.account.platforms, wanted.rank, wanted.vdd_law)
+        accounts = account(model, placement, self.recipe.account.platforms, wanted.currents, wanted.vdd_law)
         pareto = self.pareto(network, found, clean_accuracy(model, self.validation))
         rounds = Rounds(
             task=self.task.name,

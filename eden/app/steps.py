@@ -22,7 +22,7 @@ from eden.faults.config import Faults
 from eden.faults.inject import inject_
 from eden.faults.learned_ranges import LearnedRanges
 from eden.memory.errors import ErrorModel
-from eden.reporting.page import AccuracyCurves, AccuracyPoint
+from eden.reporting.accuracy import AccuracyCurves, AccuracyPoint
 from eden.tolerance.evaluation import OverChips, at_rates, reachable
 
 _CALIBRATION_BATCH = 100

@@ -243,6 +243,11 @@ def place_in(location: tuple[int | str, ...]) -> str:
     return place or "top level"
 
 
+def stored_as(key: str, name: str) -> Any:
+    """Of a field, the key that files have in place of its name; both are read. Stands in the field's ``Annotated``."""
+    return pydantic.Field(validation_alias=pydantic.AliasChoices(key, name), serialization_alias=key)
+
+
 class Record(pydantic.BaseModel):
     """A part of a file: what it does not know is refused, and it stays as it was made."""
 
@@ -265,7 +270,7 @@ class VersionedFile(pydantic.BaseModel):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file atomically. Raises FileError if that is not possible."""
-        body = {"format": self.FORMAT, "version": self.VERSION, **self.model_dump(mode="json")}
+        body = {"format": self.FORMAT, "version": self.VERSION, **self.model_dump(mode="json", by_alias=True)}
         write_text(path, json.dumps(body, indent=2) + "\n")
 
     @classmethod

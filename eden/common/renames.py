@@ -26,10 +26,13 @@ MOVED: Mapping[str, str] = {
 COMMANDS: Mapping[str, str] = {"map": "memory-map", "verify": "certify"}
 """Subcommands of the command line by their old names."""
 
-OPTIONS: Mapping[tuple[str, str], str] = {("report", "--map"): "--memory-map"}
+OPTIONS: Mapping[tuple[str, str], str] = {
+    ("report", "--map"): "--memory-map",
+    **dict.fromkeys((("place", "--rank"), ("savings", "--rank"), ("account", "--rank")), "--currents"),
+}
 """Options by subcommand, as it is called now, and old name: ("place", "--rank")."""
 
-RECIPE_KEYS: Mapping[str, str] = {"verify": "certify"}
+RECIPE_KEYS: Mapping[str, str] = {"verify": "certify", "place.rank": "place.currents"}
 """Dotted keys of recipes by their old names."""
 
 

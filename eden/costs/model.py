@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from eden.costs.energy import RankPower, law_of_terms
+from eden.costs.defaults import VDD_LAW
+from eden.costs.energy import Currents, law_of_terms
 from eden.costs.platforms import Platform
-from eden.costs.traffic import Traffic
+from eden.costs.traffic_file import Traffic
 from eden.devices.partition import OperatingPoint
 
 
@@ -24,7 +25,7 @@ class Case:
     maps_stay_on_chip: bool
 
 
-def typical_case(platform: Platform, vdd_law: str | Mapping[str, str] = "linear") -> Case:
+def typical_case(platform: Platform, vdd_law: str | Mapping[str, str] = VDD_LAW) -> Case:
     """A platform's typical assumptions. Raises ValueError for an unknown law."""
     return Case(
         platform.row_hit_share.typical,
@@ -53,7 +54,7 @@ class CostModel:
     moved: Traffic
     nominal: OperatingPoint
     """The device's operating point within specification."""
-    rank: RankPower
+    currents: Currents
     case: Case
     accesses: dict[str, Accesses] = field(init=False)
     """By operand, of those that cross."""
@@ -68,8 +69,8 @@ class CostModel:
         for name, operand in self.moved.operands.items():
             if self.case.maps_stay_on_chip and operand.fits_on_chip:
                 continue
-            reads = operand.read_bytes / self.rank.burst_bytes
-            writes = operand.written_bytes / self.rank.burst_bytes
+            reads = operand.read_bytes / self.currents.burst_bytes
+            writes = operand.written_bytes / self.currents.burst_bytes
             crossing[name] = Accesses(reads, writes, (reads + writes) * (1.0 - self.case.row_hit_share))
         object.__setattr__(self, "accesses", crossing)
         object.__setattr__(self, "opened", sum(access.opened for access in crossing.values()))
@@ -79,15 +80,15 @@ class CostModel:
     def time_ns(self) -> float:
         """Time of an inference within specification in ns: what takes part in no wait, and the waits for rows."""
         waited = self.opened * self.case.exposed_latency_share
-        free = self.bursts * self.rank.tburst / self.case.bus_utilization
-        return free + waited * (self.nominal.trp + self.nominal.trcd + self.rank.tcl)
+        free = self.bursts * self.currents.tburst / self.case.bus_utilization
+        return free + waited * (self.nominal.trp + self.nominal.trcd + self.currents.tcl)
 
     def unit(self, term: str, vdd: float) -> float:
         """What one of a term takes at a VDD: nJ of a command, W of background and of refresh within specification."""
         key = (term, vdd)
         if key not in self._units:
-            factor = self.rank.vdd_factor(self.case.vdd_laws[term], vdd, self.nominal.vdd)
-            self._units[key] = self.rank.unit(term, factor)
+            factor = self.currents.vdd_factor(self.case.vdd_laws[term], vdd, self.nominal.vdd)
+            self._units[key] = self.currents.unit(term, factor)
         return self._units[key]
 
     def access_nj(self, operand: str, vdd: float) -> dict[str, float]:
@@ -104,9 +105,9 @@ class CostModel:
         """Energy of the interface, which does not depend on the operating point."""
         # It keeps the nominal voltage, which is another than the data sheet's where a device says so.
         law = self.case.vdd_laws["read"]
-        factor = self.rank.vdd_factor(law, self.nominal.vdd, self.nominal.vdd)
+        factor = self.currents.vdd_factor(law, self.nominal.vdd, self.nominal.vdd)
         return factor * sum(
-            access.reads * self.rank.read_io_nj + access.writes * self.rank.write_io_nj
+            access.reads * self.currents.read_io_nj + access.writes * self.currents.write_io_nj
             for access in self.accesses.values()
         )
 
@@ -116,7 +117,7 @@ class CostModel:
 
     def refresh_w(self, point: OperatingPoint) -> float:
         """Power of refreshing the whole rank at an operating point."""
-        rate = self.rank.refresh_rate(point.refresh_interval, self.nominal.refresh_interval)
+        rate = self.currents.refresh_rate(point.refresh_interval, self.nominal.refresh_interval)
         return self.unit("refresh", point.vdd) * rate
 
     def saved_share(self, operand: str, point: OperatingPoint) -> float:

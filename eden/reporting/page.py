@@ -12,88 +12,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-
-import pydantic
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from eden import _core
-from eden.common.checks import around, at_most
+from eden.common.checks import around
 from eden.common.extras import require
-from eden.common.files import FileError, Record, VersionedFile, output_folder, write_text
+from eden.common.files import FileError, VersionedFile, output_folder, write_text
 from eden.devices.device import Device
-from eden.placement.place import Placement
+from eden.placement.placement import Placement
+from eden.reporting.accuracy import AccuracyCurves
 from eden.reporting.figures import COLOURS, NEUTRAL, device_figure, new_figure, rate_text, rates_on, styled, svg
 from eden.tolerance.tolerance import Tolerance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from eden.accounting.account import Account, Pareto
-    from eden.accounting.savings import Savings
-    from eden.placement.memory_map import MemoryMap
+    from eden.accounting.results import Account, Pareto, Savings
+    from eden.placement.map_file import MemoryMap
 
 _Made = TypeVar("_Made")
 
 MOST_OPERANDS = 60
 """Operands that the tolerance figure shows; the table below it has them all."""
-
-
-class AccuracyPoint(Record):
-    """Accuracy of one network at one bit error rate, over chips.
-
-    A mean outside of ``low`` and ``high`` by no more than rounding makes of a sum over the chips is one between them.
-    """
-
-    label: str = pydantic.Field(min_length=1)
-    """Which network: "baseline", "boosted", or what else is compared."""
-    ber: float = pydantic.Field(ge=0, le=1)
-    """Mean bit error rate of every operand; 0 is reliable memory."""
-    mean: float = pydantic.Field(ge=0, le=1)
-    """Mean accuracy over chips."""
-    low: float = pydantic.Field(ge=0, le=1)
-    """Lower end of its spread or interval, as ``spread`` of the curves says."""
-    high: float = pydantic.Field(ge=0, le=1)
-    """Upper end."""
-    chips: int = pydantic.Field(ge=1)
-    """Chips it was measured on."""
-
-    @pydantic.model_validator(mode="after")
-    def _ordered(self) -> AccuracyPoint:
-        operations = self.chips + 1
-        if not (at_most(self.low, self.mean, operations) and at_most(self.mean, self.high, operations)):
-            raise ValueError(f"mean is {self.mean}; allowed is from low ({self.low}) to high ({self.high})")
-        return self
-
-
-class AccuracyCurves(VersionedFile):
-    """Accuracy against the bit error rate, for one network or several. Saved and loaded as JSON."""
-
-    FORMAT: ClassVar[str] = "eden-accuracy"
-    VERSION: ClassVar[int] = 1
-
-    points: tuple[AccuracyPoint, ...] = pydantic.Field(min_length=1)
-    network: str = ""
-    """What was measured, for the report's summary."""
-    spread: str = "lowest and highest chip"
-    """What ``low`` and ``high`` of the points are."""
-    seed: int | None = None
-    """Seed that the chips were drawn from."""
-    tolerated: dict[str, float] = pydantic.Field(default_factory=dict)
-    """Highest bit error rate tolerated by the whole network, by label, where it was searched for."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The networks, in the order of their first points."""
-        return tuple(dict.fromkeys(point.label for point in self.points))
-
-    @classmethod
-    def joined(cls, curves: Sequence[AccuracyCurves]) -> AccuracyCurves | None:
-        """Several files as one, described as the first is; None for none."""
-        if not curves:
-            return None
-        points = tuple(point for one in curves for point in one.points)
-        tolerated = {label: rate for one in curves for label, rate in one.tolerated.items()}
-        return curves[0].model_copy(update={"points": points, "tolerated": tolerated})
 
 
 @dataclass(frozen=True)
@@ -149,9 +89,8 @@ MADE_BY = {
 
 def file_kinds() -> dict[str, type[VersionedFile]]:
     """By part of a report the kind of its file, which is called ``<part>.json`` in a report's folder."""
-    from eden.accounting.account import Account, Pareto
-    from eden.accounting.savings import Savings
-    from eden.placement.memory_map import MemoryMap
+    from eden.accounting.results import Account, Pareto, Savings
+    from eden.placement.map_file import MemoryMap
 
     kinds: dict[str, type[VersionedFile]] = {"accuracy": AccuracyCurves, "tolerance": Tolerance, "device": Device}
     kinds |= {"placement": Placement, "memory-map": MemoryMap, "account": Account, "pareto": Pareto, "savings": Savings}
@@ -754,7 +693,7 @@ def _placement_section(placement: Placement) -> _Section:
         "Operands",
         ("operand", "kind", "size", "tolerated BER", "BER met", "partition", "first byte"),
         [
-            (name, o.kind, _size(o.bytes), rate_text(o.limit), rate_text(o.ber), o.home, f"{o.address:,}")
+            (name, o.kind, _size(o.bytes), rate_text(o.limit), rate_text(o.ber), o.home, f"{o.address_bytes:,}")
             for name, o in placement.operands.items()
         ],
         (False, False, True, True, True, False, True),
@@ -828,7 +767,7 @@ def _map_figure(memory_map: MemoryMap) -> Figure:
     ends = dict.fromkeys(used, 0)
     for operand in memory_map.operands.values():
         for piece in operand.pieces:
-            start = (piece.address - memory_map.partitions[piece.partition].address) // 8
+            start = (piece.address_bits - memory_map.partitions[piece.partition].address_bits) // 8
             colour = COLOURS[0] if operand.kind == "weight" else COLOURS[4]
             row = used.index(piece.partition)
             axes.barh(row, piece.bytes, left=start, color=colour, height=0.66, edgecolor="white", linewidth=0.4)
@@ -853,12 +792,12 @@ def _map_section(memory_map: MemoryMap) -> _Section:
     for name, operand in memory_map.operands.items():
         for piece in operand.pieces:
             point = memory_map.partitions[piece.partition].operating_point
-            cell = memory_map.geometry.locate(piece.address)
+            cell = memory_map.geometry.locate(piece.address_bits)
             rows.append(
                 (
                     name,
                     piece.partition,
-                    f"{piece.address // 8:#x}",
+                    f"{piece.address_bits // 8:#x}",
                     f"{cell.bank}",
                     f"{cell.subarray * memory_map.geometry.subarray_rows + cell.wordline:,}",
                     f"{piece.bytes:,}",
@@ -950,7 +889,7 @@ def _account_section(account: Account) -> _Section:
     return _Section(
         "account",
         "Account by platform, term and operand",
-        f"Currents of {account.rank}. Bars: within specification, and as placed, as a share of the former.",
+        f"Currents of {account.currents}. Bars: within specification, and as placed, as a share of the former.",
         lambda: _account_figure(account),
         "Energy within specification and as placed, by term, on every platform",
         [platforms, *operands],

@@ -28,7 +28,7 @@ from eden import _core
 from eden.common import progress as eden_progress
 from eden.common.files import FileError, Record, VersionedFile, atomic_path
 from eden.common.journal import Journal
-from eden.costs.traffic import traffic
+from eden.costs.count_traffic import traffic
 from eden.faults import memories
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.memories import OperandInfo, scalable_errors

@@ -379,7 +379,7 @@ def weights_of(weigh: Any, searched: Mapping[str, OperandInfo]) -> dict[str, flo
     if weigh == "bytes":
         return {name: float(info.bytes or 0) for name, info in searched.items()}
     if weigh == "energy":
-        from eden.costs.traffic import traffic
+        from eden.costs.count_traffic import traffic
 
         moved = traffic(searched).operands
         return {name: moved[name].read_bytes + moved[name].written_bytes for name in searched}

@@ -7,10 +7,11 @@ import pytest
 from chain import device, tolerance
 
 import eden
-from eden.accounting.account import ACCESSES, Account, Pareto, ParetoPoint, account
+from eden.accounting.accounts import account
+from eden.accounting.results import ACCESSES, Account, Pareto, ParetoPoint
 from eden.common.files import FileError
 from eden.costs.platforms import PLATFORMS
-from eden.placement.place import Placement
+from eden.placement.placement import Placement
 from eden.reporting.page import report
 
 NETWORK = {"conv1.weight": 1e-6, "conv1.input": 5e-5, "conv2.weight": 2e-2, "conv2.input": 1e-2, "fc.weight": 0.3}

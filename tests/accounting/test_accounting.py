@@ -8,9 +8,10 @@ import torch
 from chain import Device, FittedPoint, Partition, Point, device, tolerance
 
 import eden
-from eden.accounting.savings import DDR3_1600_RANK, Savings
+from eden.accounting.results import Savings
+from eden.costs.energy import Currents
 from eden.costs.platforms import PLATFORMS, SHARES, Platform, Range
-from eden.costs.traffic import Traffic
+from eden.costs.traffic_file import Traffic
 from eden.memory.errors import DataDependent, Uniform
 
 
@@ -50,8 +51,8 @@ def test_hand_calculation():
     placement = hand_placement(1.5, 7.5)
     result = eden.savings({"fc.weight": info(64_000, "weight")}, placement, HAND)
     terms = {name: (term.nominal_nj, term.placed_nj) for name, term in result.terms.items()}
-    assert DDR3_1600_RANK.unit("activate") == pytest.approx(14.25)
-    assert DDR3_1600_RANK.unit("read") == pytest.approx(5.7)
+    assert Currents.builtin("ddr3-1600").unit("activate") == pytest.approx(14.25)
+    assert Currents.builtin("ddr3-1600").unit("read") == pytest.approx(5.7)
     assert terms["activate"] == pytest.approx((7125.0, 7125.0))
     assert terms["read"] == pytest.approx((5700.0, 5700.0))
     assert terms["write"] == (0.0, 0.0)

@@ -8,7 +8,7 @@ from chain import device, tolerance
 import eden
 from eden.common.files import FileError
 from eden.costs.platforms import PLATFORMS
-from eden.costs.traffic import OperandTraffic, Traffic
+from eden.costs.traffic_file import OperandTraffic, Traffic
 from eden.devices.partition import OperatingPoint
 
 yaml = pytest.importorskip("yaml", reason="pip install pyyaml reads and writes Ramulator's files")
@@ -103,7 +103,7 @@ def test_addresses_of_a_placement(tmp_path: Path):
     for name, partition in placement.partitions.items():
         first[name] = end
         end += partition.capacity_bytes
-    starts = {name: first[one.partition] + one.address for name, one in placement.operands.items()}
+    starts = {name: first[one.partition] + one.address_bytes for name, one in placement.operands.items()}
     assert len(set(starts.values())) == 2
     lines = ramulator.write(tmp_path, moved(), placement=placement).trace.read_text().splitlines()
     assert lines[0] == f"LD {starts['fc.weight']:#x}"
@@ -148,7 +148,9 @@ def test_exchanged_loads_and_stores(tmp_path: Path):
 
 
 def test_bad_input(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"rank is 'lpddr4-3200'; allowed are 'ddr3-1600', 'ddr3l-1600', 'ddr4-2400'"):
+    with pytest.raises(
+        ValueError, match=r"currents are 'lpddr4-3200'; allowed are 'ddr3-1600', 'ddr3l-1600', 'ddr4-2400'"
+    ):
         ramulator.write(tmp_path, moved(), "lpddr4-3200")
     with pytest.raises(ValueError, match="most_bursts is 0"):
         ramulator.write(tmp_path, moved(), most_bursts=0)

@@ -14,12 +14,12 @@ import torch
 from latency_csv import line, simulate, write
 
 import eden
-from eden.accounting.account import Account
-from eden.accounting.savings import Savings
+from eden.accounting.results import Account
+from eden.accounting.results import Savings
 from eden.app import cli
-from eden.costs.traffic import Traffic
-from eden.placement.memory_map import MemoryMap
-from eden.reporting.page import AccuracyCurves
+from eden.costs.traffic_file import Traffic
+from eden.placement.map_file import MemoryMap
+from eden.reporting.accuracy import AccuracyCurves
 from eden.tolerance.verification import Verification
 
 pytestmark = pytest.mark.usefixtures("one_thread")

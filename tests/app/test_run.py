@@ -12,7 +12,7 @@ import tiny_task
 import torch
 
 import eden
-from eden.accounting.account import Account, Pareto
+from eden.accounting.results import Account, Pareto
 from eden.app import run as running
 from eden.app.recipe import NAME
 from eden.app.run import Outcome, Rounds, RunRecipe, tightened
@@ -22,8 +22,9 @@ from eden.common.files import FileError, VersionedFile
 from eden.common.folder import LOCK
 from eden.common.journal import Journal
 from eden.faults.chips import draw_chip
-from eden.placement.memory_map import MemoryMap
-from eden.reporting.page import AccuracyCurves, ReportError
+from eden.placement.map_file import MemoryMap
+from eden.reporting.accuracy import AccuracyCurves
+from eden.reporting.page import ReportError
 from eden.tolerance.evaluation import at_rates, with_errors
 from eden.tolerance.profile import SearchError
 from eden.tolerance.verification import Verification, certify

@@ -1,6 +1,7 @@
 """Does the energy match DRAMPower 4.1's figure, a calculation by hand and the package energydram?"""
 
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ from chain import FittedPoint, Partition, Point, device, tolerance
 
 import eden
 from eden.common.files import FileError
-from eden.costs.energy import TERMS, VDD_LAWS, Counts, RankPower, builtin_ranks, energy_of
+from eden.costs.energy import TERMS, VDD_LAWS, Counts, Currents, builtin_currents, energy_of, voltage_factor
 from eden.memory.errors import DataDependent
 
 COUNTS = Counts(
@@ -24,8 +25,8 @@ COUNTS = Counts(
 )
 
 
-def one_chip(name: str) -> RankPower:
-    return RankPower.builtin(name).model_copy(update={"chips": 1})
+def one_chip(name: str) -> Currents:
+    return Currents.builtin(name).model_copy(update={"chips": 1})
 
 
 def total(energy: dict[str, dict[str, float]]) -> float:
@@ -57,10 +58,32 @@ def test_the_same_by_hand():
     assert vpp == pytest.approx({"activate": 4_405_159.6875, "precharge": 1_806_030.0}, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", builtin_ranks())
+def test_an_activation_and_its_precharge_are_microns_activation() -> None:
+    currents = one_chip("ddr4-2400")
+    one = energy_of(currents, Counts(activates=1, precharges=1))["vdd"]
+    charge = 60.75 * 55 - 44.0 * 39 - 38.25 * (55 - 39)
+    assert sum(one.values()) == pytest.approx(1.2 * charge * currents.tck, rel=1e-12)
+
+
+def test_energy_is_linear_in_the_counts() -> None:
+    half = Counts(**{name: count / 2.0 for name, count in COUNTS.model_dump().items()})
+    assert total(energy_of("ddr4-2400", half)) == pytest.approx(total(energy_of("ddr4-2400", COUNTS)) / 2.0, rel=1e-12)
+    assert total(energy_of("ddr4-2400", Counts())) == 0.0
+
+
+def test_laws_of_the_voltage() -> None:
+    assert voltage_factor("linear", 1.08, 1.35) == pytest.approx(0.8)
+    assert voltage_factor("quadratic", 1.08, 1.35) == pytest.approx(0.64)
+    assert voltage_factor("quadratic", 1.35, 1.35) == 1.0
+    for voltage, reference in ((0.0, 1.35), (1.35, math.nan), (math.inf, 1.35)):
+        with pytest.raises(ValueError, match=r"voltage is (0|nan|inf); allowed is a finite number above 0"):
+            voltage_factor("linear", voltage, reference)
+
+
+@pytest.mark.parametrize("name", builtin_currents())
 def test_the_package_energydram_says_the_same(name: str):
     energydram = pytest.importorskip("energydram", reason="pip install energydram compares with its equations")
-    rank = RankPower.builtin(name)
+    rank = Currents.builtin(name)
     cycles = rank.cycles
     timing = energydram.Timing(RAS=cycles.tras, RP=cycles.trc - cycles.tras, RFC=cycles.trfc, RRD=4, REFI=cycles.trefi)
     for domain_name, energy in energy_of(rank, COUNTS.model_copy(update={"precharges": COUNTS.activates})).items():
@@ -103,22 +126,22 @@ def test_vdd_lowers_only_the_supplies_that_follow_it():
         assert value == (quadratic if term in ("activate", "precharge") else linear)["vdd"][term]
 
 
-@pytest.mark.parametrize("name", builtin_ranks())
+@pytest.mark.parametrize("name", builtin_currents())
 def test_a_builtin_rank_is_a_file_with_its_source(name: str, tmp_path: Path):
-    rank = RankPower.builtin(name)
+    rank = Currents.builtin(name)
     assert rank.name == name
     assert len(rank.source) > 40
     assert rank.burst_bytes == 64
     # JEDEC's 7.8 us within 64 ms, or 3.9 us within 32 ms.
     assert rank.trefi / rank.refresh_ms == pytest.approx(7800 / 64, rel=2e-3)
     rank.save(tmp_path / "rank.json")
-    assert RankPower.load(tmp_path / "rank.json") == rank
+    assert Currents.load(tmp_path / "rank.json") == rank
     assert all(rank.unit(term) > 0 for term in TERMS)
     assert all(rank.unit(term, 0.5) < rank.unit(term) for term in TERMS)
 
 
 def test_the_standards_of_the_issue_are_there():
-    assert {RankPower.builtin(name).standard for name in builtin_ranks()} >= {"DDR3L", "DDR4", "LPDDR3", "LPDDR4"}
+    assert {Currents.builtin(name).standard for name in builtin_currents()} >= {"DDR3L", "DDR4", "LPDDR3", "LPDDR4"}
 
 
 def placed(vdd: float, refresh_interval: float = 64.0) -> eden.Placement:
@@ -135,7 +158,7 @@ def terms(placement: eden.Placement, **arguments: object) -> dict[str, tuple[flo
 
 def test_savings_of_another_standard_by_hand():
     """1,000 bursts of DDR4 at 0.8 of the device's voltage: VPP's part of an activation stays."""
-    found = terms(placed(1.08), rank="ddr4-2400")
+    found = terms(placed(1.08), currents="ddr4-2400")
     ns = 1e3 / 1200
     vdd = 8 * 1.2 * (60.75 * 55 - 44 * 39 - 38.25 * 16) * ns * 1e-3
     vpp = 8 * 2.5 * 4.05 * 55 * ns * 1e-3
@@ -143,14 +166,14 @@ def test_savings_of_another_standard_by_hand():
     read = 8 * 1.2 * (184.5 - 44) * 4 * ns * 1e-3
     assert found["read"] == pytest.approx((1000 * read, 800 * read))
     assert found["interface"] == (0.0, 0.0)
-    quadratic = terms(placed(1.08), rank="ddr4-2400", vdd_law="quadratic")
+    quadratic = terms(placed(1.08), currents="ddr4-2400", vdd_law="quadratic")
     assert quadratic["read"] == pytest.approx((1000 * read, 640 * read))
     assert quadratic["activate"][0] == pytest.approx(found["activate"][0])
 
 
 def test_refresh_intervals_of_a_standard_with_another_one():
     """LPDDR refreshes within 32 ms: twice the device's interval is twice that, not four times."""
-    found = terms(placed(1.35, refresh_interval=128.0), rank="lpddr3-1600")
+    found = terms(placed(1.35, refresh_interval=128.0), currents="lpddr3-1600")
     assert found["refresh"][1] == pytest.approx(found["refresh"][0] / 2)
 
 
@@ -160,8 +183,13 @@ def test_a_law_by_term_and_what_was_assumed():
     assert mixed["read"] == linear["read"]
     assert mixed["background"][1] == pytest.approx(0.64 * mixed["background"][0])
     operands = {"fc.weight": SimpleNamespace(bytes=64_000, kind="weight")}
-    told = "\n".join(eden.savings(operands, placed(1.08), rank="ddr4-2400", vdd_law=laws).assumptions)
-    for text in ("background quadratic", "vpp (2.5 V)", "interface's energy is not counted", *VDD_LAWS.values()):
+    told = "\n".join(eden.savings(operands, placed(1.08), currents="ddr4-2400", vdd_law=laws).assumptions)
+    for text in (
+        "background quadratic",
+        "vpp (2.5 V)",
+        "interface's energy is not counted",
+        *(law.text for law in VDD_LAWS.values()),
+    ):
         assert text in told
 
 
@@ -175,16 +203,17 @@ def test_the_range_holds_both_laws():
 
 def test_bad_input(tmp_path: Path):
     placement = eden.place(tolerance({"fc.weight": 1e-2}), device())
-    with pytest.raises(ValueError, match="rank is 'ddr9'; allowed are 'ddr3-1600', 'ddr3l-1600', 'ddr4-2400'"):
-        eden.savings(placement.operands, placement, rank="ddr9")
+    with pytest.raises(ValueError, match="currents are 'ddr9'; allowed are 'ddr3-1600', 'ddr3l-1600', 'ddr4-2400'"):
+        eden.savings(placement.operands, placement, currents="ddr9")
     with pytest.raises(ValueError, match="vdd_law of activate is 'cubic'; allowed are 'linear', 'quadratic'"):
         eden.savings(placement.operands, placement, vdd_law="cubic")
     with pytest.raises(ValueError, match="vdd_law has the terms read; allowed are all of activate, read"):
         eden.savings(placement.operands, placement, vdd_law={"read": "linear"})
     with pytest.raises(ValueError, match="voltage is -1; allowed is a finite number above 0"):
         energy_of("ddr4-2400", COUNTS, vdd=-1.0)
-    with pytest.raises(ValueError, match="reads"):
-        Counts(reads=-1)
+    for wrong in (-1, math.nan, math.inf):
+        with pytest.raises(ValueError, match="reads"):
+            Counts(reads=wrong)
     path = tmp_path / "rank.json"
     body = json.loads((Path(eden.__file__).parent / "costs" / "energy" / "ddr4-2400.json").read_text())
     for change, message in (
@@ -198,4 +227,4 @@ def test_bad_input(tmp_path: Path):
         change(changed)
         path.write_text(json.dumps(changed))
         with pytest.raises(FileError, match=message):
-            eden.savings(placement.operands, placement, rank=path)
+            eden.savings(placement.operands, placement, currents=path)

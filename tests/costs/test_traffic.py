@@ -15,8 +15,8 @@ from torch import nn
 import eden
 from eden.common.files import FileError
 from eden.costs.platforms import PLATFORMS, SHARES, Array, Platform, platform_named
-from eden.costs.trace import Geometry, trace
-from eden.costs.traffic import Traffic
+from eden.costs.traffic_file import Traffic
+from eden.costs.workload import Geometry, trace
 from eden.memory.errors import Uniform
 
 

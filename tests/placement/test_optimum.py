@@ -11,9 +11,11 @@ from chain import FittedPoint, Partition, device, tolerance
 
 import eden
 from eden.memory.errors import DataDependent
-from eden.placement import exact as optimum
-from eden.placement.exact import InfeasibleError
-from eden.placement.place import Constraints, Placement
+from eden.placement.constraints import Constraints
+from eden.placement.placement import Placement
+from eden.placement.program import pooled as relaxation
+from eden.placement.program import solve as optimum
+from eden.placement.program.problem import InfeasibleError, Problem
 
 KIB = 1024
 NETWORK = {"conv1.weight": 1e-6, "conv1.input": 5e-5, "conv2.weight": 2e-2, "conv2.input": 1e-2, "fc.weight": 0.3}
@@ -48,7 +50,7 @@ def test_random_instances_beside_brute_force(split: bool):
 @pytest.mark.parametrize("split", [False, True])
 def test_the_relaxation_of_large_instances_beside_brute_force(split: bool, monkeypatch: pytest.MonkeyPatch):
     """As small as they are, no pair of an operand and a partition is decided before the relaxation is."""
-    monkeypatch.setattr(optimum, "_DIRECT_PAIRS", 0)
+    monkeypatch.setattr(optimum, "DIRECT_PAIRS", 0)
     found = placements.Compared()
     rng = random.Random(1910 + split)
     for _ in range(150):
@@ -59,19 +61,19 @@ def test_the_relaxation_of_large_instances_beside_brute_force(split: bool, monke
 @pytest.mark.parametrize("envelope", [False, True])
 def test_bounds_of_the_relaxation_are_below_the_optimum(envelope: bool, monkeypatch: pytest.MonkeyPatch):
     """Of the linear and of the mixed-integer program alike, with time times standby exactly or by its envelope."""
-    monkeypatch.setattr(optimum, "_EXACT_PRODUCT_STATES", 0 if envelope else 500)
+    monkeypatch.setattr(relaxation, "EXACT_PRODUCT_STATES", 0 if envelope else 500)
     bounds: list[float] = []
-    pooled = optimum._pooled
+    pooled = relaxation.solve_pooled
 
-    def watched(problem: optimum.Problem, gap: float, seconds: float, relaxed: bool) -> tuple[object, float | None]:
+    def watched(problem: Problem, gap: float, seconds: float, relaxed: bool) -> tuple[object, float | None]:
         found = pooled(problem, gap, seconds, relaxed)
         assert found[1] is not None
         if watching == problem.names:
             bounds.append(found[1])
         return found
 
-    monkeypatch.setattr(optimum, "_DIRECT_PAIRS", 0)
-    monkeypatch.setattr(optimum, "_pooled", watched)
+    monkeypatch.setattr(optimum, "DIRECT_PAIRS", 0)
+    monkeypatch.setattr(optimum, "solve_pooled", watched)
     monkeypatch.setattr(optimum, "_rounded", lambda problem, found, seconds: [])
     rng = random.Random(5340)
     seen = 0
@@ -101,9 +103,9 @@ def test_a_large_instance_ends_at_its_gap():
 @pytest.mark.parametrize("split", [False, True])
 def test_a_large_instance_that_is_nearly_full(split: bool, monkeypatch: pytest.MonkeyPatch):
     """Where rounding finds no room, the placement by size is the one that the search starts with."""
-    monkeypatch.setattr(optimum, "_packings", lambda problem, pooled: [])
+    monkeypatch.setattr(optimum, "packings", lambda problem, pooled: [])
     # What would decide pair by pair is out of time.
-    monkeypatch.setattr(optimum, "_pairwise", lambda problem, gap, seconds: (None, None))
+    monkeypatch.setattr(optimum, "solve_pairwise", lambda problem, gap, seconds: (None, None))
     instance = placements.large_instance(300, 16)
     needed = sum(-(-size // 64) for size in instance.tolerance.bytes.values())
     fewer = 64 * (needed // 16 + 1 if split else needed * 10 // 155)
@@ -117,7 +119,7 @@ def test_a_large_instance_that_is_nearly_full(split: bool, monkeypatch: pytest.M
 
 
 def test_out_of_time(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(optimum, "_pairwise", lambda problem, gap, seconds: (None, None))
+    monkeypatch.setattr(optimum, "solve_pairwise", lambda problem, gap, seconds: (None, None))
     with pytest.raises(TimeoutError, match="no placement was found in 5 s; allowed is more time"):
         eden.place(
             tolerance(
@@ -307,7 +309,7 @@ def test_bad_input():
             "objective is 'cost'; allowed are 'energy', 'latency', 'weighted' of the solver 'exact'",
         ),
         ({"platform": "phone"}, "platform is 'phone'; allowed are 'cpu'"),
-        ({"rank": "ddr9"}, "rank is 'ddr9'; allowed are 'ddr3-1600'"),
+        ({"currents": "ddr9"}, "currents are 'ddr9'; allowed are 'ddr3-1600'"),
         ({"vdd_law": "cubic"}, "vdd_law of activate is 'cubic'"),
         ({"energy_weight": 1.5}, "energy_weight is 1.5; allowed is 0 to 1"),
         ({"gap": 1.0}, "gap is 1.0; allowed is 0 or more, below 1"),

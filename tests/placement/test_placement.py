@@ -14,7 +14,7 @@ import eden
 from eden import _core
 from eden.common.files import FileError
 from eden.memory.errors import DataDependent, Uniform
-from eden.placement.place import Placement
+from eden.placement.placement import Placement
 
 NETWORK = {"conv1.weight": 1e-6, "conv1.input": 5e-5, "conv2.weight": 2e-2, "conv2.input": 1e-2, "fc.weight": 0.3}
 
@@ -56,7 +56,9 @@ def test_contracts_on_random_networks():
             assert ber <= limits[name]
         for partition in memory.partitions:
             inside = sorted(
-                (o.address, o.address + o.bytes) for o in placement.operands.values() if o.partition == partition.name
+                (o.address_bytes, o.address_bytes + o.bytes)
+                for o in placement.operands.values()
+                if o.partition == partition.name
             )
             assert all(start % 64 == 0 for start, _ in inside)
             assert all(before[1] <= after[0] for before, after in itertools.pairwise(inside))

@@ -10,7 +10,8 @@ import eden
 from eden.devices.device import Device
 from eden.devices.partition import OperatingPoint, Partition, point_of
 from eden.memory.errors import DataDependent
-from eden.placement.place import Constraints, Placement
+from eden.placement.constraints import Constraints
+from eden.placement.placement import Placement
 from eden.placement.points import MOST_LEVELS, PICOSECOND, Limit, _implied, answer_at, choices_of
 
 DEVICE = Device.builtin("ddr3-p9")  # curves along both latencies, and of the voltage
@@ -150,7 +151,7 @@ def test_a_coarse_placement_has_one_point(solver: str, points: str) -> None:
     wanted = tolerance(NETWORK, size=200_000, model=DataDependent(1e-3, 1e-3), coarse=1e-4)
     placement = eden.place(wanted, DEVICE, solver, points=points, granularity="coarse")  # type: ignore[arg-type]
     ((name, part),) = placement.partitions.items()
-    assert (name, part.address, part.capacity_bytes) == (DEVICE.whole.name, 0, DEVICE.whole.capacity_bytes)
+    assert (name, part.address_bits, part.capacity_bytes) == (DEVICE.whole.name, 0, DEVICE.whole.capacity_bytes)
     assert part.operating_point != placement.nominal
     assert set(placement.ber.values()) == {part.errors.ber}
     assert part.errors.ber <= 1e-4

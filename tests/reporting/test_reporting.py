@@ -11,8 +11,9 @@ import pytest
 import eden
 from eden.common.files import FileError
 from eden.reporting import page as reporting
+from eden.reporting.accuracy import AccuracyCurves, AccuracyPoint
 from eden.reporting.figures import rate_text
-from eden.reporting.page import AccuracyCurves, AccuracyPoint, ReportError
+from eden.reporting.page import ReportError
 
 SECTIONS = ("summary", "accuracy", "tolerance", "device", "placement", "savings", "provenance")
 VOID = {"meta", "link", "br", "hr", "img", "input"}

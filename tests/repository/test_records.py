@@ -31,16 +31,17 @@ from torch import nn
 
 import eden
 from eden import _core
-from eden.accounting.account import Pareto, ParetoPoint, account
-from eden.accounting.savings import Savings, savings
+from eden.accounting.accounts import account, savings
+from eden.accounting.results import Pareto, ParetoPoint, Savings
 from eden.app.recipe import RetrainRecipe, toml
 from eden.app.run import Round, Rounds, RunRecipe, tightened
 from eden.app.steps import accuracy_curves
 from eden.common import checks
 from eden.common.files import FileError, VersionedFile
-from eden.costs.energy import RankPower, builtin_ranks
+from eden.costs.count_traffic import traffic
+from eden.costs.energy import Currents, builtin_currents
 from eden.costs.platforms import PLATFORMS, Platform, Range, platform_named
-from eden.costs.traffic import OperandTraffic, Traffic, traffic
+from eden.costs.traffic_file import OperandTraffic, Traffic
 from eden.devices.curves.population import _shrunk
 from eden.devices.device import Device, FitRow, Measured, Population
 from eden.devices.partition import FittedPoint, OperatingPoint, Partition, Voltage, VoltageRow
@@ -55,9 +56,13 @@ from eden.memory.errors import (
     Uniform,
 )
 from eden.memory.geometry import Geometry
-from eden.placement.memory_map import MemoryMap, memory_map
-from eden.placement.place import Constraints, Placement, place
-from eden.reporting.page import AccuracyCurves, AccuracyPoint, file_kinds, report
+from eden.placement.constraints import Constraints
+from eden.placement.map_file import MemoryMap
+from eden.placement.mapping import memory_map
+from eden.placement.placement import Placement
+from eden.placement.solvers import place
+from eden.reporting.accuracy import AccuracyCurves, AccuracyPoint
+from eden.reporting.page import file_kinds, report
 from eden.tolerance.evaluation import OverChips
 from eden.tolerance.package import PackagedOperand, PackageInfo
 from eden.tolerance.profile import Question, SearchError, drive
@@ -633,15 +638,15 @@ def platforms(draw: st.DrawFn) -> Platform:
 
 
 @st.composite
-def ranks(draw: st.DrawFn) -> RankPower:
-    body = RankPower.builtin(draw(st.sampled_from(builtin_ranks()))).model_dump()
+def ranks(draw: st.DrawFn) -> Currents:
+    body = Currents.builtin(draw(st.sampled_from(builtin_currents()))).model_dump()
     body["clock_mhz"], body["refresh_ms"] = draw(POSITIVE), draw(POSITIVE)
     body["cycles"] = {
         **{name: draw(POSITIVE) for name in ("trfc", "trefi", "tcl")},
         "tras": 1e-300,
         "trc": draw(POSITIVE),
     }
-    return RankPower.model_validate(body)
+    return Currents.model_validate(body)
 
 
 @st.composite
@@ -842,7 +847,7 @@ def records() -> dict[str, VersionedFile]:
         ),
         certify(network, tiny_profile.loader(), effort=1.5, **tiny_profile.FAST),
         platform_named("cpu"),
-        RankPower.builtin("ddr3-1600"),
+        Currents.builtin("ddr3-1600"),
         RetrainRecipe.of({"curriculum": {"target_ber": 1e-3}, "boost": {"epochs": 1}}),
         RunRecipe.of({"curriculum": {"target_ber": 1e-3}, "profile": {"max_drop": 0.01}}),
     ]  # fmt: skip

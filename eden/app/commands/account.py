@@ -9,6 +9,7 @@ import typer
 
 from eden.app.options import OUT, PLATFORM_HELP, NetworkOption, PlacementOption, TaskOption, app, network_of, tell
 from eden.app.paths import Input, Output, if_there, json_file
+from eden.costs.defaults import CURRENTS, VDD_LAW
 
 
 @app.command()
@@ -22,16 +23,16 @@ def account(
         typer.Option(help=f"{PLATFORM_HELP}; several times; all"),
         Input(if_there),
     ] = None,
-    rank: Annotated[
+    currents: Annotated[
         str, typer.Option(help="currents that energy is counted by, as of savings"), Input(if_there)
-    ] = "ddr3-1600",
-    vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = "linear",
+    ] = CURRENTS,
+    vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = VDD_LAW,
 ) -> None:
     """Count a placement's energy and time by platform, term and operand."""
-    from eden.accounting.account import account as counted
+    from eden.accounting.accounts import account as counted
     from eden.costs.platforms import PLATFORMS
-    from eden.placement.place import Placement
+    from eden.placement.placement import Placement
 
     model = network_of(task, network)
-    found = counted(model, Placement.load(placement), platform or list(PLATFORMS), rank, vdd_law)
+    found = counted(model, Placement.load(placement), platform or list(PLATFORMS), currents, vdd_law)
     tell(found, out)

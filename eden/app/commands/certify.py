@@ -32,7 +32,7 @@ def certify(
     """Certify a placement on fresh chips; status 1 where it cannot be."""
     from eden.app.steps import network_loader
     from eden.faults.inject import inject_
-    from eden.placement.place import Placement
+    from eden.placement.placement import Placement
     from eden.tolerance.profile import SearchError
     from eden.tolerance.verification import certify as test
 

@@ -29,7 +29,7 @@ def evaluate(
 ) -> None:
     """Measure the accuracy over chips never trained on, against the bit error rate or at a placement."""
     from eden.app.steps import accuracy_curves, rates_with_progress
-    from eden.placement.place import Placement
+    from eden.placement.placement import Placement
     from eden.tolerance import evaluation
 
     if chips < 1:

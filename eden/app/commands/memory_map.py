@@ -26,8 +26,8 @@ def memory_map(
 ) -> None:
     """Say where in the device each operand lies, in what form, and how the partitions are to be run."""
     from eden.app.recipe import find_device
-    from eden.placement.memory_map import memory_map as mapped
-    from eden.placement.place import Placement
+    from eden.placement.mapping import memory_map as mapped
+    from eden.placement.placement import Placement
 
     model = network_of(task, network)
     found = mapped(model, Placement.load(placement), find_device(device))

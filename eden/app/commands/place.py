@@ -9,6 +9,8 @@ import typer
 
 from eden.app.options import OUT, PLATFORM_HELP, DeviceOption, app, tell
 from eden.app.paths import Input, Output, if_there, json_file
+from eden.costs.defaults import CURRENTS, PLATFORM
+from eden.placement.defaults import ENERGY_WEIGHT, GAP, OBJECTIVE, SOLVER, TIME_LIMIT
 
 
 @app.command()
@@ -16,13 +18,13 @@ def place(
     tolerance: Annotated[Path, typer.Option(help="tolerance file, written by eden profile"), Input()],
     device: DeviceOption,
     out: Annotated[Path, OUT, Output("placement file", json_file("placement"))],
-    solver: Annotated[str, typer.Option(help="greedy or exact")] = "greedy",
-    objective: Annotated[str, typer.Option(help="energy or latency; of the exact solver, or weighted")] = "energy",
-    energy_weight: Annotated[float, typer.Option(help="of a weighted objective; time counts the rest")] = 0.5,
-    platform: Annotated[str, typer.Option(help=f"{PLATFORM_HELP}, of the exact solver"), Input(if_there)] = "cpu",
-    rank: Annotated[
+    solver: Annotated[str, typer.Option(help="greedy or exact")] = SOLVER,
+    objective: Annotated[str, typer.Option(help="energy or latency; of the exact solver, or weighted")] = OBJECTIVE,
+    energy_weight: Annotated[float, typer.Option(help="of a weighted objective; time counts the rest")] = ENERGY_WEIGHT,
+    platform: Annotated[str, typer.Option(help=f"{PLATFORM_HELP}, of the exact solver"), Input(if_there)] = PLATFORM,
+    currents: Annotated[
         str, typer.Option(help="currents that the exact solver counts by, as of savings"), Input(if_there)
-    ] = "ddr3-1600",
+    ] = CURRENTS,
     split: Annotated[bool, typer.Option(help="let operands lie in several partitions (exact only)")] = False,
     alignment: Annotated[str, typer.Option(help="bytes of which operands start at multiples, or row")] = "64",
     voltages: Annotated[int | None, typer.Option(help="different supply voltages, the nominal one included")] = None,
@@ -30,13 +32,13 @@ def place(
     points: Annotated[
         str, typer.Option(help="measured, or continuous: also those that the limits imply on the fitted curves")
     ] = "measured",
-    gap: Annotated[float, typer.Option(help="share above the bound at which the exact solver ends")] = 1e-4,
-    time_limit: Annotated[float, typer.Option(help="seconds after which it ends in any case")] = 60.0,
+    gap: Annotated[float, typer.Option(help="share above the bound at which the exact solver ends")] = GAP,
+    time_limit: Annotated[float, typer.Option(help="seconds after which it ends in any case")] = TIME_LIMIT,
 ) -> None:
     """Put each operand into the partition of a device that it tolerates."""
     from eden.app.recipe import find_device
-    from eden.placement.place import Constraints
-    from eden.placement.place import place as solve
+    from eden.placement.constraints import Constraints
+    from eden.placement.solvers import place as solve
     from eden.tolerance.tolerance import Tolerance
 
     placement = solve(
@@ -50,7 +52,7 @@ def place(
             voltages=voltages,
         ),
         platform=platform,
-        rank=rank,
+        currents=currents,
         energy_weight=energy_weight,
         gap=gap,
         time_limit=time_limit,

@@ -9,6 +9,7 @@ import typer
 
 from eden.app.options import OUT, PLATFORM_HELP, NetworkOption, PlacementOption, TaskOption, app, network_of, tell
 from eden.app.paths import Input, Output, if_there, json_file
+from eden.costs.defaults import CURRENTS, VDD_LAW
 
 
 @app.command()
@@ -27,18 +28,18 @@ def savings(
         typer.Option(help="traffic file, written by eden traffic, in place of the network's operands"),
         Input(),
     ] = None,
-    rank: Annotated[
+    currents: Annotated[
         str,
         typer.Option(help="ddr3-1600, ddr3l-1600, ddr4-2400, lpddr3-1600, lpddr4-3200 or a file of currents"),
         Input(if_there),
-    ] = "ddr3-1600",
-    vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = "linear",
+    ] = CURRENTS,
+    vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = VDD_LAW,
 ) -> None:
     """Account for the DRAM energy and the time that a placement saves."""
-    from eden.accounting.savings import savings as account
-    from eden.costs.traffic import Traffic
-    from eden.placement.place import Placement
+    from eden.accounting.accounts import savings as account
+    from eden.costs.traffic_file import Traffic
+    from eden.placement.placement import Placement
 
     moved = network_of(task, network) if traffic is None else Traffic.load(traffic)
-    found = account(moved, Placement.load(placement), platform=platform, rank=rank, vdd_law=vdd_law)
+    found = account(moved, Placement.load(placement), platform=platform, currents=currents, vdd_law=vdd_law)
     tell(found, out)

@@ -9,6 +9,7 @@ import typer
 
 from eden.app.options import OUT, PLATFORM_HELP, NetworkOption, TaskOption, app, network_of, task_of, tell
 from eden.app.paths import Input, Output, if_there, json_file
+from eden.costs.defaults import PLATFORM
 
 
 @app.command()
@@ -16,7 +17,7 @@ def traffic(
     network: NetworkOption,
     out: Annotated[Path, OUT, Output("traffic file", json_file("traffic"))],
     task: TaskOption = "digits",
-    platform: Annotated[str, typer.Option(help=PLATFORM_HELP), Input(if_there)] = "cpu",
+    platform: Annotated[str, typer.Option(help=PLATFORM_HELP), Input(if_there)] = PLATFORM,
     batch: Annotated[int | None, typer.Option(help="samples that share one read of the weights")] = None,
     repeated: Annotated[bool, typer.Option("--repeated", help="of a cache, an inference that follows another")] = False,
     counts: Annotated[
@@ -26,8 +27,8 @@ def traffic(
     ] = None,
 ) -> None:
     """Count what each operand of a network moves between processor and DRAM."""
-    from eden.costs.traffic import Traffic
-    from eden.costs.traffic import traffic as count
+    from eden.costs.count_traffic import traffic as count
+    from eden.costs.traffic_file import Traffic
 
     chosen = task_of(task)
     model = network_of(chosen, network)

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import importlib.resources
+import math
 import os
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import pydantic
 
-from eden import _core
 from eden.common.files import Record, VersionedFile
 
-VDD_LAWS: Mapping[str, str] = {
-    "linear": "currents stay as specified, E = I V t, as DRAMPower 4.1 and energydram count at any voltage that they "
-    "are given",
-    "quadratic": "currents are proportional to VDD, E ~ V^2, as Micron's system-power calculator scales all that the "
-    "core takes (technical note TN-41-01)",
+
+class VddLaw(NamedTuple):
+    """How an energy depends on VDD, and whose assumption that is."""
+
+    power: int
+    """Of the voltage that the energy is proportional to."""
+    text: str
+
+
+VDD_LAWS: Mapping[str, VddLaw] = {
+    "linear": VddLaw(
+        1,
+        "currents stay as specified, E = I V t, as DRAMPower 4.1 and energydram count at any voltage that they are "
+        "given",
+    ),
+    "quadratic": VddLaw(
+        2,
+        "currents are proportional to VDD, E ~ V^2, as Micron's system-power calculator scales all that the core takes "
+        "(technical note TN-41-01)",
+    ),
 }
-"""How an energy depends on VDD, by name, and whose assumption that is."""
+"""Laws by name. No data sheet gives currents along the voltage, so each is an assumption."""
 
 TERMS = ("activate", "read", "write", "background", "refresh")
 """Terms of the core's energy that depend on VDD; an activation includes its precharge."""
@@ -98,7 +113,7 @@ class Counts(Record):
     """Clock cycles with no row open."""
 
 
-class RankPower(VersionedFile):
+class Currents(VersionedFile):
     """Currents and timing of one rank of DRAM chips that work in lock step. Saved and loaded as JSON."""
 
     FORMAT: ClassVar[str] = "eden-currents"
@@ -137,10 +152,12 @@ class RankPower(VersionedFile):
         return self
 
     @classmethod
-    def builtin(cls, name: str) -> RankPower:
-        """A rank that ships with the package. Raises ValueError listing those that there are."""
-        if name not in builtin_ranks():
-            raise ValueError(f"rank is {name!r}; allowed are {', '.join(map(repr, builtin_ranks()))} or a file of one")
+    def builtin(cls, name: str) -> Currents:
+        """Currents that ship with the package. Raises ValueError listing those that there are."""
+        if name not in builtin_currents():
+            raise ValueError(
+                f"currents are {name!r}; allowed are {', '.join(map(repr, builtin_currents()))} or a file of them"
+            )
         file = importlib.resources.files(__name__) / f"{name}.json"
         return cls.parse(file.read_text(encoding="utf-8"), f"{name}.json")
 
@@ -174,24 +191,31 @@ class RankPower(VersionedFile):
         """Bytes of one burst over all chips."""
         return self.chips * self.width * self.burst_length // 8
 
-    def chip_energy(self, counts: Counts) -> dict[str, _core.CommandEnergy]:
-        """Energy in pJ of one chip by domain, at the voltages as specified."""
-        cycles = self.cycles
-        timing = _core.DramTiming(
-            self.tck, cycles.tras * self.tck, cycles.trc * self.tck, cycles.trfc * self.tck, self.tburst
-        )
-        counted = _core.CommandCounts(*(getattr(counts, name) for name in Counts.model_fields))
-        return {
-            name: _core.command_energy(
-                _core.DomainCurrents(
-                    name,
-                    *(getattr(domain, field) for field in Domain.model_fields if field != "follows_vdd"),
-                ),
-                timing,
-                counted,
-            )
-            for name, domain in self.domains.items()
-        }
+    def chip_energy(self, counts: Counts) -> dict[str, dict[str, float]]:
+        """Energy in pJ of one chip at the voltages as specified, by domain and by what took it.
+
+        The equations of Micron's technical note TN-41-01 in the form in which DRAMPower 4.1 counts them, activation and
+        precharge apart. What a command costs is its current less the standby current of the same time; standby is
+        charged over all of the time.
+        """
+        cycles, tck = self.cycles, self.tck
+        tras, trc, trfc = cycles.tras * tck, cycles.trc * tck, cycles.trfc * tck
+        found = {}
+        for name, domain in self.domains.items():
+            # By part: how often, mA and ns; mA times V times ns are pJ.
+            parts = {
+                "activate": (counts.activates, domain.idd0 - domain.idd3n, tras),
+                "precharge": (counts.precharges, domain.idd0 - domain.idd2n, trc - tras),
+                "read": (counts.reads, domain.idd4r - domain.idd3n, self.tburst),
+                "write": (counts.writes, domain.idd4w - domain.idd3n, self.tburst),
+                "refresh": (counts.refreshes, domain.idd5 - domain.idd3n, trfc),
+                "active_background": (counts.active_cycles, domain.idd3n, tck),
+                "precharged_background": (counts.precharged_cycles, domain.idd2n, tck),
+            }
+            found[name] = {
+                part: number * current * domain.voltage * time for part, (number, current, time) in parts.items()
+            }
+        return found
 
     @cached_property
     def _units(self) -> dict[str, dict[str, float]]:
@@ -207,7 +231,7 @@ class RankPower(VersionedFile):
         per = {"background": self.tck, "refresh": self.trefi}
         return {
             term: {
-                name: self.chips * energy.total / per.get(term, 1.0) * _MILLI
+                name: self.chips * sum(energy.values()) / per.get(term, 1.0) * _MILLI
                 for name, energy in self.chip_energy(counts).items()
             }
             for term, counts in one.items()
@@ -235,7 +259,7 @@ class RankPower(VersionedFile):
 
         """
         reference = self.vdd if self.operating_points == "absolute" else nominal
-        return _core.voltage_factor(getattr(_core.VoltageLaw, law), vdd, reference)
+        return voltage_factor(law, vdd, reference)
 
     def refresh_rate(self, interval: float, nominal: float) -> float:
         """Refreshes at a device's refresh interval over those within this rank's specification.
@@ -260,24 +284,32 @@ class RankPower(VersionedFile):
         return 0.0 if io is None else self.chips * io.write_signals * io.write_mw * self.tburst * _MILLI
 
 
-def builtin_ranks() -> tuple[str, ...]:
-    """Names of the ranks that ship with the package."""
+def builtin_currents() -> tuple[str, ...]:
+    """Names of the currents that ship with the package."""
     names = (file.name for file in importlib.resources.files(__name__).iterdir())
     return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
 
 
-def rank_named(rank: str | os.PathLike[str] | RankPower) -> RankPower:
-    """The rank itself, the one of a name, or that of a file whose path ends in .json.
+def currents_named(currents: str | os.PathLike[str] | Currents) -> Currents:
+    """The currents themselves, those of a name, or of a file whose path ends in .json.
 
     Raises:
         ValueError: for a name that there is not.
         FileError: for a file that cannot be used.
 
     """
-    if isinstance(rank, RankPower):
-        return rank
-    text = os.fspath(rank)
-    return RankPower.load(text) if text.endswith(".json") else RankPower.builtin(text)
+    if isinstance(currents, Currents):
+        return currents
+    text = os.fspath(currents)
+    return Currents.load(text) if text.endswith(".json") else Currents.builtin(text)
+
+
+def voltage_factor(law: str, voltage: float, reference: float) -> float:
+    """Energy at a voltage over that at another one, by a name of ``VDD_LAWS``. Raises ValueError below and at 0 V."""
+    for name, value in (("voltage", voltage), ("reference voltage", reference)):
+        if not 0.0 < value < math.inf:
+            raise ValueError(f"supply: {name} is {value:g}; allowed is a finite number above 0")
+    return float((voltage / reference) ** VDD_LAWS[law].power)
 
 
 def law_of_terms(law: str | Mapping[str, str]) -> dict[str, str]:
@@ -297,7 +329,7 @@ def law_of_terms(law: str | Mapping[str, str]) -> dict[str, str]:
 
 
 def energy_of(
-    rank: str | os.PathLike[str] | RankPower,
+    currents: str | os.PathLike[str] | Currents,
     counts: Counts,
     vdd: float | None = None,
     law: str | Mapping[str, str] = "linear",
@@ -305,7 +337,7 @@ def energy_of(
     """Energy of counted commands, in pJ, by domain and term.
 
     Args:
-        rank: currents and timing, by name, file or themselves.
+        currents: with timing, by name, file or themselves.
         counts: commands that each chip of the rank saw, and clock cycles with and without a row open.
         vdd: V of the supplies that follow VDD; as specified where none is given. The others keep theirs.
         law: how each term depends on VDD, a name of ``VDD_LAWS`` for all or one by term.
@@ -315,23 +347,18 @@ def energy_of(
         precharged_background.
 
     Raises:
-        ValueError: for an unknown rank or law and a voltage that is not above 0.
+        ValueError: for unknown currents or an unknown law and a voltage that is not above 0.
 
     """
-    chosen = rank_named(rank)
+    chosen = currents_named(currents)
     laws = law_of_terms(law)
-    factors = {
-        term: _core.voltage_factor(getattr(_core.VoltageLaw, name), chosen.vdd if vdd is None else vdd, chosen.vdd)
-        for term, name in laws.items()
-    }
+    voltage = chosen.vdd if vdd is None else vdd
+    factors = {term: voltage_factor(name, voltage, chosen.vdd) for term, name in laws.items()}
     term_of = {"precharge": "activate", "active_background": "background", "precharged_background": "background"}
-    parts = ("activate", "precharge", "read", "write", "refresh", "active_background", "precharged_background")
     return {
         name: {
-            part: chosen.chips
-            * getattr(energy, part)
-            * (factors[term_of.get(part, part)] if chosen.domains[name].follows_vdd else 1.0)
-            for part in parts
+            part: chosen.chips * one * (factors[term_of.get(part, part)] if chosen.domains[name].follows_vdd else 1.0)
+            for part, one in energy.items()
         }
         for name, energy in chosen.chip_energy(counts).items()
     }

@@ -1,48 +1,40 @@
-"""The account of a placement: energy and time by platform, term and operand, and against the accuracy that is given up.
-
-Counted by ``eden.savings``; docs/accounting.md has the mathematics.
-"""
+"""Files of accounts: what a placement saves, in all, by platform and operand, and for how much accuracy."""
 
 from __future__ import annotations
 
 import itertools
 import math
-import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import pydantic
 
-from eden.accounting.savings import EnergyTerm, savings
-from eden.common.checks import rounding
-from eden.common.files import FiniteRecord, VersionedFile
+from eden.common.checks import at_most, rounding
+from eden.common.files import FiniteRecord, VersionedFile, stored_as
 from eden.common.tables import text_table
-from eden.costs.energy import RankPower, rank_named
-from eden.costs.model import CostModel, outcome, typical_case
-from eden.costs.platforms import PLATFORMS, Platform, platform_named
-from eden.costs.traffic import OperandInfo, Traffic, traffic
-from eden.placement.place import Placement
-
-if TYPE_CHECKING:
-    import torch
 
 ACCESSES = ("activate", "read", "write")
 """The terms that an operand's own accesses take; the others are the device's."""
 
+# Shares of sums over a few terms, of which the cases of a range differ in their order alone.
+_SAVED_OPERATIONS = 32
 _OPERATIONS = 16
+_MOST_SHOWN = 8
+
+_Finite = Annotated[float, pydantic.Field(allow_inf_nan=False)]
 
 
-class OperandAccount(FiniteRecord):
-    """What one operand's accesses take per inference, at typical assumptions."""
+class EnergyTerm(FiniteRecord):
+    """One term of the DRAM's energy per inference."""
 
-    kind: Literal["weight", "input"]
-    bytes: int = pydantic.Field(ge=1)
-    read_bytes: float = pydantic.Field(ge=0)
-    written_bytes: float = pydantic.Field(ge=0)
+    nominal_nj: float
+    """With every partition within specification, in nJ."""
+    placed_nj: float
+    """With the placement's operating points, in nJ."""
+
+
+class _Energy(pydantic.BaseModel):
     terms: dict[str, EnergyTerm]
-    """Activate, read and write, in nJ."""
-    time_saved: float
-    """Share of the inference's time that its accesses save."""
+    """Energy per inference at typical assumptions: activate, read, write, interface, background, refresh."""
 
     @property
     def nominal_nj(self) -> float:
@@ -55,33 +47,91 @@ class OperandAccount(FiniteRecord):
         return sum(term.placed_nj for term in self.terms.values())
 
 
-class PlatformAccount(FiniteRecord):
-    """What an inference takes on one platform."""
-
-    energy_reduction: float
+class _Saved(pydantic.BaseModel):
+    energy_reduction: _Finite
     """Share of the DRAM's energy that is saved, at typical assumptions."""
     energy_reduction_range: tuple[float, float]
-    """Over all ends of what is assumed."""
-    speedup: float
+    """Its lowest and highest value over all ends of the assumptions."""
+    speedup: _Finite
+    """Baseline time over new time, less 1, at typical assumptions."""
     speedup_range: tuple[float, float]
+    """Its lowest and highest value over all ends of the assumptions."""
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for name in ("energy_reduction", "speedup"):
+            low, high = getattr(self, f"{name}_range")
+            value = getattr(self, name)
+            if not (at_most(low, value, _SAVED_OPERATIONS) and at_most(value, high, _SAVED_OPERATIONS)):
+                raise ValueError(f"{name} is {value}; allowed is within its range {low} to {high}")
+        return self
+
+
+class Sensitivity(FiniteRecord):
+    """What one assumption decides: the results at its ends, all others typical."""
+
+    energy_reduction: tuple[float, float]
+    """Lowest and highest, a share of the DRAM's energy."""
+    speedup: tuple[float, float]
+    """Lowest and highest, baseline time over new time, less 1."""
+
+
+class Savings(_Energy, _Saved, VersionedFile):
+    """What a placement saves per inference. Saved and loaded as JSON (docs/accounting.md)."""
+
+    FORMAT: ClassVar[str] = "eden-savings"
+    VERSION: ClassVar[int] = 1
+
+    platform: str
+    device: str
+    sensitivity: dict[str, Sensitivity] = pydantic.Field(default_factory=dict)
+    """By assumption: row_hit_share, bus_utilization, exposed_latency_share, vdd_law, maps_stay_on_chip."""
+    assumptions: tuple[str, ...]
+    """Everything assumed, in sentences."""
+
+    def table(self) -> str:
+        """The savings as text, assumptions included."""
+        results = [
+            (label, f"{value:.2%}", _spread(limits))
+            for label, value, limits in (
+                ("DRAM energy reduction", self.energy_reduction, self.energy_reduction_range),
+                ("speedup", self.speedup, self.speedup_range),
+            )
+        ]
+        terms = [(name, f"{term.nominal_nj:.1f}", f"{term.placed_nj:.1f}") for name, term in self.terms.items()]
+        alone = [(name, _spread(one.energy_reduction), _spread(one.speedup)) for name, one in self.sensitivity.items()]
+        tables = [
+            text_table((f"{self.platform}, {self.device}", "typical", "range"), results),
+            text_table(("energy per inference", "nominal (nJ)", "placed (nJ)"), terms),
+            *([text_table(("each assumption alone", "energy reduction", "speedup"), alone)] if alone else []),
+        ]
+        return "\n\n".join([*tables, "\n".join(["assumed:", *(f"- {one}" for one in self.assumptions)])])
+
+
+def _spread(limits: tuple[float, float]) -> str:
+    return f"{limits[0]:.2%} to {limits[1]:.2%}"
+
+
+class OperandAccount(_Energy, FiniteRecord):
+    """What one operand's accesses take per inference, at typical assumptions: activate, read and write."""
+
+    kind: Literal["weight", "input"]
+    bytes: int = pydantic.Field(ge=1)
+    read_bytes: float = pydantic.Field(ge=0)
+    written_bytes: float = pydantic.Field(ge=0)
+    time_saved: float
+    """Share of the inference's time that its accesses save."""
+
+
+class PlatformAccount(_Energy, _Saved, FiniteRecord):
+    """What an inference takes on one platform."""
+
     nominal_ns: float = pydantic.Field(gt=0)
     """Time of an inference within specification, at typical assumptions."""
     placed_ns: float = pydantic.Field(gt=0)
-    terms: dict[str, EnergyTerm]
-    """Energy by term, in nJ."""
     operands: dict[str, OperandAccount]
     """Those that cross between processor and DRAM."""
     assumptions: tuple[str, ...]
-
-    @property
-    def nominal_nj(self) -> float:
-        """Energy within specification."""
-        return sum(term.nominal_nj for term in self.terms.values())
-
-    @property
-    def placed_nj(self) -> float:
-        """Energy as placed."""
-        return sum(term.placed_nj for term in self.terms.values())
 
     @pydantic.model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -108,8 +158,8 @@ class Account(VersionedFile):
     VERSION: ClassVar[int] = 1
 
     device: str
-    rank: str
-    """Currents that are counted by."""
+    currents: Annotated[str, stored_as("rank", "currents")]
+    """Those that are counted by."""
     platforms: dict[str, PlatformAccount] = pydantic.Field(min_length=1)
 
     def summary(self) -> str:
@@ -121,7 +171,7 @@ class Account(VersionedFile):
             cells = [name, f"{one.nominal_nj:.1f}", f"{one.placed_nj:.1f}", f"{one.energy_reduction:.2%}"]
             cells += [f"{low:.1%} to {high:.1%}", f"{one.nominal_ns / 1e3:.2f}", f"{one.placed_ns / 1e3:.2f}"]
             rows.append([*cells, f"{one.speedup:.2%}"])
-        return f"device {self.device}, currents of {self.rank}; per inference\n\n{text_table(header, rows)}"
+        return f"device {self.device}, currents of {self.currents}; per inference\n\n{text_table(header, rows)}"
 
     def table(self) -> str:
         """The account as text: platforms, then terms, then the operands that take most."""
@@ -137,95 +187,13 @@ class Account(VersionedFile):
         return "\n\n".join(tables)
 
 
-_MOST_SHOWN = 8
-
-
-def account(
-    model_or_traffics: torch.nn.Module | Mapping[str, OperandInfo] | Sequence[Traffic],
-    placement: Placement,
-    platforms: Sequence[str | Platform] = tuple(PLATFORMS),
-    rank: str | os.PathLike[str] | RankPower = "ddr3-1600",
-    vdd_law: str | Mapping[str, str] = "linear",
-) -> Account:
-    """Energy and time per inference with a placement and within specification, by platform, term and operand.
-
-    Background, refresh and interface are the device's; what an operand takes is what its accesses take.
-
-    Args:
-        model_or_traffics: a network after ``inject_`` and ``calibrate_``, operands by name, or traffics, one for each
-            platform.
-        placement: the result of ``place``.
-        platforms: names of presets, or platforms; of traffics their own.
-        rank: as in ``savings``.
-        vdd_law: as in ``savings``.
-
-    Raises:
-        ValueError: as ``savings``; also for no platform, or one twice.
-        FileError: for a file of currents that cannot be used.
-
-    """
-    if isinstance(model_or_traffics, Sequence):
-        pairs = [(platform_named(moved.platform), moved) for moved in model_or_traffics]
-    else:
-        chosen = [platform_named(platform) for platform in platforms]
-        pairs = [(platform, traffic(model_or_traffics, platform)) for platform in chosen]
-    names = [platform.name for platform, _ in pairs]
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"platforms are {names}; allowed is one or more, each once")
-    of_rank = rank_named(rank)
-    return Account(
-        device=placement.device,
-        rank=of_rank.name,
-        platforms={
-            platform.name: _on_platform(platform, moved, placement, of_rank, vdd_law) for platform, moved in pairs
-        },
-    )
-
-
-def _on_platform(
-    platform: Platform, moved: Traffic, placement: Placement, rank: RankPower, vdd_law: str | Mapping[str, str]
-) -> PlatformAccount:
-    saved = savings(moved, placement, platform=platform, rank=rank, vdd_law=vdd_law)
-    model = CostModel(moved, placement.nominal, rank, typical_case(platform, vdd_law))
-    found = outcome(model, placement)
-    assert found is not None  # savings has refused a traffic without bytes
-    operands = {}
-    for name in model.accesses:
-        point = placement.point_of(name)
-        nominal, placed = (model.access_nj(name, vdd) for vdd in (placement.nominal.vdd, point.vdd))
-        crossing = moved.operands[name]
-        operands[name] = OperandAccount(
-            kind=crossing.kind,
-            bytes=crossing.bytes,
-            read_bytes=crossing.read_bytes,
-            written_bytes=crossing.written_bytes,
-            terms={term: EnergyTerm(nominal_nj=nominal[term], placed_nj=placed[term]) for term in ACCESSES},
-            time_saved=model.saved_share(name, point),
-        )
-    return PlatformAccount(
-        energy_reduction=saved.energy_reduction,
-        energy_reduction_range=saved.energy_reduction_range,
-        speedup=saved.speedup,
-        speedup_range=saved.speedup_range,
-        nominal_ns=model.time_ns,
-        placed_ns=model.time_ns * found.time_ratio,
-        terms=saved.terms,
-        operands=operands,
-        assumptions=saved.assumptions,
-    )
-
-
-class ParetoPoint(FiniteRecord):
+class ParetoPoint(_Saved, FiniteRecord):
     """What giving up some accuracy saves."""
 
     max_drop: float = pydantic.Field(gt=0, lt=1)
     """Accuracy that may be lost."""
     coarse: float = pydantic.Field(ge=0, le=1)
     """Bit error rate that all operands tolerate then."""
-    energy_reduction: float
-    energy_reduction_range: tuple[float, float]
-    speedup: float
-    speedup_range: tuple[float, float]
     accuracy: float = pydantic.Field(ge=0, le=1)
     """As placed, mean over chips."""
     worst: float = pydantic.Field(ge=0, le=1)

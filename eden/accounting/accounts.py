@@ -1,0 +1,237 @@
+"""Accounting: what a placement saves in DRAM energy and time, with every assumption named (docs/accounting.md).
+
+``savings`` is of one platform, ``account`` of several, and by operand; both are views of one count.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from eden.accounting.assumptions import assumptions
+from eden.accounting.results import ACCESSES, Account, EnergyTerm, OperandAccount, PlatformAccount, Savings, Sensitivity
+from eden.common.renames import renamed
+from eden.costs.count_traffic import traffic
+from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
+from eden.costs.energy import TERMS, VDD_LAWS, Currents, currents_named
+from eden.costs.model import Case, CostModel, Outcome, check_same_operands, outcome, typical_case
+from eden.costs.platforms import PLATFORMS, SHARES, Platform, Range, platform_named
+from eden.costs.traffic_file import OperandInfo, OperandTraffic, Traffic
+from eden.devices.partition import OperatingPoint
+from eden.placement.placement import Placement
+
+if TYPE_CHECKING:
+    import torch
+
+
+@renamed(rank="currents")
+def savings(
+    model_or_traffic: torch.nn.Module | Mapping[str, OperandInfo] | Traffic,
+    placement: Placement,
+    platform: str | Platform | None = None,
+    currents: str | os.PathLike[str] | Currents = CURRENTS,
+    vdd_law: str | Mapping[str, str] = VDD_LAW,
+) -> Savings:
+    """DRAM energy and time per inference with a placement, against the same device within specification.
+
+    The energy is the data-sheet current method's (activate, read and write, interface, background, refresh); all
+    that is assumed is varied between the ends of its range, which gives the ranges of the result. The mathematics is
+    in docs/accounting.md.
+
+    Args:
+        model_or_traffic: a network after ``inject_``, operands by name, or the result of ``eden.traffic``.
+        placement: the result of ``place``.
+        platform: "cpu" (where none is given for a model), "gpu", "eyeriss", "tpu" or a Platform; for a Traffic, the
+            platform that it was counted for.
+        currents: of the DRAM, with its timing: "ddr3-1600", "ddr3l-1600", "ddr4-2400", "lpddr3-1600", "lpddr4-3200",
+            the path of a file ending in .json, or a Currents.
+        vdd_law: how energy depends on VDD in the typical case, "linear" or "quadratic", or one by term ("activate",
+            "read", "write", "background", "refresh"); the range includes both for all terms.
+
+    Raises:
+        ValueError: for an unknown platform or one that differs from the traffic's, unknown currents, an unknown law,
+            and for an operand of the placement that the model lacks or has with another size.
+        FileError: for a file of currents that cannot be used.
+
+    """
+    if isinstance(model_or_traffic, Traffic):
+        moved, chosen = model_or_traffic, model_or_traffic.counted_for(platform)
+    else:
+        chosen = platform_named(PLATFORM if platform is None else platform)
+        moved = traffic(model_or_traffic, chosen)
+    found = _Count(moved, placement, chosen, currents_named(currents), vdd_law)
+    return Savings(platform=chosen.name, device=placement.device, sensitivity=found.sensitivity(), **found.saved())
+
+
+@renamed(rank="currents")
+def account(
+    model_or_traffics: torch.nn.Module | Mapping[str, OperandInfo] | Sequence[Traffic],
+    placement: Placement,
+    platforms: Sequence[str | Platform] = tuple(PLATFORMS),
+    currents: str | os.PathLike[str] | Currents = CURRENTS,
+    vdd_law: str | Mapping[str, str] = VDD_LAW,
+) -> Account:
+    """Energy and time per inference with a placement and within specification, by platform, term and operand.
+
+    Background, refresh and interface are the device's; what an operand takes is what its accesses take.
+
+    Args:
+        model_or_traffics: a network after ``inject_`` and ``calibrate_``, operands by name, or traffics, one for each
+            platform.
+        placement: the result of ``place``.
+        platforms: names of presets, or platforms; of traffics their own.
+        currents: as in ``savings``.
+        vdd_law: as in ``savings``.
+
+    Raises:
+        ValueError: as ``savings``; also for no platform, or one twice.
+        FileError: for a file of currents that cannot be used.
+
+    """
+    if isinstance(model_or_traffics, Sequence):
+        pairs = [(platform_named(moved.platform), moved) for moved in model_or_traffics]
+    else:
+        chosen = [platform_named(platform) for platform in platforms]
+        pairs = [(platform, traffic(model_or_traffics, platform)) for platform in chosen]
+    names = [platform.name for platform, _ in pairs]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"platforms are {names}; allowed is one or more, each once")
+    of_dram = currents_named(currents)
+    counted = {platform.name: _Count(moved, placement, platform, of_dram, vdd_law) for platform, moved in pairs}
+    return Account(
+        device=placement.device,
+        currents=of_dram.name,
+        platforms={
+            name: PlatformAccount(operands=one.operands(), **one.saved(), **one.times())
+            for name, one in counted.items()
+        },
+    )
+
+
+class _Count:
+    """Energy and time of a placement on one platform, under every case of what is assumed."""
+
+    def __init__(
+        self,
+        moved: Traffic,
+        placement: Placement,
+        platform: Platform,
+        currents: Currents,
+        vdd_law: str | Mapping[str, str],
+    ) -> None:
+        check_same_operands(moved, {name: operand.bytes for name, operand in placement.operands.items()}, "placement")
+        self._moved, self._placement, self._platform, self._currents = moved, placement, platform, currents
+        self._usual = typical_case(platform, vdd_law)
+        # Costs are sums over operands, so those at one operating point count as one.
+        self._merged = _merged(moved, placement)
+        typical = self._outcome(self._usual)
+        if typical is None:
+            raise ValueError(
+                "the traffic moves no bytes; allowed is one operand or more that crosses the interface. "
+                + " ".join(moved.notes)
+            )
+        self._typical = typical
+
+    def _outcome(self, case: Case) -> Outcome | None:
+        return outcome(CostModel(self._merged, self._placement.nominal, self._currents, case), self._placement)
+
+    @property
+    def _shares(self) -> dict[str, Range]:
+        return {name: getattr(self._platform, name) for name in SHARES}
+
+    @property
+    def _laws(self) -> list[Mapping[str, str]]:
+        return [self._usual.vdd_laws, *(dict.fromkeys(TERMS, law) for law in VDD_LAWS)]
+
+    def saved(self) -> dict[str, Any]:
+        """Shares of energy and time that are saved, with the ends of all cases, and the energy by term."""
+        typical = self._typical
+        # Each parameter enters energy and time as a quotient of linear functions, so the extremes lie at the ends.
+        ends = itertools.product(*((share.low, share.high) for share in self._shares.values()))
+        cases = (
+            Case(hit, busy, exposed, law, kept)
+            for (hit, busy, exposed), law, kept in itertools.product(ends, self._laws, (False, True))
+        )
+        outcomes = [typical, *(one for case in cases if (one := self._outcome(case)) is not None)]
+        return {
+            "energy_reduction": typical.energy_reduction,
+            "energy_reduction_range": _ends([one.energy_reduction for one in outcomes]),
+            "speedup": typical.speedup,
+            "speedup_range": _ends([one.speedup for one in outcomes]),
+            "terms": _terms(typical.terms),
+            "assumptions": assumptions(
+                self._moved, self._placement, self._platform, self._currents, self._usual.vdd_laws
+            ),
+        }
+
+    def sensitivity(self) -> dict[str, Sensitivity]:
+        """What each assumption decides alone."""
+        usual = self._usual
+        alone: dict[str, list[dict[str, Any]]] = {
+            name: [{name: share.low}, {name: share.high}] for name, share in self._shares.items()
+        }
+        alone["vdd_law"] = [{"vdd_laws": law} for law in self._laws]
+        alone["maps_stay_on_chip"] = [{"maps_stay_on_chip": kept} for kept in (False, True)]
+        found = {}
+        for name, changes in alone.items():
+            cases = [self._typical, *(self._outcome(replace(usual, **change)) for change in changes)]
+            met = [one for one in cases if one is not None]
+            found[name] = Sensitivity(
+                energy_reduction=_ends([one.energy_reduction for one in met]),
+                speedup=_ends([one.speedup for one in met]),
+            )
+        return found
+
+    def _by_operand(self) -> CostModel:
+        return CostModel(self._moved, self._placement.nominal, self._currents, self._usual)
+
+    def times(self) -> dict[str, Any]:
+        """Time of an inference in ns, at typical assumptions."""
+        nominal = self._by_operand().time_ns
+        return {"nominal_ns": nominal, "placed_ns": nominal * self._typical.time_ratio}
+
+    def operands(self) -> dict[str, OperandAccount]:
+        """What each operand's accesses take, at typical assumptions."""
+        model, placement = self._by_operand(), self._placement
+        operands = {}
+        for name in model.accesses:
+            point = placement.point_of(name)
+            nominal, placed = (model.access_nj(name, vdd) for vdd in (placement.nominal.vdd, point.vdd))
+            crossing = self._moved.operands[name]
+            operands[name] = OperandAccount(
+                kind=crossing.kind,
+                bytes=crossing.bytes,
+                read_bytes=crossing.read_bytes,
+                written_bytes=crossing.written_bytes,
+                terms=_terms({term: (nominal[term], placed[term]) for term in ACCESSES}),
+                time_saved=model.saved_share(name, point),
+            )
+        return operands
+
+
+def _terms(found: Mapping[str, tuple[float, float]]) -> dict[str, EnergyTerm]:
+    return {name: EnergyTerm(nominal_nj=nominal, placed_nj=placed) for name, (nominal, placed) in found.items()}
+
+
+def _merged(moved: Traffic, placement: Placement) -> Traffic:
+    """The traffic with all operands that share an operating point, and may stay on the chip or not, as one of them."""
+    first: dict[tuple[OperatingPoint, bool], str] = {}
+    sums: dict[str, OperandTraffic] = {}
+    for name, operand in moved.operands.items():
+        owner = first.setdefault((placement.point_of(name), operand.fits_on_chip), name)
+        if owner == name:
+            sums[name] = operand
+            continue
+        update = {
+            part: getattr(sums[owner], part) + getattr(operand, part)
+            for part in ("bytes", "read_bytes", "written_bytes")
+        }
+        sums[owner] = sums[owner].model_copy(update=update)
+    return moved.model_copy(update={"operands": sums})
+
+
+def _ends(values: list[float]) -> tuple[float, float]:
+    return min(values), max(values)

@@ -1,0 +1,87 @@
+"""What an account assumes, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from eden.costs.energy import VDD_LAWS, Currents
+from eden.costs.platforms import Platform, Range
+from eden.costs.traffic_file import Traffic
+from eden.devices.partition import OperatingPoint
+from eden.placement.placement import Placement
+
+
+def assumptions(
+    moved: Traffic, placement: Placement, platform: Platform, currents: Currents, laws: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Everything that an account of a placement rests on."""
+
+    def spread(value: Range, unit: str = "") -> str:
+        if value.low == value.high:
+            return f"{value.typical:g}{unit}"
+        return f"{value.typical:g}{unit} ({value.low:g} to {value.high:g})"
+
+    unplaced = [name for name in moved.operands if name not in placement.operands]
+    kept = [name for name, operand in moved.operands.items() if operand.fits_on_chip]
+    lines = [
+        f"Platform {platform.name}: {platform.title}.",
+        *(f"Its {name.replace('_', ' ')}: {source}." for name, source in platform.sources.items()),
+        f"Share of bursts that find their row open: {spread(platform.row_hit_share)}.",
+        "Share of the time in which the data bus transfers while nothing waits for a row: "
+        f"{spread(platform.bus_utilization)}.",
+        "Share of tRP + tRCD + tCL of each row that is opened in which the processor waits: "
+        f"{spread(platform.exposed_latency_share)}; the rest of the time does not change with the latencies.",
+        *moved.notes,
+        f"{len(kept)} of {len(moved.operands)} operands are feature maps that fit into {platform.on_chip_bytes} bytes "
+        "on the chip: they cross in the typical case and in one end of the range, and stay on the chip in the other.",
+        *_law_texts(laws),
+        "A lower tRCD or tRP leaves the energy of an activation unchanged; it saves background and refresh energy in "
+        "the time that it saves.",
+        "Each partition has its own VDD and takes a share of background and refresh by its capacity; a partition "
+        "without operands stays within specification, and no power-down is used.",
+        f"DRAM: {currents.title}; {currents.source}.",
+        *_currents_texts(currents, placement.nominal),
+        "Only DRAM energy for the operands is counted: not the processor's, nor biases, normalization and other data "
+        "that no fault reaches.",
+    ]
+    lines += placement.notes
+    if unplaced:
+        lines.append(
+            f"{len(unplaced)} operand(s) are not in the placement and stay within specification: {unplaced[0]}"
+            f"{' and others' if len(unplaced) > 1 else ''}."
+        )
+    return tuple(lines)
+
+
+def _law_texts(laws: Mapping[str, str]) -> list[str]:
+    named = set(laws.values())
+    if len(named) == 1:
+        typical = f"Energy depends on VDD by the {named.pop()} law in the typical case"
+    else:
+        by_term = ", ".join(f"{term} {law}" for term, law in laws.items())
+        typical = f"Energy depends on VDD term by term in the typical case ({by_term})"
+    ends = " and ".join(f"all {law}" for law in VDD_LAWS)
+    return [
+        f"{typical}, and the range includes {ends}; the interface stays at the nominal voltage.",
+        *(f"Law of VDD {name!r}: {law.text}." for name, law in VDD_LAWS.items()),
+    ]
+
+
+def _currents_texts(currents: Currents, nominal: OperatingPoint) -> list[str]:
+    lines = []
+    kept = [f"{name} ({domain.voltage:g} V)" for name, domain in currents.domains.items() if not domain.follows_vdd]
+    if kept:
+        lines.append(f"Supplies that keep their voltage at every operating point: {', '.join(kept)}.")
+    if currents.interface is None:
+        lines.append("The interface's energy is not counted: no figures of it are at hand.")
+    if currents.operating_points == "relative":
+        lines.append(
+            f"Voltages and refresh intervals count as shares of the device's nominal ones ({nominal.vdd:g} V, "
+            f"{nominal.refresh_interval:g} ms), applied to {currents.vdd:g} V and {currents.refresh_ms:g} ms."
+        )
+    elif nominal.vdd != currents.vdd:
+        lines.append(
+            f"Currents specified at {currents.vdd:g} V are brought to the device's nominal {nominal.vdd:g} V by the "
+            "law of VDD."
+        )
+    return lines

@@ -1,0 +1,193 @@
+"""Which bytes of which operand cross between processor and DRAM in an inference (docs/accounting.md)."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from eden import _core
+from eden.costs.defaults import PLATFORM
+from eden.costs.platforms import Array, Cache, Platform, platform_named
+from eden.costs.traffic_file import OperandInfo, Traffic, checked_operands, operand_traffic
+
+if TYPE_CHECKING:
+    import torch
+
+    from eden.costs.workload import Geometry, Workload
+
+
+def traffic(
+    model: torch.nn.Module | Mapping[str, OperandInfo],
+    platform: str | os.PathLike[str] | Platform = PLATFORM,
+    batch: int | None = None,
+    inputs: torch.Tensor | Mapping[str, torch.Tensor] | Sequence[Any] | None = None,
+    storage: str = "float32",
+    repeated: bool = False,
+) -> Traffic:
+    """Bytes that each operand moves between processor and DRAM per inference of one sample.
+
+    With ``inputs``, a forward pass tells the layers, their shapes and their order, and the platform's memory what
+    crosses: of an array the order of its loops (``csrc/costs/array.cpp``), of a cache which operands it still holds.
+    Without, a weight is read once per ``batch`` samples, and a feature map is written once and read once. What either
+    rests on is in the result's ``notes`` and in docs/accounting.md. Operands that no fault reaches (biases,
+    normalization) are not counted.
+
+    Args:
+        model: a network after ``inject_`` and ``calibrate_``, or operands by name, each with ``bytes`` and ``kind``
+            (``placement.operands`` is such a mapping). With ``inputs`` also a network without faults, on any device,
+            the meta device included: its operands are the weights and inputs of its convolutions and linear layers.
+        platform: "cpu", "gpu", "eyeriss", "tpu", the path of a file ending in .json, or a Platform.
+        batch: samples that share one read of the weights; the platform's where none is given.
+        inputs: one sample with its batch dimension, shape (1, ...); a tuple or a dictionary is handed to the network
+            as arguments.
+        storage: of a network without faults, the form in which the memory keeps weights and maps.
+        repeated: of a cache, count an inference that follows an equal one, instead of one that finds the cache empty.
+
+    Raises:
+        ValueError: for an unknown platform or storage, a batch below 1, ``inputs`` of several samples or beside a
+            mapping, ``repeated`` without a cache, a model without operands or with one whose size is not known yet, and
+            a layer whose operands cannot be told.
+        FileError: for a file of a platform that cannot be used.
+
+    """
+    chosen = platform_named(platform)
+    shared = chosen.batch if batch is None else batch
+    if isinstance(shared, bool) or not isinstance(shared, int) or shared < 1:
+        raise ValueError(f"batch is {shared!r}; allowed is an integer from 1")
+    if repeated and not isinstance(chosen.memory, Cache):
+        raise ValueError(
+            f"repeated is True; allowed for {chosen.name}, which keeps nothing between inferences, is False"
+        )
+    if inputs is None:
+        return _once_each(checked_operands(model), chosen, shared, repeated)
+    if isinstance(model, Mapping):
+        raise ValueError("inputs is given beside operands by name; allowed is a network, whose layers are traced")
+    from eden.costs.workload import trace
+
+    work = trace(model, inputs, storage)
+    checked_operands(work.operands)
+    if isinstance(chosen.memory, Array):
+        return _through_array(work, chosen, chosen.memory, shared)
+    return _through_cache(work, chosen, chosen.memory, shared, repeated)
+
+
+def _fitting_note(infos: Mapping[str, OperandInfo], cache: Cache, repeated: bool) -> list[str]:
+    """Whether all operands fit in a cache, in a sentence."""
+    total = sum(map(_size, infos.values()))
+    if total > cache.bytes:
+        return []
+    when = "as counted here" if repeated else "counted here is an inference that finds the cache empty"
+    return [
+        f"All {total} bytes of operands fit in the cache of {cache.bytes} bytes: from the second inference in a row on "
+        f"nothing moves; {when}."
+    ]
+
+
+def _once_each(infos: Mapping[str, OperandInfo], chosen: Platform, shared: int, repeated: bool) -> Traffic:
+    memory = chosen.memory
+    cached = isinstance(memory, Cache) and repeated and sum(map(_size, infos.values())) <= memory.bytes
+    counted = {}
+    for name, info in infos.items():
+        weight = info.kind == "weight"
+        size = 0 if cached else _size(info)
+        counted[name] = operand_traffic(
+            info, size / shared if weight else size, 0 if weight else size, _size(info) <= chosen.on_chip_bytes
+        )
+    return Traffic(
+        platform=chosen.name,
+        batch=shared,
+        operands=counted,
+        notes=(
+            f"Weights are read once per {shared} sample(s), feature maps are written once and read once; nothing "
+            "crosses more often than that: the network's layers were not given (inputs).",
+            *(_fitting_note(infos, memory, repeated) if isinstance(memory, Cache) else []),
+        ),
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _array_words(geometry: Geometry, array: Array, batch: int, input_bits: int, filter_bits: int) -> tuple[int, int]:
+    """Words of all groups that are read of the input and of the filters, for a batch."""
+    words = _core.array_traffic(geometry.core(batch), array.core(input_bits, filter_bits))
+    return geometry.groups * words[0], geometry.groups * words[1]
+
+
+def _through_array(work: Workload, chosen: Platform, array: Array, batch: int) -> Traffic:
+    read = dict.fromkeys(work.operands, 0.0)
+    once = 0
+    for call in work.calls:
+        loops = call.geometry
+        names = (*call.inputs, *call.weights)
+        if loops is None:
+            once += 1
+        bits = {name: work.operands[name].bits for name in names}
+        # A layer of which only one operand is under faults: the other is as wide.
+        widest = max(bits.values(), default=8)
+        for name in names:
+            info = work.operands[name]
+            if loops is None or name not in call.looped:
+                read[name] += info.bytes if info.kind == "input" else info.bytes / batch
+                continue
+            of_kind = {
+                kind: max((bits[other] for other in of if other in call.looped), default=widest)
+                for kind, of in (("input", call.inputs), ("weight", call.weights))
+            }
+            inputs, filters = _array_words(loops, array, batch, of_kind["input"], of_kind["weight"])
+            read[name] += (inputs if info.kind == "input" else filters) * info.bits / 8 / batch
+    counted = {
+        name: operand_traffic(
+            info, read[name], info.bytes if info.kind == "input" else 0, info.bytes <= chosen.on_chip_bytes
+        )
+        for name, info in work.operands.items()
+    }
+    notes = [
+        f"Reads follow the loops of {array.rows} x {array.columns} elements, {array.dataflow}-stationary, with "
+        f"double-buffered memories of {array.input_kib} KiB for inputs and {array.filter_kib} KiB for weights.",
+        "A feature map is written once, after activation, normalization and pooling; partial sums stay in the array.",
+    ]
+    if once:
+        notes.append(
+            f"{once} of {len(work.calls)} calls of layers are neither convolutions over one or two dimensions nor "
+            "matrix products; they read each operand once."
+        )
+    return Traffic(platform=chosen.name, batch=batch, operands=counted, notes=tuple(notes))
+
+
+def _through_cache(work: Workload, chosen: Platform, cache: Cache, batch: int, repeated: bool) -> Traffic:
+    index = {name: i for i, name in enumerate(work.operands)}
+    cached = [
+        (info.bytes * (batch if info.kind == "input" else 1), info.kind == "weight") for info in work.operands.values()
+    ]
+    layers: list[tuple[list[int], list[int]]] = [([], [])]
+    made: set[str] = set()
+    for call in work.calls:
+        # What a layer reads first was written while the one before it ran.
+        new = [name for name in call.inputs if name not in made]
+        layers[-1][1].extend(index[name] for name in new)
+        made.update(new)
+        layers.append(([index[name] for name in (*call.inputs, *call.weights)], []))
+    read, written = _core.cache_traffic(cached, layers, max(cache.bytes, 64), 2 if repeated else 1)
+    counted = {
+        name: operand_traffic(info, read[index[name]] / batch, written[index[name]] / batch, fits=False)
+        for name, info in work.operands.items()
+    }
+    first = "follows an equal one" if repeated else "finds the cache empty"
+    return Traffic(
+        platform=chosen.name,
+        batch=batch,
+        operands=counted,
+        notes=(
+            f"What crosses is what a cache of {cache.bytes} bytes, least recently used out first, does not hold when "
+            f"it is used, in an inference that {first}; nothing else uses the cache.",
+            "A feature map that no layer reads any more is given up without being written back, since its memory is "
+            "used again.",
+            *_fitting_note(work.operands, cache, repeated),
+        ),
+    )
+
+
+def _size(info: OperandInfo) -> int:
+    assert info.bytes is not None
+    return info.bytes

@@ -1,0 +1,127 @@
+"""The greedy placement: Algorithm 1 of the EDEN paper (Koppula et al., MICRO 2019).
+
+Operands from the most to the least tolerant, each into the partition and operating point with the largest parameter
+reduction among those that it tolerates and that have room. The first operand in a partition sets its point. Of equal
+reductions: an open partition before an unused one, then the fuller one, then the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eden.placement.question import Answer, Flags, Part, Question, tolerated
+
+_ORDER = "(the greedy order; a placement may exist that it does not find)"
+
+
+class _Options:
+    """Every choice of every partition, one after the other, and what partitions have taken so far."""
+
+    def __init__(self, question: Question, first: Sequence[str]) -> None:
+        self.question = question
+        choices = [(p, i, point) for p, mine in enumerate(question.choices) for i, (point, _) in enumerate(mine)]
+        self.partition = np.array([p for p, _, _ in choices])
+        self.index = [i for _, i, _ in choices]
+        nominal = question.nominal
+        self.values = {
+            name: np.array([getattr(point, name) for *_, point in choices])
+            for name in ("vdd", "trcd", "trp", "refresh_interval")
+        }
+        reduction = {
+            "vdd": 1.0 - self.values["vdd"] / nominal.vdd,
+            "latency": 1.0 - (self.values["trcd"] + self.values["trp"]) / (nominal.trcd + nominal.trp),
+            "refresh_interval": 1.0 - nominal.refresh_interval / self.values["refresh_interval"],
+        }
+        _, order = np.unique(np.stack([reduction[name] for name in first], axis=1), axis=0, return_inverse=True)
+        self.reduction = order.reshape(-1)
+        """Of each choice, its place among those of all, the smallest parameter reduction first."""
+        self.tolerated = tolerated(question.limits, [model for mine in question.choices for _, model in mine])
+        self.taken = np.full(len(question.partitions), -1)
+        """By partition, the option that it took; -1: none."""
+        self.used = np.zeros(len(question.partitions), dtype=np.int64)
+
+    @property
+    def start(self) -> NDArray[np.int64]:
+        """[partitions]: the next byte that an operand may start at."""
+        return self.used + -self.used % self.question.alignment
+
+    def runnable(self) -> Flags:
+        """[options]: those that a partition runs at, or can still be run at by what it shares with others."""
+        taken = self.taken[self.partition]
+        allowed: Flags = np.ones(len(taken), dtype=np.bool_)
+        for parameter, groups in self.question.shared.items():
+            values = self.values[parameter]
+            for group in groups:
+                agreed = [values[self.taken[p]] for p in group if self.taken[p] >= 0][:1]
+                if not agreed:
+                    agreed = list(set.intersection(*(set(values[self.partition == p]) for p in group)))
+                allowed &= ~np.isin(self.partition, group) | np.isin(values, agreed)
+        voltages = self.question.constraints.voltages
+        if voltages is not None:
+            driven = {self.question.nominal.vdd, *self.values["vdd"][self.taken[self.taken >= 0]]}
+            if len(driven) >= voltages:
+                allowed &= np.isin(self.values["vdd"], list(driven))
+        return np.where(taken >= 0, taken == np.arange(len(taken)), allowed)
+
+    def best(self, k: int) -> int:
+        """The option for an operand. Raises ValueError naming the operand and the constraint where there is none."""
+        runnable = self.runnable() & self.tolerated[k]
+        roomy = self.start + self.question.bytes[k] <= self.question.capacity
+        (found,) = np.nonzero(runnable & roomy[self.partition])
+        if not found.size:
+            raise ValueError(self._no_room(k, runnable))
+        found = found[self.reduction[found] == self.reduction[found].max()]
+        home = self.partition[found]
+        # Of equals the first.
+        return int(found[np.lexsort((-np.arange(len(found)), self.used[home], self.taken[home] >= 0))[-1]])
+
+    def _no_room(self, k: int, runnable: Flags) -> str:
+        question = self.question
+        limit, size = question.limits[k].mean, int(question.bytes[k])
+        head = f"operand {question.names[k]} ({size} bytes, tolerates a BER of {limit:g}) cannot be placed: "
+        largest = int(question.capacity.argmax())
+        if size > question.capacity[largest]:
+            return (
+                f"{head}it is larger than every partition; the largest is {question.partitions[largest].name} with "
+                f"{question.capacity[largest]} bytes, and an operand is not split"
+            )
+        if not runnable.any():
+            limits = question.constraints
+            supplies = limits.voltages is not None or limits.shared_vdd or limits.shared_refresh
+            why = f" under the constraints on supplies, after the more tolerant operands chose theirs {_ORDER}"
+            return (
+                f"{head}no partition runs, or can still be run, at an operating point that it tolerates"
+                f"{why if supplies else ''}"
+            )
+        left = np.maximum(question.capacity - self.start, 0)[self.partition[runnable]].max()
+        return (
+            f"{head}the most room left in a partition whose BER it tolerates is {left} bytes, after the more tolerant "
+            f"operands chose theirs {_ORDER}"
+        )
+
+
+def place_greedy(question: Question, first: Sequence[str]) -> Answer:
+    """The greedy placement.
+
+    Args:
+        question: what is to be placed where; of equally tolerant operands the busier one chooses first.
+        first: "vdd", "latency" and "refresh_interval" in the order in which their reductions count.
+
+    Raises:
+        ValueError: naming the operand that nothing has room for, and the constraint.
+
+    """
+    options = _Options(question, first)
+    parts: list[list[Part]] = [[] for _ in question.names]
+    for k in sorted(
+        range(len(parts)), key=lambda k: (-question.limits[k].mean, -question.crossing[k], -question.bytes[k])
+    ):
+        best = options.best(k)
+        p, size = int(options.partition[best]), int(question.bytes[k])
+        part = Part(p, int(options.start[p]), size)
+        parts[k].append(part)
+        options.taken[p], options.used[p] = best, part.address_bytes + size
+    return Answer([None if taken < 0 else options.index[taken] for taken in options.taken], parts)

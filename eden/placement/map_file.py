@@ -1,0 +1,245 @@
+"""The file of a memory map: where in a device each operand lies, in what form, at which operating point."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import os
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import pydantic
+
+from eden import _core
+from eden.common.files import FiniteRecord, VersionedFile, stored_as, write_text
+from eden.devices.device import GeometryField
+from eden.devices.margin import Margin
+from eden.devices.partition import Errors, OperatingPoint
+from eden.memory import operators as ops
+from eden.memory.errors import LineModel
+from eden.placement.constraints import OPERAND_ALIGNMENT
+from eden.placement.placement import MemoryPiece
+
+_BURST_BITS = 8 * OPERAND_ALIGNMENT
+_Count = Annotated[int, pydantic.Field(ge=1)]
+_AddressBits = Annotated[int, stored_as("address", "address_bits"), pydantic.Field(ge=0)]
+
+
+class MappedPartition(FiniteRecord):
+    """A region of the device and how it is to be run."""
+
+    kind: Literal["module", "rank", "bank", "subarray"]
+    address_bits: _AddressBits
+    """Its first bit in the device."""
+    capacity_bytes: _Count
+    operating_point: OperatingPoint
+    errors: Errors
+    """The error model at that point."""
+
+
+class MappedPiece(FiniteRecord):
+    """A part of an operand that lies in one partition; pieces are in the order of the operand's bytes."""
+
+    partition: str
+    address_bits: _AddressBits
+    """Its first bit in the device, a multiple of 512."""
+    bytes: _Count
+
+
+class MappedOperand(FiniteRecord):
+    """Where an operand lies, and how its bytes are to be read."""
+
+    kind: Literal["weight", "input"]
+    storage: str
+    """The form in which the memory keeps it, as in ``eden.Faults``."""
+    elements: _Count
+    """Of an input, one sample's."""
+    bytes: _Count
+    low: float
+    """Smallest plausible value: of a weight its smallest one, of an input the calibrated one."""
+    high: float
+    """Largest plausible value."""
+    magnitude: float | None = None
+    """Mean magnitude of an input's values, in "sign" storage."""
+    affine: bool = False
+    """Whether its codes have a zero point."""
+    channels: bool = False
+    """Whether each output channel of a weight has a scale of its own."""
+    correction: str = "none"
+    """What replaces a value outside its range, as in ``eden.Faults``."""
+    readers: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
+    """The layers' roles that read it, such as ``conv1.weight``."""
+    pieces: Annotated[tuple[MappedPiece, ...], pydantic.Field(min_length=1)]
+
+    @property
+    def address_bits(self) -> int:
+        """Its first bit in the device."""
+        return self.pieces[0].address_bits
+
+
+class MemoryMap(VersionedFile):
+    """What a runtime and a memory controller need of a placement, and ``inject_`` takes: a deployable result.
+
+    Saved and loaded as JSON; ``save_csv`` writes the table for a controller's configuration (docs/placement.md).
+    """
+
+    FORMAT: ClassVar[str] = "eden-memory-map"
+    VERSION: ClassVar[int] = 1
+    whole: ClassVar[bool] = True
+
+    device: str
+    """Name of the device."""
+    geometry: GeometryField
+    """How addresses run through its banks, rows and columns."""
+    random_layout: int
+    """Version of the random numbers' layout, which fixes what cells a chip's seed makes weak."""
+    nominal: OperatingPoint
+    """The operating point within specification."""
+    margin: Margin = Margin()
+    """What the device's rates hold beyond what was measured."""
+    partitions: Annotated[dict[str, MappedPartition], pydantic.Field(min_length=1)]
+    operands: Annotated[dict[str, MappedOperand], pydantic.Field(min_length=1)]
+    notes: tuple[str, ...] = ()
+
+    @pydantic.model_validator(mode="after")
+    def _keeps_contracts(self) -> Self:
+        if self.random_layout != _core.RANDOM_LAYOUT_VERSION:
+            raise ValueError(
+                f"random_layout is {self.random_layout}; allowed is {_core.RANDOM_LAYOUT_VERSION}, this version's"
+            )
+        self._check_partitions()
+        for name, operand in self.operands.items():
+            self._check_operand(name, operand)
+        taken = sorted(
+            (piece.address_bits, piece.bytes, name) for name, one in self.operands.items() for piece in one.pieces
+        )
+        for (start, size, before), (address, _, name) in itertools.pairwise(taken):
+            if address < start + 8 * size:
+                raise ValueError(f"operand {name} starts at bit {address}, inside operand {before}")
+        readers: dict[str, str] = {}
+        for name, operand in self.operands.items():
+            for reader in operand.readers:
+                if reader in readers:
+                    raise ValueError(f"{reader} reads both {readers[reader]} and {name}; allowed is one operand")
+                readers[reader] = name
+        return self
+
+    def _check_partitions(self) -> None:
+        end, before = 0, ""
+        for name, partition in sorted(self.partitions.items(), key=lambda item: item[1].address_bits):
+            if partition.address_bits < end:
+                raise ValueError(f"partition {name} begins at bit {partition.address_bits}, inside {before}")
+            end, before = partition.address_bits + 8 * partition.capacity_bytes, name
+            errors = partition.errors
+            if isinstance(errors, LineModel) and (
+                errors.geometry.row_bits != self.geometry.row_bits
+                or errors.geometry.subarray_rows != self.geometry.subarray_rows
+            ):
+                raise ValueError(
+                    f"partition {name} has an error model of {errors.geometry}; allowed is {self.geometry}"
+                )
+        if end > self.geometry.end:
+            raise ValueError(f"partition {before} ends at bit {end}; allowed is {self.geometry.end}")
+
+    def _check_operand(self, name: str, operand: MappedOperand) -> None:
+        if operand.storage not in ops.STORAGE_BITS:
+            allowed = ", ".join(ops.STORAGE_BITS)
+            raise ValueError(f"operand {name}: storage is {operand.storage!r}; allowed are {allowed}")
+        if operand.correction not in ops.CORRECTIONS:
+            allowed = ", ".join(ops.CORRECTIONS)
+            raise ValueError(f"operand {name}: correction is {operand.correction!r}; allowed are {allowed}")
+        needed = -(-operand.elements * ops.STORAGE_BITS[operand.storage] // 8)
+        if operand.bytes != needed:
+            raise ValueError(
+                f"operand {name} has {operand.bytes} bytes; allowed for {operand.elements} elements of "
+                f"{operand.storage} is {needed}"
+            )
+        if sum(piece.bytes for piece in operand.pieces) != operand.bytes:
+            raise ValueError(f"pieces of operand {name} are not its {operand.bytes} bytes")
+        if operand.low > operand.high:
+            raise ValueError(f"operand {name}: low is {operand.low}, above high, {operand.high}")
+        points = []
+        for piece in operand.pieces:
+            home = self.partitions.get(piece.partition)
+            if home is None:
+                raise ValueError(
+                    f"operand {name} is in partition {piece.partition!r}; allowed are {', '.join(self.partitions)}"
+                )
+            if piece.address_bits % _BURST_BITS:
+                raise ValueError(
+                    f"operand {name} starts at bit {piece.address_bits}; allowed are multiples of {_BURST_BITS}"
+                )
+            first, end = home.address_bits, home.address_bits + 8 * home.capacity_bytes
+            if not first <= piece.address_bits <= end - 8 * piece.bytes:
+                raise ValueError(
+                    f"operand {name} takes the bits from {piece.address_bits} to "
+                    f"{piece.address_bits + 8 * piece.bytes}; allowed in {piece.partition} are {first} to {end}"
+                )
+            points.append(home.operating_point)
+        if any(point != points[0] for point in points):
+            raise ValueError(f"pieces of operand {name} are at different operating points; allowed is one")
+
+    @property
+    def memory(self) -> dict[str, tuple[MemoryPiece, ...]]:
+        """Pieces of memory that hold each operand, in order: error model, first bit, number of bits."""
+        return {
+            name: tuple(
+                (self.partitions[piece.partition].errors, piece.address_bits, 8 * piece.bytes)
+                for piece in operand.pieces
+            )
+            for name, operand in self.operands.items()
+        }
+
+    def csv(self) -> str:
+        """The table of pieces as comma-separated values, in the order of their addresses, with a line of names."""
+        rows = []
+        for name, operand in self.operands.items():
+            offset = 0
+            for number, piece in enumerate(operand.pieces):
+                rows.append(self._row(name, operand, number, piece, offset))
+                offset += piece.bytes
+        text = io.StringIO()
+        table = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+        table.writeheader()
+        for row in sorted(rows, key=lambda row: row["address_bits"]):
+            table.writerow({key: repr(value) if isinstance(value, float) else value for key, value in row.items()})
+        return text.getvalue()
+
+    def _row(self, name: str, operand: MappedOperand, number: int, piece: MappedPiece, offset: int) -> dict[str, Any]:
+        home = self.partitions[piece.partition]
+        point = home.operating_point
+        first = self.geometry.locate(piece.address_bits)
+        last = self.geometry.locate(piece.address_bits + 8 * piece.bytes - 1)
+        first_row, last_row = (at.subarray * self.geometry.subarray_rows + at.wordline for at in (first, last))
+        return {
+            "operand": name,
+            "kind": operand.kind,
+            "piece": number,
+            "offset_bytes": offset,
+            "partition": piece.partition,
+            "address_bits": piece.address_bits,
+            "address_bytes": piece.address_bits // 8,
+            "bytes": piece.bytes,
+            "rank": first.rank,
+            "bank": first.bank,
+            "row": first_row,
+            "column_bit": first.bitline,
+            "last_rank": last.rank,
+            "last_bank": last.bank,
+            "last_row": last_row,
+            "last_column_bit": last.bitline,
+            "storage": operand.storage,
+            "low": operand.low,
+            "high": operand.high,
+            "vdd_v": point.vdd,
+            "trcd_ns": point.trcd,
+            "trp_ns": point.trp,
+            "temperature_c": point.temperature,
+            "refresh_interval_ms": point.refresh_interval,
+            "ber_zero": home.errors.ber_zero,
+            "ber_one": home.errors.ber_one,
+        }
+
+    def save_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write ``csv`` into a file, atomically. Raises FileError if that is not possible."""
+        write_text(path, self.csv())

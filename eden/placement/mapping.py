@@ -1,0 +1,166 @@
+"""The memory map of a placed network (docs/placement.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eden.devices.device import Device
+from eden.devices.partition import Errors, OperatingPoint, Partition, off_nominal
+from eden.faults.buffers import range_of
+from eden.faults.faulty_layers import faulty_layers
+from eden.faults.operand import Operand, operand_numel
+from eden.memory import operators as ops
+from eden.placement.map_file import MappedOperand, MappedPartition, MemoryMap
+from eden.placement.placement import Placement
+from eden.placement.points import answer_at
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# A curve's rates are told anew, perhaps by another library of mathematics: far more than those differ by.
+_SAME = 1e-9
+
+
+def _check_point(partition: Partition, placed: OperatingPoint, errors: Errors) -> None:
+    """Refuse an operating point that a partition does not offer, or whose rates are above those stated.
+
+    Args:
+        partition: of the device.
+        placed: what it is to be run at.
+        errors: the error model that was stated there.
+
+    Raises:
+        ValueError: naming the partition, what was found and what is allowed.
+
+    """
+    if not off_nominal(partition.points[0], placed):
+        return
+    answer = answer_at(partition, placed)
+    for stored in ("zero", "one"):
+        found, stated = (getattr(model, f"ber_{stored}") for model in (answer, errors))
+        if found > stated * (1.0 + _SAME):
+            raise ValueError(
+                f"partition {partition.name}: at {placed} stored {stored}s have the BER {found:g}; the placement "
+                f"states {stated:g}: was it made for another device?"
+            )
+
+
+def _partition(device: Device, name: str) -> Partition:
+    """A partition of a placement: one of the device's, or in a coarse one the whole module."""
+    return device.whole if name == device.whole.name else device.partition(name)
+
+
+def _readers(model: nn.Module) -> dict[str, list[str]]:
+    """By operand, the roles that read it, the one that it is named after first."""
+    found: dict[str, list[str]] = {}
+    for layer_name, layer in faulty_layers(model).items():
+        for operand in layer.eden_faults.operands():
+            own = f"{layer_name}.{operand.role.name}" if layer_name else operand.role.name
+            found.setdefault(operand.name, []).append(own)
+    return {name: sorted(readers, key=lambda reader: reader != name) for name, readers in found.items()}
+
+
+def memory_map(model: nn.Module, placement: Placement, device: Device) -> MemoryMap:
+    """The map of a placed network: every operand with its address in the device, its form and its operating point.
+
+    Args:
+        model: the network, after ``inject_`` and ``calibrate_``.
+        placement: where its operands lie.
+        device: what it was placed in.
+
+    Raises:
+        ValueError: if the placement is of another device or network, an operand has no place or no known range, a
+            partition is at an operating point that the device does not offer there, or samples have cells of their own.
+
+    """
+    if placement.device != device.name:
+        raise ValueError(f"the placement is of device {placement.device!r}; allowed is {device.name!r}")
+    partitions = {}
+    for name, placed in placement.partitions.items():
+        part = _partition(device, name)
+        # Of an idle partition, whose supply others may share, a placement states no errors.
+        if placed.used_bytes:
+            _check_point(part, placed.operating_point, placed.errors)
+        partitions[name] = MappedPartition(
+            kind=part.kind,
+            address_bits=part.address,
+            capacity_bytes=part.capacity_bytes,
+            operating_point=placed.operating_point,
+            errors=placed.errors,
+        )
+    operands: dict[str, MappedOperand] = {}
+    readers = _readers(model)
+    for layer in faulty_layers(model).values():
+        for operand in layer.eden_faults.operands():
+            if operand.name in operands or (operand.errors is None and operand.name not in placement.operands):
+                continue
+            if operand.contiguous:
+                raise ValueError(
+                    f"{operand.name}: each sample has cells of its own (batch 'contiguous'); allowed in a map, which "
+                    "has room for one sample, is 'restart'"
+                )
+            bounds, elements = range_of(layer, operand), operand_numel(layer, operand)
+            if bounds is None or elements is None:
+                raise ValueError(f"the range and size of {operand.name} are not known; call eden.calibrate_ first")
+            operands[operand.name] = _mapped(operand, bounds, elements, readers[operand.name], placement, device)
+    for name in placement.operands:
+        if name not in operands:
+            raise ValueError(
+                f"operand {name} of the placement is no operand of the network under faults; there are "
+                f"{', '.join(sorted(operands)) or 'none'}"
+            )
+    return MemoryMap(
+        device=device.name,
+        geometry=device.geometry,
+        random_layout=placement.random_layout,
+        nominal=placement.nominal,
+        margin=placement.margin,
+        partitions=partitions,
+        operands=operands,
+        notes=placement.notes,
+    )
+
+
+def _mapped(
+    operand: Operand,
+    bounds: tuple[float, float],
+    elements: int,
+    readers: list[str],
+    placement: Placement,
+    device: Device,
+) -> MappedOperand:
+    placed = placement.operands.get(operand.name)
+    if placed is None:
+        raise ValueError(
+            f"operand {operand.name} has no place; allowed is a placement of all operands under faults, or to make it "
+            "reliable with eden.set_errors_"
+        )
+    size = -(-elements * ops.STORAGE_BITS[operand.storage] // 8)
+    if placed.bytes != size:
+        raise ValueError(
+            f"operand {operand.name} has {placed.bytes} bytes in the placement and {size} in the network; allowed is "
+            "the same size (is the storage the same?)"
+        )
+    return MappedOperand.model_validate(
+        {
+            "kind": operand.kind,
+            "storage": operand.storage,
+            "elements": elements,
+            "bytes": size,
+            "low": bounds[0],
+            "high": bounds[1],
+            "magnitude": operand.magnitude if operand.storage == "sign" else None,
+            "affine": operand.affine,
+            "channels": operand.channels,
+            "correction": operand.correction,
+            "readers": readers,
+            "pieces": [
+                {
+                    "partition": part.partition,
+                    "address_bits": _partition(device, part.partition).address + 8 * part.address_bytes,
+                    "bytes": part.bytes,
+                }
+                for part in placed.parts
+            ],
+        }
+    )

@@ -1,0 +1,261 @@
+"""The file of a placement: each operand in a partition of a device, each partition at an operating point."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+import pydantic
+
+from eden.common.checks import same
+from eden.common.files import Record, VersionedFile, stored_as
+from eden.common.tables import text_table
+from eden.devices.margin import Margin
+from eden.devices.partition import Errors, OperatingPoint
+from eden.memory.errors import ErrorModel
+from eden.placement.constraints import OPERAND_ALIGNMENT
+
+MemoryPiece = tuple[ErrorModel, int, int]
+"""An error model, the first bit in the device, and a number of bits."""
+
+# A mean over a model's rates, told once more.
+_OPERATIONS = 4
+
+_AddressBytes = Annotated[int, stored_as("address", "address_bytes"), pydantic.Field(ge=0)]
+
+
+class Piece(Record):
+    """A part of an operand that is split over partitions; pieces are in the order of the operand's bytes."""
+
+    partition: str
+    address_bytes: _AddressBytes
+    """First byte, counted from the partition's start."""
+    bytes: int = pydantic.Field(ge=1)
+
+
+class Optimum(Record):
+    """How good an exact placement is. The objective is 1 within specification."""
+
+    value: float = pydantic.Field(gt=0, allow_inf_nan=False)
+    """Objective of the placement: the weighted sum of energy and time over those within specification."""
+    bound: float = pydantic.Field(allow_inf_nan=False)
+    """No placement has a lower one."""
+    gap: float = pydantic.Field(ge=0, allow_inf_nan=False)
+    """(value - bound) / value."""
+    greedy: float | None
+    """Objective of the greedy placement; None where the greedy solver finds none."""
+    energy_weight: float = pydantic.Field(ge=0, le=1)
+    time_weight: float = pydantic.Field(ge=0, le=1)
+    platform: str
+    currents: Annotated[str, stored_as("rank", "currents")]
+
+    def text(self, objective: str) -> str:
+        """It in a sentence, of an objective's name."""
+        greedy = "none found" if self.greedy is None else f"{self.greedy:.6f}"
+        return (
+            f"{objective} on {self.platform} with {self.currents}, {self.value:.6f} of that within specification, at "
+            f"most {self.gap:.2%} above the optimum; the greedy solver's: {greedy}"
+        )
+
+
+class PlacedOperand(Record):
+    """Where one operand lies."""
+
+    kind: Literal["weight", "input"]
+    partition: str
+    """Name of its partition."""
+    address_bytes: _AddressBytes
+    """First byte, counted from the partition's start; a multiple of 64."""
+    bytes: int = pydantic.Field(ge=1)
+    """Stored bytes; of an input, one sample's."""
+    ber: float = pydantic.Field(ge=0, le=1)
+    """Mean bit error rate that it meets: its partition's, or the highest of its pieces' partitions."""
+    limit: float = pydantic.Field(ge=0, le=1)
+    """Highest mean bit error rate that it tolerates."""
+    pieces: tuple[Piece, ...] = ()
+    """Of an operand that is split, all of them, ``partition`` and ``address_bytes`` the first one's; else none."""
+
+    @property
+    def home(self) -> str:
+        """Its partition in words, or its first one and how many more."""
+        return self.partition + (f" and {len(self.pieces) - 1} more" if self.pieces else "")
+
+    @property
+    def parts(self) -> tuple[Piece, ...]:
+        """Its pieces, or the one that it is."""
+        return self.pieces or (Piece(partition=self.partition, address_bytes=self.address_bytes, bytes=self.bytes),)
+
+
+class PlacedPartition(Record):
+    """How one partition is run."""
+
+    operating_point: OperatingPoint
+    errors: Errors
+    """The error model at that point."""
+    used_bytes: int = pydantic.Field(ge=0)
+    """Bytes up to the end of its last operand, alignment included; 0 where nothing is placed."""
+    capacity_bytes: int = pydantic.Field(ge=1)
+    address_bits: Annotated[int | None, stored_as("address", "address_bits"), pydantic.Field(ge=0)] = None
+    """Its first bit in the device's geometry; None in files of before it was kept."""
+
+
+class Placement(VersionedFile):
+    """A placement of a network's operands in a device. Saved and loaded as JSON (docs/placement.md)."""
+
+    FORMAT: ClassVar[str] = "eden-placement"
+    VERSION: ClassVar[int] = 1
+    whole: ClassVar[bool] = False  # it says where operands lie, and no more
+
+    device: str
+    """Name of the device."""
+    solver: Literal["greedy", "exact"]
+    objective: Literal["energy", "latency", "weighted"]
+    random_layout: int
+    """Version of the random numbers' layout, which fixes what cells a chip's seed makes weak."""
+    nominal: OperatingPoint
+    """The device's operating point within specification."""
+    margin: Margin = Margin()
+    """What the device's rates hold beyond what was measured."""
+    operands: dict[str, PlacedOperand] = pydantic.Field(min_length=1)
+    partitions: dict[str, PlacedPartition] = pydantic.Field(min_length=1)
+    optimum: Optimum | None = None
+    """Of an exact placement, how good it is."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know about how limits and points were compared."""
+
+    @pydantic.model_validator(mode="after")
+    def _keeps_contracts(self) -> Self:
+        ends: dict[str, int] = dict.fromkeys(self.partitions, 0)
+        parts = [(name, operand, part) for name, operand in self.operands.items() for part in operand.parts]
+        for name, operand, part in sorted(parts, key=lambda found: found[2].address_bytes):
+            if part.partition not in self.partitions:
+                raise ValueError(
+                    f"operand {name} is in partition {part.partition!r}; allowed are {', '.join(self.partitions)}"
+                )
+            if operand.ber > operand.limit:
+                raise ValueError(f"operand {name} meets a BER of {operand.ber:g}; allowed is its limit {operand.limit}")
+            if part.address_bytes % OPERAND_ALIGNMENT:
+                raise ValueError(
+                    f"operand {name} starts at byte {part.address_bytes}; allowed are multiples of {OPERAND_ALIGNMENT}"
+                )
+            if part.address_bytes < ends[part.partition]:
+                raise ValueError(f"operand {name} starts at byte {part.address_bytes}, inside the operand before it")
+            ends[part.partition] = part.address_bytes + part.bytes
+        for name, operand in self.operands.items():
+            self._check_parts(name, operand)
+        for name, partition in self.partitions.items():
+            if partition.used_bytes != ends[name]:
+                raise ValueError(
+                    f"partition {name} says {partition.used_bytes} bytes used; its operands end at {ends[name]}"
+                )
+            if partition.used_bytes > partition.capacity_bytes:
+                raise ValueError(
+                    f"partition {name} holds {partition.used_bytes} bytes; "
+                    f"allowed is its capacity {partition.capacity_bytes}"
+                )
+        return self
+
+    def _check_parts(self, name: str, operand: PlacedOperand) -> None:
+        homes = [self.partitions[part.partition] for part in operand.parts]
+        if not same(operand.ber, max(home.errors.ber for home in homes), _OPERATIONS):
+            raise ValueError(f"operand {name} has the BER {operand.ber:g}, not the one of {operand.partition}")
+        if any(home.operating_point != homes[0].operating_point for home in homes):
+            raise ValueError(f"pieces of operand {name} are at different operating points; allowed is one")
+        if sum(part.bytes for part in operand.parts) != operand.bytes:
+            raise ValueError(f"pieces of operand {name} are not its {operand.bytes} bytes")
+        first = operand.parts[0]
+        if (first.partition, first.address_bytes) != (operand.partition, operand.address_bytes):
+            raise ValueError(f"operand {name} does not start where its first piece does")
+
+    @property
+    def ber(self) -> dict[str, float]:
+        """Mean bit error rate that each operand meets."""
+        return {name: operand.ber for name, operand in self.operands.items()}
+
+    @property
+    def partition(self) -> dict[str, str]:
+        """Name of each operand's partition, or of its first piece's."""
+        return {name: operand.partition for name, operand in self.operands.items()}
+
+    def point_of(self, operand: str) -> OperatingPoint:
+        """The operating point of an operand's partition; nominal for an operand that is not placed."""
+        placed = self.operands.get(operand)
+        return self.nominal if placed is None else self.partitions[placed.partition].operating_point
+
+    @property
+    def used_bytes(self) -> dict[str, int]:
+        """Bytes used in each partition, alignment included."""
+        return {name: partition.used_bytes for name, partition in self.partitions.items()}
+
+    @property
+    def errors(self) -> dict[str, ErrorModel]:
+        """Error model that each operand meets, for ``inject_`` to verify or fine-tune the placed network with.
+
+        Of an operand that is split, the one of the partition with the highest rate, for all of it.
+        """
+        return {
+            name: max((self.partitions[part.partition].errors for part in operand.parts), key=lambda model: model.ber)
+            for name, operand in self.operands.items()
+        }
+
+    @property
+    def memory(self) -> dict[str, tuple[MemoryPiece, ...]]:
+        """Pieces of memory that hold each operand, in order: error model, first bit in the device, number of bits.
+
+        ``inject_`` and ``set_errors_`` take them: each operand is read from its own cells of the device.
+
+        Raises:
+            ValueError: if the file was written before placements kept where partitions lie.
+
+        """
+        found = {}
+        for name, operand in self.operands.items():
+            pieces = []
+            for part in operand.parts:
+                home = self.partitions[part.partition]
+                if home.address_bits is None:
+                    raise ValueError(
+                        f"partition {part.partition} of the placement has no address; allowed is a placement that "
+                        "this version of eden made: place again"
+                    )
+                pieces.append((home.errors, home.address_bits + 8 * part.address_bytes, 8 * part.bytes))
+            found[name] = tuple(pieces)
+        return found
+
+    def bytes_in(self, partition: str, kind: str | None = None) -> int:
+        """Bytes of operands, of one kind or of all, that lie in a partition."""
+        return sum(
+            part.bytes
+            for operand in self.operands.values()
+            if kind is None or operand.kind == kind
+            for part in operand.parts
+            if part.partition == partition
+        )
+
+    def table(self) -> str:
+        """The placement as text: partitions in use, then operands from the least to the most tolerant."""
+        partitions = []
+        for name, partition in self.partitions.items():
+            if partition.used_bytes:
+                point = partition.operating_point
+                cells = [name, f"{point.vdd:g}", f"{point.trcd:g}", f"{point.trp:g}", f"{partition.errors.ber:.2e}"]
+                partitions.append([*cells, str(partition.used_bytes), str(partition.capacity_bytes)])
+        operands = [
+            (
+                name,
+                operand.kind,
+                str(operand.bytes),
+                f"{operand.limit:.2e}",
+                f"{operand.ber:.2e}",
+                operand.home,
+                str(operand.address_bytes),
+            )
+            for name, operand in sorted(self.operands.items(), key=lambda item: (item[1].limit, item[0]))
+        ]
+        tables = [
+            text_table(
+                ("partition", "VDD (V)", "tRCD (ns)", "tRP (ns)", "BER", "used (bytes)", "capacity (bytes)"), partitions
+            ),
+            text_table(("operand", "kind", "bytes", "limit", "BER", "partition", "address"), operands),
+        ]
+        found = [] if self.optimum is None else [self.optimum.text(self.objective)]
+        return "\n\n".join([*found, *tables])

@@ -1,0 +1,229 @@
+"""Operands put into partitions one by one, at the operating points that a relaxation found, or by size."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from eden.placement.program.pooled import Pooled
+from eden.placement.program.problem import Assignment, Floats, Problem, State
+
+
+class Bins:
+    """Partitions in their states while operands are put into them."""
+
+    def __init__(self, problem: Problem, states: Sequence[State]) -> None:
+        self.problem = problem
+        index = {(s.partition, s.choice): i for i, s in enumerate(problem.used)}
+        self.state_of = {
+            state.partition: index[state.partition, state.choice] for state in states if state.choice is not None
+        }
+        self.free = problem.room.copy()
+        self.tail = problem.tail * (not problem.split)
+        self.pieces: dict[int, list[tuple[int, int]]] = {}
+
+    def fits(self, k: int, partition: int) -> bool:
+        """Whether a whole operand has room, the one that ends behind the last whole unit included."""
+        needed = int(self.problem.units[k]) - int(self.free[partition])
+        rest = int(self.problem.bytes[k]) % self.problem.alignment
+        return needed <= 0 or (needed == 1 and 0 < rest <= self.tail[partition])
+
+    def put(self, k: int, partition: int, units: int) -> None:
+        """Give units of a partition to an operand."""
+        self.pieces.setdefault(k, []).append((partition, units))
+        self.free[partition] -= units
+        if self.free[partition] < 0:
+            self.free[partition] = 0
+            self.tail[partition] = 0
+
+    def take_back(self, k: int) -> int:
+        """Take an operand out again; the units that it had."""
+        pieces = self.pieces.pop(k, [])
+        for partition, units in pieces:
+            self.free[partition] += units
+        return sum(units for _, units in pieces)
+
+    def elsewhere(self, k: int, units: int, level_of: dict[int, int], cost: Floats) -> list[int]:
+        """Partitions at the cheapest operating point where those that an operand tolerates have room for its units."""
+        at: dict[int, list[int]] = {}
+        for p, s in self.state_of.items():
+            if self.problem.tolerated[k, s]:
+                at.setdefault(level_of[s], []).append(p)
+        roomy = [mine for mine in at.values() if sum(int(self.free[p]) for p in mine) >= units]
+        return min(roomy, key=lambda mine: float(cost[k, self.state_of[mine[0]]]), default=[])
+
+
+def _pack(problem: Problem, pooled: Pooled) -> Assignment | None:
+    """Partitions for operands whose operating points are known, or None where none are found.
+
+    Where an operand finds no room, the partition that this costs least takes a state that it tolerates, and all begins
+    again: rounding has given its room to others.
+    """
+    for _ in range(len(problem.capacity) + 1):
+        packed = _packed(problem, pooled)
+        if not isinstance(packed, int):
+            return packed
+        milder = _milder(problem, pooled.states, packed)
+        if milder is None:
+            return None
+        pooled = Pooled(milder, pooled.level, pooled.shares)
+    return None
+
+
+def _milder(problem: Problem, states: Sequence[State], k: int) -> tuple[State, ...] | None:
+    """The states with one of them changed to one that an operand tolerates, or None where supplies forbid changes."""
+    if problem.supplied:
+        return None
+    index = {(s.partition, s.choice): i for i, s in enumerate(problem.used)}
+    cost = problem.pair_cost.sum(axis=0) / int(problem.units.sum())
+
+    def price(state: State) -> float:
+        held = 0.0 if state.choice is None else cost[index[state.partition, state.choice]]
+        return float(problem.energy_weight * state.standby + held * problem.room[state.partition])
+
+    best: tuple[float, State] | None = None
+    for i in np.flatnonzero(problem.tolerated[k]):
+        state = problem.used[i]
+        now = states[state.partition]
+        if now.choice is not None and problem.tolerated[k, index[now.partition, now.choice]]:
+            continue
+        if not problem.split and problem.bytes[k] > problem.capacity[state.partition]:
+            continue
+        more = price(state) - price(now)
+        if best is None or more < best[0]:
+            best = (more, state)
+    if best is None:
+        return None
+    return tuple(best[1] if p == best[1].partition else state for p, state in enumerate(states))
+
+
+def _packed(problem: Problem, pooled: Pooled) -> Assignment | int | None:
+    """Partitions for operands, the first operand that finds no room, or None where supplies forbid what was found.
+
+    Each partition in use gets an operand first, from the one that fewest tolerate on; then the others follow, from the
+    least tolerant, and the larger of equals, to where it is tightest. An operand that finds no room at its operating
+    point goes to the cheapest other one with room.
+    """
+    bins = Bins(problem, pooled.states)
+    levels = problem.levels
+    level_of = {s: level for level, states in enumerate(levels) for s in states}
+    wanted: dict[int, list[int]] = {}
+    for k, level in enumerate(pooled.level):
+        wanted.setdefault(level, []).append(k)
+    takers = {p: [k for k in wanted.get(level_of[s], ()) if problem.tolerated[k, s]] for p, s in bins.state_of.items()}
+    rest = {k: int(problem.units[k]) for k in range(len(problem.bytes))}
+    for p in sorted(takers, key=lambda p: len(takers[p])):
+        free = [k for k in takers[p] if rest[k]]
+        if problem.split:
+            free = [k for k in free if rest[k] > 0]
+            if free and bins.free[p] > 0:
+                k = max(free, key=lambda k: rest[k])
+                bins.put(k, p, 1)
+                rest[k] -= 1
+            continue
+        free = [k for k in free if bins.fits(k, p)]
+        if free:
+            # The smallest, so that the room is left to those that need it.
+            k = min(free, key=lambda k: (rest[k], k))
+            bins.put(k, p, rest[k])
+            rest[k] = 0
+    cost = problem.pair_cost
+    choices = problem.tolerated.sum(axis=1)
+    for k in sorted((k for k in rest if rest[k]), key=lambda k: (choices[k], -rest[k], k)):
+        mine = [p for p, s in bins.state_of.items() if level_of[s] == pooled.level[k] and problem.tolerated[k, s]]
+        if problem.split:
+            if sum(int(bins.free[p]) for p in mine) < rest[k]:
+                # All of it goes elsewhere, with the unit that it may have in a partition already.
+                rest[k] += bins.take_back(k)
+                mine = bins.elsewhere(k, rest[k], level_of, cost)
+                if not mine:
+                    return int(k)
+            for p in sorted(mine, key=lambda p: len(takers[p])):
+                units = min(rest[k], int(bins.free[p]))
+                if units:
+                    bins.put(k, p, units)
+                    rest[k] -= units
+            continue
+        roomy = [p for p in mine if bins.fits(k, p)]
+        if roomy:
+            p = min(roomy, key=lambda p: (bins.free[p], p))
+        else:
+            others = [p for p, s in bins.state_of.items() if problem.tolerated[k, s] and bins.fits(k, p)]
+            if not others:
+                return int(k)
+            p = min(others, key=lambda p: (cost[k, bins.state_of[p]], bins.free[p], p))
+        bins.put(k, p, rest[k])
+        rest[k] = 0
+    return _settled(problem, pooled.states, bins)
+
+
+def _settled(problem: Problem, states: Sequence[State], bins: Bins) -> Assignment | None:
+    """The assignment of filled partitions; those that hold nothing are idle, if their supplies let them be."""
+    filled = {p for pieces in bins.pieces.values() for p, _ in pieces}
+    settled = list(states)
+    for p, state in enumerate(states):
+        if state.choice is not None and p not in filled:
+            grouped = any(p in group for groups in problem.shared.values() for group in groups)
+            if grouped:
+                return None
+            settled[p] = next(idle for idle in problem.idle if idle.partition == p)
+    pieces = []
+    for k in range(len(problem.bytes)):
+        merged: dict[int, int] = {}
+        for p, units in bins.pieces[k]:
+            merged[p] = merged.get(p, 0) + units
+        pieces.append(tuple(sorted(merged.items())))
+    return Assignment(tuple(settled), tuple(pieces))
+
+
+def packings(problem: Problem, pooled: Pooled) -> list[Assignment]:
+    """Placements from one relaxed solution: of operands that may be split, also one of whole operands."""
+    ways = [problem]
+    if problem.split:
+        ways.append(dataclasses.replace(problem, split=False, capacity=problem.room * problem.alignment))
+    return [packed for way in ways if (packed := _pack(way, pooled)) is not None]
+
+
+def by_size(problem: Problem) -> Assignment | None:
+    """A placement that looks at room alone, or None: the largest operand first, each to where it is tightest.
+
+    Each partition then takes the best state that all of its operands tolerate, if no supply has a say in it.
+    """
+    nominal = [
+        next(i for i in problem.idle if i.partition == p and i.point == problem.nominal) for p in problem.partitions
+    ]
+    bins = Bins(problem, nominal)
+    for k in sorted(range(len(problem.bytes)), key=lambda k: (-int(problem.units[k]), -int(problem.bytes[k]), k)):
+        if problem.split:
+            rest = int(problem.units[k])
+            for p in problem.partitions:
+                units = min(rest, int(bins.free[p]))
+                if units:
+                    bins.put(k, p, units)
+                    rest -= units
+            continue
+        roomy = [p for p in problem.partitions if bins.fits(k, p)]
+        if not roomy:
+            return None
+        bins.put(k, min(roomy, key=lambda p: (bins.free[p], p)), int(problem.units[k]))
+    inside: list[list[int]] = [[] for _ in problem.partitions]
+    for k, pieces in bins.pieces.items():
+        for p, _ in pieces:
+            inside[p].append(k)
+    cost = problem.pair_cost
+    bound_to_nominal = problem.split or problem.supplied
+    states = []
+    for p, members in enumerate(inside):
+        allowed = [
+            (float(problem.energy_weight * state.standby + cost[members, s].sum()), s)
+            for s, state in enumerate(problem.used)
+            if state.partition == p
+            and problem.tolerated[members, s].all()
+            and (not bound_to_nominal or state.point == problem.nominal)
+        ]
+        if members and not allowed:
+            return None
+        states.append(problem.used[min(allowed)[1]] if members else nominal[p])
+    return Assignment(tuple(states), tuple(tuple(bins.pieces[k]) for k in range(len(problem.bytes))))

@@ -1,0 +1,148 @@
+"""A relaxation for large problems: operands choose operating points, and partitions at a point have room together."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from eden.placement.program.milp import Program, add_states, chosen_states, time_saved
+from eden.placement.program.problem import Problem, State
+
+# More states than this, and the relaxation bounds the product of time and standby instead of following it.
+EXACT_PRODUCT_STATES = 500
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A solution that says at which operating point an operand lies, and not in which partition."""
+
+    states: tuple[State, ...]
+    level: list[int]
+    """Of each operand, an index of ``levels_of``."""
+    shares: tuple[float, ...]
+    """Of each used and then each idle state; 0 or 1 but for the linear program."""
+
+
+def solve_pooled(problem: Problem, gap: float, seconds: float, relaxed: bool) -> tuple[Pooled | None, float | None]:
+    """A relaxation: operands choose operating points, and the partitions at a point have to have room together.
+
+    Operands that tolerate only some of the partitions at a point have to find room in those (Hall's condition, on the
+    sets of states that operands tolerate), and every partition in use has to have an operand that tolerates it. Where
+    these sets are nested, as they are where the mean rates decide, an operand that may be split meets no other
+    obstacle; whole operands meet that of their sizes. ``relaxed`` takes the linear program instead and the largest
+    share of each choice: quicker, and its bound holds as well.
+    """
+    program = Program()
+    levels = problem.levels
+    pair_cost = problem.pair_cost
+    rows: list[tuple[int, int, int]] = []  # level, operand, column
+    save: dict[int, float] = {}
+    for level, states in enumerate(levels):
+        some = np.flatnonzero(problem.tolerated[:, states].any(axis=1))
+        columns = program.variables(pair_cost[some, states[0]])
+        save.update(time_saved(problem, columns, problem.saved[some, states[0]]))
+        rows += [(level, int(k), column) for k, column in zip(some, columns, strict=True)]
+    of_operand: list[list[int]] = [[] for _ in problem.bytes]
+    of_level: list[list[tuple[int, int]]] = [[] for _ in levels]
+    for level, k, column in rows:
+        of_operand[k].append(column)
+        of_level[level].append((k, column))
+    for mine in of_operand:
+        program.add(mine, [1.0] * len(mine), 1.0, 1.0)
+    choice = add_states(problem, program, save, exact_product=len(problem.used) <= EXACT_PRODUCT_STATES)
+    units = problem.units
+    room = problem.room + (problem.tail > 0) * (not problem.split)
+    for level, states in enumerate(levels):
+        classes: dict[bytes, list[tuple[int, int]]] = {}
+        for k, column in of_level[level]:
+            classes.setdefault(problem.tolerated[k, states].tobytes(), []).append((k, column))
+        sets = [np.frombuffer(key, dtype=np.bool_) for key in classes]
+        members = list(classes.values())
+        held = program.variables([0.0] * len(sets), high=float(units.sum()), whole=False)
+        present = program.variables([0.0] * len(sets), high=float(units.sum()), whole=False)
+        for i, inside in enumerate(members):
+            columns = [column for _, column in inside]
+            program.add([*columns, held[i]], [*(float(units[k]) for k, _ in inside), -1.0], 0.0, 0.0)
+            program.add([*columns, present[i]], [*[1.0] * len(columns), -1.0], 0.0, 0.0)
+        # An operand that is split is in as many partitions as it has units, a whole one in one.
+        covering = held if problem.split else present
+        for position, s in enumerate(states if problem.split else ()):
+            takers = [present[i] for i, within in enumerate(sets) if within[position]]
+            program.add([choice.used[s], *takers], [1.0, *[-1.0] * len(takers)], -np.inf, 0.0)
+        for within in sets:
+            inner = [i for i, other in enumerate(sets) if not (other & ~within).any()]
+            allowed = [s for s, inside in zip(states, within, strict=True) if inside]
+            program.add(
+                [*(held[i] for i in inner), *(choice.used[s] for s in allowed)],
+                [*[1.0] * len(inner), *(-float(room[problem.used[s].partition]) for s in allowed)],
+                -np.inf,
+                0.0,
+            )
+            outer = [i for i in range(len(sets)) if i not in set(inner)]
+            others = [s for s, inside in zip(states, within, strict=True) if not inside]
+            if others:
+                program.add(
+                    [*(choice.used[s] for s in others), *(covering[i] for i in outer)],
+                    [*[1.0] * len(others), *[-1.0] * len(outer)],
+                    -np.inf,
+                    0.0,
+                )
+        program.add(
+            [*(choice.used[s] for s in states), *covering],
+            [*[1.0] * len(states), *[-1.0] * len(covering)],
+            -np.inf,
+            0.0,
+        )
+    solution, bound = program.solve(gap, seconds, relaxed)
+    if bound is not None:
+        bound += problem.offset
+    if solution is None:
+        return None, bound
+    level_of = [0] * len(problem.bytes)
+    most = [-1.0] * len(problem.bytes)
+    for level, k, column in rows:
+        if solution[column] > most[k]:
+            level_of[k], most[k] = level, float(solution[column])
+    shares = tuple(float(solution[column]) for column in (*choice.used, *choice.idle))
+    return Pooled(chosen_states(problem, choice, solution), level_of, shares), bound
+
+
+def narrowed(problem: Problem, pooled: Pooled) -> Problem:
+    """The problem with the supplies set as the linear program prefers, so that every choice that is left keeps them."""
+    states = (*problem.used, *problem.idle)
+    weight: dict[float, float] = {}
+    for state, share in zip(states, pooled.shares, strict=True):
+        weight[state.point.vdd] = weight.get(state.point.vdd, 0.0) + share
+    nominal = problem.nominal
+    driven = set(weight)
+    if problem.voltages is not None:
+        others = sorted(driven - {nominal.vdd}, key=lambda vdd: -weight[vdd])
+        driven = {nominal.vdd, *others[: problem.voltages - 1]}
+    allowed = [state.point.vdd in driven for state in states]
+    for name, groups in problem.shared.items():
+        for group in groups:
+            inside = [i for i, state in enumerate(states) if state.partition in group]
+            shares: dict[float, float] = {}
+            offering: dict[float, set[int]] = {}
+            for i in inside:
+                value = getattr(states[i].point, name)
+                shares[value] = shares.get(value, 0.0) + pooled.shares[i]
+                if allowed[i] and i < len(problem.used):
+                    offering.setdefault(value, set()).add(states[i].partition)
+            common = [value for value, offers in offering.items() if offers == set(group)]
+            taken = max(common, key=lambda value: shares[value], default=getattr(nominal, name))
+            for i in inside:
+                allowed[i] = allowed[i] and getattr(states[i].point, name) == taken
+    used = [i for i in range(len(problem.used)) if allowed[i]]
+    return dataclasses.replace(
+        problem,
+        used=tuple(problem.used[i] for i in used),
+        idle=tuple(state for state, kept in zip(problem.idle, allowed[len(problem.used) :], strict=True) if kept),
+        tolerated=problem.tolerated[:, used],
+        access=problem.access[:, used],
+        saved=problem.saved[:, used],
+        voltages=None,
+        shared={},
+    )

@@ -1,0 +1,227 @@
+"""Placement: each operand in a partition, each partition at an operating point, that its operands tolerate.
+
+A solver is an entry of ``SOLVERS``, an objective one of ``OBJECTIVES``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from eden.common.renames import renamed
+from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
+from eden.costs.traffic_file import Traffic
+from eden.devices.device import Device
+from eden.placement.constraints import Constraints
+from eden.placement.defaults import ENERGY_WEIGHT, GAP, OBJECTIVE, SOLVER, TIME_LIMIT
+from eden.placement.placement import Placement
+from eden.placement.points import Points
+from eden.placement.question import Question, limit_models
+from eden.tolerance.tolerance import Tolerance
+
+if TYPE_CHECKING:
+    from eden.costs.energy import Currents
+    from eden.costs.platforms import Platform
+    from eden.placement.exact import Costs
+
+
+class Objective(NamedTuple):
+    """What is lowered."""
+
+    energy_weight: float | None
+    """What the share of the energy counts, that of the time counting the rest of 1; None: what the caller says."""
+    first: tuple[str, ...] = ()
+    """In which order the greedy solver looks at what a point lowers; none: it cannot lower this."""
+
+
+OBJECTIVES: Mapping[str, Objective] = {
+    "energy": Objective(1.0, ("vdd", "latency", "refresh_interval")),
+    "latency": Objective(0.0, ("latency", "vdd", "refresh_interval")),
+    "weighted": Objective(None),
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a solver is told beside the question."""
+
+    objective: str
+    energy_weight: float
+    gap: float
+    time_limit: float
+    costs: Callable[[], Costs]
+    """Counts the energy and time of placements."""
+
+
+class Solver(NamedTuple):
+    """A way to place."""
+
+    solve: Callable[[Question, Order], Placement]
+    objectives: tuple[str, ...]
+    """What it can lower."""
+    splits: bool
+    """Whether it can split operands."""
+
+
+def _greedy(question: Question, order: Order) -> Placement:
+    from eden.placement.greedy import place_greedy
+
+    answer = place_greedy(question, OBJECTIVES[order.objective].first)
+    return question.answered("greedy", order.objective, answer)
+
+
+def _exact(question: Question, order: Order) -> Placement:
+    from eden.placement.exact import place_exact
+    from eden.placement.greedy import place_greedy
+
+    costs = order.costs()
+    nearest = "latency" if order.energy_weight == 0.0 else "energy"
+    try:
+        start = question.answered("greedy", nearest, place_greedy(question, OBJECTIVES[nearest].first))
+    except ValueError:
+        start = None
+    return place_exact(question, order.objective, costs, start, order.gap, order.time_limit)
+
+
+SOLVERS: Mapping[str, Solver] = {
+    "greedy": Solver(_greedy, ("energy", "latency"), splits=False),
+    "exact": Solver(_exact, ("energy", "latency", "weighted"), splits=True),
+}
+
+
+@renamed(rank="currents")
+def place(
+    tolerance: Tolerance,
+    device: Device,
+    solver: str = SOLVER,
+    traffic: Traffic | None = None,
+    objective: str = OBJECTIVE,
+    *,
+    constraints: Constraints | None = None,
+    platform: str | Platform | None = None,
+    currents: str | os.PathLike[str] | Currents = CURRENTS,
+    vdd_law: str | Mapping[str, str] = VDD_LAW,
+    energy_weight: float = ENERGY_WEIGHT,
+    gap: float = GAP,
+    time_limit: float = TIME_LIMIT,
+    granularity: Literal["fine", "coarse"] = "fine",
+    points: Points = "measured",
+) -> Placement:
+    """Put each operand into a partition, and each partition at an operating point, that its operands tolerate.
+
+    The greedy solver is Algorithm 1 of the EDEN paper (Koppula et al., MICRO 2019): operands from the most to the least
+    tolerant, each into the partition and operating point with the largest parameter reduction among those that have
+    room and whose error rates it tolerates. The exact solver finds the placement with the least energy or time, by the
+    account of ``savings`` at the platform's typical assumptions, with a bound (docs/placement.md). An input's bytes are
+    one sample's.
+
+    Args:
+        tolerance: limits, bytes, kinds and error models of the operands.
+        device: partitions and their operating points.
+        solver: "greedy" or "exact".
+        traffic: bytes that each operand moves per inference; by the greedy solver, of equally tolerant operands the
+            busier one chooses first; by the exact one, counted from the tolerance's operands where none is given.
+        objective: "energy", "latency" or, exact only, "weighted"; by the greedy solver, whether the reduction of the
+            supply voltage or that of tRCD + tRP counts first.
+        constraints: what supplies and controller allow; none where none are given.
+        platform: whose typical assumptions the exact solver counts by; the traffic's, or else "cpu".
+        currents: of the DRAM that the exact solver counts by, as in ``savings``.
+        vdd_law: how energy depends on VDD, as in ``savings``.
+        energy_weight: of "weighted", what the share of the energy counts; the share of the time counts the rest of 1.
+        gap: exact only: how far the objective may be above the bound, as a share of it.
+        time_limit: exact only: seconds after which the best placement found so far is taken, with its gap.
+        granularity: "fine": each partition at a point of its own, by the limits of its operands; "coarse": the whole
+            module at one point, its reliable partitions included, by the rate that all operands tolerate
+            (``tolerance.coarse``).
+        points: "measured": the points that the device's partitions list; "continuous": those also that the limits imply
+            on the curves between them, which finds the best latency and voltage (docs/placement.md); or points for
+            partitions by name, with the nominal one, the others' being those that are listed.
+
+    Returns:
+        The placement; no operand meets a BER above its limit, no partition holds more than its capacity.
+
+    Raises:
+        ValueError: for an unknown solver, objective, platform, law or partition, unknown currents, a constraint,
+            weight, gap or time out of range, an operand without bytes or not in the traffic, an operating point outside
+            of its curve, and, naming the constraint, where nothing fits.
+        TimeoutError: if neither solver found a placement within the time limit.
+
+    """
+    constraints = Constraints() if constraints is None else constraints
+    _check_arguments(solver, objective, constraints, energy_weight, gap, time_limit)
+    _check_operands(tolerance, traffic)
+    if granularity not in ("fine", "coarse"):
+        raise ValueError(f"granularity is {granularity!r}; allowed are 'fine' and 'coarse'")
+    coarse = granularity == "coarse"
+    question = Question(_alike(tolerance) if coarse else tolerance, device, traffic, constraints, coarse, points)
+    fixed = OBJECTIVES[objective].energy_weight
+    weight = energy_weight if fixed is None else fixed
+
+    def costs() -> Costs:
+        return _costs(question, platform, currents, vdd_law, weight)
+
+    return SOLVERS[solver].solve(question, Order(objective, weight, gap, time_limit, costs))
+
+
+def _costs(
+    question: Question,
+    platform: str | Platform | None,
+    currents: str | os.PathLike[str] | Currents,
+    vdd_law: str | Mapping[str, str],
+    weight: float,
+) -> Costs:
+    from eden.costs.count_traffic import traffic as count_traffic
+    from eden.costs.energy import currents_named
+    from eden.costs.model import CostModel, check_same_operands, typical_case
+    from eden.costs.platforms import platform_named
+    from eden.placement.exact import Costs
+
+    moved = question.traffic
+    if moved is None:
+        chosen = platform_named(PLATFORM if platform is None else platform)
+        moved = count_traffic(question.stored(), chosen)
+    else:
+        chosen = moved.counted_for(platform)
+        check_same_operands(moved, question.tolerance.bytes, "tolerance")
+    model = CostModel(moved, question.nominal, currents_named(currents), typical_case(chosen, vdd_law))
+    return Costs(model, chosen.name, weight)
+
+
+def _alike(tolerance: Tolerance) -> Tolerance:
+    """The tolerance with the rate that all operands tolerate together as the limit of each one."""
+    models = {name: model.scaled(tolerance.coarse).to_dict() for name, model in limit_models(tolerance).items()}
+    return tolerance.model_copy(
+        update={"limits": dict.fromkeys(tolerance.limits, tolerance.coarse), "error_models": models}
+    )
+
+
+def _check_operands(tolerance: Tolerance, traffic: Traffic | None) -> None:
+    for name, size in tolerance.bytes.items():
+        if size < 1:
+            raise ValueError(f"operand {name}: bytes is {size}; allowed is 1 or more")
+    if traffic is not None:
+        for name in sorted(tolerance.limits.keys() - traffic.operands.keys()):
+            raise ValueError(
+                f"operand {name} of the tolerance is not in the traffic; it has {len(traffic.operands)} others"
+            )
+
+
+def _check_arguments(
+    solver: str, objective: str, constraints: Constraints, energy_weight: float, gap: float, time_limit: float
+) -> None:
+    if solver not in SOLVERS:
+        raise ValueError(f"solver is {solver!r}; allowed are {', '.join(map(repr, SOLVERS))}")
+    chosen = SOLVERS[solver]
+    if objective not in chosen.objectives:
+        allowed = ", ".join(map(repr, chosen.objectives))
+        raise ValueError(f"objective is {objective!r}; allowed are {allowed} of the solver {solver!r}")
+    if constraints.split and not chosen.splits:
+        raise ValueError(f"split is True; allowed is False: the {solver} solver does not split operands")
+    if not 0.0 <= energy_weight <= 1.0:
+        raise ValueError(f"energy_weight is {energy_weight}; allowed is 0 to 1")
+    if not 0.0 <= gap < 1.0:
+        raise ValueError(f"gap is {gap}; allowed is 0 or more, below 1")
+    if not time_limit > 0.0:
+        raise ValueError(f"time_limit is {time_limit}; allowed is above 0 s")
