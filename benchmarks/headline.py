@@ -23,8 +23,8 @@ import torch
 import eden
 from eden.accounting.results import Savings
 from eden.app.models import ResNet
-from eden.costs.workload import trace
 from eden.costs.traffic_file import Traffic
+from eden.costs.workload import trace
 from eden.memory.errors import ErrorModel, Uniform
 from eden.placement.constraints import Constraints
 from eden.tolerance.tolerance import Tolerance

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from eden.common.files import output_folder
 from eden.devices.device import Device
-from eden.reporting.figures import save_figure, vendor_figure
+from eden.reporting.figures import save_figure
+from eden.reporting.plots.devices import vendor_figure
 
 
 def main() -> None:

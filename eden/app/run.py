@@ -45,7 +45,8 @@ from eden.placement.mapping import memory_map
 from eden.placement.placement import Placement
 from eden.placement.solvers import place
 from eden.reporting.accuracy import AccuracyCurves
-from eden.reporting.page import ReportError, point_shares, report
+from eden.reporting.page import ReportError, report
+from eden.reporting.sections.placement import point_shares
 from eden.tolerance.evaluation import clean_accuracy, with_errors
 from eden.tolerance.profile import SearchError, profile
 from eden.tolerance.tolerance import Tolerance

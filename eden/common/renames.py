@@ -9,14 +9,14 @@ from typing import Any, TypeVar, cast
 F = TypeVar("F", bound=Callable[..., Any])
 
 MOVED: Mapping[str, str] = {
-    "Account": "eden.accounting.account.Account; eden.read(path) reads its files",
-    "AccuracyCurves": "eden.reporting.page.AccuracyCurves; eden.read(path) reads its files",
+    "Account": "eden.accounting.results.Account; eden.read(path) reads its files",
+    "AccuracyCurves": "eden.reporting.accuracy.AccuracyCurves; eden.read(path) reads its files",
     "Coverage": "eden.faults.coverage.Coverage",
     "ErrorModel": "eden.memory.errors.ErrorModel",
     "FlipCounts": "eden.faults.counting.FlipCounts",
-    "MemoryMap": "eden.placement.memory_map.MemoryMap; eden.read(path) reads its files",
-    "Savings": "eden.accounting.savings.Savings; eden.read(path) reads its files",
-    "Traffic": "eden.costs.traffic.Traffic; eden.read(path) reads its files",
+    "MemoryMap": "eden.placement.map_file.MemoryMap; eden.read(path) reads its files",
+    "Savings": "eden.accounting.results.Savings; eden.read(path) reads its files",
+    "Traffic": "eden.costs.traffic_file.Traffic; eden.read(path) reads its files",
     "Verification": "eden.tolerance.verification.Verification; eden.read(path) reads its files",
     "empty_cache": "eden.memory.operators.empty_cache",
     "walk": "a method of the device, device.walk(trcd=...)",

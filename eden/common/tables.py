@@ -7,12 +7,23 @@ from collections.abc import Iterable, Sequence
 _UNKNOWN = ("", "?", "none")
 
 
+def _number(cell: str) -> bool:
+    try:
+        float(cell.replace(",", "").removesuffix("%"))
+    except ValueError:
+        return False
+    return True
+
+
 def numeric_columns(rows: Iterable[Sequence[str]]) -> tuple[bool, ...]:
-    """Which columns hold numbers, with a unit or without, and go to the right; the first one holds names."""
-    columns = list(zip(*rows, strict=True))
-    return tuple(
-        i > 0 and all(cell in _UNKNOWN or cell.removeprefix("-")[:1].isdigit() for cell in column)
-        for i, column in enumerate(columns)
+    """Which columns hold numbers, with a unit or without, and go to the right.
+
+    The first one may hold names that begin with a digit, so it does if they are numbers and nothing else.
+    """
+    names, *others = zip(*rows, strict=True)
+    return (
+        all(map(_number, names)),
+        *(all(cell in _UNKNOWN or cell.removeprefix("-")[:1].isdigit() for cell in column) for column in others),
     )
 
 
@@ -27,7 +38,7 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     body = [tuple(row) for row in rows]
     lines = [tuple(header), *body]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    sides = [str.rjust if number else str.ljust for number in numeric_columns(body)] or [str.ljust] * len(widths)
+    sides = [str.rjust if number else str.ljust for number in numeric_columns(lines[1:] or lines)]
     return "\n".join(
         "  ".join(side(cell, width) for side, cell, width in zip(sides, line, widths, strict=True)).rstrip()
         for line in lines

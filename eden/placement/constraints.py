@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from eden.devices.device import Device
+if TYPE_CHECKING:
+    from eden.devices.device import Device
 
 OPERAND_ALIGNMENT = 64
 """Operands start at multiples of so many bytes, a DDR3 burst over a 64-bit bus, so that no burst has bytes of two."""

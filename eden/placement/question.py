@@ -6,13 +6,12 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eden import _core
-from eden.costs.traffic_file import Traffic
 from eden.devices.device import Device
 from eden.devices.partition import OperatingPoint, Partition, point_of
 from eden.memory.errors import ErrorModel, Uniform
@@ -20,6 +19,9 @@ from eden.placement.constraints import Constraints
 from eden.placement.placement import Optimum, Piece, PlacedOperand, PlacedPartition, Placement
 from eden.placement.points import MOST_LEVELS, Choice, Limit, Points, choices_of, lowered_levels
 from eden.tolerance.tolerance import Tolerance
+
+if TYPE_CHECKING:
+    from eden.costs.traffic_file import Traffic
 
 # Scaling a model to its limit and back rounds its rates by a few parts in 2^53.
 _RATE_ROUNDING = 1e-12

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from eden.common.renames import renamed
 from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
-from eden.costs.traffic_file import Traffic
 from eden.devices.device import Device
 from eden.placement.constraints import Constraints
 from eden.placement.defaults import ENERGY_WEIGHT, GAP, OBJECTIVE, SOLVER, TIME_LIMIT
@@ -24,6 +23,7 @@ from eden.tolerance.tolerance import Tolerance
 if TYPE_CHECKING:
     from eden.costs.energy import Currents
     from eden.costs.platforms import Platform
+    from eden.costs.traffic_file import Traffic
     from eden.placement.exact import Costs
 
 

@@ -14,8 +14,7 @@ import torch
 from latency_csv import line, simulate, write
 
 import eden
-from eden.accounting.results import Account
-from eden.accounting.results import Savings
+from eden.accounting.results import Account, Savings
 from eden.app import cli
 from eden.costs.traffic_file import Traffic
 from eden.placement.map_file import MemoryMap

@@ -170,7 +170,7 @@ def test_a_figure_that_fails_leaves_the_run(
     out = tmp_path / "out"
     shutil.copytree(done[0], out)
     (out / "index.html").unlink()
-    monkeypatch.setattr("eden.reporting.page.device_figure", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("eden.reporting.sections.device.device_figure", lambda *_, **__: 1 / 0)
     said: list[str] = []
     with pytest.raises(ReportError, match=r"index.html is written, but lacks the figure of device: ZeroDivisionError"):
         running.run(recipe(tmp_path), out, resume=True, say=said.append)

@@ -15,6 +15,11 @@ def test_numbers_to_the_right_and_names_to_the_left() -> None:
     ]
 
 
+def test_a_first_column_of_numbers() -> None:
+    assert numeric_columns([("2.5", "a"), ("12%", "b")]) == (True, False)
+    assert numeric_columns([("2.5", "a"), ("0.weight", "b")]) == (False, False)
+
+
 def test_no_rows_and_another_number_of_cells() -> None:
     assert text_table(("operand", "bytes"), []) == "operand  bytes"
     with pytest.raises(ValueError, match="zip"):

@@ -12,8 +12,9 @@ import eden
 from eden.common.files import FileError
 from eden.reporting import page as reporting
 from eden.reporting.accuracy import AccuracyCurves, AccuracyPoint
-from eden.reporting.figures import rate_text
 from eden.reporting.page import ReportError
+from eden.reporting.sections import PARTS
+from eden.reporting.text import rate_text
 
 SECTIONS = ("summary", "accuracy", "tolerance", "device", "placement", "savings", "provenance")
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -174,7 +175,7 @@ def test_an_unusable_folder_fails_before_anything_is_computed(monkeypatch: pytes
     def computed(*_: object) -> None:
         raise AssertionError("computed first")
 
-    monkeypatch.setattr("eden.reporting.page._accuracy_section", computed)
+    monkeypatch.setitem(reporting.PARTS, "accuracy", PARTS["accuracy"]._replace(section=computed))
     blocked = tmp_path / "file"
     blocked.write_text("")
     for folder in (blocked, blocked / "out"):
@@ -192,7 +193,7 @@ def boom(*_: object, **__: object) -> None:
 
 
 def test_a_figure_that_fails_leaves_the_rest(parts: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("eden.reporting.page._tolerance_figure", boom)
+    monkeypatch.setattr("eden.reporting.sections.tolerance._figure", boom)
     with pytest.raises(ReportError) as raised:
         eden.report(tmp_path, **parts)
     page = tmp_path / "index.html"
@@ -211,9 +212,9 @@ def test_a_figure_that_fails_leaves_the_rest(parts: dict, monkeypatch: pytest.Mo
 
 
 def test_a_part_that_fails_leaves_the_rest(parts: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setitem(reporting._SECTIONS, "savings", boom)
-    monkeypatch.setattr("eden.reporting.page._summary", boom)
-    monkeypatch.setattr("eden.reporting.page._provenance", boom)
+    monkeypatch.setitem(reporting.PARTS, "savings", PARTS["savings"]._replace(section=boom))
+    monkeypatch.setattr("eden.reporting.page.summary", boom)
+    monkeypatch.setattr("eden.reporting.page.provenance", boom)
     with pytest.raises(ReportError) as raised:
         eden.report(tmp_path, **parts)
     assert list(raised.value.failed) == ["the part savings", "the summary", "its provenance"]

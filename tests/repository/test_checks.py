@@ -50,8 +50,8 @@ SPELLING = (str(TOOLS / "codespell"), "eden")
         ),
         (
             ROOMS,
-            "eden/costs/traffic.py",
-            "import eden.placement.place",
+            "eden/costs/model.py",
+            "import eden.placement.points",
             "eden.costs is not allowed to import eden.placement",
         ),
         (

@@ -79,20 +79,22 @@ OUTSIDE = (
 """Beginnings of the modules that are programs, not the package's, or need what is not installed."""
 
 DEVICE = {"devices.device", "devices.margin", "devices.partition"}
-PLACE = {*DEVICE, "placement.place", "tolerance.tolerance"}
-TRAFFIC = {"costs.platforms", "costs.traffic"}
-SAVINGS = {*PLACE, *TRAFFIC, "accounting.savings", "costs.energy"}
+PLACEMENT = {"devices.margin", "devices.partition", "placement.placement"}
+PLACE = {*PLACEMENT, "devices.device", "tolerance.tolerance"}
+TRAFFIC = {"costs.platforms", "costs.traffic_file"}
+MAP = {*PLACEMENT, "devices.device", "placement.map_file"}
+ACCOUNT = {*PLACEMENT, *TRAFFIC, "accounting.results", "costs.energy"}
 STEPS: dict[str, set[str]] = {
     "load_ save": {"faults.checkpoint"},
     "Tolerance profile SearchError": {"tolerance.tolerance"},
     "certify": {"tolerance.tolerance", "tolerance.verification"},
     "Device fit": DEVICE,
-    "Placement place": PLACE,
-    "memory_map": {*PLACE, "placement.memory_map"},
-    "report": {*PLACE, "reporting.page"},
+    "Placement": PLACEMENT,
+    "place": PLACE,
+    "memory_map": MAP,
+    "report": {*MAP, "accounting.results", "reporting.accuracy", "tolerance.tolerance"},
     "traffic": TRAFFIC,
-    "savings": SAVINGS,
-    "account": {*SAVINGS, "accounting.account"},
+    "savings account": ACCOUNT,
     "export profile_package": {*TRAFFIC, "tolerance.package", "tolerance.tolerance"},
 }
 RECORDS = {name: modules for names, modules in STEPS.items() for name in names.split()}
@@ -327,6 +329,7 @@ def test_answers_that_compute_nothing_load_nothing() -> None:
         # What declares the paths of commands, and what tells a mistake and an old spelling; none needs anything.
         small = {"eden.common", "eden.common.renames", "eden.app", "eden.app.cli", "eden.app.commands"}
         small |= {"eden.app.options", "eden.app.paths", "eden.app.mistakes"}
+        small |= {"eden.costs", "eden.costs.defaults", "eden.placement", "eden.placement.defaults"}
         small |= {f"eden.app.commands.{name}" for name in commands.NAMES}
         assert {"eden.app.cli"} <= ours <= small, line
 

@@ -62,7 +62,8 @@ from eden.placement.mapping import memory_map
 from eden.placement.placement import Placement
 from eden.placement.solvers import place
 from eden.reporting.accuracy import AccuracyCurves, AccuracyPoint
-from eden.reporting.page import file_kinds, report
+from eden.reporting.page import report
+from eden.reporting.sections import PARTS
 from eden.tolerance.evaluation import OverChips
 from eden.tolerance.package import PackagedOperand, PackageInfo
 from eden.tolerance.profile import Question, SearchError, drive
@@ -782,12 +783,12 @@ def test_what_was_computed_is_written_and_read(name: str, tmp_path_factory: pyte
     every()
 
 
-@pytest.mark.parametrize("part", sorted(file_kinds()))
+@pytest.mark.parametrize("part", sorted(PARTS))
 def test_what_was_computed_is_drawn(part: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp(part)
 
     @settings(SETTINGS, max_examples=3)
-    @given(made=STRATEGIES[file_kinds()[part].FORMAT])
+    @given(made=STRATEGIES[PARTS[part].kind.FORMAT])
     def every(made: Any) -> None:
         report(folder, **{part.replace("-", "_"): made})
 

@@ -44,7 +44,8 @@ def devices_plot(
 ) -> None:
     """Draw a device's bit error rates along one parameter, as measured and as fitted."""
     from eden.app.recipe import find_device
-    from eden.reporting.figures import device_figure, save_figure
+    from eden.reporting.figures import save_figure
+    from eden.reporting.plots.devices import device_figure
 
     save_figure(device_figure(find_device(device), parameter, temperature), out)
     wrote(out)

@@ -63,7 +63,9 @@ def fit(
     from eden.devices.fitting import analyse
     from eden.measurements.readers import CELLS_PER_BANK
     from eden.memory.geometry import Geometry
-    from eden.reporting.figures import device_figure, goodness_figure, save_figure
+    from eden.reporting.figures import save_figure
+    from eden.reporting.plots.devices import device_figure
+    from eden.reporting.plots.goodness import goodness_figure
 
     if plot is not None:
         require("report")

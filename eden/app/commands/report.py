@@ -42,6 +42,7 @@ def report(
     """
     from eden.devices.device import Device
     from eden.reporting import page as reporting
+    from eden.reporting.sections import PARTS
 
     files = {
         "tolerance": tolerance,
@@ -65,6 +66,6 @@ def report(
     given = {name.replace("-", "_"): part for name, part in parts.items()}
     page = reporting.report(out, **given, title=title, lacks=problems)
     wrote(page)
-    for name, made_by in reporting.MADE_BY.items():
+    for name, part in PARTS.items():
         if name not in parts:
-            typer.echo(f"not in it: {name} (made by {made_by})")
+            typer.echo(f"not in it: {name} (made by {part.made_by})")

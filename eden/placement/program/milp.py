@@ -10,6 +10,9 @@ import scipy
 
 from eden.placement.program.problem import Floats, InfeasibleError, Problem, State
 
+Term = tuple[int | Sequence[int], float | Sequence[float]]
+"""A column, or several, times a factor, or one for each."""
+
 
 class Program:
     """A mixed-integer program under construction: variables with costs and bounds, and constraints row by row."""
@@ -32,13 +35,27 @@ class Program:
         self._whole += [int(whole)] * len(costs)
         return list(range(start, len(self._cost)))
 
-    def add(self, columns: Sequence[int], values: Sequence[float], low: float, high: float) -> None:
-        """A row: the sum of the columns times the values lies within ``low`` and ``high``."""
-        self._rows += [len(self._least)] * len(columns)
-        self._columns += columns
-        self._values += values
+    def row(self, low: float, high: float, *terms: Term) -> None:
+        """The sum of the terms lies within ``low`` and ``high``."""
+        for columns, factors in terms:
+            mine = [columns] if isinstance(columns, int) else columns
+            self._columns += mine
+            self._values += [factors] * len(mine) if isinstance(factors, (int, float)) else factors
+            self._rows += [len(self._least)] * len(mine)
         self._least.append(low)
         self._most.append(high)
+
+    def equal(self, value: float, *terms: Term) -> None:
+        """The sum of the terms is a value."""
+        self.row(value, value, *terms)
+
+    def at_most(self, value: float, *terms: Term) -> None:
+        """The sum of the terms is no more than a value."""
+        self.row(-np.inf, value, *terms)
+
+    def at_least(self, value: float, *terms: Term) -> None:
+        """The sum of the terms is no less than a value."""
+        self.row(value, np.inf, *terms)
 
     def solve(self, gap: float, seconds: float, relaxed: bool = False) -> tuple[Floats | None, float | None]:
         """The best found, and a lower bound of the objective. Raises InfeasibleError where there is none."""
@@ -84,35 +101,28 @@ def add_states(problem: Problem, program: Program, save: dict[int, float], exact
     for i, state in enumerate(states):
         of_partition.setdefault(state.partition, []).append(i)
     for mine in of_partition.values():
-        program.add([columns[i] for i in mine], [1.0] * len(mine), 1.0, 1.0)
+        program.equal(1.0, ([columns[i] for i in mine], 1.0))
     if timed:
         longest = 1.0 + sum(-value for value in save.values() if value < 0.0)
-        best: dict[int, float] = {}
-        for k in range(len(problem.bytes)):
-            allowed = problem.saved[k][problem.tolerated[k]]
-            best[k] = max(0.0, float(allowed.max(initial=0.0)))
-        shortest = max(0.0, 1.0 - sum(best.values()))
+        best = np.where(problem.tolerated, problem.saved, 0.0).max(axis=1, initial=0.0)
+        shortest = max(0.0, 1.0 - sum(best.tolist()))
         duration = program.variables([0.0], high=longest, whole=False)[0]
-        program.add([duration, *save], [1.0, *save.values()], 1.0, 1.0)
+        program.equal(1.0, (duration, 1.0), (list(save), list(save.values())))
     if timed and not exact_product:
         standby = [state.standby for state in states]
         least = sum(min(standby[i] for i in mine) for mine in of_partition.values())
         most = sum(max(standby[i] for i in mine) for mine in of_partition.values())
         product = program.variables([weight], high=longest * most, whole=False)[0]
         for at_time, at_sum in ((shortest, least), (longest, most)):
-            program.add(
-                [product, duration, *columns],
-                [1.0, -at_sum, *(-at_time * value for value in standby)],
-                -at_time * at_sum,
-                np.inf,
-            )
+            spent = [-at_time * value for value in standby]
+            program.at_least(-at_time * at_sum, (product, 1.0), (duration, -at_sum), (columns, spent))
     elif timed:
         parts = program.variables([weight * state.standby for state in states], high=longest, whole=False)
         for mine in of_partition.values():
-            program.add([duration, *(parts[i] for i in mine)], [-1.0, *[1.0] * len(mine)], 0.0, 0.0)
+            program.equal(0.0, (duration, -1.0), ([parts[i] for i in mine], 1.0))
         for column, part in zip(columns, parts, strict=True):
-            program.add([part, column], [1.0, -longest], -np.inf, 0.0)
-            program.add([part, column], [1.0, -shortest], 0.0, np.inf)
+            program.at_most(0.0, (part, 1.0), (column, -longest))
+            program.at_least(0.0, (part, 1.0), (column, -shortest))
     _supplies(problem, program, choice)
     return choice
 
@@ -121,11 +131,11 @@ def _supplies(problem: Problem, program: Program, choice: States) -> None:
     if problem.voltages is not None:
         others = sorted({state.point.vdd for state in problem.used} - {problem.nominal.vdd})
         driven = program.variables([0.0] * len(others))
-        program.add(driven, [1.0] * len(driven), 0.0, problem.voltages - 1)
+        program.at_most(problem.voltages - 1, (driven, 1.0))
         column_of = dict(zip(others, driven, strict=True))
         for state, column in zip(problem.used, choice.used, strict=True):
             if state.point.vdd in column_of:
-                program.add([column, column_of[state.point.vdd]], [1.0, -1.0], -np.inf, 0.0)
+                program.at_most(0.0, (column, 1.0), (column_of[state.point.vdd], -1.0))
     for name, groups in problem.shared.items():
         for group in groups:
             members = set(group)
@@ -133,16 +143,14 @@ def _supplies(problem: Problem, program: Program, choice: States) -> None:
             idle = [(s, c) for s, c in zip(problem.idle, choice.idle, strict=True) if s.partition in members]
             values = sorted({getattr(state.point, name) for state, _ in (*used, *idle)})
             taken = program.variables([0.0] * len(values))
-            program.add(taken, [1.0] * len(taken), 1.0, 1.0)
+            program.equal(1.0, (taken, 1.0))
             for value, column in zip(values, taken, strict=True):
                 at = [c for s, c in used if getattr(s.point, name) == value]
                 resting = [c for s, c in idle if getattr(s.point, name) == value]
-                program.add(
-                    [*at, *resting, column], [*[1.0] * (len(at) + len(resting)), -float(len(members))], 0.0, 0.0
-                )
+                program.equal(0.0, ([*at, *resting], 1.0), (column, -len(members)))
                 # Nothing is lowered for idle partitions alone.
                 if value != getattr(problem.nominal, name):
-                    program.add([*at, column], [*[1.0] * len(at), -1.0], 0.0, np.inf)
+                    program.at_least(0.0, (at, 1.0), (column, -1.0))
 
 
 def time_saved(problem: Problem, columns: Sequence[int], saved: Floats) -> dict[int, float]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from eden.placement.program.pooled import Pooled
-from eden.placement.program.problem import Assignment, Floats, Problem, State
+from eden.placement.program.problem import Assignment, Problem, State
 
 
 class Bins:
@@ -16,43 +16,62 @@ class Bins:
 
     def __init__(self, problem: Problem, states: Sequence[State]) -> None:
         self.problem = problem
-        index = {(s.partition, s.choice): i for i, s in enumerate(problem.used)}
         self.state_of = {
-            state.partition: index[state.partition, state.choice] for state in states if state.choice is not None
+            state.partition: problem.used_index[state.partition, state.choice]
+            for state in states
+            if state.choice is not None
         }
         self.free = problem.room.copy()
         self.tail = problem.tail * (not problem.split)
-        self.pieces: dict[int, list[tuple[int, int]]] = {}
+        self.rest = problem.units.tolist()
+        """Of each operand, the units that have no place yet."""
+        self.pieces: list[dict[int, int]] = [{} for _ in self.rest]
+        """Of each operand, its units by partition."""
 
     def fits(self, k: int, partition: int) -> bool:
-        """Whether a whole operand has room, the one that ends behind the last whole unit included."""
-        needed = int(self.problem.units[k]) - int(self.free[partition])
-        rest = int(self.problem.bytes[k]) % self.problem.alignment
-        return needed <= 0 or (needed == 1 and 0 < rest <= self.tail[partition])
+        """Whether a whole operand has room, the one that ends behind the last whole unit included; or a unit of it."""
+        if self.problem.split:
+            return bool(self.free[partition] > 0)
+        needed = int(self.rest[k]) - int(self.free[partition])
+        behind = int(self.problem.bytes[k]) % self.problem.alignment
+        return needed <= 0 or (needed == 1 and 0 < behind <= self.tail[partition])
 
     def put(self, k: int, partition: int, units: int) -> None:
         """Give units of a partition to an operand."""
-        self.pieces.setdefault(k, []).append((partition, units))
+        self.pieces[k][partition] = self.pieces[k].get(partition, 0) + units
+        self.rest[k] -= units
         self.free[partition] -= units
         if self.free[partition] < 0:
             self.free[partition] = 0
             self.tail[partition] = 0
 
-    def take_back(self, k: int) -> int:
-        """Take an operand out again; the units that it had."""
-        pieces = self.pieces.pop(k, [])
-        for partition, units in pieces:
-            self.free[partition] += units
-        return sum(units for _, units in pieces)
+    def fill(self, k: int, partitions: Iterable[int]) -> None:
+        """Give an operand that may be split what it needs of several partitions, one after the other."""
+        for p in partitions:
+            units = min(self.rest[k], int(self.free[p]))
+            if units:
+                self.put(k, p, units)
 
-    def elsewhere(self, k: int, units: int, level_of: dict[int, int], cost: Floats) -> list[int]:
-        """Partitions at the cheapest operating point where those that an operand tolerates have room for its units."""
+    def take_back(self, k: int) -> None:
+        """Take an operand out again."""
+        for partition, units in self.pieces[k].items():
+            self.free[partition] += units
+            self.rest[k] += units
+        self.pieces[k] = {}
+
+    def elsewhere(self, k: int) -> list[int]:
+        """Partitions at the cheapest operating point where those that an operand tolerates have room for all of it."""
         at: dict[int, list[int]] = {}
         for p, s in self.state_of.items():
             if self.problem.tolerated[k, s]:
-                at.setdefault(level_of[s], []).append(p)
-        roomy = [mine for mine in at.values() if sum(int(self.free[p]) for p in mine) >= units]
+                at.setdefault(self.problem.level_of[s], []).append(p)
+        roomy = [mine for mine in at.values() if sum(int(self.free[p]) for p in mine) >= self.rest[k]]
+        cost = self.problem.pair_cost
         return min(roomy, key=lambda mine: float(cost[k, self.state_of[mine[0]]]), default=[])
+
+    def assignment(self, states: Sequence[State]) -> Assignment:
+        """Where everything lies, of partitions in their states."""
+        return Assignment(tuple(states), tuple(tuple(sorted(mine.items())) for mine in self.pieces))
 
 
 def _pack(problem: Problem, pooled: Pooled) -> Assignment | None:
@@ -76,18 +95,17 @@ def _milder(problem: Problem, states: Sequence[State], k: int) -> tuple[State, .
     """The states with one of them changed to one that an operand tolerates, or None where supplies forbid changes."""
     if problem.supplied:
         return None
-    index = {(s.partition, s.choice): i for i, s in enumerate(problem.used)}
     cost = problem.pair_cost.sum(axis=0) / int(problem.units.sum())
 
     def price(state: State) -> float:
-        held = 0.0 if state.choice is None else cost[index[state.partition, state.choice]]
+        held = 0.0 if state.choice is None else cost[problem.used_index[state.partition, state.choice]]
         return float(problem.energy_weight * state.standby + held * problem.room[state.partition])
 
     best: tuple[float, State] | None = None
     for i in np.flatnonzero(problem.tolerated[k]):
         state = problem.used[i]
         now = states[state.partition]
-        if now.choice is not None and problem.tolerated[k, index[now.partition, now.choice]]:
+        if now.choice is not None and problem.tolerated[k, problem.used_index[now.partition, now.choice]]:
             continue
         if not problem.split and problem.bytes[k] > problem.capacity[state.partition]:
             continue
@@ -107,75 +125,55 @@ def _packed(problem: Problem, pooled: Pooled) -> Assignment | int | None:
     point goes to the cheapest other one with room.
     """
     bins = Bins(problem, pooled.states)
-    levels = problem.levels
-    level_of = {s: level for level, states in enumerate(levels) for s in states}
     wanted: dict[int, list[int]] = {}
     for k, level in enumerate(pooled.level):
         wanted.setdefault(level, []).append(k)
-    takers = {p: [k for k in wanted.get(level_of[s], ()) if problem.tolerated[k, s]] for p, s in bins.state_of.items()}
-    rest = {k: int(problem.units[k]) for k in range(len(problem.bytes))}
+    takers = {
+        p: [k for k in wanted.get(problem.level_of[s], ()) if problem.tolerated[k, s]] for p, s in bins.state_of.items()
+    }
+    homes: list[list[int]] = [[] for _ in bins.rest]
+    for p, mine in takers.items():
+        for k in mine:
+            homes[k].append(p)
     for p in sorted(takers, key=lambda p: len(takers[p])):
-        free = [k for k in takers[p] if rest[k]]
-        if problem.split:
-            free = [k for k in free if rest[k] > 0]
-            if free and bins.free[p] > 0:
-                k = max(free, key=lambda k: rest[k])
-                bins.put(k, p, 1)
-                rest[k] -= 1
-            continue
-        free = [k for k in free if bins.fits(k, p)]
-        if free:
+        free = [k for k in takers[p] if bins.rest[k] and bins.fits(k, p)]
+        if free and problem.split:
+            bins.put(max(free, key=lambda k: bins.rest[k]), p, 1)
+        elif free:
             # The smallest, so that the room is left to those that need it.
-            k = min(free, key=lambda k: (rest[k], k))
-            bins.put(k, p, rest[k])
-            rest[k] = 0
+            k = min(free, key=lambda k: (bins.rest[k], k))
+            bins.put(k, p, bins.rest[k])
     cost = problem.pair_cost
     choices = problem.tolerated.sum(axis=1)
-    for k in sorted((k for k in rest if rest[k]), key=lambda k: (choices[k], -rest[k], k)):
-        mine = [p for p, s in bins.state_of.items() if level_of[s] == pooled.level[k] and problem.tolerated[k, s]]
+    left = [k for k, rest in enumerate(bins.rest) if rest]
+    for k in sorted(left, key=lambda k: (choices[k], -bins.rest[k], k)):
+        mine = homes[k]
         if problem.split:
-            if sum(int(bins.free[p]) for p in mine) < rest[k]:
+            if sum(int(bins.free[p]) for p in mine) < bins.rest[k]:
                 # All of it goes elsewhere, with the unit that it may have in a partition already.
-                rest[k] += bins.take_back(k)
-                mine = bins.elsewhere(k, rest[k], level_of, cost)
+                bins.take_back(k)
+                mine = bins.elsewhere(k)
                 if not mine:
-                    return int(k)
-            for p in sorted(mine, key=lambda p: len(takers[p])):
-                units = min(rest[k], int(bins.free[p]))
-                if units:
-                    bins.put(k, p, units)
-                    rest[k] -= units
+                    return k
+            bins.fill(k, sorted(mine, key=lambda p: len(takers[p])))
             continue
-        roomy = [p for p in mine if bins.fits(k, p)]
-        if roomy:
+        if roomy := [p for p in mine if bins.fits(k, p)]:
             p = min(roomy, key=lambda p: (bins.free[p], p))
         else:
             others = [p for p, s in bins.state_of.items() if problem.tolerated[k, s] and bins.fits(k, p)]
             if not others:
-                return int(k)
+                return k
             p = min(others, key=lambda p: (cost[k, bins.state_of[p]], bins.free[p], p))
-        bins.put(k, p, rest[k])
-        rest[k] = 0
-    return _settled(problem, pooled.states, bins)
-
-
-def _settled(problem: Problem, states: Sequence[State], bins: Bins) -> Assignment | None:
-    """The assignment of filled partitions; those that hold nothing are idle, if their supplies let them be."""
-    filled = {p for pieces in bins.pieces.values() for p, _ in pieces}
-    settled = list(states)
-    for p, state in enumerate(states):
+        bins.put(k, p, bins.rest[k])
+    # Partitions that hold nothing are idle, if their supplies let them be.
+    filled = {p for pieces in bins.pieces for p in pieces}
+    settled = list(pooled.states)
+    for p, state in enumerate(pooled.states):
         if state.choice is not None and p not in filled:
-            grouped = any(p in group for groups in problem.shared.values() for group in groups)
-            if grouped:
+            if any(p in group for groups in problem.shared.values() for group in groups):
                 return None
             settled[p] = next(idle for idle in problem.idle if idle.partition == p)
-    pieces = []
-    for k in range(len(problem.bytes)):
-        merged: dict[int, int] = {}
-        for p, units in bins.pieces[k]:
-            merged[p] = merged.get(p, 0) + units
-        pieces.append(tuple(sorted(merged.items())))
-    return Assignment(tuple(settled), tuple(pieces))
+    return bins.assignment(settled)
 
 
 def packings(problem: Problem, pooled: Pooled) -> list[Assignment]:
@@ -197,20 +195,15 @@ def by_size(problem: Problem) -> Assignment | None:
     bins = Bins(problem, nominal)
     for k in sorted(range(len(problem.bytes)), key=lambda k: (-int(problem.units[k]), -int(problem.bytes[k]), k)):
         if problem.split:
-            rest = int(problem.units[k])
-            for p in problem.partitions:
-                units = min(rest, int(bins.free[p]))
-                if units:
-                    bins.put(k, p, units)
-                    rest -= units
+            bins.fill(k, problem.partitions)
             continue
         roomy = [p for p in problem.partitions if bins.fits(k, p)]
         if not roomy:
             return None
-        bins.put(k, min(roomy, key=lambda p: (bins.free[p], p)), int(problem.units[k]))
+        bins.put(k, min(roomy, key=lambda p: (bins.free[p], p)), bins.rest[k])
     inside: list[list[int]] = [[] for _ in problem.partitions]
-    for k, pieces in bins.pieces.items():
-        for p, _ in pieces:
+    for k, pieces in enumerate(bins.pieces):
+        for p in pieces:
             inside[p].append(k)
     cost = problem.pair_cost
     bound_to_nominal = problem.split or problem.supplied
@@ -226,4 +219,4 @@ def by_size(problem: Problem) -> Assignment | None:
         if members and not allowed:
             return None
         states.append(problem.used[min(allowed)[1]] if members else nominal[p])
-    return Assignment(tuple(states), tuple(tuple(bins.pieces[k]) for k in range(len(problem.bytes))))
+    return bins.assignment(states)

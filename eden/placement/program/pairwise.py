@@ -30,18 +30,16 @@ def solve_pairwise(problem: Problem, gap: float, seconds: float) -> tuple[Assign
         save = time_saved(problem, list(chosen.values()), saved[firsts])
         choice = add_states(problem, program, save, exact_product=True)
         for k in range(len(problem.bytes)):
-            mine = [column for (operand, _), column in chosen.items() if operand == k]
-            program.add(mine, [1.0] * len(mine), 1.0, 1.0)
+            program.equal(1.0, ([column for (operand, _), column in chosen.items() if operand == k], 1.0))
         for (k, _), members in at.items():
-            taken = [columns[i] for i in members]
-            program.add([*taken, chosen[k, _]], [*[1.0] * len(taken), -float(problem.units[k])], 0.0, 0.0)
+            program.equal(0.0, ([columns[i] for i in members], 1.0), (chosen[k, _], -float(problem.units[k])))
     else:
         columns = program.variables(costs)
         choice = add_states(problem, program, time_saved(problem, columns, saved), exact_product=True)
         for members in of_operand:
-            program.add([columns[i] for i in members], [1.0] * len(members), 1.0, 1.0)
+            program.equal(1.0, ([columns[i] for i in members], 1.0))
         for i, (_, s) in enumerate(pairs):
-            program.add([columns[i], choice.used[s]], [1.0, -1.0], -np.inf, 0.0)
+            program.at_most(0.0, (columns[i], 1.0), (choice.used[s], -1.0))
     for s, state in enumerate(problem.used):
         inside = [columns[i] for i in of_state[s]]
         held = [1.0 if problem.split else float(problem.units[pairs[i, 0]]) for i in of_state[s]]
@@ -54,11 +52,11 @@ def solve_pairwise(problem: Problem, gap: float, seconds: float) -> tuple[Assign
                 if 0 < problem.bytes[pairs[i, 0]] % problem.alignment <= problem.tail[state.partition]
             ]
             extra = program.variables([0.0])[0]
-            program.add([extra, *ends], [1.0, *[-1.0] * len(ends)], -np.inf, 0.0)
-            program.add([*inside, choice.used[s], extra], [*held, -room, -1.0], -np.inf, 0.0)
+            program.at_most(0.0, (extra, 1.0), (ends, -1.0))
+            program.at_most(0.0, (inside, held), (choice.used[s], -room), (extra, -1.0))
         else:
-            program.add([*inside, choice.used[s]], [*held, -room], -np.inf, 0.0)
-        program.add([*inside, choice.used[s]], [*[1.0] * len(inside), -1.0], 0.0, np.inf)
+            program.at_most(0.0, (inside, held), (choice.used[s], -room))
+        program.at_least(0.0, (inside, 1.0), (choice.used[s], -1.0))
     solution, bound = program.solve(gap, seconds)
     if bound is not None:
         bound += problem.offset

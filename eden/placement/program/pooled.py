@@ -50,7 +50,7 @@ def solve_pooled(problem: Problem, gap: float, seconds: float, relaxed: bool) ->
         of_operand[k].append(column)
         of_level[level].append((k, column))
     for mine in of_operand:
-        program.add(mine, [1.0] * len(mine), 1.0, 1.0)
+        program.equal(1.0, (mine, 1.0))
     choice = add_states(problem, program, save, exact_product=len(problem.used) <= EXACT_PRODUCT_STATES)
     units = problem.units
     room = problem.room + (problem.tail > 0) * (not problem.split)
@@ -64,37 +64,23 @@ def solve_pooled(problem: Problem, gap: float, seconds: float, relaxed: bool) ->
         present = program.variables([0.0] * len(sets), high=float(units.sum()), whole=False)
         for i, inside in enumerate(members):
             columns = [column for _, column in inside]
-            program.add([*columns, held[i]], [*(float(units[k]) for k, _ in inside), -1.0], 0.0, 0.0)
-            program.add([*columns, present[i]], [*[1.0] * len(columns), -1.0], 0.0, 0.0)
+            program.equal(0.0, (columns, [float(units[k]) for k, _ in inside]), (held[i], -1.0))
+            program.equal(0.0, (columns, 1.0), (present[i], -1.0))
         # An operand that is split is in as many partitions as it has units, a whole one in one.
         covering = held if problem.split else present
         for position, s in enumerate(states if problem.split else ()):
             takers = [present[i] for i, within in enumerate(sets) if within[position]]
-            program.add([choice.used[s], *takers], [1.0, *[-1.0] * len(takers)], -np.inf, 0.0)
+            program.at_most(0.0, (choice.used[s], 1.0), (takers, -1.0))
         for within in sets:
             inner = [i for i, other in enumerate(sets) if not (other & ~within).any()]
             allowed = [s for s, inside in zip(states, within, strict=True) if inside]
-            program.add(
-                [*(held[i] for i in inner), *(choice.used[s] for s in allowed)],
-                [*[1.0] * len(inner), *(-float(room[problem.used[s].partition]) for s in allowed)],
-                -np.inf,
-                0.0,
-            )
-            outer = [i for i in range(len(sets)) if i not in set(inner)]
-            others = [s for s, inside in zip(states, within, strict=True) if not inside]
+            rooms = [-float(room[problem.used[s].partition]) for s in allowed]
+            program.at_most(0.0, ([held[i] for i in inner], 1.0), ([choice.used[s] for s in allowed], rooms))
+            outer = [covering[i] for i in range(len(sets)) if i not in set(inner)]
+            others = [choice.used[s] for s, inside in zip(states, within, strict=True) if not inside]
             if others:
-                program.add(
-                    [*(choice.used[s] for s in others), *(covering[i] for i in outer)],
-                    [*[1.0] * len(others), *[-1.0] * len(outer)],
-                    -np.inf,
-                    0.0,
-                )
-        program.add(
-            [*(choice.used[s] for s in states), *covering],
-            [*[1.0] * len(states), *[-1.0] * len(covering)],
-            -np.inf,
-            0.0,
-        )
+                program.at_most(0.0, (others, 1.0), (outer, -1.0))
+        program.at_most(0.0, ([choice.used[s] for s in states], 1.0), (covering, -1.0))
     solution, bound = program.solve(gap, seconds, relaxed)
     if bound is not None:
         bound += problem.offset

@@ -1,0 +1,1 @@
+"""Plots of devices and fits, a file each."""

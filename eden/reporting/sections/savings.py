@@ -1,0 +1,43 @@
+"""What a placement saves on one platform."""
+
+from __future__ import annotations
+
+from eden.accounting.results import Savings
+from eden.reporting.section import Section, Table
+from eden.reporting.text import percent
+
+
+def section(savings: Savings) -> Section:
+    """The section."""
+    results = Table(
+        f"Per inference on {savings.platform}, against the same device within specification",
+        ("quantity", "typical", "low", "high"),
+        [
+            (label, percent(value, 2), percent(low, 2), percent(high, 2))
+            for label, value, (low, high) in (
+                ("DRAM energy saved", savings.energy_reduction, savings.energy_reduction_range),
+                ("speedup", savings.speedup, savings.speedup_range),
+            )
+        ],
+    )
+    total = (
+        sum(term.nominal_nj for term in savings.terms.values()),
+        sum(term.placed_nj for term in savings.terms.values()),
+    )
+    terms = Table(
+        "DRAM energy per inference at typical assumptions",
+        ("term", "within specification (µJ)", "as placed (µJ)", "saved"),
+        [
+            (name, f"{a / 1e3:,.3f}", f"{b / 1e3:,.3f}", percent((a - b) / a, 2) if a else "none")
+            for name, a, b in (
+                *((name, term.nominal_nj, term.placed_nj) for name, term in savings.terms.items()),
+                ("total", *total),
+            )
+        ],
+    )
+    return Section(
+        "Savings",
+        "Low and high are the ends over everything that is assumed below; where they differ, the assumption decides.",
+        tables=[results, terms],
+        notes=savings.assumptions,
+    )
