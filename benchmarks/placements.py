@@ -21,7 +21,7 @@ from typing import Any
 
 import eden
 from eden.costs.energy import Currents
-from eden.costs.platforms import PLATFORMS, platform_named
+from eden.costs.platforms import PLATFORMS, Platform
 from eden.costs.traffic_file import Traffic
 from eden.devices.margin import Margin
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
@@ -203,7 +203,7 @@ def _limits(instance: Instance, name: str) -> tuple[float, float, float]:
 
 def best_by_brute_force(instance: Instance) -> float | None:
     """The lowest objective over all placements, by the formulas of docs/accounting.md; None where nothing fits."""
-    platform = platform_named(instance.traffic.platform)
+    platform = Platform.named(instance.traffic.platform)
     currents = Currents.builtin(instance.options["currents"])
     exponent = LAW[instance.options["vdd_law"]]
     weight = {"energy": 1.0, "latency": 0.0, "weighted": instance.options["energy_weight"]}[

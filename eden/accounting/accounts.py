@@ -16,9 +16,9 @@ from eden.accounting.results import ACCESSES, Account, EnergyTerm, OperandAccoun
 from eden.common.renames import renamed
 from eden.costs.count_traffic import traffic
 from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
-from eden.costs.energy import TERMS, VDD_LAWS, Currents, currents_named
+from eden.costs.energy import TERMS, VDD_LAWS, Currents
 from eden.costs.model import Case, CostModel, Outcome, check_same_operands, outcome, typical_case
-from eden.costs.platforms import PLATFORMS, SHARES, Platform, Range, platform_named
+from eden.costs.platforms import PLATFORMS, SHARES, Platform, Range
 from eden.costs.traffic_file import OperandInfo, OperandTraffic, Traffic
 from eden.devices.partition import OperatingPoint
 from eden.placement.placement import Placement
@@ -60,9 +60,9 @@ def savings(
     if isinstance(model_or_traffic, Traffic):
         moved, chosen = model_or_traffic, model_or_traffic.counted_for(platform)
     else:
-        chosen = platform_named(PLATFORM if platform is None else platform)
+        chosen = Platform.named(PLATFORM if platform is None else platform)
         moved = traffic(model_or_traffic, chosen)
-    found = _Count(moved, placement, chosen, currents_named(currents), vdd_law)
+    found = _Count(moved, placement, chosen, Currents.named(currents), vdd_law)
     return Savings(platform=chosen.name, device=placement.device, sensitivity=found.sensitivity(), **found.saved())
 
 
@@ -92,14 +92,14 @@ def account(
 
     """
     if isinstance(model_or_traffics, Sequence):
-        pairs = [(platform_named(moved.platform), moved) for moved in model_or_traffics]
+        pairs = [(Platform.named(moved.platform), moved) for moved in model_or_traffics]
     else:
-        chosen = [platform_named(platform) for platform in platforms]
+        chosen = [Platform.named(platform) for platform in platforms]
         pairs = [(platform, traffic(model_or_traffics, platform)) for platform in chosen]
     names = [platform.name for platform, _ in pairs]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"platforms are {names}; allowed is one or more, each once")
-    of_dram = currents_named(currents)
+    of_dram = Currents.named(currents)
     counted = {platform.name: _Count(moved, placement, platform, of_dram, vdd_law) for platform, moved in pairs}
     return Account(
         device=placement.device,

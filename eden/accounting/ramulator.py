@@ -22,7 +22,7 @@ import yaml
 from eden.common.files import FileError, output_folder, read_text, write_text
 from eden.common.renames import renamed
 from eden.costs.defaults import CURRENTS
-from eden.costs.energy import Currents, currents_named
+from eden.costs.energy import Currents
 from eden.costs.platforms import Platform, Range
 from eden.costs.traffic_file import Traffic
 from eden.devices.partition import OperatingPoint
@@ -80,7 +80,7 @@ class Statistics(pydantic.BaseModel):
 
     def time_ns(self, currents: str | os.PathLike[str] | Currents) -> float:
         """Simulated time in ns, at the clock of the DRAM whose currents these are."""
-        return self.cycles * currents_named(currents).tck
+        return self.cycles * Currents.named(currents).tck
 
 
 @renamed(rank="currents")
@@ -117,7 +117,7 @@ def write(
         FileError: if the folder cannot be written to.
 
     """
-    chosen = currents_named(currents)
+    chosen = Currents.named(currents)
     if chosen.name not in _ORGANIZATIONS:
         raise ValueError(f"currents are {chosen.name!r}; allowed are {', '.join(map(repr, _ORGANIZATIONS))}")
     if most_bursts < 1:

@@ -30,8 +30,8 @@ from eden.common.folder import Claim, claimed
 from eden.common.tables import text_table
 from eden.costs.count_traffic import traffic
 from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
-from eden.costs.energy import currents_named
-from eden.costs.platforms import PLATFORMS, platform_named
+from eden.costs.energy import Currents
+from eden.costs.platforms import PLATFORMS, Platform
 from eden.devices.device import Device
 from eden.faults import inject
 from eden.faults.checkpoint import load_, save
@@ -233,11 +233,11 @@ class RunRecipe(RetrainRecipe):
             *(("account", name) for name in self.account.platforms),
         ):
             try:
-                platform_named(name)
+                Platform.named(name)
             except ValueError as error:
                 raise ValueError(f"{place_in_recipe}.{error}") from error
         try:
-            currents_named(self.place.currents)
+            Currents.named(self.place.currents)
         except ValueError as error:
             raise ValueError(f"place.{error}") from error
         return self.of({**whole.model_dump(exclude_none=True), **own})

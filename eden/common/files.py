@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import filecmp
+import importlib.resources
 import json
 import os
 import secrets
@@ -13,7 +14,7 @@ import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import pydantic
 
@@ -320,3 +321,41 @@ class VersionedFile(pydantic.BaseModel):
                 f"{place_in(first['loc'])}: {first['msg']}; found {str(found)[:80]!r}"
                 + (f" (and {more} more such problems)" if more else ""),
             ) from error
+
+
+class ShippedFile(VersionedFile):
+    """A file of which some ship with the package: each is a JSON file in ``SHIPPED_IN``, known by its name."""
+
+    SHIPPED_IN: ClassVar[str]
+    """A package."""
+    CALLED: ClassVar[str]
+    """What an unknown name was given as, such as "platform is"."""
+
+    @classmethod
+    def builtin_names(cls) -> tuple[str, ...]:
+        """Names of those that ship with the package."""
+        names = (file.name for file in importlib.resources.files(cls.SHIPPED_IN).iterdir())
+        return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
+
+    @classmethod
+    def builtin(cls, name: str) -> Self:
+        """One that ships with the package. Raises ValueError listing those that there are."""
+        names = cls.builtin_names()
+        if name not in names:
+            raise ValueError(f"{cls.CALLED} {name!r}; allowed are {', '.join(map(repr, names))} or a .json file")
+        file = importlib.resources.files(cls.SHIPPED_IN) / f"{name}.json"
+        return cls.parse(file.read_text(encoding="utf-8"), f"{name}.json")
+
+    @classmethod
+    def named(cls, given: str | os.PathLike[str] | Self) -> Self:
+        """The object itself, the one of a name, or that of a file whose path ends in .json.
+
+        Raises:
+            ValueError: for a name that there is not.
+            FileError: for a file that cannot be used.
+
+        """
+        if isinstance(given, cls):
+            return given
+        text = os.fspath(cast("str | os.PathLike[str]", given))
+        return cls.load(text) if text.endswith(".json") else cls.builtin(text)

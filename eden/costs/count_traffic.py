@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from eden import _core
 from eden.costs.defaults import PLATFORM
-from eden.costs.platforms import Array, Cache, Platform, platform_named
+from eden.costs.platforms import Array, Cache, Platform
 from eden.costs.traffic_file import OperandInfo, Traffic, checked_operands, operand_traffic
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def traffic(
         FileError: for a file of a platform that cannot be used.
 
     """
-    chosen = platform_named(platform)
+    chosen = Platform.named(platform)
     shared = chosen.batch if batch is None else batch
     if isinstance(shared, bool) or not isinstance(shared, int) or shared < 1:
         raise ValueError(f"batch is {shared!r}; allowed is an integer from 1")

@@ -5,6 +5,6 @@ from typing import Literal
 PLATFORM = "cpu"
 """A name of ``platforms.PLATFORMS``."""
 CURRENTS = "ddr3-1600"
-"""A rank of 8 banks of 128 MiB, the geometry of the catalogue's devices: a name of ``energy.builtin_currents()``."""
+"""A rank of 8 banks of 128 MiB, the geometry of the catalogue's devices: a name of ``Currents.builtin_names()``."""
 VDD_LAW: Literal["linear", "quadratic"] = "linear"
 """A name of ``energy.VDD_LAWS``."""

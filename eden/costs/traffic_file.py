@@ -11,7 +11,7 @@ import pydantic
 from eden.common.files import Record, VersionedFile
 from eden.common.tables import text_table
 from eden.costs.defaults import PLATFORM
-from eden.costs.platforms import Platform, platform_named
+from eden.costs.platforms import Platform
 
 if TYPE_CHECKING:
     import torch
@@ -117,7 +117,7 @@ class Traffic(VersionedFile):
         known = checked_operands(model)
         moved = read_counts(path, known)
         return cls(
-            platform=platform_named(platform).name,
+            platform=Platform.named(platform).name,
             batch=1,
             operands={name: operand_traffic(info, moved[name][0], moved[name][1]) for name, info in known.items()},
             notes=(f"Counts from {os.path.basename(os.fspath(path))}, not from the network.",),
@@ -125,7 +125,7 @@ class Traffic(VersionedFile):
 
     def counted_for(self, platform: str | os.PathLike[str] | Platform | None) -> Platform:
         """The platform that it was counted for. Raises ValueError where another one is asked for."""
-        chosen = platform_named(self.platform if platform is None else platform)
+        chosen = Platform.named(self.platform if platform is None else platform)
         if chosen.name != self.platform:
             raise ValueError(f"platform is {chosen.name!r}; allowed is the traffic's, {self.platform!r}")
         return chosen

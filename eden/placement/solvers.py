@@ -173,19 +173,19 @@ def _costs(
     weight: float,
 ) -> Costs:
     from eden.costs.count_traffic import traffic as count_traffic
-    from eden.costs.energy import currents_named
+    from eden.costs.energy import Currents
     from eden.costs.model import CostModel, check_same_operands, typical_case
-    from eden.costs.platforms import platform_named
+    from eden.costs.platforms import Platform
     from eden.placement.exact import Costs
 
     moved = question.traffic
     if moved is None:
-        chosen = platform_named(PLATFORM if platform is None else platform)
+        chosen = Platform.named(PLATFORM if platform is None else platform)
         moved = count_traffic(question.stored(), chosen)
     else:
         chosen = moved.counted_for(platform)
         check_same_operands(moved, question.tolerance.bytes, "tolerance")
-    model = CostModel(moved, question.nominal, currents_named(currents), typical_case(chosen, vdd_law))
+    model = CostModel(moved, question.nominal, Currents.named(currents), typical_case(chosen, vdd_law))
     return Costs(model, chosen.name, weight)
 
 

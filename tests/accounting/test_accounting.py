@@ -180,7 +180,7 @@ def test_operands_outside_the_placement_stay_nominal():
 
 def test_bad_input():
     placement = eden.place(tolerance({"fc.weight": 1e-2}), device())
-    with pytest.raises(ValueError, match="platform is 'phone'; allowed are 'cpu', 'gpu', 'eyeriss', 'tpu'"):
+    with pytest.raises(ValueError, match="platform is 'phone'; allowed are 'cpu', 'eyeriss', 'gpu', 'tpu'"):
         eden.traffic(placement.operands, "phone")
     with pytest.raises(ValueError, match="platform is 'phone'; allowed are 'cpu'"):
         eden.savings(placement.operands, placement, "phone")

@@ -11,7 +11,7 @@ from chain import FittedPoint, Partition, Point, device, tolerance
 
 import eden
 from eden.common.files import FileError
-from eden.costs.energy import TERMS, VDD_LAWS, Counts, Currents, builtin_currents, energy_of, voltage_factor
+from eden.costs.energy import TERMS, VDD_LAWS, Counts, Currents, energy_of, voltage_factor
 from eden.memory.errors import DataDependent
 
 COUNTS = Counts(
@@ -80,7 +80,7 @@ def test_laws_of_the_voltage() -> None:
             voltage_factor("linear", voltage, reference)
 
 
-@pytest.mark.parametrize("name", builtin_currents())
+@pytest.mark.parametrize("name", Currents.builtin_names())
 def test_the_package_energydram_says_the_same(name: str):
     energydram = pytest.importorskip("energydram", reason="pip install energydram compares with its equations")
     rank = Currents.builtin(name)
@@ -126,7 +126,7 @@ def test_vdd_lowers_only_the_supplies_that_follow_it():
         assert value == (quadratic if term in ("activate", "precharge") else linear)["vdd"][term]
 
 
-@pytest.mark.parametrize("name", builtin_currents())
+@pytest.mark.parametrize("name", Currents.builtin_names())
 def test_a_builtin_rank_is_a_file_with_its_source(name: str, tmp_path: Path):
     rank = Currents.builtin(name)
     assert rank.name == name
@@ -141,7 +141,12 @@ def test_a_builtin_rank_is_a_file_with_its_source(name: str, tmp_path: Path):
 
 
 def test_the_standards_of_the_issue_are_there():
-    assert {Currents.builtin(name).standard for name in builtin_currents()} >= {"DDR3L", "DDR4", "LPDDR3", "LPDDR4"}
+    assert {Currents.builtin(name).standard for name in Currents.builtin_names()} >= {
+        "DDR3L",
+        "DDR4",
+        "LPDDR3",
+        "LPDDR4",
+    }
 
 
 def placed(vdd: float, refresh_interval: float = 64.0) -> eden.Placement:

@@ -14,7 +14,7 @@ from torch import nn
 
 import eden
 from eden.common.files import FileError
-from eden.costs.platforms import PLATFORMS, SHARES, Array, Platform, platform_named
+from eden.costs.platforms import PLATFORMS, SHARES, Array, Platform
 from eden.costs.traffic_file import Traffic
 from eden.costs.workload import Geometry, trace
 from eden.memory.errors import Uniform
@@ -163,7 +163,7 @@ def test_platform_files(tmp_path: Path):
     path = tmp_path / "mine.json"
     mine = changed("tpu", dataflow="weight").model_copy(update={"name": "mine"})
     mine.save(path)
-    assert platform_named(path) == mine
+    assert Platform.named(path) == mine
     assert eden.traffic(meta(Shared), path, inputs=SHARED).platform == "mine"
     body = json.loads(path.read_text())
     for place, value, message in (
@@ -183,11 +183,11 @@ def test_platform_files(tmp_path: Path):
         owner[place[-1]] = value
         path.write_text(json.dumps(damaged))
         with pytest.raises(FileError, match=message):
-            platform_named(path)
+            Platform.named(path)
 
 
 def test_presets_name_their_sources():
-    assert tuple(PLATFORMS) == ("cpu", "gpu", "eyeriss", "tpu")
+    assert tuple(PLATFORMS) == ("cpu", "eyeriss", "gpu", "tpu")
     for name, platform in PLATFORMS.items():
         assert platform.name == name
         assert set(platform.sources) == {"memory", "batch", *SHARES}

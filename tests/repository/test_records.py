@@ -39,8 +39,8 @@ from eden.app.steps import accuracy_curves
 from eden.common import checks
 from eden.common.files import FileError, VersionedFile
 from eden.costs.count_traffic import traffic
-from eden.costs.energy import Currents, builtin_currents
-from eden.costs.platforms import PLATFORMS, Platform, Range, platform_named
+from eden.costs.energy import Currents
+from eden.costs.platforms import PLATFORMS, Platform, Range
 from eden.costs.traffic_file import OperandTraffic, Traffic
 from eden.devices.curves.population import _shrunk
 from eden.devices.device import Device, FitRow, Measured, Population
@@ -632,7 +632,7 @@ POSITIVE = st.one_of(st.sampled_from([1e-300, 1e300, 1.0, 0.1]), st.floats(1e-30
 
 @st.composite
 def platforms(draw: st.DrawFn) -> Platform:
-    whole = platform_named(draw(st.sampled_from(list(PLATFORMS))))
+    whole = Platform.named(draw(st.sampled_from(list(PLATFORMS))))
     low, typical, high = sorted(draw(st.floats(1e-300, 1.0)) for _ in range(3))
     ranges = {name: Range(low, typical, high) for name in ("row_hit_share", "bus_utilization", "exposed_latency_share")}
     return Platform.model_validate({**dict(whole), **ranges})
@@ -640,7 +640,7 @@ def platforms(draw: st.DrawFn) -> Platform:
 
 @st.composite
 def ranks(draw: st.DrawFn) -> Currents:
-    body = Currents.builtin(draw(st.sampled_from(builtin_currents()))).model_dump()
+    body = Currents.builtin(draw(st.sampled_from(Currents.builtin_names()))).model_dump()
     body["clock_mhz"], body["refresh_ms"] = draw(POSITIVE), draw(POSITIVE)
     body["cycles"] = {
         **{name: draw(POSITIVE) for name in ("trfc", "trefi", "tcl")},
@@ -847,7 +847,7 @@ def records() -> dict[str, VersionedFile]:
             ),
         ),
         certify(network, tiny_profile.loader(), effort=1.5, **tiny_profile.FAST),
-        platform_named("cpu"),
+        Platform.named("cpu"),
         Currents.builtin("ddr3-1600"),
         RetrainRecipe.of({"curriculum": {"target_ber": 1e-3}, "boost": {"epochs": 1}}),
         RunRecipe.of({"curriculum": {"target_ber": 1e-3}, "profile": {"max_drop": 0.01}}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import math
 import os
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 import pydantic
 
-from eden.common.files import Record, VersionedFile
+from eden.common.files import Record, ShippedFile
 
 
 class VddLaw(NamedTuple):
@@ -113,11 +112,13 @@ class Counts(Record):
     """Clock cycles with no row open."""
 
 
-class Currents(VersionedFile):
+class Currents(ShippedFile):
     """Currents and timing of one rank of DRAM chips that work in lock step. Saved and loaded as JSON."""
 
     FORMAT: ClassVar[str] = "eden-currents"
     VERSION: ClassVar[int] = 1
+    SHIPPED_IN: ClassVar[str] = __name__
+    CALLED: ClassVar[str] = "currents are"
 
     name: str
     title: str
@@ -150,16 +151,6 @@ class Currents(VersionedFile):
                 "is one"
             )
         return self
-
-    @classmethod
-    def builtin(cls, name: str) -> Currents:
-        """Currents that ship with the package. Raises ValueError listing those that there are."""
-        if name not in builtin_currents():
-            raise ValueError(
-                f"currents are {name!r}; allowed are {', '.join(map(repr, builtin_currents()))} or a file of them"
-            )
-        file = importlib.resources.files(__name__) / f"{name}.json"
-        return cls.parse(file.read_text(encoding="utf-8"), f"{name}.json")
 
     @property
     def vdd(self) -> float:
@@ -284,26 +275,6 @@ class Currents(VersionedFile):
         return 0.0 if io is None else self.chips * io.write_signals * io.write_mw * self.tburst * _MILLI
 
 
-def builtin_currents() -> tuple[str, ...]:
-    """Names of the currents that ship with the package."""
-    names = (file.name for file in importlib.resources.files(__name__).iterdir())
-    return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
-
-
-def currents_named(currents: str | os.PathLike[str] | Currents) -> Currents:
-    """The currents themselves, those of a name, or of a file whose path ends in .json.
-
-    Raises:
-        ValueError: for a name that there is not.
-        FileError: for a file that cannot be used.
-
-    """
-    if isinstance(currents, Currents):
-        return currents
-    text = os.fspath(currents)
-    return Currents.load(text) if text.endswith(".json") else Currents.builtin(text)
-
-
 def voltage_factor(law: str, voltage: float, reference: float) -> float:
     """Energy at a voltage over that at another one, by a name of ``VDD_LAWS``. Raises ValueError below and at 0 V."""
     for name, value in (("voltage", voltage), ("reference voltage", reference)):
@@ -350,7 +321,7 @@ def energy_of(
         ValueError: for unknown currents or an unknown law and a voltage that is not above 0.
 
     """
-    chosen = currents_named(currents)
+    chosen = Currents.named(currents)
     laws = law_of_terms(law)
     voltage = chosen.vdd if vdd is None else vdd
     factors = {term: voltage_factor(name, voltage, chosen.vdd) for term, name in laws.items()}

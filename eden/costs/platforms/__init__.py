@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self
@@ -11,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import pydantic
 
 from eden import _core
-from eden.common.files import Record, VersionedFile
+from eden.common.files import Record, ShippedFile
 
 _KIB = 1 << 10
 
@@ -83,11 +81,13 @@ SHARES = ("row_hit_share", "bus_utilization", "exposed_latency_share")
 """Parameters of a platform that are assumed over a range."""
 
 
-class Platform(VersionedFile):
+class Platform(ShippedFile):
     """What of a processor decides its DRAM accesses. Saved and loaded as JSON. Every Range lies within 0 to 1."""
 
     FORMAT: ClassVar[str] = "eden-platform"
     VERSION: ClassVar[int] = 1
+    SHIPPED_IN: ClassVar[str] = __name__
+    CALLED: ClassVar[str] = "platform is"
 
     name: Annotated[str, pydantic.Field(min_length=1)]
     """What files and reports call it."""
@@ -128,33 +128,5 @@ class Platform(VersionedFile):
         return self.memory.bytes
 
 
-_NAMES = ("cpu", "gpu", "eyeriss", "tpu")
-
-
-def _builtin(name: str) -> Platform:
-    file = importlib.resources.files(__name__) / f"{name}.json"
-    return Platform.parse(file.read_text(encoding="utf-8"), f"{name}.json")
-
-
-PLATFORMS: Mapping[str, Platform] = {name: _builtin(name) for name in _NAMES}
+PLATFORMS: Mapping[str, Platform] = {name: Platform.builtin(name) for name in Platform.builtin_names()}
 """The presets that ship with the package, by name."""
-
-
-def platform_named(platform: str | os.PathLike[str] | Platform) -> Platform:
-    """The platform itself, the preset of a name, or that of a file whose path ends in .json.
-
-    Raises:
-        ValueError: for a name that there is not, listing the presets.
-        FileError: for a file that cannot be used.
-
-    """
-    if isinstance(platform, Platform):
-        return platform
-    text = os.fspath(platform)
-    if text.endswith(".json"):
-        return Platform.load(text)
-    if text not in PLATFORMS:
-        raise ValueError(
-            f"platform is {text!r}; allowed are {', '.join(map(repr, PLATFORMS))}, a file of one or a Platform"
-        )
-    return PLATFORMS[text]
