@@ -78,6 +78,11 @@ def rates_on(axis: Axis, zero_at: float = 0.0) -> None:
     axis.set_minor_formatter(between_decades)
 
 
+def shares_on(axis: Axis) -> None:
+    """Label an axis of shares in percent."""
+    axis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
+
+
 def svg(figure: Figure, prefix: str) -> str:
     """The figure as an SVG element; its ids begin with ``prefix``, so that several fit into one page."""
     buffer = io.StringIO()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eden.accounting.results import Account
-from eden.reporting.figures import COLOURS, new_figure
+from eden.reporting.figures import COLOURS, new_figure, shares_on
 from eden.reporting.section import Section, Table
 from eden.reporting.text import fine_percent, percent, range_text
 
@@ -31,7 +31,7 @@ def _figure(account: Account) -> Figure:
             ticks.append(i + offset)
             labels.append(f"{label}\n{name}" if offset < 0 else label)
     axes.set_xticks(ticks, labels)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
+    shares_on(axes.yaxis)
     axes.set_ylabel("DRAM energy of an inference")
     figure.legend(loc="outside upper left", ncols=len(terms))
     return figure

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from eden.reporting.accuracy import AccuracyCurves
-from eden.reporting.figures import COLOURS, new_figure, rates_on
+from eden.reporting.figures import COLOURS, new_figure, rates_on, shares_on
 from eden.reporting.section import Section, Table
 from eden.reporting.text import percent, rate_text
 
@@ -34,7 +34,7 @@ def _figure(accuracy: AccuracyCurves) -> Figure:
     rates_on(axes.xaxis, zero_at=zero_at * 1.01 if any(point.ber == 0 for point in accuracy.points) else 0.0)
     axes.set_xlabel("bit error rate (BER) of every operand")
     axes.set_ylabel("accuracy")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
+    shares_on(axes.yaxis)
     axes.set_ylim(0, min(1.02, 1.08 * max(point.high for point in accuracy.points)) or 1.02)
     axes.legend(loc="lower left")
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eden.accounting.results import Pareto
-from eden.reporting.figures import COLOURS, new_figure
+from eden.reporting.figures import COLOURS, new_figure, shares_on
 from eden.reporting.section import Section, Table
 from eden.reporting.text import count_text, fine_percent, percent, range_text, rate_text
 
@@ -31,7 +31,7 @@ def _figure(pareto: Pareto) -> Figure:
     axes.set_xlabel("accuracy that may be lost (max_drop)")
     axes.set_ylabel("DRAM energy saved")
     for along in (axes.xaxis, axes.yaxis):
-        along.set_major_formatter(lambda value, _: f"{value * 100:g}%")
+        shares_on(along)
     figure.legend(loc="outside upper left", ncols=2)
     return figure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eden.placement.placement import Placement
-from eden.reporting.figures import COLOURS, NEUTRAL, new_figure
+from eden.reporting.figures import COLOURS, NEUTRAL, new_figure, shares_on
 from eden.reporting.section import Section, Table
 from eden.reporting.text import count_text, percent, rate_text, size_text
 
@@ -70,7 +70,7 @@ def _figure(placement: Placement) -> Figure:
         axes.barh(used, widths, left=left, color=colours, height=0.66, edgecolor="white", linewidth=0.6)
         left = [before + width for before, width in zip(left, widths, strict=True)]
     axes.set_xlabel("share of the operands' bytes (solid: weights, pale: inputs)")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
+    shares_on(axes.xaxis)
     axes.set_xlim(0, max(left) * 1.02)
     axes.invert_yaxis()
     handles = [matplotlib.patches.Patch(color=colour, label=label) for label, colour in colour_of.items()]
