@@ -426,6 +426,12 @@ def instruction_set() -> str: ...
 
 class MeasurementError(ValueError): ...
 
+class RefusedError(ValueError):
+    """What the core was given and refuses."""
+
+class NotToldError(ValueError):
+    """What measurements do not tell."""
+
 class MeasurementAxis(enum.Enum):
     wordline = 0
     bitline = 1

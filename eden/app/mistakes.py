@@ -3,27 +3,23 @@
 EDEN checks what it is given and refuses with ``raise``; an error that an operation raised, such as ``None + 1``, was
 not meant. So an error is the user's if
 
-- its class is one of EDEN's own, such as ``FileError`` or ``SearchError``;
-- it is a ValueError, TypeError or ImportError that a ``raise`` in EDEN's code raised, or a ValueError that a call into
-  EDEN's C++ core raised, which checks likewise;
-- it arose in the code of the user's task: what was given to EDEN's code there is the same as given by hand;
-- a module that is not EDEN's is missing, or the system refused a file, memory or room on the disk.
+- its class is one of EDEN's own, such as ``FileError``, ``SearchError`` or the ``RefusedError`` of its C++ core;
+- it is a ValueError, TypeError or ImportError that a ``raise`` in EDEN's code raised;
+- it arose in the code of the user's task, or there a call of EDEN's was given what its binding or a record refuses;
+- a module that is not EDEN's is missing, or the system refused a file, a name, memory or room on the disk.
 
 All others are faults of EDEN's.
 """
 
 from __future__ import annotations
 
-import ast
 import dis
 import errno
-import linecache
 import os
 import sys
 import traceback
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any
+from types import TracebackType
 
 _OWN = f"{Path(__file__).parent.parent}{os.sep}"
 _SYSTEM = (
@@ -50,12 +46,16 @@ def mistake(error: BaseException) -> str | None:
         return f"out of memory: {said}"
     if isinstance(error, OSError) and error.errno in _SYSTEM:
         return said
+    if isinstance(error, FileNotFoundError) and not _has_a_folder():
+        return "the current folder is no longer there; allowed is to be in another one"
+    if isinstance(error, UnicodeEncodeError) or said == "embedded null byte":
+        return f"a name is no text that can be written: {said}"
     if isinstance(error, ModuleNotFoundError) and error.name is not None and error.name.split(".")[0] != "eden":
         return said
     entries = _entries(error.__traceback__)
     meant = bool(entries) and _is_meant(error, entries[-1])
     deepest = next((file for file in map(_file, reversed(entries)) if file.startswith(_OWN) or _is_users(file)), _OWN)
-    if not meant and deepest.startswith(_OWN):
+    if not meant and deepest.startswith(_OWN) and not (_is_refused(error) and _place(error) is not None):
         return None
     said = said if meant else f"{type(error).__name__}: {said}"
     where = _place(error)
@@ -92,6 +92,20 @@ def report(error: BaseException) -> str:
     return "\n".join([*lines, "", *traceback.format_exception(error)])
 
 
+def _has_a_folder() -> bool:
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Whether arguments were refused by a binding of C++, which lists what it takes, or by a record's fields."""
+    return (isinstance(error, TypeError) and "incompatible function arguments" in str(error)) or (
+        type(error).__name__ == "ValidationError" and type(error).__module__.startswith("pydantic")
+    )
+
+
 def _is_own(kind: type) -> bool:
     return kind.__module__.partition(".")[0] == "eden"
 
@@ -110,49 +124,7 @@ def _is_meant(error: BaseException, entry: TracebackType) -> bool:
     if not code.co_filename.startswith(_OWN):
         return False
     raised = dis.opname[code.co_code[entry.tb_lasti]] == "RAISE_VARARGS"
-    if raised:
-        return isinstance(error, (ValueError, TypeError, ImportError))
-    return type(error) is ValueError and _calls_core(entry)
-
-
-def _calls_core(entry: TracebackType) -> bool:
-    """Whether what was being done is a call of the C++ core: of a function or class of it, or of an object of its."""
-    positions = list(entry.tb_frame.f_code.co_positions())[entry.tb_lasti // 2]
-    first, last, start, end = positions
-    if first is None or last is None or start is None or end is None:
-        return False
-    lines = [linecache.getline(entry.tb_frame.f_code.co_filename, number) for number in range(first, last + 1)]
-    encoded = [line.encode() for line in lines]
-    encoded[-1] = encoded[-1][:end]
-    encoded[0] = encoded[0][start:]
-    try:
-        call = ast.parse(b"(" + b"".join(encoded) + b")", mode="eval").body
-    except SyntaxError:
-        return False
-    if not isinstance(call, ast.Call):
-        return False
-    function = call.func
-    if isinstance(function, ast.Name):
-        return _is_core(_value(function, entry.tb_frame))
-    return isinstance(function, ast.Attribute) and _is_core(_value(function.value, entry.tb_frame))
-
-
-def _value(node: ast.expr, frame: FrameType) -> Any:
-    """What a name, or an attribute of one, stands for in a frame; None for any other expression."""
-    if isinstance(node, ast.Name):
-        return frame.f_locals.get(node.id, frame.f_globals.get(node.id))
-    if isinstance(node, ast.Attribute):
-        return getattr(_value(node.value, frame), node.attr, None)
-    return None
-
-
-def _is_core(value: Any) -> bool:
-    names = {
-        getattr(value, "__module__", None),
-        getattr(type(value), "__module__", None),
-        getattr(value, "__name__", ""),
-    }
-    return "eden._core" in names
+    return raised and isinstance(error, (ValueError, TypeError, ImportError))
 
 
 def _is_users(file: str) -> bool:

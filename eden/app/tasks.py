@@ -251,6 +251,8 @@ def load_task(name: str) -> Task:
         raise ValueError(
             f"task is {name!r}; allowed are {', '.join(TASKS)}, package.module:function and file.py:function"
         )
+    if module_name.partition(".")[0] == "eden":
+        raise ValueError(f"task is {name!r}; allowed of EDEN's own are {', '.join(TASKS)}")
     of_file = module_name.endswith(".py")
     folder = Path(module_name).resolve().parent if of_file else Path.cwd()
     before = len(_user_folders)

@@ -101,7 +101,6 @@ def test_a_traceback_that_cannot_be_kept_is_shown(ended: Ended, monkeypatch: pyt
         ("import no_such_module", "No module named 'no_such_module'"),
         ("raise OSError(errno.ENOSPC, 'No space left on device')", "[Errno 28] No space left on device"),
         ("raise MemoryError", "out of memory: MemoryError"),
-        ("_core.BettingTest(bound=2.0, alpha=0.5)" if hasattr(_core, "BettingTest") else "raise ValueError('y')", ""),
     ],
 )
 def test_a_mistake_of_the_users(source: str, said: str, ended: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,3 +221,60 @@ def test_a_network_that_does_not_fit_its_data(
         assert re.fullmatch(
             f"eden: {shape}mat1 and mat2 shapes cannot be multiplied .*{place}\n", capsys.readouterr().err
         )
+
+
+def test_an_interruption_while_the_program_is_loaded(ended: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loading:
+        def __getattr__(self, name: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "eden.app.shell", Loading())  # type: ignore[arg-type]
+    status, said = ended("devices", "list")
+    assert status == 130
+    assert said.startswith("eden: interrupted; ")
+
+
+def test_a_folder_that_is_gone(ended: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    status, said = ended("retrain", "--out", "x")
+    assert (status, said) == (1, "eden: the current folder is no longer there; allowed is to be in another one\n")
+
+
+@pytest.mark.parametrize("task", ["eden.app.cli:main", "eden.nothing:main"])
+def test_no_task_is_made_of_edens_own(task: str) -> None:
+    with pytest.raises(ValueError, match=rf"^task is '{task}'; allowed of EDEN's own are digits, cifar10-resnet20$"):
+        load_task(task)
+
+
+def test_names_that_are_no_text(ended: Ended, tmp_path: Path) -> None:
+    given = ("--set", "curriculum.tolerance=a\0b", "--task", "digits")
+    status, said = ended("retrain", "--out", str(tmp_path / "out"), *given)
+    assert status == 1, said
+    assert said.count("\n") == 1
+    with pytest.raises(UnicodeEncodeError) as caught:
+        "\udcff".encode()
+    assert (mistake(caught.value) or "").startswith("a name is no text that can be written: 'utf-8' codec")
+
+
+MISUSED = """
+import pydantic
+import torch
+import eden
+from eden.memory.geometry import Geometry
+
+def binding():
+    eden._core.philox4x32_10("a", 1)
+
+def record():
+    eden.Device.model_validate({})
+"""
+
+
+@pytest.mark.parametrize("function", ["binding", "record"])
+def test_arguments_that_a_users_code_gives(function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(MISUSED)
+    monkeypatch.chdir(tmp_path)
+    said = mistake(caught(lambda: load_task(f"mine.py:{function}")))
+    assert re.match(rf"mine.py, line \d+, in {function}: (TypeError|ValidationError): ", said or "")

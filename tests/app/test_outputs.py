@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import pytest
 import typer.main
 
-from eden.app import cli
+from eden.app import cli, shell
 from eden.app.options import Command, declarations
 from eden.app.paths import Given, Input, Output, OutputFolder, check
 
@@ -81,7 +81,7 @@ def commands() -> Iterator[tuple[str, Any]]:
         for part, found in command.commands.items():
             yield from below(f"{name} {part}".strip(), found)
 
-    yield from below("", typer.main.get_command(cli.app))
+    yield from below("", typer.main.get_command(shell.app))
 
 
 def status_of(words: list[str]) -> int:

@@ -18,7 +18,7 @@ import torch
 import typer
 
 import eden
-from eden.app import cli, commands
+from eden.app import cli, commands, shell
 from eden.app.results import KINDS
 from eden.app.schemas import __main__ as schemas
 from eden.common.files import VersionedFile
@@ -318,7 +318,7 @@ def lines(command: Any, words: tuple[str, ...] = ()) -> list[str]:
 
 
 def test_answers_that_compute_nothing_load_nothing() -> None:
-    asked = lines(typer.main.get_command(cli.app))
+    asked = lines(typer.main.get_command(shell.app))
     assert {"--help", "devices --help", "devices plot --help", "profile --help"} <= set(asked)
     asked += ["", "--version", "devices list", "schema nothing", "profile --nothing", "nothing"]
     asked += [f"schema {Path(name).stem}" for name in schemas.texts()]
@@ -328,8 +328,8 @@ def test_answers_that_compute_nothing_load_nothing() -> None:
         ours = {name for name in found if name.startswith("eden.")}
         # What declares the paths of commands, and what tells a mistake and an old spelling; none needs anything.
         small = {"eden.common", "eden.common.renames", "eden.app", "eden.app.cli", "eden.app.commands"}
-        small |= {"eden.app.options", "eden.app.paths", "eden.app.mistakes"}
         small |= {"eden.costs", "eden.costs.defaults", "eden.placement", "eden.placement.defaults"}
+        small |= {"eden.app.options", "eden.app.shell", "eden.app.paths", "eden.app.mistakes"}
         small |= {f"eden.app.commands.{name}" for name in commands.NAMES}
         assert {"eden.app.cli"} <= ours <= small, line
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import eden
-from eden.app import cli
+from eden.app import cli, shell
 from eden.app.tasks import Task
 from eden.boosting.training import Recipe
 from eden.common.journal import Journal
@@ -434,7 +434,7 @@ def test_version_and_help() -> None:
     shown = program("--help").stdout
     assert "--package FILE" in shown
     options = {
-        parameter.name.replace("_", "-") for parameter in typer.main.get_command(cli.app).commands["profile"].params
+        parameter.name.replace("_", "-") for parameter in typer.main.get_command(shell.app).commands["profile"].params
     }
     of_networks = {"network", "task", "reuse-limit"}
     assert {option for option in options if f"--{option} " not in shown} == of_networks
