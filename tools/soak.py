@@ -95,7 +95,8 @@ def chain(seed: int, folder: Path) -> str:
     import importlib.resources
 
     import eden
-    from eden.app.run import DEMO, RunRecipe, run
+    from eden.app.run import run
+    from eden.app.run_recipe import DEMO, RunRecipe
 
     overrides = recipe_of(seed)
     with importlib.resources.as_file(DEMO) as path:

@@ -13,7 +13,8 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import eden
-from eden.app.recipe import RetrainRecipe, retrain, toml_value
+from eden.app.recipe import RetrainRecipe
+from eden.app.retrain import retrain
 from eden.app.tasks import load_task
 from eden.common.files import write_text
 
@@ -39,7 +40,7 @@ class Run:
     @property
     def command(self) -> str:
         """What repeats the retraining alone."""
-        settings = "".join(f" --set '{key}={toml_value(value)}'" for key, value in self.overrides.items())
+        settings = "".join(f" --set '{key}={json.dumps(value)}'" for key, value in self.overrides.items())
         return f"eden retrain benchmarks/boost/recipes/{self.recipe} --out {self.folder}{settings}"
 
     def networks(self) -> tuple[nn.Module, nn.Module]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-INTERRUPTED = 130  # the exit status of a process that SIGINT ended, as shells give it
-
 
 def main() -> None:
     """Run the command line.
@@ -18,8 +16,7 @@ def main() -> None:
 
         status = run(sys.argv[1:])
     except KeyboardInterrupt:
-        status = INTERRUPTED
-    if status == INTERRUPTED:
+        status = 130  # of a process that SIGINT ended, as shells give it
         print(
             "eden: interrupted; files already written are whole. retrain, run and demo go on with --resume, profile "
             "and certify with the same command",

@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
-import math
 import os
 import re
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import pydantic
+import tomli_w
 
-from eden.app.paths import RETRAIN_FILES
-from eden.app.steps import check_boost, put_under_faults, threads_of, train_with_progress
-from eden.app.tasks import KEPT, Task, load_task
+from eden.app.tasks import KEPT, Task
 from eden.boosting.curriculum import Curriculum
 from eden.boosting.training import Recipe
 from eden.common.files import FileError, VersionedFile, place_in, read_text, toml_table, write_text
-from eden.common.folder import Claim, claimed
-from eden.common.ranks import process_group
 from eden.common.renames import RECIPE_KEYS
 from eden.devices.device import Device
-from eden.faults.checkpoint import save
-from eden.faults.memories import operands, set_errors_
-from eden.faults.normalization import batch_norms, reestimate_
 from eden.memory.errors import ErrorModel
-from eden.tolerance.evaluation import clean_accuracy
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 NAME = "recipe.toml"
 """What the resolved recipe is called in the folder of its results."""
@@ -75,11 +66,13 @@ def _field(kind: Any, description: str) -> Any:
     return (Annotated[kind | None, pydantic.Field(description=description)], None)
 
 
-class _Table(pydantic.BaseModel):
+class Table(pydantic.BaseModel):
+    """A table of a recipe."""
+
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Memory(_Table):
+class Memory(Table):
     """The memory that is trained for: a device at an operating point, or an error model, and how it keeps values."""
 
     device: str | None = pydantic.Field(default=None, description="a name of the catalogue or a device file")
@@ -105,7 +98,7 @@ class Memory(_Table):
     )
 
 
-class Walk(_Table):
+class Walk(Table):
     """A walk along one parameter of the memory's device, in place of rates."""
 
     trcd: float | None = pydantic.Field(default=None, description="in ns")
@@ -230,7 +223,7 @@ class RetrainRecipe(VersionedFile):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file atomically, without what is None. Raises FileError if that is not possible."""
         body = {"format": self.FORMAT, "version": self.VERSION, **self.model_dump(mode="json", exclude_none=True)}
-        write_text(path, toml(body))
+        write_text(path, tomli_w.dumps(body))
 
     def resolved(self, task: Task) -> Self:
         """The recipe with every value that it leaves out taken from the task and the defaults.
@@ -429,46 +422,6 @@ def find_device(name: str) -> Device:
     return Device.load(name)
 
 
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
-
-
-def _toml_key(key: str) -> str:
-    return key if _BARE.fullmatch(key) else json.dumps(key)
-
-
-def toml_value(value: Any) -> str:
-    """A value as TOML writes it, tables inline. Raises TypeError for one that TOML lacks, such as None."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return repr(value) if math.isfinite(value) else "nan" if math.isnan(value) else f"{value:+}"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(toml_value(item) for item in value)}]"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_toml_key(key)} = {toml_value(item)}" for key, item in value.items()) + "}"
-    raise TypeError(f"{value!r} is a {type(value).__name__}; TOML has no such values")
-
-
-def toml(body: Mapping[str, Any]) -> str:
-    """TOML of a dictionary: its plain values first, then a table for each dictionary in it, those inside inline.
-
-    Raises:
-        TypeError: for a value that TOML lacks, such as None.
-
-    """
-    plain = {key: value for key, value in body.items() if not isinstance(value, Mapping)}
-    lines = [f"{_toml_key(key)} = {toml_value(value)}" for key, value in plain.items()]
-    for key, table in body.items():
-        if isinstance(table, Mapping) and table:
-            lines += ["", f"[{_toml_key(key)}]"]
-            lines += [f"{_toml_key(name)} = {toml_value(value)}" for name, value in table.items()]
-    return "\n".join(lines) + "\n"
-
-
 def setting(text: str) -> tuple[str, Any]:
     """A dotted key and its value of ``key=value``, the value as TOML writes it, or a text as it stands.
 
@@ -486,89 +439,3 @@ def setting(text: str) -> tuple[str, Any]:
         return key, value.strip()
     except (ValueError, RecursionError) as error:
         raise ValueError(f"--set {key}: {error}") from error
-
-
-def retrain(
-    recipe: RetrainRecipe,
-    folder: str | os.PathLike[str],
-    *,
-    resume: bool = False,
-    force: bool = False,
-    say: Callable[[str], None] = print,
-) -> nn.Module:
-    """Train a task's network, then retrain it under a memory's errors, and write networks, checkpoints and recipe.
-
-    Under torchrun the ranks train together, and the first one writes and tells.
-
-    Args:
-        recipe: what to do.
-        folder: where ``recipe.toml`` (resolved), ``baseline.safetensors``, ``boosted.safetensors`` and the checkpoints
-            ``train.safetensors`` and ``boost.safetensors`` go.
-        resume: go on from the checkpoints there.
-        force: begin anew in place of the run there. With neither, a folder that holds one is refused.
-        say: told in a sentence what was found.
-
-    Returns:
-        The retrained network, under the memory's errors.
-
-    Raises:
-        FileError: for a folder or file that cannot be used; if a checkpoint is of another run.
-        ValueError: for what the recipe gives and the task or the device refuses, before anything is trained.
-        TrainingError: if the training cannot go on.
-    """
-    task = load_task(recipe.task)
-    with threads_of(task), claimed(folder, RETRAIN_FILES, resume=resume, force=force) as claim:
-        return _retrain(recipe, task, claim, resume, say)
-
-
-def _retrain(recipe: RetrainRecipe, task: Task, claim: Claim, resume: bool, say: Callable[[str], None]) -> nn.Module:
-    out = claim.path
-    whole = recipe.resolved(task)
-    device = whole.device()
-    errors = whole.errors(device)
-    target, options = whole.target(device), whole.curriculum_options()
-    boost = whole.recipe("boost")
-    task = dataclasses.replace(
-        task,
-        train=None if task.train is None else whole.recipe("training"),
-        boost=boost,
-        **{name: getattr(whole.memory, name) for name in KEPT},
-        calibration_samples=whole.calibration_samples or task.calibration_samples,
-    )
-    train_set, validation = task.sets()
-    model = task.model()
-    which = whole.memory.operands
-    check_boost(model, task, errors, target, boost, which=which, train_set=train_set, **options)
-    if whole.reestimate_chips and not batch_norms(model):
-        raise ValueError(
-            f"reestimate_chips is {whole.reestimate_chips}; allowed for {type(model).__name__}, which has no batch "
-            "norm with running statistics, is 0"
-        )
-    if resume and (out / NAME).exists():
-        whole.compare(out / NAME)
-    claim.clear()
-    every = whole.checkpoint_every
-    with process_group() as rank:
-        first = rank == 0
-        if first:
-            whole.save(out / NAME)
-        if task.train is not None:
-            train_with_progress(
-                *("train", model, train_set, task.train, task, None, out / "train.safetensors", resume), every=every
-            )
-        put_under_faults(model, task, errors, train_set, whole.seed, which)
-        if first:
-            save(model, out / "baseline.safetensors")
-            say(f"before: {clean_accuracy(model, validation):.2%} without errors")
-        curriculum = Curriculum(model, target, boost.epochs, **options)
-        checkpoint = out / "boost.safetensors"
-        train_with_progress("boost", model, train_set, boost, task, curriculum, checkpoint, resume, every=every)
-        set_errors_(model, dict.fromkeys(operands(model), errors))
-        if whole.reestimate_chips:
-            inputs = train_set.tensors[0].split(boost.batch_size)  # type: ignore[no-untyped-call]
-            reestimate_(model, inputs, whole.reestimate_chips, whole.seed)
-        if first:
-            save(model, out / "boosted.safetensors")
-            say(f"after: {clean_accuracy(model, validation):.2%} without errors")
-            say(f"written: {out / 'baseline.safetensors'}, {out / 'boosted.safetensors'}")
-    return model

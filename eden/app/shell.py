@@ -8,7 +8,6 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from eden.app.cli import INTERRUPTED
 from eden.app.commands import NAMES
 from eden.app.options import app
 
@@ -33,19 +32,21 @@ def _main(
 
 
 def run(arguments: list[str]) -> int:
-    """Do what a command line says; the exit status."""
+    """Do what a command line says; the exit status. An interruption comes up as KeyboardInterrupt."""
     try:
         status = app(
             [argument for argument in arguments if argument != _TRACEBACK], prog_name="eden", standalone_mode=False
         )
     except typer.Abort:
-        return INTERRUPTED
+        raise KeyboardInterrupt from None
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # wrong usage, whichever click typer is built on
             cast(Any, error).show()
             return int(cast(Any, error).exit_code)
         return _tell(error, _TRACEBACK in arguments)
-    return status if isinstance(status, int) else 0  # later versions of typer return the status of an interruption
+    if status == 130:  # as later versions of typer tell of an interruption
+        raise KeyboardInterrupt
+    return status if isinstance(status, int) else 0
 
 
 def _tell(error: Exception, traced: bool) -> int:

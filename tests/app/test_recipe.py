@@ -18,7 +18,8 @@ from chain import tolerance
 from torch import nn
 
 import eden
-from eden.app.recipe import NAME, RetrainRecipe, retrain, setting, toml
+from eden.app.recipe import NAME, RetrainRecipe, setting
+from eden.app.retrain import retrain
 from eden.app.tasks import digits_task
 from eden.boosting.training import TrainingError
 from eden.common.files import FileError
@@ -252,7 +253,7 @@ def test_nothing_is_left_to_fail_when_all_is_trained(tmp_path: Path, monkeypatch
         (unread, r"0.spare: never called in a forward pass"),
     ):
         made = dataclasses.replace(task, model=lambda model=model: model)
-        monkeypatch.setattr("eden.app.recipe.load_task", lambda _, made=made: made)
+        monkeypatch.setattr("eden.app.retrain.load_task", lambda _, made=made: made)
         with pytest.raises(ValueError, match=message):
             retrain(RetrainRecipe.of({"reestimate_chips": 2}), tmp_path / "out", say=quiet)
         assert not list((tmp_path / "out").glob("*"))
@@ -348,19 +349,3 @@ def test_the_schema_takes_what_loading_takes(tmp_path: Path) -> None:
     text = json.dumps(schema)
     assert "row activation latency in ns" in text
     assert "share of the optimizer steps" in text, "what the class says of its arguments"
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"a": 1, "b": [1.5, 1e-9, float("inf"), float("-inf")], "c": True, "d": 'quo"te\\ \n\x7f ü'},
-        {"table": {"x y": {"0.weight": 1e-3, "k": [{"a": 1}]}, "s": ""}, "last": 2},
-    ],
-)
-def test_toml_is_read_as_it_was(body: dict[str, Any]) -> None:
-    assert tomllib.loads(toml(body)) == body
-
-
-def test_toml_has_no_none() -> None:
-    with pytest.raises(TypeError, match="None is a NoneType; TOML has no such values"):
-        toml({"a": None})

@@ -8,7 +8,7 @@ import pytest
 
 import eden
 from eden.app.results import KINDS, kind_of
-from eden.app.run import DEMO, RunRecipe
+from eden.app.run_recipe import DEMO, RunRecipe
 
 
 def test_each_format_leads_to_its_class() -> None:

@@ -15,7 +15,9 @@ import eden
 from eden.accounting.results import Account, Pareto
 from eden.app import run as running
 from eden.app.recipe import NAME
-from eden.app.run import Outcome, Rounds, RunRecipe, tightened
+from eden.app.rounds import Rounds
+from eden.app.run import Outcome, tightened
+from eden.app.run_recipe import DEMO, RunRecipe
 from eden.app.steps import RATES, train_with_progress
 from eden.app.tasks import load_task
 from eden.common.files import FileError, VersionedFile
@@ -242,6 +244,17 @@ def test_a_run_is_not_mixed_with_another(done: tuple[Path, Outcome], tmp_path: P
     assert results(folder) == before
 
 
+def test_what_the_boost_refuses_is_refused_before_the_earlier_run_goes(
+    done: tuple[Path, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = done
+    before = results(folder)
+    monkeypatch.setattr("eden.app.retrain.batch_norms", lambda _: [])
+    with pytest.raises(ValueError, match=r"reestimate_chips is 2; allowed for .*, is 0"):
+        running.run(recipe(tmp_path, ("reestimate_chips", 2)), folder, force=True, say=quiet)
+    assert results(folder) == before
+
+
 def test_a_run_begins_anew_by_force(
     done: tuple[Path, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,7 +392,7 @@ def test_progress_counts_the_steps_of_the_run_before(
 
 
 def test_the_demo_is_a_recipe_that_says_what_the_task_leaves_open() -> None:
-    with importlib.resources.as_file(running.DEMO) as path:
+    with importlib.resources.as_file(DEMO) as path:
         whole = RunRecipe.load(path).resolved(load_task("digits"))
     assert (whole.memory.device, whole.memory.storage, whole.comparison.chips) == (
         "ddr3-b33",

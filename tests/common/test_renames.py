@@ -12,7 +12,7 @@ import pytest
 
 import eden
 from eden.app import cli
-from eden.app.run import RunRecipe
+from eden.app.run_recipe import RunRecipe
 from eden.common import renames
 
 

@@ -23,6 +23,7 @@ import chain
 import numpy as np
 import pytest
 import tiny_profile
+import tomli_w
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -33,8 +34,10 @@ import eden
 from eden import _core
 from eden.accounting.accounts import account, savings
 from eden.accounting.results import Pareto, ParetoPoint, Savings
-from eden.app.recipe import RetrainRecipe, toml
-from eden.app.run import Round, Rounds, RunRecipe, tightened
+from eden.app.recipe import RetrainRecipe
+from eden.app.rounds import Round, Rounds
+from eden.app.run import tightened
+from eden.app.run_recipe import RunRecipe
 from eden.app.steps import accuracy_curves
 from eden.common import checks
 from eden.common.files import FileError, VersionedFile
@@ -927,7 +930,7 @@ def test_what_is_wrong_by_more_than_rounding_is_refused_by_name(name: str, tmp_p
     body = tomllib.loads(path.read_text()) if is_recipe else json.loads(path.read_text())
     damage, message = WRONG[name]
     damage(body)
-    path.write_text(toml(body) if is_recipe else json.dumps(body))
+    path.write_text(tomli_w.dumps(body) if is_recipe else json.dumps(body))
     with pytest.raises(FileError, match=message):
         type(record).load(path)
 

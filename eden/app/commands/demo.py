@@ -43,8 +43,8 @@ def demo(
     force: ForceOption = False,
 ) -> None:
     """Run the recipe that ships with eden: a real device, and a network boosted, profiled, placed and certified."""
-    from eden.app.run import DEMO, RunRecipe
     from eden.app.run import run as whole
+    from eden.app.run_recipe import DEMO, RunRecipe
 
     options = {
         "task": task,

@@ -48,7 +48,7 @@ def retrain(
 ) -> None:
     """Train a task's network, then retrain it under a device's errors at a rising rate."""
     from eden.app.recipe import RetrainRecipe
-    from eden.app.recipe import retrain as work
+    from eden.app.retrain import retrain as work
 
     options = {
         "task": task,

@@ -50,8 +50,8 @@ def run(
     force: ForceOption = False,
 ) -> None:
     """Do the whole chain of a recipe: boost, profile, place, certify on fresh chips, and again while it improves."""
-    from eden.app.run import RunRecipe
     from eden.app.run import run as whole
+    from eden.app.run_recipe import RunRecipe
 
     options = {
         "task": task,

@@ -1,0 +1,74 @@
+"""The file of what a run of the whole chain found, round by round."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import pydantic
+
+from eden.common.files import Record, VersionedFile
+from eden.common.tables import text_table
+
+
+class Round(Record):
+    """What one round found."""
+
+    number: int = pydantic.Field(ge=1)
+    coarse: float
+    """Bit error rate that the whole network tolerates."""
+    own_accuracy: float
+    """On reliable memory."""
+    attempts: int = pydantic.Field(ge=1)
+    """Placements that were tried: after one that is not certified, limits are halved."""
+    limits_factor: float
+    """What the limits of the last one were multiplied with."""
+    certified: bool
+    mean_drop: float | None
+    """Observed on the chips of the certificate, from the reference's accuracy on reliable memory."""
+    upper_bound: float | None
+    """Confidence bound on that."""
+    objective: float | None
+    """Of the placement that is certified, 1 within specification."""
+    energy_reduction: float | None
+    speedup: float | None
+
+
+class Rounds(VersionedFile):
+    """What a run found, round by round. Saved and loaded as JSON."""
+
+    FORMAT: ClassVar[str] = "eden-rounds"
+    VERSION: ClassVar[int] = 1
+
+    task: str
+    device: str
+    objective: str
+    """What was lowered: "energy", "latency" or "weighted", at ``platform``."""
+    platform: str
+    max_drop: float
+    confidence: float
+    """With which the drop of the round that was taken is at most ``max_drop``, all attempts together."""
+    reference: str
+    """From whose accuracy the drop is counted."""
+    reference_accuracy: float
+    taken: int = pydantic.Field(ge=1)
+    """The round whose placement has the lowest objective of those certified."""
+    why: str
+    """Why there were no more rounds."""
+    accuracy: float
+    """As placed, mean over chips used by nothing else."""
+    worst: float
+    """On the worst of them."""
+    chips: int = pydantic.Field(ge=1)
+    rounds: tuple[Round, ...] = pydantic.Field(min_length=1)
+
+    def table(self) -> str:
+        """The rounds as text."""
+        header = ("round", "coarse BER", "on reliable memory", "certified", "mean drop", "objective")
+        rows = []
+        for one in self.rounds:
+            cells = [f"{one.number}", f"{one.coarse:.2e}", f"{one.own_accuracy:.2%}", "yes" if one.certified else "no"]
+            cells += ["" if value is None else f"{value:.4f}" for value in (one.mean_drop, one.objective)]
+            cells += ["" if value is None else f"{value:.2%}" for value in (one.energy_reduction, one.speedup)]
+            rows.append(cells)
+        table = text_table((*header, "energy saved", "speedup"), rows)
+        return f"{table}\ntaken: round {self.taken}; {self.why}"

@@ -1,0 +1,212 @@
+"""The recipe of the whole chain: the tables of a retraining, and those of what follows it."""
+
+from __future__ import annotations
+
+import importlib.resources
+from typing import Annotated, ClassVar, Literal, Self
+
+import pydantic
+
+from eden.app.recipe import RetrainRecipe, Table
+from eden.app.tasks import Task
+from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
+from eden.costs.energy import Currents
+from eden.costs.platforms import PLATFORMS, Platform
+from eden.placement.constraints import Constraints
+from eden.placement.defaults import ENERGY_WEIGHT, GAP, OBJECTIVE, SOLVER, TIME_LIMIT
+
+_Inside = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
+_AtLeastOne = Annotated[int, pydantic.Field(ge=1)]
+
+DEMO = importlib.resources.files("eden.app") / "recipes" / "demo.toml"
+"""The recipe of ``eden demo``."""
+
+
+class ProfileTable(Table):
+    """How tolerances are searched for: the arguments of ``eden.profile``."""
+
+    max_drop: _Inside = pydantic.Field(default=0.01, description="accuracy that may be lost")
+    confidence: _Inside = pydantic.Field(default=0.95, description="probability with which the limits hold")
+    quantile: _Inside | None = pydantic.Field(
+        default=None, description="share of chips whose drop is bounded, instead of the mean over chips"
+    )
+    metric: str = pydantic.Field(default="top1", description="top1 or top5")
+    samples: _AtLeastOne = pydantic.Field(default=64, description="samples of one observation")
+    strategy: Literal["shares", "sweep"] = pydantic.Field(default="shares", description="how limits are searched for")
+    weigh: Literal["bytes", "energy"] = pydantic.Field(default="bytes", description="what a limit is worth raising for")
+    effort: Annotated[float, pydantic.Field(ge=1.5, le=1000.0)] = pydantic.Field(
+        default=6.0, description="length of a confirmation, in multiples of the least"
+    )
+
+
+class PlaceTable(Table):
+    """How operands are placed: the arguments of ``eden.place`` and of its constraints."""
+
+    device: str | None = pydantic.Field(
+        default=None, description="a name of the catalogue or a device file; the memory's if left out"
+    )
+    solver: Literal["greedy", "exact"] = pydantic.Field(default=SOLVER, description="greedy or exact")
+    objective: Literal["energy", "latency", "weighted"] = pydantic.Field(
+        default=OBJECTIVE, description="what is lowered"
+    )
+    energy_weight: Annotated[float, pydantic.Field(ge=0.0, le=1.0)] = pydantic.Field(
+        default=ENERGY_WEIGHT, description="of a weighted objective; time counts the rest"
+    )
+    platform: str = pydantic.Field(default=PLATFORM, description="whose figures the objective counts by")
+    currents: str = pydantic.Field(default=CURRENTS, description="currents that energy is counted by")
+    vdd_law: Literal["linear", "quadratic"] = pydantic.Field(default=VDD_LAW, description="how energy depends on VDD")
+    split: bool = pydantic.Field(default=False, description="operands may lie in several partitions of one point")
+    alignment: _AtLeastOne | Literal["row"] = pydantic.Field(default=64, description="bytes, or row")
+    voltages: _AtLeastOne | None = pydantic.Field(
+        default=None, description="different supply voltages, nominal included"
+    )
+    shared_vdd: list[list[str]] = pydantic.Field(default_factory=list, description="groups of partitions of one supply")
+    shared_refresh: list[list[str]] = pydantic.Field(default_factory=list, description="groups of one refresh")
+    granularity: Literal["fine", "coarse"] = pydantic.Field(
+        default="fine", description="partitions at points of their own, or one point for the whole module"
+    )
+    points: Literal["measured", "continuous"] = pydantic.Field(
+        default="measured", description="measured, or also those that the limits imply on the fitted curves"
+    )
+    gap: Annotated[float, pydantic.Field(ge=0.0, lt=1.0)] = pydantic.Field(
+        default=GAP, description="share above the bound at which the exact solver ends"
+    )
+    time_limit: Annotated[float, pydantic.Field(gt=0.0)] = pydantic.Field(
+        default=TIME_LIMIT, description="seconds after which it ends in any case"
+    )
+
+
+class CertifyTable(Table):
+    """How placements are certified: the arguments of ``eden.certify``."""
+
+    confidence: _Inside = pydantic.Field(
+        default=0.95, description="probability with which the certificate of the placement that is chosen holds"
+    )
+    reference: Literal["boosted", "baseline"] = pydantic.Field(
+        default="boosted", description="from whose accuracy on reliable memory the drop is counted, in every round"
+    )
+    tightenings: Annotated[int, pydantic.Field(ge=0)] = pydantic.Field(
+        default=3, description="how often all limits are halved after a placement that is not certified"
+    )
+    effort: Annotated[float, pydantic.Field(ge=1.5, le=1000.0)] = pydantic.Field(
+        default=6.0, description="length of the test, in multiples of the least"
+    )
+    chips: _AtLeastOne = pydantic.Field(default=20, description="chips that the accuracy as placed is a mean over")
+
+
+class RoundsTable(Table):
+    """How often the network is tuned under its placement, profiled and placed again."""
+
+    most: _AtLeastOne = pydantic.Field(default=3, description="rounds, the first one included")
+    epochs: _AtLeastOne = pydantic.Field(default=1, description="of a tuning under a placement")
+    learning_rate: Annotated[float, pydantic.Field(gt=0.0)] | None = pydantic.Field(
+        default=None, description="highest of a tuning; a tenth of the boost's if left out"
+    )
+    least_gain: Annotated[float, pydantic.Field(ge=0.0, lt=1.0)] = pydantic.Field(
+        default=1e-3, description="share by which a round has to lower the objective for another one to follow"
+    )
+
+
+class AccountTable(Table):
+    """What the account is of, beside the platform of the objective."""
+
+    platforms: list[str] = pydantic.Field(
+        default_factory=lambda: list(PLATFORMS), min_length=1, description="names of platforms"
+    )
+    max_drops: list[_Inside] = pydantic.Field(
+        default_factory=list,
+        description="accuracies that may be lost, beside profile.max_drop, for energy against accuracy",
+    )
+
+
+class ComparisonTable(Table):
+    """The network before boosting beside the one that is placed: what each tolerates, and its accuracy under errors."""
+
+    chips: Annotated[int, pydantic.Field(ge=0)] = pydantic.Field(
+        default=0, description="chips that each accuracy is a mean over; 0 for no comparison"
+    )
+
+
+class RunRecipe(RetrainRecipe):
+    """All that ``eden run`` does, as a TOML file: the tables of a retraining, and those of what follows it.
+
+    Attributes:
+        network: a network file, boosted elsewhere, in place of training and boosting.
+        profile: how tolerances are searched for.
+        place: how operands are placed.
+        certify: how placements are certified.
+        rounds: how often all of it is done.
+        account: platforms, and drops for energy against accuracy.
+        comparison: the network before boosting beside the one that is placed.
+
+    """
+
+    FORMAT: ClassVar[str] = "eden-run"
+    VERSION: ClassVar[int] = 1
+
+    network: str | None = pydantic.Field(
+        default=None, description="a network file, boosted elsewhere, in place of training and boosting"
+    )
+    profile: ProfileTable = ProfileTable()
+    place: PlaceTable = PlaceTable()
+    certify: CertifyTable = CertifyTable()
+    rounds: RoundsTable = RoundsTable()
+    account: AccountTable = AccountTable()
+    comparison: ComparisonTable = ComparisonTable()
+
+    def retraining(self) -> RetrainRecipe:
+        """The part that ``eden retrain`` does."""
+        names = set(RetrainRecipe.model_fields)
+        return RetrainRecipe.of(self.model_dump(include=names, exclude_none=True))
+
+    def resolved(self, task: Task) -> Self:
+        """The recipe with every value that it leaves out taken from the task and the defaults.
+
+        Raises:
+            ValueError: naming the place of a value that is out of range, or that has no meaning here.
+
+        """
+        whole = self.retraining().resolved(task)
+        own = self.model_dump(exclude=set(RetrainRecipe.model_fields), exclude_none=True)
+        if self.network is not None:
+            if self.certify.reference == "baseline":
+                raise ValueError(
+                    "certify.reference is 'baseline'; allowed with a network that was boosted elsewhere is 'boosted'"
+                )
+            if self.comparison.chips:
+                chips = self.comparison.chips
+                raise ValueError(f"comparison.chips is {chips}; allowed with a network that was boosted elsewhere is 0")
+        if self.place.solver == "greedy":
+            for name, value, allowed in (("objective", "weighted", "energy, latency"), ("split", True, "false")):
+                if getattr(self.place, name) == value:
+                    raise ValueError(f"place.{name} is {value!r}; allowed of the greedy solver is {allowed}")
+        device = whole.memory.device if self.place.device is None else self.place.device
+        if device is None:
+            raise ValueError("place.device: none is given, and memory is an error model; allowed is a device")
+        own["place"]["device"] = device
+        if self.rounds.learning_rate is None:
+            own["rounds"]["learning_rate"] = whole.recipe("boost").learning_rate / 10
+        for place_in_recipe, name in (
+            ("place", self.place.platform),
+            *(("account", name) for name in self.account.platforms),
+        ):
+            try:
+                Platform.named(name)
+            except ValueError as error:
+                raise ValueError(f"{place_in_recipe}.{error}") from error
+        try:
+            Currents.named(self.place.currents)
+        except ValueError as error:
+            raise ValueError(f"place.{error}") from error
+        return self.of({**whole.model_dump(exclude_none=True), **own})
+
+    def constraints(self) -> Constraints:
+        """What supplies and controller allow."""
+        chosen = self.place
+        return Constraints(
+            split=chosen.split,
+            alignment=chosen.alignment,
+            voltages=chosen.voltages,
+            shared_vdd=tuple(map(tuple, chosen.shared_vdd)),
+            shared_refresh=tuple(map(tuple, chosen.shared_refresh)),
+        )
