@@ -19,6 +19,13 @@ from eden.app.tasks import load_task
 from eden.common.files import write_text
 
 
+def _toml(value: Any) -> str:
+    """A number, a text or a table of them as TOML writes it in one line; as JSON does but for the table."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {json.dumps(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value)
+
+
 @dataclasses.dataclass(frozen=True)
 class Run:
     """A retraining: the recipe's file, and what is set over it, as ``eden retrain FILE --set key=value`` takes it."""
@@ -40,7 +47,7 @@ class Run:
     @property
     def command(self) -> str:
         """What repeats the retraining alone."""
-        settings = "".join(f" --set '{key}={json.dumps(value)}'" for key, value in self.overrides.items())
+        settings = "".join(f" --set '{key}={_toml(value)}'" for key, value in self.overrides.items())
         return f"eden retrain benchmarks/boost/recipes/{self.recipe} --out {self.folder}{settings}"
 
     def networks(self) -> tuple[nn.Module, nn.Module]:

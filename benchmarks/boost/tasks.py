@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from mnist import mnist
 from networks import lenet
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from eden.app.datasets import cifar10, mnist, pretrained_resnet
+from eden.app.datasets import cifar10, pretrained_resnet
 from eden.app.models import ResNet
 from eden.app.tasks import Task, flip_and_crop
 from eden.boosting.training import Augment, Epoch, Recipe, train
