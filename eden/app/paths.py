@@ -155,20 +155,25 @@ def check(given: Iterable[Given]) -> list[Path]:
     folders = [one for one in parameters if isinstance(one.declared, OutputFolder)]
     if not written and not folders:
         return [path for _, path in read]
-    from eden.common.files import FileError, check_folder, output_file
+    from eden.common.files import FileError, check_folder, check_replaceable, output_file
 
     inputs = {_identity(path): one for one, path in read}
     outputs: dict[_Identity, str] = {}
     for one, path, label in written:
-        _check_file(one, path, label)
+        # What is written beside a file has no kind and no ending of its own.
+        declared = one.declared if label == one.label else Output("", None)
+        assert isinstance(declared, Output)
+        if declared.endings is not None and path.suffix.lower() not in declared.endings:
+            verb = "is" if len(declared.endings) == 1 else "are"
+            raise FileError(path, f"ends in {path.suffix!r}; allowed for {label} {verb} {_listed(declared.endings)}")
+        check_replaceable(path)
         identity = _identity(path)
-        if identity in inputs:
-            raise FileError(path, f"is {inputs[identity].label} and {label} at once; allowed are different files")
-        for other, other_label in outputs.items():
-            if identity[:2] == other[:2] and _leads_to(identity[2], other[2]):
-                raise FileError(path, f"is {other_label} and {label} at once; allowed are different files")
+        meets = [inputs[identity].label] if identity in inputs else []
+        meets += [other for place, other in outputs.items() if _leads_to(identity, place)]
+        if meets:
+            raise FileError(path, f"is {meets[0]} and {label} at once; allowed are different files")
         outputs[identity] = label
-        _check_kind_of(one, path, label)
+        _check_kind(path, declared.begins, declared.what, label)
     for one in folders:
         _check_folder(one, inputs, names)
     for _, path, _ in written:
@@ -199,32 +204,17 @@ def _written(one: Given, names: Container[str]) -> list[tuple[Path, str]]:
     return found
 
 
-def _leads_to(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+def _leads_to(one: _Identity, other: _Identity) -> bool:
     """Whether two files are one, or one would have to be a folder for the other."""
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]
+    shorter = min(len(one[2]), len(other[2]))
+    return one[:2] == other[:2] and one[2][:shorter] == other[2][:shorter]
 
 
-def _check_file(one: Given, path: Path, label: str) -> None:
-    from eden.common.files import FileError, check_replaceable
-
-    assert isinstance(one.declared, Output)
-    endings = one.declared.endings
-    if label == one.label and endings is not None and path.suffix.lower() not in endings:
-        verb = "is" if len(endings) == 1 else "are"
-        raise FileError(path, f"ends in {path.suffix!r}; allowed for {label} {verb} {_listed(endings)}")
-    check_replaceable(path)
-
-
-def _check_kind_of(one: Given, path: Path, label: str) -> None:
-    assert isinstance(one.declared, Output)
-    if label == one.label and one.declared.begins is not None:
-        _check_kind(path, one.declared.begins, one.declared.what, label)
-
-
-def _check_kind(path: Path, begins: str, what: str, label: str) -> None:
+def _check_kind(path: Path, begins: str | None, what: str, label: str) -> None:
     from eden.common.files import FileError
 
+    if begins is None:
+        return
     try:
         with open(path, "rb") as file:
             beginning = file.read(_BEGINNING)

@@ -9,9 +9,9 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pydantic
 import tomli_w
@@ -54,7 +54,7 @@ def _section(name: str, documented: Any, left_out: Sequence[str], more: Mapping[
     """A table of the recipe with the parameters of a class as its keys, each of which may be left out."""
     hints = typing.get_type_hints(documented.__init__)
     fields: dict[str, Any] = {
-        key: (Annotated[_optional(hints[key]), pydantic.Field(description=_described(documented, key))], None)
+        key: (_optional(hints[key]), pydantic.Field(default=None, description=_described(documented, key)))
         for key in inspect.signature(documented).parameters
         if key not in left_out
     }
@@ -63,7 +63,7 @@ def _section(name: str, documented: Any, left_out: Sequence[str], more: Mapping[
 
 
 def _field(kind: Any, description: str) -> Any:
-    return (Annotated[kind | None, pydantic.Field(description=description)], None)
+    return (kind | None, pydantic.Field(default=None, description=description))
 
 
 class Table(pydantic.BaseModel):
@@ -153,9 +153,9 @@ class RetrainRecipe(VersionedFile):
         default="digits", description="a task's name, package.module:function or file.py:function"
     )
     seed: int = pydantic.Field(default=0, description="a 64-bit integer")
-    checkpoint_every: Annotated[int, pydantic.Field(ge=1, description="optimizer steps")] | None = None
-    reestimate_chips: Annotated[int, pydantic.Field(ge=0, description="chips")] = 0
-    calibration_samples: Annotated[int, pydantic.Field(ge=1, description="samples")] | None = None
+    checkpoint_every: int | None = pydantic.Field(default=None, ge=1, description="optimizer steps")
+    reestimate_chips: int = pydantic.Field(default=0, ge=0, description="chips")
+    calibration_samples: int | None = pydantic.Field(default=None, ge=1, description="samples")
     memory: Memory = Memory()
     training: _Training = pydantic.Field(default_factory=dict, validate_default=True)
     boost: _Training = pydantic.Field(default_factory=dict, validate_default=True)
@@ -205,7 +205,7 @@ class RetrainRecipe(VersionedFile):
             overridden = any(place == key or place.startswith(f"{key}.") for key, _ in overrides)
             found = str(first.get("input"))[:80]
             if first["type"] == "extra_forbidden":
-                allowed = ", ".join(_keys(cls, first["loc"][:-1]))
+                allowed = ", ".join(_fields(cls, first["loc"][:-1]))
                 new = RECIPE_KEYS.get(place)
                 problem = f"{place}: unknown key; allowed are {allowed}" if new is None else f"{place} is now {new}"
             else:
@@ -380,37 +380,24 @@ def _names_type(part: Any) -> bool:
     return isinstance(part, str) and (part in ("float", "int", "str", "bool") or "[" in part)
 
 
-def _table(cls: Any, location: Sequence[Any]) -> Any:
+def _fields(cls: Any, location: Sequence[Any]) -> Mapping[str, pydantic.fields.FieldInfo]:
+    """The fields of the table that a place leads to or into; none of what is no table."""
+    fields: Mapping[str, pydantic.fields.FieldInfo] = cls.model_fields
     for part in location:
-        field = cls.model_fields.get(part) if hasattr(cls, "model_fields") else None
-        if field is None:
+        if part not in fields:
             break
-        kinds = [field.annotation, *typing.get_args(field.annotation)]
-        cls = next((one for one in kinds if hasattr(one, "model_fields")), field)
-    return cls
-
-
-def _keys(cls: Any, location: Sequence[Any]) -> list[str]:
-    table = _table(cls, location)
-    return list(table.model_fields) if hasattr(table, "model_fields") else []
+        kinds = [fields[part].annotation, *typing.get_args(fields[part].annotation)]
+        fields = next((one.model_fields for one in kinds if hasattr(one, "model_fields")), {})
+    return fields
 
 
 def _description(cls: Any, location: Sequence[Any]) -> str:
-    found = None
-    for depth, part in enumerate(location):
-        table = _table(cls, location[:depth])
-        if hasattr(table, "model_fields") and part in table.model_fields:
-            found = table.model_fields[part]
-    if found is None:
-        return ""
-    within = [getattr(one, "description", None) for one in _metadata(found.annotation)]
-    return found.description or next((one for one in within if one), "")
-
-
-def _metadata(annotation: Any) -> Iterator[Any]:
-    for part in typing.get_args(annotation):
-        if typing.get_origin(part) is Annotated:
-            yield from part.__metadata__
+    """What is said of the field that a place leads to or into."""
+    for depth in range(len(location) - 1, -1, -1):
+        found = _fields(cls, location[:depth]).get(location[depth])
+        if found is not None:
+            return found.description or ""
+    return ""
 
 
 def find_device(name: str) -> Device:

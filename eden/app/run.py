@@ -192,15 +192,13 @@ class _Run:
                 self.loader(),
                 max_drop=max_drop,
                 confidence=wanted.confidence,
-                metric=wanted.metric,
-                guarantee="mean" if wanted.quantile is None else ("quantile", wanted.quantile),
                 seed=self.recipe.seed,
                 coarse_only=coarse_only,
                 journal=folder / "profile.journal",
                 strategy=wanted.strategy,
                 weigh=wanted.weigh,
                 effort=wanted.effort,
-                batch_size=wanted.samples if wanted.quantile is None else None,
+                **wanted.criterion(),
             ),
         )
 
@@ -253,13 +251,11 @@ class _Run:
                     self.loader(),
                     max_drop=wanted.max_drop,
                     confidence=confidence,
-                    metric=wanted.metric,
-                    guarantee="mean" if wanted.quantile is None else ("quantile", wanted.quantile),
                     seed=self.stream(_SHOWN + attempt),
                     reference=self.reference,
                     journal=path.with_suffix(".journal"),
                     effort=self.recipe.certify.effort,
-                    batch_size=wanted.samples if wanted.quantile is None else None,
+                    **wanted.criterion(),
                 )
             finally:
                 set_errors_(model, dict.fromkeys(operands(model), self.errors))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
@@ -37,6 +37,12 @@ class ProfileTable(Table):
     effort: Annotated[float, pydantic.Field(ge=1.5, le=1000.0)] = pydantic.Field(
         default=6.0, description="length of a confirmation, in multiples of the least"
     )
+
+    def criterion(self) -> dict[str, Any]:
+        """What searches and certificates have alike: the arguments of their functions."""
+        guarantee = "mean" if self.quantile is None else ("quantile", self.quantile)
+        batch_size = self.samples if self.quantile is None else None
+        return {"metric": self.metric, "guarantee": guarantee, "batch_size": batch_size}
 
 
 class PlaceTable(Table):

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     import rich.progress
@@ -15,8 +15,8 @@ SECONDS_BETWEEN_LINES = 5.0
 """Least time between two plain lines of one task, its first and last apart."""
 
 
-class Task(Protocol):
-    """A job under way."""
+class Task:
+    """A job under way; this one shows nothing."""
 
     def advance(self, steps: int = 1) -> None:
         """Tell that steps were done."""
@@ -28,18 +28,7 @@ class Task(Protocol):
         """Tell how many steps there are in all; may change on the way, and is no less than were done."""
 
 
-class _SilentTask:
-    def advance(self, steps: int = 1) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
-
-    def expect(self, total: int) -> None:
-        pass
-
-
-class _BarTask:
+class _BarTask(Task):
     def __init__(self, bar: rich.progress.Progress, name: str, total: int | None) -> None:
         self._bar = bar
         self._id = bar.add_task(name, total=total, text="")
@@ -61,7 +50,7 @@ class _BarTask:
             self._bar.update(self._id, total=task.completed)
 
 
-class _LineTask:
+class _LineTask(Task):
     def __init__(self, stream: TextIO, name: str, total: int | None) -> None:
         self._stream, self._name, self._total = stream, name, total
         self._done, self._text = 0, ""
@@ -108,7 +97,7 @@ def task(name: str, total: int | None = None, *, show: bool = True, stream: Text
     """
     target = sys.stderr if stream is None else stream
     if not show:
-        yield _SilentTask()
+        yield Task()
     elif target.isatty():
         # Here and not above: rich draws from Python's global generator when it is imported.
         import rich.console
