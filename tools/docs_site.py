@@ -57,7 +57,7 @@ def leaves() -> dict[str, Any]:
     """The subcommands by what is typed for them."""
     import typer.main
 
-    from eden.app.cli import app
+    from eden.app.shell import app
 
     def walk(words: str, command: Any) -> dict[str, Any]:
         below = getattr(command, "commands", None)
