@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import enum
 import inspect
-import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,10 +59,6 @@ def test_the_surface_is_pinned() -> None:
 
 def test_the_surface_is_small() -> None:
     assert len(eden.__all__) <= 52
-
-
-def test_no_public_name_is_a_room() -> None:
-    assert not {module.name for module in pkgutil.iter_modules(eden.__path__)} & set(eden.__all__)
 
 
 if __name__ == "__main__":
