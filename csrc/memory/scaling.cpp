@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 #include "base/refusal.h"
 
@@ -26,37 +27,32 @@ StoredRates scale_stored_rates(const StoredRates& rates, double failure, double 
   return {std::min(zero, failure), std::min(one, failure)};
 }
 
-double highest_line_ber(const double* rates, size_t count, double failure) {
-  const auto failing = std::count_if(rates, rates + count, [](double rate) { return rate > 0.0; });
-  return failure * static_cast<double>(failing) / static_cast<double>(count);
+LineRates::LineRates(std::vector<double> rates, double failure)
+    : failure_(failure), rates_(std::move(rates)), descending_(rates_) {
+  std::sort(descending_.begin(), descending_.end(), std::greater<>());
+  remaining_.assign(rates_.size() + 1, 0.0);
+  for (size_t i = rates_.size(); i-- > 0;) remaining_[i] = remaining_[i + 1] + descending_[i];
 }
 
-std::vector<double> scale_line_rates(const double* rates, size_t count, double failure,
-                                     double ber) {
-  const double highest = highest_line_ber(rates, count, failure);
+double LineRates::highest_ber() const {
+  const auto failing = std::ranges::count_if(rates_, [](double rate) { return rate > 0.0; });
+  return failure_ * static_cast<double>(failing) / static_cast<double>(rates_.size());
+}
+
+std::vector<double> LineRates::at(double ber) const {
+  const double highest = highest_ber();
   check_ber(ber, highest, ": failure in every line that was measured with errors");
-  std::vector<double> scaled(rates, rates + count);
-  const auto all_at_failure = [&] {
-    for (double& rate : scaled) rate = rate > 0.0 ? failure : 0.0;
-    return scaled;
-  };
-  if (ber == highest) return all_at_failure();
-  std::vector<double> descending = scaled;
-  std::sort(descending.begin(), descending.end(), std::greater<>());
-  std::vector<double> remaining(count + 1, 0.0);
-  for (size_t i = count; i-- > 0;) remaining[i] = remaining[i + 1] + descending[i];
-  const double wanted = ber * static_cast<double>(count);
+  const double wanted = ber * static_cast<double>(rates_.size());
   // With the k highest lines at failure, the others share the rest; k is the least that lets the
   // next one fit.
   size_t k = 0;
-  while (k < count &&
-         !((wanted - static_cast<double>(k) * failure) * descending[k] <= failure * remaining[k])) {
-    ++k;
-  }
-  if (k == count || remaining[k] == 0.0) return all_at_failure();
-  const double factor = std::max(wanted - static_cast<double>(k) * failure, 0.0) / remaining[k];
+  const auto rest = [&] { return wanted - static_cast<double>(k) * failure_; };
+  while (k < rates_.size() && !(rest() * descending_[k] <= failure_ * remaining_[k])) ++k;
+  const bool all = ber == highest || k == rates_.size() || remaining_[k] == 0.0;
+  const double factor = all ? 0.0 : std::max(rest(), 0.0) / remaining_[k];
+  std::vector<double> scaled = rates_;
   for (double& rate : scaled) {
-    rate = rate > 0.0 ? std::min(rate * factor, failure) : 0.0;
+    if (rate > 0.0) rate = all ? failure_ : std::min(rate * factor, failure_);
   }
   return scaled;
 }

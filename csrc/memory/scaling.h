@@ -18,11 +18,24 @@ struct StoredRates {
 // 0 <= ber <= failure.
 StoredRates scale_stored_rates(const StoredRates& rates, double failure, double ber);
 
-// min(c rates, failure) of measured lines, with the number c that makes their mean `ber`. Throws
-// std::invalid_argument unless 0 <= ber <= highest_line_ber(...).
-std::vector<double> scale_line_rates(const double* rates, size_t count, double failure, double ber);
+// Rates of measured lines, sorted once for however many means they are brought to.
+class LineRates {
+ public:
+  LineRates(std::vector<double> rates, double failure);
 
-// The highest mean that lines reach: those that were measured without errors stay so.
-double highest_line_ber(const double* rates, size_t count, double failure);
+  const std::vector<double>& measured() const { return rates_; }
+
+  // The highest mean that they reach: lines that were measured without errors stay so.
+  double highest_ber() const;
+
+  // min(c rates, failure), with the number c that makes their mean `ber`. Throws
+  // std::invalid_argument unless 0 <= ber <= highest_ber().
+  std::vector<double> at(double ber) const;
+
+ private:
+  double failure_;
+  std::vector<double> rates_, descending_;
+  std::vector<double> remaining_;  // sums of those in descending order from each one on
+};
 
 }  // namespace eden

@@ -1,26 +1,18 @@
 #include "profiler/error_model.h"
 
 #include <algorithm>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
-#include "memory/scaling.h"
+#include "base/refusal.h"
 
 namespace eden::profiler {
-namespace {
-
-[[noreturn]] void refuse(const std::string& what, const Json& found, const std::string& allowed) {
-  throw std::invalid_argument(what + " is " + shown(found) + "; allowed is " + allowed);
-}
-
-}  // namespace
 
 ErrorModel::ErrorModel(Json form) : form_(std::move(form)) {
-  if (!form_.is_object()) refuse("its error model", form_, "an object");
+  if (!form_.is_object()) refuse_value("its error model", shown(form_), "an object");
   const Json model = form_.value("model", Json());
   failure_ = form_.contains("failure") ? number("failure") : 1.0;
-  if (!(failure_ > 0.0)) refuse("failure", form_["failure"], "above 0, up to 1");
+  if (!(failure_ > 0.0)) refuse_value("failure", failure_, "above 0, up to 1");
   if (model == "uniform") {
     rates_.assign(2, number("ber"));
   } else if (model == "data_dependent") {
@@ -28,9 +20,11 @@ ErrorModel::ErrorModel(Json form) : form_(std::move(form)) {
   } else if ((model == "bitline" || model == "wordline") && form_.contains("rates")) {
     kind_ = model == "bitline" ? ModelKind::kBitline : ModelKind::kWordline;
     const Json& rates = form_["rates"];
-    if (!rates.is_array() || rates.empty()) refuse("rates", rates, "a list of one line or more");
+    if (!rates.is_array() || rates.empty()) {
+      refuse_value("rates", shown(rates), "a list of one line or more");
+    }
     for (const Json& rate : rates) {
-      if (!rate.is_number()) refuse("a rate of its lines", rate, "a number");
+      if (!rate.is_number()) refuse_value("a rate of its lines", shown(rate), "a number");
       rates_.push_back(rate.get<double>());
     }
     const Json geometry = form_.value("geometry", Json::object());
@@ -38,35 +32,34 @@ ErrorModel::ErrorModel(Json form) : form_(std::move(form)) {
          {std::pair{"row_bits", &row_bits_}, std::pair{"subarray_rows", &subarray_rows_}}) {
       const Json found = geometry.is_object() ? geometry.value(field, Json()) : Json();
       if (!found.is_number_integer()) {
-        refuse(std::string("geometry.") + field, found, "a whole number");
+        refuse_value(text_of("geometry.", field), shown(found), "a whole number");
       }
       *value = found;
     }
   } else {
-    refuse("its error model", model,
-           "uniform, data_dependent, or bitline or wordline with measured rates");
+    refuse_value("its error model", shown(model),
+                 "uniform, data_dependent, or bitline or wordline with measured rates");
   }
   for (const double rate : rates_) {
     if (!(rate >= 0.0 && rate <= failure_)) {
-      refuse("a rate of its error model", rate, "0 to failure (" + shown(failure_) + ")");
+      refuse_value("a rate of its error model", rate, "0 to failure (", failure_, ")");
     }
   }
+  if (kind_ != ModelKind::kCell) lines_.emplace(std::move(rates_), failure_);
 }
 
 double ErrorModel::number(const char* name) const {
   const Json value = form_.value(name, Json());
   if (!value.is_number() || !(value.get<double>() >= 0.0 && value.get<double>() <= 1.0)) {
-    refuse(name, value, "a number from 0 to 1");
+    refuse_value(name, shown(value), "a number from 0 to 1");
   }
   return value;
 }
 
-double ErrorModel::highest_ber() const {
-  return of_lines() ? highest_line_ber(rates_.data(), rates_.size(), failure_) : failure_;
-}
+double ErrorModel::highest_ber() const { return lines_ ? lines_->highest_ber() : failure_; }
 
 std::vector<double> ErrorModel::rates_at(double ber) const {
-  if (of_lines()) return scale_line_rates(rates_.data(), rates_.size(), failure_, ber);
+  if (lines_) return lines_->at(ber);
   // Scaling could leave a uniform rate by its last bit.
   if (form_["model"] == "uniform") return {ber, ber};
   const StoredRates rates = scale_stored_rates({rates_[0], rates_[1]}, failure_, ber);
@@ -76,7 +69,7 @@ std::vector<double> ErrorModel::rates_at(double ber) const {
 Json ErrorModel::form_at(double ber) const {
   Json form = form_;
   const std::vector<double> rates = rates_at(ber);
-  if (of_lines()) {
+  if (lines_) {
     form["rates"] = rates;
   } else if (form["model"] == "uniform") {
     form["ber"] = ber;
@@ -88,13 +81,13 @@ Json ErrorModel::form_at(double ber) const {
 }
 
 int64_t ErrorModel::table_length() const {
-  return of_lines() ? 2 * static_cast<int64_t>(rates_.size()) : 0;
+  return lines_ ? 2 * static_cast<int64_t>(lines_->measured().size()) : 0;
 }
 
 void ErrorModel::write(double ber, uint64_t address, Correction correction, int64_t table_first,
                        int64_t* row, int64_t* table) const {
   std::vector<double> rates = rates_at(ber);
-  if (!of_lines()) {
+  if (!lines_) {
     std::ranges::copy(make_region(rates[0], rates[1], failure_, address, correction), row);
     return;
   }

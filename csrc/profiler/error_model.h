@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "memory/region.h"
+#include "memory/scaling.h"
 #include "profiler/json.h"
 
 namespace eden::profiler {
@@ -32,14 +34,14 @@ class ErrorModel {
              int64_t* table) const;
 
  private:
-  bool of_lines() const { return kind_ != ModelKind::kCell; }
   double number(const char* name) const;
   std::vector<double> rates_at(double ber) const;
 
   Json form_;
   ModelKind kind_ = ModelKind::kCell;
   double failure_ = 1.0;
-  std::vector<double> rates_;  // of lines; else of cells that store 0 and 1
+  std::vector<double> rates_;       // of cells that store 0 and 1
+  std::optional<LineRates> lines_;  // instead of them
   int64_t row_bits_ = 0, subarray_rows_ = 0;
 };
 

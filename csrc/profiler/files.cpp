@@ -13,6 +13,8 @@
 #include <system_error>
 #include <vector>
 
+#include "base/refusal.h"
+
 namespace eden::profiler {
 namespace {
 
@@ -29,8 +31,8 @@ const char* kind_of(const std::string& path) {
 }
 
 [[noreturn]] void fail_writing(const std::string& path, int error) {
-  throw FileError(path, std::string("cannot be written: ") + std::strerror(error) + " (folder " +
-                            folder_of(path).string() + ")");
+  refuse_file(path, "cannot be written: ", std::strerror(error), " (folder ",
+              folder_of(path).string(), ")");
 }
 
 // A new file beside the one that it is to become; gone with the object unless it has become it.
@@ -84,15 +86,15 @@ class Partial {
 std::string read_file(const std::string& path) {
   std::error_code error;
   if (fs::exists(path, error) && !fs::is_regular_file(path, error)) {
-    throw FileError(path, std::string("cannot be read: it is ") + kind_of(path));
+    refuse_file(path, "cannot be read: it is ", kind_of(path));
   }
   errno = 0;
   std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) throw FileError(path, std::string("cannot be read: ") + std::strerror(errno));
+  if (!file) refuse_file(path, "cannot be read: ", std::strerror(errno));
   std::string content(static_cast<size_t>(file.tellg()), '\0');
   file.seekg(0);
   if (!file.read(content.data(), static_cast<std::streamsize>(content.size()))) {
-    throw FileError(path, "cannot be read to its end");
+    refuse_file(path, "cannot be read to its end");
   }
   return content;
 }
@@ -103,14 +105,14 @@ void check_output(const std::string& path, const std::vector<std::string>& input
   std::error_code error;
   for (const std::string& input : inputs) {
     if (fs::equivalent(path, input, error)) {
-      throw FileError(path, "cannot be written: it is read, too, as " + input);
+      refuse_file(path, "cannot be written: it is read, too, as ", input);
     }
   }
   if (fs::exists(path, error) && !fs::is_regular_file(path, error)) {
-    throw FileError(path, std::string("cannot be written: it is ") + kind_of(path));
+    refuse_file(path, "cannot be written: it is ", kind_of(path));
   }
   fs::create_directories(folder_of(path), error);
-  if (error) throw FileError(path, "its folder cannot be made: " + error.message());
+  if (error) refuse_file(path, "its folder cannot be made: ", error.message());
   Partial probe(path);
 }
 

@@ -12,6 +12,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/refusal.h"
 #include "profiler/files.h"
 
 namespace eden::profiler {
@@ -53,7 +54,7 @@ std::string field_of(const Json& object, const std::string& field) {
 Journal::Journal(std::string path, const Json& fingerprint) : path_(std::move(path)) {
   file_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (file_ < 0) {
-    throw FileError(path_, std::string("cannot be used as a journal: ") + std::strerror(errno));
+    refuse_file(path_, "cannot be used as a journal: ", std::strerror(errno));
   }
   try {
     open(fingerprint);
@@ -71,9 +72,9 @@ Journal::~Journal() {
 void Journal::open(const Json& fingerprint) {
   struct stat status{};
   if (fstat(file_, &status) != 0 || !S_ISREG(status.st_mode)) {
-    throw FileError(path_, "cannot be used as a journal: it is no regular file");
+    refuse_file(path_, "cannot be used as a journal: it is no regular file");
   }
-  if (flock(file_, LOCK_EX | LOCK_NB) != 0) throw FileError(path_, "in use by another process");
+  if (flock(file_, LOCK_EX | LOCK_NB) != 0) refuse_file(path_, "in use by another process");
   const Json header = {{"format", kFormat}, {"version", kVersion}, {"fingerprint", fingerprint}};
   const std::string content = read_file(path_);
   size_t begin = 0, number = 0;
@@ -85,15 +86,15 @@ void Journal::open(const Json& fingerprint) {
     // A torn line, behind which only its newline came, is dropped.
     if (!entry && number > 1 && end + 1 == content.size()) break;
     if (!entry) {
-      throw FileError(path_, "line " + std::to_string(number) +
-                                 ": damaged, its checksum is wrong; or this is no journal");
+      refuse_file(path_, "line ", number,
+                  ": damaged, its checksum is wrong; or this is no journal");
     }
     number == 1 ? compare(*entry, header) : read(*entry, number);
   }
   if (number == 0) {
     const std::string wanted = encode(header), beginning = wanted.substr(0, 24);
     if (content.substr(0, beginning.size()) != beginning.substr(0, content.size())) {
-      throw FileError(path_, "line 1: no journal, and it is not overwritten");
+      refuse_file(path_, "line 1: no journal, and it is not overwritten");
     }
     cut(0);
     write(wanted);
@@ -105,22 +106,20 @@ void Journal::open(const Json& fingerprint) {
 void Journal::check_version(const Json& found) const {
   if (!found.is_object() || found.value("format", Json()) != kFormat) return;
   if (found.value("version", Json()) == kVersion) return;
-  throw FileError(path_, "line 1: version: found " + field_of(found, "version") + ", allowed is " +
-                             std::to_string(kVersion) + ", this version of eden's: begin anew");
+  refuse_file(path_, "line 1: version: found ", field_of(found, "version"), ", allowed is ",
+              kVersion, ", this version of eden's: begin anew");
 }
 
 void Journal::compare(const Json& found, const Json& wanted) const {
   const Json before = found.value("fingerprint", Json()), now = wanted["fingerprint"];
   if (!before.is_object()) {
-    throw FileError(path_,
-                    "line 1: fingerprint: found " + shown(before) + ", allowed is an object");
+    refuse_file(path_, "line 1: fingerprint: found ", shown(before), ", allowed is an object");
   }
   for (const Json* fields : {&now, &before}) {
     for (const auto& [field, value] : fields->items()) {
       if (!now.contains(field) || !before.contains(field) || now[field] != before[field]) {
-        throw FileError(path_, "the journal of another run: " + field + " was " +
-                                   field_of(before, field) + " there and is " +
-                                   field_of(now, field) + " here");
+        refuse_file(path_, "the journal of another run: ", field, " was ", field_of(before, field),
+                    " there and is ", field_of(now, field), " here");
       }
     }
   }
@@ -139,13 +138,12 @@ void Journal::read(const Json& entry, size_t line) {
       return;
     }
   }
-  throw FileError(path_, "line " + std::to_string(line) + ": found " + shown(entry) +
-                             "; allowed is trial " + std::to_string(wanted));
+  refuse_file(path_, "line ", line, ": found ", shown(entry), "; allowed is trial ", wanted);
 }
 
 void Journal::cut(size_t length) const {
   if (ftruncate(file_, static_cast<off_t>(length)) != 0) {
-    throw FileError(path_, std::string("cannot be written: ") + std::strerror(errno));
+    refuse_file(path_, "cannot be written: ", std::strerror(errno));
   }
 }
 
@@ -154,9 +152,7 @@ void Journal::write(const std::string& line) const {
   for (size_t done = 0; done < text.size();) {
     const ssize_t count = ::write(file_, text.data() + done, text.size() - done);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) {
-      throw FileError(path_, std::string("cannot be written: ") + std::strerror(errno));
-    }
+    if (count < 0) refuse_file(path_, "cannot be written: ", std::strerror(errno));
     done += static_cast<size_t>(count);
   }
 }

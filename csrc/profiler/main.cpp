@@ -1,4 +1,4 @@
-// eden-profile: what eden.profile_package does, without Python. docs/characterize.md has the
+// eden-profile: what eden.profile does with a package, without Python. docs/characterize.md has the
 // statement that comes out.
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <iostream>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "base/random_layout.h"
+#include "base/refusal.h"
 #include "profiler/drive.h"
 #include "profiler/files.h"
 #include "profiler/journal.h"
@@ -35,9 +35,8 @@ constexpr double kCeiling = 0.5;  // there a stored bit says nothing any more
 // whatever place that takes in an order.
 at::Tensor scores(const at::Tensor& output, const at::Tensor& targets, int64_t k) {
   if (output.dim() != 2 || output.size(1) < k) {
-    throw std::invalid_argument("metric 'top" + std::to_string(k) + "': the network has " +
-                                std::to_string(output.dim() == 2 ? output.size(1) : 0) +
-                                " classes; allowed are " + std::to_string(k) + " or more");
+    refuse("metric 'top", k, "': the network has ", output.dim() == 2 ? output.size(1) : 0,
+           " classes; allowed are ", k, " or more");
   }
   const at::Tensor best = std::get<1>(output.topk(k, 1));
   const at::Tensor found = best.eq(targets.unsqueeze(1)).any(1);
@@ -115,21 +114,13 @@ Json fingerprint_of(const Options& options, const SearchSettings& settings, cons
           {"package", package.digest()}};
 }
 
-std::string shown(const char* format, double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, format, value);
-  return text;
-}
-
 void check_budget(const Options& options, const SearchSettings& settings) {
   const int64_t least = settings.strategy == SearchStrategy::kSweep ? settings.sweep_observations()
                                                                     : settings.least_confirmation();
   if (options.budget == 0 || options.budget >= least) return;
-  throw std::invalid_argument(
-      "budget is " + std::to_string(options.budget) +
-      ", too few observations to confirm any rate with max_drop " + shown("%g", options.max_drop) +
-      " and confidence " + shown("%g", options.confidence) + "; allowed is " +
-      std::to_string(least) + " or more, which do if no score drops and no rate is looked for");
+  refuse("budget is ", options.budget, ", too few observations to confirm any rate with max_drop ",
+         options.max_drop, " and confidence ", options.confidence, "; allowed is ", least,
+         " or more, which do if no score drops and no rate is looked for");
 }
 
 void run(const Options& options) {
@@ -155,11 +146,11 @@ void run(const Options& options) {
   Evaluator evaluator(package, samples, options.metric == "top5" ? 5 : 1, found.batch);
   found.reference = evaluator.reference();
   if (found.reference <= options.max_drop) {
-    throw std::invalid_argument("on reliable memory the network scores " +
-                                shown("%.4g", found.reference) + ", no more than max_drop (" +
-                                shown("%g", options.max_drop) + "), by '" + options.metric +
-                                "', so no error rate could be too high; allowed is a max_drop "
-                                "that its score leaves room for");
+    refuse(
+        "on reliable memory the network scores ", short_number(found.reference, 4),
+        ", no more than max_drop (", options.max_drop, "), by '", options.metric,
+        "', so no error rate could be too high; allowed is a max_drop that its score leaves room "
+        "for");
   }
   {
     Journal journal(journal_path,
@@ -182,7 +173,7 @@ void run(const Options& options) {
   // be refused; one that a budget has ended goes on with a larger one.
   const bool goes_on = done ? search.ended_by_budget() : options.budgeted();
   if (options.journal.empty() && !goes_on) std::remove(journal_path.c_str());
-  if (!done) throw std::runtime_error(search.message());
+  if (!done) refuse<std::runtime_error>(search.message());
   std::cout << text << "written: " << options.out << '\n';
 }
 

@@ -6,11 +6,11 @@
 #include <exception>
 #include <filesystem>
 #include <limits>
-#include <stdexcept>
 #include <system_error>
 #include <utility>
 
 #include "base/random_layout.h"
+#include "base/refusal.h"
 #include "profiler/files.h"
 
 namespace eden::profiler {
@@ -36,15 +36,14 @@ Correction correction_named(const std::string& name) {
   if (name == "none") return Correction::kNone;
   if (name == "zero") return Correction::kZero;
   if (name == "clamp") return Correction::kClamp;
-  throw std::invalid_argument("correction is \"" + name + "\"; allowed are none, zero and clamp");
+  refuse("correction is \"", name, "\"; allowed are none, zero and clamp");
 }
 
 int64_t count_of(const Json& entry, const char* field) {
   const Json& found = entry.at(field);
   if (!found.is_number_unsigned() ||
       found.get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()}) {
-    throw std::invalid_argument(std::string(field) + " is " + shown(found) +
-                                "; allowed is a whole number of 0 or more");
+    refuse_value(field, shown(found), "a whole number of 0 or more");
   }
   return found;
 }
@@ -62,8 +61,8 @@ Operand operand_of(const Json& entry) {
   const bool of_lines = operand.errors && operand.errors->table_length() > 0;
   if (of_lines) operand.table_first = count_of(entry, "table_first");
   if (!of_lines && !entry.at("table_first").is_null()) {
-    throw std::invalid_argument("table_first is " + shown(entry.at("table_first")) +
-                                "; allowed without errors of lines is null");
+    refuse("table_first is ", shown(entry.at("table_first")),
+           "; allowed without errors of lines is null");
   }
   return operand;
 }
@@ -86,7 +85,7 @@ at::Tensor filled(const at::Tensor& rows, int64_t count) {
 // missing.
 void prepare_cuda(const std::string& operators) {
   if (!at::hasCUDA()) {
-    throw std::runtime_error(
+    refuse<std::runtime_error>(
 #ifdef EDEN_TORCH_CUDA
         "there is no GPU here, or no driver for it; allowed is a machine with one, or a package of "
         "a network on the CPU"
@@ -108,8 +107,9 @@ void prepare_cuda(const std::string& operators) {
     if (dlopen(place.c_str(), RTLD_NOW | RTLD_LOCAL) != nullptr) return;
     tried += (tried.empty() ? "" : "; ") + std::string(dlerror());
   }
-  throw std::runtime_error("EDEN's operators for a GPU cannot be loaded (" + tried +
-                           "); a build with EDEN_CUDA=ON makes them, --cuda-operators names them");
+  refuse<std::runtime_error>(
+      "EDEN's operators for a GPU cannot be loaded (", tried,
+      "); a build with EDEN_CUDA=ON makes them, --cuda-operators names them");
 }
 
 }  // namespace
@@ -120,15 +120,15 @@ Package::Package(std::string path, const std::string& cuda_operators) : path_(st
     try {
       return step();
     } catch (const std::exception& error) {
-      throw FileError(path_, what + reason_of(error));
+      refuse_file(path_, what, reason_of(error));
     }
   };
   const auto metadata = attempt("no package that can be run here: ",
                                 [&] { return Loader::load_metadata_from_package(path_, kModel); });
   const auto own = metadata.find(kMetadataKey);
   if (own == metadata.end()) {
-    throw FileError(path_,
-                    "a package that eden export has not written: its metadata has no part 'eden'");
+    refuse_file(path_,
+                "a package that eden export has not written: its metadata has no part 'eden'");
   }
   read_metadata(own->second);
   const auto device = metadata.find("AOTI_DEVICE_KEY");
@@ -137,7 +137,7 @@ Package::Package(std::string path, const std::string& cuda_operators) : path_(st
     attempt("compiled for a GPU: ", [&] { prepare_cuda(cuda_operators); });
     device_ = at::Device(at::kCUDA, 0);  // CUDA_VISIBLE_DEVICES says which one that is
   } else if (type != "cpu") {
-    throw FileError(path_, "compiled for '" + type + "'; allowed are cpu and cuda");
+    refuse_file(path_, "compiled for '", type, "'; allowed are cpu and cuda");
   }
   attempt("no package that can be run here: ", [&] {
     loader_ = std::make_unique<Loader>(path_, kModel, /*run_single_threaded=*/false,
@@ -147,12 +147,11 @@ Package::Package(std::string path, const std::string& cuda_operators) : path_(st
 
 void Package::read_metadata(const std::string& text) {
   const Json body = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!body.is_object()) throw FileError(path_, "its metadata is no JSON object");
+  if (!body.is_object()) refuse_file(path_, "its metadata is no JSON object");
   const auto expect = [&](const char* field, const Json& wanted, const char* advice) {
     const Json found = body.value(field, Json());
     if (found == wanted) return;
-    throw FileError(path_, std::string(field) + ": found " + shown(found) + ", allowed is " +
-                               shown(wanted) + advice);
+    refuse_file(path_, field, ": found ", shown(found), ", allowed is ", shown(wanted), advice);
   };
   expect("format", kFormat, "");
   expect("version", kVersion, " (this version of eden's)");
@@ -164,24 +163,23 @@ void Package::read_metadata(const std::string& text) {
     const int64_t entries = count_of(body, "table_entries");
     table_ = at::zeros({entries}, at::kLong);
     if (input_shape_.empty() || input_shape_[0] < 1) {
-      throw std::invalid_argument("input_shape counts no samples");
+      refuse("input_shape counts no samples");
     }
     for (const Json& entry : body.at("operands")) {
       where = "operands[" + std::to_string(operands_.size()) + "]";
       Operand operand = operand_of(entry);
       const int64_t length = operand.errors ? operand.errors->table_length() : 0;
       if (length > entries || operand.table_first > entries - length) {
-        throw std::invalid_argument("table_first is " + std::to_string(operand.table_first) +
-                                    "; allowed is what leaves its lines in the table");
+        refuse_value("table_first", operand.table_first, "what leaves its lines in the table");
       }
       operands_.push_back(std::move(operand));
     }
   } catch (const std::exception& error) {
-    throw FileError(path_, where + ": " + first_line(error.what()));
+    refuse_file(path_, where, ": ", first_line(error.what()));
   }
   const auto faulty = [](const Operand& operand) { return operand.errors.has_value(); };
   if (std::none_of(operands_.begin(), operands_.end(), faulty)) {
-    throw FileError(path_, "none of its operands has an error model; allowed is one or more");
+    refuse_file(path_, "none of its operands has an error model; allowed is one or more");
   }
   reliable_ = at::empty({static_cast<int64_t>(operands_.size()), kRegionFields}, at::kLong);
   regions_ = at::empty_like(reliable_);
@@ -201,10 +199,9 @@ void Package::check_samples(const at::Tensor& inputs, const std::string& path) c
       std::equal(sizes.begin() + 1, sizes.end(), input_shape_.begin() + 1)) {
     return;
   }
-  throw FileError(path, "tensor inputs has the shape " +
-                            shape_text(sizes, std::to_string(sizes[0])) + " and the dtype " +
-                            dtype + "; allowed for " + path_ + " is " +
-                            shape_text(input_shape_, "N") + ", N of 1 or more, " + input_dtype_);
+  refuse_file(path, "tensor inputs has the shape ", shape_text(sizes, digits_of(sizes[0])),
+              " and the dtype ", dtype, "; allowed for ", path_, " is ",
+              shape_text(input_shape_, "N"), ", N of 1 or more, ", input_dtype_);
 }
 
 void Package::set_rates(const std::vector<double>& rates) {

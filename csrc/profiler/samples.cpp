@@ -25,15 +25,15 @@ class Reader {
  public:
   explicit Reader(const std::string& path) : path_(path), content_(read_file(path)) {
     if (content_.size() < kLengthBytes) {
-      fail("has " + std::to_string(content_.size()) + " bytes; a safetensors file has 8 or more");
+      fail("has ", content_.size(), " bytes; a safetensors file has 8 or more");
     }
     uint64_t length = 0;
     for (size_t i = kLengthBytes; i-- > 0;) {
       length = (length << 8) | static_cast<unsigned char>(content_[i]);
     }
     if (length > kMostHeaderBytes || length > content_.size() - kLengthBytes) {
-      fail("its header is said to have " + std::to_string(length) + " bytes, the file has " +
-           std::to_string(content_.size()) + "; it is truncated or no safetensors file");
+      fail("its header is said to have ", length, " bytes, the file has ", content_.size(),
+           "; it is truncated or no safetensors file");
     }
     begin_ = kLengthBytes + static_cast<size_t>(length);
     header_ = Json::parse(content_.begin() + kLengthBytes,
@@ -42,7 +42,10 @@ class Reader {
     header_.erase("__metadata__");
   }
 
-  [[noreturn]] void fail(const std::string& problem) const { throw FileError(path_, problem); }
+  template <class... Part>
+  [[noreturn]] void fail(const Part&... problem) const {
+    refuse_file(path_, problem...);
+  }
 
   std::string names() const {
     std::string names;
@@ -61,16 +64,15 @@ class Reader {
     const Json dtype = entry.value("dtype", Json());
     const auto known = dtype.is_string() ? kDtypes.find(dtype.get<std::string>()) : kDtypes.end();
     if (known == kDtypes.end()) {
-      fail(where + "dtype is " + shown(dtype) +
+      fail(where, "dtype is ", shown(dtype),
            "; allowed are F64, F32, F16, BF16, I64, I32, I16, I8 and U8");
     }
     const std::vector<int64_t> shape = numbers(entry, "shape", where);
     const std::vector<int64_t> place = numbers(entry, "data_offsets", where);
     const int64_t bytes = static_cast<int64_t>(content_.size() - begin_);
     if (place.size() != 2 || place[0] > place[1] || place[1] > bytes) {
-      fail(where + "data_offsets are " + shown(entry["data_offsets"]) +
-           "; allowed are a begin and an end within the " + std::to_string(bytes) +
-           " bytes of data");
+      fail(where, "data_offsets are ", shown(entry["data_offsets"]),
+           "; allowed are a begin and an end within the ", bytes, " bytes of data");
     }
     int64_t needed = static_cast<int64_t>(at::elementSize(known->second));
     for (const int64_t size : shape) {
@@ -80,8 +82,8 @@ class Reader {
       needed *= size;
     }
     if (needed != place[1] - place[0]) {
-      fail(where + "data_offsets hold " + std::to_string(place[1] - place[0]) +
-           " bytes; allowed for its shape and dtype are " + std::to_string(needed));
+      fail(where, "data_offsets hold ", place[1] - place[0],
+           " bytes; allowed for its shape and dtype are ", needed);
     }
     at::Tensor result = at::empty(shape, known->second);
     if (needed > 0) {
@@ -99,7 +101,7 @@ class Reader {
     for (const Json& value : list.is_array() ? list : Json::array({-1})) {
       if (!value.is_number_unsigned() ||
           value.get<uint64_t>() > uint64_t{std::numeric_limits<int64_t>::max()}) {
-        fail(where + field + " is " + shown(list) +
+        fail(where, field, " is ", shown(list),
              "; allowed is a list of whole numbers of 0 or more");
       }
       found.push_back(value.get<int64_t>());
@@ -126,16 +128,16 @@ std::string shape_text(const at::Tensor& tensor) {
 Samples read_samples(const std::string& path) {
   const Reader reader(path);
   if (reader.count() != 2 || !reader.has("inputs") || !reader.has("targets")) {
-    reader.fail("holds " + reader.names() + "; allowed are inputs and targets");
+    reader.fail("holds ", reader.names(), "; allowed are inputs and targets");
   }
   Samples samples{reader.tensor("inputs"), reader.tensor("targets"), reader.digest()};
   if (samples.inputs.dim() < 1 || samples.inputs.size(0) == 0) {
-    reader.fail("tensor inputs has the shape " + shape_text(samples.inputs) +
+    reader.fail("tensor inputs has the shape ", shape_text(samples.inputs),
                 "; allowed is (N, ...), N of 1 or more");
   }
   if (samples.targets.dim() != 1 || samples.targets.size(0) != samples.inputs.size(0)) {
-    reader.fail("tensor targets has the shape " + shape_text(samples.targets) + "; allowed is (" +
-                std::to_string(samples.inputs.size(0)) + "), as inputs");
+    reader.fail("tensor targets has the shape ", shape_text(samples.targets), "; allowed is (",
+                samples.inputs.size(0), "), as inputs");
   }
   if (samples.targets.is_floating_point()) {
     reader.fail(

@@ -24,12 +24,6 @@ Json certificate_of(const Certificate& found, int64_t batch) {
           {"first_trial", found.first_trial}};
 }
 
-std::string short_number(double value, int digits) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.*g", digits, value);
-  return text;
-}
-
 std::string grouped(int64_t value) {
   std::string text = std::to_string(value);
   for (size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, 1, ',');
@@ -37,6 +31,12 @@ std::string grouped(int64_t value) {
 }
 
 }  // namespace
+
+std::string short_number(double value, int digits) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.*g", digits, value);
+  return text;
+}
 
 Json guarantee_of(const Options& options) {
   return options.quantile ? Json::array({"quantile", *options.quantile}) : Json("mean");

@@ -23,6 +23,9 @@ struct Found {
   std::vector<std::pair<std::string, int64_t>> observations;  // by phase, in their order
 };
 
+// A number in so many significant digits.
+std::string short_number(double value, int digits);
+
 // "mean", or ["quantile", q].
 Json guarantee_of(const Options& options);
 

@@ -28,10 +28,12 @@ py::array_t<int64_t> line_table(const Array<double>& probabilities) {
   return array_of(table);
 }
 
+LineRates lines_of(const Array<double>& rates, double failure) {
+  return {std::vector<double>(rates.data(), rates.data() + rates.size()), failure};
+}
+
 py::array_t<double> line_rates(const Array<double>& rates, double failure, double ber) {
-  const std::vector<double> scaled =
-      scale_line_rates(rates.data(), static_cast<size_t>(rates.size()), failure, ber);
-  return array_of(scaled);
+  return array_of(lines_of(rates, failure).at(ber));
 }
 
 py::array_t<uint64_t> map_order(const Array<int64_t>& cells) {
@@ -128,7 +130,7 @@ void bind_region(py::module_& m) {
   m.def(
       "highest_line_ber",
       [](const Array<double>& rates, double failure) {
-        return highest_line_ber(rates.data(), static_cast<size_t>(rates.size()), failure);
+        return lines_of(rates, failure).highest_ber();
       },
       py::arg("rates"), py::arg("failure"), "The highest mean that measured lines reach.");
   m.def("map_order", &map_order, py::arg("cells"),

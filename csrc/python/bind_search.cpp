@@ -2,11 +2,11 @@
 
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/refusal.h"
 #include "python/bind.h"
 #include "tolerance/search.h"
 
@@ -19,7 +19,7 @@ SearchStrategy strategy_named(const std::string& name) {
   for (const SearchStrategy strategy : {SearchStrategy::kShares, SearchStrategy::kSweep}) {
     if (name == to_string(strategy)) return strategy;
   }
-  throw std::invalid_argument("strategy is '" + name + "'; allowed are 'shares' and 'sweep'");
+  refuse("strategy is '", name, "'; allowed are 'shares' and 'sweep'");
 }
 
 }  // namespace
@@ -69,15 +69,13 @@ void bind_search(py::module_& m) {
                settings.operands.push_back({name, bytes, ceiling});
              }
              if (weights && weights->size() != operands.size()) {
-               throw std::invalid_argument("weights has " + std::to_string(weights->size()) +
-                                           " numbers; allowed is one for each of the " +
-                                           std::to_string(operands.size()) + " operands");
+               refuse_value("the number of weights", weights->size(), "one for each of the ",
+                            operands.size(), " operands");
              }
              for (size_t i = 0; weights && i < operands.size(); ++i) {
                if (!((*weights)[i] >= 0.0)) {
-                 throw std::invalid_argument("weight of operand '" + settings.operands[i].name +
-                                             "' is " + std::to_string((*weights)[i]) +
-                                             "; allowed is a number of 0 or more");
+                 refuse_value(text_of("weight of operand '", settings.operands[i].name, "'"),
+                              (*weights)[i], "a number of 0 or more");
                }
                settings.operands[i].weight = (*weights)[i];
              }

@@ -34,7 +34,7 @@ TEST_CASE("rates of stored values keep their ratio until one reaches the failure
 TEST_CASE("lines keep their ratios until they reach the failure probability, and the mean is met") {
   const std::vector<double> rates{0.0, 0.01, 0.04, 0.15};
   for (const double ber : {1e-9, 0.02, 0.1, 0.2, 0.25}) {
-    const std::vector<double> scaled = scale_line_rates(rates.data(), rates.size(), 0.5, ber);
+    const std::vector<double> scaled = LineRates(rates, 0.5).at(ber);
     REQUIRE(mean_of(scaled) == Approx(ber).epsilon(1e-12));
     REQUIRE(scaled[0] == 0.0);
     for (size_t i = 1; i < rates.size(); ++i) {
@@ -45,8 +45,8 @@ TEST_CASE("lines keep their ratios until they reach the failure probability, and
       }
     }
   }
-  REQUIRE(highest_line_ber(rates.data(), rates.size(), 0.5) == 0.375);
-  const std::vector<double> all = scale_line_rates(rates.data(), rates.size(), 0.5, 0.375);
+  REQUIRE(LineRates(rates, 0.5).highest_ber() == 0.375);
+  const std::vector<double> all = LineRates(rates, 0.5).at(0.375);
   REQUIRE(all == std::vector<double>{0.0, 0.5, 0.5, 0.5});
 }
 
@@ -54,5 +54,5 @@ TEST_CASE("a mean that no scaling reaches is refused") {
   REQUIRE_THROWS_AS(scale_stored_rates({0.1, 0.3}, 0.5, 0.6), std::invalid_argument);
   REQUIRE_THROWS_AS(scale_stored_rates({0.1, 0.3}, 0.5, -0.1), std::invalid_argument);
   const std::vector<double> rates{0.0, 0.01};
-  REQUIRE_THROWS_AS(scale_line_rates(rates.data(), rates.size(), 0.5, 0.3), std::invalid_argument);
+  REQUIRE_THROWS_AS(LineRates(rates, 0.5).at(0.3), std::invalid_argument);
 }
