@@ -23,10 +23,12 @@ from typing import Any
 
 import numpy as np
 
+from eden.measurements.campaign import Condition
 from eden.measurements.readers import read
+from eden.measurements.tested import Tested
 
 Make = Callable[[np.random.Generator, int, int], bytes]
-GEOMETRY: dict[str, Any] = {"banks": 16, "rows": 2**15, "row_bits": 2**16}
+GEOMETRY: dict[str, Any] = {"tested": Tested(banks=16, rows=2**15, row_bits=2**16)}
 
 
 def _fields(random: np.random.Generator, lines: int) -> Iterator[tuple[int, int, int]]:
@@ -107,7 +109,7 @@ def bitmap(ber: float) -> Make:
 
 
 HBM_HEADER = b"channel,pseudo_channel,bank,row,column,bit,retention_time_in_ms,data_pattern\n"
-BITMAP: dict[str, Any] = {"banks": 1, "rows": 2**11, "row_bits": 2**16, "pattern": "0xff"}
+BITMAP: dict[str, Any] = {"tested": Tested(banks=1, rows=2**11, row_bits=2**16), "at": Condition(pattern="0xff")}
 FILES: dict[str, tuple[str, bytes, Make, bytes, dict[str, Any]]] = {
     "dram-bender-hbm": ("dram-bender-hbm", HBM_HEADER, hbm, b"", {}),
     "flips": ("flips", b"vdd,trcd,temperature,pattern,bank,row,bit,repeat\n", flips, b"", GEOMETRY),

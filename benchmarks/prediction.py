@@ -41,7 +41,8 @@ from eden.devices.curves import (
     regimes,
     voltage_modules,
 )
-from eden.measurements.readers import Campaign, Reading, read
+from eden.measurements.campaign import Campaign, Reading
+from eden.measurements.readers import read
 
 LEAST = 6  # readings of a condition: three a half
 PATTERNS = {"zero": 0x00, "one": 0xFF}

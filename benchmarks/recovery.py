@@ -33,15 +33,18 @@ import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from scipy import special, stats
+from simulated_counts import simulate_counts
 
-from eden import _core
-from eden.devices.likelihoods import Counts, Estimate, FittedModel, Lines, fit_models
+from eden.devices.likelihoods import Axis, Counts, Estimate, FittedModel, fit_models, information_criterion
+from eden.devices.likelihoods.estimates import KINDS
+from eden.devices.likelihoods.fit import fit_model
 
 MODELS = ("uniform", "bitline", "wordline", "data_dependent")
-ALONG = {"bitline": _core.Along.bitlines, "wordline": _core.Along.wordlines}
+LINE_MODELS = ("bitline", "wordline")
 MOST_CELLS = 2**32
 MOST_FAILED = 2**18
 LEAST_COVERAGE = 0.93
@@ -73,21 +76,19 @@ class Truth:
 
     def draw(self, seed: int) -> list[Counts]:
         """A campaign of its own for every seed."""
-        along = ALONG.get(self.model, _core.Along.nothing)
-        values = []
-        for i, weak in enumerate(self.weak):
-            chip = int(np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0])
-            columns, rows, failed = _core.simulate_counts(
-                along, weak, self.dispersion, self.failure, self.reads, self.rows, self.columns, chip
+        axis = self.model if self.model in LINE_MODELS else None
+        return [
+            simulate_counts(
+                cast(Axis | None, axis), weak, self.dispersion, self.failure, self.reads, self.rows, self.columns, chip
             )
-            lines = {"bitlines": Lines(self.rows, columns), "wordlines": Lines(self.columns, rows)}
-            values.append(Counts.of_lines(**lines) if self.reads == 1 else Counts.of_cells(failed, **lines))
-        return values
+            for i, weak in enumerate(self.weak)
+            for chip in [int(np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0])]
+        ]
 
     def failed_lines(self) -> float:
         """How many lines are expected to have failed cells; without lines, how many cells."""
         share = -math.expm1(self.reads * math.log1p(-self.failure)) if self.failure < 1 else 1.0
-        if self.model not in ALONG:
+        if self.model not in LINE_MODELS:
             return min(self.weak) * share * self.rows * self.columns
         lines, length = (self.columns, self.rows) if self.model == "bitline" else (self.rows, self.columns)
         size = (1 - self.dispersion) / self.dispersion
@@ -113,7 +114,7 @@ def draw_truth(model: str, seed: int) -> Truth:
     most = min(MOST_CELLS, MOST_FAILED / max(weak))
     length = max(64, min(length, int(most / lines)))
     rows, columns = (length, lines) if model == "bitline" else (lines, length)
-    dispersion = log_uniform(1e-4, 0.5) if model in ALONG else 0.0
+    dispersion = log_uniform(1e-4, 0.5) if model in LINE_MODELS else 0.0
     return Truth(model, weak, dispersion, failure, reads, rows, columns)
 
 
@@ -153,16 +154,8 @@ def _named(values: Sequence[Counts]) -> dict[str, Counts]:
 
 
 def _bic(values: Sequence[Counts], model: str) -> float:
-    along = ALONG.get(model, _core.Along.nothing)
-    cores = []
-    for counts in values:
-        core = _core.ValueCounts(counts.reads, float(counts.cells), float(counts.failed), float(counts.failures))
-        for axis, lines in (("bitline", counts.bitlines), ("wordline", counts.wordlines)):
-            if lines is not None:
-                core.set_lines(ALONG[axis], lines.cells, lines.failed)
-        cores.append(core)
-    fit = _core.fit_model(cores, along, model == "data_dependent", None, 3.84, 0.05, False)
-    return _core.bayesian_information_criterion(fit.log_likelihood, fit.parameters, fit.observations)
+    fit = fit_model(values, KINDS[model], None, 3.84, intervals=False)
+    return information_criterion(fit.log_likelihood, fit.parameters, fit.observations)
 
 
 def run(model: str, seed: int, redraws: int) -> Outcome:

@@ -5,15 +5,15 @@ set(EDEN_CORE_SOURCES
   csrc/base/refusal.cpp
   csrc/costs/array.cpp
   csrc/costs/cache.cpp
-  csrc/devices/curves.cpp
+  csrc/devices/condition_likelihood.cpp
+  csrc/devices/curve.cpp
+  csrc/devices/curve_fit.cpp
   csrc/devices/fit.cpp
-  csrc/devices/fit_cells.cpp
-  csrc/devices/fit_goodness.cpp
   csrc/devices/fit_lines.cpp
-  csrc/devices/fit_models.cpp
-  csrc/devices/fit_patterns.cpp
-  csrc/devices/profile_likelihood.cpp
-  csrc/devices/simulate_counts.cpp
+  csrc/devices/population.cpp
+  csrc/devices/predict_reading.cpp
+  csrc/devices/readings.cpp
+  csrc/devices/search.cpp
   csrc/measurements/bank_counts.cpp
   csrc/measurements/counts_csv.cpp
   csrc/measurements/csv_parser.cpp
@@ -70,7 +70,6 @@ set(EDEN_CUDA_SOURCES
 set(EDEN_BINDINGS_OF_FITS
   csrc/python/bind_curves.cpp
   csrc/python/bind_fit.cpp
-  csrc/python/bind_fit_models.cpp
   csrc/python/bind_measurements.cpp
 )
 set(EDEN_BINDINGS_OF_NETWORKS
@@ -102,7 +101,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/costs/test_cache.cpp
   tests/csrc/devices/test_curves.cpp
   tests/csrc/devices/test_fit.cpp
-  tests/csrc/devices/test_fit_models.cpp
+  tests/csrc/devices/test_fit_lines.cpp
   tests/csrc/measurements/test_measurements.cpp
   tests/csrc/measurements/test_measurements_fuzz.cpp
   tests/csrc/memory/test_clip.cpp

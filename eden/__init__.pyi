@@ -21,6 +21,8 @@ from .faults.layers.key_value_cache import KeyValueCache
 from .faults.memories import operands, set_errors_
 from .faults.normalization import reestimate_
 from .faults.reliable import clean
+from .measurements.campaign import Condition
+from .measurements.tested import Tested
 from .memory.errors import Bitline, CellMap, DataDependent, Uniform, Wordline
 from .memory.geometry import Geometry
 from .memory.operators import corrupt, corrupt_
@@ -39,6 +41,7 @@ __version__: str
 __all__ = [
     "Bitline",
     "CellMap",
+    "Condition",
     "Constraints",
     "Curriculum",
     "DataDependent",
@@ -51,6 +54,7 @@ __all__ = [
     "Placement",
     "SearchError",
     "Task",
+    "Tested",
     "Tolerance",
     "Uniform",
     "Wordline",

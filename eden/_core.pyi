@@ -111,7 +111,6 @@ def fit_rates(
     dispersion: float | None = None,
 ) -> RateFit: ...
 def log_beta_binomial(errors: float, cells: float, rate: float, dispersion: float) -> float: ...
-def bayesian_information_criterion(log_likelihood: float, parameters: int, observations: int) -> float: ...
 
 class CurveLink(enum.Enum):
     probit = 0
@@ -198,125 +197,34 @@ def parameter_ends(
 def predict_reading(
     readings: Sequence[tuple[float, float]], cells: float, repeats: int, dispersion: float | None, drop: float
 ) -> tuple[float, float]: ...
-def leave_one_out(
-    readings: Sequence[tuple[float, float]], dispersion: float | None = None
-) -> list[tuple[float, float]]: ...
 def fit_dispersion(conditions: Sequence[Sequence[tuple[float, float]]]) -> tuple[float, float]: ...
 def fit_population(modules: Sequence[ConditionLikelihood]) -> PopulationFit: ...
 def seeded_normals(seed: int, stream: int, count: int) -> list[float]: ...
 
-class Along(enum.Enum):
-    nothing = 0
-    bitlines = 1
-    wordlines = 2
+LOG_DISPERSIONS: tuple[float, float]
 
-class Bound(enum.Enum):
-    none = 0
-    low = 1
-    high = 2
+_Numbers = float | NDArray[np.float64] | NDArray[np.int64]
 
-class ValueCounts:
-    def __init__(self, reads: int, cells: float, seen: float, failures: float) -> None: ...
-    def set_lines(self, along: Along, cells: NDArray[np.int64], failed: NDArray[np.int64]) -> None: ...
+def log_beta_binomial_spread(
+    errors: _Numbers, cells: _Numbers, mean: _Numbers, complement: _Numbers, spread: _Numbers
+) -> NDArray[np.float64]: ...
+def line_probability(
+    cells: _Numbers,
+    seen: _Numbers,
+    mean: _Numbers,
+    complement: _Numbers,
+    spread: _Numbers,
+    share: _Numbers,
+    unseen: _Numbers,
+) -> NDArray[np.float64]: ...
 
-class ParameterFit:
-    @property
-    def estimate(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def deviation(self) -> float: ...
-    @property
-    def identified(self) -> bool: ...
-    @property
-    def bound(self) -> Bound: ...
-
-class ModelFit:
-    @property
-    def weak(self) -> list[ParameterFit]: ...
-    @property
-    def ber(self) -> list[ParameterFit]: ...
-    @property
-    def failure(self) -> ParameterFit: ...
-    @property
-    def dispersion(self) -> ParameterFit: ...
-    @property
-    def log_likelihood(self) -> float: ...
-    @property
-    def parameters(self) -> int: ...
-    @property
-    def observations(self) -> int: ...
-
-def fit_model(
-    values: Sequence[ValueCounts],
-    along: Along,
-    by_value: bool,
-    failure: float | None,
-    likelihood_ratio: float,
-    tail: float,
-    intervals: bool = True,
-) -> ModelFit: ...
-
-class GoodnessBin:
-    @property
-    def value(self) -> int: ...
-    @property
-    def cells(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
-    @property
-    def observed(self) -> float: ...
-    @property
-    def expected(self) -> float: ...
-
-class Goodness:
-    @property
-    def bins(self) -> list[GoodnessBin]: ...
-    @property
-    def statistic(self) -> float: ...
-    @property
-    def p_value(self) -> float: ...
-    @property
-    def replicates(self) -> int: ...
-
-def lines_goodness(
-    values: Sequence[ValueCounts],
-    along: Along,
-    by_value: bool,
-    tested: Along,
-    fit: ModelFit,
-    replicates: int,
-    seed: int,
-) -> Goodness: ...
-def reads_goodness(
-    histograms: Sequence[Sequence[float]], failure: float, fitted: bool, replicates: int, seed: int
-) -> Goodness: ...
-
-class PatternFit:
-    @property
-    def log_likelihood_own(self) -> float: ...
-    @property
-    def log_likelihood_predicted(self) -> float: ...
-    @property
-    def own(self) -> float: ...
-    @property
-    def predicted(self) -> float: ...
-    @property
-    def readings(self) -> int: ...
-
-def fit_pattern(
-    zeros: Sequence[tuple[float, float]],
-    ones: Sequence[tuple[float, float]],
-    pattern: Sequence[tuple[float, float]],
-    share_of_ones: float,
-) -> PatternFit: ...
-def simulate_counts(
-    along: Along, weak: float, dispersion: float, failure: float, reads: int, rows: int, columns: int, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]: ...
+class LineLikelihood:
+    def __init__(
+        self, cells: NDArray[np.int64], seen: NDArray[np.int64], lines: NDArray[np.int64] | None = None
+    ) -> None: ...
+    def __call__(
+        self, mean: _Numbers, complement: _Numbers, spread: _Numbers, share: _Numbers, unseen: _Numbers
+    ) -> NDArray[np.float64]: ...
 
 class Trial:
     @property
@@ -436,23 +344,23 @@ class MeasurementAxis(enum.Enum):
     wordline = 0
     bitline = 1
 
-def measurement_formats() -> list[str]: ...
+def measurement_formats() -> dict[str, tuple[str, list[str]]]: ...
 def recognize_measurements(head: bytes) -> list[str]: ...
 
 class MeasurementReader:
     def __init__(
         self,
-        *,
         format: str,
-        module: str | None,
-        at: Sequence[float | None],
-        pattern: str,
-        banks: Sequence[int],
-        rows: tuple[int, int],
-        row_bits: int,
-        subarray_rows: int,
-        column_bits: int,
-        repeats: int,
+        *,
+        module: str | None = None,
+        at: Sequence[float | None] = ...,
+        pattern: str = "",
+        banks: Sequence[int] = (),
+        rows: tuple[int, int] = (0, 0),
+        row_bits: int = 0,
+        subarray_rows: int = 0,
+        column_bits: int = 0,
+        repeats: int = 0,
     ) -> None: ...
     def feed(self, bytes: bytes) -> None: ...
     def finish(self) -> None: ...

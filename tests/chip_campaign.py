@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from eden import ErrorModel, Geometry, corrupt
+from eden import Geometry, corrupt
+from eden.memory.errors import ErrorModel
 
 GEOMETRY = Geometry(row_bits=1024, subarray_rows=64, bank_rows=128, banks=4)
 BANKS = (0, 1, 2)

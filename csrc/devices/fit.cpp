@@ -4,16 +4,14 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
-#include <stdexcept>
 #include <string>
 
 #include "base/numerics.h"
+#include "base/refusal.h"
 
 namespace eden {
 namespace {
 
-// The logarithm of a dispersion is searched for in this range. The lower end adds a thousandth to
-// the variance of 10^9 errors, so it is as good as a binomial.
 // Places of maxima are found to this share of their scale; a likelihood there is off by its square.
 constexpr double kCoarse = 1e-4;
 constexpr double kFine = 1e-7;
@@ -27,9 +25,9 @@ double log_beta_binomial_odds(const Count& count, double log_odds, double disper
 enum class Outcome { kNone, kAll, kSome };
 
 // The readings of one rate.
-class Group {
+class RateGroup {
  public:
-  explicit Group(const std::vector<Count>& counts) : counts_(counts) {
+  explicit RateGroup(const std::vector<Count>& counts) : counts_(counts) {
     bool none = true, all = true;
     double errors = 0.0;
     low_ = std::numeric_limits<double>::infinity();
@@ -100,38 +98,39 @@ class Group {
 
 void check(const std::vector<std::vector<Count>>& groups, const IntervalRule& rule,
            std::optional<double> dispersion) {
-  if (groups.empty()) throw std::invalid_argument("no groups of readings; allowed is one or more");
+  if (groups.empty()) refuse("no groups of readings; allowed is one or more");
   for (size_t g = 0; g < groups.size(); ++g) {
     if (groups[g].empty()) {
-      throw std::invalid_argument("group " + std::to_string(g) +
-                                  " has no readings; allowed is one or more");
+      refuse("group ", g, " has no readings; allowed is one or more");
     }
     for (size_t i = 0; i < groups[g].size(); ++i) {
-      const Count& count = groups[g][i];
-      if (!(count.cells > 0.0 && count.cells <= 1e15 && count.errors >= 0.0 &&
-            count.errors <= count.cells)) {
-        throw std::invalid_argument("reading " + std::to_string(i) + " of group " +
-                                    std::to_string(g) + " has " + std::to_string(count.errors) +
-                                    " errors of " + std::to_string(count.cells) +
-                                    " cells; allowed is 0 to the number of cells, at most 1e15");
-      }
+      check_count(groups[g][i], text_of("reading ", i, " of group ", g));
     }
   }
   if (!(rule.likelihood_ratio > 0.0)) {
-    throw std::invalid_argument("likelihood_ratio is " + std::to_string(rule.likelihood_ratio) +
-                                "; allowed is above 0");
+    refuse("likelihood_ratio is ", rule.likelihood_ratio, "; allowed is above 0");
   }
   if (!(rule.tail > 0.0 && rule.tail < 1.0)) {
-    throw std::invalid_argument("tail is " + std::to_string(rule.tail) +
-                                "; allowed is between 0 and 1");
+    refuse("tail is ", rule.tail, "; allowed is between 0 and 1");
   }
-  if (dispersion && !(*dispersion >= 0.0 && *dispersion <= 1e6)) {
-    throw std::invalid_argument("dispersion is " + std::to_string(*dispersion) +
-                                "; allowed is 0 to 1e6");
-  }
+  check_dispersion(dispersion);
 }
 
 }  // namespace
+
+void check_count(const Count& count, std::string_view place) {
+  if (!(count.cells > 0.0 && count.cells <= 1e15 && count.errors >= 0.0 &&
+        count.errors <= count.cells)) {
+    refuse(place, " has ", count.errors, " errors of ", count.cells,
+           " cells; allowed is 0 to the number of cells, at most 1e15");
+  }
+}
+
+void check_dispersion(std::optional<double> dispersion) {
+  if (dispersion && !(*dispersion >= 0.0 && *dispersion <= 1e6)) {
+    refuse_value("dispersion", *dispersion, "0 to 1e6");
+  }
+}
 
 double log_beta_binomial_spread(const Count& count, double mean, double complement, double spread) {
   const double n = count.cells, k = count.errors, rest = n - k;
@@ -155,7 +154,7 @@ double log_beta_binomial_spread(const Count& count, double mean, double compleme
 double log_beta_binomial(const Count& count, double rate, double dispersion) {
   check({{count}}, {1.0, 0.5}, dispersion);
   if (!(rate > 0.0 && rate < 1.0)) {
-    throw std::invalid_argument("rate is " + std::to_string(rate) + "; allowed is between 0 and 1");
+    refuse("rate is ", rate, "; allowed is between 0 and 1");
   }
   return log_beta_binomial_odds(count, logit(rate), dispersion);
 }
@@ -163,24 +162,24 @@ double log_beta_binomial(const Count& count, double rate, double dispersion) {
 RateFit fit_rates(const std::vector<std::vector<Count>>& groups, const IntervalRule& rule,
                   std::optional<double> dispersion) {
   check(groups, rule, dispersion);
-  std::vector<Group> parts(groups.begin(), groups.end());
+  std::vector<RateGroup> parts(groups.begin(), groups.end());
   size_t readings = 0;
   for (const auto& group : groups) readings += group.size();
-  const bool informative = std::any_of(parts.begin(), parts.end(), [](const Group& part) {
+  const bool informative = std::any_of(parts.begin(), parts.end(), [](const RateGroup& part) {
     return part.outcome() == Outcome::kSome;
   });
   if (!dispersion && (!informative || readings <= groups.size())) {
-    throw std::invalid_argument(
-        "the dispersion cannot be fitted: " +
+    refuse(
+        "the dispersion cannot be fitted: ",
         (informative ? std::to_string(readings) + " readings of " + std::to_string(groups.size()) +
                            " rates; allowed is more readings than rates"
-                     : std::string("no group has a count other than none and all")) +
+                     : std::string("no group has a count other than none and all")),
         "; give a dispersion");
   }
 
   const auto total = [&](double log_dispersion) {
     double sum = 0.0;
-    for (const Group& part : parts) sum += part.best(std::exp(log_dispersion), kCoarse).value;
+    for (const RateGroup& part : parts) sum += part.best(std::exp(log_dispersion), kCoarse).value;
     return sum;
   };
   double best_log = kLowestLogDispersion;
@@ -201,7 +200,7 @@ RateFit fit_rates(const std::vector<std::vector<Count>>& groups, const IntervalR
   fit.parameters = static_cast<int64_t>(groups.size()) + (dispersion ? 0 : 1);
   std::vector<Maximum> best;
   fit.log_likelihood = 0.0;
-  for (const Group& part : parts) {
+  for (const RateGroup& part : parts) {
     best.push_back(part.best(fit.dispersion, kFine));
     fit.log_likelihood += best.back().value;
   }
@@ -241,12 +240,6 @@ RateFit fit_rates(const std::vector<std::vector<Count>>& groups, const IntervalR
     fit.rates.push_back({rate, inverse_logit(low), inverse_logit(high)});
   }
   return fit;
-}
-
-double bayesian_information_criterion(double log_likelihood, int64_t parameters,
-                                      int64_t observations) {
-  return static_cast<double>(parameters) * std::log(static_cast<double>(observations)) -
-         2.0 * log_likelihood;
 }
 
 }  // namespace eden

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 namespace eden {
@@ -25,6 +26,11 @@ struct Count {
   double errors;
   double cells;
 };
+
+// Throw std::invalid_argument for a count that is none, naming its place, or a dispersion that is
+// none.
+void check_count(const Count& count, std::string_view place);
+void check_dispersion(std::optional<double> dispersion);
 
 // A rate with the ends of its interval.
 struct RateEstimate {
@@ -66,9 +72,5 @@ double log_beta_binomial_spread(const Count& count, double mean, double compleme
 // other than none and all. Throws std::invalid_argument otherwise, and for counts that are none.
 RateFit fit_rates(const std::vector<std::vector<Count>>& groups, const IntervalRule& rule,
                   std::optional<double> dispersion);
-
-// Bayesian information criterion (Schwarz, Annals of Statistics 6, 1978): smaller is better.
-double bayesian_information_criterion(double log_likelihood, int64_t parameters,
-                                      int64_t observations);
 
 }  // namespace eden

@@ -4,11 +4,10 @@
 #include <cmath>
 #include <numbers>
 #include <span>
-#include <stdexcept>
-#include <string>
-#include <utility>
+#include <tuple>
 
 #include "base/numerics.h"
+#include "base/refusal.h"
 #include "devices/fit.h"
 
 namespace eden {
@@ -145,27 +144,29 @@ std::vector<LineCount> nodes_of(std::span<const LineCount> counts, double furthe
 
 }  // namespace
 
-std::vector<LineCount> count_lines(const int64_t* cells, const int64_t* seen, size_t lines) {
-  std::vector<std::pair<int64_t, int64_t>> pairs(lines);
-  for (size_t i = 0; i < lines; ++i) {
+std::vector<LineCount> count_lines(const int64_t* cells, const int64_t* seen, const int64_t* times,
+                                   size_t counts) {
+  std::vector<LineCount> lines(counts);
+  for (size_t i = 0; i < counts; ++i) {
     if (!(cells[i] > 0 && seen[i] >= 0 && seen[i] <= cells[i])) {
-      throw std::invalid_argument("line " + std::to_string(i) + " has " + std::to_string(seen[i]) +
-                                  " of " + std::to_string(cells[i]) +
-                                  " cells seen to fail; allowed is 0 to the number of cells, "
-                                  "which is above 0");
+      refuse("line ", i, " has ", seen[i], " of ", cells[i],
+             " cells seen to fail; allowed is 0 to the number of cells, which is above 0");
     }
-    pairs[i] = {cells[i], seen[i]};
+    lines[i] = {static_cast<double>(cells[i]), static_cast<double>(seen[i]),
+                times == nullptr ? 1.0 : static_cast<double>(times[i])};
   }
-  std::sort(pairs.begin(), pairs.end());
-  std::vector<LineCount> counts;
-  for (size_t i = 0; i < lines; ++i) {
-    if (i == 0 || pairs[i] != pairs[i - 1]) {
-      counts.push_back(
-          {static_cast<double>(pairs[i].first), static_cast<double>(pairs[i].second), 0.0});
+  const auto key = [](const LineCount& line) { return std::tie(line.cells, line.seen); };
+  std::sort(lines.begin(), lines.end(),
+            [&](const LineCount& a, const LineCount& b) { return key(a) < key(b); });
+  std::vector<LineCount> distinct;
+  for (const LineCount& line : lines) {
+    if (!distinct.empty() && key(distinct.back()) == key(line)) {
+      distinct.back().lines += line.lines;
+    } else {
+      distinct.push_back(line);
     }
-    counts.back().lines += 1.0;
   }
-  return counts;
+  return distinct;
 }
 
 double log_line(double cells, double seen, const LineLaw& law, const Seen& q) {
@@ -202,7 +203,7 @@ double line_probability(double cells, double seen, const LineLaw& law, const See
 LineLikelihood::LineLikelihood(const std::vector<LineCount>& counts) {
   for (size_t first = 0; first < counts.size();) {
     size_t last = first;
-    Group group{counts[first].cells, 0.0, {}, {}, {}, {}};
+    EqualLines group{counts[first].cells, 0.0, {}, {}, {}, {}};
     while (last < counts.size() && counts[last].cells == group.cells) {
       group.lines += counts[last].lines;
       cells_ += counts[last].lines * group.cells;
@@ -238,7 +239,7 @@ LineLikelihood::LineLikelihood(const std::vector<LineCount>& counts) {
 
 // The rising factorials of the beta-binomial term by term, divided by the powers of a + b, so that
 // nothing cancels where the spread vanishes.
-double LineLikelihood::beta_binomial(const Group& group, const LineLaw& law) {
+double LineLikelihood::beta_binomial(const EqualLines& group, const LineLaw& law) {
   double sum = 0.0;
   for (size_t i = 0; i < group.more_seen.size(); ++i) {
     sum += group.more_seen[i] * std::log(law.mean + static_cast<double>(i) * law.spread);
@@ -258,7 +259,7 @@ double LineLikelihood::beta_binomial(const Group& group, const LineLaw& law) {
 
 double LineLikelihood::operator()(const LineLaw& law, const Seen& q) const {
   double sum = 0.0;
-  for (const Group& group : groups_) {
+  for (const EqualLines& group : groups_) {
     if (q.unseen == 0.0 && group.cells * law.spread >= 1e-15 &&
         (!group.more_seen.empty() || !group.more_unseen.empty())) {
       sum += beta_binomial(group, law);

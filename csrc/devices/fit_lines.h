@@ -2,9 +2,11 @@
 //
 // A line's cells are weak with probability P, which varies over lines as a Beta variable of mean m
 // and intra-class correlation rho: a = m / r, b = (1 - m) / r, r = rho / (1 - rho). Of a weak
-// cell's reads at least one fails with probability q (fit_cells.h). A line of C cells of which S
-// are seen has the likelihood E[(q P)^S (1 - q P)^(C - S)]; with q = 1 that is the beta-binomial's
-// (Skellam 1948) without its binomial coefficient, for the reason given in fit_cells.h.
+// cell's n reads at least one fails with probability q = 1 - (1 - F)^n. A line of C cells of which
+// S are seen has the likelihood E[(q P)^S (1 - q P)^(C - S)]; with q = 1 that is the
+// beta-binomial's (Skellam 1948) without its binomial coefficient: the likelihood is that of which
+// cells failed, so that models that count the same failures along different lines are compared on
+// the same data.
 //
 // The likelihood of many lines needs no more than how many of them have which counts.
 #pragma once
@@ -12,8 +14,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <vector>
-
-#include "devices/fit_cells.h"
 
 namespace eden {
 
@@ -24,9 +24,17 @@ struct LineCount {
   double lines;
 };
 
-// The lines of each pair of counts, by cells and then by cells seen. Throws std::invalid_argument
-// naming the line unless 0 <= seen <= cells and cells > 0.
-std::vector<LineCount> count_lines(const int64_t* cells, const int64_t* seen, size_t lines);
+// The lines of each pair of counts, by cells and then by cells seen; `times` says how many lines
+// have each count, one if it is null. Throws std::invalid_argument naming the line unless 0 <= seen
+// <= cells and cells > 0.
+std::vector<LineCount> count_lines(const int64_t* cells, const int64_t* seen, const int64_t* times,
+                                   size_t counts);
+
+// The share of weak cells that are seen, and its complement, each precise where it is small.
+struct Seen {
+  double share;   // q = 1 - (1 - F)^n
+  double unseen;  // (1 - F)^n
+};
 
 // The law of P over lines. The complement of the mean is apart, to be precise where it is small.
 struct LineLaw {
@@ -52,8 +60,7 @@ class LineLikelihood {
   double lines() const { return lines_; }
 
  private:
-  // Lines of one length.
-  struct Group {
+  struct EqualLines {
     double cells;
     double lines;
     // Weighted counts that stand for the lines' own: where q = 1, and where it is less.
@@ -67,9 +74,9 @@ class LineLikelihood {
     size_t unseen_first = 0;
   };
 
-  static double beta_binomial(const Group& group, const LineLaw& law);
+  static double beta_binomial(const EqualLines& group, const LineLaw& law);
 
-  std::vector<Group> groups_;
+  std::vector<EqualLines> groups_;
   double cells_ = 0.0, seen_ = 0.0, lines_ = 0.0;
 };
 

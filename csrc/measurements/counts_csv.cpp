@@ -101,12 +101,10 @@ class CountsCsv : public ConditionCsvParser {
   uint64_t broken_ = 0;
 };
 
+bool is_counts_csv(std::string_view head) { return has_columns(head, {"bank", "errors", "cells"}); }
+
 }  // namespace
 
-std::unique_ptr<Parser> make_counts_csv(const Settings& settings, Output& output) {
-  return std::make_unique<CountsCsv>(settings, output);
-}
-
-bool is_counts_csv(std::string_view head) { return has_columns(head, {"bank", "errors", "cells"}); }
+const Format kCountsFormat{"counts", "lines", {"at", "pattern"}, is_counts_csv, make<CountsCsv>};
 
 }  // namespace eden::measurements

@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "base/refusal.h"
+
 namespace eden::measurements {
 namespace {
 
@@ -91,10 +93,10 @@ void CsvParser::finish() {
   last_line_open_ = true;
   lines_.finish([this](uint64_t line, std::string_view text, bool cut) { take(line, text, cut); });
   if (place_.empty()) {
-    throw FormatError("the file is empty; allowed is a CSV file with a header");
+    refuse<FormatError>("the file is empty; allowed is a CSV file with a header");
   }
   if (output_.log.records() == 0) {
-    throw FormatError("the file has a header and no lines below it; allowed is one or more");
+    refuse<FormatError>("the file has a header and no lines below it; allowed is one or more");
   }
   at_end();
 }
@@ -128,7 +130,7 @@ void CsvParser::take(uint64_t line, std::string_view text, bool cut) {
 void CsvParser::header(uint64_t line, std::string_view text) {
   const std::string at = place_text("line", line) + ": ";
   if (!fields_.split(text) || fields_.size() > kMostColumns) {
-    throw FormatError(at + "found '" + printable(text) + "'; allowed is the header of a CSV file");
+    refuse<FormatError>(at, "found '", printable(text), "'; allowed is the header of a CSV file");
   }
   width_ = fields_.size();
   std::string found, allowed;
@@ -145,14 +147,14 @@ void CsvParser::header(uint64_t line, std::string_view text) {
     for (size_t i = 0; i < width_; ++i) {
       if (trimmed(fields_[i]) != column.name) continue;
       if (found_at >= 0) {
-        throw FormatError(at + "the column " + column.name + " occurs twice; allowed is once");
+        refuse<FormatError>(at, "the column ", column.name, " occurs twice; allowed is once");
       }
       found_at = static_cast<int>(i);
       known[i] = true;
     }
     if (found_at < 0 && column.required) {
-      throw FormatError(at + "the column " + column.name + " is missing; found " +
-                        printable(found, 200) + "; allowed is a header with " + allowed);
+      refuse<FormatError>(at, "the column ", column.name, " is missing; found ",
+                          printable(found, 200), "; allowed is a header with ", allowed);
     }
     place.push_back(found_at);
   }

@@ -1,5 +1,6 @@
 // eden's own CSV of single flips, and that of DRAM Bender's retention test on HBM: a line per cell
 // that failed in a pass.
+#include "base/refusal.h"
 #include "measurements/csv_parser.h"
 
 namespace eden::measurements {
@@ -33,7 +34,7 @@ class FlipsCsv : public ConditionCsvParser {
 
   bool row(uint64_t line) override {
     if (has(kColumn) && settings_.column_bits == 0) {
-      throw FormatError(
+      refuse<FormatError>(
           "line 1: found the columns column and bit; allowed is bit alone, or column_bits as an "
           "argument, the bits of a column");
     }
@@ -204,22 +205,26 @@ class HbmCsv : public CsvParser {
   std::string retention_, pattern_;
 };
 
-}  // namespace
-
-std::unique_ptr<Parser> make_flips_csv(const Settings& settings, Output& output) {
-  return std::make_unique<FlipsCsv>(settings, output);
-}
-
-std::unique_ptr<Parser> make_hbm_csv(const Settings& settings, Output& output) {
-  return std::make_unique<HbmCsv>(settings, output);
+bool is_hbm_csv(std::string_view head) {
+  return has_columns(head, {"channel", "pseudo_channel", "bank", "retention_time_in_ms"});
 }
 
 bool is_flips_csv(std::string_view head) {
   return has_columns(head, {"bank", "row", "bit"}) && !is_hbm_csv(head);
 }
 
-bool is_hbm_csv(std::string_view head) {
-  return has_columns(head, {"channel", "pseudo_channel", "bank", "retention_time_in_ms"});
-}
+}  // namespace
+
+const Format kFlipsFormat{
+    "flips",
+    "lines",
+    {"at", "pattern", "banks", "rows", "row_bits", "subarray_rows", "column_bits", "repeats"},
+    is_flips_csv,
+    make<FlipsCsv>};
+const Format kHbmFormat{"dram-bender-hbm",
+                        "lines",
+                        {"at", "banks", "rows", "row_bits", "subarray_rows", "column_bits"},
+                        is_hbm_csv,
+                        make<HbmCsv>};
 
 }  // namespace eden::measurements

@@ -59,16 +59,28 @@ class Parser {
   virtual const char* unit() const { return "line"; }
 };
 
+// A format: its file defines one, parser.cpp lists all.
 struct Format {
   const char* name;
+  const char* records;  // what a record of it is called, in plural
+  // Of a Settings' fields (at, pattern, banks, ...) those that it can be told.
+  std::vector<const char*> takes;
   // Whether the first bytes of a file are of this format.
   bool (*recognize)(std::string_view head);
   // Throws std::invalid_argument for settings that the format cannot have.
   std::unique_ptr<Parser> (*make)(const Settings& settings, Output& output);
 };
 
+template <class Kind>
+std::unique_ptr<Parser> make(const Settings& settings, Output& output) {
+  return std::make_unique<Kind>(settings, output);
+}
+
+extern const Format kCountsFormat, kFlipsFormat, kHbmFormat, kRetentionFormat,
+    kRowhammerTesterFormat, kRowScoutFormat, kSoftMcFormat, kVoltageFormat;
+
 // All formats that are parsed here, in alphabetical order.
-const std::vector<Format>& formats();
+const std::vector<const Format*>& formats();
 // The names of those that the first bytes can be of.
 std::vector<std::string> recognize(std::string_view head);
 
@@ -90,24 +102,5 @@ class Reader {
   std::unique_ptr<Output> output_;
   std::unique_ptr<Parser> parser_;
 };
-
-// -- one per file, csrc/measurements --
-
-std::unique_ptr<Parser> make_counts_csv(const Settings& settings, Output& output);
-std::unique_ptr<Parser> make_flips_csv(const Settings& settings, Output& output);
-std::unique_ptr<Parser> make_hbm_csv(const Settings& settings, Output& output);
-std::unique_ptr<Parser> make_retention(const Settings& settings, Output& output);
-std::unique_ptr<Parser> make_rowhammer_tester(const Settings& settings, Output& output);
-std::unique_ptr<Parser> make_rowscout(const Settings& settings, Output& output);
-std::unique_ptr<Parser> make_softmc(const Settings& settings, Output& output);
-std::unique_ptr<Parser> make_voltage_csv(const Settings& settings, Output& output);
-bool is_counts_csv(std::string_view head);
-bool is_flips_csv(std::string_view head);
-bool is_hbm_csv(std::string_view head);
-bool is_retention_text(std::string_view head);
-bool is_rowhammer_tester(std::string_view head);
-bool is_rowscout(std::string_view head);
-bool is_softmc(std::string_view head);
-bool is_voltage_csv(std::string_view head);
 
 }  // namespace eden::measurements

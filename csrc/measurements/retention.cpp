@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <stdexcept>
 
+#include "base/refusal.h"
 #include "measurements/parser.h"
 
 namespace eden::measurements {
@@ -37,13 +37,13 @@ class Retention : public Parser {
  public:
   Retention(const Settings& settings, Output& output) : output_(output), tested_(settings.tested) {
     if (!tested_.known()) {
-      throw std::invalid_argument(
+      refuse(
           "banks, rows and row_bits are missing; dram-bender-retention needs them, because the "
           "file has no header");
     }
     if (tested_.row_bits % 8 != 0) {
-      throw std::invalid_argument("row_bits is " + std::to_string(tested_.row_bits) +
-                                  "; allowed for dram-bender-retention are multiples of 8");
+      refuse("row_bits is ", tested_.row_bits,
+             "; allowed for dram-bender-retention are multiples of 8");
     }
     row_bytes_ = tested_.row_bits / 8;
     row_ = tested_.row_begin;
@@ -65,16 +65,15 @@ class Retention : public Parser {
   void finish() override {
     if (mode_ == Mode::kNotKnown) begin();
     const std::string where = place_text("byte", place_) + ": ";
-    if (place_ == 0) throw FormatError("the file is empty; allowed is one pass or more");
+    if (place_ == 0) refuse<FormatError>("the file is empty; allowed is one pass or more");
     if (digits_ > 0 || minus_) {
-      throw FormatError(where + "the file ends inside a number; it is truncated");
+      refuse<FormatError>(where, "the file ends inside a number; it is truncated");
     }
     if (bank_ != 0 || row_ != tested_.row_begin || byte_ != 0) {
-      throw FormatError(where + "the file ends in pass " + std::to_string(repeat_) + ", bank " +
-                        std::to_string(tested_.banks[bank_]) + ", row " + std::to_string(row_) +
-                        ", byte " + std::to_string(byte_) +
-                        "; allowed are whole passes over the banks and rows given (it is "
-                        "truncated, or the geometry is another)");
+      refuse<FormatError>(where, "the file ends in pass ", repeat_, ", bank ", tested_.banks[bank_],
+                          ", row ", row_, ", byte ", byte_,
+                          "; allowed are whole passes over the banks and rows given (it is "
+                          "truncated, or the geometry is another)");
     }
     output_.log.note("read " + std::to_string(repeat_) + " passes" +
                      (mode_ == Mode::kText ? ", printed as decimal numbers" : ""));
@@ -122,17 +121,17 @@ class Retention : public Parser {
   }
 
   [[noreturn]] void fail(char c) const {
-    throw FormatError(place_text("byte", place_) + ": found '" + printable({&c, 1}) +
-                      "'; allowed are numbers from -256 to 255 of three digits, as the file "
-                      "begins");
+    refuse<FormatError>(place_text("byte", place_), ": found '", printable({&c, 1}),
+                        "'; allowed are numbers from -256 to 255 of three digits, as the file "
+                        "begins");
   }
 
   void take_bytes(std::string_view bytes) {
     while (!bytes.empty()) {
       if (byte_ == 0 && row_ == tested_.row_begin && bank_ == 0) {
         if (repeat_ == kMostRepeats) {
-          throw FormatError("found more than " + std::to_string(kMostRepeats) +
-                            " passes; allowed are fewer (is the geometry another?)");
+          refuse<FormatError>("found more than ", kMostRepeats,
+                              " passes; allowed are fewer (is the geometry another?)");
         }
         output_.statistics.pass(condition_, repeat_);
       }
@@ -191,16 +190,18 @@ class Retention : public Parser {
   int number_ = 0, digits_ = 0;
 };
 
-}  // namespace
-
-std::unique_ptr<Parser> make_retention(const Settings& settings, Output& output) {
-  return std::make_unique<Retention>(settings, output);
-}
-
 // Bytes tell nothing; the decimal numbers do, where they are of cells that did not fail too.
 bool is_retention_text(std::string_view head) {
   return head.size() >= kTextSample && is_text(head) &&
          head.substr(0, kTextSample).find('-') != std::string_view::npos;
 }
+
+}  // namespace
+
+const Format kRetentionFormat{"dram-bender-retention",
+                              "records",
+                              {"at", "pattern", "banks", "rows", "row_bits", "subarray_rows"},
+                              is_retention_text,
+                              make<Retention>};
 
 }  // namespace eden::measurements

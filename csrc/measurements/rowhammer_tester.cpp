@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include "base/refusal.h"
 #include "measurements/json_tokens.h"
 #include "measurements/parser.h"
 #include "measurements/text.h"
@@ -29,24 +30,23 @@ class RowhammerTester : public Parser, private JsonHandler {
       try {
         bytes.remove_prefix(tokens_.feed(bytes));
       } catch (const JsonError& error) {
-        throw FormatError(place_text("line", line()) + ": found '" + error.found +
-                          "'; allowed is " + error.allowed +
-                          " (the file cannot be understood from there on)");
+        refuse<FormatError>(place_text("line", line()), ": found '", error.found, "'; allowed is ",
+                            error.allowed, " (the file cannot be understood from there on)");
       }
     }
     if (bytes.find_first_not_of(" \t\r\n") != std::string_view::npos) {
-      throw FormatError(place_text("line", line()) +
-                        ": found text after the end of the JSON object; allowed is one object");
+      refuse<FormatError>(place_text("line", line()),
+                          ": found text after the end of the JSON object; allowed is one object");
     }
   }
 
   void finish() override {
     if (!tokens_.done()) {
-      throw FormatError(place_text("line", line()) +
-                        ": the file ends inside the JSON object; it is truncated");
+      refuse<FormatError>(place_text("line", line()),
+                          ": the file ends inside the JSON object; it is truncated");
     }
     if (attacks_ == 0) {
-      throw FormatError(
+      refuse<FormatError>(
           "found no errors_in_rows; allowed is {\"<hammer count>\": {\"<attack>\": "
           "{\"errors_in_rows\": {...}}}}");
     }
@@ -155,8 +155,8 @@ class RowhammerTester : public Parser, private JsonHandler {
   char begin_attack() {
     uint32_t& next = next_pass_[condition_];
     if (next == kMostRepeats) {
-      throw FormatError(place_text("line", line()) + ": found more than " +
-                        std::to_string(kMostRepeats) + " attacks; allowed are fewer");
+      refuse<FormatError>(place_text("line", line()), ": found more than ", kMostRepeats,
+                          " attacks; allowed are fewer");
     }
     pass_ = next++;
     ++attacks_;
@@ -227,17 +227,20 @@ class RowhammerTester : public Parser, private JsonHandler {
   std::string problem_;
 };
 
-}  // namespace
-
-std::unique_ptr<Parser> make_rowhammer_tester(const Settings& settings, Output& output) {
-  return std::make_unique<RowhammerTester>(settings, output);
-}
-
 bool is_rowhammer_tester(std::string_view head) {
   const size_t begin = head.find_first_not_of(" \t\r\n");
   return begin != std::string_view::npos && head[begin] == '{' &&
          (head.find("\"errors_in_rows\"") != std::string_view::npos ||
           head.find("\"pair_") != std::string_view::npos);
 }
+
+}  // namespace
+
+const Format kRowhammerTesterFormat{
+    "rowhammer-tester",
+    "records",
+    {"at", "pattern", "banks", "rows", "row_bits", "subarray_rows", "column_bits"},
+    is_rowhammer_tester,
+    make<RowhammerTester>};
 
 }  // namespace eden::measurements

@@ -2,8 +2,8 @@
 // retention, with other output of the program between them.
 #include <algorithm>
 #include <optional>
-#include <stdexcept>
 
+#include "base/refusal.h"
 #include "measurements/json_tokens.h"
 #include "measurements/parser.h"
 #include "measurements/text.h"
@@ -99,7 +99,7 @@ class RowScout : public Parser {
   RowScout(const Settings& settings, Output& output)
       : settings_(settings), output_(output), tokens_(group_) {
     if (settings.tested.known()) {
-      throw std::invalid_argument(
+      refuse(
           "banks, rows and row_bits are given; rowscout takes none, because the tool reports the "
           "rows that it chose and not all that it tested");
     }
@@ -116,7 +116,7 @@ class RowScout : public Parser {
       output_.log.damaged(first_line_, "an object that the file ends in", "a whole object");
     }
     if (output_.log.records() == 0) {
-      throw FormatError(
+      refuse<FormatError>(
           "found no JSON object; allowed are objects with row_group, bank_id, "
           "ret_ms and data_pattern_type, one after another");
     }
@@ -244,14 +244,13 @@ class RowScout : public Parser {
   bool at_line_start_ = true;
 };
 
-}  // namespace
-
-std::unique_ptr<Parser> make_rowscout(const Settings& settings, Output& output) {
-  return std::make_unique<RowScout>(settings, output);
-}
-
 bool is_rowscout(std::string_view head) {
   return head.find("\"row_group\"") != std::string_view::npos;
 }
+
+}  // namespace
+
+const Format kRowScoutFormat{
+    "rowscout", "records", {"at", "subarray_rows"}, is_rowscout, make<RowScout>};
 
 }  // namespace eden::measurements

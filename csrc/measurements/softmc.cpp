@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <stdexcept>
 
+#include "base/refusal.h"
 #include "measurements/parser.h"
 #include "measurements/text.h"
 
@@ -33,8 +33,8 @@ class SoftMc : public Parser {
     // The pattern that the tool's source has.
     if (condition_.pattern.text().empty()) condition_.pattern = Pattern::of_byte(0xff);
     if (!condition_.pattern.known()) {
-      throw std::invalid_argument("pattern is '" + condition_.pattern.text() +
-                                  "'; allowed for softmc are bytes, such as 0xff");
+      refuse("pattern is '", condition_.pattern.text(),
+             "'; allowed for softmc are bytes, such as 0xff");
     }
     number_ = output_.statistics.condition(condition_);
     output_.statistics.pass(number_, 0);
@@ -61,8 +61,8 @@ class SoftMc : public Parser {
     lines_.finish(
         [this](uint64_t line, std::string_view text, bool cut) { take(line, text, cut); });
     if (output_.log.records() == 0) {
-      throw FormatError("found no line with '" + std::string(kMark) +
-                        "'; allowed is the output of SoftMC's retention test");
+      refuse<FormatError>("found no line with '", kMark,
+                          "'; allowed is the output of SoftMC's retention test");
     }
     output_.log.note(
         "the lines name a burst of 64 bytes and not the byte, so there are no counts of bitlines "
@@ -155,15 +155,14 @@ class SoftMc : public Parser {
   OtherText other_;
 };
 
-}  // namespace
-
-std::unique_ptr<Parser> make_softmc(const Settings& settings, Output& output) {
-  return std::make_unique<SoftMc>(settings, output);
-}
-
 bool is_softmc(std::string_view head) {
   const size_t mark = head.find(kMark);
   return mark != std::string_view::npos && head.find(", Row:", mark) != std::string_view::npos;
 }
+
+}  // namespace
+
+const Format kSoftMcFormat{
+    "softmc", "records", {"at", "pattern", "banks", "rows", "row_bits"}, is_softmc, make<SoftMc>};
 
 }  // namespace eden::measurements

@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <tuple>
 
+#include "base/refusal.h"
 #include "measurements/log.h"
 
 namespace eden::measurements {
@@ -32,20 +33,18 @@ bool Tested::operator()(uint32_t bank, uint32_t row, uint32_t bit) const {
 }
 
 void Tested::check() const {
-  if (subarray_rows > kMostRows) throw std::invalid_argument("subarray_rows is too large");
+  if (subarray_rows > kMostRows) refuse("subarray_rows is too large");
   if (!known()) return;
   for (size_t i = 0; i < banks.size(); ++i) {
     if (banks[i] >= kMostBanks || (i > 0 && banks[i] <= banks[i - 1])) {
-      throw std::invalid_argument("banks are not different ascending numbers below " +
-                                  std::to_string(kMostBanks));
+      refuse("banks are not different ascending numbers below ", kMostBanks);
     }
   }
   if (row_begin >= row_end || row_end > kMostRows) {
-    throw std::invalid_argument("rows are not a range of numbers below " +
-                                std::to_string(kMostRows));
+    refuse("rows are not a range of numbers below ", kMostRows);
   }
   if (row_bits == 0 || row_bits > kMostRowBits) {
-    throw std::invalid_argument("row_bits is not 1 to " + std::to_string(kMostRowBits));
+    refuse("row_bits is not 1 to ", kMostRowBits);
   }
 }
 
@@ -68,9 +67,9 @@ int Statistics::condition(const Condition& condition) {
                                                     static_cast<int>(conditions_.size()));
   if (is_new) {
     if (conditions_.size() == bounds_.conditions) {
-      throw FormatError("found more than " + std::to_string(bounds_.conditions) +
-                        " conditions (operating points, hammer counts and patterns); allowed are "
-                        "fewer in one file");
+      refuse<FormatError>("found more than ", bounds_.conditions,
+                          " conditions (operating points, hammer counts and patterns); allowed are "
+                          "fewer in one file");
     }
     conditions_.push_back(std::make_unique<ConditionGroups>());
     conditions_.back()->condition = condition;
@@ -90,8 +89,9 @@ void Statistics::pass(int condition, uint32_t repeat) {
   groups.last_pass = repeat;
   if (!groups.passes.insert(repeat).second) return;
   if (++counts_total_ > bounds_.counts) {
-    throw FormatError("found more than " + std::to_string(bounds_.counts) +
-                      " passes and counts of banks; allowed are fewer (read one module at a time)");
+    refuse<FormatError>(
+        "found more than ", bounds_.counts,
+        " passes and counts of banks; allowed are fewer (read one module at a time)");
   }
 }
 
@@ -100,8 +100,9 @@ size_t Statistics::bank(Group& group, uint32_t repeat, uint32_t bank) {
   const size_t place = group.banks.place(repeat, bank);
   counts_total_ += group.banks.size() - before;
   if (counts_total_ > bounds_.counts) {
-    throw FormatError("found more than " + std::to_string(bounds_.counts) +
-                      " passes and counts of banks; allowed are fewer (read one module at a time)");
+    refuse<FormatError>(
+        "found more than ", bounds_.counts,
+        " passes and counts of banks; allowed are fewer (read one module at a time)");
   }
   return place;
 }
@@ -307,10 +308,9 @@ uint32_t Statistics::next_repeat(int condition, uint32_t bank, Stored stored) co
 void Statistics::set_repeats(uint32_t repeats) {
   for (const auto& groups : conditions_) {
     if (groups->passes.size() > repeats) {
-      throw FormatError("found " + std::to_string(groups->passes.size()) +
-                        " passes of a condition with the pattern '" +
-                        groups->condition.pattern.text() + "'; allowed are " +
-                        std::to_string(repeats) + ", as repeats says");
+      refuse<FormatError>(
+          "found ", groups->passes.size(), " passes of a condition with the pattern '",
+          groups->condition.pattern.text(), "'; allowed are ", repeats, ", as repeats says");
     }
     for (uint32_t repeat = 0; groups->passes.size() < repeats; ++repeat) {
       groups->passes.insert(repeat);
@@ -364,7 +364,7 @@ std::vector<Stored> Statistics::stored_values(int condition) const {
 
 const Statistics::Group& Statistics::found(int condition, Stored stored) const {
   const std::unique_ptr<Group>& group = conditions_[condition]->group[stored];
-  if (!group) throw std::domain_error("nothing was read of this stored value");
+  if (!group) refuse<std::domain_error>("nothing was read of this stored value");
   return *group;
 }
 
@@ -392,14 +392,14 @@ bool Statistics::cells_known(int condition, Stored stored) const {
 
 void Statistics::need_cells(int condition, Stored stored) const {
   if (found(condition, stored).counted) {
-    throw std::domain_error("the file has counts of whole banks only");
+    refuse<std::domain_error>("the file has counts of whole banks only");
   }
   if (!tested_.known()) {
-    throw std::domain_error(
+    refuse<std::domain_error>(
         "the file does not say which cells were tested: give banks, rows and row_bits");
   }
   if (!cells_known(condition, stored)) {
-    throw std::domain_error(
+    refuse<std::domain_error>(
         "the data that was stored is not known, so neither is how many cells held a value");
   }
 }
@@ -417,11 +417,11 @@ const SortedTable& Statistics::line_table(int condition, Axis axis, Stored store
   need_cells(condition, stored);
   const Group& group = found(condition, stored);
   if (axis == Axis::kBitline && !group.located) {
-    throw std::domain_error("the file does not say which bit of a row failed");
+    refuse<std::domain_error>("the file does not say which bit of a row failed");
   }
   if (!lines_kept(axis)) {
-    throw std::domain_error("more than " + std::to_string(bounds_.lines) + " " + axis_name(axis) +
-                            " failed, so they were not kept: read fewer conditions or banks");
+    refuse<std::domain_error>("more than ", bounds_.lines, " ", axis_name(axis),
+                              " failed, so they were not kept: read fewer conditions or banks");
   }
   return axis == Axis::kWordline ? group.wordlines : group.bitlines;
 }
@@ -464,8 +464,8 @@ void Statistics::lines(int condition, Axis axis, Stored stored, size_t most,
   visit_lines(condition, axis, stored, [&](uint64_t key, uint32_t per_pass) {
     if (per_pass == 0) return;
     if (errors.size() == most) {
-      throw std::domain_error("there are more than " + std::to_string(most) + " " +
-                              axis_name(axis) + ": take their counts by line_counts");
+      refuse<std::domain_error>("there are more than ", most, " ", axis_name(axis),
+                                ": take their counts by line_counts");
     }
     const bool failed = next != failing.end() && next->key == key;
     errors.push_back(failed ? static_cast<int64_t>((next++)->value) : 0);
@@ -525,7 +525,7 @@ std::vector<LineCounts> Statistics::line_counts(int condition, Axis axis, Stored
 std::vector<int64_t> Statistics::cells(int condition, Stored stored) const {
   need_cells(condition, stored);
   const Group& group = found(condition, stored);
-  if (!group.located) throw std::domain_error("the file does not say which bit of a row failed");
+  if (!group.located) refuse<std::domain_error>("the file does not say which bit of a row failed");
   const size_t passes = repeats(condition).size();
   std::vector<int64_t> histogram(passes + 1);
   for (const Entry& entry : group.cells.entries()) {
@@ -540,15 +540,16 @@ std::vector<int64_t> Statistics::cells(int condition, Stored stored) const {
 
 std::vector<FailingCell> Statistics::failing_cells(int condition) const {
   if (sample_shift_ != 0) {
-    throw std::domain_error("more than " + std::to_string(bounds_.cells) +
-                            " cells failed, so their addresses were not all kept");
+    refuse<std::domain_error>("more than ", bounds_.cells,
+                              " cells failed, so their addresses were not all kept");
   }
   std::vector<FailingCell> result;
   for (int stored = 0; stored < kStoredValues; ++stored) {
     const auto& group = conditions_[condition]->group[stored];
     if (!group) continue;
-    if (group->counted) throw std::domain_error("the file has counts of whole banks only");
-    if (!group->located) throw std::domain_error("the file does not say which bit of a row failed");
+    if (group->counted) refuse<std::domain_error>("the file has counts of whole banks only");
+    if (!group->located)
+      refuse<std::domain_error>("the file does not say which bit of a row failed");
     const auto before = static_cast<std::ptrdiff_t>(result.size());
     for (const auto& [key, value] : group->cells.entries()) {
       result.push_back({bank_of(key), row_of(key), bit_of(key), static_cast<Stored>(stored),

@@ -1,4 +1,5 @@
 // The CSV of the DRAM voltage study: a module's share of cache lines with at least one error.
+#include "base/refusal.h"
 #include "measurements/csv_parser.h"
 
 namespace eden::measurements {
@@ -33,8 +34,8 @@ class VoltageCsv : public CsvParser {
     if (settings_.module && field(kModule) != *settings_.module) return true;
     output_.add_vendor(field(kVendor));
     if (output_.cache_lines.size() == kMostLines) {
-      throw FormatError(place_text("line", line) + ": found more than " +
-                        std::to_string(kMostLines) + " lines; allowed are fewer in one file");
+      refuse<FormatError>(place_text("line", line), ": found more than ", kMostLines,
+                          " lines; allowed are fewer in one file");
     }
     output_.cache_lines.push_back(
         {line, std::string(field(kModule)), printable(field(kVendor)), *vdd, *percent});
@@ -42,14 +43,12 @@ class VoltageCsv : public CsvParser {
   }
 };
 
-}  // namespace
-
-std::unique_ptr<Parser> make_voltage_csv(const Settings& settings, Output& output) {
-  return std::make_unique<VoltageCsv>(settings, output);
-}
-
 bool is_voltage_csv(std::string_view head) {
   return has_columns(head, {"dimm_name", "vdd", "error_cacheline_percent"});
 }
+
+}  // namespace
+
+const Format kVoltageFormat{"voltage", "lines", {}, is_voltage_csv, make<VoltageCsv>};
 
 }  // namespace eden::measurements

@@ -1,6 +1,8 @@
 #include <pybind11/stl.h>
 
-#include "devices/curves.h"
+#include "devices/curve_fit.h"
+#include "devices/population.h"
+#include "devices/predict_reading.h"
 #include "python/bind.h"
 #include "python/convert.h"
 
@@ -93,17 +95,6 @@ void bind_curves(py::module_& m) {
       py::arg("readings"), py::arg("cells"), py::arg("repeats"), py::arg("dispersion"),
       py::arg("drop"), py::call_guard<py::gil_scoped_release>(),
       "Interval of the number of errors of a further reading.");
-  m.def(
-      "leave_one_out",
-      [](const Pairs& readings, std::optional<double> dispersion) {
-        std::vector<std::pair<double, double>> result;
-        for (const Deviation& one : leave_one_out(counts_of(readings), dispersion)) {
-          result.emplace_back(one.log_odds, one.studentized);
-        }
-        return result;
-      },
-      py::arg("readings"), py::arg("dispersion") = py::none(),
-      "Each reading against the others: the difference in log-odds, and in standard errors.");
   m.def(
       "fit_dispersion",
       [](const std::vector<Pairs>& conditions) {

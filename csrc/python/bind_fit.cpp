@@ -1,6 +1,8 @@
 #include <pybind11/stl.h>
 
+#include "base/refusal.h"
 #include "devices/fit.h"
+#include "devices/fit_lines.h"
 #include "python/bind.h"
 #include "python/convert.h"
 
@@ -41,9 +43,41 @@ void bind_fit(py::module_& m) {
       },
       py::arg("errors"), py::arg("cells"), py::arg("rate"), py::arg("dispersion"),
       "Logarithm of the beta-binomial probability of a count.");
-  m.def("bayesian_information_criterion", &bayesian_information_criterion,
-        py::arg("log_likelihood"), py::arg("parameters"), py::arg("observations"),
-        "Bayesian information criterion.");
+  m.def(
+      "log_beta_binomial_spread",
+      py::vectorize([](double errors, double cells, double mean, double complement, double spread) {
+        return log_beta_binomial_spread({errors, cells}, mean, complement, spread);
+      }),
+      py::arg("errors"), py::arg("cells"), py::arg("mean"), py::arg("complement"),
+      py::arg("spread"), "The same of many, for 1 / (a + b), unchecked.");
+  m.attr("LOG_DISPERSIONS") = std::pair(kLowestLogDispersion, kHighestLogDispersion);
+
+  py::class_<LineLikelihood>(m, "LineLikelihood", "The likelihood of cells that fail along lines.")
+      .def(py::init([](const Array<int64_t>& cells, const Array<int64_t>& seen,
+                       const std::optional<Array<int64_t>>& lines) {
+             if (cells.size() != seen.size() || (lines && lines->size() != seen.size())) {
+               refuse("cells, seen and lines differ in length; allowed are as many of each");
+             }
+             return LineLikelihood(count_lines(cells.data(), seen.data(),
+                                               lines ? lines->data() : nullptr,
+                                               static_cast<size_t>(cells.size())));
+           }),
+           py::arg("cells"), py::arg("seen"), py::arg("lines") = py::none())
+      .def("__call__",
+           py::vectorize([](LineLikelihood& lines, double mean, double complement, double spread,
+                            double share, double unseen) {
+             return lines({mean, complement, spread}, {share, unseen});
+           }),
+           py::arg("mean"), py::arg("complement"), py::arg("spread"), py::arg("share"),
+           py::arg("unseen"));
+  m.def("line_probability",
+        py::vectorize([](double cells, double seen, double mean, double complement, double spread,
+                         double share, double unseen) {
+          return line_probability(cells, seen, {mean, complement, spread}, {share, unseen});
+        }),
+        py::arg("cells"), py::arg("seen"), py::arg("mean"), py::arg("complement"),
+        py::arg("spread"), py::arg("share"), py::arg("unseen"),
+        "The probability that so many of a line's cells are seen to fail.");
 }
 
 }  // namespace eden

@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/refusal.h"
 #include "measurements/parser.h"
 #include "python/bind.h"
 #include "python/convert.h"
@@ -34,12 +35,12 @@ std::unique_ptr<Reader> make_reader(std::string_view format,
                                     uint32_t repeats) {
   Settings settings;
   settings.module = module;
-  if (at.size() != kConditionFields) throw std::invalid_argument("at has another length");
+  if (at.size() != kConditionFields) refuse("at has another length");
   for (int i = 0; i < kConditionFields; ++i) settings.at.field[i] = at[i].value_or(kNotStated);
   const std::optional<Pattern> parsed = Pattern::parse(pattern);
   if (!parsed) {
-    throw std::invalid_argument("pattern is '" + printable(pattern) +
-                                "'; allowed are bytes such as 0xaa or 0xff/0x00, or a name");
+    refuse("pattern is '", printable(pattern),
+           "'; allowed are bytes such as 0xaa or 0xff/0x00, or a name");
   }
   settings.at.pattern = *parsed;
   settings.tested = {std::move(banks), rows.first, rows.second, row_bits, subarray_rows};
@@ -79,20 +80,23 @@ void bind_measurements(py::module_& m) {
   m.def(
       "measurement_formats",
       [] {
-        std::vector<std::string> names;
-        for (const Format& format : formats()) names.emplace_back(format.name);
-        return names;
+        py::dict found;
+        for (const Format* format : formats()) {
+          found[format->name] = py::make_tuple(format->records, format->takes);
+        }
+        return found;
       },
-      "The formats that MeasurementReader parses.");
+      "What records are called and which arguments are taken, by format.");
   m.def(
       "recognize_measurements", [](const py::bytes& head) { return recognize(head); },
       py::arg("head"), "The formats that the first bytes of a file can be of.");
 
   py::class_<Reader>(m, "MeasurementReader", "A push parser of one file with its statistics.")
-      .def(py::init(&make_reader), py::kw_only(), py::arg("format"), py::arg("module"),
-           py::arg("at"), py::arg("pattern"), py::arg("banks"), py::arg("rows"),
-           py::arg("row_bits"), py::arg("subarray_rows"), py::arg("column_bits"),
-           py::arg("repeats"))
+      .def(py::init(&make_reader), py::arg("format"), py::kw_only(), py::arg("module") = py::none(),
+           py::arg("at") = std::vector<std::optional<double>>(kConditionFields),
+           py::arg("pattern") = "", py::arg("banks") = std::vector<uint32_t>(),
+           py::arg("rows") = std::pair<uint32_t, uint32_t>(), py::arg("row_bits") = 0,
+           py::arg("subarray_rows") = 0, py::arg("column_bits") = 0, py::arg("repeats") = 0)
       .def(
           "feed",
           [](Reader& reader, const py::buffer& bytes) {

@@ -11,7 +11,6 @@ PYBIND11_MODULE(_core, m) {
   pybind11::register_local_exception<std::domain_error>(m, "NotToldError", PyExc_ValueError);
   eden::bind_curves(m);
   eden::bind_fit(m);
-  eden::bind_fit_models(m);
   eden::bind_measurements(m);
   eden::bind_region(m);
   eden::bind_search(m);

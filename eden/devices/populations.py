@@ -12,6 +12,7 @@ from eden.devices.fitting import fit
 from eden.devices.fitting.counts import AXES_OF_CURVES
 from eden.devices.fitting.rounding import rounded
 from eden.devices.partition import FittedPoint, Partition, Voltage, VoltageRow, with_rates
+from eden.measurements.campaign import Condition
 from eden.measurements.readers import read
 from eden.memory.errors import DataDependent
 
@@ -137,7 +138,8 @@ def fit_vendor(
         raise ValueError(f"modules {', '.join(modules)} have no temperature in common; allowed is one or more")
     temperature = max(common)
     # The form of a device, with what is assumed of it, is that of any of the modules.
-    model = fit(path, format, modules[0], name=name, source=source, temperature=temperature, vdd=vdd, voltage=voltage)
+    nominal = Condition(temperature=temperature, vdd=vdd)
+    model = fit(path, format, modules[0], nominal=nominal, name=name, source=source, voltage=voltage)
     of_module: dict[str, dict[str, curves.Curve]] = {}
     for module, campaign in campaigns.items():
         for parameter in AXES_OF_CURVES:

@@ -14,8 +14,9 @@ import torch
 from scipy import stats
 
 import eden
-from eden import Bitline, DataDependent, ErrorModel, Geometry, Uniform, Wordline
+from eden import Bitline, DataDependent, Geometry, Uniform, Wordline
 from eden.devices.likelihoods import Counts, Estimate, Lines, compare_pattern, fit_models, fit_totals, measured_lines
+from eden.memory.errors import ErrorModel
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 GEOMETRY = Geometry(row_bits=1024, subarray_rows=256, bank_rows=1024, banks=2)

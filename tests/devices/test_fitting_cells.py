@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import processes
 import pytest
+from campaign_arguments import grouped
 from chip_campaign import BANKS, GEOMETRY, read_pass, write_flips
 
 import eden
-from eden import Bitline, CellMap, DataDependent, Device, ErrorModel, FileError, Geometry, Uniform, Wordline
+from eden import Bitline, CellMap, DataDependent, Device, FileError, Geometry, Uniform, Wordline
 from eden.devices.fitting import analyse
 from eden.devices.likelihoods import Counts, Lines, fit_common, goodness_of_fit
+from eden.memory.errors import ErrorModel
 
 TESTED = {"banks": 3, "rows": 128, "row_bits": 1024}
 CELLS = len(BANKS) * 128 * 1024
@@ -31,7 +33,7 @@ def sweep(model: Callable[[float], ErrorModel]) -> dict[tuple[tuple[str, float],
 
 
 def measured(path: Path, **options: object) -> Device:
-    return eden.fit(path, **{"geometry": GEOMETRY, "trcd": 12.5, **TESTED, **options})  # type: ignore[arg-type]
+    return eden.fit(path, **grouped({"geometry": GEOMETRY, "trcd": 12.5, **TESTED, **options}))
 
 
 def within_twice(rate: float, interval: tuple[float, float]) -> bool:
@@ -380,7 +382,7 @@ def test_what_is_no_campaign_of_flips_at_an_operating_point(tmp_path: Path) -> N
         '{"row_group": [{"row_id": 7, "bitflip_locs": [3]}], "bank_id": 1, "ret_ms": 512, "data_pattern_type": "1"}'
     )
     with pytest.raises((ValueError, FileError)):
-        eden.fit(rowscout, temperature=50.0)
+        eden.fit(rowscout, nominal=eden.Condition(temperature=50.0))
     counts = tmp_path / "d.csv"
     counts.write_text("trcd,trp,temperature,pattern,bank,errors,cells\n7.5,12.5,50,0x00,0,5,1000\n")
     with pytest.raises(ValueError, match="cell_map is given, but counts counts banks"):
@@ -398,7 +400,7 @@ def test_every_bank_tested_and_the_usual_geometry(tmp_path: Path) -> None:
 
 def test_the_report_and_the_command_line(tmp_path: Path) -> None:
     path = write_flips(tmp_path / "a.csv", sweep(MODELS["bitline"]), seed=61, passes=2)
-    report = analyse(path, geometry=GEOMETRY, trcd=12.5, **TESTED)  # type: ignore[arg-type]
+    report = analyse(path, **grouped({"geometry": GEOMETRY, "trcd": 12.5, **TESTED}))
     assert len(report.fits) == 2
     for fit in report.fits:
         tests = [test for test in fit.tests if test.of == "bitline"]

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from campaign_arguments import grouped
 from chip_campaign import BANKS, GEOMETRY, write_flips
 from numpy.typing import NDArray
 from scipy import stats
 
 import eden
-from eden import Bitline, CellMap, DataDependent, Device, ErrorModel, Geometry, Uniform, Wordline
+from eden import Bitline, CellMap, DataDependent, Device, Geometry, Uniform, Wordline
 from eden.devices.fitting.differences import compare_counts, compare_readings
 from eden.devices.likelihoods import Counts, Lines
+from eden.memory.errors import ErrorModel
 
 TESTED = {"banks": 3, "rows": 128, "row_bits": 1024}
 POINT = (("trcd", 7.5), ("temperature", 50.0))
@@ -22,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def measured(path: Path, partitions: str | None, **options: object) -> Device:
     given = {"geometry": GEOMETRY, "trcd": 12.5, **TESTED, **options}
-    return eden.fit(path, partitions=partitions, **given)  # type: ignore[arg-type]
+    return eden.fit(path, partitions=partitions, **grouped(given))
 
 
 def names(device: Device) -> list[str]:

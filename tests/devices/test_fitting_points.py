@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from campaign_arguments import grouped
 from chip_campaign import read_pass
 
 import eden
@@ -60,7 +61,7 @@ def campaign(
 
 
 def report(path: Path, rows: Sequence[Mapping[str, object]], **options: object) -> FitReport:
-    return analyse(write(path / "a.csv", rows), **options)  # type: ignore[arg-type]
+    return analyse(write(path / "a.csv", rows), **grouped(options))
 
 
 def test_a_joint_grid_is_fitted_at_each_of_its_points(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_a_voltage_is_joined_and_bounds_what_is_milder(voltages: Path, tmp_path:
         for _ in range(2)
     ]
     voltage = vendor_voltage(voltages, "A", 1.35)
-    device = eden.fit(write(tmp_path / "a.csv", rows), vdd=1.35, voltage=voltage)
+    device = eden.fit(write(tmp_path / "a.csv", rows), nominal=eden.Condition(vdd=1.35), voltage=voltage)
     bank = device.partition("bank1")
     low = voltage.rows[2].ber
     assert bank.errors(vdd=1.1).ber == low
@@ -176,7 +176,9 @@ def test_what_a_voltage_rests_on_is_told_to_the_end(voltages: Path, tmp_path: Pa
         for _ in range(2)
     ]
     voltage = vendor_voltage(voltages, "A", 1.35)
-    device = eden.fit(write(tmp_path / "a.csv", rows), vdd=1.35, voltage=voltage).with_margin(1.5, "summer")
+    device = eden.fit(write(tmp_path / "a.csv", rows), nominal=eden.Condition(vdd=1.35), voltage=voltage).with_margin(
+        1.5, "summer"
+    )
     model = eden.Uniform(1e-3)
     tolerance = chain.tolerance({"fc.weight": 1e-3, "fc.input": 1e-4}, model=model)
     placement = eden.place(tolerance, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -61,7 +62,8 @@ def fit(
     """Fit a device to a measurement campaign; tells what was read, left out and chosen, and why."""
     from eden.common.extras import require
     from eden.devices.fitting import analyse
-    from eden.measurements.readers import CELLS_PER_BANK
+    from eden.measurements.campaign import Condition
+    from eden.measurements.tested import Tested
     from eden.memory.geometry import Geometry
     from eden.reporting.figures import save_figure
     from eden.reporting.plots.devices import device_figure
@@ -77,27 +79,15 @@ def fit(
         measurements,
         format,
         module,
+        nominal=Condition(vdd, trcd, trp, temperature, refresh_interval),
+        at=replace(Condition.of(_pairs("--at", at, float)), pattern=pattern),
+        tested=Tested(_banks(banks), _rows(rows), row_bits, subarray_rows, column_bits, cells_per_bank, repeats, grid),
         name=name,
         failure=failure,
-        temperature=temperature,
-        vdd=vdd,
-        trcd=trcd,
-        trp=trp,
-        refresh_interval=refresh_interval,
         reliable=reliable,
-        cells_per_bank=CELLS_PER_BANK if cells_per_bank is None else cells_per_bank,
         geometry=Geometry.from_dict(shape) if shape else None,
-        at=_pairs("--at", at, float) or None,
-        pattern=pattern,
-        banks=_banks(banks),
-        rows=_rows(rows),
-        row_bits=row_bits,
-        subarray_rows=subarray_rows,
-        column_bits=column_bits,
-        repeats=repeats,
         partitions=cast(Any, partitions),
         bank_curves=bank_curves,
-        grid=grid,
         cell_map=cell_map,
         max_damaged=max_damaged,
     )

@@ -17,6 +17,7 @@ from eden.common.progress import task
 from eden.devices.device import Device, Source
 from eden.devices.fitting import fit
 from eden.devices.populations import fit_vendor, vendor_voltage
+from eden.measurements.campaign import Condition
 
 LATENCIES = Path("dram", "latency-variation", "data_latvar_sigmetrics2016.csv")
 VOLTAGES = Path("dram", "voltage", "dimm_faulty_cachelines_out.csv")
@@ -57,7 +58,11 @@ def build(data: Path) -> Iterator[tuple[str, Device]]:
         for module in labels:
             name = f"ddr3-{module}"
             source = _source(f"DDR3 SO-DIMM {module} of vendor {vendor}", module, vendor)
-            yield name, fit(path, module=module, name=name, source=source, vdd=VDD, voltage=voltage, bank_curves=True)
+            nominal = Condition(vdd=VDD)
+            yield (
+                name,
+                fit(path, None, module, nominal=nominal, name=name, source=source, voltage=voltage, bank_curves=True),
+            )
         name = f"ddr3-vendor-{vendor.lower()}"
         source = _source(f"{len(labels)} DDR3 SO-DIMMs of vendor {vendor} together", ", ".join(labels), vendor)
         yield name, fit_vendor(path, labels, name=name, source=source, vdd=VDD, voltage=voltage)

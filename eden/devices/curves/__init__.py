@@ -1,8 +1,8 @@
 """Bit error rates as functions of latency and supply voltage, with intervals, and populations of modules.
 
 A curve is BER(t) = A G((mu - t) / sigma): cells differ in the latency that they need, and a share A of them can fail.
-Its likelihood is C++ (``curves.h``); here it is decided what it is applied to, what is left out and by which
-name, and what an answer may rest on. ``docs/curves.md`` has the mathematics and its sources.
+Its likelihood is C++ (``csrc/devices/curve_fit.h``); here it is decided what it is applied to, what is left out and
+by which name, and what an answer may rest on. ``docs/explanation/curves.md`` has the mathematics and its sources.
 """
 
 from eden.devices.curves.curve import Curve, Curves

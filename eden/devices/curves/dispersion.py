@@ -145,9 +145,9 @@ def choose_dispersion(groups: Mapping[str, Sequence[Condition]], lent: float | N
     for counts in repeated.values():
         if chosen == "common":
             value = common * (freedom + len(repeated)) / freedom
-            found, quantile = _core.leave_one_out(counts, value), student(freedom)
+            found, quantile = leave_one_out(counts, value), student(freedom)
         elif len(counts) > 2:
-            found, quantile = _core.leave_one_out(counts), student(len(counts) - 2)
+            found, quantile = leave_one_out(counts), student(len(counts) - 2)
         else:
             continue
         deviations += [abs(deviation) for deviation, _ in found]
@@ -160,6 +160,30 @@ def choose_dispersion(groups: Mapping[str, Sequence[Condition]], lent: float | N
         chosen,
         Outliers(max(1.0, upper_of(ratios)), upper_of(deviations)),
     )
+
+
+def leave_one_out(readings: Counts, dispersion: float | None = None) -> list[tuple[float, float]]:
+    """Each reading against the others: its log-odds less their mean, and that in standard errors.
+
+    The variance is that of the others, or the dispersion where one is given, and the binomial one besides.
+
+    Raises:
+        ValueError: for fewer than three readings, or two with a dispersion.
+
+    """
+    n, least = len(readings), 3 if dispersion is None else 2
+    if n < least:
+        raise ValueError(f"found {n} readings; allowed is {least} or more")
+    errors, holding = (np.array([pair[i] for pair in readings]) for i in (0, 1))
+    errors, holding = errors + 0.5, holding - errors + 0.5
+    odds = np.log(errors) - np.log(holding)
+    mean = (odds.sum() - odds) / (n - 1)
+    if dispersion is None:
+        others = np.where(np.eye(n, dtype=bool), np.nan, odds)
+        dispersion = np.nanvar(others, axis=1, ddof=1)
+    variance = dispersion + np.mean(1.0 / errors + 1.0 / holding)
+    difference = odds - mean
+    return list(zip(difference, difference / np.sqrt(variance * (1.0 + 1.0 / (n - 1))), strict=True))
 
 
 def upper_of(values: Sequence[float]) -> float:

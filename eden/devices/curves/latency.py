@@ -14,7 +14,7 @@ from eden.devices.curves.dispersion import is_told
 from eden.devices.curves.fit import fit_conditions
 from eden.devices.curves.rates import Axis, Condition
 from eden.devices.margin import Margin
-from eden.measurements.readers import Campaign
+from eden.measurements.campaign import Campaign
 
 _OTHER: dict[Axis, Axis] = {"trcd": "trp", "trp": "trcd"}
 

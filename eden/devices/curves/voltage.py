@@ -16,7 +16,7 @@ from eden.devices.curves.curve import Curve, Curves
 from eden.devices.curves.fit import fit_conditions
 from eden.devices.curves.rates import Condition, Rate
 from eden.devices.margin import Margin
-from eden.measurements.readers import Campaign
+from eden.measurements.campaign import Campaign
 
 LINE_BITS = 512
 

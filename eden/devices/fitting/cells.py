@@ -8,7 +8,7 @@ docs/devices.md has the reasons.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from eden.common.checks import around
 from eden.common.files import FileError
 from eden.devices import curves
 from eden.devices.device import Device, FitRow
-from eden.devices.fitting.checks import NAMES, Checks
+from eden.devices.fitting.checks import Checks
 from eden.devices.fitting.counts import AXES_OF_CURVES, device_curves, informative, regimes
 from eden.devices.fitting.differences import compare_counts
 from eden.devices.fitting.intervals import as_independent, widened
@@ -35,7 +35,6 @@ from eden.devices.fitting.samples import (
     PointCounts,
     Sampler,
     Samples,
-    Tested,
     Value,
     correlation,
     line_correlation,
@@ -44,6 +43,7 @@ from eden.devices.fitting.settings import FitSettings
 from eden.devices.likelihoods import (
     CONFIDENCE,
     DECISIVE,
+    MODEL_NAMES,
     Axis,
     Common,
     Counts,
@@ -52,9 +52,11 @@ from eden.devices.likelihoods import (
     fit_common,
     fit_counts,
     fit_models,
+    information_criterion,
 )
 from eden.devices.partition import FittedCurve, FittedPoint, OperatingPoint, Partition, off_nominal, point_of
-from eden.measurements.readers import Campaign
+from eden.measurements.campaign import Campaign
+from eden.measurements.tested import TestedCells
 from eden.memory.errors import (
     HIGHEST_DISPERSION,
     LOWEST_DISPERSION,
@@ -76,7 +78,7 @@ FEWEST_LATENCIES = 3
 _MODELS: tuple[Model, ...] = ("uniform", "bitline", "wordline", "data_dependent")
 
 
-def default_geometry(tested: Tested, subarray_rows: int | None) -> Geometry:
+def default_geometry(tested: TestedCells, subarray_rows: int | None) -> Geometry:
     """A geometry that just holds the tested cells, in subarrays of 512 rows if nothing else is said.
 
     Raises:
@@ -108,7 +110,7 @@ class CellFitter:
     def __init__(
         self,
         campaign: Campaign,
-        tested: Tested,
+        tested: TestedCells,
         nominal: Nominal,
         geometry: Geometry,
         settings: FitSettings,
@@ -152,13 +154,14 @@ class CellFitter:
         compare = None if self.settings.cell_map else lambda parts: self._compare(parts, fits)
         division = divide(self.geometry, form, nominal, rows, compare)
         self.notes += division.notes
+        needed = {"uniform", "data_dependent" if self.settings.cell_map else self.model}
         parts = []
         for region in division.regions:
             nominal_only = region.kind == "bank" and region.banks[0] in nominal
             place = self._tested_part(region) if self.settings.cell_map and not nominal_only else region
             if place is None:
                 continue
-            mine = {} if nominal_only else {point: self._fit(place, point) for point in by_point}
+            mine = {} if nominal_only else {point: self._fit(place, point, needed) for point in by_point}
             parts.append(self._partition(place, mine, nominal_only))
         self._assume(reliable, [f"bank{bank}" for bank in untested])
         checks = Checks(self.sampler, self.whole, self.model, self.failure, self.settings.cell_map, self.notes)
@@ -220,7 +223,7 @@ class CellFitter:
                         self.campaign.path,
                         f"found {errors:g} errors with pattern {measurement.pattern} at the nominal operating point "
                         f"({self.nominal}); allowed is none, because a device needs a reliable home: if that is not "
-                        "its nominal point, give trcd, trp, vdd or refresh_interval",
+                        "its nominal point, give nominal",
                     )
 
     def _choose_failure(self) -> None:
@@ -284,7 +287,7 @@ class CellFitter:
         # What the search leaves where there is none.
         return (dispersion if dispersion > NO_DISPERSION else 0.0), True
 
-    def _fit(self, region: Region, point: OperatingPoint) -> PointCounts:
+    def _fit(self, region: Region, point: OperatingPoint, only: Collection[str] | None = None) -> PointCounts:
         samples = self.sampler.samples(region, point)
         for value in self.sampler.values:
             if value not in samples:
@@ -309,6 +312,7 @@ class CellFitter:
                 one=samples["one"].counts if "one" in samples else None,
                 both=samples["both"].counts if "both" in samples else None,
                 failure=self.failure,
+                only=only,
                 replicates=0,
             )
         except ValueError as error:
@@ -337,7 +341,7 @@ class CellFitter:
                 share = 1.0 + fit.correlation
                 observations = max(1, round(found.observations / share))
                 log_likelihood = found.log_likelihood / share
-                bic = _core.bayesian_information_criterion(log_likelihood, found.parameters, observations)
+                bic = information_criterion(log_likelihood, found.parameters, observations)
                 row = found.parameters, observations, log_likelihood, bic
                 for i, number in enumerate(row):
                     sums[name][i] += number
@@ -351,7 +355,7 @@ class CellFitter:
             gain = total["uniform"] - total[best]
             self.model = best if gain > DECISIVE else "uniform"
             self.notes.append(
-                f"chose {NAMES[self.model]}: over {len(told)} operating points the BIC of {NAMES[best]} is "
+                f"chose {MODEL_NAMES[self.model]}: over {len(told)} operating points the BIC of {MODEL_NAMES[best]} is "
                 f"{abs(gain):.1f} {'below' if gain > 0 else 'above'} that of Model 0, which holds unless it is more "
                 f"than {DECISIVE:g} below"
             )
@@ -580,7 +584,7 @@ class CellFitter:
             )
         if self.sampler.values == ("both",):
             self.assumptions.append("stored zeros and ones fail at one rate: the measurements do not tell them apart")
-        if self.settings.grid:
+        if self.settings.tested.grid:
             self.assumptions.append(
                 "every pattern of the file was tested at every operating point in it: where it shows no flip, no cell "
                 "failed"
@@ -634,15 +638,6 @@ def _numbers(banks: Sequence[int]) -> str:
     return f"{banks[0]} to {banks[-1]}" if len(banks) > 4 else ", ".join(map(str, banks))
 
 
-def check_tested(settings: FitSettings) -> Tested | None:
-    """The tested cells of arguments that ``readers.read`` has checked; None where they are not given."""
-    banks, rows, row_bits = settings.banks, settings.rows, settings.row_bits
-    if banks is None or rows is None or row_bits is None:
-        return None
-    numbers = range(banks) if isinstance(banks, int) else sorted(set(banks))
-    return Tested(tuple(numbers), range(rows) if isinstance(rows, int) else rows, row_bits)
-
-
 def fit_cells(campaign: Campaign, settings: FitSettings) -> FitReport:
     """Fit a device to a campaign of single flips.
 
@@ -653,7 +648,7 @@ def fit_cells(campaign: Campaign, settings: FitSettings) -> FitReport:
     """
     if settings.voltage is not None:
         raise ValueError(f"voltage is given; allowed with {campaign.format} is None: it joins counts of banks")
-    tested = check_tested(settings)
+    tested = settings.tested.cells
     if tested is None:
         raise ValueError(
             f"banks, rows and row_bits are missing: {campaign.path.name} ({campaign.format}) does not tell which cells "
@@ -675,9 +670,9 @@ def fit_cells(campaign: Campaign, settings: FitSettings) -> FitReport:
     return CellFitter(campaign, tested, nominal, geometry, settings, assumptions).run()
 
 
-def _geometry(tested: Tested, settings: FitSettings) -> tuple[Geometry, list[str]]:
+def _geometry(tested: TestedCells, settings: FitSettings) -> tuple[Geometry, list[str]]:
     """The geometry that is given, or one that holds the tested cells, and what is assumed of it."""
-    geometry, subarray_rows = settings.geometry, settings.subarray_rows
+    geometry, subarray_rows = settings.geometry, settings.tested.subarray_rows
     assumptions: list[str] = []
     if geometry is None:
         geometry = default_geometry(tested, subarray_rows)

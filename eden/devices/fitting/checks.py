@@ -14,15 +14,17 @@ from eden.devices.fitting.regions import Region, bank_region
 from eden.devices.fitting.report import PointFit
 from eden.devices.fitting.rounding import rounded_rate
 from eden.devices.fitting.samples import LINE_AXES, PLURAL, Measurement, PointCounts, Sampler, Value
-from eden.devices.likelihoods import LEVEL, Counts, Goodness, Model, compare_pattern, fit_models, goodness_of_fit
+from eden.devices.likelihoods import (
+    LEVEL,
+    MODEL_NAMES,
+    Counts,
+    Goodness,
+    Model,
+    compare_pattern,
+    fit_models,
+    goodness_of_fit,
+)
 from eden.devices.partition import OperatingPoint, Partition, point_of
-
-NAMES: dict[Model, str] = {
-    "uniform": "Model 0 (uniform)",
-    "bitline": "Model 1 (bitline)",
-    "wordline": "Model 2 (wordline)",
-    "data_dependent": "Model 3 (data-dependent)",
-}
 
 
 class Checks:
@@ -69,8 +71,8 @@ class Checks:
             yield PointFit(point, fit.choice, tuple(tests))
         if refused:
             self.notes.append(
-                f"{NAMES[self.model]} does not describe the counts of {'; '.join(refused)}: the intervals there are "
-                "those of the model, and the truth may lie outside"
+                f"{MODEL_NAMES[self.model]} does not describe the counts of {'; '.join(refused)}: the intervals there "
+                "are those of the model, and the truth may lie outside"
             )
 
     def measured(self, whole: Partition) -> tuple[Measured, ...]:

@@ -26,7 +26,7 @@ from eden.devices.fitting.regions import Region, Told, divide, whole_module
 from eden.devices.fitting.report import FitReport
 from eden.devices.fitting.rounding import outwards, rounded, rounded_rate
 from eden.devices.fitting.settings import FitSettings
-from eden.devices.likelihoods import DECISIVE, fit_counts
+from eden.devices.likelihoods import DECISIVE, fit_counts, information_criterion
 from eden.devices.partition import (
     CurveIntervals,
     FittedCurve,
@@ -38,7 +38,7 @@ from eden.devices.partition import (
     point_of,
     sort_key,
 )
-from eden.measurements.readers import Campaign, Reading
+from eden.measurements.campaign import Campaign, Reading
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.geometry import Geometry
 
@@ -95,7 +95,7 @@ def fit_banks(campaign: Campaign, settings: FitSettings) -> FitReport:
         ValueError: for an argument outside what is allowed.
 
     """
-    for label, given in (("grid", settings.grid), ("cell_map", settings.cell_map)):
+    for label, given in (("grid", settings.tested.grid), ("cell_map", settings.cell_map)):
         if given:
             raise ValueError(f"{label} is given, but {campaign.format} counts banks; it is allowed with flips of cells")
     if settings.partitions == "subarray":
@@ -336,9 +336,7 @@ class _Fitter:
                 continue
             for model in MODELS:
                 result = self._fit(model, values, whole.lent)
-                bic = _core.bayesian_information_criterion(
-                    result.log_likelihood, result.parameters, result.observations
-                )
+                bic = information_criterion(result.log_likelihood, result.parameters, result.observations)
                 rows.append(
                     FitRow(
                         model=model,

@@ -61,7 +61,9 @@ def nominal_point(
     for name in ("vdd", "trcd", "trp", "refresh_interval"):
         along = next(along for along in AXES if along.name == name)
         stated = [value for one in conditions if (value := one[name]) is not None]
-        value = getattr(settings, name)
+        value = getattr(settings.nominal, name)
+        if name == "refresh_interval" and value is None:
+            value = USUAL[name]  # a retention test states how long it waits, which no memory is meant to
         if not stated:
             chosen[name] = unstated[name] = USUAL[name] if value is None else value
             continue
@@ -101,7 +103,7 @@ def nominal_point(
             + " are conditions of their own and no repeats, so that no interval holds how readings vary between them; "
             "round them in the file if they are one"
         )
-    temperature = settings.temperature
+    temperature = settings.nominal.temperature
     if temperature is None:
         if missing:
             raise ValueError(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from eden.devices.device import Device
 from eden.devices.likelihoods import FittedChoice, Goodness
 from eden.devices.partition import OperatingPoint
-from eden.measurements.readers import Campaign
+from eden.measurements.campaign import Campaign
 
 
 class PointFit(NamedTuple):

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from eden.devices.fitting.regions import Region
 from eden.devices.fitting.settings import FitSettings
 from eden.devices.likelihoods import Axis, Counts, FittedChoice, Lines
 from eden.devices.partition import OperatingPoint, sort_key
-from eden.measurements.readers import Campaign, ConditionStatistics, Flips
+from eden.measurements.campaign import Campaign, ConditionStatistics, Flips
+from eden.measurements.tested import TestedCells
 from eden.memory.geometry import Geometry
 
 # Lines of one axis that are counted one by one; with more, the models of that axis are left out.
@@ -30,19 +31,6 @@ Value = Literal["zero", "one", "both"]
 _BITS: dict[Value, Literal[0, 1] | None] = {"zero": 0, "one": 1, "both": None}
 PLURAL: dict[Value, str] = {"zero": "zeros", "one": "ones", "both": "cells"}
 LINE_AXES: tuple[Axis, ...] = ("bitline", "wordline")
-
-
-class Tested(NamedTuple):
-    """The cells that each pass read: banks in ascending order, rows of each, bits of a row."""
-
-    banks: tuple[int, ...]
-    rows: range
-    row_bits: int
-
-    @property
-    def cells_per_bank(self) -> int:
-        """Cells that were tested in a bank."""
-        return len(self.rows) * self.row_bits
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,10 +190,15 @@ class Sampler:
     """
 
     def __init__(
-        self, campaign: Campaign, tested: Tested, nominal: OperatingPoint, geometry: Geometry, settings: FitSettings
+        self,
+        campaign: Campaign,
+        tested: TestedCells,
+        nominal: OperatingPoint,
+        geometry: Geometry,
+        settings: FitSettings,
     ) -> None:
         self.campaign, self.tested, self.nominal, self.geometry = campaign, tested, nominal, geometry
-        self.grid, self.repeats = settings.grid, settings.repeats
+        self.grid, self.repeats = settings.tested.grid, settings.tested.repeats
         self.notes: list[str] = []
         self.by_point = self._by_point()
         shown = [measurement for measurements in self.by_point.values() for measurement in measurements]

@@ -5,7 +5,9 @@
 #include <random>
 
 #include "catch2.h"
-#include "devices/curves.h"
+#include "devices/curve_fit.h"
+#include "devices/population.h"
+#include "devices/predict_reading.h"
 
 namespace {
 
@@ -266,16 +268,4 @@ TEST_CASE("A common dispersion is found again") {
   CHECK(fit.dispersion < 0.04 * 1.37);
   CHECK_THROWS_AS(eden::fit_dispersion({{{1, 10}}}), std::invalid_argument);
   CHECK_THROWS_AS(eden::fit_dispersion({}), std::invalid_argument);
-}
-
-TEST_CASE("Leaving one out gives studentized deviations") {
-  // Log-odds of about -1, 0, 1 and 5 about ln(1/1): the last against the mean 0 and variance 1.
-  std::vector<Count> readings;
-  for (double odds : {-1.0, 0.0, 1.0, 5.0}) readings.push_back({1e12 * rate_of(odds), 1e12});
-  const std::vector<eden::Deviation> found = eden::leave_one_out(readings, std::nullopt);
-  CHECK(found[3].log_odds == Approx(5.0).epsilon(1e-6));
-  CHECK(found[3].studentized == Approx(5.0 / std::sqrt(1.0 + 1.0 / 3)).epsilon(1e-6));
-  CHECK(eden::leave_one_out(readings, 4.0)[3].studentized ==
-        Approx(2.5 / std::sqrt(4.0 / 3)).epsilon(1e-6));
-  CHECK_THROWS_AS(eden::leave_one_out({{1, 10}, {2, 10}}, std::nullopt), std::invalid_argument);
 }

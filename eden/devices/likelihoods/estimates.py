@@ -1,0 +1,140 @@
+"""Estimates with their intervals, and the models that they are of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from eden.devices.likelihoods.counts import Axis, Stored
+from eden.memory.errors import (
+    DEFAULT_GEOMETRY,
+    HIGHEST_DISPERSION,
+    LOWEST_DISPERSION,
+    Bitline,
+    DataDependent,
+    ErrorModel,
+    LineModel,
+    Uniform,
+    Wordline,
+)
+from eden.memory.geometry import Geometry
+
+Model = Literal["uniform", "bitline", "wordline", "data_dependent"]
+
+CONFIDENCE = 0.95
+"""Of every interval."""
+# A difference of BIC above this is "very strong" evidence (Kass and Raftery, J. Am. Stat. Assoc. 90, 1995).
+DECISIVE = 10.0
+"""A difference of BIC that chooses the richer model."""
+# How often a true hypothesis is refused.
+LEVEL = 0.01
+"""Of tests."""
+
+
+class Kind(NamedTuple):
+    """What the probability of being weak varies over; ``axis`` None: cells are weak independently of lines."""
+
+    axis: Axis | None
+    by_value: bool
+
+
+# In the order of growing complexity. The operators have the first four; the others show what those leave out.
+KINDS: dict[str, Kind] = {
+    "uniform": Kind(None, False),
+    "bitline": Kind("bitline", False),
+    "wordline": Kind("wordline", False),
+    "data_dependent": Kind(None, True),
+    "bitline_by_value": Kind("bitline", True),
+    "wordline_by_value": Kind("wordline", True),
+}
+MODEL_NAMES: dict[str, str] = {
+    "uniform": "Model 0 (uniform)",
+    "bitline": "Model 1 (bitline)",
+    "wordline": "Model 2 (wordline)",
+    "data_dependent": "Model 3 (data-dependent)",
+    "bitline_by_value": "Model 1 with a rate for each stored value",
+    "wordline_by_value": "Model 2 with a rate for each stored value",
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A parameter with its 95% interval.
+
+    Attributes:
+        estimate: the most likely value, or what was assumed.
+        low: lower end of the interval.
+        high: upper end; at a bound the interval is one-sided.
+        identified: whether the counts tell it. Where not, ``estimate`` is what was assumed or follows from that.
+        bound: the end of its range ("low", "high") that the estimate lies at.
+        standard_error: of the parameter's log-odds, from the observed information; None at a bound and where it was
+            not fitted.
+
+    """
+
+    estimate: float
+    low: float
+    high: float
+    identified: bool
+    bound: Literal["low", "high"] | None = None
+    standard_error: float | None = None
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """One model, fitted.
+
+    Attributes:
+        model: its name.
+        stored: which rate is which: ("both",), or ("zero", "one") for a rate of each.
+        weak: for each, the probability P that a cell is weak, or its mean over lines.
+        ber: for each, the bit error rate P F.
+        failure: the probability F that a read of a weak cell is inverted.
+        dispersion: the intra-class correlation of the cells of a line, as ``eden.Bitline`` has it; None without lines.
+        log_likelihood: of which reads of which cells failed, so that models of different lines can be compared.
+        parameters: those that were fitted.
+        observations: cells, one for each stored value that it was read with.
+        bic: Bayesian information criterion; smaller is better.
+
+    """
+
+    model: str
+    stored: tuple[Stored, ...]
+    weak: tuple[Estimate, ...]
+    ber: tuple[Estimate, ...]
+    failure: Estimate
+    dispersion: Estimate | None
+    log_likelihood: float
+    parameters: int
+    observations: int
+    bic: float
+
+    @property
+    def selectable(self) -> bool:
+        """Whether the operators have this model."""
+        return self.model in ("uniform", "bitline", "wordline", "data_dependent")
+
+    def error_model(self, geometry: Geometry = DEFAULT_GEOMETRY) -> ErrorModel:
+        """The error model with these estimates.
+
+        A dispersion that is too small for the operators' table is 0 in it, one that is too large their largest.
+
+        Args:
+            geometry: which cells make up a line, for Models 1 and 2.
+
+        Raises:
+            ValueError: for a fit that the operators have no model for.
+
+        """
+        failure = self.failure.estimate
+        rates = [min(rate.estimate, failure) for rate in self.ber]
+        if self.model == "uniform":
+            return Uniform(rates[0], failure)
+        if self.model == "data_dependent":
+            return DataDependent(rates[0], rates[1], failure)
+        if not self.selectable or self.dispersion is None:
+            raise ValueError(f"no error model of eden has {MODEL_NAMES[self.model]}; allowed are Models 0 to 3")
+        dispersion = self.dispersion.estimate
+        dispersion = 0.0 if dispersion < LOWEST_DISPERSION else min(dispersion, HIGHEST_DISPERSION)
+        kind: type[LineModel] = Bitline if self.model == "bitline" else Wordline
+        return kind(rates[0], dispersion, failure, geometry)

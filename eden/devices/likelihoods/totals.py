@@ -1,0 +1,224 @@
+"""Fits rates to totals of repeated readings, which differ by more than chance, and compares a pattern with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import scipy
+
+from eden import _core
+from eden.devices.likelihoods.counts import Stored
+from eden.devices.likelihoods.estimates import CONFIDENCE, DECISIVE, LEVEL, Estimate, Model
+from eden.devices.likelihoods.likelihood import log_odds
+from eden.devices.likelihoods.maximize import Box, Vector, maximize
+from eden.devices.likelihoods.ratios import check_failure, chi2_ratio, information_criterion, student_ratio
+from eden.memory.errors import DataDependent, ErrorModel, Uniform
+
+
+def fit_counts(groups: Sequence[Sequence[tuple[float, float]]], dispersion: float | None = None) -> _core.RateFit:
+    """One rate per group of readings and one dispersion for all, by maximum likelihood, with 95% intervals.
+
+    With a fitted dispersion the likelihood ratio at an interval's ends is n ln(1 + t^2 / (n - g)) for n readings of g
+    rates, with Student's t: in the normal limit that makes intervals from few readings exact, where the usual
+    chi-square limit would make them too short.
+
+    Args:
+        groups: readings as (errors, cells), grouped by rate.
+        dispersion: variance of the logarithm of the odds between readings, fitted if None.
+
+    Raises:
+        ValueError: for counts that are none, or a dispersion that these readings cannot tell.
+
+    """
+    readings = sum(map(len, groups))
+    freedom = readings - len(groups)
+    ratio = student_ratio(readings, len(groups)) if dispersion is None and freedom > 0 else chi2_ratio()
+    return _core.fit_rates(groups, ratio, 1.0 - CONFIDENCE, dispersion)
+
+
+@dataclass(frozen=True)
+class FittedTotals:
+    """Models 0 and 3 fitted to totals, of which only P F is identified.
+
+    Attributes:
+        model: the chosen one: Model 0 unless Model 3's BIC is more than ``DECISIVE`` below.
+        stored: which rate is which.
+        ber: the rates of the chosen model.
+        failure: what was assumed; not identified.
+        dispersion: phi, the variance of the log-odds of the rate between readings, common to all.
+        bic: of each model that was fitted.
+        notes: as sentences.
+
+    """
+
+    model: Model
+    stored: tuple[Stored, ...]
+    ber: tuple[Estimate, ...]
+    failure: Estimate
+    dispersion: float
+    bic: dict[Model, float]
+    notes: tuple[str, ...]
+
+    def error_model(self) -> ErrorModel:
+        """The error model with these estimates."""
+        rates = [min(rate.estimate, self.failure.estimate) for rate in self.ber]
+        if self.model == "uniform":
+            return Uniform(rates[0], self.failure.estimate)
+        return DataDependent(rates[0], rates[1], self.failure.estimate)
+
+
+def fit_totals(
+    *,
+    zero: Sequence[tuple[float, float]] = (),
+    one: Sequence[tuple[float, float]] = (),
+    failure: float = 1.0,
+    dispersion: float | None = None,
+) -> FittedTotals:
+    """Fit Models 0 and 3 to totals of repeated readings, which differ by more than chance.
+
+    Args:
+        zero: readings (errors, cells) of cells that stored 0: one for each repeat, bank or module that is to share a
+            rate. Their rates vary by ``dispersion``.
+        one: likewise of cells that stored 1.
+        failure: F, which totals do not tell.
+        dispersion: phi, if it is known; fitted if None.
+
+    Raises:
+        ValueError: for no readings, for counts that are none, or for a dispersion that these readings do not tell.
+
+    """
+    check_failure(failure)
+    zeros, ones = list(zero), list(one)
+    stored: tuple[Stored, ...]
+    if not zeros and not ones:
+        raise ValueError("no readings of zeros or ones; allowed is one or more")
+    fits = {"uniform": fit_counts([zeros + ones], dispersion)}
+    if zeros and ones:
+        fits["data_dependent"] = fit_counts([zeros, ones], dispersion)
+    bic: dict[Model, float] = {}
+    model: Model
+    for model in ("uniform", "data_dependent"):
+        if model in fits:
+            fit = fits[model]
+            bic[model] = information_criterion(fit.log_likelihood, fit.parameters, fit.observations)
+    model = (
+        "data_dependent" if "data_dependent" in bic and bic["uniform"] - bic["data_dependent"] > DECISIVE else "uniform"
+    )
+    fit = fits[model]
+    stored = ("zero", "one") if model == "data_dependent" else ("both",)
+    if model == "uniform" and not (zeros and ones):
+        stored = ("zero",) if zeros else ("one",)
+    bounds: list[Literal["low", "high"] | None] = [
+        "low" if rate.estimate == 0.0 else "high" if rate.estimate == 1.0 else None for rate in fit.rates
+    ]
+    notes = [f"P and F are not identified by totals, only their product; assumed F = {failure:g}"]
+    if not (zeros and ones):
+        notes.append("no Model 3: only one stored value was counted")
+    notes.append("no Models 1 and 2: totals do not tell lines")
+    return FittedTotals(
+        model=model,
+        stored=stored,
+        ber=tuple(
+            Estimate(rate.estimate, rate.low, rate.high, True, bound)
+            for rate, bound in zip(fit.rates, bounds, strict=True)
+        ),
+        failure=Estimate(failure, 0.0, 1.0, False),
+        dispersion=fit.dispersion,
+        bic=bic,
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True)
+class PatternTest:
+    """Whether a pattern fails at the rate that its zeros and ones predict.
+
+    Attributes:
+        own: the pattern's own rate.
+        predicted: the mean of the zeros' and the ones' rates, by their shares.
+        statistic: twice the logarithm of the ratio of likelihoods.
+        p_value: the probability of a statistic as large where the prediction holds.
+        level: at which it is refused.
+
+    """
+
+    own: float
+    predicted: float
+    statistic: float
+    p_value: float
+    level: float
+
+    @property
+    def own_factor(self) -> bool:
+        """Whether the pattern is a factor of its own: the prediction is refused at ``level``."""
+        return self.p_value < self.level
+
+
+def compare_pattern(
+    zero: Sequence[tuple[float, float]],
+    one: Sequence[tuple[float, float]],
+    pattern: Sequence[tuple[float, float]],
+    *,
+    share_of_ones: float = 0.5,
+    level: float = LEVEL,
+) -> PatternTest:
+    """Ask by a likelihood ratio whether a pattern such as 0xaa or 0xcc is predicted by its zeros and ones.
+
+    The rates of all readings vary by one dispersion. With n readings of three rates, n - 3 of them are left to tell
+    it, and the statistic's distribution is that of n ln(1 + t^2 / (n - 3)) with Student's t.
+
+    Args:
+        zero: readings (errors, cells) of cells that all stored 0.
+        one: readings of cells that all stored 1.
+        pattern: readings of the pattern.
+        share_of_ones: the share of its cells that store 1.
+        level: the probability at which a prediction that holds is refused.
+
+    Raises:
+        ValueError: for fewer than four readings, none of one kind, none with errors, or a share outside 0 to 1.
+
+    """
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level is {level}; allowed is between 0 and 1")
+    if not 0.0 <= share_of_ones <= 1.0:
+        raise ValueError(f"share_of_ones is {share_of_ones}; allowed is 0 to 1")
+    groups = [list(zero), list(one), list(pattern)]
+    fit = _core.fit_rates(groups, chi2_ratio(), 1.0 - CONFIDENCE, None)
+    rates = [rate.estimate for rate in fit.rates]
+    predicted = (1.0 - share_of_ones) * rates[0] + share_of_ones * rates[1]
+    statistic = max(0.0, 2 * (fit.log_likelihood - _predicted(groups, share_of_ones, rates, fit.dispersion)))
+    readings = sum(map(len, groups))
+    student = math.sqrt((readings - 3) * math.expm1(statistic / readings))
+    return PatternTest(rates[2], predicted, statistic, float(2 * scipy.stats.t.sf(student, readings - 3)), level)
+
+
+def _predicted(
+    groups: Sequence[Sequence[tuple[float, float]]], share_of_ones: float, rates: Sequence[float], dispersion: float
+) -> float:
+    """The log-likelihood where the pattern's rate is the mean of the zeros' and the ones', by their shares."""
+    errors, cells = (np.array([reading[i] for group in groups for reading in group]) for i in (0, 1))
+    ones = np.repeat([0.0, 1.0, share_of_ones], [len(group) for group in groups])
+
+    def function(x: Vector) -> Vector:
+        zero, one, phi = 1.0 / (1.0 + np.exp(-x[:, :1])), 1.0 / (1.0 + np.exp(-x[:, 1:2])), np.exp(x[:, 2:])
+        mean = (1.0 - ones) * zero + ones * one
+        found: Vector = _core.log_beta_binomial_spread(errors, cells, mean, 1.0 - mean, phi * mean * (1.0 - mean)).sum(
+            1
+        )
+        return found
+
+    lowest, highest = _core.LOG_DISPERSIONS
+    box = Box(np.array([-60.0, -60.0, lowest]), np.array([36.0, 36.0, highest]))
+    odds = [log_odds(min(max(rate, 1e-20), 1.0 - 1e-12)) for rate in rates]
+    phi = math.log(max(dispersion, 1e-11))
+    # The pattern can pull either rate to itself, with more dispersion: several hills.
+    return max(
+        maximize(function, box, np.array([zero, one, phi + more]), np.array([0.1, 0.1, 0.3])).value
+        for more in (0.0, 2.0, 5.0)
+        for zero in (odds[0], odds[2])
+        for one in (odds[1], odds[2])
+    )
