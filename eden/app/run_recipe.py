@@ -13,7 +13,7 @@ from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
 from eden.costs.energy import Currents
 from eden.costs.platforms import PLATFORMS, Platform
 from eden.placement.constraints import Constraints
-from eden.placement.defaults import ENERGY_WEIGHT, GAP, OBJECTIVE, SOLVER, TIME_LIMIT
+from eden.placement.defaults import ENERGY_WEIGHT, GAP, OBJECTIVE, SOLVER, TIME_LIMIT, ObjectiveName, SolverName
 
 _Inside = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
 _AtLeastOne = Annotated[int, pydantic.Field(ge=1)]
@@ -51,10 +51,8 @@ class PlaceTable(Table):
     device: str | None = pydantic.Field(
         default=None, description="a name of the catalogue or a device file; the memory's if left out"
     )
-    solver: Literal["greedy", "exact"] = pydantic.Field(default=SOLVER, description="greedy or exact")
-    objective: Literal["energy", "latency", "weighted"] = pydantic.Field(
-        default=OBJECTIVE, description="what is lowered"
-    )
+    solver: SolverName = pydantic.Field(default=SOLVER, description="greedy or exact")
+    objective: ObjectiveName = pydantic.Field(default=OBJECTIVE, description="what is lowered")
     energy_weight: Annotated[float, pydantic.Field(ge=0.0, le=1.0)] = pydantic.Field(
         default=ENERGY_WEIGHT, description="of a weighted objective; time counts the rest"
     )

@@ -1,9 +1,14 @@
-"""How operands are placed where nothing else is said: in Python, in the shell and in recipes alike."""
+"""How operands can be placed, and how they are where nothing is said: in Python, in the shell and in recipes alike."""
 
 from typing import Literal
 
-SOLVER: Literal["greedy", "exact"] = "greedy"
-OBJECTIVE: Literal["energy", "latency", "weighted"] = "energy"
+SolverName = Literal["greedy", "exact"]
+"""Of ``solvers.SOLVERS``."""
+ObjectiveName = Literal["energy", "latency", "weighted"]
+"""Of ``solvers.OBJECTIVES``."""
+
+SOLVER: SolverName = "greedy"
+OBJECTIVE: ObjectiveName = "energy"
 ENERGY_WEIGHT = 0.5
 """Of a weighted objective."""
 GAP = 1e-4

@@ -13,6 +13,7 @@ from eden.devices.margin import Margin
 from eden.devices.partition import Errors, OperatingPoint
 from eden.memory.errors import ErrorModel
 from eden.placement.constraints import OPERAND_ALIGNMENT
+from eden.placement.defaults import ObjectiveName, SolverName
 
 MemoryPiece = tuple[ErrorModel, int, int]
 """An error model, the first bit in the device, and a number of bits."""
@@ -107,8 +108,8 @@ class Placement(VersionedFile):
 
     device: str
     """Name of the device."""
-    solver: Literal["greedy", "exact"]
-    objective: Literal["energy", "latency", "weighted"]
+    solver: SolverName
+    objective: ObjectiveName
     random_layout: int
     """Version of the random numbers' layout, which fixes what cells a chip's seed makes weak."""
     nominal: OperatingPoint

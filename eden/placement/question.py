@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +15,7 @@ from eden.devices.partition import OperatingPoint, Partition, point_of
 from eden.memory.errors import ErrorModel, Uniform
 from eden.placement.constraints import Constraints
 from eden.placement.placement import Optimum, Piece, PlacedOperand, PlacedPartition, Placement
-from eden.placement.points import MOST_LEVELS, Choice, Limit, Points, choices_of, lowered_levels
+from eden.placement.points import MOST_LEVELS, Limit, Points, choices_of, lowered_levels
 from eden.tolerance.tolerance import Tolerance
 
 if TYPE_CHECKING:
@@ -64,99 +62,73 @@ class Answer(NamedTuple):
     """Of each operand, in the order of its bytes."""
 
 
-@dataclass(frozen=True)
 class Question:
     """What is to be placed where.
 
-    Raises:
-        ValueError: for constraints and points that are out of range or name a partition that there is not, and for a
-            device without partitions.
-
+    Attributes:
+        partitions: those of the device, or the one that it is as a whole.
+        capacity: of each partition, in bytes.
+        choices: of each partition, what it may be run at, the nominal point first.
+        nominal: the device's operating point within specification.
+        alignment: bytes of which each start is a multiple.
+        shared: by parameter of an operating point, groups of partitions that share its value.
+        names: of the operands.
+        bytes: of each operand.
+        limits: of each operand, its mean, and the rates of the error model that it was found with.
+        crossing: bytes per inference of each operand; 0 throughout where no traffic is known.
     """
 
-    tolerance: Tolerance
-    device: Device
-    traffic: Traffic | None
-    constraints: Constraints
-    coarse: bool
-    """Whether the whole module is at one point, that all operands tolerate."""
-    points: Points
+    def __init__(
+        self,
+        tolerance: Tolerance,
+        device: Device,
+        traffic: Traffic | None,
+        constraints: Constraints,
+        coarse: bool,
+        points: Points,
+    ) -> None:
+        """Say what is to be placed where.
 
-    def __post_init__(self) -> None:
-        names = [part.name for part in self.partitions]
-        if not names:
-            raise ValueError("the device has no partitions; allowed is one or more")
-        if isinstance(self.points, Mapping):
-            for name in self.points:
-                if name not in names:
-                    raise ValueError(f"points names the partition {name!r}; allowed are {', '.join(names)}")
-        elif self.points not in ("measured", "continuous"):
-            raise ValueError(f"points is {self.points!r}; allowed are 'measured', 'continuous', or points by partition")
-        # Before anything is computed.
-        _ = self.alignment, self.shared
+        Args:
+            tolerance: limits, bytes, kinds and error models of the operands.
+            device: partitions and their operating points.
+            traffic: bytes that each operand moves; None where it is not known.
+            constraints: what supplies and controller allow.
+            coarse: whether the whole module is at one point, that all operands tolerate.
+            points: what partitions may be run at.
 
-    @cached_property
-    def partitions(self) -> Sequence[Partition]:
-        """Those of the device, or the one that it is as a whole."""
-        return (self.device.whole,) if self.coarse else self.device.partitions
+        Raises:
+            ValueError: for constraints and points that are out of range or name a partition that there is not, and for
+                a device without partitions.
 
-    @cached_property
-    def capacity(self) -> NDArray[np.int64]:
-        """Of each partition, in bytes."""
-        return np.array([partition.capacity_bytes for partition in self.partitions], dtype=np.int64)
-
-    @cached_property
-    def alignment(self) -> int:
-        """Bytes of which each start is a multiple."""
-        return self.constraints.alignment_bytes(self.device)
-
-    @cached_property
-    def shared(self) -> dict[str, tuple[tuple[int, ...], ...]]:
-        """By parameter of an operating point, groups of partitions that share its value."""
-        return self.constraints.groups({part.name: p for p, part in enumerate(self.partitions)})
-
-    @cached_property
-    def nominal(self) -> OperatingPoint:
-        """The device's operating point within specification."""
-        return point_of(self.device.nominal)
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        """Of the operands."""
-        return tuple(self.tolerance.limits)
-
-    @cached_property
-    def bytes(self) -> NDArray[np.int64]:
-        """Of each operand."""
-        return np.array([self.tolerance.bytes[name] for name in self.names], dtype=np.int64)
-
-    @cached_property
-    def limits(self) -> list[Limit]:
-        """Of each operand: its mean, and the rates of the error model that it was found with."""
-        models = limit_models(self.tolerance)
-        return [
-            Limit(limit, models[name].ber_zero, models[name].ber_one) for name, limit in self.tolerance.limits.items()
+        """
+        self.tolerance, self.device, self.traffic = tolerance, device, traffic
+        self.constraints, self.coarse, self.points = constraints, coarse, points
+        self.partitions: Sequence[Partition] = (device.whole,) if coarse else device.partitions
+        _check_points(points, [part.name for part in self.partitions])
+        self.capacity = np.array([partition.capacity_bytes for partition in self.partitions], dtype=np.int64)
+        self.nominal = point_of(device.nominal)
+        self.alignment = constraints.alignment_bytes(device)
+        self.shared = constraints.groups({part.name: p for p, part in enumerate(self.partitions)})
+        self.names = tuple(tolerance.limits)
+        self.bytes = np.array([tolerance.bytes[name] for name in self.names], dtype=np.int64)
+        self.models = limit_models(tolerance)
+        self.limits = [
+            Limit(limit, self.models[name].ber_zero, self.models[name].ber_one)
+            for name, limit in tolerance.limits.items()
         ]
+        self.crossing = [
+            0.0 if traffic is None else float(traffic.operands[name].crossing_bytes) for name in self.names
+        ]
+        self.choices = [choices_of(partition, self.nominal, points, self.limits) for partition in self.partitions]
+        if coarse:
+            ((first, *others),) = self.choices
+            by_all = np.all(tolerated(self.limits, [model for _, model in others]), axis=0)
+            self.choices = [[first, *itertools.compress(others, by_all.tolist())]]
 
     def stored(self) -> dict[str, Stored]:
         """The operands as the traffic reads them."""
         return {name: Stored(self.tolerance.bytes[name], self.tolerance.kinds[name]) for name in self.names}
-
-    @cached_property
-    def crossing(self) -> list[float]:
-        """Bytes per inference of each operand; 0 throughout where no traffic is known."""
-        moved = self.traffic
-        return [0.0 if moved is None else float(moved.operands[name].crossing_bytes) for name in self.names]
-
-    @cached_property
-    def choices(self) -> list[list[Choice]]:
-        """By partition, what it may be run at, the nominal point first."""
-        found = [choices_of(partition, self.nominal, self.points, self.limits) for partition in self.partitions]
-        if self.coarse:
-            ((first, *others),) = found
-            by_all = np.all(tolerated(self.limits, [model for _, model in others]), axis=0)
-            found = [[first, *itertools.compress(others, by_all.tolist())]]
-        return found
 
     def answered(self, solver: str, objective: str, answer: Answer, optimum: Optimum | None = None) -> Placement:
         """The placement that an answer is."""
@@ -223,7 +195,7 @@ class Question:
             "A point is tolerated if its mean BER is at most the operand's limit and neither stored value's rate is "
             "above that of the error model at the limit."
         ]
-        profiled = {model.failure for model in limit_models(self.tolerance).values()}
+        profiled = {model.failure for model in self.models.values()}
         fitted = {point.errors.failure for part in device.partitions if not part.nominal for point in part.points}
         if fitted and profiled != fitted:
             notes.append(
@@ -245,6 +217,17 @@ class Question:
         if str(self.constraints):
             notes.append(f"Constraints: {self.constraints}.")
         return tuple(notes)
+
+
+def _check_points(points: Points, names: Sequence[str]) -> None:
+    if not names:
+        raise ValueError("the device has no partitions; allowed is one or more")
+    if isinstance(points, Mapping):
+        for name in points:
+            if name not in names:
+                raise ValueError(f"points names the partition {name!r}; allowed are {', '.join(names)}")
+    elif points not in ("measured", "continuous"):
+        raise ValueError(f"points is {points!r}; allowed are 'measured', 'continuous', or points by partition")
 
 
 def limit_models(tolerance: Tolerance) -> dict[str, ErrorModel]:

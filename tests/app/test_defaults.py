@@ -27,8 +27,6 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 TABLES: dict[str, Any] = {"certify": CertifyTable, "place": PlaceTable, "profile": ProfileTable}
 OTHERWISE = {
     ("certify", "seed"),  # the shell's profile and certify draw other chips where neither is given a seed
-    ("place", "solver"),  # a recipe waits for the exact solver, whose start is the greedy placement
-    ("place", "gap"),
 }
 """What differs, and why."""
 

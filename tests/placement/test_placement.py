@@ -6,6 +6,7 @@ import json
 import random
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 from chain import MIB, Device, FittedPoint, Partition, device, tolerance
@@ -14,7 +15,9 @@ import eden
 from eden import _core
 from eden.common.files import FileError
 from eden.memory.errors import DataDependent, Uniform
+from eden.placement.defaults import ObjectiveName, SolverName
 from eden.placement.placement import Placement
+from eden.placement.solvers import OBJECTIVES, SOLVERS
 
 NETWORK = {"conv1.weight": 1e-6, "conv1.input": 5e-5, "conv2.weight": 2e-2, "conv2.input": 1e-2, "fc.weight": 0.3}
 
@@ -162,6 +165,13 @@ def test_operand_larger_than_the_device():
 def test_no_room_left():
     with pytest.raises(ValueError, match=r"operand a\.input \(1000 bytes.*the most room left .* is 976 bytes"):
         eden.place(tolerance({"a.weight": 0.1, "a.input": 0.1}), device(banks=1, capacity=2000))
+
+
+def test_every_solver_and_objective_has_its_name():
+    assert set(SOLVERS) == set(get_args(SolverName))
+    assert set(OBJECTIVES) == set(get_args(ObjectiveName))
+    assert {name for solver in SOLVERS.values() for name in solver.objectives} == set(OBJECTIVES)
+    assert {name for name, objective in OBJECTIVES.items() if objective.first} == set(SOLVERS["greedy"].objectives)
 
 
 def test_unknown_solver_and_objective():
