@@ -29,9 +29,10 @@ set(EDEN_CORE_SOURCES
   csrc/measurements/statistics.cpp
   csrc/measurements/text.cpp
   csrc/measurements/voltage_csv.cpp
-  csrc/memory/corrupt/corrupt.cpp
   csrc/memory/corrupt/flips.cpp
   csrc/memory/corrupt/kept_flips.cpp
+  csrc/memory/corrupt/load_work.cpp
+  csrc/memory/corrupt/reference.cpp
   csrc/memory/corrupt/simd/kernels.cpp
   csrc/memory/region.cpp
   csrc/memory/scaling.cpp
@@ -56,12 +57,12 @@ set(EDEN_ISA_SOURCES
 )
 set(EDEN_OPS_SOURCES
   csrc/ops/advance.cpp
-  csrc/ops/corrupt.cpp
   csrc/ops/cpu/caches.cpp
   csrc/ops/cpu/clip_cpu.cpp
   csrc/ops/cpu/corrupt_cpu.cpp
   csrc/ops/cpu/output_pool.cpp
   csrc/ops/cpu/value_range_cpu.cpp
+  csrc/ops/schema.cpp
 )
 set(EDEN_CUDA_SOURCES
   csrc/ops/cuda/corrupt_cuda.cpp
@@ -105,8 +106,8 @@ set(EDEN_TEST_SOURCES
   tests/csrc/measurements/test_measurements.cpp
   tests/csrc/measurements/test_measurements_fuzz.cpp
   tests/csrc/memory/test_clip.cpp
-  tests/csrc/memory/test_corrupt.cpp
   tests/csrc/memory/test_kept_flips.cpp
+  tests/csrc/memory/test_load_work.cpp
   tests/csrc/memory/test_region.cpp
   tests/csrc/memory/test_scaling.cpp
   tests/csrc/memory/test_simd.cpp

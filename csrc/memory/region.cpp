@@ -1,6 +1,7 @@
 #include "memory/region.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "base/refusal.h"
@@ -49,16 +50,19 @@ void check_at_least(const char* name, int64_t value, int64_t least) {
 }
 
 // What the rows of all models have in common.
-std::array<int64_t, kRegionFields> common_fields(ModelKind model, double failure, uint64_t address,
-                                                 Correction correction) {
+Region common_region(ModelKind model, double failure, uint64_t address, Correction correction) {
   check_failure(failure);
-  std::array<int64_t, kRegionFields> fields{};
-  fields[kEnd] = static_cast<int64_t>(kEndless);
-  fields[kAddress] = static_cast<int64_t>(address);
-  fields[kModel] = static_cast<int64_t>(model);
-  fields[kFailure] = static_cast<int64_t>(fraction_of_one(failure));
-  fields[kCorrection] = static_cast<int64_t>(correction);
-  return fields;
+  Region region{};
+  region.end = kEndless;
+  region.address = address;
+  region.model = model;
+  region.failure = fraction_of_one(failure);
+  region.correction = correction;
+  return region;
+}
+
+std::array<int64_t, kRegionFields> row_of(const Region& region) {
+  return std::bit_cast<std::array<int64_t, kRegionFields>>(region);
 }
 
 }  // namespace
@@ -79,17 +83,14 @@ WeakThresholds weak_thresholds(double weak) {
 
 std::array<int64_t, kRegionFields> make_region(double ber_zero, double ber_one, double failure,
                                                uint64_t address, Correction correction) {
-  std::array<int64_t, kRegionFields> fields =
-      common_fields(ModelKind::kCell, failure, address, correction);
+  Region region = common_region(ModelKind::kCell, failure, address, correction);
   check_rate("ber_zero", ber_zero, failure);
   check_rate("ber_one", ber_one, failure);
   const WeakThresholds zero = weak_thresholds(std::min(1.0, ber_zero / failure));
   const WeakThresholds one = weak_thresholds(std::min(1.0, ber_one / failure));
-  fields[kSparseZero] = static_cast<int64_t>(zero.sparse);
-  fields[kSparseOne] = static_cast<int64_t>(one.sparse);
-  fields[kDenseZero] = static_cast<int64_t>(zero.dense);
-  fields[kDenseOne] = static_cast<int64_t>(one.dense);
-  return fields;
+  region.sparse[0] = zero.sparse, region.sparse[1] = one.sparse;
+  region.dense[0] = zero.dense, region.dense[1] = one.dense;
+  return row_of(region);
 }
 
 std::vector<int64_t> make_line_table(const double* probabilities, size_t count) {
@@ -115,7 +116,7 @@ std::array<int64_t, kRegionFields> make_lines_region(ModelKind kind, TableKind t
   if (kind != ModelKind::kBitline && kind != ModelKind::kWordline) {
     refuse("kind is ", static_cast<int64_t>(kind), "; allowed are bitline and wordline");
   }
-  std::array<int64_t, kRegionFields> fields = common_fields(kind, failure, address, correction);
+  Region region = common_region(kind, failure, address, correction);
   check_at_least("table_first", table_first, 0);
   check_at_least("table_length", table_length, 1);
   if (table_kind == TableKind::kPopulation && table_length != kLineBins) {
@@ -123,24 +124,23 @@ std::array<int64_t, kRegionFields> make_lines_region(ModelKind kind, TableKind t
   }
   check_multiple("row_bits", row_bits, kRowBitsMultiple);
   check_multiple("subarray_rows", subarray_rows, kSubarrayRowsMultiple);
-  fields[kTableKind] = static_cast<int64_t>(table_kind);
-  fields[kTableFirst] = table_first;
-  fields[kTableLength] = table_length;
-  fields[kRowBits] = row_bits;
-  fields[kSubarrayRows] = subarray_rows;
-  return fields;
+  region.table_kind = table_kind;
+  region.table_first = table_first;
+  region.table_length = table_length;
+  region.row_bits = static_cast<uint64_t>(row_bits);
+  region.subarray_rows = static_cast<uint64_t>(subarray_rows);
+  return row_of(region);
 }
 
 std::array<int64_t, kRegionFields> make_map_region(double failure, uint64_t address,
                                                    Correction correction, int64_t table_first,
                                                    int64_t table_length) {
-  std::array<int64_t, kRegionFields> fields =
-      common_fields(ModelKind::kMap, failure, address, correction);
+  Region region = common_region(ModelKind::kMap, failure, address, correction);
   check_at_least("table_first", table_first, 0);
   check_at_least("table_length", table_length, 0);
-  fields[kTableFirst] = table_first;
-  fields[kTableLength] = table_length;
-  return fields;
+  region.table_first = table_first;
+  region.table_length = table_length;
+  return row_of(region);
 }
 
 }  // namespace eden

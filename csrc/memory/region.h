@@ -65,10 +65,11 @@ enum RegionField : int {
   kRegionFields = 14,
 };
 
-// A wordline's length is a multiple of this and a bitline's of a group's cells, so that the numbers
-// drawn for a group of neighbours in line space belong to one line.
 // The cells of a subarray: offsets among them take 31 bits.
 inline constexpr uint64_t kMostSubarrayCells = uint64_t{1} << 30;
+
+// A wordline's length is a multiple of this and a bitline's of a group's cells, so that the numbers
+// drawn for a group of neighbours in line space belong to one line.
 inline constexpr int64_t kRowBitsMultiple = 128;
 inline constexpr int64_t kSubarrayRowsMultiple = 32;
 
@@ -78,6 +79,7 @@ inline constexpr int kMapFlagBits = 2;
 inline constexpr int64_t kMapFlipsZero = 1;
 inline constexpr int64_t kMapFlipsOne = 2;
 
+// The same fields by name, in the same order.
 struct Region {
   uint64_t end;
   uint64_t address;
@@ -92,24 +94,14 @@ struct Region {
   uint64_t row_bits;
   uint64_t subarray_rows;
 };
+static_assert(sizeof(Region) == kRegionFields * sizeof(int64_t));
 
 EDEN_HOST_DEVICE inline Region unpack_region(const int64_t* fields) {
-  Region region;
-  region.end = static_cast<uint64_t>(fields[kEnd]);
-  region.address = static_cast<uint64_t>(fields[kAddress]);
-  region.model = static_cast<ModelKind>(fields[kModel]);
-  region.sparse[0] = static_cast<uint64_t>(fields[kSparseZero]);
-  region.sparse[1] = static_cast<uint64_t>(fields[kSparseOne]);
-  region.dense[0] = static_cast<uint64_t>(fields[kDenseZero]);
-  region.dense[1] = static_cast<uint64_t>(fields[kDenseOne]);
-  region.failure = static_cast<uint64_t>(fields[kFailure]);
-  region.correction = static_cast<Correction>(fields[kCorrection]);
-  region.table_kind = static_cast<TableKind>(fields[kTableKind]);
-  region.table_first = fields[kTableFirst];
-  region.table_length = fields[kTableLength];
-  region.row_bits = static_cast<uint64_t>(fields[kRowBits]);
-  region.subarray_rows = static_cast<uint64_t>(fields[kSubarrayRows]);
-  return region;
+  struct Row {
+    int64_t field[kRegionFields];
+  } row;
+  for (int i = 0; i < kRegionFields; ++i) row.field[i] = fields[i];
+  return __builtin_bit_cast(Region, row);
 }
 
 // The end of an operand's last region.

@@ -347,7 +347,7 @@ def read(x: Tensor, *arguments: Any) -> Tensor:
 
     Args:
         x: the tensor to read.
-        arguments: the others of the operator's schema (``csrc/ops/corrupt.cpp``), all of them, in order.
+        arguments: the others of the operator's schema (``csrc/ops/schema.cpp``), all of them, in order.
 
     Raises:
         RuntimeError: for what the operator refuses, such as another batched argument than ``x`` under ``torch.vmap``.
@@ -409,7 +409,7 @@ def read_measured(
 
     Args:
         x: the tensor to read, of at least one element: float32, float16 or bfloat16.
-        region: where it lies and how its cells fail, as the operator takes it (``csrc/ops/corrupt.cpp``).
+        region: where it lies and how its cells fail, as the operator takes it (``csrc/ops/schema.cpp``).
         table: of the region's lines and maps, or None.
         chip: int64 scalar, the seed of the chip.
         access: int64 scalar, the number of this read.

@@ -8,15 +8,8 @@
 namespace eden {
 namespace {
 
-// From this many cells on, a mask for every element costs less than a list of the elements hit.
-constexpr size_t kCellsPerFlipInList = 3000;
-
 // Clearing the words of found cells one by one costs as much as clearing so many in a row.
 constexpr size_t kWordsClearedPerCell = 8;
-
-// A run's mask is read in whole words, and beyond its end by what loads more than it needs; so are
-// the words of groups.
-constexpr size_t kSpareWords = 8;
 
 // Sets the bits of found cells; what the loops need is in their arguments, because a store to a
 // mask could, for all that a compiler knows, change a member.
@@ -90,7 +83,7 @@ void PatchFlips::find(const simd::Kernels& kernels, const Load& load, const Regi
                       bool listable) {
   clear_masks();
   kernels_ = &kernels;
-  fixups_.clear();
+  listed_.clear();
   masked_ = dense_ = false;
   found_.size = weaker_.size = 0;
   patch_ = patch;
@@ -126,7 +119,7 @@ void PatchFlips::find(const simd::Kernels& kernels, const Load& load, const Regi
     into_masks(weaker_, always_);
   }
   if (few) {
-    into_fixups(width);
+    into_list(width);
   } else {
     masked_ = true;
   }
@@ -382,9 +375,9 @@ void PatchFlips::into_masks(const simd::FoundCells& found, std::vector<uint64_t>
 }
 
 // Takes every element that the masks hit out of them.
-void PatchFlips::into_fixups(int width) {
+void PatchFlips::into_list(int width) {
   const auto w = static_cast<unsigned>(width);
-  const uint64_t field = w == 64 ? ~uint64_t{0} : (uint64_t{1} << w) - 1;
+  const uint64_t field = (uint64_t{1} << w) - 1;
   std::vector<uint64_t>& zeros = strong_one_ ? always_ : strong_;
   std::vector<uint64_t>& ones = symmetric_ ? always_ : strong_one_ ? strong_ : always_;
   for (const simd::FoundCells* found : {static_cast<const simd::FoundCells*>(&found_),
@@ -397,7 +390,8 @@ void PatchFlips::into_fixups(int width) {
       if ((zero | one) == 0) continue;  // an element taken before
       const uint64_t row = place >> rows_.row_shift;
       const uint64_t column = place - (row << rows_.row_shift);
-      fixups_.push_back({patch_.origin + row * patch_.stride + column, zero, one});
+      listed_.push_back({patch_.origin + row * patch_.stride + column, static_cast<uint32_t>(zero),
+                         static_cast<uint32_t>(one)});
       zeros[word] &= ~(field << shift);
       ones[word] &= ~(field << shift);
     }

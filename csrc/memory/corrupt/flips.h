@@ -17,11 +17,18 @@ namespace eden {
 void cell_queries(uint64_t origin, uint32_t cells, uint64_t always, uint64_t strong,
                   std::vector<simd::SparseQuery>& queries);
 
+// From so many cells to a flip on, a list of the elements hit costs less than a mask for every one.
+inline constexpr size_t kCellsPerFlipInList = 3000;
+
+// A run's mask is read in whole words, and beyond its end by what loads more than it needs; so are
+// the words of groups.
+inline constexpr size_t kSpareWords = 8;
+
 // An element that some flip hits, where flips are few.
-struct Fixup {
+struct FlippedElement {
   uint64_t address;  // of its first bit
-  uint64_t zero;     // bits that flip if they store 0
-  uint64_t one;
+  uint32_t zero;     // bits that flip if they store 0
+  uint32_t one;
 };
 
 // The lines of a region's table that have weak cells: those with a mark of at most `most`, if
@@ -48,7 +55,7 @@ class PatchFlips {
 
   // Whether flips are so many that every element passes its masks; else they are a list.
   bool masked() const { return masked_; }
-  const std::vector<Fixup>& fixups() const { return fixups_; }
+  const std::vector<FlippedElement>& listed() const { return listed_; }
   // The bits of a row that flip if they store 0, or 1, from the cell below the patch's origin on.
   const uint64_t* zero(uint32_t row) const { return mask(strong_one_ ? always_ : strong_, row); }
   const uint64_t* one(uint32_t row) const {
@@ -73,7 +80,7 @@ class PatchFlips {
   void find_map(const Load& load, const Region& region);
   void add_dense_words(size_t from, size_t to);
   void into_masks(const simd::FoundCells& found, std::vector<uint64_t>& strong);
-  void into_fixups(int width);
+  void into_list(int width);
   void clear_masks();
 
   const simd::Kernels* kernels_ = nullptr;
@@ -85,7 +92,7 @@ class PatchFlips {
   size_t dirty_words_ = 0;   // of the masks, from the first on, that may hold a bit
   bool symmetric_ = true;    // whether all flips are those of both values
   bool strong_one_ = false;  // the value that flips more often
-  std::vector<Fixup> fixups_;
+  std::vector<FlippedElement> listed_;
   // Bits that flip whatever they store, and those that do if they store the strong value.
   std::vector<uint64_t> always_, strong_;
   OwnedCells found_;

@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
+#include <functional>
 #include <iterator>
+#include <string_view>
 #include <utility>
 
 #include "memory/weak_cells.h"
@@ -14,14 +15,8 @@ namespace {
 // Larger tables take longer to compare than cells take to find.
 constexpr int64_t kLargestTable = int64_t{1} << 17;
 
-// From this many cells to an element hit on, a list of them costs less than masks.
-constexpr size_t kCellsPerFlip = 3000;
-
 // A list of no cells takes some bytes, too.
 constexpr size_t kSmall = size_t{1} << 12;
-
-// A mask's spare words, as in PatchFlips.
-constexpr size_t kSpareWords = 8;
 
 bool worth_keeping(const Region& region) {
   switch (region.model) {
@@ -62,21 +57,12 @@ size_t most_bytes(const Load& load, int width) {
   }
   const auto cells = static_cast<size_t>(load.shape.sample_size()) * static_cast<size_t>(width);
   // Cells of their own are found as fast as masks are made of a list of them.
-  return kSmall + (lines ? cells / 8 : cells / kCellsPerFlip * sizeof(KeptFlip));
+  return kSmall + (lines ? cells / 8 : cells / kCellsPerFlipInList * sizeof(FlippedElement));
 }
 
 uint64_t hash_of(const std::vector<int64_t>& key) {
-  // Fowler, Noll and Vo's, on words, with four sums side by side.
-  constexpr uint64_t kPrime = 0x100000001b3;
-  uint64_t sums[4] = {0xcbf29ce484222325, 1, 2, 3};
-  for (size_t i = 0; i < key.size(); ++i) {
-    uint64_t& sum = sums[i % 4];
-    sum = (sum ^ static_cast<uint64_t>(key[i])) * kPrime;
-    sum ^= sum >> 32;
-  }
-  uint64_t hash = key.size();
-  for (const uint64_t sum : sums) hash = (hash ^ sum) * kPrime, hash ^= hash >> 29;
-  return hash;
+  const auto* bytes = reinterpret_cast<const char*>(key.data());
+  return std::hash<std::string_view>()({bytes, key.size() * sizeof(int64_t)});
 }
 
 }  // namespace
@@ -85,10 +71,7 @@ void KeptLoad::enter(int64_t which, const PatchFlips& flips, const PatchGrid& gr
                      const Patch& patch, int width) {
   Entry& entry = patches_[static_cast<size_t>(which)];
   std::call_once(entry.once, [&] {
-    for (const Fixup& fixup : flips.fixups()) {
-      entry.flips.push_back(
-          {fixup.address, static_cast<uint32_t>(fixup.zero), static_cast<uint32_t>(fixup.one)});
-    }
+    entry.flips = flips.listed();
     if (!flips.masked()) return;
     const auto w = static_cast<unsigned>(width);
     const uint64_t field = (uint64_t{1} << w) - 1;
@@ -114,11 +97,11 @@ void KeptLoad::enter(int64_t which, const PatchFlips& flips, const PatchGrid& gr
 
 size_t KeptLoad::bytes() const {
   size_t bytes = sizeof(*this) + patches_.capacity() * sizeof(Entry);
-  for (const Entry& entry : patches_) bytes += entry.flips.capacity() * sizeof(KeptFlip);
+  for (const Entry& entry : patches_) bytes += entry.flips.capacity() * sizeof(FlippedElement);
   return bytes;
 }
 
-void RecalledFlips::recall(const std::vector<KeptFlip>& kept, const Load& load,
+void RecalledFlips::recall(const std::vector<FlippedElement>& kept, const Load& load,
                            const Region& region, const Patch& patch, bool listable) {
   for (const size_t word : dirty_) {
     zero_[word] = 0;
@@ -131,7 +114,7 @@ void RecalledFlips::recall(const std::vector<KeptFlip>& kept, const Load& load,
     failing_ = &own_;
   }
   const size_t cells = static_cast<size_t>(patch.rows) * patch.columns;
-  const bool few = failing_->size() * kCellsPerFlip < cells;
+  const bool few = failing_->size() * kCellsPerFlipInList < cells;
   masked_ = !failing_->empty() && !(few && listable);
   if (!masked_) return;
   row_words_ = (static_cast<size_t>(patch.columns) + 63) / 64;
@@ -141,10 +124,10 @@ void RecalledFlips::recall(const std::vector<KeptFlip>& kept, const Load& load,
   into_masks(patch);
 }
 
-void RecalledFlips::keep_failing(const std::vector<KeptFlip>& kept, const Load& load,
+void RecalledFlips::keep_failing(const std::vector<FlippedElement>& kept, const Load& load,
                                  const Region& region) {
   own_.clear();
-  for (const KeptFlip& flip : kept) {
+  for (const FlippedElement& flip : kept) {
     // An element lies in one group.
     const auto place = static_cast<unsigned>(flip.address % kGroupCells);
     const uint32_t fails = failing(load.chip, flip.address >> kGroupBits, load.access,
@@ -156,9 +139,9 @@ void RecalledFlips::keep_failing(const std::vector<KeptFlip>& kept, const Load& 
 
 void RecalledFlips::into_masks(const Patch& patch) {
   symmetric_ = true;
-  for (const KeptFlip& flip : *failing_) symmetric_ = symmetric_ && flip.zero == flip.one;
+  for (const FlippedElement& flip : *failing_) symmetric_ = symmetric_ && flip.zero == flip.one;
   dirty_.reserve(failing_->size());
-  for (const KeptFlip& flip : *failing_) {
+  for (const FlippedElement& flip : *failing_) {
     const uint64_t away = flip.address - patch.origin;
     const uint64_t row = patch.stride == 0 ? 0 : away / patch.stride;
     const uint64_t bit = away - row * patch.stride;

@@ -18,19 +18,12 @@
 
 namespace eden {
 
-// An element of a patch that some weak cell is part of.
-struct KeptFlip {
-  uint64_t address;  // of its first bit
-  uint32_t zero;     // bits that flip if they store 0
-  uint32_t one;
-};
-
 // The weak cells of a load, patch by patch, whatever of their reads fails.
 class KeptLoad {
  public:
   explicit KeptLoad(int64_t patches) : patches_(static_cast<size_t>(patches)) {}
 
-  const std::vector<KeptFlip>& patch(int64_t which) const {
+  const std::vector<FlippedElement>& patch(int64_t which) const {
     return patches_[static_cast<size_t>(which)].flips;
   }
   // Enters what was found for a patch, unless another thread has done so or does it now.
@@ -41,7 +34,7 @@ class KeptLoad {
  private:
   struct Entry {
     std::once_flag once;
-    std::vector<KeptFlip> flips;
+    std::vector<FlippedElement> flips;
   };
   std::vector<Entry> patches_;
 };
@@ -51,11 +44,11 @@ class RecalledFlips {
  public:
   // `kept` must stay as it is until the next call. If elements are not `listable`, masks even
   // where they are few.
-  void recall(const std::vector<KeptFlip>& kept, const Load& load, const Region& region,
+  void recall(const std::vector<FlippedElement>& kept, const Load& load, const Region& region,
               const Patch& patch, bool listable);
 
   bool masked() const { return masked_; }
-  const std::vector<KeptFlip>& fixups() const { return masked_ ? none_ : *failing_; }
+  const std::vector<FlippedElement>& listed() const { return masked_ ? none_ : *failing_; }
   // As those of PatchFlips, from the cell below the patch's origin on.
   const uint64_t* zero(uint32_t row) const { return zero_.data() + row * row_words_; }
   const uint64_t* one(uint32_t row) const {
@@ -63,14 +56,15 @@ class RecalledFlips {
   }
 
  private:
-  void keep_failing(const std::vector<KeptFlip>& kept, const Load& load, const Region& region);
+  void keep_failing(const std::vector<FlippedElement>& kept, const Load& load,
+                    const Region& region);
   void into_masks(const Patch& patch);
 
   bool masked_ = false;
   bool symmetric_ = true;
   size_t row_words_ = 0;
-  const std::vector<KeptFlip>* failing_ = nullptr;
-  std::vector<KeptFlip> own_, none_;
+  const std::vector<FlippedElement>* failing_ = nullptr;
+  std::vector<FlippedElement> own_, none_;
   std::vector<uint64_t> zero_, one_;
   std::vector<size_t> dirty_;  // words of the masks that may hold a bit
 };

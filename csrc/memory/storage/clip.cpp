@@ -47,7 +47,7 @@ float last_that(float guess, Holds&& holds) {
 
 // The type's numbers, each in an integer of its size.
 template <ValueType kType>
-using WordOf = typename IntegersOf<storage_bits(own_storage(kType))>::Unsigned;
+using WordOf = UnsignedOf<storage_bits(own_storage(kType))>;
 
 template <ValueType kType>
 float value_at(const WordOf<kType>* x, int64_t i) {

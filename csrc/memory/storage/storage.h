@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "base/platform.h"
@@ -68,35 +69,13 @@ struct StorageTraits {
 };
 
 EDEN_ALWAYS_INLINE constexpr StorageTraits traits_of(Storage storage) {
-  switch (storage) {
-    case Storage::kFloat32:
-      return {32, WordKind::kFloat};
-    case Storage::kFloat16:
-    case Storage::kBFloat16:
-      return {16, WordKind::kFloat};
-    case Storage::kFloat8E4M3:
-    case Storage::kFloat8E5M2:
-      return {8, WordKind::kFloat};
-    case Storage::kInt8:
-      return {8, WordKind::kSigned};
-    case Storage::kInt16:
-      return {16, WordKind::kSigned};
-    case Storage::kUint8:
-      return {8, WordKind::kUnsigned};
-    case Storage::kInt4:
-      return {4, WordKind::kSigned};
-    case Storage::kSign:
-      return {1, WordKind::kSign};
-    case Storage::kInt32:
-      return {32, WordKind::kSigned};
-    case Storage::kInt16SignMagnitude:
-      return {16, WordKind::kSignMagnitude};
-    case Storage::kInt8SignMagnitude:
-      return {8, WordKind::kSignMagnitude};
-    case Storage::kInt4SignMagnitude:
-      return {4, WordKind::kSignMagnitude};
-  }
-  return {0, WordKind::kSigned};
+  using enum WordKind;
+  constexpr StorageTraits kTraits[kStorages] = {
+      {32, kFloat},  {8, kSigned},         {16, kFloat},        {16, kFloat},       {8, kFloat},
+      {8, kFloat},   {16, kSigned},        {8, kUnsigned},      {4, kSigned},       {1, kSign},
+      {32, kSigned}, {16, kSignMagnitude}, {8, kSignMagnitude}, {4, kSignMagnitude}};
+  const auto number = static_cast<uint64_t>(storage);
+  return number < kStorages ? kTraits[number] : StorageTraits{0, kSigned};
 }
 
 // Zero for a number that names no storage.
@@ -104,27 +83,10 @@ EDEN_ALWAYS_INLINE constexpr int storage_bits(Storage storage) { return traits_o
 
 // The storage whose words are the bits of the values themselves.
 EDEN_ALWAYS_INLINE constexpr Storage own_storage(ValueType value) {
-  switch (value) {
-    case ValueType::kFloat16:
-      return Storage::kFloat16;
-    case ValueType::kBFloat16:
-      return Storage::kBFloat16;
-    case ValueType::kFloat8E4M3:
-      return Storage::kFloat8E4M3;
-    case ValueType::kFloat8E5M2:
-      return Storage::kFloat8E5M2;
-    case ValueType::kInt8:
-      return Storage::kInt8;
-    case ValueType::kUint8:
-      return Storage::kUint8;
-    case ValueType::kInt16:
-      return Storage::kInt16;
-    case ValueType::kInt32:
-      return Storage::kInt32;
-    case ValueType::kFloat32:
-      break;
-  }
-  return Storage::kFloat32;
+  using enum Storage;
+  constexpr Storage kOwn[kValueTypes] = {kFloat32, kFloat16, kBFloat16, kFloat8E4M3, kFloat8E5M2,
+                                         kInt8,    kUint8,   kInt16,    kInt32};
+  return kOwn[static_cast<uint64_t>(value)];
 }
 
 // Whether values of a type can be kept in a storage.
@@ -294,22 +256,10 @@ struct ElementCode {
 };
 
 template <int kBits>
-struct IntegersOf;
-template <>
-struct IntegersOf<8> {
-  using Signed = int8_t;
-  using Unsigned = uint8_t;
-};
-template <>
-struct IntegersOf<16> {
-  using Signed = int16_t;
-  using Unsigned = uint16_t;
-};
-template <>
-struct IntegersOf<32> {
-  using Signed = int32_t;
-  using Unsigned = uint32_t;
-};
+using SignedOf =
+    std::conditional_t<kBits == 8, int8_t, std::conditional_t<kBits == 16, int16_t, int32_t>>;
+template <int kBits>
+using UnsignedOf = std::make_unsigned_t<SignedOf<kBits>>;
 
 // Values of one type in one storage. Bits and words are held in the low bits of 32-bit integers.
 template <ValueType kValue, Storage kStorage>
@@ -326,8 +276,8 @@ struct Codec {
   static constexpr uint32_t kMask =
       kWidthBits == 32 ? ~uint32_t{0} : (uint32_t{1} << (kWidthBits % 32)) - 1;
   static constexpr uint32_t kTopBit = uint32_t{1} << (kWidthBits - 1);
-  using Signed = typename IntegersOf<kValueBits>::Signed;
-  using Unsigned = typename IntegersOf<kValueBits>::Unsigned;
+  using Signed = SignedOf<kValueBits>;
+  using Unsigned = UnsignedOf<kValueBits>;
 
   // Values to float32 and back, both exact or rounded to nearest even.
   EDEN_ALWAYS_INLINE static float value_of(uint32_t bits) {

@@ -11,7 +11,7 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 template <ValueType kType>
 ValueRange range_in(const void* x, int64_t count) {
-  using Word = typename IntegersOf<storage_bits(own_storage(kType))>::Unsigned;
+  using Word = UnsignedOf<storage_bits(own_storage(kType))>;
   const auto* words = static_cast<const Word*>(x);
   const auto value_at = [&](int64_t i) { return FormatOf<own_storage(kType)>::decode(words[i]); };
   // Side by side, because a compiler may not reorder the comparisons of one chain.

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "memory/storage/clip.h"
-#include "ops/channels.h"
 #include "ops/corrupt.h"
+#include "ops/cpu/channels.h"
 #include "ops/cpu/output_pool.h"
 
 namespace eden::ops {

@@ -2,12 +2,12 @@
 #include <utility>
 #include <vector>
 
-#include "memory/corrupt/corrupt.h"
+#include "memory/corrupt/load_work.h"
 #include "memory/storage/clip.h"
 #include "ops/corrupt.h"
 #include "ops/cpu/caches.h"
+#include "ops/cpu/channels.h"
 #include "ops/cpu/output_pool.h"
-#include "ops/cpu/value_range.h"
 
 namespace eden::ops {
 namespace {

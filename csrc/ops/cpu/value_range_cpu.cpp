@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "memory/storage/value_range.h"
-#include "ops/channels.h"
 #include "ops/corrupt.h"
+#include "ops/cpu/channels.h"
 
 namespace eden::ops {
 

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "catch2.h"
-#include "memory/corrupt/corrupt.h"
 #include "memory/corrupt/kept_flips.h"
+#include "memory/corrupt/load_work.h"
 
 namespace {
 

@@ -1,5 +1,6 @@
 // Do the phases of a CUDA block, run here one thread after another, give the bits that the host's
-// way gives, for every error model and storage? (test_corrupt.cpp judges the host's cell by cell.)
+// way gives, for every error model and storage? (test_load_work.cpp judges the host's cell by
+// cell.)
 #include <array>
 #include <cstring>
 #include <iterator>
@@ -13,7 +14,7 @@
 #include <vector>
 
 #include "catch2.h"
-#include "memory/corrupt/corrupt.h"
+#include "memory/corrupt/load_work.h"
 #include "memory/corrupt/tile.h"
 #include "memory/region_check.h"
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "catch2.h"
-#include "memory/corrupt/corrupt.h"
+#include "memory/corrupt/load_work.h"
 #include "memory/weak_cells.h"
 
 namespace {

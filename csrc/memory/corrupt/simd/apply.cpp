@@ -5,6 +5,8 @@
 #include <immintrin.h>
 #endif
 
+#include <type_traits>
+
 #include "memory/corrupt/simd/tables.h"
 #include "memory/storage/storage.h"
 
@@ -34,17 +36,8 @@ struct __attribute__((packed, may_alias)) Bits32 {
 };
 
 template <int kBits>
-struct BitsOf {
-  using Type = Bits8;
-};
-template <>
-struct BitsOf<16> {
-  using Type = Bits16;
-};
-template <>
-struct BitsOf<32> {
-  using Type = Bits32;
-};
+using BitsOf =
+    std::conditional_t<kBits == 32, Bits32, std::conditional_t<kBits == 16, Bits16, Bits8>>;
 
 // Elements that are worked on at a time where an intermediate form of them is kept: small enough
 // that it stays in the first cache.
@@ -175,13 +168,13 @@ EDEN_LOOP void spread(const uint8_t* from, int64_t count, uint8_t* to) {
 
 // The mask of `count` elements from element `first` of the run on, a word for each of them.
 template <int kWidth>
-const typename BitsOf<kWidth>::Type* mask_words(const uint64_t* mask, int64_t first, int64_t count,
-                                                uint8_t* buffer) {
+const BitsOf<kWidth>* mask_words(const uint64_t* mask, int64_t first, int64_t count,
+                                 uint8_t* buffer) {
   if constexpr (kWidth < 8) {
     spread<kWidth>(reinterpret_cast<const uint8_t*>(mask) + first * kWidth / 8, count, buffer);
     return reinterpret_cast<const Bits8*>(buffer);
   } else {
-    return reinterpret_cast<const typename BitsOf<kWidth>::Type*>(mask) + first;
+    return reinterpret_cast<const BitsOf<kWidth>*>(mask) + first;
   }
 }
 
@@ -221,18 +214,9 @@ EDEN_LOOP void decode_block(const Word* in, Bits32* out, int64_t count) {
 
 // The type whose values are a float storage's words.
 constexpr ValueType type_of(Storage storage) {
-  switch (storage) {
-    case Storage::kFloat16:
-      return ValueType::kFloat16;
-    case Storage::kBFloat16:
-      return ValueType::kBFloat16;
-    case Storage::kFloat8E4M3:
-      return ValueType::kFloat8E4M3;
-    case Storage::kFloat8E5M2:
-      return ValueType::kFloat8E5M2;
-    default:
-      return ValueType::kFloat32;
-  }
+  int64_t type = 0;
+  while (own_storage(static_cast<ValueType>(type)) != storage) ++type;
+  return static_cast<ValueType>(type);
 }
 
 // Outer types other than float32, to float32 and back.
@@ -284,8 +268,8 @@ class RoundTrip {
   static constexpr bool kFloatWords = Inner::kIdentity;
   static constexpr int kWidth = Inner::kWidthBits;
   static constexpr int64_t kElementsPerByte = kWidth < 8 ? 8 / kWidth : 1;
-  using InnerBits = typename BitsOf<Inner::kValueBits>::Type;
-  using Mask = typename BitsOf<kWidth>::Type;
+  using InnerBits = BitsOf<Inner::kValueBits>;
+  using Mask = BitsOf<kWidth>;
 
   bool own() const { return Inner::kIdentity && value_ == kInner; }
   // Without an intermediate form.
@@ -354,15 +338,6 @@ class RoundTrip {
   }
 
   struct Nothing {};
-  template <bool, class T>
-  struct If {
-    using Type = Nothing;
-  };
-  template <class T>
-  struct If<true, T> {
-    using Type = T;
-  };
-
   const ApplyRun& run_;
   const Conversion& conversion_;
   ValueType value_;
@@ -373,7 +348,7 @@ class RoundTrip {
   ElementCode code_;
   alignas(64) Bits32 values_[kBlock];
   alignas(64) InnerBits words_[kFloatWords ? kBlock : 1];
-  [[maybe_unused]] typename If<Inner::kHasScale, MixedCodes>::Type codes_;
+  [[maybe_unused]] std::conditional_t<Inner::kHasScale, MixedCodes, Nothing> codes_;
 };
 
 // Elements of any of the types that a storage takes.

@@ -160,10 +160,9 @@ EDEN_LANES int bits_of_block(int level) {
 
 // How marks of a lane's block become entries.
 struct Place {
-  Words base;  // offset of the block's first cell from the lowest wanted one, modulo 2^32
-  Words span;  // number of wanted cells from that one on
-  Words
-      entry;  // the lowest wanted cell's entry; odd where all cells flip for the strong value alone
+  Words base;   // offset of the block's first cell from the lowest wanted one, modulo 2^32
+  Words span;   // number of wanted cells from that one on
+  Words entry;  // the lowest wanted cell's; odd where all cells flip for the strong value alone
   Words bits, shift, unknown;
   Words strong;  // largest position that flips the cell
   Words always;  // largest position for which the entry stays as it is

@@ -89,9 +89,10 @@ struct ApplyRun {
   void* out;      // may be `in`
   int64_t count;  // of elements
   int64_t first;  // index of the first one in its sample, for a channel's scale
-  const uint64_t*
-      zero;             // bit e x width + b: bit b of element e flips if it stores 0; null for none
-  const uint64_t* one;  // likewise if it stores 1; may be `zero`
+  // Bit e x width + b: bit b of element e flips if it stores 0, or 1. Both null for none, and one
+  // where they are equal.
+  const uint64_t* zero;
+  const uint64_t* one;
 };
 
 // Consecutive bytes that are kept as they are.

@@ -49,7 +49,7 @@ class LoadWork {
   void run_with(int64_t first_piece, int64_t last_piece, Flips& flips, Find&& find) const;
   template <class Flips>
   void pass(const Segment& segment, const Patch& patch, const Flips& flips, int64_t sample) const;
-  void flip_element(int64_t at, const Fixup& fixup) const;
+  void flip_element(int64_t at, const FlippedElement& element) const;
   // `first_bit` of the masks is that of element `first`.
   void pass_run(int64_t sample, int64_t first, int64_t count, uint64_t first_bit,
                 const uint64_t* zero, const uint64_t* one,

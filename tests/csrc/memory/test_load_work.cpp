@@ -7,72 +7,14 @@
 #include <vector>
 
 #include "catch2.h"
-#include "memory/corrupt/corrupt.h"
-#include "memory/weak_cells.h"
+#include "memory/corrupt/load_work.h"
+#include "memory/corrupt/reference.h"
 
 namespace {
 
 using eden::ModelKind;
 using eden::Storage;
 using eden::ValueType;
-
-// Whether a mark of a block or a dense digit makes a cell of line space weak for a threshold.
-bool is_weak(uint64_t chip, uint64_t cell, uint64_t sparse, uint64_t dense) {
-  for (int level = eden::first_level(sparse); level <= eden::kLastLevel; ++level) {
-    bool found = false;
-    eden::visit_marks(chip, level, cell >> eden::block_bits(level), [&](const eden::Mark& mark) {
-      found |= mark.cell() == cell && mark.below(chip, sparse);
-    });
-    if (found) return true;
-  }
-  const uint32_t word = eden::dense_weak(chip, cell >> eden::kGroupBits, dense);
-  return ((word >> (cell % eden::kGroupCells)) & 1) != 0;
-}
-
-bool flips(const eden::Load& load, const eden::Region& region, uint64_t address, bool stored) {
-  bool weak = false;
-  if (region.model == ModelKind::kCell) {
-    weak = is_weak(load.chip, address, region.sparse[stored], region.dense[stored]);
-  } else if (region.model == ModelKind::kMap) {
-    for (int64_t i = 0; i < region.table_length; ++i) {
-      const int64_t entry = load.table[region.table_first + i];
-      const bool here = static_cast<uint64_t>(entry) >> eden::kMapFlagBits == address;
-      weak |= here && (entry & (stored ? eden::kMapFlipsOne : eden::kMapFlipsZero)) != 0;
-    }
-  } else {
-    const uint64_t row = address / region.row_bits, column = address % region.row_bits;
-    uint64_t line = row, cell = address;
-    if (region.model == ModelKind::kBitline) {
-      line = row / region.subarray_rows * region.row_bits + column;
-      cell = line * region.subarray_rows + row % region.subarray_rows;
-    }
-    const auto thresholds = eden::line_thresholds(load.chip, region, load.table, line);
-    weak = is_weak(load.chip, cell, thresholds.sparse, thresholds.dense);
-  }
-  return weak && eden::cell_fails(load.chip, address, load.access, region.failure);
-}
-
-// int8 values, one element after another.
-std::vector<int8_t> naive(const eden::Load& load, const std::vector<int8_t>& in) {
-  std::vector<int8_t> out = in;
-  for (int64_t i = 0; i < load.shape.sample_size(); ++i) {
-    int64_t r = 0;
-    while (load.region(r).end <= static_cast<uint64_t>(8 * i)) ++r;
-    const eden::Region region = load.region(r);
-    for (int bit = 0; bit < 8; ++bit) {
-      const uint64_t address =
-          region.address + static_cast<uint64_t>(8 * i + bit) - load.first_bit(r);
-      const bool flip[2] = {flips(load, region, address, false),
-                            flips(load, region, address, true)};
-      for (int64_t sample = 0; sample < load.shape.batch; ++sample) {
-        auto& value = out[static_cast<size_t>(load.shape.tensor_index(sample, i))];
-        const bool stored = ((value >> bit) & 1) != 0;
-        if (flip[stored]) value = static_cast<int8_t>(value ^ (1 << bit));
-      }
-    }
-  }
-  return out;
-}
 
 std::vector<int8_t> pattern(size_t size) {
   std::vector<int8_t> values(size);
@@ -120,7 +62,8 @@ bool check(eden::Load load, const std::vector<int64_t>& rows, const std::vector<
   load.table = table.data();
   load.table_size = static_cast<int64_t>(table.size());
   const auto in = pattern(static_cast<size_t>(load.shape.sample_size() * load.shape.batch));
-  const auto expected = naive(load, in);
+  auto expected = in;
+  eden::corrupt_cell_by_cell(load, ValueType::kInt8, Storage::kInt8, in.data(), expected.data());
   for (const char* name : {"baseline", "avx2", "avx512", "neon"}) {
     const eden::simd::Kernels* kernels = eden::simd::kernels_of(name);
     if (kernels == nullptr) continue;
@@ -231,6 +174,53 @@ TEST_CASE("a region that cuts an element or ends too early is refused") {
         eden::LoadWork(load, ValueType::kInt8, Storage::kInt8, values.data(), values.data()),
         Catch::Contains("region"));
   }
+}
+
+TEST_CASE("elements of every storage, in channels and corrected, are read as each cell alone") {
+  const auto row = row_of(0.02, 0.1, 0.8, 4096, eden::kEndless);
+  const std::vector<float> scale = {0.02f, 0.5f, 0.003f};
+  const std::vector<int32_t> zero_point = {3, -1, 0};
+  int64_t storages = 0;
+  for (int64_t v = 0; v < eden::kValueTypes; ++v) {
+    for (int64_t s = 0; s < eden::kStorages; ++s) {
+      const auto value = static_cast<ValueType>(v);
+      const auto storage = static_cast<Storage>(s);
+      if (!eden::can_store(value, storage)) continue;
+      ++storages;
+      eden::Load load = load_of(1, 2, 3 * 140);
+      load.regions = row.data();
+      load.region_count = 1;
+      load.conversion = {scale.data(), zero_point.data(), 3, 140, eden::Correction::kNone, -1.0f,
+                         1.5f};
+      const auto bytes = static_cast<size_t>(eden::storage_bits(eden::own_storage(value)) / 8);
+      auto in = pattern(840 * bytes);
+      for (const auto correction : {eden::Correction::kNone, eden::Correction::kClamp}) {
+        load.conversion.correction = correction;
+        auto expected = in, out = in;
+        eden::corrupt_cell_by_cell(load, value, storage, in.data(), expected.data());
+        const eden::LoadWork work(load, value, storage, in.data(), out.data());
+        work.run(0, work.pieces());
+        CHECK((out == expected));
+        CHECK((out != in));
+      }
+    }
+  }
+  CHECK(storages == 3 * 13 + 6);
+}
+
+TEST_CASE("an access number beyond those that failures have is refused") {
+  const auto row = row_of(0.1, 0.1, 1.0, 0, eden::kEndless);
+  std::vector<int8_t> values(100);
+  eden::Load load = load_of(1, 1, 100);
+  load.regions = row.data();
+  load.region_count = 1;
+  load.access = (uint64_t{1} << 54) - 1;
+  CHECK_NOTHROW(
+      eden::LoadWork(load, ValueType::kInt8, Storage::kInt8, values.data(), values.data()));
+  ++load.access;
+  CHECK_THROWS_WITH(
+      eden::LoadWork(load, ValueType::kInt8, Storage::kInt8, values.data(), values.data()),
+      "access is 18014398509481984; allowed is 0 to 2^54 - 1");
 }
 
 TEST_CASE("counts say what a run does, at every width") {

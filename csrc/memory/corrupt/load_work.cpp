@@ -1,4 +1,4 @@
-#include "memory/corrupt/corrupt.h"
+#include "memory/corrupt/load_work.h"
 
 #include <algorithm>
 #include <bit>
@@ -221,24 +221,23 @@ void LoadWork::pass(const Segment& segment, const Patch& patch, const Flips& fli
              plain_runs);
   }
   kernels_.flip(plain_runs.data(), plain_runs.size(), streams_);
-  for (const auto& listed : flips.fixups()) {
-    const Fixup fixup{listed.address, listed.zero, listed.one};
-    const int64_t first = element_of(fixup.address);
+  for (const FlippedElement& element : flips.listed()) {
+    const int64_t first = element_of(element.address);
+    const int64_t at = load_.shape.tensor_index(sample, first) * value_bytes_;
     if (plain_) {
-      flip_element(load_.shape.tensor_index(sample, first) * value_bytes_, fixup);
+      flip_element(at, element);
       continue;
     }
-    const uint64_t zero[2] = {fixup.zero, 0}, one[2] = {fixup.one, 0};
-    const int64_t at = load_.shape.tensor_index(sample, first) * value_bytes_;
+    const uint64_t zero[2] = {element.zero, 0}, one[2] = {element.one, 0};
     apply_({in_ + at, out_ + at, 1, first, zero, one}, load_.conversion);
   }
 }
 
-void LoadWork::flip_element(int64_t at, const Fixup& fixup) const {
+void LoadWork::flip_element(int64_t at, const FlippedElement& element) const {
   const auto flip = [&]<class Word>(Word word) {
     std::memcpy(&word, in_ + at, sizeof(word));
-    word = static_cast<Word>(word ^ ((word & static_cast<Word>(fixup.one)) |
-                                     (static_cast<Word>(~word) & static_cast<Word>(fixup.zero))));
+    word = static_cast<Word>(word ^ ((word & static_cast<Word>(element.one)) |
+                                     (static_cast<Word>(~word) & static_cast<Word>(element.zero))));
     std::memcpy(out_ + at, &word, sizeof(word));
   };
   switch (value_bytes_) {

@@ -1,10 +1,13 @@
-// A tensor as rows, each of one channel.
+// A CPU tensor as rows, each of one channel, and the ranges of its values.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/util/Exception.h>
 
 #include <cstdint>
+#include <vector>
+
+#include "memory/storage/value_range.h"
 
 namespace eden::ops {
 
@@ -25,5 +28,10 @@ inline ChannelRows channel_rows(const char* name, const torch::stable::Tensor& x
     (d <= channel_dim ? result.rows : result.length) *= x.size(d);
   return result;
 }
+
+// The ranges of each channel of a row-major tensor of at least one element; in pieces of a fixed
+// size, whatever threads there are.
+std::vector<ValueRange> channel_ranges(ValueType type, const torch::stable::Tensor& x,
+                                       const ChannelRows& rows);
 
 }  // namespace eden::ops

@@ -1,0 +1,97 @@
+#include "memory/corrupt/reference.h"
+
+#include <cstring>
+
+#include "memory/lines.h"
+#include "memory/weak_cells.h"
+
+namespace eden {
+namespace {
+
+// Whether a mark or the dense part makes a cell weak; of lines, a cell in line space.
+bool is_weak(uint64_t chip, uint64_t cell, const WeakThresholds& thresholds) {
+  bool weak = false;
+  for (int level = first_level(thresholds.sparse); level <= kLastLevel; ++level) {
+    visit_marks(chip, level, cell >> block_bits(level), [&](const Mark& mark) {
+      weak |= mark.cell() == cell && mark.below(chip, thresholds.sparse);
+    });
+  }
+  const uint32_t group = dense_weak(chip, cell >> kGroupBits, thresholds.dense);
+  return weak || ((group >> (cell % kGroupCells)) & 1) != 0;
+}
+
+bool is_in_map(const Load& load, const Region& region, uint64_t address, bool stored) {
+  const int64_t flips = stored ? kMapFlipsOne : kMapFlipsZero;
+  for (int64_t i = 0; i < region.table_length; ++i) {
+    const int64_t entry = load.table[region.table_first + i];
+    if (static_cast<uint64_t>(entry) >> kMapFlagBits == address && (entry & flips) != 0)
+      return true;
+  }
+  return false;
+}
+
+bool is_weak(const Load& load, const Region& region, uint64_t address, bool stored) {
+  switch (region.model) {
+    case ModelKind::kCell:
+      return is_weak(load.chip, address, {region.sparse[stored], region.dense[stored]});
+    case ModelKind::kMap:
+      return is_in_map(load, region, address, stored);
+    default:
+      break;
+  }
+  const uint64_t row = address / region.row_bits, column = address % region.row_bits;
+  uint64_t line = row, cell = address;
+  if (region.model == ModelKind::kBitline) {
+    line = row / region.subarray_rows * region.row_bits + column;
+    cell = line * region.subarray_rows + row % region.subarray_rows;
+  }
+  return is_weak(load.chip, cell, line_thresholds(load.chip, region, load.table, line));
+}
+
+template <class C>
+void read_elements(const Load& load, const char* in, char* out) {
+  const Conversion& conversion = load.conversion;
+  int64_t which = 0;
+  for (int64_t i = 0; i < load.shape.sample_size(); ++i) {
+    const uint64_t first_bit = static_cast<uint64_t>(i) * C::kWidthBits;
+    while (load.region(which).end <= first_bit) ++which;
+    const Region region = load.region(which);
+    const uint64_t address = region.address + first_bit - load.first_bit(which);
+    uint32_t flips[2] = {0, 0};
+    for (uint64_t bit = 0; bit < C::kWidthBits; ++bit) {
+      for (const bool stored : {false, true}) {
+        const bool flip = cell_flips(load, region, address + bit, stored);
+        flips[stored] |= static_cast<uint32_t>(flip) << bit;
+      }
+    }
+    const int64_t channel = i / conversion.channel_inner % conversion.channels;
+    const ElementCode code = C::code_of_channel(conversion, channel);
+    const bool corrects = conversion.correction != Correction::kNone;
+    for (int64_t sample = 0; sample < load.shape.batch; ++sample) {
+      typename C::Unsigned word;
+      const auto at = static_cast<size_t>(load.shape.tensor_index(sample, i)) * sizeof(word);
+      std::memcpy(&word, in + at, sizeof(word));
+      word = static_cast<typename C::Unsigned>(
+          corrects ? C::template read<true, true>(word, flips[0], flips[1], code)
+                   : C::template read<true, false>(word, flips[0], flips[1], code));
+      std::memcpy(out + at, &word, sizeof(word));
+    }
+  }
+}
+
+}  // namespace
+
+bool cell_flips(const Load& load, const Region& region, uint64_t address, bool stored) {
+  return is_weak(load, region, address, stored) &&
+         cell_fails(load.chip, address, load.access, region.failure);
+}
+
+void corrupt_cell_by_cell(const Load& load, ValueType value, Storage storage, const void* in,
+                          void* out) {
+  visit_codec(value, storage, [&]<ValueType kValue, Storage kStorage>() {
+    read_elements<Codec<kValue, kStorage>>(load, static_cast<const char*>(in),
+                                           static_cast<char*>(out));
+  });
+}
+
+}  // namespace eden
