@@ -35,7 +35,7 @@ ROOMS = (str(TOOLS / "lint-imports"), "--no-cache")
 INCLUDES = (sys.executable, "tools/check_includes.py")
 PRIVATE = (sys.executable, "tools/check_private.py")
 DEAD = (str(TOOLS / "vulture"), "eden")
-MISSPELT = "defin" + "ately"
+MISSPELT = "d" + "efinately"
 SPELLING = (str(TOOLS / "codespell"), "eden")
 
 
