@@ -499,7 +499,7 @@ def not_twice(settings: Settings, rounds: int) -> None:
 
     import eden
     from eden.app.models import ResNet
-    from eden.tolerance import profile as characterize
+    from eden.tolerance.drive import drive
 
     print("\n(e) calls of layers under faults in a search, and those that are not computed again")
     heads = ("network", "operands", "calls", "alone", "spared", "of alone", "of all", "MB a chip")
@@ -520,7 +520,7 @@ def not_twice(settings: Settings, rounds: int) -> None:
         search = _core.Search(
             operands=operands, max_drop=settings.max_drop, confidence=settings.confidence, floor=FLOOR, seed=0
         )
-        characterize.drive(search, counted, [each[0] for each in operands])
+        drive(search, counted, [each[0] for each in operands])
         cells = (name, len(places), counted.all_calls, f"{counted.alone_calls / counted.all_calls:.0%}", counted.reused)
         cells += (f"{counted.reused / counted.alone_calls:.0%}", f"{counted.reused / counted.all_calls:.1%}")
         print(row((*cells, f"{64 * held / 1e6:.1f}"), widths), flush=True)
@@ -565,6 +565,7 @@ def real(arguments: argparse.Namespace) -> bool:
     from eden.boosting import training
     from eden.faults.chips import draw_chip
     from eden.memory.errors import ErrorModel
+    from eden.tolerance.drive import Step
 
     task = tasks.load_task(arguments.task)
     with chain.threads_of(task):
@@ -578,15 +579,14 @@ def real(arguments: argparse.Namespace) -> bool:
             errors = chain.errors_at(eden.Device.builtin("ddr3-b33"), 7.5)
             chain.put_under_faults(model, task, errors, train_set)
         loader = DataLoader(validation, batch_size=arguments.batch)
-        options = {"max_drop": arguments.max_drop, "confidence": arguments.confidence, "effort": arguments.effort}
+        options = {"max_drop": arguments.max_drop, "confidence": arguments.confidence}
 
-        steps: list[eden.tolerance.profile.Step] = []
+        steps: list[Step] = []
 
         def timed(strategy: str) -> tuple[eden.Tolerance, str]:
             started, processor = time.perf_counter(), time.process_time()
-            found = eden.profile(
-                model, loader, strategy=strategy, progress=steps.append, batch_size=arguments.batch, **options
-            )
+            how = eden.Search(strategy=strategy, batch_size=arguments.batch, effort=arguments.effort)
+            found = eden.profile(model, loader, search=how, progress=steps.append, **options)
             taken, processor = time.perf_counter() - started, time.process_time() - processor
             return found, f"{taken:.0f} s ({processor:.0f} s of processor time, threads: {torch.get_num_threads()})"
 

@@ -31,8 +31,11 @@ from .placement.mapping import memory_map
 from .placement.placement import Placement
 from .placement.solvers import place
 from .reporting.page import report
-from .tolerance.package import export, profile_package
-from .tolerance.profile import SearchError, profile
+from .tolerance.evaluation import evaluate
+from .tolerance.export import export
+from .tolerance.profile import profile
+from .tolerance.question import SearchError
+from .tolerance.search import Budget, Search
 from .tolerance.tolerance import Tolerance
 from .tolerance.verification import certify
 
@@ -40,6 +43,7 @@ __version__: str
 
 __all__ = [
     "Bitline",
+    "Budget",
     "CellMap",
     "Condition",
     "Constraints",
@@ -52,6 +56,7 @@ __all__ = [
     "Geometry",
     "KeyValueCache",
     "Placement",
+    "Search",
     "SearchError",
     "Task",
     "Tested",
@@ -66,6 +71,7 @@ __all__ = [
     "corrupt_",
     "counting",
     "coverage",
+    "evaluate",
     "export",
     "fit",
     "inject_",
@@ -75,7 +81,6 @@ __all__ = [
     "operands",
     "place",
     "profile",
-    "profile_package",
     "ranges",
     "read",
     "recalibrate_",

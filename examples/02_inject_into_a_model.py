@@ -34,7 +34,7 @@ import eden
 from eden.app.datasets import digits
 from eden.app.models import ResNet
 from eden.boosting.training import Recipe, train
-from eden.tolerance.evaluation import accuracy, at_rates, clean_accuracy
+from eden.tolerance.evaluation import accuracy, clean_accuracy
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def main() -> None:
     with eden.clean(model):
         print(f"the same, by hand: {accuracy(model, validation):.1%}")
     print("accuracy over 10 chips, all operands at one bit error rate:")
-    found = {rate: over.mean for rate, over in at_rates(model, validation, (1e-4, 1e-3, 3e-2), chips=10).items()}
+    found = {rate: eden.evaluate(model, validation, ber=rate, chips=10).mean for rate in (1e-4, 1e-3, 3e-2)}
     for rate, mean in found.items():
         print(f"  {rate:.0e}: {mean:.1%}")
     print(f"few errors cost little, many more than half: {found[1e-4] > 0.9 and found[3e-2] < 0.5}")

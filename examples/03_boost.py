@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import eden
 from eden.app.datasets import digits
 from eden.app.models import ResNet
-from eden.tolerance.evaluation import at_rates, clean_accuracy
+from eden.tolerance.evaluation import clean_accuracy
 
 BOOST_EPOCHS = 60
 
@@ -48,7 +48,7 @@ def fit(model: nn.Module, data: TensorDataset, epochs: int, rate: float, curricu
 
 def show(name: str, model: nn.Module, validation: TensorDataset) -> dict[float, float]:
     # These chips are drawn for evaluation; no curriculum trains on them.
-    found = {rate: over.mean for rate, over in at_rates(model, validation, (1e-3, 3e-3, 1e-2), chips=10).items()}
+    found = {rate: eden.evaluate(model, validation, ber=rate, chips=10).mean for rate in (1e-3, 3e-3, 1e-2)}
     print(f"{name}: without errors {clean_accuracy(model, validation):.1%}", end="")
     print("".join(f", at {rate:.0e} {mean:.1%}" for rate, mean in found.items()))
     return found

@@ -34,7 +34,6 @@ import eden
 from eden.app.datasets import digits
 from eden.app.models import ResNet
 from eden.boosting.training import Recipe, train
-from eden.tolerance.evaluation import clean_accuracy, with_errors
 
 
 def main() -> None:
@@ -52,7 +51,7 @@ def main() -> None:
     eden.inject_(model, eden.Faults(weights=errors, inputs=errors, storage="int8", correction="zero", seed=0))
     eden.calibrate_(model, train_set.tensors[0][:500].split(100))
     loader = DataLoader(validation, batch_size=100)
-    tolerance = eden.profile(model, loader, max_drop=0.03, coarse_only=True, progress=False)
+    tolerance = eden.profile(model, loader, max_drop=0.03, search=eden.Search(coarse_only=True), progress=False)
     print(f"the network tolerates BER {tolerance.coarse:.1e} in all operands for a drop of {tolerance.max_drop:.0%}")
 
     traffic = eden.traffic(model, platform="cpu")
@@ -63,10 +62,11 @@ def main() -> None:
     within = all(operand.ber <= operand.limit for operand in placement.operands.values())
     print(f"every operand within its limit: {within}")
 
-    reference = clean_accuracy(model, validation)
-    placed = with_errors(model, validation, dict(placement.errors), chips=20)
-    print(f"accuracy on reliable memory {reference:.1%}, as placed, over 20 chips never used before, {placed.mean:.1%}")
-    print(f"drop within {tolerance.max_drop:.0%}: {reference - placed.mean <= tolerance.max_drop}")
+    placed = eden.evaluate(model, validation, errors=dict(placement.errors), chips=20)
+    print(
+        f"accuracy on reliable memory {placed.clean:.1%}, as placed, over 20 chips never used before, {placed.mean:.1%}"
+    )
+    print(f"drop within {tolerance.max_drop:.0%}: {placed.clean - placed.mean <= tolerance.max_drop}")
 
     savings = eden.savings(traffic, placement)
     low, high = savings.energy_reduction_range

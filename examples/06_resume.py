@@ -22,7 +22,6 @@ from torch.utils.data import DataLoader, TensorDataset
 import eden
 from eden.app.datasets import digits
 from eden.app.models import ResNet
-from eden.tolerance.evaluation import at_rates
 
 EPOCHS = 8
 TARGET = 1e-2
@@ -79,7 +78,7 @@ def boost(model: nn.Module, train_set: TensorDataset, checkpoint: Path, killed_a
 
 
 def accuracy(model: nn.Module, validation: TensorDataset) -> float:
-    return at_rates(model, validation, (TARGET,), chips=10)[TARGET].mean
+    return eden.evaluate(model, validation, ber=TARGET, chips=10).mean
 
 
 def show(rates: list[float]) -> str:

@@ -19,7 +19,7 @@ import eden
 from eden.boosting.training import Recipe, train
 from eden.common.ranks import RankError
 from eden.faults.faulty_layers import faulty_layers
-from eden.tolerance.profile import top1
+from eden.tolerance.scorer import METRICS
 
 RECIPE = Recipe(
     epochs=3,
@@ -164,22 +164,22 @@ def profiles(folder: Path) -> dict[str, Any]:
     def failing(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if rank == 1 and next(calls) == 60:
             raise OSError("out of order")
-        return top1(output, target)
+        return METRICS["top1"](output, target)
 
-    failing.__qualname__ = top1.__qualname__
+    failing.__qualname__ = "top1"
     steps: list[int] = []
     network, loader = tiny_profile.make_network, tiny_profile.loader
-    whole = eden.profile(network(), loader(), **{**fast, "progress": lambda step: steps.append(step.trial)})
-    budgeted = eden.profile(network(), loader(), budget=450, **fast)
+    whole = tiny_profile.profile(network(), loader(), **{**fast, "progress": lambda step: steps.append(step.trial)})
+    budgeted = tiny_profile.profile(network(), loader(), observations=450, **fast)
     journal = folder / "journal"
     refused = []
     try:
-        eden.profile(network(), loader(), journal=journal, **{**coarse, "metric": failing})
+        tiny_profile.profile(network(), loader(), journal=journal, **{**coarse, "metric": failing})
     except (OSError, RankError) as error:
         refused.append(f"{type(error).__name__}: {error}")
-    resumed = eden.profile(network(), loader(), journal=journal, **{**coarse, "metric": top1})
+    resumed = tiny_profile.profile(network(), loader(), journal=journal, **{**coarse, "metric": "top1"})
     try:
-        eden.profile(network(), loader(), **{**fast, "seed": rank})
+        tiny_profile.profile(network(), loader(), **{**fast, "seed": rank})
     except ValueError as error:
         refused.append(str(error))
     found = {"whole": whole, "budgeted": budgeted, "resumed": resumed}

@@ -1,5 +1,6 @@
 """A network and samples that are profiled in a moment: two layers, four classes that are easy to tell apart."""
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -43,3 +44,16 @@ def loader(batch_size: int = 100) -> DataLoader[Any]:
 
 
 FAST: dict[str, Any] = {"max_drop": 0.05, "confidence": 0.9, "progress": False}
+
+
+def told(**options: Any) -> dict[str, Any]:
+    """Arguments of ``eden.profile``, from those and from fields of its search and its budget."""
+    for kind, name in ((eden.Search, "search"), (eden.Budget, "budget")):
+        own = {field.name for field in dataclasses.fields(kind)} & options.keys()
+        options[name] = kind(**{field: options.pop(field) for field in own})
+    return options
+
+
+def profile(network: nn.Module, data: Any, **options: Any) -> eden.Tolerance:
+    """``eden.profile``, with fields of its search and its budget as options."""
+    return eden.profile(network, data, **told(**options))

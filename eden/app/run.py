@@ -42,8 +42,10 @@ from eden.placement.solvers import place
 from eden.reporting.accuracy import AccuracyCurves
 from eden.reporting.page import ReportError, report
 from eden.reporting.sections.placement import point_shares
-from eden.tolerance.evaluation import clean_accuracy, with_errors
-from eden.tolerance.profile import SearchError, profile
+from eden.tolerance.evaluation import clean_accuracy, evaluate
+from eden.tolerance.profile import profile
+from eden.tolerance.question import SearchError
+from eden.tolerance.search import Search
 from eden.tolerance.tolerance import Tolerance
 from eden.tolerance.verification import Verification, certify
 
@@ -193,11 +195,14 @@ class _Run:
                 max_drop=max_drop,
                 confidence=wanted.confidence,
                 seed=self.recipe.seed,
-                coarse_only=coarse_only,
+                search=Search(
+                    strategy=wanted.strategy,
+                    weigh=wanted.weigh,
+                    effort=wanted.effort,
+                    batch_size=wanted.batch_size,
+                    coarse_only=coarse_only,
+                ),
                 journal=folder / "profile.journal",
-                strategy=wanted.strategy,
-                weigh=wanted.weigh,
-                effort=wanted.effort,
                 **wanted.criterion(),
             ),
         )
@@ -252,9 +257,9 @@ class _Run:
                     max_drop=wanted.max_drop,
                     confidence=confidence,
                     seed=self.stream(_SHOWN + attempt),
+                    search=Search(effort=self.recipe.certify.effort, batch_size=wanted.batch_size),
                     reference=self.reference,
                     journal=path.with_suffix(".journal"),
-                    effort=self.recipe.certify.effort,
                     **wanted.criterion(),
                 )
             finally:
@@ -405,7 +410,13 @@ class _Run:
     def point(self, model: nn.Module, tolerance: Tolerance, placement: Placement, drop: float) -> ParetoPoint:
         """What a placement saves, and its accuracy on chips that nothing has used."""
         saved = self.accounted(model, placement)
-        over = with_errors(model, self.validation, placement.memory, self.recipe.certify.chips, self.recipe.seed)
+        over = evaluate(
+            model,
+            self.validation,
+            errors=placement.memory,
+            chips=self.recipe.certify.chips,
+            seed=self.recipe.seed,
+        )
         return ParetoPoint(
             max_drop=drop,
             coarse=tolerance.coarse,

@@ -40,9 +40,12 @@ class ProfileTable(Table):
 
     def criterion(self) -> dict[str, Any]:
         """What searches and certificates have alike: the arguments of their functions."""
-        guarantee = "mean" if self.quantile is None else ("quantile", self.quantile)
-        batch_size = self.samples if self.quantile is None else None
-        return {"metric": self.metric, "guarantee": guarantee, "batch_size": batch_size}
+        return {"metric": self.metric, "guarantee": "mean" if self.quantile is None else ("quantile", self.quantile)}
+
+    @property
+    def batch_size(self) -> int | None:
+        """Samples of one observation; of a quantile all of them."""
+        return self.samples if self.quantile is None else None
 
 
 class PlaceTable(Table):

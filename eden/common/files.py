@@ -144,8 +144,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor], header: str) -> None:
-    """Write a whole safetensors file or none of it, with EDEN's header in its metadata.
+def write_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor], header: str | None = None) -> None:
+    """Write a whole safetensors file or none of it, with EDEN's header in its metadata, if it has one.
 
     Raises:
         FileError: if it cannot be written.
@@ -159,7 +159,7 @@ def write_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor]
     own = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
     try:
         with atomic_path(path) as temporary:
-            save_file(own, temporary, metadata={HEADER_KEY: header})
+            save_file(own, temporary, metadata=None if header is None else {HEADER_KEY: header})
     except SafetensorError as error:  # a full disk, among others
         raise FileError(path, f"cannot be written: {error}") from error
 

@@ -19,6 +19,7 @@ MOVED: Mapping[str, str] = {
     "Traffic": "eden.costs.traffic_file.Traffic; eden.read(path) reads its files",
     "Verification": "eden.tolerance.verification.Verification; eden.read(path) reads its files",
     "empty_cache": "eden.memory.operators.empty_cache",
+    "profile_package": "eden.profile(package, samples)",
     "walk": "a method of the device, device.walk(trcd=...)",
 }
 """Names that ``eden`` no longer offers, each with what is used instead."""

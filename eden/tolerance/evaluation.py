@@ -1,4 +1,4 @@
-"""Accuracy of a network over chips: at given rates, and with each operand where a placement puts it."""
+"""Accuracy of a network over chips: as it is, at given rates, or with each operand where a placement puts it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,26 @@ import dataclasses
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from eden.boosting.curriculum import unscaled_errors
 from eden.common import checks
+from eden.common.arguments import check_int
 from eden.faults.chips import draw_chip, set_chip_
-from eden.faults.faulty_layers import faulty_layers
-from eden.faults.memories import operands, scalable_errors, set_errors_, set_scaled_errors_
+from eden.faults.memories import set_errors_, set_scaled_errors_
 from eden.faults.network import model_device
 from eden.faults.reliable import clean
+from eden.faults.samples import Samples, samples_of
 from eden.memory.errors import ErrorModel
 from eden.memory.operators import Piece
+from eden.tolerance.borrow import borrowed
+from eden.tolerance.scorer import CorpusMetric, Metric, Scorer, TensorSamples
+
+_BATCH = 256
+_MEMORY_BYTES = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +34,11 @@ class OverChips:
 
     Attributes:
         values: accuracy on each chip, from 0 to 1.
+        clean: accuracy on reliable memory, in the same storage; None where it was not measured.
     """
 
     values: tuple[float, ...]
+    clean: float | None = None
 
     @property
     def mean(self) -> float:
@@ -55,80 +63,120 @@ class OverChips:
         return max(self.values)
 
 
-def accuracy(model: nn.Module, dataset: TensorDataset, batch_size: int = 256) -> float:
-    """Share of samples whose highest output is their class, as the network is now, in evaluation mode.
-
-    A sample whose output holds a NaN counts as wrong. Raises ValueError if the dataset has no samples.
-    """
-    inputs, targets = dataset.tensors
-    if len(inputs) == 0:
+def _scorer(model: nn.Module, data: Any, metric: str | Metric | CorpusMetric, batch_size: int = _BATCH) -> Scorer:
+    if isinstance(data, TensorDataset) and len(data.tensors) == 2:
+        samples: Samples = TensorSamples(*data.tensors, batch_size)
+    elif isinstance(data, Dataset) and not isinstance(data, IterableDataset):
+        samples = samples_of(DataLoader(data, batch_size=batch_size), _MEMORY_BYTES)
+    else:
+        samples = samples_of(data, _MEMORY_BYTES)
+    if len(samples) == 0:
         raise ValueError("dataset has no samples; accuracy needs at least one")
-    device = model_device(model)
+    return Scorer(model, samples, metric, model_device(model))
+
+
+def _mean(scorer: Scorer) -> float:
+    scores = scorer.scores(range(len(scorer.samples)), "evaluation")
+    return math.fsum(scores) / len(scores)
+
+
+def accuracy(
+    model: nn.Module, data: Any, batch_size: int = _BATCH, metric: str | Metric | CorpusMetric = "top1"
+) -> float:
+    """Mean score of a network as it is now, under faults or not, in evaluation mode.
+
+    Args:
+        model: the network; its modes are what they were afterwards.
+        data: as in ``evaluate``.
+        batch_size: samples per forward pass, of a dataset.
+        metric: as in ``eden.profile``. By "top1" a sample whose output holds a NaN counts as wrong.
+
+    Raises:
+        ValueError: if the dataset has no samples.
+    """
+    scorer = _scorer(model, data, metric, batch_size)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.inference_mode():
-            correct = 0
-            for start in range(0, len(inputs), batch_size):
-                x, y = inputs[start : start + batch_size].to(device), targets[start : start + batch_size].to(device)
-                correct += int((_classes(model(x)) == y).sum())
+        return _mean(scorer)
     finally:
         for module, training in modes:
             module.training = training
-    return correct / len(inputs)
 
 
-def _classes(output: Tensor) -> Tensor:
-    # argmax takes a NaN for the highest; an output that holds one predicts nothing.
-    return torch.where(output.isnan().any(1), -1, output.argmax(1))
-
-
-def clean_accuracy(model: nn.Module, dataset: TensorDataset, batch_size: int = 256) -> float:
+def clean_accuracy(model: nn.Module, data: Any, batch_size: int = _BATCH) -> float:
     """Accuracy on reliable memory, in the same storage."""
     with clean(model):
-        return accuracy(model, dataset, batch_size)
+        return accuracy(model, data, batch_size)
 
 
-def over_chips(
+def evaluate(
     model: nn.Module,
-    dataset: TensorDataset,
-    chips: int,
+    data: Any,
+    *,
+    metric: str | Metric | CorpusMetric = "top1",
+    chips: int = 20,
     seed: int = 0,
-    batch_size: int = 256,
+    ber: float | None = None,
+    errors: Mapping[str, ErrorModel | Sequence[Piece] | None] | None = None,
     on_chip: Callable[[], None] | None = None,
 ) -> OverChips:
     """Accuracy on chips drawn for evaluation, on which no curriculum trains and no search decides.
 
+    Mode, error models, chip and access numbers of the network are what they were afterwards, also after an error.
+
     Args:
-        model: a network under faults; its chips and access numbers are what they were afterwards, also after an error.
-        dataset: inputs and int64 class labels.
+        model: a network under faults.
+        data: a map-style dataset of (input, target), a DataLoader of one, or an iterable of batches.
+        metric: "top1", "top5", a function of output and target that returns a score in [0, 1] per sample, shape
+            (batch,), or a CorpusMetric.
         chips: how many.
-        seed: what they are drawn from.
-        batch_size: samples per forward pass.
-        on_chip: called after each.
+        seed: a 64-bit integer that they are drawn from.
+        ber: mean bit error rate that all operands are brought to, each with the asymmetry of its error model (in a
+            curriculum, of the one before it); None for the rates that they have.
+        errors: by operand, the error model or the pieces of memory that it is put into, as ``Placement.memory`` has
+            them; others stay as they are.
+        on_chip: called after each chip.
+
+    Returns:
+        Mean, standard error, worst and best accuracy over the chips, and that on reliable memory, ``clean``.
 
     Raises:
-        ValueError: if ``chips`` is below 1, the dataset has no samples, or the network has no layer under faults.
+        ValueError: if ``chips`` is below 1, a rate is out of an operand's reach, a name is no operand of the network,
+            the data hold no samples, or the network has no layer under faults.
     """
-    if chips < 1:
-        raise ValueError(f"chips is {chips}; allowed is 1 or more")
-    state = [
-        (buffer, buffer.clone())
-        for layer in faulty_layers(model).values()
-        for buffer in (layer.eden_chip, layer.eden_training_chip, layer.eden_access, layer.eden_training_access)
-    ]
+    scorer = _scorer(model, data, metric)
+    check_int("chips", chips, 1)
+    with borrowed(model):
+        if errors is not None:
+            set_errors_(model, errors)
+        if ber is not None:
+            set_scaled_errors_(model, _errors_at(model, ber))
+        with clean(model):
+            own = _mean(scorer)
+        return OverChips(_on_chips(model, scorer, chips, seed, on_chip), own)
+
+
+def _on_chips(
+    model: nn.Module, scorer: Scorer, chips: int, seed: int, on_chip: Callable[[], None] | None
+) -> tuple[float, ...]:
     values = []
-    try:
-        for index in range(chips):
-            set_chip_(model, draw_chip(seed, "evaluation", index))
-            values.append(accuracy(model, dataset, batch_size))
-            if on_chip is not None:
-                on_chip()
-    finally:
-        # Not set_chip_: a curriculum's chip, and how far the accesses have come, are no business of an evaluation.
-        for buffer, saved in state:
-            buffer.copy_(saved)
-    return OverChips(tuple(values))
+    for index in range(chips):
+        set_chip_(model, draw_chip(seed, "evaluation", index))
+        values.append(_mean(scorer))
+        if on_chip is not None:
+            on_chip()
+    return tuple(values)
+
+
+def _errors_at(model: nn.Module, rate: float) -> dict[str, ErrorModel]:
+    found = {}
+    for name, errors in unscaled_errors(model).items():
+        try:
+            found[name] = errors.scaled(rate)
+        except ValueError as error:
+            raise ValueError(f"rate {rate:g}, which {name} cannot reach: {error}") from error
+    return found
 
 
 def reachable(model: nn.Module, rates: Sequence[float]) -> list[float]:
@@ -139,7 +187,7 @@ def reachable(model: nn.Module, rates: Sequence[float]) -> list[float]:
 
 def at_rates(
     model: nn.Module,
-    dataset: TensorDataset,
+    data: Any,
     rates: Sequence[float],
     chips: int,
     seed: int = 0,
@@ -147,12 +195,9 @@ def at_rates(
 ) -> dict[float, OverChips]:
     """Accuracy over the same chips with all operands at each of several mean bit error rates.
 
-    Each operand keeps the asymmetry of its error model (in a curriculum, of the one before it), and has its model again
-    afterwards.
-
     Args:
         model: a network under faults.
-        dataset: inputs and int64 class labels.
+        data: as in ``evaluate``, and so are the others.
         rates: those that ``reachable`` leaves can be met.
         chips: how many.
         seed: what they are drawn from.
@@ -160,42 +205,14 @@ def at_rates(
 
     Raises:
         ValueError: for a rate that an operand's error model cannot reach, naming both, before anything is computed; and
-            as ``over_chips``.
+            as ``evaluate``.
     """
-    before, whole = scalable_errors(model), unscaled_errors(model)
-    errors_at: dict[float, dict[str, ErrorModel]] = {}
-    for rate in rates:
-        for name, errors in whole.items():
-            try:
-                errors_at.setdefault(rate, {})[name] = errors.scaled(rate)
-            except ValueError as error:
-                raise ValueError(f"rate {rate:g}, which {name} cannot reach: {error}") from error
-    try:
-        found = {}
-        for rate, errors_of in errors_at.items():
-            set_scaled_errors_(model, errors_of)
-            found[rate] = over_chips(model, dataset, chips, seed, on_chip=on_chip)
-    finally:
-        set_scaled_errors_(model, before)
+    errors_at = {rate: _errors_at(model, rate) for rate in rates}
+    scorer = _scorer(model, data, "top1")
+    check_int("chips", chips, 1)
+    found = {}
+    with borrowed(model):
+        for rate, errors in errors_at.items():
+            set_scaled_errors_(model, errors)
+            found[rate] = OverChips(_on_chips(model, scorer, chips, seed, on_chip))
     return found
-
-
-def with_errors(
-    model: nn.Module,
-    dataset: TensorDataset,
-    errors: Mapping[str, ErrorModel | Sequence[Piece] | None],
-    chips: int,
-    seed: int = 0,
-    on_chip: Callable[[], None] | None = None,
-) -> OverChips:
-    """Accuracy over chips with an error model per operand, as a placement gives it.
-
-    Raises:
-        ValueError: for a name that is no operand of the network, and as ``over_chips``.
-    """
-    before = {name: info.errors for name, info in operands(model).items()}
-    set_errors_(model, errors)
-    try:
-        return over_chips(model, dataset, chips, seed, on_chip=on_chip)
-    finally:
-        set_errors_(model, before)

@@ -1,9 +1,4 @@
-"""A network as one compiled file, with its operands' rates as inputs, for programs without Python.
-
-``export`` compiles a network under faults with AOTInductor. How the operands' cells fail, the chip and the access
-numbers are inputs of what comes out, so that one file answers a whole search: that of ``profile_package`` here, or that
-of the program ``eden-profile``, which come to the same tolerance.
-"""
+"""A network that ``export`` has compiled into one file: what it says of itself, how it is run and searched."""
 
 from __future__ import annotations
 
@@ -11,53 +6,29 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import pydantic
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from eden import _core
-from eden.common import progress as eden_progress
-from eden.common.files import FileError, Record, VersionedFile, atomic_path
-from eden.common.journal import Journal
-from eden.costs.count_traffic import traffic
-from eden.faults import memories
-from eden.faults.faulty_layers import faulty_layers
-from eden.faults.memories import OperandInfo, scalable_errors
+from eden.common.files import FileError, Record, VersionedFile
+from eden.faults.memories import OperandInfo
 from eden.memory import library as _library
 from eden.memory import operators as ops
 from eden.memory.errors import CellMap, DataDependent, ErrorModel, LineModel, Uniform
-from eden.tolerance.profile import (
-    METRICS,
-    Limits,
-    Metric,
-    Question,
-    Step,
-    borrowed,
-    drive,
-    searched_operands,
-    show_steps,
-    weights_of,
-)
-from eden.tolerance.tolerance import Guarantee, Tolerance
+from eden.tolerance.network import weights_of
+from eden.tolerance.question import Searched
+from eden.tolerance.samples_file import load_samples
+from eden.tolerance.scorer import CorpusMetric, Metric, Scorer, Scores, TensorSamples
 
 METADATA_KEY = "eden"
 """Where a package's metadata holds EDEN's part of it."""
 
-SAMPLES_PER_RUN = 64
-"""Samples that a package computes at once where ``export`` is not told otherwise."""
-
 _MODEL = "model"  # torch's name of the only one in a package
-
-_INPUTS, _TARGETS = "inputs", "targets"
 
 
 class PackagedOperand(Record):
@@ -90,7 +61,7 @@ class PackagedOperand(Record):
     def _check(self) -> PackagedOperand:
         model = self.model
         if model is not None:
-            _check_packageable(model, self.name)
+            check_packageable(model, self.name)
         if isinstance(model, LineModel) != (self.table_first is not None):
             raise ValueError("table_first is to be given for errors of lines, and for no others")
         return self
@@ -132,10 +103,10 @@ class PackageInfo(VersionedFile):
                 f"random_layout is {self.random_layout}; allowed is {_core.RANDOM_LAYOUT_VERSION}, this version of "
                 "eden's: export the network again"
             )
-        if _table_entries(self.operands) > self.table_entries:
+        if table_entries(self.operands) > self.table_entries:
             raise ValueError(
                 f"table_entries is {self.table_entries}; allowed is what the operands' lines take, "
-                f"{_table_entries(self.operands)}, or more"
+                f"{table_entries(self.operands)}, or more"
             )
         return self
 
@@ -144,49 +115,7 @@ class PackageInfo(VersionedFile):
         return json.dumps({"format": self.FORMAT, "version": self.VERSION, **self.model_dump(mode="json")})
 
 
-def _row(operand: PackagedOperand, errors: ErrorModel | None, reliable: bool) -> tuple[list[int], Tensor | None]:
-    """An operand's row of the regions, and its part of the table."""
-    correction = "none" if reliable else operand.correction
-    width = ops.STORAGE_BITS[operand.storage]
-    rows, table = ops.regions([(None if reliable else errors, operand.address, 0)], 0, width, correction)
-    if table is None or operand.table_first is None:
-        return rows[0], None
-    rows[0][_core.REGION_TABLE_FIRST] = operand.table_first
-    return rows[0], torch.from_numpy(table)
-
-
-class _Exported(nn.Module):
-    """A network whose regions, table, chip and access numbers are arguments."""
-
-    def __init__(self, network: nn.Module, rows: Mapping[str, int], calls: Mapping[str, int]) -> None:
-        super().__init__()
-        self.network, self._rows, self._calls = network, dict(rows), dict(calls)
-
-    def forward(self, x: Tensor, regions: Tensor, chip: Tensor, access: Tensor, table: Tensor | None = None) -> Tensor:
-        """The network's output.
-
-        Args:
-            x: the network's input.
-            regions: int64, a row for each operand.
-            chip: int64 scalar, seed of the chip.
-            access: int64 scalar, forward passes since the chip was set.
-            table: int64 vector, of the regions' lines; None where there are none.
-        """
-        held: dict[str, Tensor] = {}
-        for name, layer in faulty_layers(self.network).items():
-            prefix = f"{name}." if name else ""
-            held[f"{prefix}eden_chip"] = chip
-            held[f"{prefix}eden_access"] = access * self._calls[name]
-            for operand in layer.eden_faults.operands():
-                row = self._rows[operand.name]
-                held[prefix + operand.buffers.region] = regions[row : row + 1]
-                if table is not None:
-                    held[prefix + operand.buffers.table] = table
-        output: Tensor = torch.func.functional_call(self.network, held, (x,))
-        return output
-
-
-def _check_packageable(errors: ErrorModel, name: str) -> None:
+def check_packageable(errors: ErrorModel, name: str) -> None:
     """Raise ValueError for an error model that no package takes."""
     what = None
     if isinstance(errors, CellMap):
@@ -202,50 +131,8 @@ def _check_packageable(errors: ErrorModel, name: str) -> None:
         )
 
 
-def _packaged_operands(model: nn.Module) -> tuple[PackagedOperand, ...]:
-    infos = memories.operands(model)
-    errors = scalable_errors(model)
-    moved = traffic(infos).operands
-    corrections = {
-        operand.name: operand.correction
-        for layer in faulty_layers(model).values()
-        for operand in layer.eden_faults.operands()
-    }
-    found = []
-    used = 0
-    for name, info in infos.items():
-        lines = errors.get(name)
-        first = None
-        address = info.address
-        if isinstance(info.errors, tuple):
-            if len(info.errors) > 1:
-                count = len(info.errors)
-                raise ValueError(
-                    f"{name} lies in {count} pieces of memory; allowed in a package is one (eden.set_errors_)"
-                )
-            address = info.errors[0][1]
-        if lines is not None:
-            _check_packageable(lines, name)
-        if isinstance(lines, LineModel):
-            first = used
-            used += 2 * lines.line_probabilities().size
-        found.append(
-            PackagedOperand(
-                name=name,
-                kind="weight" if info.kind == "weight" else "input",
-                bytes=info.bytes or 0,
-                moved_bytes=moved[name].read_bytes + moved[name].written_bytes,
-                storage=info.storage,
-                address=address,
-                correction=corrections[name],  # type: ignore[arg-type]
-                errors=None if lines is None else lines.to_dict(),
-                table_first=first,
-            )
-        )
-    return tuple(found)
-
-
-def _table_entries(operands: Sequence[PackagedOperand]) -> int:
+def table_entries(operands: Sequence[PackagedOperand]) -> int:
+    """Elements of the table that the operands' lines take."""
     sizes = (
         operand.table_first + 2 * model.line_probabilities().size
         for operand in operands
@@ -254,138 +141,28 @@ def _table_entries(operands: Sequence[PackagedOperand]) -> int:
     return max(sizes, default=0)
 
 
-def _inputs(
+def inputs_of(
     info: PackageInfo, rates: Mapping[str, ErrorModel] | None, chip: int, access: int, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Everything that a package takes beside samples; ``rates`` is None for reliable memory."""
+    """Everything that a package takes beside samples; ``rates`` is None for reliable memory without correction."""
     rows = []
     table = torch.zeros(info.table_entries, dtype=torch.int64) if info.table_entries else None
     for operand in info.operands:
         errors = None if rates is None else rates.get(operand.name)
-        row, part = _row(operand, errors, rates is None)
+        correction = "none" if rates is None else operand.correction
+        pieces = [(errors, operand.address, 0)]
+        (row,), lines = ops.regions(pieces, 0, ops.STORAGE_BITS[operand.storage], correction)
+        if lines is not None and table is not None and operand.table_first is not None:
+            row[_core.REGION_TABLE_FIRST] = operand.table_first
+            table[operand.table_first : operand.table_first + lines.size] = torch.from_numpy(lines)
         rows.append(row)
-        if part is not None and table is not None and operand.table_first is not None:
-            table[operand.table_first : operand.table_first + part.numel()] = part
     table = None if table is None else table.to(device)
     return (*(torch.tensor(value, device=device) for value in (rows, chip, access)), table)  # type: ignore[return-value]
 
 
-def export(
-    model: nn.Module, inputs: Tensor, path: str | os.PathLike[str], *, samples_per_run: int = SAMPLES_PER_RUN
-) -> Path:
-    """Compile a network under faults into a package of AOTInductor that takes its operands' rates.
-
-    The network is compiled in evaluation mode, for the CPU or the GPU that it is on, and stays as it was. A C++
-    compiler is needed. A package is machine code: run none whose origin you do not trust.
-
-    Args:
-        model: a network on the CPU or a GPU after ``inject_`` and ``calibrate_``, from one tensor (N, ...) to one
-            (N, classes).
-        inputs: samples, shape (N, ...), of the dtype that the network takes, on its device; they say what the package
-            takes.
-        path: the file to write, which ends in ".pt2".
-        samples_per_run: samples that the package computes at once; others wait, missing ones are filled up.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: naming what the package could not hold: an error model (allowed are Uniform, DataDependent, and
-            Bitline and Wordline with measured rates), an operand in several pieces of memory or never read, a network
-            on several devices, with another output, or that torch.export or AOTInductor cannot take.
-        TypeError: for inputs that are no tensor.
-        eden.FileError: if the file cannot be written.
-    """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model is a {type(model).__name__}; allowed is a torch.nn.Module")
-    if not isinstance(inputs, Tensor):
-        raise TypeError(f"inputs is a {type(inputs).__name__}; allowed is a tensor of samples, shape (N, ...)")
-    if inputs.dim() < 1 or len(inputs) == 0:
-        raise ValueError(f"inputs has the shape {tuple(inputs.shape)}; allowed is (N, ...) with N of 1 or more")
-    if isinstance(samples_per_run, bool) or not isinstance(samples_per_run, int) or samples_per_run < 1:
-        raise ValueError(f"samples_per_run is {samples_per_run!r}; allowed is an int, 1 or more")
-    target = Path(path)
-    if target.suffix != ".pt2":
-        raise FileError(target, f"the name of a package ends in {target.suffix!r}; allowed is '.pt2'")
-    devices = sorted({str(tensor.device) for tensor in (*model.parameters(), *model.buffers(), inputs)})
-    if len(devices) > 1 or inputs.device.type not in ("cpu", "cuda"):
-        raise ValueError(
-            f"the network and its samples are on {', '.join(devices)}; allowed for a package is the CPU or one GPU"
-        )
-    searched_operands(model)
-    operands = _packaged_operands(model)
-    batch = _filled(inputs[:samples_per_run], samples_per_run)
-    with borrowed(model), torch.no_grad():
-        for layer in faulty_layers(model).values():
-            layer.eden_access.zero_()
-        output = model(batch)
-        if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != samples_per_run:
-            found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise ValueError(f"the network's output is {found}; allowed in a package is a tensor (batch, classes)")
-        calls = {name: int(layer.eden_access) for name, layer in faulty_layers(model).items()}
-        unread = [name for name, count in calls.items() if count == 0]
-        if unread:
-            raise ValueError(f"{', '.join(unread)}: never called in a forward pass; leave them out with filter_fn")
-        info = PackageInfo(
-            eden_version=_version(),
-            random_layout=_core.RANDOM_LAYOUT_VERSION,
-            input_shape=tuple(batch.shape),
-            input_dtype=str(batch.dtype).removeprefix("torch."),
-            classes=output.shape[1],
-            table_entries=_table_entries(operands),
-            operands=operands,
-        )
-        errors = {operand.name: one for operand in operands if (one := operand.model) is not None}
-        regions, chip, access, table = _inputs(info, errors, 0, 0, inputs.device)
-        rows = {operand.name: row for row, operand in enumerate(operands)}
-        arguments = (batch, regions, chip, access) + (() if table is None else (table,))
-        with _told("torch.export"):
-            program = torch.export.export(_Exported(model, rows, calls), arguments)
-    with _folder_beside(target) as folder:
-        with _told("AOTInductor"):
-            made = torch._inductor.aoti_compile_and_package(
-                program,
-                package_path=str(folder / target.name),
-                inductor_configs={"aot_inductor.metadata": {METADATA_KEY: info.text()}},
-            )
-        try:
-            os.replace(made, target)
-        except OSError as error:
-            raise FileError(target, f"cannot be written: {error.strerror}") from error
-    return target
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("eden-dram")
-
-
-def _filled(rows: Tensor, count: int) -> Tensor:
+def filled(rows: Tensor, count: int) -> Tensor:
     """So many rows, the last one repeated."""
     return torch.cat([rows, rows[-1:].expand(count - len(rows), *rows.shape[1:])]) if len(rows) < count else rows
-
-
-@contextlib.contextmanager
-def _folder_beside(target: Path) -> Iterator[Path]:
-    try:
-        folder = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:
-        raise FileError(target, f"cannot be written: {error.strerror} (folder {target.parent})") from error
-    with folder:
-        yield Path(folder.name)
-
-
-@contextlib.contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Errors of a compiler of torch's as ValueError, and none of the warnings that its own code gives of itself."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except RuntimeError as error:
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise ValueError(f"{what} cannot take the network: {reason}") from error
 
 
 class Package:
@@ -456,7 +233,7 @@ class Package:
             ValueError: for samples of another shape or dtype.
         """
         self.check_samples(x, "x")
-        regions, seed, _, table = _inputs(self.info, errors, chip, 0, self.device)
+        regions, seed, _, table = inputs_of(self.info, errors, chip, 0, self.device)
         more = () if table is None else (table,)
         outputs = []
         step = self.info.input_shape[0]
@@ -464,7 +241,7 @@ class Package:
             for number, begin in enumerate(range(0, len(x), step)):
                 rows = x[begin : begin + step].to(self.device)
                 access = torch.tensor(number, device=self.device)
-                output = self._package(_filled(rows, step), regions, seed, access, *more)
+                output = self._package(filled(rows, step), regions, seed, access, *more)
                 outputs.append(output[: len(rows)].to(x.device))
         return torch.cat(outputs)
 
@@ -484,7 +261,7 @@ def _loader() -> Any:
     return torch._C._aoti.AOTIModelPackageLoader
 
 
-def _digest(path: Path) -> str:
+def _digest(path: str | os.PathLike[str]) -> str:
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha1").hexdigest()
@@ -492,216 +269,75 @@ def _digest(path: Path) -> str:
         raise FileError(path, f"cannot be read: {error.strerror}") from error
 
 
-def save_samples(inputs: Tensor, targets: Tensor, path: str | os.PathLike[str]) -> None:
-    """Write samples as ``profile_package`` and ``eden-profile`` read them: safetensors "inputs" and "targets".
+class SearchedPackage:
+    """A package whose operands are brought to the rates that a search asks for.
 
     Args:
-        inputs: shape (N, ...).
-        targets: integers, shape (N,): the class of each sample.
-        path: the file to write.
+        path: file that ``export`` has written.
+        samples: file that ``save_samples`` has written.
+        metric: scores the outputs.
+        lower_is_better: whether 1 minus the metric is the score.
+        weigh: what a factor in an operand's rate is worth (``Search.weigh``).
 
     Raises:
-        ValueError: for tensors of other shapes or dtypes.
-        eden.FileError: if the file cannot be written.
+        FileError: if a file cannot be used.
     """
-    _check_samples(inputs, targets, "")
-    tensors = {_INPUTS: inputs, _TARGETS: targets}
-    # safetensors takes neither shared memory nor strides.
-    own = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
-    try:
-        with atomic_path(path) as temporary:
-            save_file(own, temporary)
-    except SafetensorError as error:
-        raise FileError(path, f"cannot be written: {error}") from error
 
-
-def load_samples(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
-    """Inputs, shape (N, ...), and targets, integers of shape (N,), that ``save_samples`` has written.
-
-    Raises:
-        eden.FileError: if the file cannot be read or holds something else, naming the tensor.
-    """
-    try:
-        tensors = load_file(os.fspath(path))
-    except (OSError, SafetensorError) as error:
-        raise FileError(path, f"cannot be read as safetensors: {error}") from error
-    if set(tensors) != {_INPUTS, _TARGETS}:
-        raise FileError(path, f"holds {', '.join(sorted(tensors)) or 'no tensor'}; allowed are inputs and targets")
-    try:
-        _check_samples(tensors[_INPUTS], tensors[_TARGETS], "tensor ")
-    except ValueError as error:
-        raise FileError(path, str(error)) from error
-    return tensors[_INPUTS], tensors[_TARGETS]
-
-
-def _check_samples(inputs: Tensor, targets: Tensor, what: str) -> None:
-    if inputs.dim() < 1 or len(inputs) == 0:
-        raise ValueError(f"{what}inputs has the shape {tuple(inputs.shape)}; allowed is (N, ...), N of 1 or more")
-    if targets.shape != inputs.shape[:1]:
-        raise ValueError(f"{what}targets has the shape {tuple(targets.shape)}; allowed is ({len(inputs)},), as inputs")
-    if targets.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
-        raise ValueError(f"{what}targets has the dtype {targets.dtype}; allowed are int8 to int64 and uint8")
-
-
-class PackageEvaluator:
-    """A package that answers a search.
-
-    Args:
-        package: the network.
-        errors: error model of each operand that is searched, in the search's order.
-        inputs: samples.
-        targets: their classes.
-        metric: gives one score per sample.
-        batch_size: samples per observation.
-    """
+    reuse = None
 
     def __init__(
         self,
-        package: Package,
-        errors: Mapping[str, ErrorModel],
-        inputs: Tensor,
-        targets: Tensor,
-        metric: Metric,
-        batch_size: int,
+        path: str | os.PathLike[str],
+        samples: Any,
+        metric: str | Metric | CorpusMetric,
+        lower_is_better: bool,
+        weigh: Any,
     ) -> None:
-        self._package, self._errors, self._inputs, self._targets = package, errors, inputs, targets
-        self._metric, self._batch_size = metric, batch_size
-        self.clean = metric(package(inputs, None), targets).double().numpy()
-
-    def evaluate(self, trial: _core.Trial) -> float:
-        """Put the operands at the trial's rates on its chip and score the samples that it draws."""
-        rates = {
-            name: errors.scaled(rate) for (name, errors), rate in zip(self._errors.items(), trial.rates, strict=True)
+        if not isinstance(samples, (str, os.PathLike)):
+            raise TypeError(
+                f"loader is a {type(samples).__name__}; allowed with a package is the path of a file of samples"
+            )
+        inputs, targets = load_samples(samples)
+        self._package = Package(path)
+        try:
+            self._package.check_samples(inputs, "tensor inputs")
+        except ValueError as error:
+            raise FileError(samples, str(error)) from error
+        packaged = {operand.name: operand for operand in self._package.info.operands if operand.errors is not None}
+        if not packaged:
+            raise FileError(path, "none of its operands has an error model; allowed is one or more")
+        errors = {name: model for name, operand in packaged.items() if (model := operand.model) is not None}
+        infos = {
+            name: OperandInfo(name, one.kind, one.bytes, errors[name], one.storage, one.address, 0, ())
+            for name, one in packaged.items()
         }
-        drawn = _core.draw_samples(trial.draw_seed, len(self.clean), self._batch_size)
-        output = self._package(self._inputs[drawn], rates, trial.chip)
-        faulty = self._metric(output, self._targets[drawn]).double().numpy()
-        return float(np.mean(self.clean[drawn] - faulty))
+        weights = weights_of(weigh, infos, {name: operand.moved_bytes for name, operand in packaged.items()})
+        self.searched = Searched(infos, errors, weights)
+        self._rates: dict[str, ErrorModel] | None = None
+        self._chip, self._data = 0, _digest(samples)
+        self.scorer = Scorer(self._forward, TensorSamples(inputs, targets), metric, inputs.device, lower_is_better)
 
+    def _forward(self, inputs: Tensor) -> Tensor:
+        return self._package(inputs, self._rates, self._chip)
 
-def profile_package(
-    package: str | os.PathLike[str],
-    samples: str | os.PathLike[str],
-    *,
-    max_drop: float = 0.01,
-    confidence: float = 0.95,
-    metric: str = "top1",
-    guarantee: Guarantee = "mean",
-    seed: int = 0,
-    coarse_only: bool = False,
-    journal: str | os.PathLike[str] | None = None,
-    progress: bool | Callable[[Step], None] = True,
-    strategy: Literal["shares", "sweep"] = "shares",
-    weigh: Literal["bytes", "energy"] = "bytes",
-    effort: float = 6.0,
-    max_trials: int | None = None,
-    batch_size: int | None = None,
-    budget: int | None = None,
-    budget_seconds: float | None = None,
-    timeout: float | None = None,
-) -> Tolerance:
-    """``eden.profile`` of a network that ``export`` has written, as the program ``eden-profile`` does it, too.
+    def borrowed(self) -> contextlib.AbstractContextManager[None]:
+        """A package holds nothing that would have to come back."""
+        return contextlib.nullcontext()
 
-    Both find the same and go on with each other's journals.
+    def clean_scores(self) -> Scores:
+        """Scores of all samples on reliable memory."""
+        self._rates = None
+        return self.scorer.scores(range(len(self.scorer.samples)), "on reliable memory")
 
-    Args:
-        package: file that ``export`` has written.
-        samples: file that ``save_samples`` has written.
-        max_drop: this and the others as of ``eden.profile``.
-        confidence: see there.
-        metric: "top1" or "top5".
-        guarantee: see there.
-        seed: see there.
-        coarse_only: see there.
-        journal: see there.
-        progress: see there.
-        strategy: see there.
-        weigh: "bytes" or "energy".
-        effort: see there.
-        max_trials: see there.
-        batch_size: see there.
-        budget: see there.
-        budget_seconds: see there.
-        timeout: see there.
+    def put_at(self, trial: _core.Trial) -> None:
+        """Put the operands at the trial's rates, on its chip."""
+        rates = zip(self.searched.errors.items(), trial.rates, strict=True)
+        self._rates = {name: errors.scaled(rate) for (name, errors), rate in rates}
+        self._chip = trial.chip
 
-    Returns:
-        The limits and the evidence for them.
+    def check_observed(self) -> None:
+        """Nothing to check after the first observation: ``export`` has."""
 
-    Raises:
-        ValueError, TypeError: naming the argument, operand or trial that is wrong.
-        SearchError: if not even the lowest rate can be confirmed, or ``max_trials`` or the budget is too small for any.
-        TrialTimeoutError: a SearchError, if an observation takes longer than ``timeout``.
-        eden.FileError: if a file cannot be used; it names what is wrong.
-    """
-    if metric not in METRICS:
-        raise ValueError(f"metric is {metric!r}; allowed with a package are {', '.join(METRICS)}")
-    if weigh not in ("bytes", "energy"):
-        raise ValueError(f"weigh is {weigh!r}; allowed with a package are 'bytes' and 'energy'")
-    question = Question(
-        max_drop=max_drop,
-        confidence=confidence,
-        guarantee=guarantee,
-        seed=seed,
-        coarse_only=coarse_only,
-        strategy=strategy,
-        effort=effort,
-        lower_is_better=False,
-        max_trials=max_trials,
-        batch_size=batch_size,
-    )
-    limits = Limits(budget, budget_seconds, timeout)
-    inputs, targets = load_samples(samples)
-    network = Package(package)
-    try:
-        network.check_samples(inputs, "tensor inputs")
-    except ValueError as error:
-        raise FileError(samples, str(error)) from error
-    errors = {operand.name: model for operand in network.info.operands if (model := operand.model) is not None}
-    if not errors:
-        raise FileError(package, "none of its operands has an error model; allowed is one or more")
-    searched = {
-        operand.name: OperandInfo(
-            operand.name, operand.kind, operand.bytes, operand.model, operand.storage, operand.address, 0, ()
-        )
-        for operand in network.info.operands
-        if operand.name in errors
-    }
-    weights = (
-        weights_of("bytes", searched)
-        if weigh == "bytes"
-        else {operand.name: operand.moved_bytes for operand in network.info.operands if operand.name in errors}
-    )
-    search = question.search(searched, errors, weights)
-    question.check_budget(search, budget)
-    batch_size = question.samples_per_observation(len(inputs), False)
-    with contextlib.ExitStack() as stack:
-        task = stack.enter_context(eden_progress.task("profile", search.expected_trials, show=progress is True))
-        task.note("scoring on reliable memory")
-        evaluator = PackageEvaluator(network, errors, inputs, targets, METRICS[metric], batch_size)
-        reference = question.reference(evaluator.clean, metric)
-        book = None
-        if journal is not None:
-            fingerprint = {
-                **question.fingerprint(metric, weights, batch_size),
-                "samples": len(inputs),
-                "data": _digest(Path(samples)),
-                "package": network.digest,
-            }
-            book = stack.enter_context(Journal(journal, fingerprint))
-        observations = drive(
-            *(search, evaluator, list(errors), book, show_steps(task, book, progress, question.bound)),
-            budget=limits.budget,
-            timeout=timeout,
-        )
-    return question.answer(
-        search,
-        searched,
-        errors,
-        weights,
-        metric=metric,
-        reference=reference,
-        float_accuracy=None,
-        samples=len(inputs),
-        batch_size=batch_size,
-        observations=observations,
-    )
+    def fingerprint(self) -> dict[str, Any]:
+        """What a journal names it and the samples by, as ``eden-profile`` does."""
+        return {"samples": len(self.scorer.samples), "data": self._data, "package": self._package.digest}

@@ -5,12 +5,12 @@ The statement and its test are those of a profile's confirmation (docs/character
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import hashlib
 import importlib.metadata
-import math
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,29 +20,18 @@ from torch import nn
 from eden import _core
 from eden.common import progress as eden_progress
 from eden.common.files import VersionedFile
-from eden.common.journal import Journal
-from eden.faults import reliable
-from eden.faults.chips import set_chip_
-from eden.faults.memories import operands
+from eden.common.renames import renamed
 from eden.faults.reliable import refuse_inside_clean
 from eden.faults.samples import samples_of
-from eden.tolerance.profile import (
-    CorpusMetric,
-    Metric,
-    Question,
-    Scorer,
-    Step,
-    _certificate,
-    _named_metric,
-    borrowed,
-    confirmation_note,
-    drive,
-    network_fingerprint,
-    scorer_of,
-)
+from eden.tolerance.drive import Step, ask, end_of
+from eden.tolerance.network import PlacedNetwork
+from eden.tolerance.question import Question, certificate_of
+from eden.tolerance.scorer import CorpusMetric, Metric
+from eden.tolerance.search import Budget, Search, check_kinds
 from eden.tolerance.tolerance import Accuracy, Certificate, Count, Guarantee, Probability
 
-_ONLY_LEVEL = 1.0
+_SEARCH = Search()
+_BUDGET = Budget()
 
 
 class Verification(VersionedFile):
@@ -103,22 +92,10 @@ class Verification(VersionedFile):
         return "\n".join(lines)
 
 
-class _OneLevel:
-    """A network whose operands' errors stay as they are."""
-
-    def __init__(
-        self, model: nn.Module, scorer: Scorer, clean: np.ndarray[Any, np.dtype[np.float64]], batch_size: int
-    ) -> None:
-        self._model, self._scorer, self._clean, self._batch_size = model, scorer, clean, batch_size
-
-    def evaluate(self, trial: _core.Trial) -> float:
-        """The drop on the trial's chip and samples."""
-        set_chip_(self._model, trial.chip)
-        drawn = _core.draw_samples(trial.draw_seed, len(self._clean), self._batch_size)
-        faulty = self._scorer.scores(drawn, f"trial {trial.id} (chip {trial.chip})")
-        return float(np.mean(self._clean[drawn] - faulty))
-
-
+@renamed(
+    **{name: f"search=eden.Search({name}=...)" for name in ("effort", "batch_size", "max_trials")},
+    memory_limit="budget=eden.Budget(memory_bytes=...)",
+)
 def certify(
     model: nn.Module,
     loader: Any,
@@ -127,15 +104,13 @@ def certify(
     confidence: float = 0.95,
     metric: str | Metric | CorpusMetric = "top1",
     guarantee: Guarantee = "mean",
+    lower_is_better: bool = False,
     seed: int = 0,
+    search: Search = _SEARCH,
+    budget: Budget = _BUDGET,
     reference: nn.Module | None = None,
     journal: str | os.PathLike[str] | None = None,
     progress: bool | Callable[[Step], None] = True,
-    effort: float = 6.0,
-    max_trials: int | None = None,
-    batch_size: int | None = None,
-    memory_limit: int = 2**30,
-    lower_is_better: bool = False,
 ) -> Verification:
     """Certify a network as it is placed: its drop in score on chips that nothing before has seen.
 
@@ -146,125 +121,82 @@ def certify(
 
     Args:
         model: a network under faults; mode, chip and access numbers are what they were afterwards.
-        loader: as in ``eden.profile``.
+        loader: as in ``eden.profile``, and so are the arguments of the same names below.
         max_drop: accepted drop in score, inside (0, 1).
         confidence: inside (0, 1).
-        metric: as in ``eden.profile``.
-        guarantee: as in ``eden.profile``.
+        metric: a name or a function.
+        guarantee: "mean" or ("quantile", q).
+        lower_is_better: whether the metric is one of harm.
         seed: a 64-bit integer that all chips and draws derive from.
+        search: its ``effort`` (the more, the smaller a gap between the drop and ``max_drop`` is shown), ``batch_size``
+            and ``max_trials``; nothing is searched for, so the others stay as they are.
+        budget: what it may cost.
         reference: the network from whose score on reliable memory the drop is counted, such as the one before
             boosting; the network itself if None.
         journal: a file that takes every observation; one that exists is resumed from, to the same answer.
         progress: True shows it on standard error, False does not, a function is called with a Step per observation.
-        effort: as in ``eden.profile``: the more, the smaller a gap between the drop and ``max_drop`` is shown.
-        max_trials: observations after which it gives up.
-        batch_size: samples per observation; as in ``eden.profile``.
-        memory_limit: bytes of samples that may be held in memory.
-        lower_is_better: whether the metric is one of harm.
 
     Returns:
         What was found; ``certified`` says whether the statement holds.
 
     Raises:
         ValueError, TypeError: naming the argument that is wrong, what was found and what is allowed.
+        TrialTimeoutError: if an observation takes longer than ``budget.timeout``.
         FileError: if the journal cannot be used or is of another run.
-
     """
-    metric_name, score = _named_metric(metric)
+    check_kinds(search, budget)
+    for field in ("strategy", "weigh", "coarse_only"):
+        if getattr(search, field) != getattr(_SEARCH, field):
+            raise ValueError(
+                f"search.{field} is {getattr(search, field)!r}; nothing is searched for, so allowed is "
+                f"{getattr(_SEARCH, field)!r}"
+            )
     question = Question(
         max_drop=max_drop,
         confidence=confidence,
         guarantee=guarantee,
         seed=seed,
-        coarse_only=True,
-        strategy="shares",
-        effort=effort,
+        # One rate is all that there is.
+        search=dataclasses.replace(search, coarse_only=True),
         lower_is_better=lower_is_better,
-        max_trials=max_trials,
-        batch_size=batch_size,
     )
-    infos = operands(model)
+    until = end_of(budget)
     for each in (model,) if reference is None else (model, reference):
         refuse_inside_clean(each, "certify")
-    # One candidate, whose level is both the lowest and the highest: what is left of a search is its confirmation.
-    search = _core.Search(
-        operands=[("as placed", 1, _ONLY_LEVEL)],
-        max_drop=question.max_drop,
-        confidence=question.confidence,
-        quantile=question.quantile,
-        floor=_ONLY_LEVEL,
-        coarse_only=True,
-        seed=seed,
-        max_trials=max_trials,
-        effort=effort,
-    )
-    samples = samples_of(loader, memory_limit)
-    batch_size = question.samples_per_observation(len(samples), isinstance(score, CorpusMetric))
-
-    def scorer(network: nn.Module) -> Scorer:
-        return scorer_of(network, samples, score, metric_name, lower_is_better)
-
-    def on_reliable_memory(network: nn.Module, digest: hashlib._Hash | None) -> np.ndarray[Any, np.dtype[np.float64]]:
-        with borrowed(network), reliable.clean(network):
-            return scorer(network).scores(range(len(samples)), "on reliable memory", digest)
-
-    data = hashlib.sha256()
-    own = on_reliable_memory(model, data)
-    clean = own if reference is None else on_reliable_memory(reference, None)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(borrowed(model))
-        task = stack.enter_context(eden_progress.task("verify", search.expected_trials, show=progress is True))
-        book = None
-        if journal is not None:
-            fingerprint = {
-                **question.fingerprint(metric_name, {}, batch_size),
-                **network_fingerprint(model, infos, samples),
-                "purpose": "verification",
-                "data": data.hexdigest(),
-                "reference": hashlib.sha256(np.ascontiguousarray(clean).tobytes()).hexdigest(),
-            }
-            book = stack.enter_context(Journal(journal, fingerprint))
-
-        def on_step(step: Step) -> None:
-            if callable(progress):
-                progress(step)
-            task.expect(step.expected)
-            task.note(
-                "before the test" if step.tested is None else f"fresh chips: {confirmation_note(step, question.bound)}"
-            )
-            task.advance()
-
-        if book is not None and book.history:
-            task.advance(len(book.history))
-        names: Sequence[str] = ["as placed"]
-        evaluator = _OneLevel(model, scorer(model), clean, batch_size)
-        observations = drive(search, evaluator, names, book, on_step)
-
-    def shown(scores: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-        mean = math.fsum(scores) / len(scores)
-        return 1.0 - mean if lower_is_better else mean
-
-    found = search.coarse_certificate if search.state == "done" else None
+    given = (samples_of(loader, budget.memory_bytes), metric, lower_is_better)
+    subject = PlacedNetwork(model, *given)
+    run = question.put_to_one_level()
+    question.check_budget(run, budget)
+    own = clean = subject.borrowed_clean_scores()
+    if reference is not None:
+        clean = PlacedNetwork(reference, *given).borrowed_clean_scores()
+    with subject.borrowed(), eden_progress.task("verify", run.expected_trials, show=progress is True) as task:
+        observations, batch_size = ask(
+            *(question, run, subject, clean, task),
+            names=["as placed"],
+            weights={},
+            journal=journal,
+            progress=progress,
+            budget=budget,
+            until=until,
+            of_rates=False,
+            purpose="verification",
+            reference=hashlib.sha256(np.ascontiguousarray(clean).tobytes()).hexdigest(),
+        )
+    found = run.coarse_certificate if run.state == "done" else None
     return Verification(
         max_drop=question.max_drop,
         confidence=question.confidence,
         guarantee=guarantee,
-        metric=metric_name,
-        reference_accuracy=shown(clean),
-        own_accuracy=shown(own),
-        samples=len(samples),
-        certificate=None if found is None else _certificate(found, batch_size),
-        reason=_reason(search),
+        metric=subject.scorer.name,
+        reference_accuracy=question.shown(clean),
+        own_accuracy=question.shown(own),
+        samples=len(clean),
+        certificate=None if found is None else certificate_of(found, batch_size),
+        # The search speaks of the rate that it knows of, and there is none here.
+        reason=re.sub(r" even at a bit error rate of 1(, the least that is tried)?", "", run.message),
         seed=seed,
         random_layout=_core.RANDOM_LAYOUT_VERSION,
         eden_version=importlib.metadata.version("eden-dram"),
         observations=dict(observations),
-    )
-
-
-def _reason(search: _core.Search) -> str:
-    message = str(search.message)
-    # The search speaks of the rate that it knows of, and there is none here.
-    return message.replace(" even at a bit error rate of 1, the least that is tried", "").replace(
-        " even at a bit error rate of 1", ""
     )

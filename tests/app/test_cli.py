@@ -1,11 +1,13 @@
 """Does each subcommand do its step on a user's own task, and does each mistake end in one line and the right status?"""
 
+import dataclasses
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import processes
 import pytest
@@ -444,10 +446,14 @@ def test_a_search_without_an_answer_leaves_no_journal(
     fails: Fails, networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Twenty observations are too few for any confirmation.
-    from eden.tolerance import profile as characterize
+    from eden.tolerance import profile as module
 
-    whole = characterize.profile
-    monkeypatch.setattr(characterize, "profile", lambda *given, **options: whole(*given, **options, max_trials=20))
+    whole = module.profile
+
+    def short(*given: Any, search: eden.Search, **options: Any) -> eden.Tolerance:
+        return whole(*given, search=dataclasses.replace(search, max_trials=20), **options)
+
+    monkeypatch.setattr(module, "profile", short)
     options = ("--task", TASK, "--network", networks / "boosted.safetensors", "--out", tmp_path / "tolerance.json")
     assert fails("profile", *options)
     assert not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_profile
 import tiny_task
 import torch
 
@@ -27,8 +28,8 @@ from eden.faults.chips import draw_chip
 from eden.placement.map_file import MemoryMap
 from eden.reporting.accuracy import AccuracyCurves
 from eden.reporting.page import ReportError
-from eden.tolerance.evaluation import at_rates, with_errors
-from eden.tolerance.profile import SearchError
+from eden.tolerance.evaluation import at_rates, evaluate
+from eden.tolerance.question import SearchError
 from eden.tolerance.verification import Verification, certify
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -122,7 +123,7 @@ def test_the_placement_is_certified_and_its_files_agree(done: tuple[Path, Outcom
     fresh = tiny_task.network()
     fresh.load_state_dict(model.state_dict())
     eden.inject_(fresh, outcome.memory_map)
-    over = with_errors(fresh, validation, outcome.memory_map.memory, 3)
+    over = evaluate(fresh, validation, errors=outcome.memory_map.memory, chips=3)
     assert (over.mean, over.worst) == (outcome.rounds.accuracy, outcome.rounds.worst)
 
 
@@ -153,7 +154,7 @@ def test_a_network_that_tolerates_nothing_before_boosting_is_compared_all_the_sa
     whole = running.profile
 
     def profile(*arguments: Any, **options: Any) -> eden.Tolerance:
-        if options["coarse_only"]:
+        if options["search"].coarse_only:
             raise SearchError("no rate keeps the drop")
         return whole(*arguments, **options)
 
@@ -430,7 +431,7 @@ def boosted(done: tuple[Path, Outcome]) -> torch.nn.Module:
 
 def certified(model: torch.nn.Module, **options: Any) -> Verification:
     given: dict[str, Any] = {"max_drop": 0.1, "confidence": 0.8, "batch_size": 32, "effort": 1.5, "progress": False}
-    return certify(model, loader(), **{**given, **options})
+    return certify(model, loader(), **tiny_profile.told(**{**given, **options}))
 
 
 def test_what_loses_too_much_is_not_certified(boosted: torch.nn.Module) -> None:

@@ -10,9 +10,7 @@ from typing import Any
 import on_two_ranks
 import pytest
 import torch
-from tiny_profile import FAST, loader, make_network
-
-import eden
+from tiny_profile import FAST, loader, make_network, profile
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -74,8 +72,8 @@ def test_two_ranks_share_a_profile_and_find_what_one_finds(ranks: list[dict[str,
     first, second = (rank["profiles"] for rank in ranks)
     options: dict[str, Any] = {**FAST, "effort": 2.0}
     one, budgeted, coarse = (
-        eden.profile(make_network(), loader(), **options, **more).model_dump(mode="json")
-        for more in ({}, {"budget": 450}, {"coarse_only": True})
+        profile(make_network(), loader(), **options, **more).model_dump(mode="json")
+        for more in ({}, {"observations": 450}, {"coarse_only": True})
     )
     for found in (first, second):
         assert found["whole"] == one

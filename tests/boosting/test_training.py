@@ -311,15 +311,15 @@ def test_an_interrupted_run_ends_in_the_same_bits(
 
 
 def test_evaluating_between_epochs_changes_nothing(undisturbed: Callable[[str], tuple[Run, list[Epoch]]]) -> None:
-    from eden.tolerance.evaluation import over_chips
+    from eden.tolerance.evaluation import evaluate
 
     run = make("pool")
 
-    def evaluate(epoch: Epoch) -> None:
-        over_chips(run.model, tiny_task.data()[1], chips=2)
+    def on_epoch(epoch: Epoch) -> None:
+        evaluate(run.model, tiny_task.data()[1], chips=2)
         run.model.train()
 
-    run.train(on_epoch=evaluate)
+    run.train(on_epoch=on_epoch)
     assert_same(run, undisturbed("pool")[0])
 
 

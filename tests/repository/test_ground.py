@@ -114,7 +114,8 @@ def chain(folder: Path) -> dict[str, Any]:
     fitted = device(folder)
     model = faulty()
     loader = DataLoader(samples(), batch_size=100)
-    tolerance = eden.profile(model, loader, max_drop=0.05, confidence=0.9, seed=3, progress=False, batch_size=50)
+    search = eden.Search(batch_size=50)
+    tolerance = eden.profile(model, loader, max_drop=0.05, confidence=0.9, seed=3, search=search, progress=False)
     made: dict[str, Any] = {"device": fitted, "tolerance": tolerance}
     made["placement"] = eden.place(tolerance, fitted)
     made["exact"] = eden.place(tolerance, fitted, solver="exact", platform="gpu")
@@ -124,7 +125,7 @@ def chain(folder: Path) -> dict[str, Any]:
     eden.inject_(model, made["exact"])
     made["map"] = eden.memory_map(model, made["exact"], fitted)
     made["verification"] = eden.certify(
-        model, loader, max_drop=0.05, confidence=0.9, seed=8, progress=False, batch_size=50
+        model, loader, max_drop=0.05, confidence=0.9, seed=8, search=search, progress=False
     )
     found = {}
     for name, part in made.items():

@@ -67,9 +67,10 @@ from eden.placement.solvers import place
 from eden.reporting.accuracy import AccuracyCurves, AccuracyPoint
 from eden.reporting.page import report
 from eden.reporting.sections import PARTS
+from eden.tolerance.drive import drive
 from eden.tolerance.evaluation import OverChips
 from eden.tolerance.package import PackagedOperand, PackageInfo
-from eden.tolerance.profile import Question, SearchError, drive
+from eden.tolerance.question import Question, Searched, SearchError
 from eden.tolerance.tolerance import CEILING, FLOOR, Tolerance
 from eden.tolerance.verification import Verification, certify
 
@@ -227,19 +228,10 @@ def seeds() -> st.SearchStrategy[int]:
 
 def asked(**changes: Any) -> Question:
     """A question that is answered in a moment."""
-    usual: dict[str, Any] = {
-        "max_drop": 0.2,
-        "confidence": 0.8,
-        "guarantee": "mean",
-        "seed": 0,
-        "coarse_only": False,
-        "strategy": "shares",
-        "effort": 1.5,
-        "lower_is_better": False,
-        "max_trials": None,
-        "batch_size": None,
-    }
-    return Question(**{**usual, **changes})
+    usual: dict[str, Any] = {"max_drop": 0.2, "confidence": 0.8, "guarantee": "mean", "seed": 0, "effort": 1.5}
+    asked = tiny_profile.told(**{**usual, **changes})
+    del asked["budget"]
+    return Question(**asked)
 
 
 class Drops:
@@ -273,21 +265,20 @@ def tolerances(draw: st.DrawFn) -> Tolerance:
         for name in names
     }
     weights = {name: draw(st.sampled_from([0.0, 1.0, 1e-300])) for name in names}
-    search = question.search(infos, errors, weights)
+    searched = Searched(infos, errors, weights)
+    search = question.put(searched)
     samples = draw(st.sampled_from([1, 3, 200]))
     # 1e3: nothing drops. 1e-12: everything does, at the floor already.
     observations = drive(search, Drops(draw(st.sampled_from([1e3, 1e-1, 1e-4, 1e-12])), samples), names)
-    reference = question.reference(np.full(samples, draw(st.sampled_from([1.0, 0.995, 2 / 3]))), "top1")
+    clean = np.full(samples, draw(st.sampled_from([1.0, 0.995, 2 / 3])))
+    question.check_room(clean, "top1")
     try:
         found = question.answer(
             search,
-            infos,
-            errors,
-            weights,
+            searched,
             metric="top1",
-            reference=reference,
+            clean=clean,
             float_accuracy=draw(st.one_of(st.none(), accuracies())),
-            samples=samples,
             batch_size=samples,
             observations=observations,
         )
@@ -299,7 +290,7 @@ def tolerances(draw: st.DrawFn) -> Tolerance:
 def test_a_search_whose_only_rate_is_the_floor_knows_how_long_it_takes() -> None:
     question = asked()
     infos: Any = {"fc.weight": SimpleNamespace(bytes=1, kind="weight", storage="int8")}
-    search = question.search(infos, {"fc.weight": Uniform(FLOOR, failure=FLOOR)}, {"fc.weight": 1.0})
+    search = question.put(Searched(infos, {"fc.weight": Uniform(FLOOR, failure=FLOOR)}, {"fc.weight": 1.0}))
     while (trial := search.next_trial()) is not None:
         assert search.trials < search.expected_trials < 1000
         search.report(trial.id, 0.0)
@@ -319,8 +310,7 @@ def verifications(draw: st.DrawFn) -> Verification:
         guarantee=draw(st.sampled_from(["mean", ("quantile", 0.6)])),
         seed=draw(seeds()),
         progress=False,
-        effort=1.5,
-        batch_size=draw(st.sampled_from([1, 64, 200])),
+        search=eden.Search(effort=1.5, batch_size=draw(st.sampled_from([1, 64, 200]))),
         lower_is_better=draw(st.booleans()) and score < 0.9,
     )
 
@@ -849,7 +839,7 @@ def records() -> dict[str, VersionedFile]:
                 ),
             ),
         ),
-        certify(network, tiny_profile.loader(), effort=1.5, **tiny_profile.FAST),
+        certify(network, tiny_profile.loader(), search=eden.Search(effort=1.5), **tiny_profile.FAST),
         Platform.named("cpu"),
         Currents.builtin("ddr3-1600"),
         RetrainRecipe.of({"curriculum": {"target_ber": 1e-3}, "boost": {"epochs": 1}}),

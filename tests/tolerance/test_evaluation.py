@@ -8,7 +8,7 @@ import pytest
 import tiny_task
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import eden
 from eden.app.steps import RATES as RATES_DRAWN
@@ -17,7 +17,7 @@ from eden.boosting.training import Recipe, train
 from eden.faults.chips import draw_chip
 from eden.faults.faulty_layers import faulty_layers
 from eden.tolerance import evaluation
-from eden.tolerance.evaluation import OverChips, accuracy, at_rates, clean_accuracy, over_chips, with_errors
+from eden.tolerance.evaluation import OverChips, accuracy, at_rates, clean_accuracy, evaluate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -102,16 +102,18 @@ def test_modes_of_all_modules_come_back(model: nn.Module) -> None:
 def test_clean_accuracy_is_without_flips(model: nn.Module) -> None:
     clean = clean_accuracy(model, VALIDATION)
     assert clean > 0.95
-    assert over_chips(model, VALIDATION, 4).mean < clean - 0.05
+    found = evaluate(model, VALIDATION, chips=4)
+    assert found.clean == clean
+    assert found.mean < clean - 0.05
     eden.set_errors_(model, dict.fromkeys(eden.operands(model), None))
     assert accuracy(model, VALIDATION) == clean
 
 
 def test_chips_are_the_seeds_and_drawn_for_evaluation(model: nn.Module) -> None:
-    found = over_chips(model, VALIDATION, 3, seed=4)
-    assert found == over_chips(model, VALIDATION, 3, seed=4)
-    assert found.values == over_chips(model, VALIDATION, 5, seed=4).values[:3]
-    assert found != over_chips(model, VALIDATION, 3, seed=5)
+    found = evaluate(model, VALIDATION, chips=3, seed=4)
+    assert found == evaluate(model, VALIDATION, chips=3, seed=4)
+    assert found.values == evaluate(model, VALIDATION, chips=5, seed=4).values[:3]
+    assert found != evaluate(model, VALIDATION, chips=3, seed=5)
     eden.set_chip_(model, draw_chip(4, "evaluation", 1))
     assert accuracy(model, VALIDATION) == found.values[1]
 
@@ -121,25 +123,28 @@ def fail() -> None:
 
 
 @pytest.mark.parametrize(
-    "evaluate",
+    "evaluated",
     [
-        lambda model, **options: over_chips(model, VALIDATION, 2, **options),
+        lambda model, **options: evaluate(model, VALIDATION, chips=2, **options),
         lambda model, **options: at_rates(model, VALIDATION, [1e-3, 1e-2], 2, **options),
-        lambda model, **options: with_errors(model, VALIDATION, {"0.weight": eden.Uniform(0.1)}, 2, **options),
+        lambda model, **options: evaluate(model, VALIDATION, chips=2, ber=1e-2, **options),
+        lambda model, **options: evaluate(
+            model, VALIDATION, chips=2, errors={"0.weight": eden.Uniform(0.1)}, **options
+        ),
     ],
-    ids=["over_chips", "at_rates", "with_errors"],
+    ids=["as it is", "at_rates", "at a rate", "with errors"],
 )
-def test_the_network_is_given_back_also_after_an_exception(model: nn.Module, evaluate: Callable[..., Any]) -> None:
+def test_the_network_is_given_back_also_after_an_exception(model: nn.Module, evaluated: Callable[..., Any]) -> None:
     eden.Curriculum(model, 1e-2, epochs=3, seed=1)  # another chip in training
     model.train()
     model(VALIDATION.tensors[0])
     before = state(model)
     assert before["0.eden_chip"] != before["0.eden_training_chip"]
     assert before["0.eden_training_access"] > 0
-    evaluate(model)
+    evaluated(model)
     assert state(model) == before
     with pytest.raises(KeyboardInterrupt):
-        evaluate(model, on_chip=fail)
+        evaluated(model, on_chip=fail)
     assert state(model) == before
     assert model.training
 
@@ -151,8 +156,9 @@ def test_at_rates_scales_every_operand(model: nn.Module) -> None:
     assert len(calls) == 12
     assert set(found[0.0].values) == {clean_accuracy(model, VALIDATION)}
     assert found[0.0].mean > found[1e-2].mean > found[0.2].mean
+    assert evaluate(model, VALIDATION, ber=1e-2, chips=4).values == found[1e-2].values
     eden.set_errors_(model, {name: RATES.scaled(1e-2) for name in eden.operands(model)})
-    assert over_chips(model, VALIDATION, 4) == found[1e-2]
+    assert evaluate(model, VALIDATION, chips=4).values == found[1e-2].values
 
 
 def test_a_rate_out_of_reach_is_refused_before_anything_is_computed(model: nn.Module) -> None:
@@ -175,23 +181,47 @@ def test_the_mean_of_equal_accuracies_is_theirs() -> None:
     assert (over.worst, over.mean, over.best) == (0.995,) * 3
 
 
-def test_with_errors_changes_the_operands_it_names(model: nn.Module) -> None:
+def test_errors_change_the_operands_it_names(model: nn.Module) -> None:
     none = dict.fromkeys(eden.operands(model), eden.Uniform(0.0))
     clean = clean_accuracy(model, VALIDATION)
-    assert set(with_errors(model, VALIDATION, none, 2).values) == {clean}
-    assert with_errors(model, VALIDATION, {**none, "3.input": eden.Uniform(0.3)}, 3).mean < clean
+    assert set(evaluate(model, VALIDATION, errors=none, chips=2).values) == {clean}
+    assert evaluate(model, VALIDATION, errors={**none, "3.input": eden.Uniform(0.3)}, chips=3).mean < clean
+
+
+def test_a_loader_a_dataset_and_batches_give_the_same(model: nn.Module) -> None:
+    found = evaluate(model, VALIDATION, chips=2)
+    x, y = VALIDATION.tensors
+    pairs = [(x[i], y[i]) for i in range(len(x))]
+    for data in (DataLoader(VALIDATION, batch_size=256), list(DataLoader(VALIDATION, batch_size=256)), Listed(pairs)):
+        assert evaluate(model, data, chips=2) == found
+    wrong = evaluate(model, VALIDATION, metric=lambda output, target: output.argmax(1) != target, chips=2)
+    assert wrong.mean == pytest.approx(1.0 - found.mean)
+    assert wrong.clean == pytest.approx(1.0 - (found.clean or 0.0))
+
+
+class Listed(Dataset[tuple[Tensor, Tensor]]):
+    """A map-style dataset of no tensors."""
+
+    def __init__(self, pairs: list[tuple[Tensor, Tensor]]) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.pairs[index]
 
 
 def test_bad_input_changes_nothing(model: nn.Module) -> None:
     before = state(model)
     with pytest.raises(ValueError, match=r"'4\.weight' is no operand under faults; allowed are 0\.input, 0\.weight"):
-        with_errors(model, VALIDATION, {"4.weight": eden.Uniform(0.1)}, 2)
+        evaluate(model, VALIDATION, errors={"4.weight": eden.Uniform(0.1)}, chips=2)
     for chips in (0, -1):
         with pytest.raises(ValueError, match=f"chips is {chips}; allowed is 1 or more"):
-            over_chips(model, VALIDATION, chips)
-    for empty in (accuracy, clean_accuracy, lambda *given: over_chips(*given, chips=1)):
+            evaluate(model, VALIDATION, chips=chips)
+    for empty in (accuracy, clean_accuracy, evaluate):
         with pytest.raises(ValueError, match="dataset has no samples"):
             empty(model, EMPTY)
     assert state(model) == before
     with pytest.raises(ValueError, match="has no layer under faults"):
-        evaluation.over_chips(tiny_task.network(), VALIDATION, 1)
+        evaluate(tiny_task.network(), VALIDATION, chips=1)

@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 import torch
-from test_characterize import Simulated, mean_drop, simulated_search
-from tiny_profile import FAST, loader, make_network
+from test_profile import Simulated, mean_drop, simulated_search
+from tiny_profile import FAST, loader, make_network, profile
 from torch import Tensor
 
 import eden
 from eden import _core
 from eden.common.deadline import Deadline
 from eden.common.journal import Journal
-from eden.tolerance import profile as characterize
-from eden.tolerance.profile import TimeBudget
+from eden.tolerance.drive import Step, TimeBudget, drive
+from eden.tolerance.scorer import METRICS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -33,11 +33,11 @@ SHORT: dict[str, Any] = {**FAST, "effort": 2.0}
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[eden.Tolerance, bytes]:
     """A tolerance and its whole journal."""
     path = tmp_path_factory.mktemp("undisturbed") / "journal"
-    return eden.profile(make_network(), loader(), journal=path, **SHORT), path.read_bytes()
+    return profile(make_network(), loader(), journal=path, **SHORT), path.read_bytes()
 
 
 def in_a_process(journal: Path) -> None:
-    eden.profile(make_network(), loader(), journal=journal, **SHORT)
+    profile(make_network(), loader(), journal=journal, **SHORT)
 
 
 def test_killed_at_twenty_random_moments_and_resumed_to_the_same_answer(
@@ -58,7 +58,7 @@ def test_killed_at_twenty_random_moments_and_resumed_to_the_same_answer(
         process.join()
         assert process.exitcode in (-signal.SIGKILL, 0)
         assert whole.startswith(path.read_bytes()) or not path.exists()
-    assert eden.profile(make_network(), loader(), journal=path, **SHORT) == tolerance
+    assert profile(make_network(), loader(), journal=path, **SHORT) == tolerance
     assert path.read_bytes() == whole
 
 
@@ -70,7 +70,7 @@ class Trouble:
         self.__qualname__ = "metric"
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        scores = characterize.top1(output, target).float()
+        scores = METRICS["top1"](output, target).float()
         return self.what(scores) if next(self.calls) == self.at else scores
 
 
@@ -97,9 +97,9 @@ def test_trouble_in_an_observation_loses_nothing(
     path, timeout = tmp_path / "journal", {"timeout": 1.0} if what is hanging else {}
     with pytest.raises(kind, match=message):
         # The first two calls are the reference.
-        eden.profile(make_network(), loader(), journal=path, metric=Trouble(100, what), **SHORT, **timeout)
+        profile(make_network(), loader(), journal=path, metric=Trouble(100, what), **SHORT, **timeout)
     assert path.read_bytes().count(b"\n") == 1 + 98
-    again = eden.profile(make_network(), loader(), journal=path, metric=Trouble(-1, what), **SHORT, **timeout)
+    again = profile(make_network(), loader(), journal=path, metric=Trouble(-1, what), **SHORT, **timeout)
     assert again.model_copy(update={"metric": "top1"}) == undisturbed[0]
 
 
@@ -120,15 +120,15 @@ def test_calls_with_a_deadline() -> None:
 
 def test_a_budget_ends_with_what_is_certified(undisturbed: tuple[eden.Tolerance, bytes]) -> None:
     whole = sum(undisturbed[0].observations.values())
-    short = eden.profile(make_network(), loader(), budget=450, **FAST)
+    short = profile(make_network(), loader(), observations=450, **FAST)
     assert sum(short.observations.values()) <= 450
     assert set(short.limits.values()) == {short.coarse}
     assert short.limits_certificate is None
     assert short.weights == short.alone == {}
     assert short.unfinished.startswith("the budget of 450 observations ended the search in its phase")
-    # As in test_characterize: by chance above max_drop with probability below 0.02 at worst.
+    # As in test_profile: by chance above max_drop with probability below 0.02 at worst.
     assert mean_drop(short.limits) <= FAST["max_drop"]
-    enough = eden.profile(make_network(), loader(), budget=whole + 400, **FAST)
+    enough = profile(make_network(), loader(), observations=whole + 400, **FAST)
     assert sum(enough.observations.values()) <= whole + 400
     assert enough.unfinished == ""
     assert enough.limits_certificate is not None
@@ -137,11 +137,11 @@ def test_a_budget_ends_with_what_is_certified(undisturbed: tuple[eden.Tolerance,
 
 def test_a_search_that_a_budget_ended_goes_on_with_a_larger_one(tmp_path: Path) -> None:
     path = tmp_path / "journal"
-    first = eden.profile(make_network(), loader(), journal=path, budget=450, **FAST)
+    first = profile(make_network(), loader(), journal=path, observations=450, **FAST)
     before = path.read_bytes()
-    assert eden.profile(make_network(), loader(), journal=path, budget=450, **FAST) == first
+    assert profile(make_network(), loader(), journal=path, observations=450, **FAST) == first
     assert path.read_bytes() == before
-    last = eden.profile(make_network(), loader(), journal=path, **FAST)
+    last = profile(make_network(), loader(), journal=path, **FAST)
     assert last.unfinished == ""
     assert last.limits_certificate is not None
     assert last.coarse >= first.coarse
@@ -152,25 +152,25 @@ def test_a_search_that_a_budget_ended_goes_on_with_a_larger_one(tmp_path: Path) 
 
 def test_a_budget_that_cannot_do() -> None:
     with pytest.raises(ValueError, match=r"budget is 20, too few .* allowed is 58 or more"):
-        eden.profile(make_network(), loader(), budget=20, **FAST)
+        profile(make_network(), loader(), observations=20, **FAST)
     with pytest.raises(eden.SearchError, match=r"budget of 1 observations .* before any rate was confirmed"):
-        eden.profile(make_network(), loader(), budget_seconds=1e-6, **FAST)
+        profile(make_network(), loader(), seconds=1e-6, **FAST)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"budget": 0}, "budget is 0; allowed is 1 or more"),
-        ({"budget": 500, "budget_seconds": 5.0}, "budget and budget_seconds are both given"),
-        ({"budget_seconds": 0.0}, "budget_seconds is 0.0; allowed is a number of seconds above 0"),
-        ({"budget_seconds": "5 min"}, "budget_seconds is a str"),
+        ({"observations": 0}, "observations is 0; allowed is 1 or more"),
+        ({"observations": 500, "seconds": 5.0}, "observations and seconds are both given"),
+        ({"seconds": 0.0}, "seconds is 0.0; allowed is a number of seconds above 0"),
+        ({"seconds": "5 min"}, "seconds is a str"),
         ({"timeout": -1}, "timeout is -1; allowed is a number of seconds above 0"),
         ({"timeout": float("nan")}, "timeout is nan"),
     ],
 )
 def test_bad_budgets_are_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
-        eden.profile(make_network(), loader(), **FAST, **changes)
+        profile(make_network(), loader(), **FAST, **changes)
 
 
 class Clock:
@@ -198,7 +198,7 @@ def test_seconds_are_a_budget_by_how_long_observations_take(seconds: float, limi
     clock = Clock(0.005)
     search = simulated_search()
     with Journal(tmp_path / "j", {}) as journal:
-        characterize.drive(search, Timed(clock), ["a", "b"], journal, budget=TimeBudget(seconds, clock))
+        drive(search, Timed(clock), ["a", "b"], journal, budget=TimeBudget(seconds, clock))
     assert clock.now <= seconds + 0.01
     assert search.state == "done"
     assert search.ended_by_budget != limits
@@ -238,9 +238,9 @@ def test_a_time_budget_waits_for_a_prediction_and_keeps_what_is_near() -> None:
 
 
 def test_intervals_narrow() -> None:
-    steps: list[characterize.Step] = []
+    steps: list[Step] = []
     search = simulated_search()
-    characterize.drive(search, Simulated([10.0, 0.1]), ["a", "b"], on_step=steps.append)
+    drive(search, Simulated([10.0, 0.1]), ["a", "b"], on_step=steps.append)
     assert all(0.0 < step.low <= step.high <= 0.5 for step in steps)
     for phase in ("coarse", "joint"):
         widths = [step.high / step.low for step in steps if step.phase == phase]
@@ -256,6 +256,6 @@ def test_a_compiled_network_gives_the_same() -> None:
     options = {**SHORT, "coarse_only": True}
     network = make_network()
     compiled = torch.compile(network, backend="eager", fullgraph=True)
-    found = eden.profile(compiled, loader(), **options)  # type: ignore[arg-type]
-    assert found == eden.profile(make_network(), loader(), **options)
+    found = profile(compiled, loader(), **options)  # type: ignore[arg-type]
+    assert found == profile(make_network(), loader(), **options)
     assert network.training

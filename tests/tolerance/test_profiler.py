@@ -32,7 +32,9 @@ from eden.boosting.training import Recipe
 from eden.common.journal import Journal
 from eden.faults.memories import set_scaled_errors_
 from eden.memory.errors import ErrorModel
-from eden.tolerance.package import Package, load_samples, save_samples
+from eden.tolerance.drive import TrialTimeoutError
+from eden.tolerance.package import Package
+from eden.tolerance.samples_file import load_samples, save_samples
 
 PROGRAM = Path(os.environ.get("EDEN_PROFILE", Path(__file__).parents[2] / "build" / "eden-profile"))
 
@@ -345,9 +347,13 @@ def test_an_observation_that_takes_too_long(folder: Path, tmp_path: Path) -> Non
         f"trial 0 (coarse, chip {said.split('chip ')[1].split(')')[0]}): the observation took longer than 1e-09 s; the "
         f"same command goes on with it from {kept}"
     )
-    with pytest.raises(eden.tolerance.profile.TrialTimeoutError, match="the observation took longer than 1e-09 s"):
-        eden.profile_package(
-            folder / "net.pt2", folder / "samples.safetensors", max_drop=0.2, timeout=1e-9, progress=False
+    with pytest.raises(TrialTimeoutError, match="the observation took longer than 1e-09 s"):
+        eden.profile(
+            folder / "net.pt2",
+            folder / "samples.safetensors",
+            max_drop=0.2,
+            budget=eden.Budget(timeout=1e-9),
+            progress=False,
         )
     assert program(*on(folder, tmp_path / "out.json"), *QUICK, "--timeout", 300).returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
@@ -460,7 +466,7 @@ def test_a_network_that_leaves_no_room_for_the_drop(folder: Path, tmp_path: Path
     save_samples(inputs, (targets + 1) % CLASSES, wrong)
     said = says("--package", folder / "net.pt2", "--data", wrong, "--out", tmp_path / "out.json", "--max-drop", "0.5")
     with pytest.raises(ValueError, match="on reliable memory the network scores") as raised:
-        eden.profile_package(folder / "net.pt2", wrong, max_drop=0.5, progress=False)
+        eden.profile(folder / "net.pt2", wrong, max_drop=0.5, progress=False)
     assert said == str(raised.value)
 
 
@@ -517,7 +523,7 @@ def test_packages_that_cannot_be_used(
     said = says("--package", path, "--data", samples, "--out", out)
     assert said.startswith(f"{path}: {message}")
     with pytest.raises(eden.FileError) as raised:
-        eden.profile_package(path, samples, progress=False)
+        eden.profile(path, samples, progress=False)
     assert str(raised.value).startswith(f"{path}: ")
     assert not out.exists()
 
@@ -620,7 +626,7 @@ def test_samples_that_cannot_be_used(folder: Path, tmp_path: Path, tensors: dict
     said = says("--package", folder / "net.pt2", "--data", path, "--out", tmp_path / "out.json")
     assert said.startswith(f"{path}: {message}")
     with pytest.raises(eden.FileError) as raised:
-        eden.profile_package(folder / "net.pt2", path, progress=False)
+        eden.profile(folder / "net.pt2", path, progress=False)
     assert str(raised.value).startswith(f"{path}: {message}")
 
 

@@ -8,7 +8,7 @@ import networks
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_profile import FAST, loader, make_network
+from tiny_profile import FAST, loader, make_network, profile
 from torch import Tensor, nn
 
 import eden
@@ -16,7 +16,7 @@ from eden.faults.config import Faults
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.layers.key_value_cache import KeyValueCache
 from eden.faults.memories import scalable_errors
-from eden.tolerance import profile as characterize
+from eden.tolerance.drive import Step
 from eden.tolerance.reuse import Reuse
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -242,10 +242,10 @@ def test_parameters_that_are_written_to_are_noticed() -> None:
 
 
 def test_a_profile_is_the_same_with_and_without() -> None:
-    steps: list[characterize.Step] = []
+    steps: list[Step] = []
     options: dict[str, Any] = {**FAST, "effort": 2.0}
-    kept = eden.profile(make_network(), loader(32), **{**options, "progress": steps.append})
-    assert eden.profile(make_network(), loader(32), reuse_limit=0, **options) == kept
+    kept = profile(make_network(), loader(32), **{**options, "progress": steps.append})
+    assert profile(make_network(), loader(32), reuse_bytes=0, **options) == kept
     alone = [step for step in steps if step.phase == "operand"]
     assert steps[-1].reused == alone[-1].reused > 0
     # Two operands of four have a layer before them: at best half of the calls in trials of those, a quarter of all.
@@ -255,5 +255,5 @@ def test_a_profile_is_the_same_with_and_without() -> None:
 
 @pytest.mark.parametrize("limit", [-1, 1.5])
 def test_a_bad_limit_is_named(limit: Any) -> None:
-    with pytest.raises((ValueError, TypeError), match="reuse_limit is"):
-        eden.profile(make_network(), loader(), reuse_limit=limit, **FAST)
+    with pytest.raises((ValueError, TypeError), match="reuse_bytes is"):
+        profile(make_network(), loader(), reuse_bytes=limit, **FAST)

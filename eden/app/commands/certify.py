@@ -33,7 +33,8 @@ def certify(
     from eden.app.steps import network_loader
     from eden.faults.inject import inject_
     from eden.placement.placement import Placement
-    from eden.tolerance.profile import SearchError
+    from eden.tolerance.question import SearchError
+    from eden.tolerance.search import Search
     from eden.tolerance.verification import certify as test
 
     chosen = task_of(task)
@@ -45,10 +46,9 @@ def certify(
         max_drop=max_drop,
         confidence=confidence,
         seed=seed,
+        search=Search(effort=effort, batch_size=samples),
         reference=None if reference is None else network_of(chosen, reference),
         journal=journal,
-        effort=effort,
-        batch_size=samples,
     )
     if not found.certified:
         found.save(out)

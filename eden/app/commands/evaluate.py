@@ -42,8 +42,7 @@ def evaluate(
     clean = evaluation.clean_accuracy(model, validation)
     typer.echo(f"without errors: {clean:.2%}")
     if placement is not None:
-        memory = Placement.load(placement).memory
-        over = evaluation.with_errors(model, validation, memory, chips, seed)
+        over = evaluation.evaluate(model, validation, errors=Placement.load(placement).memory, chips=chips, seed=seed)
         typer.echo(f"as placed: {over.mean:.2%} over {chips} chips, worst {over.worst:.2%}")
         return
     found = rates_with_progress(model, validation, chips, seed)

@@ -28,8 +28,8 @@ def export(
     samples_per_run: Annotated[int, typer.Option(help="samples that the package computes at once", min=1)] = 64,
 ) -> None:
     """Compile a network under faults into a package that takes its operands' rates, for eden-profile."""
-    from eden.tolerance.package import export as compile_network
-    from eden.tolerance.package import save_samples
+    from eden.tolerance.export import export as compile_network
+    from eden.tolerance.samples_file import save_samples
 
     chosen = task_of(task)
     _, validation = chosen.sets()

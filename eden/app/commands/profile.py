@@ -69,9 +69,10 @@ def profile(
 
     from eden.app.steps import network_loader
     from eden.common.ranks import process_group
-    from eden.tolerance.package import profile_package
-    from eden.tolerance.profile import SearchError, TrialTimeoutError
-    from eden.tolerance.profile import profile as search
+    from eden.tolerance.drive import TrialTimeoutError
+    from eden.tolerance.profile import profile as find
+    from eden.tolerance.question import SearchError
+    from eden.tolerance.search import Budget, Search
 
     if (network is None) == (package is None):
         found = "neither --network nor --package" if network is None else "both --network and --package"
@@ -86,16 +87,21 @@ def profile(
         "metric": metric,
         "guarantee": "mean" if quantile is None else ("quantile", quantile),
         "seed": seed,
-        "coarse_only": coarse_only,
         "journal": kept,
-        "strategy": strategy,
-        "weigh": weigh,
-        "effort": effort,
-        "max_trials": max_trials,
-        "batch_size": samples if quantile is None else None,
-        "budget": budget,
-        "budget_seconds": budget_seconds,
-        "timeout": timeout,
+        "search": Search(
+            strategy=cast(Any, strategy),
+            weigh=cast(Any, weigh),
+            effort=effort,
+            batch_size=samples if quantile is None else None,
+            coarse_only=coarse_only,
+            max_trials=max_trials,
+        ),
+        "budget": Budget(
+            observations=budget,
+            seconds=budget_seconds,
+            timeout=timeout,
+            reuse_bytes=2**29 if reuse_limit is None else reuse_limit,
+        ),
     }
     if package is not None and reuse_limit is not None:
         raise typer.BadParameter(
@@ -106,17 +112,16 @@ def profile(
         if package is not None and torch.distributed.is_initialized():
             raise typer.BadParameter("--package under torchrun; allowed is one process, or --network")
         try:
-            if package is not None and data is not None:
-                tolerance = profile_package(package, data, **options)
+            if package is not None:
+                tolerance = find(package, data, **options)
             else:
                 chosen = task_of(task)
                 _, validation = chosen.sets()
                 model = network_of(chosen, cast(Path, network))
-                tolerance = search(
+                tolerance = find(
                     model,
                     network_loader(validation, samples),
                     **options,
-                    reuse_limit=2**29 if reuse_limit is None else reuse_limit,
                     group=torch.distributed.group.WORLD if torch.distributed.is_initialized() else None,
                 )
             if rank == 0:

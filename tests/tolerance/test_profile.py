@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_profile import CLASSES, FAST, FEATURES, SAMPLES, loader, make_data, make_network
+from tiny_profile import CLASSES, FAST, FEATURES, SAMPLES, loader, make_data, make_network, profile
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -19,7 +19,9 @@ from eden import _core
 from eden.faults.chips import chip, draw_chip
 from eden.faults.config import Faults
 from eden.memory.errors import ErrorModel
-from eden.tolerance import profile as characterize
+from eden.tolerance.drive import Step, drive, note
+from eden.tolerance.network import moved_bytes, weights_of
+from eden.tolerance.scorer import METRICS, CorpusMetric
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,7 +35,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def tolerance() -> eden.Tolerance:
-    return eden.profile(make_network(), loader(), **FAST)
+    return profile(make_network(), loader(), **FAST)
 
 
 def mean_drop(rates: dict[str, float], chips: int = 150) -> float:
@@ -113,24 +115,24 @@ def test_metric_of_all_samples_together() -> None:
         assert torch.equal(wanted, make_data().tensors[1])  # in the order of the set
         return min(float((found[wanted == label] == label).double().mean()) for label in range(CLASSES))
 
-    metric = characterize.CorpusMetric(least_recall)
-    found = eden.profile(make_network(), loader(), metric=metric, coarse_only=True, **{**FAST, "max_drop": 0.2})
+    metric = CorpusMetric(least_recall)
+    found = profile(make_network(), loader(), metric=metric, coarse_only=True, **{**FAST, "max_drop": 0.2})
     assert set(sizes) == {SAMPLES}
     assert found.metric.endswith("least_recall")
     assert found.coarse_certificate.batch == SAMPLES
     with pytest.raises(ValueError, match="batch_size is 64; with a CorpusMetric"):
-        eden.profile(make_network(), loader(), metric=metric, batch_size=64, **FAST)
+        profile(make_network(), loader(), metric=metric, batch_size=64, **FAST)
     for bad, kind in ((1.5, ValueError), (float("nan"), ValueError), ("high", TypeError)):
-        broken: Any = characterize.CorpusMetric(lambda outputs, targets, bad=bad: bad)  # type: ignore[misc]
+        broken: Any = CorpusMetric(lambda outputs, targets, bad=bad: bad)  # type: ignore[misc]
         with pytest.raises(kind, match=r"on reliable memory: metric .* of all samples returned"):
-            eden.profile(make_network(), loader(), metric=broken, **FAST)
+            profile(make_network(), loader(), metric=broken, **FAST)
 
 
 def test_a_sweep_is_certified_step_by_step() -> None:
     network = make_network()
     eden.set_errors_(network, {"0.input": None, "3.input": None, "3.weight": None})
     options: dict[str, Any] = {"max_drop": 0.2, "confidence": 0.8, "progress": False, "strategy": "sweep"}
-    found = eden.profile(network, loader(), batch_size=16, **options)
+    found = profile(network, loader(), batch_size=16, **options)
     assert found.strategy == "sweep"
     assert found.alone == {}
     certificate = found.limits_certificate
@@ -139,18 +141,18 @@ def test_a_sweep_is_certified_step_by_step() -> None:
     assert sum(found.observations.values()) % certificate.chips == 0
     assert certificate.alpha < certificate.total_alpha <= 0.2
     with pytest.raises(ValueError, match="two steps take at least"):
-        eden.profile(network, loader(), max_trials=20, **options)
+        profile(network, loader(), max_trials=20, **options)
 
 
 def test_limits_go_where_they_weigh() -> None:
     network = make_network()
     weights = {"0.weight": 1.0, "0.input": 0.0, "3.weight": 1.0, "3.input": 98.0}
-    even = eden.profile(network, loader(), weigh=dict.fromkeys(weights, 1.0), **FAST)
-    uneven = eden.profile(network, loader(), weigh=weights, **FAST)
+    even = profile(network, loader(), weigh=dict.fromkeys(weights, 1.0), **FAST)
+    uneven = profile(network, loader(), weigh=weights, **FAST)
     assert uneven.weights == weights
     assert uneven.limits["3.input"] > even.limits["3.input"]
     assert uneven.limits["0.weight"] < even.limits["0.weight"]
-    energy = characterize.weights_of("energy", eden.operands(network))
+    energy = weights_of("energy", eden.operands(network), moved_bytes(eden.operands(network)))
     assert energy == {name: sum(moved) for name, moved in traffic_of(network).items()}
 
 
@@ -161,13 +163,13 @@ def traffic_of(network: nn.Module) -> dict[str, tuple[float, float]]:
 
 def test_lower_is_better(tolerance: eden.Tolerance) -> None:
     def wrong(output: Tensor, target: Tensor) -> Tensor:
-        return ~characterize.top1(output, target)
+        return ~METRICS["top1"](output, target)
 
-    found = eden.profile(make_network(), loader(), metric=wrong, lower_is_better=True, **FAST)
+    found = profile(make_network(), loader(), metric=wrong, lower_is_better=True, **FAST)
     assert found.limits == tolerance.limits
     assert found.reference_accuracy == pytest.approx(1.0 - tolerance.reference_accuracy)
     with pytest.raises(ValueError, match=r"scores 0.99, no less than 1 - max_drop"):
-        eden.profile(
+        profile(
             make_network(),
             loader(),
             metric=lambda output, target: 0.99 + 0.0 * output[:, 0],
@@ -180,13 +182,13 @@ def test_the_same_each_time_whatever_the_global_generator(tolerance: eden.Tolera
     network = make_network()
     torch.manual_seed(123)
     state = torch.get_rng_state()
-    again = eden.profile(network, loader(), **FAST)
+    again = profile(network, loader(), **FAST)
     assert again == tolerance
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_iterable_of_batches_gives_the_same(tolerance: eden.Tolerance) -> None:
-    assert eden.profile(make_network(), list(loader()), **FAST) == tolerance
+    assert profile(make_network(), list(loader()), **FAST) == tolerance
 
 
 def test_killed_and_resumed_to_the_same_answer(tolerance: eden.Tolerance, tmp_path: Path) -> None:
@@ -195,19 +197,19 @@ def test_killed_and_resumed_to_the_same_answer(tolerance: eden.Tolerance, tmp_pa
     done: list[int] = []
     for stop in (1, 37, total // 2, total - 1):
 
-        def interrupt(step: characterize.Step, stop: int = stop) -> None:
+        def interrupt(step: Step, stop: int = stop) -> None:
             done.append(step.trial)
             if step.trial + 1 >= stop:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            eden.profile(make_network(), loader(), journal=path, **{**FAST, "progress": interrupt})
+            profile(make_network(), loader(), journal=path, **{**FAST, "progress": interrupt})
         with open(path, "ab") as journal:
             journal.write(b'{"trial": 1')
-    assert eden.profile(make_network(), loader(), journal=path, **FAST) == tolerance
+    assert profile(make_network(), loader(), journal=path, **FAST) == tolerance
     assert done == list(range(total - 1))  # nothing was observed twice
     before = path.read_bytes()
-    assert eden.profile(make_network(), loader(), journal=path, **FAST) == tolerance
+    assert profile(make_network(), loader(), journal=path, **FAST) == tolerance
     assert path.read_bytes() == before
 
 
@@ -227,15 +229,15 @@ def test_killed_and_resumed_to_the_same_answer(tolerance: eden.Tolerance, tmp_pa
 def test_journal_of_another_run(tmp_path: Path, field: str, changes: dict[str, Any]) -> None:
     start_journal(tmp_path / "j")
     with pytest.raises(eden.FileError, match=f"another run: {field} was"):
-        eden.profile(make_network(), loader(), journal=tmp_path / "j", **{**FAST, **changes})
+        profile(make_network(), loader(), journal=tmp_path / "j", **{**FAST, **changes})
 
 
 def start_journal(path: Path) -> None:
-    def interrupt(step: characterize.Step) -> None:
+    def interrupt(step: Step) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        eden.profile(make_network(), loader(), journal=path, **{**FAST, "progress": interrupt})
+        profile(make_network(), loader(), journal=path, **{**FAST, "progress": interrupt})
 
 
 def test_journal_of_other_data_or_another_network(tmp_path: Path) -> None:
@@ -243,14 +245,14 @@ def test_journal_of_other_data_or_another_network(tmp_path: Path) -> None:
     x, y = make_data().tensors
     other = DataLoader(TensorDataset(x + 1e-6, y), batch_size=100)
     with pytest.raises(eden.FileError, match="another run: data was"):
-        eden.profile(make_network(), other, journal=tmp_path / "j", metric="top1", **FAST)
+        profile(make_network(), other, journal=tmp_path / "j", metric="top1", **FAST)
     network = make_network()
     with torch.no_grad():
         network[0].bias[0] += 0.001
     with pytest.raises(eden.FileError, match="another run: model was"):
-        eden.profile(network, loader(), journal=tmp_path / "j", **FAST)
+        profile(network, loader(), journal=tmp_path / "j", **FAST)
     with pytest.raises(eden.FileError, match="another run: operands was"):
-        eden.profile(make_network(eden.Uniform(1e-3)), loader(), journal=tmp_path / "j", **FAST)
+        profile(make_network(eden.Uniform(1e-3)), loader(), journal=tmp_path / "j", **FAST)
 
 
 def state_of(network: nn.Module) -> dict[str, Any]:
@@ -287,18 +289,18 @@ def test_network_is_given_back_as_it_was(error: type[BaseException] | None) -> N
         return output.argmax(1) == target
 
     if error is None:
-        eden.profile(network, loader(), metric=metric, coarse_only=True, **FAST)
+        profile(network, loader(), metric=metric, coarse_only=True, **FAST)
     else:
         with pytest.raises(error, match="in the middle"):
-            eden.profile(network, loader(), metric=metric, **FAST)
+            profile(network, loader(), metric=metric, **FAST)
     assert_same(before, state_of(network))
 
 
 def test_coarse_only_and_quantile() -> None:
-    coarse = eden.profile(make_network(), loader(), coarse_only=True, **FAST)
+    coarse = profile(make_network(), loader(), coarse_only=True, **FAST)
     assert set(coarse.limits.values()) == {coarse.coarse}
     assert coarse.limits_certificate is None
-    quantile = eden.profile(
+    quantile = profile(
         make_network(), loader(), coarse_only=True, guarantee=("quantile", 0.9), **{**FAST, "max_drop": 0.1}
     )
     assert quantile.guarantee == ("quantile", 0.9)
@@ -309,16 +311,16 @@ def test_coarse_only_and_quantile() -> None:
 def test_operands_without_errors_are_left_alone() -> None:
     network = make_network()
     eden.set_errors_(network, {"0.input": None, "3.input": None})
-    tolerance = eden.profile(network, loader(), coarse_only=True, **FAST)
+    tolerance = profile(network, loader(), coarse_only=True, **FAST)
     assert list(tolerance.limits) == ["0.weight", "3.weight"]
     eden.set_errors_(network, {"0.weight": None, "3.weight": None})
     with pytest.raises(ValueError, match="none of the 4 operands has an error model"):
-        eden.profile(network, loader(), **FAST)
+        profile(network, loader(), **FAST)
 
 
 def test_steps_and_progress(capsys: pytest.CaptureFixture[str]) -> None:
-    steps: list[characterize.Step] = []
-    eden.profile(make_network(), loader(), **{**FAST, "progress": steps.append})
+    steps: list[Step] = []
+    profile(make_network(), loader(), **{**FAST, "progress": steps.append})
     assert [step.trial for step in steps] == list(range(len(steps)))
     assert {step.operand for step in steps if step.phase == "operand"} == {"0.weight", "0.input", "3.weight", "3.input"}
     assert steps[-1].expected == len(steps)
@@ -335,19 +337,19 @@ def test_steps_and_progress(capsys: pytest.CaptureFixture[str]) -> None:
         confirmed = step.tested
     assert confirmed > 0
     assert capsys.readouterr().err == ""
-    eden.profile(make_network(), loader(), **{**FAST, "progress": True, "coarse_only": True})
+    profile(make_network(), loader(), **{**FAST, "progress": True, "coarse_only": True})
     assert "profile: " in capsys.readouterr().err
 
 
 def test_what_is_told_of_a_confirmation() -> None:
     told: dict[str, Any] = {"trial": 9, "expected": 20, "phase": "confirmation", "operand": None, "rate": 1.2e-3}
     told |= {"difference": 0.0, "low": 0.0, "high": 1.0}
-    step = characterize.Step(**told, bound=0.01004, tested=31, longest=180)
-    assert characterize._note(step, 0.01) == (
+    step = Step(**told, bound=0.01004, tested=31, longest=180)
+    assert note(step, 0.01) == (
         "confirming 0.0012: 31 of at most 180 chips, shown to be at most 0.01004, wanted is 0.01"
     )
-    step = characterize.Step(**told, bound=math.inf, tested=1)
-    assert characterize._note(step, 0.01) == "confirming 0.0012: 1 chip"
+    step = Step(**told, bound=math.inf, tested=1)
+    assert note(step, 0.01) == "confirming 0.0012: 1 chip"
 
 
 class Simulated:
@@ -369,7 +371,7 @@ def simulated_search(**changes: Any) -> _core.Search:
 
 def test_search_is_driven_without_a_network() -> None:
     search = simulated_search()
-    observations = characterize.drive(search, Simulated([10.0, 0.1]), ["a", "b"])
+    observations = drive(search, Simulated([10.0, 0.1]), ["a", "b"])
     assert search.state == "done"
     assert sum(observations.values()) == search.trials
     assert 10.0 * search.limits[0] + 0.1 * search.limits[1] <= 0.02
@@ -379,7 +381,7 @@ def test_search_is_driven_without_a_network() -> None:
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1.5])
 def test_bad_difference_names_the_trial(bad: float) -> None:
     with pytest.raises(ValueError, match=r"trial 0 \(coarse\): the difference is .*; allowed is a number from -1 to 1"):
-        characterize.drive(simulated_search(), Simulated([0.0, 0.0], constant=bad), ["a", "b"])
+        drive(simulated_search(), Simulated([0.0, 0.0], constant=bad), ["a", "b"])
 
 
 def test_unreachable_target() -> None:
@@ -390,14 +392,14 @@ def test_unreachable_target() -> None:
         return (output.argmax(1) == target) & (next(calls) < 2)
 
     with pytest.raises(eden.SearchError, match="could not be confirmed even at a bit error rate of 1e-09"):
-        eden.profile(make_network(), loader(), metric=metric, **FAST)
+        profile(make_network(), loader(), metric=metric, **FAST)
 
 
 def test_max_trials() -> None:
     with pytest.raises(ValueError, match=r"max_trials is 20, too few samples .* take at least 116 observations"):
-        eden.profile(make_network(), loader(), max_trials=20, **FAST)
+        profile(make_network(), loader(), max_trials=20, **FAST)
     with pytest.raises(eden.SearchError, match=r"max_trials \(150\) observations were not enough"):
-        eden.profile(make_network(), loader(), max_trials=150, **FAST)
+        profile(make_network(), loader(), max_trials=150, **FAST)
 
 
 @pytest.mark.parametrize(
@@ -449,7 +451,7 @@ def test_bad_arguments_are_named(changes: dict[str, Any], kind: type[Exception],
     network = make_network()
     before = state_of(network)
     with pytest.raises(kind, match=message):
-        eden.profile(network, loader(), **{**FAST, **changes})
+        profile(network, loader(), **{**FAST, **changes})
     assert_same(before, state_of(network))
 
 
@@ -463,34 +465,36 @@ def test_score_out_of_range_under_faults_names_trial_and_sample() -> None:
         return scores
 
     with pytest.raises(ValueError, match=r"trial 0 \(coarse, chip .*\): metric .*metric' returned nan for sample \d+"):
-        eden.profile(make_network(), loader(), metric=metric, **FAST)
+        profile(make_network(), loader(), metric=metric, **FAST)
 
 
 def test_output_of_nan_is_no_prediction() -> None:
     output = torch.tensor([[0.0, torch.nan, 1.0], [0.0, 2.0, 1.0], [0.0, torch.inf, 1.0]])
-    assert characterize.top1(output, torch.tensor([1, 1, 1])).tolist() == [False, True, True]
-    assert characterize.top5(torch.ones(1, 5), torch.tensor([4])).tolist() == [True]
+    assert METRICS["top1"](output, torch.tensor([1, 1, 1])).tolist() == [False, True, True]
+    assert METRICS["top5"](torch.ones(1, 5), torch.tensor([4])).tolist() == [True]
     with pytest.raises(ValueError, match=r"target is \(3,\) torch.float32"):
-        characterize.top1(output, torch.ones(3))
+        METRICS["top1"](output, torch.ones(3))
 
 
 def test_networks_that_cannot_be_profiled() -> None:
     with pytest.raises(ValueError, match="no layer under faults"):
-        eden.profile(nn.Linear(FEATURES, CLASSES), loader(), **FAST)
-    with pytest.raises(TypeError, match="model is a str"):
-        eden.profile("network", loader(), **FAST)  # type: ignore[arg-type]
+        profile(nn.Linear(FEATURES, CLASSES), loader(), **FAST)
+    with pytest.raises(TypeError, match=r"model is a list; allowed is a torch.nn.Module, or the path of a package"):
+        profile([], loader(), **FAST)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="loader is a DataLoader; allowed with a package is the path of a file"):
+        profile("network.pt2", loader(), **FAST)  # type: ignore[arg-type]
     network = nn.Sequential(nn.Linear(FEATURES, CLASSES))
     eden.inject_(network, Faults(inputs=eden.Uniform(1e-3)))
     with pytest.raises(ValueError, match=r"the size of 0.input is not known; call eden.calibrate_"):
-        eden.profile(network, loader(), **FAST)
+        profile(network, loader(), **FAST)
     with pytest.raises(ValueError, match="no samples"):
-        eden.profile(make_network(), [], **FAST)
+        profile(make_network(), [], **FAST)
 
 
 def test_operands_that_no_fault_reaches() -> None:
     network = make_network()
     with eden.clean(network), pytest.raises(ValueError, match=r"outside of eden.clean"):
-        eden.profile(network, loader(), **FAST)
+        profile(network, loader(), **FAST)
 
     class Skipping(nn.Sequential):
         def forward(self, x: Tensor) -> Tensor:
@@ -501,7 +505,7 @@ def test_operands_that_no_fault_reaches() -> None:
         skipping[0].weight.copy_(torch.eye(CLASSES, FEATURES))
     eden.inject_(skipping, Faults(weights=eden.Uniform(1e-3)))
     with pytest.raises(ValueError, match=r"^1.weight: never read in a forward pass"):
-        eden.profile(skipping, loader(), **FAST)
+        profile(skipping, loader(), **FAST)
 
 
 def test_weights_that_lie_in_a_map_of_cells() -> None:
@@ -512,7 +516,7 @@ def test_weights_that_lie_in_a_map_of_cells() -> None:
     cells = np.random.default_rng(0).permutation(weights)[: weights // 3]
     chip = eden.CellMap(cells, cells % 3 != 0, cells % 3 != 1, weights)
     eden.set_errors_(network, {"0.weight": chip})
-    found = eden.profile(network, loader(), **FAST)
+    found = profile(network, loader(), **FAST)
     assert list(found.limits) == ["0.weight"]
     # There are no weaker cells than the map's own.
     assert 0 < found.limits["0.weight"] <= chip.ber

@@ -1,0 +1,186 @@
+"""A network under faults as what a search asks: searched, or tested as it is placed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from eden import _core
+from eden.faults.calibration import ranges
+from eden.faults.chips import set_chip_
+from eden.faults.faulty_layers import faulty_layers
+from eden.faults.memories import OperandInfo, operands, scalable_errors, set_scaled_errors_
+from eden.faults.network import model_device
+from eden.faults.reliable import clean
+from eden.faults.samples import Samples, update_digest
+from eden.memory.operators import Memory
+from eden.tolerance.borrow import borrowed
+from eden.tolerance.question import Searched
+from eden.tolerance.reuse import Reuse
+from eden.tolerance.scorer import CorpusMetric, Metric, Scorer, Scores
+from eden.tolerance.tolerance import FLOOR
+
+
+def check_searchable(infos: Mapping[str, OperandInfo], model: nn.Module) -> dict[str, OperandInfo]:
+    """Those of a network's operands that have errors.
+
+    Raises:
+        ValueError: if there are none, or the size or the rates of one of them are not known or too low.
+    """
+    if any(layer.eden_faults.reliable for layer in faulty_layers(model).values()):
+        raise ValueError("the network is on reliable memory; profile it outside of eden.clean")
+    errors = scalable_errors(model)
+    searched = {name: info for name, info in infos.items() if name in errors}
+    if not searched:
+        raise ValueError(f"none of the {len(infos)} operands has an error model; set one with eden.set_errors_")
+    unknown = [name for name, info in searched.items() if info.bytes is None]
+    if unknown:
+        raise ValueError(f"the size of {', '.join(unknown)} is not known; call eden.calibrate_ first")
+    for name, one in errors.items():
+        if one.highest_ber < FLOOR:
+            raise ValueError(f"operand {name!r}: its highest BER is {one.highest_ber}; allowed is {FLOOR} or more")
+    return searched
+
+
+def weights_of(weigh: Any, searched: Mapping[str, OperandInfo], moved: Mapping[str, float]) -> dict[str, float]:
+    """What a factor in each operand's rate is worth (``Search.weigh``); ``moved`` are bytes by inference."""
+    if weigh == "bytes":
+        return {name: float(info.bytes or 0) for name, info in searched.items()}
+    if weigh == "energy":
+        return {name: moved[name] for name in searched}
+    for name in searched.keys() ^ weigh.keys():
+        if name in searched:
+            raise ValueError(f"weigh lacks operand {name!r}; allowed is a number for each of {len(searched)} operands")
+        raise ValueError(f"weigh names {name!r}, which is no operand with an error model")
+    return {name: float(weigh[name]) for name in searched}
+
+
+def moved_bytes(infos: Mapping[str, OperandInfo]) -> dict[str, float]:
+    """Bytes that an inference moves for each operand between processor and DRAM, as a CPU does."""
+    from eden.costs.count_traffic import traffic
+
+    return {name: moved.read_bytes + moved.written_bytes for name, moved in traffic(infos).operands.items()}
+
+
+def _described(memory: Memory) -> Any:
+    if isinstance(memory, tuple):
+        return [[None if errors is None else errors.to_dict(), address, bits] for errors, address, bits in memory]
+    return None if memory is None else memory.to_dict()
+
+
+class PlacedNetwork:
+    """A network whose operands' errors stay as they are.
+
+    Args:
+        model: the network.
+        samples: what it is scored on.
+        metric: scores its outputs.
+        lower_is_better: whether 1 minus the metric is the score.
+    """
+
+    reuse: Reuse | None = None
+
+    def __init__(
+        self, model: nn.Module, samples: Samples, metric: str | Metric | CorpusMetric, lower_is_better: bool
+    ) -> None:
+        self.model, self.infos = model, operands(model)
+        self.scorer = Scorer(self._forward, samples, metric, model_device(model), lower_is_better)
+        self._data = hashlib.sha256()
+
+    def _forward(self, inputs: Any) -> Any:
+        if self.reuse is not None:
+            self.reuse.begin_forward()
+        return self.model(inputs)
+
+    def borrowed(self) -> contextlib.AbstractContextManager[None]:
+        """Evaluation mode for a moment, everything afterwards as it was."""
+        return borrowed(self.model)
+
+    def clean_scores(self) -> Scores:
+        """Scores of all samples on reliable memory."""
+        with clean(self.model):
+            return self.scorer.scores(range(len(self.scorer.samples)), "on reliable memory", self._data)
+
+    def borrowed_clean_scores(self) -> Scores:
+        """The same, of a network that is not borrowed yet."""
+        with self.borrowed():
+            return self.clean_scores()
+
+    def put_at(self, trial: _core.Trial) -> None:
+        """Put the network where a trial asks for it."""
+        set_chip_(self.model, trial.chip)
+
+    def check_observed(self) -> None:
+        """Nothing to check after the first observation."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What a journal names it by: operands, ranges, layers, state and the samples that were scored."""
+        model = hashlib.sha256()
+        update_digest(
+            model, {name: value for name, value in self.model.state_dict().items() if isinstance(value, Tensor)}
+        )
+        return {
+            "chunk": self.scorer.chunk,
+            "operands": [
+                [name, info.kind, info.bytes, info.storage, info.address, _described(info.errors)]
+                for name, info in self.infos.items()
+            ],
+            "layers": {
+                name: [layer.eden_faults.batch_dim, *(operand.correction for operand in layer.eden_faults.operands())]
+                for name, layer in faulty_layers(self.model).items()
+            },
+            "ranges": {name: list(bounds) for name, bounds in ranges(self.model).items()},
+            "samples": len(self.scorer.samples),
+            "model": model.hexdigest(),
+            "data": self._data.hexdigest(),
+        }
+
+
+class SearchedNetwork(PlacedNetwork):
+    """A network whose operands are brought to the rates that a search asks for.
+
+    Args:
+        model: the network, and the others as of ``PlacedNetwork``.
+        samples: see there.
+        metric: see there.
+        lower_is_better: see there.
+        weigh: what a factor in an operand's rate is worth (``Search.weigh``).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        samples: Samples,
+        metric: str | Metric | CorpusMetric,
+        lower_is_better: bool,
+        weigh: Any,
+    ) -> None:
+        super().__init__(model, samples, metric, lower_is_better)
+        self.infos = check_searchable(self.infos, self.model)
+        moved = moved_bytes(self.infos) if weigh == "energy" else {}
+        self.searched = Searched(self.infos, scalable_errors(self.model), weights_of(weigh, self.infos, moved))
+        self._rates: list[float] | None = None
+
+    def put_at(self, trial: _core.Trial) -> None:
+        """Put the operands at the trial's rates, on its chip."""
+        if trial.rates != self._rates:
+            rates = zip(self.searched.errors.items(), trial.rates, strict=True)
+            set_scaled_errors_(self.model, {name: errors.scaled(rate) for (name, errors), rate in rates})
+        self._rates = trial.rates
+        super().put_at(trial)
+        if self.reuse is not None:
+            self.reuse.begin_trial(trial.chip, trial.draw_seed, trial.rates, trial.operand)
+
+    def check_observed(self) -> None:
+        """Raise ValueError for an operand that a forward pass has not read."""
+        loads = {name: info.loads for name, info in operands(self.model).items()}
+        unread = [name for name in self.searched.errors if loads[name] == 0]
+        if unread:
+            raise ValueError(
+                f"{', '.join(unread)}: never read in a forward pass, so nothing can be said of what "
+                "they stand; leave them out with inject_'s filter_fn"
+            )

@@ -1,0 +1,192 @@
+"""Scores of a network's outputs, one for each sample or one for all of them together."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eden.faults.samples import Samples, map_tensors, update_digest
+
+Metric = Callable[[Any, Any], Tensor]
+"""Output and target of a batch to a score in [0, 1] per sample, shape (batch,), of any real dtype."""
+
+Scores: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
+
+_BATCH_WITHOUT_LOADER = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusMetric:
+    """A score of all samples together that is no mean of theirs, such as BLEU or mean average precision.
+
+    A chip is then observed on all samples, so an observation is its drop itself.
+
+    Attributes:
+        function: outputs and targets, two lists with an entry for each batch, in the order of the set, on the CPU, to a
+            number from 0 to 1.
+    """
+
+    function: Callable[[list[Any], list[Any]], float]
+
+
+def top(k: int, output: Any, target: Any) -> Tensor:
+    """Whether the target is among the k highest outputs: shapes (batch, classes), (batch,) to (batch,) bool."""
+    name = f"metric 'top{k}'"
+    if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[1] < k:
+        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(f"{name}: the network's output is {found}; allowed is a tensor (batch, classes >= {k})")
+    if not isinstance(target, Tensor) or target.shape != output.shape[:1] or target.is_floating_point():
+        found = f"{tuple(target.shape)} {target.dtype}" if isinstance(target, Tensor) else type(target).__name__
+        raise ValueError(f"{name}: the target is {found}; allowed is an integer tensor of shape ({len(output)},)")
+    best = output.topk(k, dim=1).indices
+    # A sample whose output holds a NaN has no prediction, whatever place the NaN takes in an order.
+    return (best == target.unsqueeze(1)).any(1) & ~output.isnan().any(1)
+
+
+METRICS: dict[str, Metric] = {
+    "top1": functools.partial(top, 1),
+    "top5": functools.partial(top, 5),
+}
+"""Metrics by name."""
+
+
+def named_metric(metric: str | Metric | CorpusMetric) -> tuple[str, Metric | CorpusMetric]:
+    """A metric with its name. Raises ValueError or TypeError for what is none."""
+    if isinstance(metric, str):
+        if metric not in METRICS:
+            raise ValueError(f"metric is {metric!r}; allowed are {', '.join(METRICS)} or a function (output, target)")
+        return metric, METRICS[metric]
+    function = metric.function if isinstance(metric, CorpusMetric) else metric
+    if not callable(function):
+        raise TypeError(f"metric is a {type(metric).__name__}; allowed are {', '.join(METRICS)} or a function")
+    return getattr(function, "__qualname__", type(function).__name__), metric
+
+
+class TensorSamples:
+    """Inputs and their targets, one tensor each, drawn by index.
+
+    Args:
+        inputs: shape (N, ...).
+        targets: shape (N, ...).
+        batch_size: samples of a batch; all of those asked for if None.
+    """
+
+    def __init__(self, inputs: Tensor, targets: Tensor, batch_size: int | None = None) -> None:
+        self.inputs, self.targets = inputs, targets
+        self.batch_size: int | None = batch_size or max(1, len(inputs))
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Input and target of these samples, in this order."""
+        rows: Any = slice(indices.start, indices.stop) if isinstance(indices, range) else list(indices)
+        return self.inputs[rows], self.targets[rows]
+
+
+class Scorer:
+    """Scores of outputs, checked; higher is better.
+
+    Args:
+        forward: inputs of a batch to the network's output.
+        samples: what it is scored on, in batches of their loader's size.
+        metric: its name or function.
+        device: where inputs and targets are wanted.
+        lower_is_better: whether 1 minus the metric is the score.
+
+    Attributes:
+        chunk: samples of a forward pass.
+        name: of the metric.
+        whole: whether the score is one of all samples together: each of them gets the score of all.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[[Any], Any],
+        samples: Samples,
+        metric: str | Metric | CorpusMetric,
+        device: torch.device,
+        lower_is_better: bool = False,
+    ) -> None:
+        self.name, self._metric = named_metric(metric)
+        self.whole = isinstance(self._metric, CorpusMetric)
+        self.chunk = samples.batch_size or _BATCH_WITHOUT_LOADER
+        self.samples = samples
+        self._forward, self._device, self._lower_is_better = forward, device, lower_is_better
+
+    def scores(self, indices: Sequence[int], where: str, digest: hashlib._Hash | None = None) -> Scores:
+        """Score of each sample, float64.
+
+        Args:
+            indices: the samples. Those of a CorpusMetric are taken in the order of the set.
+            where: what errors begin with.
+            digest: fed with the samples.
+
+        Raises:
+            ValueError, TypeError: naming ``where``, the metric and the sample, if a score is none in [0, 1].
+        """
+        with torch.inference_mode():
+            if isinstance(self._metric, CorpusMetric):
+                values = self._of_all(self._metric, sorted(indices), where, digest)
+            else:
+                values = self._of_each(self._metric, indices, where, digest)
+        return 1.0 - values if self._lower_is_better else values
+
+    def _of_each(self, metric: Metric, indices: Sequence[int], where: str, digest: hashlib._Hash | None) -> Scores:
+        parts = []
+        for rows, inputs, targets in self._batches(indices, digest):
+            parts.append(self._checked(metric(self._forward(inputs), targets), rows, where))
+        return np.concatenate(parts)
+
+    def _of_all(self, metric: CorpusMetric, indices: list[int], where: str, digest: hashlib._Hash | None) -> Scores:
+        outputs, all_targets = [], []
+        for _, inputs, targets in self._batches(indices, digest):
+            outputs.append(map_tensors(self._forward(inputs), Tensor.cpu))
+            all_targets.append(map_tensors(targets, Tensor.cpu))
+        value = metric.function(outputs, all_targets)
+        what = f"{where}: metric {self.name!r} of all samples"
+        try:
+            score = float(value)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{what} returned a {type(value).__name__}; allowed is a number from 0 to 1") from error
+        if not 0.0 <= score <= 1.0:
+            raise ValueError(
+                f"{what} returned {score}; allowed is 0 to 1 (also where faults make outputs NaN or infinite)"
+            )
+        return np.full(len(indices), score)
+
+    def _batches(
+        self, indices: Sequence[int], digest: hashlib._Hash | None
+    ) -> Iterator[tuple[Sequence[int], Any, Any]]:
+        for start in range(0, len(indices), self.chunk):
+            rows = indices[start : start + self.chunk]
+            batch = self.samples.batch(rows)
+            if digest is not None:
+                update_digest(digest, batch)
+            inputs, targets = map_tensors(batch, lambda tensor: tensor.to(self._device))
+            yield rows, inputs, targets
+
+    def _checked(self, scores: Any, indices: Sequence[int], where: str) -> Scores:
+        what = f"{where}: metric {self.name!r}"
+        if not isinstance(scores, Tensor):
+            raise TypeError(f"{what} returned a {type(scores).__name__}; allowed is a tensor of one score per sample")
+        if scores.shape != (len(indices),) or scores.is_complex():
+            raise ValueError(
+                f"{what} returned shape {tuple(scores.shape)} {scores.dtype}; allowed is ({len(indices)},), one "
+                "score per sample"
+            )
+        values: Scores = scores.detach().to("cpu", torch.float64).numpy()
+        bad = np.flatnonzero(~((values >= 0.0) & (values <= 1.0)))
+        if len(bad):
+            raise ValueError(
+                f"{what} returned {values[bad[0]]} for sample {indices[bad[0]]}; allowed is a score from 0 to 1 (also "
+                "where faults make the output NaN or infinite)"
+            )
+        return values
