@@ -73,7 +73,7 @@ recovery: build  ## fit 1,000 simulated campaigns of each error model: coverage 
 schemas: build  ## write the JSON Schemas of the files, which ship with the package
 	$(BIN)/python -m eden.app.schemas
 
-figures: setup  ## draw the catalogue beside the measurements, for docs/devices.md
+figures: setup  ## draw the catalogue beside the measurements, for docs/explanation/devices.md
 	$(BIN)/python tools/catalogue_figures.py docs/figures
 
 format:  ## format the sources

@@ -202,7 +202,7 @@ def _limits(instance: Instance, name: str) -> tuple[float, float, float]:
 
 
 def best_by_brute_force(instance: Instance) -> float | None:
-    """The lowest objective over all placements, by the formulas of docs/accounting.md; None where nothing fits."""
+    """The lowest objective over all placements, by formulas of its own; None where nothing fits."""
     platform = Platform.named(instance.traffic.platform)
     currents = Currents.builtin(instance.options["currents"])
     exponent = LAW[instance.options["vdd_law"]]

@@ -1,4 +1,7 @@
-"""Draws the catalogue for docs/devices.md: ``make figures``. The same files give the same figures, byte for byte."""
+"""Draws the catalogue for docs/explanation/devices.md: ``make figures``.
+
+The same files give the same figures, byte for byte.
+"""
 
 from __future__ import annotations
 

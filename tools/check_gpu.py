@@ -14,7 +14,7 @@ def main() -> int:
     if not torch.cuda.is_available():
         built = "without CUDA" if torch.version.cuda is None else f"for CUDA {torch.version.cuda}"
         print(
-            f"no CUDA device: torch {torch.__version__}, built {built}, finds none here (docs/installing.md says "
+            f"no CUDA device: torch {torch.__version__}, built {built}, finds none here (docs/how-to/install.md says "
             "how another torch is chosen)",
             file=sys.stderr,
         )

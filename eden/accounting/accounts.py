@@ -1,5 +1,6 @@
-"""Accounting: what a placement saves in DRAM energy and time, with every assumption named (docs/accounting.md).
+"""Accounting: what a placement saves in DRAM energy and time, with every assumption named.
 
+docs/explanation/accounting.md has the mathematics.
 ``savings`` is of one platform, ``account`` of several, and by operand; both are views of one count.
 """
 
@@ -39,7 +40,7 @@ def savings(
 
     The energy is the data-sheet current method's (activate, read and write, interface, background, refresh); all
     that is assumed is varied between the ends of its range, which gives the ranges of the result. The mathematics is
-    in docs/accounting.md.
+    in docs/explanation/accounting.md.
 
     Args:
         model_or_traffic: a network after ``inject_``, operands by name, or the result of ``eden.traffic``.

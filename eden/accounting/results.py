@@ -77,7 +77,7 @@ class Sensitivity(FiniteRecord):
 
 
 class Savings(_Energy, _Saved, VersionedFile):
-    """What a placement saves per inference. Saved and loaded as JSON (docs/accounting.md)."""
+    """What a placement saves per inference. Saved and loaded as JSON."""
 
     FORMAT: ClassVar[str] = "eden-savings"
     VERSION: ClassVar[int] = 1
@@ -152,7 +152,7 @@ class PlatformAccount(_Energy, _Saved, FiniteRecord):
 
 
 class Account(VersionedFile):
-    """Energy and time of a placement by platform, term and operand. Saved and loaded as JSON (docs/accounting.md)."""
+    """Energy and time of a placement by platform, term and operand. Saved and loaded as JSON."""
 
     FORMAT: ClassVar[str] = "eden-account"
     VERSION: ClassVar[int] = 1
@@ -201,7 +201,7 @@ class ParetoPoint(_Saved, FiniteRecord):
 
 
 class Pareto(VersionedFile):
-    """Energy against accuracy: placements for several ``max_drop``. Saved and loaded as JSON (docs/accounting.md)."""
+    """Energy against accuracy: placements for several ``max_drop``. Saved and loaded as JSON."""
 
     FORMAT: ClassVar[str] = "eden-pareto"
     VERSION: ClassVar[int] = 1

@@ -98,7 +98,7 @@ app = App(
     pretty_exceptions_enable=False,
 )
 
-TASK_HELP = "digits, cifar10-resnet20, package.module:function or file.py:function (docs/command-line.md)"
+TASK_HELP = "digits, cifar10-resnet20, package.module:function or file.py:function (docs/how-to/own-task.md)"
 DEVICE_HELP = "a name of the catalogue (eden devices list) or a device file"
 PLATFORM_HELP = "cpu, gpu, eyeriss, tpu or a platform file"
 

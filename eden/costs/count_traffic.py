@@ -1,4 +1,4 @@
-"""Which bytes of which operand cross between processor and DRAM in an inference (docs/accounting.md)."""
+"""Which bytes of which operand cross between processor and DRAM in an inference (docs/explanation/accounting.md)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def traffic(
     With ``inputs``, a forward pass tells the layers, their shapes and their order, and the platform's memory what
     crosses: of an array the order of its loops (``csrc/costs/array.cpp``), of a cache which operands it still holds.
     Without, a weight is read once per ``batch`` samples, and a feature map is written once and read once. What either
-    rests on is in the result's ``notes`` and in docs/accounting.md. Operands that no fault reaches (biases,
+    rests on is in the result's ``notes`` and in docs/explanation/accounting.md. Operands that no fault reaches (biases,
     normalization) are not counted.
 
     Args:

@@ -49,7 +49,10 @@ class Accesses:
 
 @dataclass(frozen=True)
 class CostModel:
-    """Energy and time of accesses and of standby at an operating point, under one case (docs/accounting.md)."""
+    """Energy and time of accesses and of standby at an operating point, under one case.
+
+    The mathematics is in docs/explanation/accounting.md.
+    """
 
     moved: Traffic
     nominal: OperatingPoint

@@ -47,7 +47,7 @@ class OperandTraffic(Record):
 
 
 class Traffic(VersionedFile):
-    """Bytes that each operand moves per inference of one sample. Saved and loaded as JSON (docs/accounting.md)."""
+    """Bytes that each operand moves per inference of one sample. Saved and loaded as JSON."""
 
     FORMAT: ClassVar[str] = "eden-traffic"
     VERSION: ClassVar[int] = 1

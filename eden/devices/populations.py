@@ -38,7 +38,7 @@ def vendor_voltage(
     a normal distribution over modules of the log-odds of the share of lines (``eden.devices.curves.fit_population``).
 
     Args:
-        path: a file of the voltage study's format (docs/measurements.md).
+        path: a file of the voltage study's format (docs/reference/measurements.md).
         vendor: the vendor's label there.
         nominal: the nominal supply voltage in V, the first row, whose rate is 0.
         assumption: how many errors a line with errors has; independent bits if None.

@@ -1,4 +1,7 @@
-"""The exact placement: the least energy or time by the account of ``savings``, with a bound (docs/placement.md)."""
+"""The exact placement: the least energy or time by the account of ``savings``, with a bound.
+
+The mathematics is in docs/explanation/placement.md.
+"""
 
 from __future__ import annotations
 

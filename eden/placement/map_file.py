@@ -80,7 +80,8 @@ class MappedOperand(FiniteRecord):
 class MemoryMap(VersionedFile):
     """What a runtime and a memory controller need of a placement, and ``inject_`` takes: a deployable result.
 
-    Saved and loaded as JSON; ``save_csv`` writes the table for a controller's configuration (docs/placement.md).
+    Saved and loaded as JSON; ``save_csv`` writes the table for a controller's configuration
+    (docs/explanation/placement.md).
     """
 
     FORMAT: ClassVar[str] = "eden-memory-map"

@@ -1,4 +1,4 @@
-"""The memory map of a placed network (docs/placement.md)."""
+"""The memory map of a placed network (docs/explanation/placement.md)."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class PlacedPartition(Record):
 
 
 class Placement(VersionedFile):
-    """A placement of a network's operands in a device. Saved and loaded as JSON (docs/placement.md)."""
+    """A placement of a network's operands in a device. Saved and loaded as JSON."""
 
     FORMAT: ClassVar[str] = "eden-placement"
     VERSION: ClassVar[int] = 1

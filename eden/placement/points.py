@@ -1,7 +1,7 @@
 """Operating points that a partition may be given: measured ones, those asked for, and those that limits imply.
 
 What an operand tolerates implies, at each voltage, the shortest latency of a continuous curve at which it is still
-tolerated. Only these need be tried (docs/placement.md has the proof).
+tolerated. Only these need be tried (docs/explanation/placement.md has the proof).
 """
 
 from __future__ import annotations

@@ -114,7 +114,8 @@ def place(
     The greedy solver is Algorithm 1 of the EDEN paper (Koppula et al., MICRO 2019): operands from the most to the least
     tolerant, each into the partition and operating point with the largest parameter reduction among those that have
     room and whose error rates it tolerates. The exact solver finds the placement with the least energy or time, by the
-    account of ``savings`` at the platform's typical assumptions, with a bound (docs/placement.md). An input's bytes are
+    account of ``savings`` at the platform's typical assumptions, with a bound (docs/explanation/placement.md). An
+    input's bytes are
     one sample's.
 
     Args:
@@ -136,7 +137,8 @@ def place(
             module at one point, its reliable partitions included, by the rate that all operands tolerate
             (``tolerance.coarse``).
         points: "measured": the points that the device's partitions list; "continuous": those also that the limits imply
-            on the curves between them, which finds the best latency and voltage (docs/placement.md); or points for
+            on the curves between them, which finds the best latency and voltage (docs/explanation/placement.md); or
+            points for
             partitions by name, with the nominal one, the others' being those that are listed.
 
     Returns:

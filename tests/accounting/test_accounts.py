@@ -35,7 +35,7 @@ def platform_of(name: str, *shares: Range, kib: int = 0) -> Platform:
 
 
 HAND = platform_of("hand", fixed(0.5), fixed(0.25), fixed(0.4))
-"""The example of docs/accounting.md."""
+"""The example of docs/explanation/accounting.md."""
 
 
 def hand_placement(vdd: float, trcd: float) -> eden.Placement:
@@ -47,7 +47,9 @@ def hand_placement(vdd: float, trcd: float) -> eden.Placement:
 
 
 def test_hand_calculation():
-    """The example of docs/accounting.md: 1,000 bursts of one weight, tRCD 7.5 ns instead of 12.5, voltage nominal."""
+    """The example of docs/explanation/accounting.md: 1,000 bursts of one weight, tRCD 7.5 ns instead of 12.5,
+    voltage nominal.
+    """
     placement = hand_placement(1.5, 7.5)
     result = eden.savings({"fc.weight": info(64_000, "weight")}, placement, HAND)
     terms = {name: (term.nominal_nj, term.placed_nj) for name, term in result.terms.items()}

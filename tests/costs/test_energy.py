@@ -40,7 +40,9 @@ def test_drampower_4_1_to_the_hundredth_of_a_pj():
 
 
 def test_the_same_by_hand():
-    """The table of docs/accounting.md: 1.2 V at 1,200 MHz is 1 pJ per mA and cycle, 2.5 V are 25/12 of it."""
+    """The table of docs/explanation/accounting.md: 1.2 V at 1,200 MHz is 1 pJ per mA and cycle, 2.5 V are 25/12 of
+    it.
+    """
     energy = energy_of(one_chip("ddr4-2400"), COUNTS)
     assert energy["vdd"] == pytest.approx(
         {

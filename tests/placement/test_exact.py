@@ -91,7 +91,7 @@ def test_bounds_of_the_relaxation_are_below_the_optimum(envelope: bool, monkeypa
 
 
 def test_a_large_instance_ends_at_its_gap():
-    """A tenth of benchmarks/placements.py, whose figures docs/placement.md has."""
+    """A tenth of benchmarks/placements.py, whose figures docs/explanation/placement.md has."""
     instance = placements.large_instance(100, 16)
     found = instance.place("exact").optimum
     assert found is not None

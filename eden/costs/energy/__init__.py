@@ -1,4 +1,4 @@
-"""DRAM energy from a data sheet's currents, per voltage domain and command (docs/accounting.md)."""
+"""DRAM energy from a data sheet's currents, per voltage domain and command (docs/explanation/accounting.md)."""
 
 from __future__ import annotations
 

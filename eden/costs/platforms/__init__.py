@@ -1,4 +1,7 @@
-"""Processors whose DRAM accesses are counted: their memories, and what is assumed of them (docs/accounting.md)."""
+"""Processors whose DRAM accesses are counted: their memories, and what is assumed of them.
+
+The mathematics is in docs/explanation/accounting.md.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,8 @@ What is fitted are plain numbers of one operating point. ``Counts`` holds what w
 value: cells that failed, of how many, in how many reads, along which lines. ``fit_models`` fits every model that these
 counts can tell, chooses one, and says what the counts do not tell. ``fit_totals`` does the same for totals alone, whose
 repeats vary more than chance makes them, and ``compare_pattern`` asks whether a pattern of zeros and ones fails as its
-zeros and ones predict. The mathematics is in docs/fits.md; likelihoods that every step of a search asks for are C++.
+zeros and ones predict. The mathematics is in docs/explanation/fits.md; likelihoods that every step of a search asks
+for are C++.
 """
 
 from eden.devices.likelihoods.counts import Axis, Counts, Lines, Stored

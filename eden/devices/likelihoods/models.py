@@ -1,6 +1,6 @@
 """Fits Models 0 to 3 to the counts of one operating point and chooses one; what counts of several have in common.
 
-The mathematics is in docs/fits.md.
+The mathematics is in docs/explanation/fits.md.
 """
 
 from __future__ import annotations

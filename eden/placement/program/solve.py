@@ -1,4 +1,4 @@
-"""The course of the search: relaxation, rounding, packing, and pair by pair (docs/placement.md)."""
+"""The course of the search: relaxation, rounding, packing, and pair by pair (docs/explanation/placement.md)."""
 
 from __future__ import annotations
 
