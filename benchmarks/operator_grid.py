@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 import eden
-from eden.memory import operators as ops
+from eden.memory import arguments as checked
+from eden.memory.storage import STORAGES
 
 RATES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 5e-2)
 TARGETS = (1.15, 1.15, 1.15, 1.4, 3.0, 8.0)
@@ -69,9 +70,9 @@ def operator_arguments(
         changes: arguments of the schema that differ: storage (by name), scale, bounds, batch_dim and others.
     """
     names = [argument.name for argument in torch.ops.eden.corrupt.default._schema.arguments]
-    given = dict(zip(names, (x, *ops._arguments(x, errors, seed, address, access)), strict=True))
+    given = dict(zip(names, (x, *checked.operator_arguments(x, errors, seed, address, access)), strict=True))
     if "storage" in changes:
-        changes["storage"] = ops.STORAGES[changes["storage"]]
+        changes["storage"] = STORAGES[changes["storage"]]
     unknown = changes.keys() - given.keys()
     if unknown:
         raise TypeError(f"{', '.join(sorted(unknown))}: no argument of eden::corrupt")

@@ -46,7 +46,7 @@ from torch import Tensor, nn
 
 import eden
 from eden.app.models import ResNet
-from eden.memory.operators import empty_cache
+from eden.memory.reading import empty_cache
 
 TABLES = "acdefg"
 THREADS = 2

@@ -4,12 +4,14 @@ from .accounting.accounts import account, savings
 from .app.results import read
 from .app.tasks import Task
 from .boosting.curriculum import Curriculum
+from .boosting.recipe import Recipe
 from .boosting.resume import load_checkpoint_, save_checkpoint
+from .boosting.training import train
 from .common.files import FileError
 from .costs.count_traffic import traffic
 from .devices.device import Device
 from .devices.fitting import fit
-from .faults.calibration import calibrate_, ranges, recalibrate_, set_ranges_
+from .faults.calibration import calibrate_, ranges
 from .faults.checkpoint import load_, save
 from .faults.chips import set_chip_
 from .faults.config import Faults
@@ -23,8 +25,10 @@ from .faults.normalization import reestimate_
 from .faults.reliable import clean
 from .measurements.campaign import Condition
 from .measurements.tested import Tested
-from .memory.errors import Bitline, CellMap, DataDependent, Uniform, Wordline
+from .memory.cell_map import CellMap
+from .memory.errors import DataDependent, Uniform
 from .memory.geometry import Geometry
+from .memory.lines import Bitline, Wordline
 from .memory.operators import corrupt, corrupt_
 from .placement.constraints import Constraints
 from .placement.mapping import memory_map
@@ -56,6 +60,7 @@ __all__ = [
     "Geometry",
     "KeyValueCache",
     "Placement",
+    "Recipe",
     "Search",
     "SearchError",
     "Task",
@@ -83,7 +88,6 @@ __all__ = [
     "profile",
     "ranges",
     "read",
-    "recalibrate_",
     "reestimate_",
     "remove_",
     "report",
@@ -92,6 +96,6 @@ __all__ = [
     "savings",
     "set_chip_",
     "set_errors_",
-    "set_ranges_",
     "traffic",
+    "train",
 ]

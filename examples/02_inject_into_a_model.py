@@ -33,7 +33,6 @@ import torch
 import eden
 from eden.app.datasets import digits
 from eden.app.models import ResNet
-from eden.boosting.training import Recipe, train
 from eden.tolerance.evaluation import accuracy, clean_accuracy
 
 
@@ -42,7 +41,7 @@ def main() -> None:
     torch.manual_seed(0)
     train_set, validation = digits()
     model = ResNet(blocks=1, channels=8, image_channels=1)
-    train(model, train_set, Recipe(epochs=20))
+    eden.train(model, train_set, eden.Recipe(epochs=20))
     print(f"accuracy in float32: {accuracy(model, validation):.1%}")
 
     keys, weight = list(model.state_dict()), model.conv1.weight

@@ -42,7 +42,6 @@ from torch.utils.data import DataLoader
 import eden
 from eden.app.datasets import digits
 from eden.app.models import ResNet
-from eden.boosting.training import Recipe, train
 
 
 def main() -> None:
@@ -50,7 +49,7 @@ def main() -> None:
     torch.manual_seed(0)
     train_set, validation = digits()
     model = ResNet(blocks=1, channels=8, image_channels=1)
-    train(model, train_set, Recipe(epochs=20))
+    eden.train(model, train_set, eden.Recipe(epochs=20))
     errors = eden.Uniform(ber=1e-3)
     eden.inject_(model, eden.Faults(weights=errors, inputs=errors, storage="int8", correction="zero", seed=0))
     eden.calibrate_(model, train_set.tensors[0][:500].split(100))

@@ -54,12 +54,12 @@ def boost(model: nn.Module, train_set: TensorDataset, checkpoint: Path, killed_a
     # The rate doubles after each epoch whose loss is at most 0.45, three times the reference.
     options = {"schedule": "adaptive", "start_ber": 1e-3, "reference": 0.15, "recovery": 2.0}
     curriculum = eden.Curriculum(model, TARGET, EPOCHS, **options)
-    first = 0
+    progress = {"epochs": 0}
     torch.manual_seed(1)
     if checkpoint.exists():
-        first = eden.load_checkpoint_(checkpoint, model, optimizer, scheduler, curriculum)["epochs"]
+        eden.load_checkpoint_(model, checkpoint, optimizer, scheduler, curriculum, progress)
     rates = []
-    for epoch in range(first, EPOCHS):
+    for epoch in range(progress["epochs"], EPOCHS):
         rates.append(curriculum.ber)
         model.train()
         for x, y in DataLoader(train_set, batch_size=64, shuffle=True):
@@ -70,7 +70,8 @@ def boost(model: nn.Module, train_set: TensorDataset, checkpoint: Path, killed_a
             curriculum.report(loss=float(loss.detach()))
         scheduler.step()
         curriculum.step()
-        eden.save_checkpoint(checkpoint, model, optimizer, scheduler, curriculum, {"epochs": epoch + 1})
+        progress["epochs"] = epoch + 1
+        eden.save_checkpoint(model, checkpoint, optimizer, scheduler, curriculum, progress)
         if epoch + 1 == killed_after:
             break
     model.eval()

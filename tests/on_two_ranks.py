@@ -16,7 +16,8 @@ import torch.distributed
 from torch import nn
 
 import eden
-from eden.boosting.training import Recipe, train
+from eden.boosting.recipe import Recipe
+from eden.boosting.training import train
 from eden.common.ranks import RankError
 from eden.faults.faulty_layers import faulty_layers
 from eden.tolerance.scorer import METRICS
@@ -121,7 +122,7 @@ def fsdp(kind: str) -> dict[str, Any]:
         weights = {name: value.full_tensor().tolist() for name, value in model.state_dict().items()}
         refused = ""
         try:
-            eden.save_checkpoint(Path(sys.argv[1]) / "sharded.safetensors", model)
+            eden.save_checkpoint(model, Path(sys.argv[1]) / "sharded.safetensors")
         except TypeError as error:
             refused = str(error)
     else:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from eden.app.tasks import Task
-from eden.boosting.training import Recipe
+from eden.boosting.recipe import Recipe
 
 CLASSES, FEATURES = 4, 16
 TRAIN, VALIDATION = 250, 200

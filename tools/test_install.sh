@@ -47,7 +47,7 @@ for torch in "${torches[@]}"; do
   before=$(torch_at)
   "${pip[@]}" "$wheel" 'pytest>=8,<10' 'pytest-timeout>=2.3,<3' 'hypothesis>=6.100,<7' 'expecttest>=0.2,<1'
   smoke "$(basename "$wheel") on $torch" $cuda
-  (cd "$work" && venv/bin/python -P -m pytest -q -p no:cacheprovider tests/memory/test_ops.py tests/faults/test_inject.py tests/memory/test_library.py)
+  (cd "$work" && venv/bin/python -P -m pytest -q -p no:cacheprovider tests/memory/test_operators.py tests/faults/test_inject.py tests/memory/test_library.py)
   if [ "$TEST_SDIST" != 0 ]; then
     "$work/venv/bin/python" -m pip --quiet uninstall --yes eden-dram
     "${pip[@]}" "$sdist"

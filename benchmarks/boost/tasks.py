@@ -21,7 +21,8 @@ from torch.utils.data import TensorDataset
 from eden.app.datasets import cifar10, pretrained_resnet
 from eden.app.models import ResNet
 from eden.app.tasks import Task, flip_and_crop
-from eden.boosting.training import Augment, Epoch, Recipe, train
+from eden.boosting.recipe import Recipe
+from eden.boosting.training import Augment, Epoch, train
 from eden.common.files import output_folder
 from eden.tolerance.evaluation import accuracy
 

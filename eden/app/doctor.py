@@ -319,8 +319,7 @@ def native_module() -> Iterator[Finding]:
 
 def operators() -> Iterator[Finding]:
     """The torch operators: do they load?"""
-    import torch
-
+    from eden.common.torch_internals import operator_names
     from eden.memory import library as _library
 
     try:
@@ -328,7 +327,7 @@ def operators() -> Iterator[Finding]:
     except (ImportError, OSError) as error:
         yield Finding("failed", "operators", str(error).splitlines()[0], _OPERATORS)
         return
-    names = {name.split("::")[1] for name in torch._C._dispatch_get_all_op_names() if name.startswith("eden::")}
+    names = {name.split("::")[1] for name in operator_names() if name.startswith("eden::")}
     yield Finding("ok", "operators", f"{_library.OPS.name}: {', '.join(sorted(names))}")
     if not _library.OPS_CUDA.exists():
         yield Finding(

@@ -18,7 +18,7 @@ import tomli_w
 
 from eden.app.tasks import KEPT, Task
 from eden.boosting.curriculum import Curriculum
-from eden.boosting.training import Recipe
+from eden.boosting.recipe import Recipe
 from eden.common.files import FileError, VersionedFile, place_in, read_text, toml_table, write_text
 from eden.common.renames import RECIPE_KEYS
 from eden.devices.device import Device

@@ -24,7 +24,7 @@ from eden.app.run_recipe import RunRecipe
 from eden.app.steps import accuracy_curves, network_loader, rates_with_progress, threads_of, train_with_progress
 from eden.app.tasks import Task, load_task
 from eden.boosting.curriculum import Curriculum
-from eden.boosting.training import Recipe
+from eden.boosting.recipe import Recipe
 from eden.common.extras import require
 from eden.common.files import FileError, VersionedFile, output_folder
 from eden.common.folder import Claim, claimed

@@ -15,7 +15,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from eden.app.tasks import Task, check_network
 from eden.boosting.curriculum import Curriculum
-from eden.boosting.training import Epoch, Recipe, train, weight_bounds
+from eden.boosting.recipe import Recipe
+from eden.boosting.training import Epoch, train
+from eden.boosting.weights import weight_bounds
 from eden.common.progress import task as progress_task
 from eden.faults.calibration import calibrate_
 from eden.faults.config import Faults

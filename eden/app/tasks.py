@@ -25,7 +25,7 @@ import eden
 from eden.app.datasets import cifar10, digits, pretrained_resnet
 from eden.app.models import ResNet
 from eden.boosting.augmentation import Augment
-from eden.boosting.training import Recipe
+from eden.boosting.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,133 +6,27 @@ import contextlib
 import dataclasses
 import itertools
 import math
-import statistics
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from eden.common.arguments import number, whole
-from eden.common.checks import at_most
-from eden.faults.chips import draw_chip, set_training_chip_
+from eden.boosting import rates
+from eden.boosting.recovery import Recovery
+from eden.common.arguments import check_choice, check_fields, number, whole
+from eden.faults.chips import accesses, draw_chip, set_accesses_, set_training_chip_
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.inject import HELD_CURRICULUM
 from eden.faults.memories import operands, scalable_errors, set_scaled_errors_
 from eden.faults.network import bare
 from eden.memory.errors import ErrorModel
 
-if TYPE_CHECKING:
-    pass
-
 SCHEDULES = ("linear", "logarithmic", "step", "adaptive")
-_START = 1e-2  # a logarithmic or adaptive ramp starts at this share of its target
-_SMOOTHING = 0.98  # of losses: the last fifty or so count
-_LEAST_FACTOR = 1.02  # below it an adaptive curriculum only trembles
 _MIXTURE_STREAM = 1  # sets the draws of a mixture apart from whatever else a seed may key
-
-
-@dataclasses.dataclass(frozen=True)
-class _Rates:
-    """Rates that rise towards a target per operand; a level is the share of the target that is reached."""
-
-    shapes: dict[str, ErrorModel]
-    target: float | dict[str, float]
-
-    def _target(self, name: str) -> float:
-        return self.target[name] if isinstance(self.target, dict) else self.target
-
-    @property
-    def target_ber(self) -> float:
-        return statistics.fmean(self.target.values()) if isinstance(self.target, dict) else self.target
-
-    def ber(self, level: float) -> float:
-        return self.target_ber * level
-
-    def errors(self, level: float, share: float) -> dict[str, ErrorModel]:
-        level = level if share == 1.0 else level * share
-        return {name: shape.scaled(self._target(name) * level) for name, shape in self.shapes.items()}
-
-    def level(self, schedule: str, start: float | None, step: int, steps: int) -> float:
-        if steps == 1:
-            return 1.0
-        if schedule == "logarithmic":
-            return float((_START if start is None else start) ** ((steps - step) / (steps - 1)))
-        if schedule == "step" or start is not None:
-            low = start or 0.0
-            return low + (1.0 - low) * (step - 1) / (steps - 1)
-        return step / steps
-
-    def first(self, start: float | None) -> float:
-        return _START if start is None else start
-
-    def raised(self, level: float, factor: float) -> float:
-        return min(level * factor, 1.0)
-
-    def lowered(self, level: float, factor: float) -> float:
-        return level / factor
-
-    def last(self, level: float) -> bool:
-        return level >= 1.0
-
-
-@dataclasses.dataclass(frozen=True)
-class _Points:
-    """Operating points from mild to harsh, all operands alike; a level is the point's number, -1 reliable memory."""
-
-    names: tuple[str, ...]
-    models: tuple[ErrorModel, ...]
-
-    @property
-    def target_ber(self) -> float:
-        return self.models[-1].ber
-
-    def ber(self, level: float) -> float:
-        return self.models[int(level)].ber if level >= 0 else 0.0
-
-    def errors(self, level: float, share: float) -> dict[str, ErrorModel]:
-        model = self.models[max(int(level), 0)]
-        share = share if level >= 0 else 0.0
-        return dict.fromkeys(self.names, model if share == 1.0 else model.scaled(model.ber * share))
-
-    def level(self, schedule: str, start: float | None, step: int, steps: int) -> float:
-        count = len(self.models)
-        if schedule == "step" and steps > 1:
-            return count * (step - 1) // (steps - 1) - 1
-        return -(-step * count // steps) - 1
-
-    def first(self, start: float | None) -> float:
-        return 0
-
-    def raised(self, level: float, factor: float) -> float:
-        return min(int(level) + 1, len(self.models) - 1)
-
-    def lowered(self, level: float, factor: float) -> float:
-        return max(int(level) - 1, -1)
-
-    def last(self, level: float) -> bool:
-        return level >= len(self.models) - 1
-
-
-@dataclasses.dataclass
-class _Recovery:
-    """Where an adaptive curriculum is, and what it was told since its level began."""
-
-    level: float
-    factor: float
-    recovered: float | None = None  # the highest level that the network has recovered at
-    epochs: int = 0  # at this level
-    reference: float | None = None
-    kind: str | None = None  # "score" or "loss", what the reference is
-    score: float | None = None
-    loss_sum: float = 0.0
-    loss_weight: float = 0.0
-
-    def forget(self) -> None:
-        self.epochs, self.score, self.loss_sum, self.loss_weight = 0, None, 0.0, 0.0
 
 
 class Curriculum:
@@ -166,7 +60,7 @@ class Curriculum:
         model: a network under faults; of what torch.compile or DistributedDataParallel make of one, the one inside.
         target_ber: mean bit error rate to reach, above 0, up to 1; or one for each operand that has an error model,
             from 0, such as the ``limits`` of a tolerance or the ``ber`` of a placement; or error models from mild to
-            harsh that all operands go through, such as ``Device.walk`` takes from a device.
+            harsh that all operands go through, such as ``eden.Device.walk`` gives.
         epochs: how many epochs the whole curriculum takes.
         epochs_per_step: after how many epochs the rate rises; of "adaptive", in how many it has to recover.
         chips: "fresh", a new chip after each optimizer step; "one", the chip of the injection; a number of chips
@@ -212,60 +106,8 @@ class Curriculum:
         recovery: float = 0.05,
         reference: float | None = None,
     ) -> None:
-        for name, value in (("epochs", epochs), ("epochs_per_step", epochs_per_step)):
-            if not (whole(value) and value >= 1):
-                raise ValueError(f"{name} is {value!r}; allowed is a whole number from 1")
-        model = bare(model)
-        self._model = weakref.ref(model)
-        self._ladder = _ladder(model, target_ber)
-        if schedule not in SCHEDULES:
-            raise ValueError(f"schedule is {schedule!r}; allowed are {', '.join(SCHEDULES)}")
-        adaptive = schedule == "adaptive"
-        chips = _checked_chips(chips)
-        highest = self._ladder.target_ber
-        checks: tuple[tuple[str, Any, bool, str], ...] = (
-            (
-                "start_ber",
-                start_ber,
-                start_ber is None or (number(start_ber) and 0.0 < start_ber < highest),
-                f"above 0 and below the target's {highest:.3g}, or None",
-            ),
-            (
-                "start_ber",
-                start_ber,
-                start_ber is None or isinstance(self._ladder, _Rates),
-                "None where target_ber is error models: the first of them is the start",
-            ),
-            ("ramp", ramp, number(ramp) and 0.0 < ramp <= 1.0, "above 0 to 1"),
-            (
-                "steps_per_epoch",
-                steps_per_epoch,
-                steps_per_epoch is None or (whole(steps_per_epoch) and steps_per_epoch >= 1),
-                "a whole number from 1, or None",
-            ),
-            (
-                "steps_per_epoch",
-                steps_per_epoch,
-                steps_per_epoch is None or not adaptive,
-                "None with the schedule 'adaptive', which decides at the end of epochs",
-            ),
-            ("clean_share", clean_share, number(clean_share) and 0.0 <= clean_share < 1.0, "from 0 to below 1"),
-            (
-                "floor_ber",
-                floor_ber,
-                floor_ber is None or (number(floor_ber) and 0.0 < floor_ber < highest),
-                f"above 0 and below the target's {highest:.3g}, or None",
-            ),
-            ("factor", factor, number(factor) and factor > 1.0, "above 1 and finite"),
-            ("recovery", recovery, number(recovery) and recovery >= 0.0, "from 0 and finite"),
-            ("reference", reference, reference is None or number(reference), "a finite number, or None"),
-        )
-        for name, value, holds, allowed in checks:
-            if not holds:
-                raise ValueError(f"{name} is {value!r}; allowed is {allowed}")
         self.epochs = epochs
         self.epochs_per_step = epochs_per_step
-        self.chips = chips
         self.schedule = schedule
         self.seed = seed
         self.start_ber = start_ber
@@ -276,12 +118,45 @@ class Curriculum:
         self.factor = factor
         self.recovery = recovery
         self.reference = reference
+        check_fields(
+            self,
+            ("epochs", whole(epochs, 1), "a whole number from 1"),
+            ("epochs_per_step", whole(epochs_per_step, 1), "a whole number from 1"),
+        )
+        model = bare(model)
+        self._model = weakref.ref(model)
+        self._ladder = rates.of_target(_error_models(model), target_ber)
+        check_choice("schedule", schedule, SCHEDULES)
+        self.chips = _checked_chips(chips)
+        highest = self._ladder.target_ber
+        below = f"above 0 and below the target's {highest:.3g}, or None"
+        check_fields(
+            self,
+            ("start_ber", start_ber is None or (number(start_ber) and 0.0 < start_ber < highest), below),
+            (
+                "start_ber",
+                start_ber is None or isinstance(self._ladder, rates.Rates),
+                "None where target_ber is error models: the first of them is the start",
+            ),
+            ("ramp", number(ramp) and 0.0 < ramp <= 1.0, "above 0 to 1"),
+            ("steps_per_epoch", steps_per_epoch is None or whole(steps_per_epoch, 1), "a whole number from 1, or None"),
+            (
+                "steps_per_epoch",
+                steps_per_epoch is None or schedule != "adaptive",
+                "None with the schedule 'adaptive', which decides at the end of epochs",
+            ),
+            ("clean_share", number(clean_share, 0.0) and clean_share < 1.0, "from 0 to below 1"),
+            ("floor_ber", floor_ber is None or (number(floor_ber) and 0.0 < floor_ber < highest), below),
+            ("factor", number(factor) and factor > 1.0, "above 1 and finite"),
+            ("recovery", number(recovery, 0.0), "from 0 and finite"),
+            ("reference", reference is None or number(reference), "a finite number, or None"),
+        )
         self.epoch = 0
         self.optimizer_steps = 0
         self._steps_at_last_epoch = 0
         self._number = 0  # in the order of their making
         self._seen_training = False  # a layer in training mode, at an optimizer step since the last epoch
-        self._recovery = _Recovery(self._ladder.first(self._start), factor)
+        self._recovery = Recovery(self._ladder.first(self._start), factor)
         _watch(self)
         self._apply()
 
@@ -323,7 +198,7 @@ class Curriculum:
     @property
     def target_ber(self) -> float | dict[str, float]:
         """Mean bit error rate to reach; one for each operand where they differ."""
-        return self._ladder.target if isinstance(self._ladder, _Rates) else self._ladder.target_ber
+        return self._ladder.target if isinstance(self._ladder, rates.Rates) else self._ladder.target_ber
 
     @property
     def highest_ber(self) -> float:
@@ -404,12 +279,7 @@ class Curriculum:
         for name, value in (("score", score), ("loss", loss)):
             if value is not None and not number(value):
                 raise ValueError(f"{name} is {value!r}; allowed is a finite number")
-        if score is not None:
-            self._recovery.score = float(score)
-        if loss is not None:
-            kept = self._recovery
-            kept.loss_sum = _SMOOTHING * kept.loss_sum + (1.0 - _SMOOTHING) * float(loss)
-            kept.loss_weight = _SMOOTHING * kept.loss_weight + (1.0 - _SMOOTHING)
+        self._recovery.report(score, loss)
 
     def step(self) -> None:
         """End an epoch: the rate of the next one takes effect.
@@ -437,42 +307,10 @@ class Curriculum:
                 "norm, may stay in evaluation mode), or give chips='one'"
             )
         if self.schedule == "adaptive":
-            self._adapt()
+            self._recovery.end_epoch(self._ladder, self.reference, self.recovery, self.factor, self.epochs_per_step)
         self._steps_at_last_epoch, self._seen_training = self.optimizer_steps, False
         self.epoch += 1
         self._apply()
-
-    def _adapt(self) -> None:
-        now = self._recovery
-        kind = "score" if now.score is not None else "loss"
-        if now.score is None and now.loss_weight == 0.0:
-            raise RuntimeError(
-                "nothing was reported since the rate last changed, so an adaptive curriculum cannot tell whether the "
-                "network has recovered; call report(score) or report(loss=...)"
-            )
-        if now.kind not in (None, kind):
-            raise RuntimeError(f"found a {kind}, after a {now.kind} before; allowed is to report the same all along")
-        value = now.score if now.score is not None else now.loss_sum / now.loss_weight
-        if now.reference is None:
-            now.reference = value if self.reference is None else self.reference
-        now.kind = kind
-        now.epochs += 1
-        if kind == "score":
-            recovered = value >= now.reference - self.recovery
-        else:
-            # The magnitude, for losses that are negative, such as a likelihood's of densities.
-            recovered = value <= now.reference + self.recovery * abs(now.reference)
-        if recovered:
-            now.recovered = now.level if now.recovered is None else max(now.recovered, now.level)
-            if not self._ladder.last(now.level):
-                now.level = self._ladder.raised(now.level, now.factor)
-            now.forget()
-        elif now.epochs >= self.epochs_per_step:
-            back = now.recovered if now.recovered is not None and now.recovered < now.level else None
-            now.level = self._ladder.lowered(now.level, now.factor) if back is None else back
-            if back is not None:
-                now.factor = max(math.sqrt(now.factor), min(self.factor, _LEAST_FACTOR))
-            now.forget()
 
     def next_chip(self) -> None:
         """Count an optimizer step and change the chip; called by itself after each ``optimizer.step()``."""
@@ -495,11 +333,7 @@ class Curriculum:
     def _unscaled(self, found: dict[str, ErrorModel]) -> dict[str, ErrorModel]:
         ladder, level = self._ladder, self._level
         own = [ladder.errors(level, share) for share in (self._share(), 1.0)]
-        whole = (
-            ladder.shapes
-            if isinstance(ladder, _Rates)
-            else dict.fromkeys(ladder.names, ladder.models[max(int(level), 0)])
-        )
+        whole = ladder.unscaled(level)
         # Not one that was set by hand since.
         return {
             name: whole[name] if any(errors == each.get(name) for each in own) else errors
@@ -508,30 +342,9 @@ class Curriculum:
 
     def settings(self) -> dict[str, Any]:
         """What the curriculum is, as plain numbers and texts: all of ``state_dict`` that does not change on the way."""
-        ladder = self._ladder
-        rates = isinstance(ladder, _Rates)
-        return {
-            "target_ber": ladder.target if isinstance(ladder, _Rates) else None,
-            "points": None if isinstance(ladder, _Rates) else [model.to_dict() for model in ladder.models],
-            "errors": (
-                {name: errors.to_dict() for name, errors in ladder.shapes.items()}
-                if isinstance(ladder, _Rates)
-                else dict.fromkeys(ladder.names)
-            ),
-            "epochs": self.epochs,
-            "epochs_per_step": self.epochs_per_step,
-            "chips": list(self.chips) if isinstance(self.chips, tuple) else self.chips,
-            "schedule": self.schedule,
-            "seed": self.seed,
-            "start_ber": self.start_ber if rates else None,
-            "ramp": self.ramp,
-            "steps_per_epoch": self.steps_per_epoch,
-            "clean_share": self.clean_share,
-            "floor_ber": self.floor_ber,
-            "factor": self.factor,
-            "recovery": self.recovery,
-            "reference": self.reference,
-        }
+        own = {name: getattr(self, name) for name in _SETTINGS}
+        chips = list(self.chips) if isinstance(self.chips, tuple) else self.chips
+        return {**self._ladder.settings(), **own, "chips": chips}
 
     def state_dict(self) -> dict[str, Any]:
         """What the curriculum is and where it is, as plain numbers; ``eden.save`` keeps the network's own weights."""
@@ -541,10 +354,7 @@ class Curriculum:
             "optimizer_steps": self.optimizer_steps,
             "steps_at_last_epoch": self._steps_at_last_epoch,
             "adapted": dataclasses.asdict(self._recovery),
-            "accesses": {
-                name: [int(layer.eden_training_access), int(layer.eden_access)]
-                for name, layer in faulty_layers(self.model).items()
-            },
+            "accesses": accesses(self.model),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -564,24 +374,16 @@ class Curriculum:
             if found != expected:
                 different = sorted(set(found) ^ set(expected))
                 raise ValueError(f"the state is of another network: its {key} differ in {', '.join(different)}")
-        ladder: _Rates | _Points
-        if state["points"] is None:
-            shapes = {name: ErrorModel.from_dict(spec) for name, spec in state["errors"].items()}
-            ladder = _Rates(shapes, state["target_ber"])
-        else:
-            models = tuple(ErrorModel.from_dict(spec) for spec in state["points"])
-            ladder = _Points(tuple(state["errors"]), models)
-        adapted = _Recovery(**state["adapted"])
+        ladder = rates.of_settings(state)
+        adapted = Recovery(**state["adapted"])
         chips = _checked_chips(state["chips"])
-        accesses = {name: [int(number) for number in state["accesses"][name]] for name in layers}
-        self._ladder, self._recovery, self.chips = ladder, adapted, chips
-        for key in _PLAIN:
+        numbers = {name: [int(number) for number in state["accesses"][name]] for name in layers}
+        for key in (*_SETTINGS, "epoch", "optimizer_steps"):
             setattr(self, key, state[key])
+        self._ladder, self._recovery, self.chips = ladder, adapted, chips
         self._steps_at_last_epoch = state["steps_at_last_epoch"]
         self._seen_training = self.optimizer_steps > self._steps_at_last_epoch  # in which mode, nobody wrote down
-        for name, layer in layers.items():
-            layer.eden_training_access.fill_(accesses[name][0])
-            layer.eden_access.fill_(accesses[name][1])
+        set_accesses_(self.model, numbers)
         self._apply()
 
     def _apply(self) -> None:
@@ -609,63 +411,22 @@ class Curriculum:
             set_training_chip_(self.model, draw_chip(self.seed, "training", index))
 
 
-_PLAIN = (
-    *("epochs", "epochs_per_step", "schedule", "seed", "start_ber", "ramp", "steps_per_epoch", "clean_share"),
-    *("floor_ber", "factor", "recovery", "reference", "epoch", "optimizer_steps"),
+_SETTINGS = (
+    *("epochs", "epochs_per_step", "chips", "schedule", "seed", "start_ber", "ramp", "steps_per_epoch"),
+    *("clean_share", "floor_ber", "factor", "recovery", "reference"),
 )
 
 
 def _checked_chips(chips: Any) -> str | int | tuple[int, ...]:
     if isinstance(chips, str) and chips in ("fresh", "one"):
         return chips
-    if whole(chips) and chips >= 1:
+    if whole(chips, 1):
         return int(chips)
     if isinstance(chips, Sequence) and not isinstance(chips, str) and len(chips) and all(map(whole, chips)):
         return tuple(chips)
     raise ValueError(
         f"chips is {chips!r}; allowed are 'fresh', 'one', or a number of chips from 1, or a list of their seeds"
     )
-
-
-def _ladder(model: nn.Module, target: Any) -> _Rates | _Points:
-    shapes = _error_models(model)
-    if isinstance(target, Sequence) and not isinstance(target, str):
-        if not target or not all(isinstance(one, ErrorModel) and one.ber > 0.0 for one in target):
-            raise ValueError("target_ber is a list; allowed is one of error models that make errors, such as eden.walk")
-        for mild, harsh in itertools.pairwise(target):
-            # Rates of a curve that has come near its asymptote differ by rounding alone.
-            if not at_most(mild.ber, harsh.ber, 16):
-                raise ValueError(
-                    f"target_ber has a model of BER {harsh.ber:.3g} after one of {mild.ber:.3g}; allowed are models "
-                    "from mild to harsh"
-                )
-        return _Points(tuple(shapes), tuple(target))
-    if isinstance(target, Mapping):
-        rates = dict(target)
-        unknown, missing = sorted(set(rates) - set(shapes)), sorted(set(shapes) - set(rates))
-        if unknown:
-            raise ValueError(
-                f"target_ber has {', '.join(unknown)}, which have no error model; allowed are {', '.join(shapes)}"
-            )
-        if missing:
-            raise ValueError(f"target_ber lacks {', '.join(missing)}; give 0 for an operand on reliable memory")
-        for name, rate in rates.items():
-            if not (number(rate) and 0.0 <= rate <= 1.0):
-                raise ValueError(f"target_ber of {name} is {rate!r}; allowed is from 0 to 1")
-        if not any(rates.values()):
-            raise ValueError("target_ber is 0 for all operands; allowed is a rate above 0 for at least one")
-        ladder = _Rates(shapes, {name: float(rates[name]) for name in shapes})
-    else:
-        if not (number(target) and 0.0 < target <= 1.0):
-            raise ValueError(f"target_ber is {target!r}; allowed is above 0 to 1")
-        ladder = _Rates(shapes, float(target))
-    for name, errors in shapes.items():
-        goal = ladder._target(name)
-        try:
-            errors.scaled(goal)
-        except ValueError as error:
-            raise ValueError(f"target_ber is {goal}, which {name} cannot reach: {error}") from error
-    return ladder
 
 
 def unscaled_errors(model: nn.Module) -> dict[str, ErrorModel]:

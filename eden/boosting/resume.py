@@ -6,114 +6,30 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from eden import _core
 from eden.boosting.curriculum import Curriculum
+from eden.boosting.generators import random_states, set_random_states
+from eden.boosting.packing import pack, unpack
 from eden.common.files import HEADER_KEY, FileError, write_tensors
 from eden.faults.buffers import range_of, set_range, write_region
+from eden.faults.chips import accesses, set_accesses_
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.network import bare
 
 FORMAT, VERSION = "eden-training", 2
 
-_FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
-
-def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """JSON form of nested dictionaries, lists, tuples, numbers, texts and tensors; the tensors go into ``tensors``.
-
-    Args:
-        value: what to pack.
-        name: how the tensors' names begin.
-        tensors: takes each tensor under its place in ``value``.
-
-    Raises:
-        TypeError: naming the place of a value of another type.
-
-    """
-    if isinstance(value, Tensor):
-        if type(value) not in (Tensor, nn.Parameter):
-            raise TypeError(
-                f"{name} is a {type(value).__name__}; allowed are whole tensors, which FSDP does not leave a network"
-            )
-        tensors[name] = value
-        return {"$tensor": name}
-    if isinstance(value, np.ndarray):
-        tensors[name] = torch.from_numpy(value.astype(np.int64) if value.dtype.kind == "u" else value)
-        return {"$array": name, "dtype": value.dtype.str}
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else {"$float": repr(value)}
-    if isinstance(value, (list, tuple)):
-        parts = [pack(item, f"{name}.{index}", tensors) for index, item in enumerate(value)]
-        return parts if isinstance(value, list) else {"$tuple": parts}
-    if isinstance(value, Mapping):
-        if all(isinstance(key, str) and not key.startswith("$") for key in value):
-            return {key: pack(item, f"{name}.{key}", tensors) for key, item in value.items()}
-        return {
-            "$items": [[pack(key, name, tensors), pack(item, f"{name}.{key}", tensors)] for key, item in value.items()]
-        }
-    raise TypeError(
-        f"{name} is a {type(value).__name__}; allowed are numbers, texts, tensors, and lists and dictionaries of them"
-    )
-
-
-def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """What ``pack`` packed. Raises KeyError, TypeError or ValueError for what is damaged."""
-    if isinstance(value, list):
-        return [unpack(item, tensors) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "$tensor" in value:
-        return tensors[value["$tensor"]]
-    if "$array" in value:
-        return tensors[value["$array"]].numpy().astype(value["dtype"])
-    if "$float" in value:
-        return _FLOATS[value["$float"]]
-    if "$tuple" in value:
-        return tuple(unpack(item, tensors) for item in value["$tuple"])
-    if "$items" in value:
-        return {unpack(key, tensors): unpack(item, tensors) for key, item in value["$items"]}
-    return {key: unpack(item, tensors) for key, item in value.items()}
-
-
-def random_states() -> dict[str, Any]:
-    """The states of torch's generators, of NumPy's and of Python's global ones."""
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": np.random.get_state(),
-        "python": random.getstate(),
-    }
-
-
-def set_random_states(states: Mapping[str, Any]) -> None:
-    """Bring the generators to where ``random_states`` found them."""
-    torch.set_rng_state(states["torch"])
-    # As many as there are here: a run can go on where there are fewer GPUs, or none.
-    for index, state in zip(range(torch.cuda.device_count()), states["cuda"], strict=False):
-        torch.cuda.set_rng_state(state, index)
-    np.random.set_state(states["numpy"])
-    random.setstate(states["python"])
-
-
-def _accesses(model: nn.Module) -> dict[str, list[int]]:
-    return {
-        name: [int(layer.eden_training_access), int(layer.eden_access)] for name, layer in faulty_layers(model).items()
-    }
+def _check_network(model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model is a {type(model).__name__}; allowed is a network, before the path")
 
 
 def _inputs(model: nn.Module) -> dict[str, dict[str, Any]]:
@@ -164,12 +80,12 @@ def _set_inputs(found: dict[str, Any], model: nn.Module) -> None:
 
 
 def save_checkpoint(
-    path: str | os.PathLike[str],
     model: nn.Module,
+    path: str | os.PathLike[str],
     optimizer: torch.optim.Optimizer | None = None,
     scheduler: Any = None,
     curriculum: Curriculum | None = None,
-    extra: Any = None,
+    extra: Mapping[str, Any] | None = None,
     *,
     identity: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
@@ -178,18 +94,20 @@ def save_checkpoint(
     In a distributed run one rank writes. A network sharded by FSDP has no whole state and is refused.
 
     Args:
-        path: the file; it is replaced if it exists.
         model: the network, under faults or not; compiled or in DistributedDataParallel, the network inside is written.
+        path: the file; it is replaced if it exists.
         optimizer: any of torch's.
         scheduler: anything with ``state_dict`` and ``load_state_dict``, such as a learning-rate scheduler.
         curriculum: of the network.
-        extra: whatever else the run needs to go on: numbers, texts, tensors, and lists and dictionaries of them.
+        extra: whatever else the run needs to go on, by name: numbers, texts, tensors, and lists and dictionaries of
+            them.
         identity: what the run is a function of, by group and field, JSON values, to be compared when it goes on.
 
     Raises:
         TypeError: for a state that holds something else.
         FileError: if the file cannot be written; the one before is whole then.
     """
+    _check_network(model)
     inner = bare(model)
     tensors: dict[str, Tensor] = {}
     parts = {
@@ -197,7 +115,7 @@ def save_checkpoint(
         "optimizer": None if optimizer is None else optimizer.state_dict(),
         "scheduler": None if scheduler is None else scheduler.state_dict(),
         "curriculum": None if curriculum is None else curriculum.state_dict(),
-        "accesses": _accesses(inner),
+        "accesses": accesses(inner),
         "inputs": _inputs(inner),
         "random": random_states(),
         "extra": extra,
@@ -217,34 +135,38 @@ def save_checkpoint(
 
 
 def load_checkpoint_(
-    path: str | os.PathLike[str],
     model: nn.Module,
+    path: str | os.PathLike[str],
     optimizer: torch.optim.Optimizer | None = None,
     scheduler: Any = None,
     curriculum: Curriculum | None = None,
+    extra: dict[str, Any] | None = None,
     *,
     identity: Mapping[str, Mapping[str, Any]] | None = None,
     check_extra: Callable[[Any], None] | None = None,
-) -> Any:
+) -> nn.Module:
     """Go on where ``save_checkpoint`` was called: weights, ranges, optimizer, scheduler, curriculum, random states.
 
     Args:
-        path: the file.
         model: a network like the one that was saved, under the same faults.
+        path: the file.
         optimizer: of the same class and groups, if one was saved.
         scheduler: of the same class, if one was saved.
         curriculum: of the network, if one was saved.
+        extra: a dictionary that is to hold what the file's ``extra`` held, and nothing else.
         identity: what this run is a function of; where given, it has to be the file's.
         check_extra: called with ``extra`` before anything is changed; raises KeyError, TypeError or ValueError if it is
             damaged.
 
     Returns:
-        The ``extra`` of the file.
+        The same network.
 
     Raises:
+        TypeError: for a path in place of the network, which comes first.
         FileError: if the file is missing, damaged, of another version, or of another network or run, naming what
             differs; nothing is changed then.
     """
+    _check_network(model)
     inner = bare(model)
     header, tensors = _read(path)
     given = {"optimizer": optimizer, "scheduler": scheduler, "curriculum": curriculum}
@@ -266,9 +188,11 @@ def load_checkpoint_(
         if "inputs" in header:
             _compare_inputs(path, inputs, inner)
         layers = faulty_layers(inner)
-        accesses = {name: [int(number) for number in states["accesses"][name]] for name in layers}
+        numbers = {name: [int(number) for number in states["accesses"][name]] for name in layers}
         if optimizer is not None:
             _compare_optimizers(path, states["optimizer"], optimizer)
+        if extra is not None:
+            states["extra"] = dict(states["extra"] or {})
         if check_extra is not None:
             check_extra(states["extra"])
         if curriculum is not None:
@@ -279,15 +203,16 @@ def load_checkpoint_(
         raise FileError(path, f"its header is damaged: {type(error).__name__}: {error}") from error
     inner.load_state_dict(states["model"])
     _set_inputs(inputs, inner)
-    for name, layer in layers.items():
-        layer.eden_training_access.fill_(accesses[name][0])
-        layer.eden_access.fill_(accesses[name][1])
+    set_accesses_(inner, numbers)
     if optimizer is not None:
         optimizer.load_state_dict(states["optimizer"])
     if scheduler is not None:
         scheduler.load_state_dict(states["scheduler"])
     set_random_states(states["random"])
-    return states["extra"]
+    if extra is not None:
+        extra.clear()
+        extra.update(states["extra"])
+    return model
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -41,3 +41,15 @@ def check_choice(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     """Raise ValueError, naming the argument and the choices, for a value that is none of them."""
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}; allowed are {', '.join(map(str, allowed))}")
+
+
+def check_fields(owner: object, *checks: tuple[str, bool, str]) -> None:
+    """Raise ValueError, naming it, for the first attribute that does not hold.
+
+    Args:
+        owner: has the attributes.
+        checks: of each its name, whether it holds, and what is allowed, in words.
+    """
+    for name, holds, allowed in checks:
+        if not holds:
+            raise ValueError(f"{name} is {getattr(owner, name)!r}; allowed is {allowed}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -51,6 +51,31 @@ class Ranks:
         self.size = 1 if group is None else torch.distributed.get_world_size(group)
         if self.rank < 0:
             raise ValueError("this process is no rank of the group; allowed is a group that it is in")
+
+    @classmethod
+    def found(cls) -> Ranks:
+        """The ranks of torch.distributed where it is initialized, else this process alone."""
+        initialized = torch.distributed.is_available() and torch.distributed.is_initialized()
+        return cls(torch.distributed.group.WORLD if initialized else None)
+
+    def sum(self, value: float, device: torch.device) -> float:
+        """The sum of what every rank gives, by way of a device; each has to call it."""
+        if self.size == 1:
+            return value
+        held = torch.tensor(value, dtype=torch.float64, device=device)
+        torch.distributed.all_reduce(held, group=self._group)
+        return float(held)
+
+    def average_(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Bring tensors to their means over ranks, such as gradients that DistributedDataParallel does not know."""
+        for tensor in tensors if self.size > 1 else ():
+            torch.distributed.all_reduce(tensor, group=self._group)
+            tensor.div_(self.size)
+
+    def wait(self) -> None:
+        """Wait for all ranks to come here."""
+        if self.size > 1:
+            torch.distributed.barrier(self._group)
 
     def gather(self, value: Any) -> list[Any]:
         """What every rank gives, by rank; each has to call it."""

@@ -18,8 +18,10 @@ MOVED: Mapping[str, str] = {
     "Savings": "eden.accounting.results.Savings; eden.read(path) reads its files",
     "Traffic": "eden.costs.traffic_file.Traffic; eden.read(path) reads its files",
     "Verification": "eden.tolerance.verification.Verification; eden.read(path) reads its files",
-    "empty_cache": "eden.memory.operators.empty_cache",
+    "empty_cache": "eden.memory.reading.empty_cache",
     "profile_package": "eden.profile(package, samples)",
+    "recalibrate_": "eden.calibrate_(model, loader, outgrown=True)",
+    "set_ranges_": "eden.calibrate_(model, ranges=...)",
     "walk": "a method of the device, device.walk(trcd=...)",
 }
 """Names that ``eden`` no longer offers, each with what is used instead."""

@@ -16,7 +16,7 @@ from eden.faults.faulty_layers import faulty_layers
 from eden.faults.layers import base_of, layer_class, stored
 from eden.faults.memories import operands
 from eden.faults.reliable import clean
-from eden.memory import operators as ops
+from eden.memory.storage import STORAGE_BITS
 
 Pair = tuple[int, int]
 
@@ -123,7 +123,7 @@ def _geometry(layer: Any, x: Tensor) -> Geometry | None:
 
 
 def _stored(kind: Any, elements: int, storage: str) -> Stored:
-    bits = ops.STORAGE_BITS[storage]
+    bits = STORAGE_BITS[storage]
     return Stored(kind, -(-elements * bits // 8), bits)
 
 
@@ -142,7 +142,7 @@ class _Trace:
                 if info.bytes is None:
                     raise ValueError(f"operand {name}: its size is not known yet; run calibrate_ on the model first")
                 self.operands[name] = Stored(
-                    "weight" if info.kind == "weight" else "input", info.bytes, ops.STORAGE_BITS[info.storage]
+                    "weight" if info.kind == "weight" else "input", info.bytes, STORAGE_BITS[info.storage]
                 )
 
     def hooks(self, model: nn.Module) -> list[Any]:
@@ -226,8 +226,8 @@ def trace(
             layers whose operands cannot be told.
 
     """
-    if storage not in ops.STORAGE_BITS:
-        raise ValueError(f"storage is {storage!r}; allowed are {', '.join(map(repr, ops.STORAGE_BITS))}")
+    if storage not in STORAGE_BITS:
+        raise ValueError(f"storage is {storage!r}; allowed are {', '.join(map(repr, STORAGE_BITS))}")
     if isinstance(inputs, Tensor) and (inputs.dim() == 0 or inputs.shape[0] != 1):
         raise ValueError(f"inputs has the shape {tuple(inputs.shape)}; allowed is one sample, (1, ...)")
     watch = _Trace(model, storage)

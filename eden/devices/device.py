@@ -30,8 +30,9 @@ from eden.devices.partition import (
     off_nominal,
     with_rates,
 )
-from eden.memory.errors import ErrorModel, LineModel
+from eden.memory.errors import ErrorModel
 from eden.memory.geometry import Geometry
+from eden.memory.lines import LineModel
 
 
 def _to_geometry(value: Any) -> Geometry:

@@ -9,9 +9,10 @@ from eden import _core
 from eden.faults.faulty_layers import FaultyLayer
 from eden.faults.layers import stored
 from eden.faults.operand import Operand, operand_numel
-from eden.memory import operators as ops
 from eden.memory import storage as quantization
-from eden.memory.errors import Bitline
+from eden.memory.lines import Bitline
+from eden.memory.region import held_bits
+from eden.memory.storage import STORAGE_BITS
 
 _ROW = 2**12
 _ROW_IN_BITLINES = 2**20
@@ -24,18 +25,21 @@ def write_region(layer: FaultyLayer, operand: Operand) -> None:
         ValueError: naming the operand, for a memory that does not hold it.
     """
     reliable = layer.eden_faults.reliable > 0
-    try:
-        rows, entries = operand.rows(reliable, operand_numel(layer, operand))
-    except ValueError as error:
-        raise ValueError(f"the errors of {operand.name}: {error}") from error
-    held = None if reliable else ops.held_bits(operand.errors, operand.address)
-    operand.most_elements = None if held is None else held // ops.STORAGE_BITS[operand.storage]
+    rows, entries = operand.rows(reliable, operand_numel(layer, operand))
+    held = None if reliable else held_bits(operand.errors, operand.address)
+    operand.most_elements = None if held is None else held // STORAGE_BITS[operand.storage]
     # Bitlines are drawn for all rows of a subarray at once.
     bitlines = isinstance(operand.errors, Bitline) and not reliable
     operand.row_elements = _ROW_IN_BITLINES if bitlines else _ROW
     _write(layer, operand.buffers.region, torch.tensor(rows, dtype=torch.int64))
     table = torch.empty(0, dtype=torch.int64) if entries is None else torch.from_numpy(entries)
     _write(layer, operand.buffers.table, table)
+
+
+def write_regions(layer: FaultyLayer) -> None:
+    """``write_region`` of all operands of a layer."""
+    for operand in layer.eden_faults.by_role.values():
+        write_region(layer, operand)
 
 
 def _write(layer: FaultyLayer, name: str, value: Tensor) -> None:

@@ -11,15 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from eden.faults.buffers import range_of, set_range, write_region
-from eden.faults.faulty_layers import FaultyLayer, require_faults
-from eden.faults.network import model_device, model_input
+from eden.faults.faulty_layers import FaultyLayer, layer_operands, require_faults
+from eden.faults.network import call, evaluating, looking, model_input
 from eden.faults.operand import Operand
+from eden.faults.percentiles import ValueCounts, check_percentile
 from eden.faults.reliable import clean
 from eden.memory import storage as quantization
 
 
-def calibrate_(model: nn.Module, loader: Iterable[Any], percentile: float = 100.0) -> dict[str, tuple[float, float]]:
-    """Find the ranges and shapes of every operand on reliable memory, in evaluation mode.
+def calibrate_(
+    model: nn.Module,
+    loader: Iterable[Any] | None = None,
+    percentile: float | None = None,
+    *,
+    outgrown: bool = False,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+) -> nn.Module:
+    """Find the ranges and shapes of every operand on reliable memory, in evaluation mode; ``ranges`` tells them.
 
     An input's range is the smallest and largest value over all of ``loader``, its size that of the largest sample; in
     "sign" storage its scale is the mean magnitude over all of it. Layers that read the same tensor objects in every
@@ -30,38 +38,54 @@ def calibrate_(model: nn.Module, loader: Iterable[Any], percentile: float = 100.
         model: a network under faults.
         loader: yields inputs, or tuples whose first item is the input.
         percentile: share of an input's values, in percent, that its range holds counted from either side, above 50 to
-            100. Below 100 the few largest values are clipped to codes, and the harm of a flip, which grows with the
-            range, is less. For floating-point storages leave it at 100 with ``correction="zero"``: what is beyond the
-            range is not clipped but replaced by 0, at every load. Met to one part in 128
-            (``eden.memory.storage.ValueCounts``).
+            100; None for that of the ``Faults`` of each operand. Below 100 the few largest values are clipped to codes,
+            and the harm of a flip, which grows with the range, is less. For floating-point storages leave it at 100
+            with ``correction="zero"``: what is beyond the range is not clipped but replaced by 0, at every load. Met to
+            one part in 128 (``eden.faults.percentiles.ValueCounts``).
+        outgrown: take anew only the ranges that a network outgrows when it is trained: of inputs that are kept as
+            floating-point numbers with a correction, where a value beyond the range is replaced at every load, with or
+            without an error. Codes are clipped to their range instead, and keep it, as do weights, whose range is
+            always their current one. ``eden.train`` does this after each epoch; call it there in a loop of your own.
+            Without a pass over ``loader`` where no input is of that kind.
+        ranges: in place of a loader, ranges of inputs set by hand, (low, high) by operand name, ``low`` at most
+            ``high``, both finite. Inputs not named keep theirs, and the mean magnitude that "sign" storage needs stays.
 
     Returns:
-        The ranges, as ``ranges``.
+        The same network.
 
     Raises:
+        TypeError: for both a loader and ranges, or neither.
         ValueError: if the network has no layer under faults, the loader is empty, a value is not finite, a layer is
-            never called, or the percentile is out of range.
+            never called, the percentile is out of range, or a range is of no input, not finite or upside down.
     """
-    if not 50.0 < percentile <= 100.0:
-        raise ValueError(f"percentile is {percentile}; allowed is above 50 to 100")
+    if (loader is None) == (ranges is None):
+        raise TypeError("found both loader and ranges, or neither; allowed is one of them")
+    if ranges is not None:
+        _set_ranges(model, ranges)
+        return model
+    assert loader is not None
+    if percentile is not None:
+        check_percentile("percentile", percentile)
     layers = require_faults(model)
+    inputs = list(layer_operands(model, "input"))
+    kept: list[tuple[FaultyLayer, Operand, tuple[float, float], float | None]] = []
+    if outgrown:
+        if not any(_outgrown(operand) for _, operand in inputs):
+            return model
+        kept = [
+            (layer, operand, bounds, operand.magnitude)
+            for layer, operand in inputs
+            if not _outgrown(operand) and (bounds := range_of(layer, operand)) is not None
+        ]
     watch = _Calibration(layers, percentile)
-    modes = [(module, module.training) for module in model.modules()]
-    device = model_device(model)
-    model.eval()
     for layer in layers.values():
         layer.eden_faults.observer = watch
     try:
-        # A DataLoader draws from torch's global generator even where it does not shuffle.
-        with torch.random.fork_rng(devices=[]), clean(model), torch.no_grad():
+        with evaluating(model), looking(), clean(model):
             for batch in loader:
-                x = model_input(batch)
-                model(x.to(device) if isinstance(x, Tensor) else x)
+                call(model, model_input(batch))
                 watch.end_batch()
     finally:
-        # One by one: a layer can be in another mode than the network, such as a frozen normalization.
-        for module, training in modes:
-            module.training = training
         for layer in layers.values():
             layer.eden_faults.observer = None
     if watch.batches == 0:
@@ -73,50 +97,15 @@ def calibrate_(model: nn.Module, loader: Iterable[Any], percentile: float = 100.
             "filter_fn, or call them"
         )
     watch.settle()
-    return ranges(model)
-
-
-def _outgrown(layer: FaultyLayer, operand: Operand) -> bool:
-    """Whether values beyond its calibrated range are taken for errors, instead of being clipped to it."""
-    numbers = operand.kind == "input" and operand.storage not in (*quantization.CODE_BITS, "sign")
-    return numbers and operand.correction != "none" and operand.calibrated
-
-
-def recalibrate_(model: nn.Module, loader: Iterable[Any]) -> dict[str, tuple[float, float]]:
-    """Take the ranges of inputs anew where a network that was trained on would have its own values taken for errors.
-
-    These are the inputs that are kept as floating-point numbers with a correction, and that `calibrate_` has seen: a
-    value beyond the range is replaced at every load, with or without an error. Codes are clipped to their range
-    instead, and keep it, as do weights, whose range is always their current one. The loop of `boosting.training` does
-    this after each epoch; call it there in a loop of your own.
-
-    Args:
-        model: a network under faults.
-        loader: as of `calibrate_`.
-
-    Returns:
-        The ranges that were taken anew, by operand; empty, without a pass over ``loader``, if no input is of that kind.
-
-    Raises:
-        ValueError: as `calibrate_`.
-    """
-    inputs = [
-        (layer, operand)
-        for layer in require_faults(model).values()
-        for operand in layer.eden_faults.by_role.values()
-        if operand.kind == "input"
-    ]
-    if not any(_outgrown(layer, operand) for layer, operand in inputs):
-        return {}
-    kept = [
-        (layer, operand, bounds, operand.magnitude)
-        for layer, operand in inputs
-        if not _outgrown(layer, operand) and (bounds := range_of(layer, operand)) is not None
-    ]
-    found = calibrate_(model, loader)
     for layer, operand, bounds, magnitude in kept:
         set_range(layer, operand, *bounds, magnitude)
-    return {operand.name: found[operand.name] for layer, operand in inputs if _outgrown(layer, operand)}
+    return model
+
+
+def _outgrown(operand: Operand) -> bool:
+    """Whether values beyond its calibrated range are taken for errors, instead of being clipped to it."""
+    numbers = operand.storage not in (*quantization.CODE_BITS, "sign")
+    return numbers and operand.correction != "none" and operand.calibrated
 
 
 @dataclasses.dataclass
@@ -125,12 +114,13 @@ class _Seen:
 
     layer: FaultyLayer
     operand: Operand
+    percentile: float
+    values: ValueCounts | None  # where a percentile below 100 is asked for
     low: float = math.inf
     high: float = -math.inf
     sample_numel: int = 0
     magnitude: float = 0.0  # sum over as many values as count says
     count: int = 0
-    values: quantization.ValueCounts | None = None  # where a percentile is asked for
     reads: list[Tensor] = dataclasses.field(default_factory=list)  # of the batch at hand; held, so that ids stay theirs
     first_readers: list[int | None] = dataclasses.field(default_factory=list)  # of the same tensors, by batch
 
@@ -153,17 +143,16 @@ class _Seen:
 class _Calibration:
     """What a network's inputs are on reliable memory: their ranges and sizes, and which layers read the same ones."""
 
-    def __init__(self, layers: Mapping[str, FaultyLayer], percentile: float) -> None:
+    def __init__(self, layers: Mapping[str, FaultyLayer], percentile: float | None) -> None:
         self.batches = 0
-        self._percentile = percentile
         self._layers = layers
         self._called: set[int] = set()
-        self._seen = {
-            id(operand): _Seen(layer, operand, values=quantization.ValueCounts() if percentile < 100.0 else None)
-            for layer in layers.values()
-            for operand in layer.eden_faults.by_role.values()
-            if operand.kind == "input"
-        }
+        self._seen: dict[int, _Seen] = {}
+        for layer in layers.values():
+            for operand in layer.eden_faults.by_role.values():
+                if operand.kind == "input":
+                    share = operand.percentile if percentile is None else percentile
+                    self._seen[id(operand)] = _Seen(layer, operand, share, ValueCounts() if share < 100.0 else None)
         for seen in self._seen.values():
             seen.operand.absent = False
 
@@ -202,7 +191,7 @@ class _Calibration:
                 continue
             low, high = seen.low, seen.high
             if seen.values is not None:
-                inner_low, inner_high = seen.values.range(self._percentile)
+                inner_low, inner_high = seen.values.range(seen.percentile)
                 low, high = max(low, inner_low), min(high, inner_high)
             set_range(seen.layer, operand, low, high, seen.magnitude / seen.count if seen.count else None)
             operand.sample_numel = seen.sample_numel
@@ -218,33 +207,14 @@ def ranges(model: nn.Module) -> dict[str, tuple[float, float]]:
     Raises:
         ValueError: if the network has no layer under faults.
     """
-    found: dict[str, tuple[float, float]] = {}
-    for layer in require_faults(model).values():
-        for operand in layer.eden_faults.operands():
-            bounds = range_of(layer, operand)
-            if bounds is not None:
-                found[operand.name] = bounds
-    return found
+    require_faults(model)
+    found = {operand.name: range_of(layer, operand) for layer, operand in layer_operands(model)}
+    return {name: bounds for name, bounds in found.items() if bounds is not None}
 
 
-def set_ranges_(model: nn.Module, new: Mapping[str, tuple[float, float]]) -> None:
-    """Set the ranges of input operands by hand; the mean magnitude that "sign" storage needs stays as calibrated.
-
-    Args:
-        model: a network under faults.
-        new: (low, high) by operand name; ``low`` is at most ``high``, both finite.
-
-    Raises:
-        ValueError: for a name that is no input under faults, a weight (its range is always its current one), or a range
-            that is not finite or upside down; nothing is changed then.
-    """
-    layers = require_faults(model)
-    inputs = [
-        (layer, operand)
-        for layer in layers.values()
-        for operand in layer.eden_faults.operands()
-        if operand.kind == "input"
-    ]
+def _set_ranges(model: nn.Module, new: Mapping[str, tuple[float, float]]) -> None:
+    require_faults(model)
+    inputs = list(layer_operands(model, "input"))
     names = {operand.name for _, operand in inputs}
     for name, (low, high) in new.items():
         if name not in names:

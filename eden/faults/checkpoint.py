@@ -22,7 +22,7 @@ from eden.faults.operand import OPERAND_SPACING_BITS, Operand
 from eden.faults.reach import eligible_layers, join_names, operand_numbers
 from eden.faults.reliable import refuse_inside_clean
 from eden.memory.errors import ErrorModel
-from eden.memory.operators import Memory
+from eden.memory.region import Memory
 
 
 class _SavedOperand(BaseModel):
@@ -38,6 +38,7 @@ class _SavedOperand(BaseModel):
     pieces: list[tuple[dict[str, Any] | None, int, int]] | None = None
     affine: bool = False
     channels: bool = False
+    percentile: float = Field(default=100.0, gt=50.0, le=100.0)
     range: tuple[float, float] | None = None
     magnitude: float | None = None
     absent: bool = False
@@ -118,6 +119,7 @@ def _saved_operand(layer: FaultyLayer, operand: Operand) -> _SavedOperand:
         range=range_of(layer, operand) if operand.kind == "input" else None,
         magnitude=operand.magnitude,
         absent=operand.absent,
+        **({"percentile": operand.percentile} if operand.percentile < 100.0 else {}),
     )
 
 
@@ -159,7 +161,7 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
             for name, layer in layers.items()
         },
     )
-    write_tensors(path, tensors, header.model_dump_json())
+    write_tensors(path, tensors, header.model_dump_json(exclude_unset=True))
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], _Header]:
@@ -255,6 +257,7 @@ def _described(header: _Header, eligible: Mapping[str, nn.Module]) -> dict[str, 
                 kept.affine,
                 kept.channels,
                 absent=kept.absent,
+                percentile=kept.percentile,
                 own=(join_names(name, which), numbers[name, which] * OPERAND_SPACING_BITS),
             )
         made[name] = LayerFaults(operands, saved.batch_dim)

@@ -1,20 +1,26 @@
-"""Which chip a network's operands are on."""
+"""Which chip a network's operands are on, and how often it was read."""
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import nn
 
 from eden import _core
 from eden.common.arguments import check_seed
-from eden.faults.faulty_layers import require_faults
+from eden.faults.faulty_layers import faulty_layers, require_faults
 
 
-def set_chip_(model: nn.Module, seed: int) -> None:
+def set_chip_(model: nn.Module, seed: int) -> nn.Module:
     """Put a network's operands on another chip, in evaluation and in training, access numbers back to 0.
 
     Args:
         model: a network under faults.
         seed: a 64-bit integer.
+
+    Returns:
+        The same network.
 
     Raises:
         TypeError, ValueError: for a seed that is none; also if the network has no layer under faults.
@@ -25,6 +31,7 @@ def set_chip_(model: nn.Module, seed: int) -> None:
         layer.eden_training_chip.fill_(seed)
         layer.eden_access.zero_()
         layer.eden_training_access.zero_()
+    return model
 
 
 def set_training_chip_(model: nn.Module, seed: int) -> None:
@@ -59,3 +66,33 @@ def draw_chip(seed: int, purpose: str, index: int) -> int:
     if purpose not in purposes:
         raise ValueError(f"purpose is {purpose!r}; allowed are {', '.join(purposes)}")
     return int(_core.derive_chip(seed, purposes[purpose], index))
+
+
+@contextlib.contextmanager
+def chips_kept(model: nn.Module) -> Iterator[None]:
+    """Chips and access numbers are afterwards what they were."""
+    kept = [
+        (buffer, buffer.clone())
+        for layer in faulty_layers(model).values()
+        for buffer in (layer.eden_chip, layer.eden_training_chip, layer.eden_access, layer.eden_training_access)
+    ]
+    try:
+        yield
+    finally:
+        for buffer, value in kept:
+            buffer.copy_(value)
+
+
+def accesses(model: nn.Module) -> dict[str, list[int]]:
+    """The access numbers of each layer, in training and in evaluation."""
+    return {
+        name: [int(layer.eden_training_access), int(layer.eden_access)] for name, layer in faulty_layers(model).items()
+    }
+
+
+def set_accesses_(model: nn.Module, numbers: Mapping[str, Sequence[int]]) -> None:
+    """Bring the access numbers to what ``accesses`` gave. Raises KeyError or TypeError before anything is changed."""
+    layers = faulty_layers(model)
+    for name, (training, evaluation) in {name: map(int, numbers[name]) for name in layers}.items():
+        layers[name].eden_training_access.fill_(training)
+        layers[name].eden_access.fill_(evaluation)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, Self
 
 from eden.common.arguments import check_choice, check_seed
 from eden.faults.layers import PARTS, Role
-from eden.memory import operators as ops
+from eden.faults.percentiles import check_percentile
 from eden.memory import storage as quantization
 from eden.memory.errors import ErrorModel
+from eden.memory.storage import CORRECTIONS, STORAGES
 
-_STORAGES = tuple(name for name in ops.STORAGES if name != "int32")
+_STORAGES = tuple(name for name in STORAGES if name != "int32")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Faults:
             What is not named is reliable.
         input_storage: the form in which the memory keeps the inputs, None for that of the weights. Numbers around 0, as
             weights are, suffer least from flips as "int8_sign_magnitude", and those that are never negative as "uint8".
+        percentile: share of an input's values, in percent, that ``eden.calibrate_`` takes its range to hold, above 50
+            to 100.
     """
 
     weights: ErrorModel | None = None
@@ -51,6 +55,7 @@ class Faults:
     weight_channels: bool = False
     parameters: tuple[str, ...] = ("weight",)
     input_storage: str | None = None
+    percentile: float = 100.0
 
     def __post_init__(self) -> None:
         for name in ("weights", "inputs"):
@@ -65,7 +70,7 @@ class Faults:
         for name, allowed in (
             ("storage", _STORAGES),
             ("input_storage", (None, *_STORAGES)),
-            ("correction", ops.CORRECTIONS),
+            ("correction", CORRECTIONS),
             ("batch", ("restart", "contiguous")),
             ("quantization", ("symmetric", "affine")),
         ):
@@ -83,6 +88,7 @@ class Faults:
                 f"Faults.weight_channels is True; allowed with storage {self.storage!r}, which has no scale, is False"
             )
         check_seed("Faults.seed", self.seed)
+        check_percentile("Faults.percentile", self.percentile)
         if not isinstance(self.parameters, (tuple, list)):
             raise TypeError(
                 f"Faults.parameters is a {type(self.parameters).__name__}; allowed is a tuple of {', '.join(PARTS)}"
@@ -92,6 +98,22 @@ class Faults:
             found = ", ".join(map(repr, unknown)) or "nothing"
             raise ValueError(f"Faults.parameters names {found}; allowed are one or more of {', '.join(PARTS)}")
         object.__setattr__(self, "parameters", tuple(self.parameters))
+
+    @classmethod
+    def int8(cls, errors: ErrorModel, *, inputs: ErrorModel | None = None, seed: int = 0, **other: Any) -> Self:
+        """What does best for a network in 8 bits (docs/results.md).
+
+        Weights are codes of a sign and a magnitude, inputs of unsigned numbers, whose ranges hold the 99.9th percentile
+        of the values that ``eden.calibrate_`` sees; what is implausible is read as 0.
+
+        Args:
+            errors: error model of the memory that holds the weights, and the inputs if they have none of their own.
+            inputs: error model of the memory that holds the inputs, None for the same.
+            seed: which chip.
+            other: other fields of ``Faults``, in place of what is said here.
+        """
+        chosen = {"storage": "int8_sign_magnitude", "input_storage": "uint8", "correction": "zero", "percentile": 99.9}
+        return cls(errors, errors if inputs is None else inputs, seed=seed, **{**chosen, **other})
 
     def storage_of(self, kind: str) -> str:
         """The form in which the memory keeps operands of a kind, "weight" or "input"."""

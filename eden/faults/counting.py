@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from eden.faults.faulty_layers import faulty_layers
+from eden.faults.faulty_layers import layer_operands, require_faults
 from eden.faults.operand import Operand
-from eden.memory import operators as ops
 from eden.memory.errors import ErrorModel
+from eden.memory.storage import STORAGE_BITS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Account(Mapping[str, FlipCounts]):
         self._operands = operands
         self._by_name = {operand.name: operand for operand in operands}
         self._counts = {
-            name: torch.zeros((ops.STORAGE_BITS[operand.storage], 2, 2), dtype=torch.int64)
+            name: torch.zeros((STORAGE_BITS[operand.storage], 2, 2), dtype=torch.int64)
             for name, operand in self._by_name.items()
         }
 
@@ -101,10 +101,8 @@ def counting(model: nn.Module) -> Iterator[Account]:
         ValueError: if the network has no layer under faults.
         RuntimeError: inside another ``counting`` of the same network.
     """
-    layers = faulty_layers(model)
-    if not layers:
-        raise ValueError("the network has no layer under faults; call eden.inject_ first")
-    found = [operand for layer in layers.values() for operand in layer.eden_faults.operands()]
+    require_faults(model)
+    found = [operand for _, operand in layer_operands(model)]
     if any(operand.flips is not None for operand in found):
         raise RuntimeError("the network's flips are being counted already")
     account = Account(found)

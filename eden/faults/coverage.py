@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from eden.common.tables import text_table
 from eden.faults.counting import FlipCounts
-from eden.faults.faulty_layers import faulty_layers
+from eden.faults.faulty_layers import faulty_layers, layer_operands
 from eden.faults.functions import FunctionUse, function_uses
 from eden.faults.layers import Role, layer_class
 from eden.faults.memories import OperandInfo, operands
@@ -145,7 +145,7 @@ class _Reliable:
         self._modules = dict(model.named_modules())
         self._faulty = faulty_layers(model)
         self._eligible, self._left_out = eligible_layers(model)
-        self._parts = {x.role.part for layer in self._faulty.values() for x in layer.eden_faults.by_role.values()}
+        self._parts = {operand.role.part for _, operand in layer_operands(model, absent=True)}
         self._uses: dict[str, list[FunctionUse]] = {}
         for use in uses:
             for name in use.parameters:

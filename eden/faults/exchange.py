@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from eden.faults.buffers import new_buffers, range_of, set_range, write_region
+from eden.faults.buffers import new_buffers, range_of, set_range, write_region, write_regions
 from eden.faults.faulty_layers import (
     FaultyLayer,
     LayerFaults,
@@ -37,10 +37,7 @@ def exchange_layers(
             _set_dims(operand, faults.batch_dim, batch_dims.get(name))
             if not operand.own[0]:
                 operand.own = operand.name, operand.address
-            try:
-                operand.rows(False, operand_numel(eligible[name], operand))
-            except ValueError as error:
-                raise ValueError(f"the errors of {operand.name}: {error}") from error
+            operand.rows(False, operand_numel(eligible[name], operand))
     before = [
         (name, operand, range_of(layer, operand))
         for name, layer in faulty_layers(model).items()
@@ -120,8 +117,7 @@ def make_faulty(module: nn.Module, faults: LayerFaults, seed: int, device: torch
         buffers |= new_buffers(operand)
     for name, value in buffers.items():
         layer.register_buffer(name, value.to(device), persistent=False)
-    for operand in faults.by_role.values():
-        write_region(layer, operand)
+    write_regions(layer)
     return layer
 
 

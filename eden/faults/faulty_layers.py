@@ -8,31 +8,23 @@ tensor in a non-persistent buffer, so that a compiled network need not be compil
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch._compile import _disable_dynamo
 
 from eden import _core
+from eden.common.torch_internals import checkpointed, outside_of_graphs, recomputing
 from eden.faults.layers import LAYERS, stored
 from eden.faults.operand import Operand
-from eden.memory import operators as ops
+from eden.memory import reading
 from eden.memory import storage as quantization
+from eden.memory.reading import advance_, read_measured
+from eden.memory.region import REGION_ADDRESS
+from eden.memory.storage import STORAGE_BITS, STORAGES
 
 _COMPUTED = (torch.float32, torch.float16, torch.bfloat16)
-
-
-def _checkpointed() -> bool:
-    """Whether the forward pass at hand will be run again by torch.utils.checkpoint (in its non-reentrant form)."""
-    hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
-    return hooks is not None and "checkpoint" in getattr(hooks[0], "__qualname__", "")
-
-
-def _recomputing() -> bool:
-    """Whether a checkpointed segment is being run again, in the backward pass: it repeats the read it recomputes."""
-    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
 
 
 class Observer(Protocol):
@@ -77,7 +69,7 @@ class LayerFaults:
     def count_read(self, recomputing: bool) -> None:
         """Count a checkpointed read, or refuse a recomputation that cannot tell which of several reads it repeats."""
         if not recomputing:
-            if _checkpointed():
+            if checkpointed():
                 self.reads = 1 if self.recomputed else self.reads + 1
                 self.recomputed = False
             return
@@ -99,7 +91,7 @@ class FaultyLayer(nn.Module):
     """What `inject_` adds to a layer's class. Not to be made by hand."""
 
     eden_faults: LayerFaults
-    _eden_forward: Callable[..., Any]
+    eden_forward: Callable[..., Any]
     eden_chip: Tensor
     eden_access: Tensor
     eden_training_chip: Tensor
@@ -110,15 +102,13 @@ class FaultyLayer(nn.Module):
         faults = self.eden_faults
         if faults.observer is not None:
             faults.observer.called(self)
-        recomputing = _recomputing()
+        again = recomputing()
         if self.training and not torch.compiler.is_compiling():
-            faults.count_read(recomputing)
-        if faults.reuse is None:
-            output = self._eden_forward(*args, **kwargs)
-        else:
-            output = faults.reuse.output(self, args, kwargs)
-        if not recomputing:
-            ops.advance_(self.eden_training_access if self.training else self.eden_access)
+            faults.count_read(again)
+        reuse = faults.reuse
+        output = self.eden_forward(*args, **kwargs) if reuse is None else reuse.output(self, args, kwargs)
+        if not again:
+            advance_(self.eden_training_access if self.training else self.eden_access)
         return output
 
     def eden_read(self, role: str, x: Tensor | None) -> Any:
@@ -149,7 +139,7 @@ class FaultyLayer(nn.Module):
             chip, access = held["eden_training_chip"], held["eden_training_access"]
         else:
             chip, access = held["eden_chip"], held["eden_access"]
-        return chip, access - 1 if _recomputing() else access
+        return chip, access - 1 if recomputing() else access
 
     def _eden_read_input(self, operand: Operand, x: Tensor) -> Tensor:
         faults, buffers = self.eden_faults, operand.buffers
@@ -205,7 +195,7 @@ class FaultyLayer(nn.Module):
         if operand.flips is None and operand.storage != "sign":
             memory = region, table if table.numel() else None, chip, access
             bounded = operand.correction != "none"
-            return ops.read_measured(x, *memory, operand.storage, operand.zero_pointed, bounded, channel_dim)
+            return read_measured(x, *memory, operand.storage, operand.zero_pointed, bounded, channel_dim)
         codes = _own_codes(operand, x)
         return _read(operand, x, region, table, chip, access, *codes, channel_dim, -1)
 
@@ -242,10 +232,10 @@ class FaultyLayer(nn.Module):
         if operand.channels:
             scale = None if scale is None else scale[places]
             zero_point = None if zero_point is None else zero_point[places]
-        bits = table.shape[1:].numel() * ops.STORAGE_BITS[operand.storage]
+        bits = table.shape[1:].numel() * STORAGE_BITS[operand.storage]
         held: Any = self._buffers
         region = held[operand.buffers.region].repeat(places.shape[0], 1)
-        region[:, ops.REGION_ADDRESS] += places * bits
+        region[:, REGION_ADDRESS] += places * bits
         region[:-1, _core.REGION_END] = torch.arange(1, places.shape[0], device=places.device) * bits
         chip, access = self._eden_chip_and_access()
         entries = held[operand.buffers.table]
@@ -287,7 +277,7 @@ def _check_held(operand: Operand, x: Tensor, batch_dim: int) -> None:
 
 
 # Outside of graphs: an exception that the compiler meets would keep it from compiling this layer ever again.
-@_disable_dynamo
+@outside_of_graphs
 def _refuse_read(name: str, elements: int, in_sample: bool, most: int | None) -> None:
     raise ValueError(
         f"{name} has {elements} elements{' in a sample' if in_sample else ''}; allowed in its memory, from its address "
@@ -333,9 +323,9 @@ def _read(
         # On the CPU whatever the network is on: an account, not the ordinary path.
         arguments = (x, region, table if table.numel() else None, chip, access, scale, zero_point, bounds)
         on_host = [None if tensor is None else tensor.detach().cpu() for tensor in arguments]
-        operand.flips += torch.ops.eden.count_flips(*on_host, ops.STORAGES[operand.storage], channel_dim, batch_dim)
+        operand.flips += torch.ops.eden.count_flips(*on_host, STORAGES[operand.storage], channel_dim, batch_dim)
     # Under autocast too the memory holds its own storage, whatever format the layer computes with.
-    return ops.read(
+    return reading.read(
         x,
         region,
         table if table.numel() else None,
@@ -344,7 +334,7 @@ def _read(
         scale,
         zero_point,
         bounds,
-        ops.STORAGES[operand.storage],
+        STORAGES[operand.storage],
         channel_dim,
         batch_dim,
     )
@@ -357,7 +347,7 @@ def faulty_class(original: type[nn.Module]) -> type[nn.Module]:
     """The subclass of a layer class whose loads go through a memory; always the same one."""
     if original not in _faulty_classes:
         base = next(cls for cls in original.__mro__ if cls in LAYERS)
-        members = {"__doc__": original.__doc__, "_eden_forward": LAYERS[base].forward}
+        members = {"__doc__": original.__doc__, "eden_forward": LAYERS[base].forward}
         _faulty_classes[original] = type(f"Faulty{original.__name__}", (FaultyLayer, original), members)
     return _faulty_classes[original]
 
@@ -386,3 +376,19 @@ def require_faults(model: nn.Module) -> dict[str, FaultyLayer]:
     if not layers:
         raise ValueError(f"{type(model).__name__} has no layer under faults; call eden.inject_ first")
     return layers
+
+
+def layer_operands(
+    model: nn.Module, kind: str | None = None, absent: bool = False
+) -> Iterator[tuple[FaultyLayer, Operand]]:
+    """The operands of a network, each with the layer that reads it; one that layers share comes once for each.
+
+    Args:
+        model: a network, under faults or not.
+        kind: "weight" or "input" for those alone.
+        absent: whether also inputs that calibration found the layer to do without.
+    """
+    for layer in faulty_layers(model).values():
+        for operand in layer.eden_faults.by_role.values():
+            if kind in (None, operand.kind) and (absent or not operand.absent):
+                yield layer, operand

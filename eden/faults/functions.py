@@ -6,12 +6,11 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from eden.faults.layers import base_of
-from eden.faults.network import model_device
+from eden.faults.network import call, evaluating, looking
 from eden.faults.reliable import clean
 
 _WHAT = {
@@ -136,14 +135,10 @@ def function_uses(model: nn.Module, sample: Any) -> list[FunctionUse]:
         nn.modules.module.register_module_forward_pre_hook(watch.enter),
         nn.modules.module.register_module_forward_hook(watch.leave, always_call=True),
     ]
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
-        with torch.random.fork_rng(devices=[]), clean(model), torch.no_grad(), watch:
-            model(sample.to(model_device(model)) if isinstance(sample, Tensor) else sample)
+        with evaluating(model), looking(), clean(model), watch:
+            call(model, sample)
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes:
-            module.training = training
     return list(watch.found.values())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from eden.faults.buffers import set_range
 from eden.faults.config import Faults
 from eden.faults.exchange import exchange_layers, restore_layers
-from eden.faults.faulty_layers import LayerFaults, faulty_layers
+from eden.faults.faulty_layers import LayerFaults, layer_operands
 from eden.faults.layers import LAYERS, Role, layer_class
 from eden.faults.layout import Layout
 from eden.faults.memories import operands, set_errors_
@@ -92,6 +92,7 @@ def inject_(model: nn.Module, faults: Faults | Layout, filter_fn: FilterFn | Non
                 faults.correction,
                 affine=faults.quantization == "affine",
                 channels=faults.weight_channels and role.kind == "weight",
+                percentile=faults.percentile,
             )
             if role.kind == "weight":
                 tied.setdefault(_key(layer, role), []).append(operand)
@@ -163,11 +164,9 @@ def _inject_whole(model: nn.Module, layout: Layout) -> nn.Module:
         if found:
             made[layer_name] = LayerFaults(found, batch_dims.get(layer_name, 0))
     exchange_layers(model, eligible, made, 0, known=False)
-    for layer in faulty_layers(model).values():
-        for operand in layer.eden_faults.by_role.values():
-            if operand.kind == "input":
-                mapped = layout.operands[operand.name]
-                set_range(layer, operand, mapped.low, mapped.high, mapped.magnitude)
+    for layer, operand in layer_operands(model, "input"):
+        mapped = layout.operands[operand.name]
+        set_range(layer, operand, mapped.low, mapped.high, mapped.magnitude)
     return model
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from eden.memory.operators import Piece
+from eden.memory.region import Piece
 
 
 @runtime_checkable

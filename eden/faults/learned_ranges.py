@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eden.faults.calibration import ranges, set_ranges_
-from eden.faults.faulty_layers import faulty_layers
+from eden.faults.calibration import calibrate_, ranges
+from eden.faults.faulty_layers import layer_operands
 from eden.faults.network import model_device
 from eden.faults.operand import Operand
 from eden.memory.storage import CODE_BITS, code_range
@@ -45,23 +45,22 @@ class LearnedRanges:
         self.base: dict[str, tuple[float, float]] = {}
         self._sizes: dict[str, int] = {}
         self._operands: dict[str, list[Operand]] = {}  # that read it
-        for layer in faulty_layers(model).values():
-            for operand in layer.eden_faults.operands():
-                if operand.kind != "input" or operand.storage not in CODE_BITS:
-                    continue
-                name = operand.name
-                self._operands.setdefault(name, []).append(operand)
-                if name not in calibrated:
-                    raise ValueError(
-                        f"{name} has no calibrated range to learn from; call eden.calibrate_(model, loader) first"
-                    )
-                low, high = calibrated[name]
-                if low < 0.0 and not operand.zero_pointed:
-                    high = max(-low, high)
-                    low = -high
-                self.base[name] = low, high
-                highest = code_range(operand.storage, operand.zero_pointed)[1]
-                self._sizes[name] = max((operand.sample_numel or 1) * highest, 1)
+        for _, operand in layer_operands(model, "input"):
+            if operand.storage not in CODE_BITS:
+                continue
+            name = operand.name
+            self._operands.setdefault(name, []).append(operand)
+            if name not in calibrated:
+                raise ValueError(
+                    f"{name} has no calibrated range to learn from; call eden.calibrate_(model, loader) first"
+                )
+            low, high = calibrated[name]
+            if low < 0.0 and not operand.zero_pointed:
+                high = max(-low, high)
+                low = -high
+            self.base[name] = low, high
+            highest = code_range(operand.storage, operand.zero_pointed)[1]
+            self._sizes[name] = max((operand.sample_numel or 1) * highest, 1)
         if not self.base:
             raise ValueError(
                 f"{type(model).__name__} has no input kept as codes ({', '.join(CODE_BITS)}) to learn the range of"
@@ -106,7 +105,7 @@ class LearnedRanges:
             low, high = self.base[name]
             value = float(factor.detach())
             found[name] = (min(low, high * value) if low >= 0.0 else low * value), high * value
-        set_ranges_(self.model, found)
+        calibrate_(self.model, ranges=found)
 
     def state_dict(self) -> dict[str, Any]:
         """The calibrated ranges and the factors."""

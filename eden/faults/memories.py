@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from eden.faults.buffers import write_region
-from eden.faults.faulty_layers import require_faults
+from eden.faults.faulty_layers import layer_operands, require_faults
 from eden.faults.operand import operand_numel
-from eden.memory import operators as ops
 from eden.memory.errors import ErrorModel
-from eden.memory.operators import Memory, Piece
+from eden.memory.region import Memory, Piece
+from eden.memory.storage import STORAGE_BITS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ def operands(model: nn.Module) -> dict[str, OperandInfo]:
                     )
                 continue
             numel = operand_numel(layer, operand)
-            size = None if numel is None else -(-numel * ops.STORAGE_BITS[operand.storage] // 8)
+            size = None if numel is None else -(-numel * STORAGE_BITS[operand.storage] // 8)
             found[operand.name] = OperandInfo(
                 operand.name, operand.kind, size, operand.errors, operand.storage, operand.address, loads, (layer_name,)
             )
@@ -99,7 +99,7 @@ def set_scaled_errors_(model: nn.Module, errors: Mapping[str, ErrorModel]) -> No
     set_errors_(model, {name: placed(name) for name in errors})
 
 
-def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Piece] | None]) -> None:
+def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Piece] | None]) -> nn.Module:
     """Change the error models of operands, in place.
 
     A compiled network is not compiled again, unless the number of an operand's pieces or the size of their models'
@@ -112,13 +112,17 @@ def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Pie
             them; None makes an operand reliable, its storage and correction kept. After pieces, a single model holds
             at the operand's own address again.
 
+    Returns:
+        The same network.
+
     Raises:
         ValueError: for a name that is no operand of the network, or a memory that does not hold the operand; nothing is
             changed then.
         TypeError: for a value that is no error model and no pieces; nothing is changed then.
     """
-    layers = require_faults(model)
-    names = {operand.name for layer in layers.values() for operand in layer.eden_faults.by_role.values()}
+    require_faults(model)
+    every = list(layer_operands(model, absent=True))
+    names = {operand.name for _, operand in every}
     memories: dict[str, Memory] = {}
     for name, value in errors.items():
         if name not in names:
@@ -132,17 +136,10 @@ def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Pie
                 f"the errors of {name} are a {type(value).__name__}; allowed is an error model, a list of pieces "
                 "(errors, address, bits), or None"
             )
-    changed = [
-        (layer, operand)
-        for layer in layers.values()
-        for operand in layer.eden_faults.by_role.values()
-        if operand.name in memories
-    ]
+    changed = [(layer, operand) for layer, operand in every if operand.name in memories]
     for layer, operand in changed:
-        try:
-            dataclasses.replace(operand, errors=memories[operand.name]).rows(False, operand_numel(layer, operand))
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"the errors of {operand.name}: {error}") from error
+        dataclasses.replace(operand, errors=memories[operand.name]).rows(False, operand_numel(layer, operand))
     for layer, operand in changed:
         operand.errors = memories[operand.name]
         write_region(layer, operand)
+    return model

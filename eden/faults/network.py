@@ -1,12 +1,14 @@
-"""What is asked of any network: the one inside of its wrappers, its device, its input in a batch."""
+"""What is asked of any network: the one inside of its wrappers, its device and modes, its input in a batch."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def bare(model: nn.Module) -> nn.Module:
@@ -29,3 +31,38 @@ def model_device(model: nn.Module) -> torch.device:
     """The device of a network's first Parameter or buffer; the CPU for a network without any."""
     tensor = next(itertools.chain(model.parameters(), model.buffers()), None)
     return torch.device("cpu") if tensor is None else tensor.device
+
+
+def call(model: nn.Module, x: Any) -> Any:
+    """A network's output for an input, which is moved to its device if it is a tensor."""
+    return model(x.to(model_device(model)) if isinstance(x, Tensor) else x)
+
+
+@contextlib.contextmanager
+def looking() -> Iterator[None]:
+    """No gradients, and torch's global generator is as before afterwards.
+
+    A DataLoader draws from that generator even where it does not shuffle.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        yield
+
+
+@contextlib.contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Each module is afterwards in the mode, training or evaluation, that it was in."""
+    # One by one: a layer can be in another mode than the network, such as a frozen normalization.
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """A network in evaluation mode for a moment."""
+    with modes_kept(model):
+        model.eval()
+        yield

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eden.faults.chips import draw_chip, set_chip_
-from eden.faults.faulty_layers import faulty_layers
-from eden.faults.network import model_device, model_input
+from eden.common.torch_internals import BatchNorm
+from eden.faults.chips import chips_kept, draw_chip, set_chip_
+from eden.faults.faulty_layers import require_faults
+from eden.faults.network import bare, call, evaluating, looking, model_input
 
 
 class _Sums:
@@ -36,16 +37,18 @@ class _Sums:
         self.count = total
 
 
-def batch_norms(model: nn.Module) -> dict[str, nn.modules.batchnorm._BatchNorm]:
+def batch_norms(model: nn.Module) -> dict[str, BatchNorm]:
     """The batch-norm layers of a network that have running statistics, by name."""
     return {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None
+        if isinstance(module, BatchNorm) and module.running_mean is not None
     }
 
 
-def reestimate_(model: nn.Module, loader: Iterable[Any], chips: str | int | Sequence[int] = 4, seed: int = 0) -> int:
+def reestimate_(
+    model: nn.Module, loader: Iterable[Any], chips: str | int | Sequence[int] = 4, seed: int = 0
+) -> nn.Module:
     """Estimate the running statistics of all batch-norm layers anew, under the network's faults, in place.
 
     Errors shift and widen what a layer gives to its batch norm, and a running average, whose last batches count most,
@@ -64,61 +67,46 @@ def reestimate_(model: nn.Module, loader: Iterable[Any], chips: str | int | Sequ
         seed: what chips are drawn from. No chip that is drawn for an evaluation is among them.
 
     Returns:
-        How many batch-norm layers got new statistics.
+        The same network.
 
     Raises:
         ValueError: if the network has no layer under faults or no batch norm with running statistics, a batch norm is
             never called, the loader yields nothing (an iterator is used up after the first chip), ``chips`` is out
             of range, or statistics are not finite.
     """
-    layers = faulty_layers(model)
-    if not layers:
-        raise ValueError(f"{type(model).__name__} has no layer under faults; call eden.inject_ first")
+    layers = require_faults(model)
     norms = batch_norms(model)
     if not norms:
         raise ValueError(f"{type(model).__name__} has no batch norm with running statistics")
     seeds = _seeds(layers, chips, seed)
     sums = {name: _Sums() for name in norms}
     # Not the compiled form: hooks that are registered after a compilation never run.
-    eager: nn.Module = getattr(model, "_orig_mod", model)
-    device = model_device(eager)
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [
-        (buffer, buffer.clone())
-        for layer in layers.values()
-        for buffer in (layer.eden_chip, layer.eden_training_chip, layer.eden_access, layer.eden_training_access)
-    ]
+    eager = bare(model)
     tracking = [(norm, norm.running_mean, norm.running_var, norm.num_batches_tracked) for norm in norms.values()]
-    eager.eval()
     hooks = []
-    try:
-        for name, norm in norms.items():
-            norm.train()
-            # Without them a batch norm in training neither reads nor moves running statistics.
-            norm.running_mean = norm.running_var = norm.num_batches_tracked = None
-            hooks.append(norm.register_forward_pre_hook(lambda _, inputs, name=name: sums[name].add(inputs[0])))
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with chips_kept(eager), evaluating(eager), looking():
+        try:
+            for name, norm in norms.items():
+                norm.train()
+                # Without them a batch norm in training neither reads nor moves running statistics.
+                norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+                hooks.append(norm.register_forward_pre_hook(lambda _, inputs, name=name: sums[name].add(inputs[0])))
             for chip in seeds:
                 set_chip_(eager, chip)
                 batches = 0
                 for batch in loader:
-                    x = model_input(batch)
-                    eager(x.to(device) if isinstance(x, Tensor) else x)
+                    call(eager, model_input(batch))
                     batches += 1
                 if batches == 0:
                     raise ValueError(
                         "loader yielded no batch for a chip; allowed is one of at least one batch that can be gone "
                         "through once for each chip"
                     )
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for norm, mean, var, batches_tracked in tracking:
-            norm.running_mean, norm.running_var, norm.num_batches_tracked = mean, var, batches_tracked
-        for module, training in modes:
-            module.training = training
-        for buffer, saved in buffers:
-            buffer.copy_(saved)
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for norm, mean, var, batches_tracked in tracking:
+                norm.running_mean, norm.running_var, norm.num_batches_tracked = mean, var, batches_tracked
     for name, found in sums.items():
         if found.mean is None or found.squares is None:
             raise ValueError(f"{name} is never called in a forward pass, so it has no statistics")
@@ -132,7 +120,7 @@ def reestimate_(model: nn.Module, loader: Iterable[Any], chips: str | int | Sequ
         if found.mean is not None and found.squares is not None:
             norm.running_mean.copy_(found.mean)  # type: ignore[union-attr]
             norm.running_var.copy_(found.squares / max(found.count - 1, 1))  # type: ignore[union-attr]
-    return len(norms)
+    return model
 
 
 def _seeds(layers: dict[str, Any], chips: Any, seed: int) -> list[int]:

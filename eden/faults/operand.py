@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from eden.faults.layers import Role, stored
-from eden.memory import operators as ops
 from eden.memory import storage as quantization
-from eden.memory.operators import Memory
+from eden.memory.region import Memory, region_rows
+from eden.memory.storage import STORAGE_BITS
 
 OPERAND_SPACING_BITS = 2**40
 """Without a placement, operand k begins at bit k x 2^40."""
@@ -48,6 +48,7 @@ class Operand:
         batch_dim: dimension of an input's samples.
         batched_dims: dimensions of an input that is a batch of samples; one with fewer is a single sample.
         contiguous: whether each sample of a batch has cells of its own.
+        percentile: share of an input's values, in percent, that calibration takes its range to hold.
         calibrated: whether the range of an input is known.
         magnitude: mean magnitude of an input's values, as calibrated, None where it is not known.
         absent: whether calibration found that the layer does without this input.
@@ -73,6 +74,7 @@ class Operand:
     batch_dim: int = 0
     batched_dims: int = 2
     contiguous: bool = False
+    percentile: float = 100.0
     calibrated: bool = False
     magnitude: float | None = None
     absent: bool = False
@@ -128,15 +130,19 @@ class Operand:
         """The rows and the table (an int64 array or None) for its region.
 
         Raises:
-            ValueError: for a memory that does not hold it, ``numel`` being the number of its elements where known.
+            TypeError, ValueError: naming it, for a memory that does not hold it, ``numel`` being the number of its
+                elements where known.
         """
-        width = ops.STORAGE_BITS[self.storage]
+        width = STORAGE_BITS[self.storage]
         size = 0 if numel is None else numel * width
         pieces = self.errors if isinstance(self.errors, tuple) else ((self.errors, self.address, size),)
-        rows, table = ops.regions(pieces, size, width, self.correction)
+        try:
+            rows, table = region_rows(pieces, size, width, self.correction)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"the errors of {self.name}: {error}") from error
         if reliable:
             # As many rows, and the same table: nothing is to be compiled again for a moment.
-            rows, _ = ops.regions([(None, address, bits) for _, address, bits in pieces], size, width)
+            rows, _ = region_rows([(None, address, bits) for _, address, bits in pieces], size, width)
         return rows, table
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from eden.faults.buffers import write_region
+from eden.faults.buffers import write_regions
+from eden.faults.chips import accesses, set_accesses_
 from eden.faults.faulty_layers import faulty_layers, require_faults
 
 
@@ -25,17 +26,14 @@ def clean(model: nn.Module) -> Iterator[nn.Module]:
         ValueError: if the network has no layer under faults.
     """
     layers = require_faults(model)
-    accesses = [(layer.eden_access.clone(), layer.eden_training_access.clone()) for layer in layers.values()]
+    before = accesses(model)
     for layer in layers.values():
         layer.eden_faults.reliable += 1
-        for operand in layer.eden_faults.by_role.values():
-            write_region(layer, operand)
+        write_regions(layer)
     try:
         yield model
     finally:
-        for layer, (access, training_access) in zip(layers.values(), accesses, strict=True):
+        set_accesses_(model, before)
+        for layer in layers.values():
             layer.eden_faults.reliable -= 1
-            layer.eden_access.copy_(access)
-            layer.eden_training_access.copy_(training_access)
-            for operand in layer.eden_faults.by_role.values():
-                write_region(layer, operand)
+            write_regions(layer)

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import torch
-from torch.autograd import forward_ad
 
 _FOLDER = Path(__file__).parent.parent
 OPS = _FOLDER / "_ops.so"
 OPS_CUDA = _FOLDER / "_ops_cuda.so"
 
 _MINIMUM_TORCH = (2, 10)
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 
 def load_cuda() -> None:
@@ -59,19 +53,3 @@ def load() -> None:
     torch.ops.load_library(str(OPS))  # type: ignore[no-untyped-call]
     if torch.cuda.is_available() and OPS_CUDA.exists():
         require_cuda()
-
-
-def assume_constant(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """``torch.compiler.assume_constant_result``, which would load the compiler: that takes longer than torch itself."""
-    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
-    return function
-
-
-def plain() -> bool:
-    """Whether nothing stands between a call and an operator: no compiler, transform or mode that sees tensors."""
-    return (
-        not torch.compiler.is_compiling()
-        and forward_ad._current_level < 0
-        and not torch._C._are_functorch_transforms_active()
-        and torch._C._len_torch_dispatch_stack() == 0
-    )

@@ -15,8 +15,8 @@ from eden.common.files import FiniteRecord, VersionedFile, stored_as, write_text
 from eden.devices.device import GeometryField
 from eden.devices.margin import Margin
 from eden.devices.partition import Errors, OperatingPoint
-from eden.memory import operators as ops
-from eden.memory.errors import LineModel
+from eden.memory.lines import LineModel
+from eden.memory.storage import CORRECTIONS, STORAGE_BITS
 from eden.placement.constraints import OPERAND_ALIGNMENT
 from eden.placement.placement import MemoryPiece
 
@@ -143,13 +143,13 @@ class MemoryMap(VersionedFile):
             raise ValueError(f"partition {before} ends at bit {end}; allowed is {self.geometry.end}")
 
     def _check_operand(self, name: str, operand: MappedOperand) -> None:
-        if operand.storage not in ops.STORAGE_BITS:
-            allowed = ", ".join(ops.STORAGE_BITS)
+        if operand.storage not in STORAGE_BITS:
+            allowed = ", ".join(STORAGE_BITS)
             raise ValueError(f"operand {name}: storage is {operand.storage!r}; allowed are {allowed}")
-        if operand.correction not in ops.CORRECTIONS:
-            allowed = ", ".join(ops.CORRECTIONS)
+        if operand.correction not in CORRECTIONS:
+            allowed = ", ".join(CORRECTIONS)
             raise ValueError(f"operand {name}: correction is {operand.correction!r}; allowed are {allowed}")
-        needed = -(-operand.elements * ops.STORAGE_BITS[operand.storage] // 8)
+        needed = -(-operand.elements * STORAGE_BITS[operand.storage] // 8)
         if operand.bytes != needed:
             raise ValueError(
                 f"operand {name} has {operand.bytes} bytes; allowed for {operand.elements} elements of "

@@ -9,7 +9,7 @@ from eden.devices.partition import Errors, OperatingPoint, Partition, off_nomina
 from eden.faults.buffers import range_of
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.operand import Operand, operand_numel
-from eden.memory import operators as ops
+from eden.memory.storage import STORAGE_BITS
 from eden.placement.map_file import MappedOperand, MappedPartition, MemoryMap
 from eden.placement.placement import Placement
 from eden.placement.points import answer_at
@@ -135,7 +135,7 @@ def _mapped(
             f"operand {operand.name} has no place; allowed is a placement of all operands under faults, or to make it "
             "reliable with eden.set_errors_"
         )
-    size = -(-elements * ops.STORAGE_BITS[operand.storage] // 8)
+    size = -(-elements * STORAGE_BITS[operand.storage] // 8)
     if placed.bytes != size:
         raise ValueError(
             f"operand {operand.name} has {placed.bytes} bytes in the placement and {size} in the network; allowed is "

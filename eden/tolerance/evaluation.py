@@ -20,7 +20,7 @@ from eden.faults.network import model_device
 from eden.faults.reliable import clean
 from eden.faults.samples import Samples, samples_of
 from eden.memory.errors import ErrorModel
-from eden.memory.operators import Piece
+from eden.memory.region import Piece
 from eden.tolerance.borrow import borrowed
 from eden.tolerance.scorer import CorpusMetric, Metric, Scorer, TensorSamples
 

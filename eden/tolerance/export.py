@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from eden import _core
 from eden.common.files import FileError
+from eden.common.torch_internals import compile_package
 from eden.faults import memories
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.memories import scalable_errors
-from eden.memory.errors import LineModel
+from eden.memory.lines import LineModel
 from eden.tolerance.borrow import borrowed
 from eden.tolerance.network import check_searchable, moved_bytes
 from eden.tolerance.package import (
@@ -187,11 +188,7 @@ def export(
             program = torch.export.export(_Exported(model, rows, calls), arguments)
     with _folder_beside(target) as folder:
         with _told("AOTInductor"):
-            made = torch._inductor.aoti_compile_and_package(
-                program,
-                package_path=str(folder / target.name),
-                inductor_configs={"aot_inductor.metadata": {METADATA_KEY: info.text()}},
-            )
+            made = compile_package(program, folder / target.name, {METADATA_KEY: info.text()})
         try:
             os.replace(made, target)
         except OSError as error:

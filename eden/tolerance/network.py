@@ -17,7 +17,7 @@ from eden.faults.memories import OperandInfo, operands, scalable_errors, set_sca
 from eden.faults.network import model_device
 from eden.faults.reliable import clean
 from eden.faults.samples import Samples, update_digest
-from eden.memory.operators import Memory
+from eden.memory.region import Memory
 from eden.tolerance.borrow import borrowed
 from eden.tolerance.question import Searched
 from eden.tolerance.reuse import Reuse

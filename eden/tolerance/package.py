@@ -16,10 +16,14 @@ from torch import Tensor
 
 from eden import _core
 from eden.common.files import FileError, Record, VersionedFile
+from eden.common.torch_internals import load_package, package_loader
 from eden.faults.memories import OperandInfo
 from eden.memory import library as _library
-from eden.memory import operators as ops
-from eden.memory.errors import CellMap, DataDependent, ErrorModel, LineModel, Uniform
+from eden.memory.cell_map import CellMap
+from eden.memory.errors import DataDependent, ErrorModel, Uniform
+from eden.memory.lines import LineModel
+from eden.memory.region import region_rows
+from eden.memory.storage import STORAGE_BITS
 from eden.tolerance.network import weights_of
 from eden.tolerance.question import Searched
 from eden.tolerance.samples_file import load_samples
@@ -151,7 +155,7 @@ def inputs_of(
         errors = None if rates is None else rates.get(operand.name)
         correction = "none" if rates is None else operand.correction
         pieces = [(errors, operand.address, 0)]
-        (row,), lines = ops.regions(pieces, 0, ops.STORAGE_BITS[operand.storage], correction)
+        (row,), lines = region_rows(pieces, 0, STORAGE_BITS[operand.storage], correction)
         if lines is not None and table is not None and operand.table_first is not None:
             row[_core.REGION_TABLE_FIRST] = operand.table_first
             table[operand.table_first : operand.table_first + lines.size] = torch.from_numpy(lines)
@@ -184,13 +188,13 @@ class Package:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.digest = _digest(self.path)
-        metadata = self._attempt(lambda: _loader().load_metadata_from_package(str(self.path), _MODEL))
+        metadata = self._attempt(lambda: package_loader().load_metadata_from_package(str(self.path), _MODEL))
         if METADATA_KEY not in metadata:
             raise FileError(self.path, "a package that eden export has not written: its metadata has no part 'eden'")
         self.info = PackageInfo.parse(metadata[METADATA_KEY], self.path)
         self.device = self._device(metadata.get("AOTI_DEVICE_KEY", "cpu"))
         index = -1 if self.device.index is None else self.device.index
-        self._package: Any = self._attempt(lambda: torch._inductor.aoti_load_package(str(self.path), False, index))
+        self._package: Any = self._attempt(lambda: load_package(self.path, index))
 
     def _attempt(self, step: Callable[[], Any]) -> Any:
         try:
@@ -254,11 +258,6 @@ class Package:
                 f"{what} has the shape {tuple(x.shape)} and the dtype {dtype}; allowed for {self.path} is ({wanted}), "
                 f"N of 1 or more, {self.info.input_dtype}"
             )
-
-
-def _loader() -> Any:
-    """Torch's reader of packages, which also tells of one that it does not load."""
-    return torch._C._aoti.AOTIModelPackageLoader
 
 
 def _digest(path: str | os.PathLike[str]) -> str:

@@ -174,11 +174,11 @@ class Reuse:
         access = self._accesses.get(identity, 0)
         self._accesses[identity] = access + 1
         if not self._before or self._key is None:
-            return layer._eden_forward(*args, **options)
+            return layer.eden_forward(*args, **options)
         if self._raised in self._operands[identity]:
             # From here on everything may differ.
             self._before = False
-            return layer._eden_forward(*args, **options)
+            return layer.eden_forward(*args, **options)
         key = (*self._key, identity, access)
         inputs = (args, dict(options))
         rates = tuple(self._rates[operand] for operand in self._operands[identity])
@@ -191,8 +191,8 @@ class Reuse:
             # This network does not do the same each time. Nothing is wrong by that, but little is to be won.
             self._misses += 1
             self._before = False
-            return layer._eden_forward(*args, **options)
-        output = layer._eden_forward(*args, **options)
+            return layer.eden_forward(*args, **options)
+        output = layer.eden_forward(*args, **options)
         size = _bytes(inputs) + _bytes(output)
         room = self._held + size <= self._most_bytes
         if room and versions is not None and versions == _versions(layer) and _keepable(inputs, output):

@@ -8,7 +8,8 @@ import pydantic
 
 from eden.common.files import Record, VersionedFile
 from eden.common.tables import text_table
-from eden.memory.errors import CellMap, ErrorModel
+from eden.memory.cell_map import CellMap
+from eden.memory.errors import ErrorModel
 
 FLOOR = 1e-9
 """The lowest bit error rate that a limit can have."""

@@ -140,7 +140,7 @@ def test_what_others_raise_is_not() -> None:
 
 TASK = """
 from eden.app.tasks import Task
-from eden.boosting.training import Recipe
+from eden.boosting.recipe import Recipe
 from torch import nn
 
 def network():

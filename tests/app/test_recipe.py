@@ -21,7 +21,7 @@ import eden
 from eden.app.recipe import NAME, RetrainRecipe, setting
 from eden.app.retrain import retrain
 from eden.app.tasks import digits_task
-from eden.boosting.training import TrainingError
+from eden.boosting.loop import TrainingError
 from eden.common.files import FileError
 from eden.faults.faulty_layers import faulty_layers
 

@@ -16,7 +16,8 @@ from torch.utils.data import TensorDataset
 
 from eden.app.tasks import TASKS, Task, TaskError, check_network, flip_and_crop, is_users, load_task
 from eden.boosting.augmentation import Augment, augmented
-from eden.boosting.training import Recipe, train
+from eden.boosting.recipe import Recipe
+from eden.boosting.training import train
 
 FILE = tiny_task.__file__
 

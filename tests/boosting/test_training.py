@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import random
 import re
 import resource
@@ -27,17 +28,12 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import Dataset, TensorDataset
 
 import eden
-from eden.boosting.training import (
-    Epoch,
-    Recipe,
-    TrainingError,
-    batches,
-    clip_weights_,
-    distilled,
-    first_not_finite,
-    train,
-    weight_bounds,
-)
+from eden.boosting.batches import Samples
+from eden.boosting.loop import TrainingError
+from eden.boosting.not_finite import first_not_finite
+from eden.boosting.recipe import Recipe
+from eden.boosting.training import Epoch, train
+from eden.boosting.weights import clip_weights_, distilled, weight_bounds
 from eden.common.files import FileError
 from eden.faults.faulty_layers import faulty_layers
 from eden.memory.errors import ErrorModel
@@ -198,7 +194,8 @@ def test_ranges_of_numbers_follow_what_is_trained(setting: str, correction: str,
     run.train()
     after = {name: eden.ranges(run.model)[name] for name in before}
     x = tiny_task.data()[0].tensors[0]
-    seen = {name: eden.calibrate_(run.model, [x[:200]])[name] for name in before}
+    eden.calibrate_(run.model, [x[:200]])
+    seen = {name: eden.ranges(run.model)[name] for name in before}
     if setting == "numbers" and samples:
         assert after == seen
         assert after["3.input"][1] > 1.2 * before["3.input"][1], "the network grew out of its first range"
@@ -208,7 +205,8 @@ def test_ranges_of_numbers_follow_what_is_trained(setting: str, correction: str,
 
 def epoch_of(number: int, seed: int = 0, augment: Any = tiny_task.jitter) -> list[tuple[Tensor, Tensor]]:
     recipe = Recipe(epochs=3, batch_size=60, seed=seed)
-    return list(batches(tiny_task.data()[0], recipe, number, augment, torch.device("cpu")))
+    samples = Samples(tiny_task.data()[0], recipe, number, augment, torch.device("cpu"))
+    return [samples.batch(step)[:2] for step in range(math.ceil(len(tiny_task.data()[0]) / recipe.batch_size))]
 
 
 def same(left: list[tuple[Tensor, Tensor]], right: list[tuple[Tensor, Tensor]]) -> bool:
@@ -642,7 +640,7 @@ def other_data() -> Run:
 
 def with_other_ranges() -> Run:
     run = make("pool")
-    eden.set_ranges_(run.model, {"3.input": (0.0, 7.0)})
+    eden.calibrate_(run.model, ranges={"3.input": (0.0, 7.0)})
     return run
 
 
@@ -1140,12 +1138,14 @@ def test_a_loop_of_ones_own_goes_on_to_the_same_bits(kind: str, tmp_path: Path) 
     random.seed(3), np.random.seed(3)
     loop(run, optimizer, scheduler, 2)
     extra = {"best": 0.5, "seen": (1, 2), "kept": {"w": run.model[0].weight}, "worst": float("-inf")}
-    eden.save_checkpoint(path, run.model, optimizer, scheduler, run.curriculum, extra)
+    eden.save_checkpoint(run.model, path, optimizer, scheduler, run.curriculum, extra)
     kept = run.model[0].weight.clone()
     loop(run, optimizer, scheduler, 2)
     other, second, third = scheduled(kind)
     torch.rand(5), np.random.rand(5), random.random()
-    found = eden.load_checkpoint_(path, other.model, second, third, other.curriculum)
+    found = {"gone": 1}
+    assert eden.load_checkpoint_(other.model, path, second, third, other.curriculum, found) is other.model
+    assert set(found) == set(extra)
     assert (found["best"], found["seen"], found["worst"]) == (0.5, (1, 2), float("-inf"))
     assert torch.equal(found["kept"]["w"], kept)
     loop(other, second, third, 2)
@@ -1157,41 +1157,43 @@ def test_a_checkpoint_brings_its_ranges(tmp_path: Path) -> None:
     # As where a run's own process has calibrated with other samples, or with a shuffling loader.
     checkpoint = tmp_path / "run.safetensors"
     model = make("faults").model
-    eden.set_ranges_(model, {"0.input": (-2.5, 3.0)})
+    eden.calibrate_(model, ranges={"0.input": (-2.5, 3.0)})
     expected = eden.ranges(model)
-    eden.save_checkpoint(checkpoint, model)
+    eden.save_checkpoint(model, checkpoint)
     other = make("faults").model
     assert eden.ranges(other) != expected
-    eden.load_checkpoint_(checkpoint, other)
+    eden.load_checkpoint_(other, checkpoint)
     assert eden.ranges(other) == expected
     x = tiny_task.data()[0].tensors[0]
     found = model.eval()(x)
     assert torch.equal(other.eval()(x), found)
     never = tiny_task.network()
     eden.inject_(never, eden.Faults(ERRORS, ERRORS, "int8", "zero", seed=5))
-    eden.load_checkpoint_(checkpoint, never)
+    eden.load_checkpoint_(never, checkpoint)
     assert torch.equal(never.eval()(x), found), "no calibration is needed where no operand is shared"
     corrected = make("faults", correction="clamp").model
     with pytest.raises(FileError, match=r"another run: correction of the input 0.input is zero, here it is clamp$"):
-        eden.load_checkpoint_(checkpoint, corrected)
+        eden.load_checkpoint_(corrected, checkpoint)
     with pytest.raises(FileError, match=r"not the same inputs are under faults: 0.input, 3.input$"):
-        eden.load_checkpoint_(checkpoint, make("reliable").model)
+        eden.load_checkpoint_(make("reliable").model, checkpoint)
 
 
 def test_checkpoints_of_another_loop_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     run, optimizer, scheduler = scheduled("amsgrad")
     loop(run, optimizer, scheduler, 1)
-    eden.save_checkpoint(path, run.model, optimizer, scheduler, run.curriculum)
+    eden.save_checkpoint(run.model, path, optimizer, scheduler, run.curriculum)
     other, second, third = scheduled("rmsprop")
     before = state(other)
     with pytest.raises(FileError, match="its optimizer is Adam, here it is RMSprop"):
-        eden.load_checkpoint_(path, other.model, second, third, other.curriculum)
+        eden.load_checkpoint_(other.model, path, second, third, other.curriculum)
     with pytest.raises(FileError, match="its scheduler is CosineAnnealingWarmRestarts, here it is None"):
-        eden.load_checkpoint_(path, other.model, optimizer, None, other.curriculum)
+        eden.load_checkpoint_(other.model, path, optimizer, None, other.curriculum)
     few = torch.optim.Adam(list(other.model.parameters())[:2], amsgrad=True)
     with pytest.raises(FileError, match=r"its optimizer has groups of \[6\] Parameters, here of \[2\]"):
-        eden.load_checkpoint_(path, other.model, few, third, other.curriculum)
+        eden.load_checkpoint_(other.model, path, few, third, other.curriculum)
     assert all(torch.equal(before[name], value) for name, value in state(other).items())
     with pytest.raises(TypeError, match=r"extra.a.1 is a set; allowed are numbers, texts, tensors"):
-        eden.save_checkpoint(path, run.model, extra={"a": [1, {2}]})
+        eden.save_checkpoint(run.model, path, extra={"a": [1, {2}]})
+    with pytest.raises(TypeError, match="model is a PosixPath; allowed is a network, before the path"):
+        eden.save_checkpoint(path, run.model)

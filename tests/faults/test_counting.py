@@ -23,7 +23,7 @@ def test_realized_is_near_requested_at_every_bit(storage: str) -> None:
     with eden.counting(model) as account, torch.no_grad():
         model(x)
     counts = account["3.weight"]
-    bits = eden.memory.operators.STORAGE_BITS[storage]
+    bits = eden.memory.storage.STORAGE_BITS[storage]
     assert counts.cells.shape == (bits, 2)
     assert counts.cells.sum(1).tolist() == [10240] * bits
     assert counts.requested is not None

@@ -485,7 +485,7 @@ def test_rows_of_a_table_are_what_the_whole_table_would_give():
             assert model(indices[:0]).shape == (0, 2, 3)
             with eden.counting(model) as counts:
                 model(indices)
-            assert int(counts["0.weight"].cells.sum()) == 12 * eden.memory.operators.STORAGE_BITS[storage]
+            assert int(counts["0.weight"].cells.sum()) == 12 * eden.memory.storage.STORAGE_BITS[storage]
             rows.nan_to_num(0, 0, 0).sum().backward()
             assert layer.weight.grad.is_sparse
             # In two pieces, the table is read whole.

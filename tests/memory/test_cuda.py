@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 import torch
 from accepted import DTYPES, MODELS, QUANTIZED
+from one_region import one_region
 from operator_grid import operator_arguments
 from test_torch import layouts
 from torch import Tensor, nn
 
 import eden
 from eden.faults.faulty_layers import FaultyLayer
-from eden.memory import operators as ops
+from eden.memory import reading
 from eden.memory.errors import ErrorModel
+from eden.memory.reading import advance_
 from eden.memory.storage import SYMMETRIC
 
 DEVICE = "cuda"
@@ -417,7 +419,7 @@ def test_a_graph_replays_with_the_next_access(form: str, differences: Difference
                 eden.corrupt_(out, errors, access=access, **given)
             else:
                 eden.corrupt(moved, errors, access=access, out=out, **given)
-            ops.advance_(access)
+            advance_(access)
 
         graph = captured(call)
         access.fill_(7)
@@ -434,7 +436,7 @@ def test_rates_change_between_replays(differences: Differences) -> None:
     out = torch.empty(5000, dtype=torch.int8, device=DEVICE)
     graph = captured(lambda: torch.ops.eden.corrupt_out(**moved, out=out))
     for rate in (1e-4, 0.3, 0.02):
-        row = torch.tensor([ops.region(eden.Uniform(rate))])
+        row = torch.tensor([one_region(eden.Uniform(rate))])
         moved["region"].copy_(row)
         graph.replay()
         differences.check(f"rate {rate}", out, torch.ops.eden.corrupt(**{**given, "region": row}))
@@ -452,7 +454,7 @@ def test_nothing_waits_for_the_device() -> None:
             eden.corrupt(x.view(90, 100), errors, batch_dim=0, **given)
             eden.corrupt_(x, errors, **given)
             eden.corrupt(x, errors, out=torch.empty_like(x), **given)
-        ops.advance_(numbers[1])
+        advance_(numbers[1])
         with torch.no_grad():
             network(images)
         network.train()
@@ -507,7 +509,7 @@ def test_every_read_of_a_network(
 ) -> None:
     # Sums of products differ between devices in their last bits, so each read is compared for the input that it had.
     reads: list[tuple[tuple[Any, ...], Tensor]] = []
-    read = ops.read
+    read = reading.read
 
     def recorded(x: Tensor, *arguments: Any) -> Tensor:
         before = [value.detach().cpu().clone() if isinstance(value, Tensor) else value for value in (x, *arguments)]
@@ -521,7 +523,7 @@ def test_every_read_of_a_network(
         for i, name in enumerate(eden.operands(model))
     }
     eden.set_errors_(model, lines)
-    monkeypatch.setattr(ops, "read", recorded)
+    monkeypatch.setattr(reading, "read", recorded)
     with torch.no_grad():
         for _ in range(2):
             model(pictures().to(DEVICE))

@@ -10,7 +10,8 @@ from scipy import stats
 
 import eden
 from eden import _core
-from eden.memory.errors import HIGHEST_DISPERSION, LOWEST_DISPERSION, ErrorModel
+from eden.memory.errors import ErrorModel
+from eden.memory.lines import HIGHEST_DISPERSION, LOWEST_DISPERSION
 
 LINES = [eden.Bitline, eden.Wordline]
 BEGINS = _core.line_bin_begins()

@@ -7,10 +7,13 @@ import pytest
 import torch
 
 import eden
-from eden.memory import library as _library
-from eden.memory import operators as ops
+from eden.common import torch_internals
 from eden.memory import storage as quantization
-from eden.memory.operators import empty_cache
+from eden.memory import storage as storages
+from eden.memory.gradient import clipped_gradient
+from eden.memory.reading import cached_bytes, empty_cache, read_measured
+from eden.memory.region import region_rows
+from eden.memory.storage import STORAGE_BITS
 
 STORAGES = ("int16", "int8", "uint8", "int4")
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -26,7 +29,7 @@ def formulas(monkeypatch):
 
     def by_formulas(call, *arguments):
         with monkeypatch.context() as patch:
-            patch.setattr(_library, "plain", lambda: False)
+            patch.setattr(torch_internals, "transformed", lambda: True)
             return call(*arguments)
 
     return by_formulas
@@ -90,16 +93,16 @@ def test_a_clipped_gradient_is_that_of_the_formulas(dtype, storage, affine, form
             point = None if storage == "sign" else point
             for factor in (1.0, 1e-2, 0.0, -1.0, math.nan):
                 arguments = (g, y, scale * factor, point, storage, channel_dim)
-                expected = formulas(quantization.clipped_gradient, *arguments)
-                assert same(quantization.clipped_gradient(*arguments), expected)
+                expected = formulas(clipped_gradient, *arguments)
+                assert same(clipped_gradient(*arguments), expected)
 
 
 def test_a_gradient_that_nothing_clips_is_not_copied():
     x, grad = values(5, 70), values(5, 70, seed=2)
     scale = x.abs().amax() / 127
-    assert quantization.clipped_gradient(grad, x, scale, None, "int8") is grad
+    assert clipped_gradient(grad, x, scale, None, "int8") is grad
     x[4, 69] *= -100
-    clipped = quantization.clipped_gradient(grad, x, scale, None, "int8")
+    clipped = clipped_gradient(grad, x, scale, None, "int8")
     assert clipped is not grad
     assert int((clipped != grad).sum()) == 1
 
@@ -111,7 +114,7 @@ def test_a_gradient_that_nothing_clips_is_not_copied():
 def test_a_measured_read_and_its_gradient_are_those_of_two_steps(storage, channels, correction, layout, formulas):
     affine = storage == "uint8"
     numel = 8 * 6 * 3 * 3
-    rows, _ = ops.regions(((eden.Uniform(1e-2), 0, numel * 32),), numel * 32, ops.STORAGE_BITS[storage], correction)
+    rows, _ = region_rows(((eden.Uniform(1e-2), 0, numel * 32),), numel * 32, STORAGE_BITS[storage], correction)
     memory = (torch.tensor(rows), None, torch.tensor(3), torch.tensor(0))
     settings = (storage, affine, correction != "none", 0 if channels else -1)
     weights = values(8, 6, 3, 3).to(memory_format=layout)
@@ -119,10 +122,10 @@ def test_a_measured_read_and_its_gradient_are_those_of_two_steps(storage, channe
     results = []
     for way in (lambda call, *a: call(*a), formulas):
         w = weights.clone(memory_format=torch.preserve_format).requires_grad_()
-        y = way(ops.read_measured, w, *memory, *settings)
+        y = way(read_measured, w, *memory, *settings)
         y.backward(grad)
         with torch.no_grad():
-            assert same(way(ops.read_measured, w, *memory, *settings).view(torch.int32), y.view(torch.int32))
+            assert same(way(read_measured, w, *memory, *settings).view(torch.int32), y.view(torch.int32))
         results.append((y.detach().view(torch.int32), y.stride(), w.grad))
     assert same(results[0][0], results[1][0])
     assert results[0][1] == results[1][1]
@@ -130,10 +133,10 @@ def test_a_measured_read_and_its_gradient_are_those_of_two_steps(storage, channe
 
 
 def test_gradients_of_a_measured_read_can_be_differentiated_again():
-    rows, _ = ops.regions(((eden.Uniform(1e-2), 0, 640),), 640, 8)
+    rows, _ = region_rows(((eden.Uniform(1e-2), 0, 640),), 640, 8)
     memory = (torch.tensor(rows), None, torch.tensor(3), torch.tensor(0))
     w = values(80).requires_grad_()
-    y = ops.read_measured(w, *memory, "int8", False, False, -1)
+    y = read_measured(w, *memory, "int8", False, False, -1)
     (first,) = torch.autograd.grad((y.nan_to_num() ** 2).sum(), w, create_graph=True)
     (second,) = torch.autograd.grad(first.sum(), w)
     assert torch.equal(second, torch.full((80,), 2.0))
@@ -141,7 +144,7 @@ def test_gradients_of_a_measured_read_can_be_differentiated_again():
 
 def test_opcheck():
     x, grad = values(4, 33), values(4, 33, seed=2)
-    scale, number = torch.tensor([0.01, 0.1, 1.0, 0.0]), {name: ops.STORAGES[name] for name in ("int8", "uint8")}
+    scale, number = torch.tensor([0.01, 0.1, 1.0, 0.0]), {name: storages.STORAGES[name] for name in ("int8", "uint8")}
     point = torch.tensor([3, 0, 255, 7], dtype=torch.int32)
     for arguments in ((x, number["int8"], False, True, -1), (x, number["uint8"], True, False, 0)):
         torch.library.opcheck(torch.ops.eden.measure_range.default, arguments)
@@ -152,7 +155,7 @@ def test_opcheck():
     ):
         torch.library.opcheck(torch.ops.eden.clip_gradient.default, (grad, x, *codes))
         torch.library.opcheck(torch.ops.eden.clips.default, (x, *codes), test_utils=("test_schema",))
-    rows, _ = ops.regions(((eden.Uniform(0.0), 0, 4 * 33 * 8),), 4 * 33 * 8, 8)
+    rows, _ = region_rows(((eden.Uniform(0.0), 0, 4 * 33 * 8),), 4 * 33 * 8, 8)
     memory = (torch.tensor(rows), None, torch.tensor(3), torch.tensor(0))
     arguments = (x, *memory, number["int8"], False, 0)
     torch.library.opcheck(torch.ops.eden.corrupt_measured.default, arguments, test_utils=("test_schema",))
@@ -160,10 +163,10 @@ def test_opcheck():
 
 def test_bad_arguments_are_refused():
     x, scale = values(4, 33), torch.tensor([0.1, 0.2])
-    int8 = ops.STORAGES["int8"]
+    int8 = storages.STORAGES["int8"]
     for call, message in (
         (lambda: torch.ops.eden.clips(x, scale, None, int8, 0), "scale has 2 elements; allowed is 4"),
-        (lambda: torch.ops.eden.clips(x, None, None, ops.STORAGES["float32"], -1), "keeps no codes"),
+        (lambda: torch.ops.eden.clips(x, None, None, storages.STORAGES["float32"], -1), "keeps no codes"),
         (lambda: torch.ops.eden.clips(x, None, None, int8, 2), "channel_dim is 2, x has 2 dimensions"),
         (lambda: torch.ops.eden.clips(x.int(), None, None, int8, -1), "x must be float32"),
         (lambda: torch.ops.eden.clip_gradient(x[:2], x, None, None, int8, -1), "grad must have the shape"),
@@ -180,7 +183,7 @@ def test_cells_are_kept_by_value_and_given_back():
     errors = eden.Bitline(1e-3, dispersion=0.1)
     chip = torch.tensor(5)
     before = [eden.corrupt(x, errors, seed=chip) for _ in range(3)]
-    kept = ops.cached_bytes()
+    kept = cached_bytes()
     assert kept > 0
     # In place: other cells, and again the first ones.
     chip.fill_(6)

@@ -15,12 +15,13 @@ import torch
 from accepted import DTYPES
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
+from one_region import one_region
 from operator_grid import operator_arguments
 from torch import Tensor
 
 import eden
 from eden import _core
-from eden.memory import operators as ops
+from eden.memory.storage import CORRECTIONS
 
 MOST_ELEMENTS = 2048
 
@@ -150,7 +151,7 @@ def test_the_table_of_marks_in_a_block_is_that_of_exact_arithmetic():
 @SETTINGS
 def test_thresholds_are_those_of_exact_arithmetic(rate):
     ber_zero, ber_one, failure = rate
-    fields = np.ravel(ops.region(eden.DataDependent(ber_zero, ber_one, failure))).astype(np.int64).view(np.uint64)
+    fields = np.ravel(one_region(eden.DataDependent(ber_zero, ber_one, failure))).astype(np.int64).view(np.uint64)
     limits = zip((ber_zero, ber_one), fields[SPARSE_FIELDS], fields[DENSE_FIELDS], strict=True)
     for ber, sparse, dense in limits:
         exact = reference.threshold(ber, failure)
@@ -268,7 +269,7 @@ def test_values_are_those_of_the_mathematics(
     decoded = read.view(np.float32) if codes is None else reference.decode(read.astype(np.uint64), stored_scale, codes)
     expected = reference.correct(decoded, correction, low, high).reshape(-1)
     region = operator_arguments(x, errors, chip, address)["region"]
-    region[..., CORRECTION_FIELD] = ops.CORRECTIONS.index(correction)
+    region[..., CORRECTION_FIELD] = CORRECTIONS.index(correction)
     y = torch.ops.eden.corrupt(
         **operator_arguments(
             x,

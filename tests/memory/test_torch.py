@@ -18,6 +18,7 @@ import processes
 import pytest
 import torch
 import torch._dynamo.testing
+from one_region import one_region
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
@@ -25,9 +26,10 @@ from torch.utils.checkpoint import checkpoint
 import eden
 from eden.app.models import ResNet
 from eden.memory import library as _library
-from eden.memory import operators as ops
+from eden.memory import reading
 from eden.memory.errors import ErrorModel
-from eden.memory.operators import empty_cache
+from eden.memory.reading import advance_, cached_bytes, empty_cache
+from eden.memory.storage import STORAGES
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -48,10 +50,10 @@ def random(*shape: int) -> torch.Tensor:
 def schema_arguments(errors: ErrorModel = ERRORS, batch_dim: int = -1, **changes: Any) -> list[Any]:
     """All arguments of the operator after x, for native storage, in the schema's order."""
     known = {
-        "region": torch.tensor(ops.region(errors, 0)),
+        "region": torch.tensor(one_region(errors, 0)),
         "chip": torch.tensor(3),
         "access": torch.tensor(5),
-        "storage": ops.STORAGES["float32"],
+        "storage": STORAGES["float32"],
         "batch_dim": batch_dim,
         "channel_dim": -1,
         **changes,
@@ -79,26 +81,26 @@ def resident_bytes() -> int:
 @keeps_memory
 def test_the_memory_of_results_is_used_again_and_given_back():
     empty_cache()
-    assert ops.cached_bytes() == 0
+    assert cached_bytes() == 0
     x = random(POOLED)
     first = eden.corrupt(x, ERRORS)
     place, copied = first.data_ptr(), first.clone()
     assert place % 64 == 0
-    assert ops.cached_bytes() == 0
+    assert cached_bytes() == 0
     view = first[5:9]
     del first
-    assert ops.cached_bytes() == 0, "a view holds the memory"
+    assert cached_bytes() == 0, "a view holds the memory"
     other = eden.corrupt(x, ERRORS)
     assert other.data_ptr() != place
     del view
-    assert 4 * POOLED <= ops.cached_bytes() <= 4.5 * POOLED
+    assert 4 * POOLED <= cached_bytes() <= 4.5 * POOLED
     again = eden.corrupt(x, ERRORS)
     assert again.data_ptr() == place
     assert same(again, copied)
     assert same(other, copied)
     del again, other
     empty_cache()
-    assert ops.cached_bytes() == 0
+    assert cached_bytes() == 0
 
 
 @keeps_memory
@@ -125,7 +127,7 @@ def test_memory_does_not_grow_over_iterations_of_varying_sizes():
 def test_the_cap_of_idle_memory_is_an_environment_variable():
     code = (
         "import os, torch, eden\n"
-        "from eden.memory import operators as ops\n"
+        "from eden.memory.reading import cached_bytes\n"
         "def idle(value):\n"
         "    os.environ['EDEN_CACHE_BYTES'] = value\n"
         "    try:\n"
@@ -133,7 +135,7 @@ def test_the_cap_of_idle_memory_is_an_environment_variable():
         "    except RuntimeError as error:\n"
         "        return error\n"
         "    del y\n"
-        "    return ops.cached_bytes()\n"
+        "    return cached_bytes()\n"
     )
     assert run_python(code + "print(idle('0'), idle('9000000'))") == "0 0"  # the first that is right counts
     found = run_python(code + "print(idle('1 GB'), idle('-1'), idle(''), idle(str(9 << 20)), sep='\\n')").splitlines()
@@ -301,10 +303,10 @@ def test_opcheck_of_the_access_number():
     for start in (0, -1, 2**63 - 1):
         number = torch.tensor([start, 7])
         expected = number + 1
-        ops.advance_(number)
+        advance_(number)
         assert torch.equal(number, expected)
     with pytest.raises(RuntimeError, match="access must be an int64"):
-        ops.advance_(torch.ones(()))
+        advance_(torch.ones(()))
 
 
 def test_a_negated_view_is_read_by_its_values():
@@ -352,7 +354,7 @@ def test_vmap_equals_a_loop(in_dim, batch_dim):
 
     expected = torch.stack([one(example) for example in x.unbind(in_dim)])
     assert same(torch.vmap(one, in_dims=in_dim)(x), expected)
-    assert same(torch.vmap(lambda example: ops.read(example, *arguments), in_dims=in_dim)(x), expected)
+    assert same(torch.vmap(lambda example: reading.read(example, *arguments), in_dims=in_dim)(x), expected)
     if batch_dim == -1:
         assert same(
             torch.vmap(lambda example: eden.corrupt(example, SOMETIMES, 3, access=5), in_dims=in_dim)(x), expected
@@ -385,7 +387,7 @@ def test_vmap_refuses_what_would_need_other_cells():
 
 
 def quantized(scale: float = 0.01) -> list[Any]:
-    return schema_arguments(eden.Uniform(1e-3), storage=ops.STORAGES["int8"], scale=torch.tensor(scale))
+    return schema_arguments(eden.Uniform(1e-3), storage=STORAGES["int8"], scale=torch.tensor(scale))
 
 
 def test_functional_gradients_equal_those_of_backward():
@@ -393,7 +395,7 @@ def test_functional_gradients_equal_those_of_backward():
         x, weight = random(4, 30), torch.arange(30.0)
 
         def loss(x: torch.Tensor, weight: torch.Tensor = weight, arguments: list[Any] = arguments) -> torch.Tensor:
-            return (ops.read(x, *arguments) * weight).nansum()
+            return (reading.read(x, *arguments) * weight).nansum()
 
         leaf = x.clone().requires_grad_()
         loss(leaf).backward()
@@ -401,12 +403,12 @@ def test_functional_gradients_equal_those_of_backward():
         assert torch.equal(torch.vmap(torch.func.grad(loss))(x)[0], torch.func.grad(loss)(x[0]))
         assert torch.equal(torch.func.grad(lambda x: torch.vmap(loss)(x).sum())(x), leaf.grad)
         tangent = random(4, 30)
-        values, forward = torch.func.jvp(lambda x: ops.read(x, *arguments), (x,), (tangent,))  # noqa: B023
-        assert same(values, ops.read(x, *arguments))
+        values, forward = torch.func.jvp(lambda x: reading.read(x, *arguments), (x,), (tangent,))  # noqa: B023
+        assert same(values, reading.read(x, *arguments))
         assert torch.equal((forward * weight).sum(), (leaf.grad * tangent).sum())
         with torch.autograd.forward_ad.dual_level():
             dual = torch.autograd.forward_ad.make_dual(x, tangent)
-            assert torch.equal(torch.autograd.forward_ad.unpack_dual(ops.read(dual, *arguments)).tangent, forward)
+            assert torch.equal(torch.autograd.forward_ad.unpack_dual(reading.read(dual, *arguments)).tangent, forward)
     x = random(20)
     assert torch.equal(torch.func.grad(lambda x: eden.corrupt(x, eden.Uniform(0.0)).square().sum())(x), 2 * x)
     assert torch.equal(torch.func.jacrev(lambda x: eden.corrupt(x, eden.Uniform(0.0)))(x), torch.eye(20))
@@ -548,11 +550,11 @@ class Memory(nn.Module):
         names = [argument.name for argument in torch.ops.eden.corrupt.default._schema.arguments[1:]]
         for name, value in (("region", region), ("chip", chip), ("access", access)):
             arguments[names.index(name)] = value
-        return ops.read(x * 2, *arguments).nan_to_num()
+        return reading.read(x * 2, *arguments).nan_to_num()
 
 
 def memory_inputs(errors: ErrorModel, access: int) -> tuple[torch.Tensor, ...]:
-    return random(3, 40), torch.tensor(ops.region(errors, 0)), torch.tensor(9), torch.tensor(access)
+    return random(3, 40), torch.tensor(one_region(errors, 0)), torch.tensor(9), torch.tensor(access)
 
 
 def test_an_exported_function_takes_its_rates_as_an_input():
@@ -720,7 +722,7 @@ def train_on_a_rank(rank: int, world: int, folder: str) -> None:
     for step in range(3):
         x = random(8, 6)[rank::world]
         eden.faults.chips.set_training_chip_(model, 100 + step)
-        seen.append(ops.read(random(8, 6), *schema_arguments(SOMETIMES, access=model[0].eden_training_access)))
+        seen.append(reading.read(random(8, 6), *schema_arguments(SOMETIMES, access=model[0].eden_training_access)))
         parallel(x).square().mean().backward()
     result = {
         "gradients": [value.grad for value in model.parameters()],
@@ -744,7 +746,7 @@ def test_two_ranks_read_the_same_chips(tmp_path: Path):
     model = network(storage="float32").train()
     for step in range(3):
         eden.faults.chips.set_training_chip_(model, 100 + step)
-        alone = ops.read(random(8, 6), *schema_arguments(SOMETIMES, access=model[0].eden_training_access))
+        alone = reading.read(random(8, 6), *schema_arguments(SOMETIMES, access=model[0].eden_training_access))
         assert same(first["seen"][step], alone)
         assert same(second["seen"][step], alone)
         model(random(8, 6)).square().mean().backward()

@@ -16,7 +16,8 @@ from eden.common.files import FileError
 from eden.devices.device import Device
 from eden.devices.partition import FittedPoint
 from eden.faults.faulty_layers import FaultyLayer
-from eden.memory.errors import Bitline, DataDependent
+from eden.memory.errors import DataDependent
+from eden.memory.lines import Bitline
 from eden.memory.storage import measure_range
 from eden.placement.constraints import Constraints
 from eden.placement.map_file import MemoryMap

@@ -22,7 +22,6 @@ from eden.app import cli, commands, shell
 from eden.app.results import KINDS
 from eden.app.schemas import __main__ as schemas
 from eden.common.files import VersionedFile
-from eden.memory import library as _library
 
 PACKAGE = Path(eden.__file__).parent
 STUB = ast.parse((PACKAGE / "__init__.pyi").read_text())
@@ -102,6 +101,7 @@ RECORDS = {name: modules for names, modules in STEPS.items() for name in names.s
 
 OPTIONAL = {"FileError": {"pydantic"}, "save_checkpoint": {"pydantic", "safetensors"}}
 OPTIONAL |= {"load_checkpoint_": OPTIONAL["save_checkpoint"], "Task": OPTIONAL["save_checkpoint"], "read": {"pydantic"}}
+OPTIONAL["train"] = OPTIONAL["save_checkpoint"]
 
 
 def forked(code: str, modules: str, *questions: str) -> dict[str, set[str]]:
@@ -289,18 +289,6 @@ if __name__ == "__main__":
     assert all(map(torch.equal, batches, torch.utils.data.DataLoader(Data(), batch_size=2)))
 """
     fresh(script)
-
-
-def test_constants_are_marked_as_torch_marks_them() -> None:
-    """The mark is set without the compiler, which alone would tell when torch changed it."""
-
-    def ours() -> None: ...
-
-    def torchs() -> None: ...
-
-    _library.assume_constant(ours)
-    torch.compiler.assume_constant_result(torchs)
-    assert vars(ours) == vars(torchs) != {}
 
 
 def test_errors_outside_of_the_stub() -> None:

@@ -49,16 +49,10 @@ from eden.devices.curves.population import _shrunk
 from eden.devices.device import Device, FitRow, Measured, Population
 from eden.devices.partition import FittedPoint, OperatingPoint, Partition, Voltage, VoltageRow
 from eden.devices.populations import _rounded
-from eden.memory.errors import (
-    HIGHEST_DISPERSION,
-    LOWEST_DISPERSION,
-    CellMap,
-    DataDependent,
-    ErrorModel,
-    LineModel,
-    Uniform,
-)
+from eden.memory.cell_map import CellMap
+from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.geometry import Geometry
+from eden.memory.lines import HIGHEST_DISPERSION, LOWEST_DISPERSION, LineModel
 from eden.placement.constraints import Constraints
 from eden.placement.map_file import MemoryMap
 from eden.placement.mapping import memory_map

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 import eden
 from eden.app.steps import RATES as RATES_DRAWN
 from eden.app.steps import rates_with_progress
-from eden.boosting.training import Recipe, train
+from eden.boosting.recipe import Recipe
+from eden.boosting.training import train
 from eden.faults.chips import draw_chip
 from eden.faults.faulty_layers import faulty_layers
 from eden.tolerance import evaluation

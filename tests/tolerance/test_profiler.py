@@ -28,7 +28,7 @@ from torch.utils.data import TensorDataset
 import eden
 from eden.app import cli, shell
 from eden.app.tasks import Task
-from eden.boosting.training import Recipe
+from eden.boosting.recipe import Recipe
 from eden.common.journal import Journal
 from eden.faults.memories import set_scaled_errors_
 from eden.memory.errors import ErrorModel

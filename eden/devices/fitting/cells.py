@@ -57,18 +57,10 @@ from eden.devices.likelihoods import (
 from eden.devices.partition import FittedCurve, FittedPoint, OperatingPoint, Partition, off_nominal, point_of
 from eden.measurements.campaign import Campaign
 from eden.measurements.tested import TestedCells
-from eden.memory.errors import (
-    HIGHEST_DISPERSION,
-    LOWEST_DISPERSION,
-    Bitline,
-    CellMap,
-    DataDependent,
-    ErrorModel,
-    LineModel,
-    Uniform,
-    Wordline,
-)
+from eden.memory.cell_map import CellMap
+from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.geometry import Geometry
+from eden.memory.lines import HIGHEST_DISPERSION, LOWEST_DISPERSION, Bitline, LineModel, Wordline
 
 # Passes whose rates differ by less than a ten-thousandth, beyond chance, do not differ.
 NO_DISPERSION = 1e-8

@@ -20,7 +20,7 @@ from eden.devices.partition import (
     point_of,
     with_rates,
 )
-from eden.memory.errors import CellMap
+from eden.memory.cell_map import CellMap
 
 Rates = tuple[float, float]
 Intervals = tuple[tuple[float, float], tuple[float, float]]

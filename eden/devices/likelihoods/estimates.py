@@ -6,18 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from eden.devices.likelihoods.counts import Axis, Stored
-from eden.memory.errors import (
-    DEFAULT_GEOMETRY,
-    HIGHEST_DISPERSION,
-    LOWEST_DISPERSION,
-    Bitline,
-    DataDependent,
-    ErrorModel,
-    LineModel,
-    Uniform,
-    Wordline,
-)
+from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.geometry import Geometry
+from eden.memory.lines import DEFAULT_GEOMETRY, HIGHEST_DISPERSION, LOWEST_DISPERSION, Bitline, LineModel, Wordline
 
 Model = Literal["uniform", "bitline", "wordline", "data_dependent"]
 

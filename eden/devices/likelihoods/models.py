@@ -28,8 +28,8 @@ from eden.devices.likelihoods.estimates import (
 from eden.devices.likelihoods.fit import fit_model
 from eden.devices.likelihoods.goodness import Goodness, lines_goodness, reads_goodness
 from eden.devices.likelihoods.ratios import check_failure, chi2_ratio, information_criterion, student_ratio
-from eden.memory.errors import DEFAULT_GEOMETRY, Bitline, Wordline
 from eden.memory.geometry import Geometry
+from eden.memory.lines import DEFAULT_GEOMETRY, Bitline, Wordline
 
 # Campaigns drawn for a goodness-of-fit test.
 REPLICATES = 199

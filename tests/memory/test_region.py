@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from one_region import one_region
 
 import eden
 from eden import _core
-from eden.memory import operators as ops
+from eden.memory.region import Piece, region_rows
+from eden.memory.storage import CORRECTIONS
 
 # Places of the fields in a row, csrc/memory/region.h.
 END, ADDRESS, MODEL, SPARSE_ZERO, _, DENSE_ZERO, _, FAILURE = range(8)
@@ -18,9 +20,9 @@ SMALL = eden.Geometry(row_bits=128, subarray_rows=32, bank_rows=64, banks=2, ran
 
 def test_one_piece_of_models_0_and_3_is_the_row_there_was():
     for errors in (None, eden.Uniform(0.1), eden.DataDependent(1e-3, 0.2, 0.5)):
-        for correction in ops.CORRECTIONS:
-            rows, table = ops.regions([(errors, 320, 640)], 640, 32, correction)
-            assert rows == [ops.region(errors, 320, correction)]
+        for correction in CORRECTIONS:
+            rows, table = region_rows([(errors, 320, 640)], 640, 32, correction)
+            assert rows == [one_region(errors, 320, correction)]
             assert table is None
     assert len(rows[0]) == _core.REGION_FIELDS
 
@@ -28,7 +30,7 @@ def test_one_piece_of_models_0_and_3_is_the_row_there_was():
 @pytest.mark.parametrize("kind", [eden.Bitline, eden.Wordline])
 def test_lines(kind):
     population = kind(0.01, 0.2, 0.5, SMALL)
-    rows, table = ops.regions([(population, 64, 64)], 64, 8, "clamp")
+    rows, table = region_rows([(population, 64, 64)], 64, 8, "clamp")
     (row,) = rows
     assert row[END] == ENDLESS
     assert row[ADDRESS] == 64
@@ -44,7 +46,7 @@ def test_lines(kind):
         cell = _core.make_region(probability, 0.0, 1.0, 0, _core.Correction.none)
         assert pair.tolist() == [cell[SPARSE_ZERO], cell[DENSE_ZERO]]
     measured = kind.measured([0.0, 0.25, 0.5], 0.5, SMALL)
-    rows, table = ops.regions([(measured, 0, 64)], 64, 8)
+    rows, table = region_rows([(measured, 0, 64)], 64, 8)
     assert rows[0][TABLE_KIND] == _core.TableKind.measured.value
     assert rows[0][TABLE_LENGTH] == 3
     assert table is not None
@@ -54,13 +56,13 @@ def test_lines(kind):
 
 def test_map():
     errors = eden.CellMap([7, 3], [True, False], [True, True], 64, 0.25)
-    rows, table = ops.regions([(errors, 0, 64)], 64, 8)
+    rows, table = region_rows([(errors, 0, 64)], 64, 8)
     assert rows[0][MODEL] == _core.ModelKind.map.value
     assert rows[0][FAILURE] == 2**62
     assert rows[0][TABLE_FIRST : TABLE_FIRST + 2] == [0, 2]
     assert table is not None
     assert table.tolist() == [3 << 2 | 2, 7 << 2 | 3]
-    rows, table = ops.regions([(eden.CellMap([], True, True, 64), 0, 64)], 64, 8)
+    rows, table = region_rows([(eden.CellMap([], True, True, 64), 0, 64)], 64, 8)
     assert rows[0][TABLE_LENGTH] == 0
     assert table is not None
     assert table.size == 0
@@ -68,14 +70,14 @@ def test_map():
 
 def test_pieces_follow_one_another_and_share_tables():
     line, cells = eden.Bitline(0.01, 0.2), eden.CellMap([1, 2, 5], True, True, 4096)
-    pieces: list[ops.Piece] = [
+    pieces: list[Piece] = [
         (line, 2**40, 64),
         (cells, 1024, 32),
         (eden.Uniform(0.1), 0, 96),
         (eden.Bitline(0.01, 0.2), 0, 32),
         (eden.CellMap([1, 2, 5], True, True, 4096), 0, 1024),
     ]
-    rows, table = ops.regions(pieces, 512, 32)
+    rows, table = region_rows(pieces, 512, 32)
     assert [row[END] for row in rows] == [64, 96, 192, 224, ENDLESS]
     assert [row[ADDRESS] for row in rows] == [2**40, 1024, 0, 0, 0]
     bins = _core.line_bin_begins().size - 1
@@ -85,7 +87,7 @@ def test_pieces_follow_one_another_and_share_tables():
 
 
 def test_an_operand_without_elements_has_a_row():
-    rows, _ = ops.regions([(eden.Uniform(0.1), 0, 0)], 0, 32)
+    rows, _ = region_rows([(eden.Uniform(0.1), 0, 0)], 0, 32)
     assert len(rows) == 1
 
 
@@ -108,14 +110,14 @@ def test_an_operand_without_elements_has_a_row():
 )
 def test_misplaced_operands_are_named(pieces, bits, error, message):
     with pytest.raises(error, match=message):
-        ops.regions(pieces, bits, 32)
+        region_rows(pieces, bits, 32)
 
 
 def test_a_piece_may_end_where_its_memory_ends():
-    ops.regions([(eden.Wordline(0.1, 0.1, geometry=SMALL), SMALL.end - 64, 64)], 64, 32)
-    ops.regions([(None, 2**63 - 64, 64)], 64, 32)
+    region_rows([(eden.Wordline(0.1, 0.1, geometry=SMALL), SMALL.end - 64, 64)], 64, 32)
+    region_rows([(None, 2**63 - 64, 64)], 64, 32)
     with pytest.raises(ValueError, match="correction is 'drop'"):
-        ops.regions([(None, 0, 64)], 64, 32, "drop")
+        region_rows([(None, 0, 64)], 64, 32, "drop")
 
 
 def test_the_core_refuses_by_name():

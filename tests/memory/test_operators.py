@@ -6,11 +6,15 @@ import math
 import kernels
 import pytest
 import torch
+from one_region import one_region
 
 import eden
 from eden import _core
-from eden.memory import operators as ops
+from eden.memory import reading
 from eden.memory import storage as quantization
+from eden.memory.gradient import clipped_gradient
+from eden.memory.region import region_rows
+from eden.memory.storage import STORAGES
 
 UNIFORM = eden.Uniform(1e-2)
 
@@ -204,10 +208,10 @@ def tensors(x, errors=UNIFORM, correction="none", address=0, **changes):
     """All arguments of the operator in the order of its schema."""
     known = {
         "x": x,
-        "region": torch.tensor(ops.region(errors, address, correction)),
+        "region": torch.tensor(one_region(errors, address, correction)),
         "chip": torch.tensor(0),
         "access": torch.tensor(0),
-        "storage": ops.STORAGES["float32"],
+        "storage": STORAGES["float32"],
         "channel_dim": -1,
         "batch_dim": -1,
         **changes,
@@ -218,7 +222,7 @@ def tensors(x, errors=UNIFORM, correction="none", address=0, **changes):
 def test_quantized_gradient_is_clipped():
     x = torch.tensor([-2.0, -1.0, 0.3, 1.0, 1.5]).requires_grad_()
     scale = torch.tensor(1.0 / 127)
-    y = torch.ops.eden.corrupt(*tensors(x, eden.Uniform(0.0), scale=scale, storage=ops.STORAGES["int8"]))
+    y = torch.ops.eden.corrupt(*tensors(x, eden.Uniform(0.0), scale=scale, storage=STORAGES["int8"]))
     assert torch.allclose(y, torch.tensor([-1.0, -1.0, 0.3, 1.0, 1.0]), atol=0.5 / 127)
     y.sum().backward()
     assert x.grad.tolist() == [0.0, 1.0, 1.0, 1.0, 0.0]
@@ -230,7 +234,7 @@ def test_gradient_stops_where_reliable_memory_would_be_corrected(dtype, correcti
     x = torch.randn(4096, generator=torch.Generator().manual_seed(7)).to(dtype)
     x[:2] = torch.tensor([math.nan, math.inf])
     bounds = torch.tensor([-0.5, 1.0])
-    storage = ops.STORAGES[{torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}[dtype]]
+    storage = STORAGES[{torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}[dtype]]
     weights = torch.arange(4096.0).remainder(251.0).to(dtype) + 1
     passes = (x >= -0.5) & (x <= 1.0) if correction != "none" else torch.ones(4096, dtype=torch.bool)
     assert 0.05 < float(passes.float().mean()) <= 1.0
@@ -244,14 +248,14 @@ def test_gradient_stops_where_reliable_memory_would_be_corrected(dtype, correcti
         arguments[7].zero_()
         return torch.autograd.grad(y, x, weights)[0]
 
-    compiled = torch.compile(lambda *arguments: ops.read(*arguments), fullgraph=True, backend="aot_eager")
-    for call in (ops.read, torch.ops.eden.corrupt, compiled):
+    compiled = torch.compile(lambda *arguments: reading.read(*arguments), fullgraph=True, backend="aot_eager")
+    for call in (reading.read, torch.ops.eden.corrupt, compiled):
         assert torch.equal(gradient(call, x), torch.where(passes, weights, 0.0))
     arguments = tensors(x, eden.Uniform(1e-2), correction, bounds=bounds, storage=storage)
-    _, tangent = torch.func.jvp(lambda x: ops.read(x, *arguments[1:]), (x,), (weights,))
+    _, tangent = torch.func.jvp(lambda x: reading.read(x, *arguments[1:]), (x,), (weights,))
     assert torch.equal(tangent, torch.where(passes, weights, 0.0))
     inside = x.clamp(-0.5, 1.0).nan_to_num(0.0)
-    assert torch.equal(gradient(ops.read, inside), weights)
+    assert torch.equal(gradient(reading.read, inside), weights)
 
 
 def test_batches_restart_at_the_address():
@@ -272,7 +276,7 @@ def test_opcheck(storage, correction):
     errors = eden.Uniform(0.0) if storage == "float32" else eden.Uniform(0.05)
     scale = torch.tensor(0.02) if storage == "int8" else None
     bounds = None if correction == "none" else torch.tensor([-1.5, 2.0])
-    rest = {"scale": scale, "bounds": bounds, "storage": ops.STORAGES[storage], "batch_dim": 0}
+    rest = {"scale": scale, "bounds": bounds, "storage": STORAGES[storage], "batch_dim": 0}
     for gradient in (False, True):
         arguments = tensors(x.clone().requires_grad_(gradient), errors, correction, **rest)
         torch.library.opcheck(torch.ops.eden.corrupt.default, arguments)
@@ -282,7 +286,7 @@ def test_opcheck(storage, correction):
 
 
 def test_opcheck_int8():
-    arguments = tensors(random(torch.int8, 100), storage=ops.STORAGES["int8"])
+    arguments = tensors(random(torch.int8, 100), storage=STORAGES["int8"])
     torch.library.opcheck(torch.ops.eden.corrupt.default, arguments)
 
 
@@ -296,7 +300,7 @@ def test_compiled_equals_eager():
 
     compiled = torch.compile(read, fullgraph=True)
     for ber in (1e-4, 1e-2, 0.2):
-        region.copy_(torch.tensor(ops.region(eden.Uniform(ber), 0)))
+        region.copy_(torch.tensor(one_region(eden.Uniform(ber), 0)))
         assert same(compiled(x, region, chip, access), read(x, region, chip, access))
 
 
@@ -331,7 +335,7 @@ def test_meta_tensors():
         (lambda x: eden.Uniform(float("nan")), ValueError, "ber is nan"),
         (lambda x: eden.Uniform(0.5, failure=0.2), ValueError, r"ber is 0.5; allowed is at most failure \(0.2\)"),
         (
-            lambda x: ops.region(UNIFORM, 0, "median"),
+            lambda x: region_rows([(UNIFORM, 0, 0)], 0, 1, "median"),
             ValueError,
             "correction is 'median'; allowed are none, zero, clamp",
         ),
@@ -389,7 +393,7 @@ def test_a_backward_pass_notices_that_a_saved_tensor_was_corrupted():
         eden.corrupt_(torch.ones(64), eden.Uniform(0.3))
 
 
-DTYPES = [getattr(torch, name) for name in ops.STORAGES if hasattr(torch, name) and name not in ("int4", "sign")]
+DTYPES = [getattr(torch, name) for name in STORAGES if hasattr(torch, name) and name not in ("int4", "sign")]
 NO_ERRORS = eden.Uniform(0.0)
 
 
@@ -421,7 +425,7 @@ def reference(x: torch.Tensor, storage: str, scale: torch.Tensor, zero_point: to
     return ((torch.round(x / scale) + point).clamp(lowest, highest) - point) * scale
 
 
-@pytest.mark.parametrize("storage", [name for name in ops.STORAGES if name != "int32"])
+@pytest.mark.parametrize("storage", [name for name in STORAGES if name != "int32"])
 @pytest.mark.parametrize("channels", [False, True])
 def test_values_pass_a_reliable_storage_as_torch_converts_them(storage, channels):
     x = random(torch.float32, 6, 50)
@@ -442,7 +446,7 @@ def test_values_pass_a_reliable_storage_as_torch_converts_them(storage, channels
         leaf = x.clone().requires_grad_()
         eden.corrupt(leaf, eden.Uniform(0.01), storage=storage, **options).nan_to_num().sum().backward()
         ones = torch.ones_like(x)
-        clipped = quantization.clipped_gradient(ones, x, scale, point, storage, 0 if channels else -1)
+        clipped = clipped_gradient(ones, x, scale, point, storage, 0 if channels else -1)
         if storage in ("float32", "bfloat16", "float16", "float8_e5m2", "float8_e4m3fn"):
             continue  # where a flip made a NaN, nan_to_num stops the gradient
         assert torch.equal(leaf.grad, clipped)

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 import eden
-from eden.boosting.training import Recipe, train
+from eden.boosting.recipe import Recipe
+from eden.boosting.training import train
 from eden.faults.learned_ranges import LearnedRanges
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -47,7 +48,7 @@ def test_the_gradient_is_that_of_the_clipped_values() -> None:
     # By hand: what reaches the stored input, summed where it was clipped, with the sign of the end that clipped it.
     clamped = x.clamp(-bound, bound).requires_grad_()
     other = network()
-    eden.set_ranges_(other, {"0.input": (-bound, bound), "2.input": eden.ranges(model)["2.input"]})
+    eden.calibrate_(other, ranges={"0.input": (-bound, bound), "2.input": eden.ranges(model)["2.input"]})
     other(clamped).square().sum().backward()
     assert clamped.grad is not None
     clipped = (clamped.grad * (x.abs() > bound) * x.sign()).sum()

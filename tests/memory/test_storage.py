@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import eden
+from eden.faults.percentiles import ValueCounts
 from eden.memory import storage as quantization
+from eden.memory.gradient import clipped_gradient
 
 STORAGES = ["int16", "int8", "uint8", "int4"]
 CASES = [(name, affine) for name in STORAGES for affine in (False, True)]
@@ -166,7 +168,7 @@ def test_gradient_stops_where_that_of_a_fake_quantization_does(storage: str, aff
     grad = values(6, 9, 50, seed=2)
     fake_quantize(x, scale, zero_point, storage, channel_dim).backward(grad)
     assert x.grad is not None
-    ours = quantization.clipped_gradient(grad, x.detach(), scale, zero_point, storage, channel_dim)
+    ours = clipped_gradient(grad, x.detach(), scale, zero_point, storage, channel_dim)
     compared = decided(x.detach(), scale, channel_dim)
     assert float(compared.float().mean()) > 0.9
     assert torch.equal(ours[compared], x.grad[compared])
@@ -178,13 +180,13 @@ def test_gradient_at_the_ends() -> None:
     x = torch.tensor([127.4, 127.6, -127.4, -127.6, math.nan, math.inf, 0.0])
     one = torch.ones_like(x)
     scale = torch.ones(())
-    assert quantization.clipped_gradient(one, x, scale, None, "int8").tolist() == [1, 0, 1, 0, 0, 0, 1]
-    assert quantization.clipped_gradient(one, x, None, None, "int8").tolist() == [1, 0, 1, 0, 0, 0, 1]
+    assert clipped_gradient(one, x, scale, None, "int8").tolist() == [1, 0, 1, 0, 0, 0, 1]
+    assert clipped_gradient(one, x, None, None, "int8").tolist() == [1, 0, 1, 0, 0, 0, 1]
     point = torch.tensor(0, dtype=torch.int32)
-    assert quantization.clipped_gradient(one, x, scale, point, "int8").tolist() == [1, 0, 1, 1, 0, 0, 1]
-    assert quantization.clipped_gradient(one, x, scale * math.nan, None, "int8").sum() == 0
+    assert clipped_gradient(one, x, scale, point, "int8").tolist() == [1, 0, 1, 1, 0, 0, 1]
+    assert clipped_gradient(one, x, scale * math.nan, None, "int8").sum() == 0
     zeros = torch.zeros(3)
-    assert quantization.clipped_gradient(torch.ones(3), zeros, torch.zeros(()), None, "int8").tolist() == [1, 1, 1]
+    assert clipped_gradient(torch.ones(3), zeros, torch.zeros(()), None, "int8").tolist() == [1, 1, 1]
 
 
 def test_gradient_of_a_sign_is_that_of_a_hard_tanh() -> None:
@@ -193,30 +195,30 @@ def test_gradient_of_a_sign_is_that_of_a_hard_tanh() -> None:
     limit = scale.reshape(-1, 1)
     (torch.nn.functional.hardtanh(x / limit) * limit).sum().backward()
     assert x.grad is not None
-    ours = quantization.clipped_gradient(torch.ones(5, 64), x.detach(), scale, None, "sign", 0)
+    ours = clipped_gradient(torch.ones(5, 64), x.detach(), scale, None, "sign", 0)
     assert torch.equal(ours, (x.grad > 0.5).float())
     assert 0.0 < float(ours.mean()) < 1.0
     edge = torch.tensor([1.0, -1.0, 1.5])
-    assert quantization.clipped_gradient(torch.ones(3), edge, None, None, "sign").tolist() == [1, 1, 0]
+    assert clipped_gradient(torch.ones(3), edge, None, None, "sign").tolist() == [1, 1, 0]
 
 
 def test_gradient_of_a_float_storage_goes_straight_through() -> None:
     grad = values(10)
     for storage in ("float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"):
-        assert quantization.clipped_gradient(grad, values(10) * 1e6, None, None, storage) is grad
+        assert clipped_gradient(grad, values(10) * 1e6, None, None, storage) is grad
 
 
 def test_gradient_keeps_its_dtype() -> None:
     x = values(8).bfloat16()
     grad = torch.ones(8, dtype=torch.bfloat16)
     for storage in ("int8", "sign"):
-        assert quantization.clipped_gradient(grad, x, torch.ones(()), None, storage).dtype == torch.bfloat16
+        assert clipped_gradient(grad, x, torch.ones(()), None, storage).dtype == torch.bfloat16
 
 
 def test_compiles_without_a_break() -> None:
     def through(x: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
         scale, point = quantization.quantization(*quantization.ranges(x, 0), "int4", affine=True)
-        return quantization.clipped_gradient(grad, x, scale, point, "int4", 0)
+        return clipped_gradient(grad, x, scale, point, "int4", 0)
 
     x, grad = values(4, 20), values(4, 20, seed=2)
     compiled = torch.compile(through, fullgraph=True, backend="eager")
@@ -226,7 +228,7 @@ def test_compiles_without_a_break() -> None:
 @pytest.mark.parametrize("percent", [100.0, 99.9, 99.0, 75.0, 50.0, 0.0])
 def test_percentiles_are_met_to_one_part_in_128(percent: float) -> None:
     x = values(3, 40000)
-    counts = quantization.ValueCounts()
+    counts = ValueCounts()
     for part in (x[:1], x[1:].half(), x[:0]):
         counts.add(part)
     seen = torch.cat([x[:1].flatten(), x[1:].half().float().flatten()]).sort().values
@@ -239,7 +241,7 @@ def test_percentiles_are_met_to_one_part_in_128(percent: float) -> None:
 
 
 def test_percentiles_of_one_sided_and_extreme_values() -> None:
-    counts = quantization.ValueCounts()
+    counts = ValueCounts()
     with pytest.raises(ValueError, match="no value was counted"):
         counts.range(100.0)
     counts.add(torch.zeros(10))

@@ -1,0 +1,102 @@
+"""All that EDEN uses of torch without torch's promise to keep it: each with why, and the first torch it was seen in.
+
+No other module names what begins with an underscore in torch. A release that changes one of them is met here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch._compile import _disable_dynamo
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode  # documented, not exported (2.0)
+
+BatchNorm = nn.modules.batchnorm._BatchNorm
+"""What all batch norms are, lazy and synchronized ones too (0.4)."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def assume_constant(function: Callable[P, T]) -> Callable[P, T]:
+    """``torch.compiler.assume_constant_result``, which would load the compiler: longer than torch itself (2.1)."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+def outside_of_graphs(function: Callable[P, T]) -> Callable[P, T]:
+    """``torch.compiler.disable``, which would load the compiler, too (2.1)."""
+    return _disable_dynamo(function)
+
+
+def transformed() -> bool:
+    """Whether ``torch.func``'s transforms or forward-mode gradients are around; nothing public tells (2.0)."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def plain() -> bool:
+    """Whether nothing stands between a call and an operator: no compiler, transform or mode that sees tensors (2.1)."""
+    return not torch.compiler.is_compiling() and not transformed() and torch._C._len_torch_dispatch_stack() == 0
+
+
+def below_autograd() -> AbstractContextManager[None]:
+    """Calls of operators that autograd does not see: their registered gradient costs more than a small read (1.11)."""
+    return torch._C._AutoDispatchBelowAutograd()
+
+
+def is_batched(tensor: Tensor) -> bool:
+    """Whether a tensor is one of ``torch.vmap``'s, which an operator cannot write to (2.0)."""
+    return torch._C._functorch.is_batchedtensor(tensor)
+
+
+def overlaps_itself(tensor: Tensor) -> bool:
+    """Whether elements of a tensor share memory, as those of an expanded one do (1.5)."""
+    return torch._debug_has_internal_overlap(tensor) == 1
+
+
+def checkpointed() -> bool:
+    """Whether torch.utils.checkpoint, in its non-reentrant form, will run the forward pass at hand again (2.3).
+
+    It tells nobody; its hooks on saved tensors are known by where they were defined.
+    """
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(False)
+    return hooks is not None and "checkpoint" in getattr(hooks[0], "__qualname__", "")
+
+
+def recomputing() -> bool:
+    """Whether a backward pass is running, inside which a checkpointed segment is run again (1.11)."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def argument_names(operator: Any) -> list[str]:
+    """The names of the arguments of an operator of ``torch.ops``, in order (1.10)."""
+    return [argument.name for argument in operator.default._schema.arguments]
+
+
+def operator_names() -> list[str]:
+    """The names of all operators that are registered, as ``namespace::name`` (1.10)."""
+    return list(torch._C._dispatch_get_all_op_names())
+
+
+def compile_package(program: Any, path: Path, metadata: dict[str, str]) -> str:
+    """An AOTInductor package of an exported program: torch's documentation names it by this underscore (2.5)."""
+    return torch._inductor.aoti_compile_and_package(
+        program,
+        package_path=str(path),
+        inductor_configs={"aot_inductor.metadata": metadata},
+    )
+
+
+def load_package(path: Path, device_index: int) -> Any:
+    """The function that an AOTInductor package holds, on a device, -1 for the CPU (2.5)."""
+    return torch._inductor.aoti_load_package(str(path), False, device_index)
+
+
+def package_loader() -> Any:
+    """Torch's reader of AOTInductor packages, which also tells of one that it does not load (2.6)."""
+    return torch._C._aoti.AOTIModelPackageLoader
