@@ -89,7 +89,8 @@ def formats() -> list[type[VersionedFile]]:
 
     def below(kind: type[VersionedFile]) -> Iterator[type[VersionedFile]]:
         for one in kind.__subclasses__():
-            yield one
+            if "FORMAT" in vars(one):  # a base of files has none of its own
+                yield one
             yield from below(one)
 
     found = {kind for kind in below(VersionedFile) if kind.__module__.startswith("eden.")}
