@@ -12,8 +12,9 @@ from eden import _core
 from eden.common.checks import around
 from eden.devices.curves.dispersion import Dispersion, Outliers, Told
 from eden.devices.curves.rates import Basis, ChoiceRow, Condition, Formula, Parameter, Prediction, Rate, Region
-from eden.devices.curves.scale import drop, logistic, logit, student
+from eden.devices.curves.scale import drop, student
 from eden.devices.likelihoods import CONFIDENCE
+from eden.devices.likelihoods.odds import logistic, logit
 from eden.devices.margin import Margin
 
 # Factors on a scale that a ridge is looked for at; at the least of them a curve is a step.

@@ -11,8 +11,9 @@ import numpy as np
 from eden import _core
 from eden.devices.curves.curve import Curve
 from eden.devices.curves.rates import Rate
-from eden.devices.curves.scale import drop, logistic, student
+from eden.devices.curves.scale import drop, student
 from eden.devices.likelihoods import CONFIDENCE
+from eden.devices.likelihoods.odds import logistic
 from eden.devices.margin import Margin
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from eden import _core
-from eden.devices.curves.scale import logistic
+from eden.devices.likelihoods.odds import logistic
 from eden.devices.margin import Margin
 
 Counts = Sequence[tuple[float, float]]

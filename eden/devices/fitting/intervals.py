@@ -6,8 +6,8 @@ import math
 
 import scipy
 
-from eden.devices.curves.scale import logistic, logit
 from eden.devices.likelihoods import CONFIDENCE, Counts
+from eden.devices.likelihoods.odds import logistic, logit
 
 
 def widened(

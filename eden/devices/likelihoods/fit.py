@@ -21,11 +21,10 @@ from eden.devices.likelihoods.likelihood import (
     Law,
     Likelihood,
     failure_at,
-    log_odds,
-    probability,
     seen_share,
 )
 from eden.devices.likelihoods.maximize import Box, Maximum, Vector, crossing, maximize, profile_interval
+from eden.devices.likelihoods.odds import logistic, logit
 
 _SPREAD_GRID = 24
 _TAIL = 1.0 - CONFIDENCE
@@ -60,13 +59,13 @@ def likeliest_failure(values: Sequence[Counts]) -> float:
 
     def slope(odds: float) -> float:
         """Of the log-likelihood, by the log-odds: failures less what F makes of the seen cells."""
-        failure = probability(odds)
+        failure = logistic(odds)
         expected = sum(
             value.reads * value.failed * failure / float(seen_share(failure, value.reads)[0]) for value in repeated
         )
         return sum(value.failures for value in repeated) - expected
 
-    return probability(float(optimize.brentq(slope, -40.0, 36.0, xtol=1e-12)))
+    return logistic(float(optimize.brentq(slope, -40.0, 36.0, xtol=1e-12)))
 
 
 class _Search(NamedTuple):
@@ -109,10 +108,10 @@ def _search(likelihood: Likelihood, failure: float | None) -> _Search:
             for value in values
         )
         start_failure = min(max(start_failure, min(1.001 * least + 1e-15, 0.999)), 1.0 - 1e-9)
-        between(i, LOWEST_FAILURE_ODDS, HIGHEST_FAILURE_ODDS, log_odds(start_failure))
+        between(i, LOWEST_FAILURE_ODDS, HIGHEST_FAILURE_ODDS, logit(start_failure))
         scale[i] = 1.0 / math.sqrt(seen)
     else:
-        place = HIGHEST_FAILURE_ODDS if start_failure >= 1.0 else log_odds(start_failure)
+        place = HIGHEST_FAILURE_ODDS if start_failure >= 1.0 else logit(start_failure)
         between(i, place, place, place)
     for rate in range(rates):
         if not likelihood.seen(rate):
@@ -122,7 +121,7 @@ def _search(likelihood: Likelihood, failure: float | None) -> _Search:
         expected = sum(
             value.cells * float(seen_share(start_failure, value.reads)[0]) for value in likelihood.groups[rate]
         )
-        between(rate, LOWEST_ODDS, HIGHEST_ODDS, log_odds(min(likelihood.seen(rate) / expected, 1.0 - 1e-6)))
+        between(rate, LOWEST_ODDS, HIGHEST_ODDS, logit(min(likelihood.seen(rate) / expected, 1.0 - 1e-6)))
         scale[rate] = 1.0 / math.sqrt(likelihood.seen(rate))
     i = likelihood.spread_index
     between(i, LOWEST_LOG_SPREAD, LOWEST_LOG_SPREAD, LOWEST_LOG_SPREAD)
@@ -192,9 +191,9 @@ def _failure(found: _Search, given: float | None, ends: _Ends) -> Estimate:
     if found.always:
 
         def excess(odds: float) -> float:
-            return float(likelihood.of_failures(np.array(probability(odds)))) - math.log(_TAIL)
+            return float(likelihood.of_failures(np.array(logistic(odds)))) - math.log(_TAIL)
 
-        low = probability(crossing(excess, HIGHEST_FAILURE_ODDS, -1.0, LOWEST_FAILURE_ODDS))
+        low = logistic(crossing(excess, HIGHEST_FAILURE_ODDS, -1.0, LOWEST_FAILURE_ODDS))
         return Estimate(estimate, low, 1.0, True, "high")
     # The fewer failures than reads, the lower F, down to where all cells are weak. Where cells failed once, the
     # likelihood is nearly flat from there on.
@@ -202,7 +201,7 @@ def _failure(found: _Search, given: float | None, ends: _Ends) -> Estimate:
     low, high = ends.get(i, (-math.inf, math.inf))
     return Estimate(
         estimate,
-        probability(low) if ends else 0.0,
+        logistic(low) if ends else 0.0,
         failure_at(high),
         not all_weak,
         "low" if all_weak else None,
@@ -217,8 +216,8 @@ def _dispersion(found: _Search, spread: float, ends: _Ends) -> Estimate:
     low, high = ends.get(found.likelihood.spread_index, (LOWEST_LOG_SPREAD, HIGHEST_LOG_SPREAD))
     return Estimate(
         spread / (1.0 + spread),
-        0.0 if spread == 0.0 or low <= LOWEST_LOG_SPREAD else probability(low),
-        1.0 if high >= HIGHEST_LOG_SPREAD else probability(high),
+        0.0 if spread == 0.0 or low <= LOWEST_LOG_SPREAD else logistic(low),
+        1.0 if high >= HIGHEST_LOG_SPREAD else logistic(high),
         True,
         "low" if spread == 0.0 else None,
         found.maximum.deviation(found.likelihood.spread_index) or None,
@@ -236,18 +235,18 @@ def _rate(
         widest = math.exp(HIGHEST_LOG_SPREAD) if likelihood.axis and not found.fit_spread else spread
 
         def excess(odds: float) -> float:
-            law = Law(probability(odds), probability(-odds), widest)
+            law = Law(logistic(odds), logistic(-odds), widest)
             return float(likelihood.of_rate(rate, law, failure.estimate)[0]) - math.log(_TAIL)
 
-        high = probability(crossing(excess, -math.log(likelihood.cells(rate)) - 10.0, 1.0, HIGHEST_ODDS))
+        high = logistic(crossing(excess, -math.log(likelihood.cells(rate)) - 10.0, 1.0, HIGHEST_ODDS))
         return Estimate(0.0, 0.0, high, told, "low"), Estimate(0.0, 0.0, high * failure.estimate, True, "low")
     low, high = ends.get(rate, (-math.inf, math.inf))
     deviation = found.maximum.deviation(rate)
     bound: Literal["high"] | None = "high" if at[rate] > _ALL or found.once else None
     weak = Estimate(
-        1.0 if at[rate] > _ALL else probability(at[rate]),
-        probability(low) if ends else 0.0,
-        1.0 if high > _ALL or found.once else probability(high),
+        1.0 if at[rate] > _ALL else logistic(at[rate]),
+        logistic(low) if ends else 0.0,
+        1.0 if high > _ALL or found.once else logistic(high),
         told and (failure.identified or given is not None),
         bound,
         None if bound else deviation or None,
@@ -262,20 +261,20 @@ def _rate(
     box = Box(found.box.low, found.box.high.copy())
     box.high[rate] = HIGHEST_FAILURE_ODDS
     place = at.copy()
-    place[rate] = log_odds(min(estimate, 1.0 - 1e-13))
+    place[rate] = logit(min(estimate, 1.0 - 1e-13))
 
     def function(x: Vector) -> Vector:
         return likelihood.with_ber(x, rate)
 
     maximum = maximize(function, box, place, found.scale)
     low, high = profile_interval(function, box, maximum, rate, ratio)
-    return weak, Estimate(estimate, probability(low), probability(high), True, None, maximum.deviation(rate) or None)
+    return weak, Estimate(estimate, logistic(low), logistic(high), True, None, maximum.deviation(rate) or None)
 
 
 def likeliest_law(likelihood: Likelihood, law: Law, failure: float) -> Law:
     """The most likely distribution of the one rate of lines, F being known, from a law that is near it."""
     i = likelihood.spread_index
-    odds = HIGHEST_FAILURE_ODDS if failure >= 1.0 else log_odds(failure)
+    odds = HIGHEST_FAILURE_ODDS if failure >= 1.0 else logit(failure)
     seen, cells = likelihood.seen(0), likelihood.cells(0)
     if not 0 < seen < cells:
         return Law(float(seen > 0), float(seen == 0), 0.0)
@@ -287,6 +286,4 @@ def likeliest_law(likelihood: Likelihood, law: Law, failure: float) -> Law:
     alike = maximize(likelihood, box.fixed(i, LOWEST_LOG_SPREAD), maximum.place, scale)
     if alike.value >= maximum.value - 1e-7:
         maximum = alike
-    return Law(
-        probability(maximum.place[0]), probability(-maximum.place[0]), float(likelihood.spread_at(maximum.place[i]))
-    )
+    return Law(logistic(maximum.place[0]), logistic(-maximum.place[0]), float(likelihood.spread_at(maximum.place[i])))

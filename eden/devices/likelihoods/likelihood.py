@@ -12,7 +12,6 @@ the same failures along different lines are compared on the same data.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ import numpy as np
 from eden import _core
 from eden.devices.likelihoods.counts import Axis, Counts
 from eden.devices.likelihoods.maximize import Vector
+from eden.devices.likelihoods.odds import logistic
 
 # The box of the coordinates: log-odds of P and of F, and ln r = ln(rho / (1 - rho)). The lowest r adds a ten-thousandth
 # to the variance of 10^6 errors of a line.
@@ -29,19 +29,9 @@ LOWEST_FAILURE_ODDS, HIGHEST_FAILURE_ODDS = -46.0, 34.0
 LOWEST_LOG_SPREAD, HIGHEST_LOG_SPREAD = -23.0, 13.8
 
 
-def log_odds(p: float) -> float:
-    """The log-odds of a probability between 0 and 1."""
-    return math.log(p) - math.log1p(-p)
-
-
-def probability(odds: float) -> float:
-    """The probability of log-odds."""
-    return 1.0 / (1.0 + math.exp(-odds))
-
-
 def failure_at(odds: float) -> float:
     """F of its coordinate, 1 at its highest place."""
-    return 1.0 if odds >= HIGHEST_FAILURE_ODDS else probability(odds)
+    return 1.0 if odds >= HIGHEST_FAILURE_ODDS else logistic(odds)
 
 
 def seen_share(failure: Vector | float, reads: int) -> tuple[Vector, Vector]:

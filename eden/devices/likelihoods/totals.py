@@ -13,8 +13,8 @@ import scipy
 from eden import _core
 from eden.devices.likelihoods.counts import Stored
 from eden.devices.likelihoods.estimates import CONFIDENCE, DECISIVE, LEVEL, Estimate, Model
-from eden.devices.likelihoods.likelihood import log_odds
 from eden.devices.likelihoods.maximize import Box, Vector, maximize
+from eden.devices.likelihoods.odds import logit
 from eden.devices.likelihoods.ratios import check_failure, chi2_ratio, information_criterion, student_ratio
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 
@@ -213,7 +213,7 @@ def _predicted(
 
     lowest, highest = _core.LOG_DISPERSIONS
     box = Box(np.array([-60.0, -60.0, lowest]), np.array([36.0, 36.0, highest]))
-    odds = [log_odds(min(max(rate, 1e-20), 1.0 - 1e-12)) for rate in rates]
+    odds = [logit(min(max(rate, 1e-20), 1.0 - 1e-12)) for rate in rates]
     phi = math.log(max(dispersion, 1e-11))
     # The pattern can pull either rate to itself, with more dispersion: several hills.
     return max(
