@@ -370,13 +370,16 @@ def test_the_operator_itself_checks_its_arguments(change, message):
 
 
 @pytest.mark.parametrize("shift", [1, -1, 9, -9])
-def test_an_output_that_shares_a_part_of_its_memory_with_the_input_is_refused(shift):
+def test_the_operator_refuses_an_output_that_shares_a_part_of_its_memory_with_the_input(shift):
     memory = torch.arange(20, dtype=torch.float32)
     x, out = (memory[:10], memory[shift:][:10]) if shift > 0 else (memory[-shift:][:10], memory[:10])
     with pytest.raises(RuntimeError, match="out shares a part of its memory with x; allowed is x itself"):
-        eden.corrupt(x, UNIFORM, out=out)
-    eden.corrupt(memory[:10], UNIFORM, out=memory[10:])
-    eden.corrupt(x, UNIFORM, out=x)
+        torch.ops.eden.corrupt_out(*tensors(x), out=out)
+    expected = torch.ops.eden.corrupt(*tensors(memory[:10]))
+    torch.ops.eden.corrupt_out(*tensors(memory[:10]), out=memory[10:])
+    assert torch.equal(memory[10:], expected)
+    torch.ops.eden.corrupt_out(*tensors(memory[:10]), out=memory[:10])
+    assert torch.equal(memory[:10], expected)
 
 
 def test_a_backward_pass_notices_that_a_saved_tensor_was_corrupted():
