@@ -93,7 +93,7 @@ def formats() -> list[type[VersionedFile]]:
                 yield one
             yield from below(one)
 
-    found = {kind for kind in below(VersionedFile) if kind.__module__.startswith("eden.")}
+    found = {kind for kind in below(VersionedFile) if kind.__module__.startswith("eden.") and "FORMAT" in vars(kind)}
     return sorted(found, key=lambda kind: kind.FORMAT)
 
 
