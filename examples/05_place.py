@@ -2,7 +2,8 @@
 
 Limits are found with the module's own errors; the placement is then verified on chips that neither training nor search
 has used. The device's latencies were measured; what a lower supply voltage does is the vendor's other modules' median,
-joined under an assumption that the device names. What accesses cost is assumed within ranges (docs/accounting.md).
+joined under an assumption that the device names. What accesses cost is assumed within ranges
+(docs/explanation/accounting.md).
 
 Expected output (figures after ~ differ from machine to machine):
 

@@ -1,4 +1,4 @@
-"""``eden run``: network, boost, tolerance, placement, verification, and again, from one recipe (docs/placement.md)."""
+"""``eden run``: network, boost, tolerance, placement, verification, and again, from one recipe (docs/how-to/run.md)."""
 
 from __future__ import annotations
 
@@ -535,7 +535,7 @@ def run(
 
     Args:
         recipe: what to do.
-        folder: where everything goes (docs/files.md).
+        folder: where everything goes (docs/reference/files.md).
         resume: go on with the run in the folder, if there is one.
         force: begin anew in place of the run there. With neither, a folder that holds one is refused.
         say: told in sentences what was found.

@@ -44,7 +44,7 @@ class Curriculum:
     its place. ``eden.inject_`` and ``eden.load_`` set rates of their own, which hold until the next ``step``: make the
     curriculum after them.
 
-    Schedules, for step k of K and a target rate p (docs/boost.md):
+    Schedules, for step k of K and a target rate p (docs/explanation/boosting.md):
 
     - "linear": p k / K; with ``start_ber`` s, s + (p - s) (k - 1) / (K - 1).
     - "logarithmic": p (s / p)^((K - k) / (K - 1)), s being ``start_ber``, or p / 100.

@@ -135,7 +135,8 @@ class LineModel(ByContent, OneRate):
     def line_probabilities(self) -> NDArray[np.float64]:
         """The table of probabilities that a line's cell is weak, float64.
 
-        Measured: one for each line. Population: one for each bin of a line's mark (docs/operators.md), from the lines
+        Measured: one for each line. Population: one for each bin of a line's mark (docs/explanation/memory.md), from
+        the lines
         with the highest probability to those with the lowest; each is the mean over its bin, so that the mean over all
         lines is ``ber / failure`` to rounding.
         """

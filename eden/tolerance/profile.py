@@ -1,6 +1,6 @@
 """Profile: the highest bit error rates that a network stands, all operands alike and then operand by operand.
 
-The search itself is the C++ core's. docs/characterize.md has the statement that comes out and its mathematics.
+The search itself is the C++ core's. docs/explanation/tolerance.md has the statement that comes out and its mathematics.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ SAMPLES_PER_OBSERVATION = 64
 """Samples of one observation where ``batch_size`` does not say.
 
 A confirmation needs some number of chips, however many samples each is observed on; beyond what makes the spread over
-samples as small as the gap that it has to prove, more samples per chip only cost time (docs/characterize.md).
+samples as small as the gap that it has to prove, more samples per chip only cost time (docs/explanation/tolerance.md).
 """
 
 

@@ -1,6 +1,7 @@
 """Verification: whether a network as it is placed keeps its accuracy on chips that nothing before has seen.
 
-The statement and its test are those of a profile's confirmation (docs/characterize.md), at rates that are given.
+The statement and its test are those of a profile's confirmation (docs/explanation/tolerance.md), at rates that are
+given.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _BUDGET = Budget()
 
 
 class Verification(VersionedFile):
-    """What was found of a placed network on fresh chips. Saved and loaded as JSON (docs/placement.md).
+    """What was found of a placed network on fresh chips. Saved and loaded as JSON.
 
     Attributes:
         max_drop: accepted drop in score.

@@ -29,7 +29,7 @@ def retrain(
         OutputFolder(RETRAIN_FILES, kept={"recipe": "recipe.toml"}),
     ],
     recipe: Annotated[
-        Path | None, typer.Argument(help="TOML file (docs/boost.md); the task's recipe if left out"), Input()
+        Path | None, typer.Argument(help="TOML file (docs/how-to/boost.md); the task's recipe if left out"), Input()
     ] = None,
     set_: SetOption = None,
     task: OtherTask = None,

@@ -24,7 +24,7 @@ from eden.app.paths import RUN_FILES, Input, OutputFolder, if_there
 
 @app.command()
 def run(
-    recipe: Annotated[Path, typer.Argument(help="TOML file (docs/placement.md)"), Input()],
+    recipe: Annotated[Path, typer.Argument(help="TOML file (docs/how-to/run.md)"), Input()],
     out: Annotated[
         Path,
         typer.Option("--out", "-o", help="folder for everything that the chain writes"),

@@ -2,7 +2,7 @@
 
 The counts of one operating point are fitted by ``likelihoods``; here it is decided which counts those are, what the
 points of a device have in common (the model, F, the dispersion of its lines), and what is offered of it.
-docs/devices.md has the reasons.
+docs/explanation/devices.md has the reasons.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 An entry names the operands (``Role``) of a layer and repeats its forward pass with each of them read through
 ``layer.eden_read(role, tensor)``; ``layer`` registers it. Everything else (buffers, ranges, addresses, calibration,
-coverage, files) follows from the entry; docs/layers.md says how to add one.
+coverage, files) follows from the entry; docs/reference/layers.md says how to add one.
 """
 
 from eden.faults.layers import (  # noqa: F401 - each registers its classes
