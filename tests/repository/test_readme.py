@@ -36,7 +36,9 @@ def test_the_ten_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(tiny_task.TRAIN_EPOCHS):
         train_one_epoch(model, loader)
     # The statement that takes observations is asked less: a tenth of a point of drop would take minutes.
-    text = lines[1].replace("max_drop=0.01, confidence=0.95", "max_drop=0.1, confidence=0.8, effort=1.5")
+    text = lines[1].replace(
+        "max_drop=0.01, confidence=0.95", "max_drop=0.1, confidence=0.8, search=eden.Search(effort=1.5)"
+    )
     assert text != lines[1]
     names = {
         "model": model,
