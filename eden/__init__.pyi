@@ -1,7 +1,7 @@
 # What `eden` offers and where it lies, for type checkers and for lazy_loader, which imports a name when it is used.
 
 from .accounting.accounts import account, savings
-from .app.results import read
+from .app.formats import read
 from .app.tasks import Task
 from .boosting.curriculum import Curriculum
 from .boosting.recipe import Recipe

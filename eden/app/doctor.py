@@ -319,6 +319,8 @@ def native_module() -> Iterator[Finding]:
 
 def operators() -> Iterator[Finding]:
     """The torch operators: do they load?"""
+    import torch
+
     from eden.common.torch_internals import operator_names
     from eden.memory import library as _library
 

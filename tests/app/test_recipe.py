@@ -207,7 +207,7 @@ def test_mistakes_name_their_place(text: str, message: str, tmp_path: Path) -> N
     ("text", "message"),
     [
         ("[boost]\nmomentum = 1.0", "boost.momentum is 1.0; allowed is from 0 to below 1"),
-        ("[training]\noptimizer = 'lamb'", "training.optimizer is lamb; allowed is sgd, adam, adamw"),
+        ("[training]\noptimizer = 'lamb'", "training.optimizer is 'lamb'; allowed is sgd, adam, adamw"),
         (
             "[boost]\nclip_weights = {nothing = 1.0}",
             "'nothing' is no Parameter of two or more dimensions; allowed are 0",

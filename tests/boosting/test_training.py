@@ -179,7 +179,7 @@ def test_every_step_takes_its_own_learning_rate() -> None:
     ],
 )
 def test_recipes_out_of_range(field: str, value: Any, allowed: str) -> None:
-    with pytest.raises(ValueError, match=f"^{field} is {value}; allowed is .*{allowed}"):
+    with pytest.raises(ValueError, match=f"^{field} is {value!r}; allowed is .*{allowed}"):
         Recipe(**{"epochs": 3, field: value})
 
 

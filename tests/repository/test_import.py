@@ -19,7 +19,7 @@ import typer
 
 import eden
 from eden.app import cli, commands, shell
-from eden.app.results import KINDS
+from eden.app.formats import KINDS
 from eden.app.schemas import __main__ as schemas
 from eden.common.files import VersionedFile
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pydantic
 
-from eden.app.results import KINDS, kind_of
+from eden.app.formats import KINDS, kind_of
 from eden.common.files import write_text
 
 

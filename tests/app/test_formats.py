@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import eden
-from eden.app.results import KINDS, kind_of
+from eden.app.formats import KINDS, kind_of
 from eden.app.run_recipe import DEMO, RunRecipe
 
 
