@@ -21,7 +21,7 @@ from eden.app.recipe import NAME, find_device
 from eden.app.retrain import kept_as, prepared, retrain
 from eden.app.rounds import Round, Rounds
 from eden.app.run_recipe import RunRecipe
-from eden.app.steps import accuracy_curves, network_loader, rates_with_progress, threads_of, train_with_progress
+from eden.app.steps import accuracy_curves, rates_with_progress, threads_of, train_with_progress
 from eden.app.tasks import Task, load_task
 from eden.boosting.curriculum import Curriculum
 from eden.boosting.recipe import Recipe
@@ -181,7 +181,7 @@ class _Run:
         return model
 
     def loader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
-        return network_loader(self.validation, self.recipe.profile.samples)
+        return DataLoader(self.validation, batch_size=self.recipe.profile.samples)
 
     def profiled(self, model: nn.Module, folder: Path, max_drop: float, coarse_only: bool = False) -> Tolerance:
         """The network's tolerance, searched for or read."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.distributed
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import TensorDataset
 
 from eden.app.tasks import Task, check_network
 from eden.boosting.curriculum import Curriculum
@@ -139,11 +139,6 @@ def put_under_faults(
     inject_(model, faults_of(task, errors, seed, which))
     samples = train_set.tensors[0][: task.calibration_samples]
     calibrate_(model, samples.split(_CALIBRATION_BATCH), task.percentile)  # type: ignore[no-untyped-call]
-
-
-def network_loader(dataset: TensorDataset, batch_size: int) -> DataLoader[tuple[torch.Tensor, ...]]:
-    """The loader of a validation set that `profile` draws from."""
-    return DataLoader(dataset, batch_size=batch_size)
 
 
 @contextlib.contextmanager

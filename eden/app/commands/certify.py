@@ -1,7 +1,5 @@
 """``eden certify``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +28,8 @@ def certify(
     seed: Annotated[int, typer.Option("--seed", help="of the chips; one that no profile was given")] = 1,
 ) -> None:
     """Certify a placement on fresh chips; status 1 where it cannot be."""
-    from eden.app.steps import network_loader
+    from torch.utils.data import DataLoader
+
     from eden.faults.inject import inject_
     from eden.placement.placement import Placement
     from eden.tolerance.question import SearchError
@@ -42,7 +41,7 @@ def certify(
     model = inject_(network_of(chosen, network), Placement.load(placement))
     found = test(
         model,
-        network_loader(validation, samples),
+        DataLoader(validation, batch_size=samples),
         max_drop=max_drop,
         confidence=confidence,
         seed=seed,

@@ -1,7 +1,5 @@
 """``eden demo``."""
 
-from __future__ import annotations
-
 import importlib.resources
 from pathlib import Path
 from typing import Annotated

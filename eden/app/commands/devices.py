@@ -1,7 +1,5 @@
 """``eden devices``."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """``eden doctor``."""
 
-from __future__ import annotations
-
 import typer
 
 from eden.app.options import app

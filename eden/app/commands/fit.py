@@ -1,7 +1,5 @@
 """``eden fit``."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast

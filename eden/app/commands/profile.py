@@ -1,7 +1,5 @@
 """``eden profile``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -66,8 +64,8 @@ def profile(
     Under torchrun the ranks share the observations.
     """
     import torch
+    from torch.utils.data import DataLoader
 
-    from eden.app.steps import network_loader
     from eden.common.ranks import process_group
     from eden.tolerance.drive import TrialTimeoutError
     from eden.tolerance.profile import profile as find
@@ -120,7 +118,7 @@ def profile(
                 model = network_of(chosen, cast(Path, network))
                 tolerance = find(
                     model,
-                    network_loader(validation, samples),
+                    DataLoader(validation, batch_size=samples),
                     **options,
                     group=torch.distributed.group.WORLD if torch.distributed.is_initialized() else None,
                 )

@@ -1,7 +1,5 @@
 """``eden schema``."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer
