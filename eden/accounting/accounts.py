@@ -1,7 +1,7 @@
 """Accounting: what a placement saves in DRAM energy and time, with every assumption named.
 
-docs/explanation/accounting.md has the mathematics.
 ``savings`` is of one platform, ``account`` of several, and by operand; both are views of one count.
+docs/explanation/accounting.md has the mathematics.
 """
 
 from __future__ import annotations

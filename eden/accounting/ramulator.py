@@ -97,8 +97,8 @@ def write(
 
     The trace streams one operand after the other in the traffic's order, what is written of it before what is read, at
     its address in the placement, whose partitions follow one another, or, without one, behind the operand before it.
-    Ramulator sends a request in each cycle
-    in which the memory takes one, as a processor that never waits for anything but the memory.
+    Ramulator sends a request in each cycle in which the memory takes one, as a processor that never waits for anything
+    but the memory.
 
     Args:
         folder: where to, made if needed; the configuration names the trace by its absolute path.

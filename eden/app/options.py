@@ -1,6 +1,6 @@
 """What subcommands have alike: how they check what they are given, and the options that several of them take.
 
-A subcommand is a file of ``eden.app.commands`` with ``@app.command()`` and a line in the tuple there. The imports of
+A subcommand is a file of ``eden.app.commands`` with ``@app.command()`` and its name in the tuple there. The imports of
 what it needs stand in its function, so that no command waits for the libraries of another.
 """
 
@@ -98,9 +98,16 @@ app = App(
     pretty_exceptions_enable=False,
 )
 
+
+def shipped(room: str, folder: str) -> dict[str, Path]:
+    """The JSON files in a folder of the package, by name: their text can be shown without loading what made them."""
+    return {path.stem: path for path in sorted((Path(__file__).parent.parent / room / folder).glob("*.json"))}
+
+
 TASK_HELP = "digits, cifar10-resnet20, package.module:function or file.py:function (docs/how-to/own-task.md)"
 DEVICE_HELP = "a name of the catalogue (eden devices list) or a device file"
-PLATFORM_HELP = "cpu, gpu, eyeriss, tpu or a platform file"
+PLATFORM_HELP = f"{', '.join(shipped('costs', 'platforms'))} or a platform file"
+CURRENTS_HELP = f"{', '.join(shipped('costs', 'energy'))} or a file of currents"
 
 # Each parameter that names a file says whether the command reads or writes it, which is checked before it is called.
 TaskOption = Annotated[str, typer.Option("--task", help=TASK_HELP), Input(of_task)]
@@ -123,11 +130,6 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="go on where an int
 ForceOption = Annotated[bool, typer.Option("--force", help="begin anew, in place of the run that the folder holds")]
 OUT = typer.Option("--out", "-o", help="file to write")
 FIGURES = (".svg", ".pdf", ".png")
-
-
-def shipped(room: str, folder: str) -> dict[str, Path]:
-    """The JSON files in a folder of the package, by name: their text can be shown without loading what made them."""
-    return {path.stem: path for path in sorted((Path(__file__).parent.parent / room / folder).glob("*.json"))}
 
 
 def task_of(name: str) -> Task:

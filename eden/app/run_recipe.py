@@ -13,7 +13,17 @@ from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
 from eden.costs.energy import Currents
 from eden.costs.platforms import PLATFORMS, Platform
 from eden.placement.constraints import Constraints
-from eden.placement.defaults import ENERGY_WEIGHT, GAP, OBJECTIVE, SOLVER, TIME_LIMIT, ObjectiveName, SolverName
+from eden.placement.defaults import (
+    ENERGY_WEIGHT,
+    GAP,
+    OBJECTIVE,
+    SOLVER,
+    SOLVER_HELP,
+    TIME_LIMIT,
+    ObjectiveName,
+    SolverName,
+)
+from eden.placement.solvers import SOLVERS
 
 _Inside = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
 _AtLeastOne = Annotated[int, pydantic.Field(ge=1)]
@@ -54,7 +64,7 @@ class PlaceTable(Table):
     device: str | None = pydantic.Field(
         default=None, description="a name of the catalogue or a device file; the memory's if left out"
     )
-    solver: SolverName = pydantic.Field(default=SOLVER, description="greedy or exact")
+    solver: SolverName = pydantic.Field(default=SOLVER, description=SOLVER_HELP)
     objective: ObjectiveName = pydantic.Field(default=OBJECTIVE, description="what is lowered")
     energy_weight: Annotated[float, pydantic.Field(ge=0.0, le=1.0)] = pydantic.Field(
         default=ENERGY_WEIGHT, description="of a weighted objective; time counts the rest"
@@ -183,10 +193,13 @@ class RunRecipe(RetrainRecipe):
             if self.comparison.chips:
                 chips = self.comparison.chips
                 raise ValueError(f"comparison.chips is {chips}; allowed with a network that was boosted elsewhere is 0")
-        if self.place.solver == "greedy":
-            for name, value, allowed in (("objective", "weighted", "energy, latency"), ("split", True, "false")):
-                if getattr(self.place, name) == value:
-                    raise ValueError(f"place.{name} is {value!r}; allowed of the greedy solver is {allowed}")
+        solver, objective, split = self.place.solver, self.place.objective, self.place.split
+        chosen = SOLVERS[solver]
+        if objective not in chosen.objectives:
+            allowed = ", ".join(chosen.objectives)
+            raise ValueError(f"place.objective is {objective!r}; allowed of the {solver} solver is {allowed}")
+        if split and not chosen.splits:
+            raise ValueError(f"place.split is True; allowed of the {solver} solver is false")
         device = whole.memory.device if self.place.device is None else self.place.device
         if device is None:
             raise ValueError("place.device: none is given, and memory is an error model; allowed is a device")

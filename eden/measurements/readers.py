@@ -4,8 +4,7 @@
 banks, ``statistics`` for all that tell bit errors, ``cache_lines`` for the voltage study. Bytes are parsed and counted
 in C++ (``csrc/measurements``, a file for each format), in pieces, so that neither a file's size nor its contents decide
 how much memory is needed; ``latency_variation``, whose files are small, is parsed in Python.
-docs/reference/measurements.md
-describes the formats.
+docs/reference/measurements.md describes the formats.
 """
 
 from __future__ import annotations

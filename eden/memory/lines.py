@@ -136,9 +136,8 @@ class LineModel(ByContent, OneRate):
         """The table of probabilities that a line's cell is weak, float64.
 
         Measured: one for each line. Population: one for each bin of a line's mark (docs/explanation/memory.md), from
-        the lines
-        with the highest probability to those with the lowest; each is the mean over its bin, so that the mean over all
-        lines is ``ber / failure`` to rounding.
+        the lines with the highest probability to those with the lowest; each is the mean over its bin, so that the mean
+        over all lines is ``ber / failure`` to rounding.
         """
         if self.rates is not None:
             return np.minimum(self.rates / self.failure, 1.0)

@@ -1,9 +1,10 @@
 """How operands can be placed, and how they are where nothing is said: in Python, in the shell and in recipes alike."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 SolverName = Literal["greedy", "exact"]
 """Of ``solvers.SOLVERS``."""
+SOLVER_HELP = " or ".join(get_args(SolverName))
 ObjectiveName = Literal["energy", "latency", "weighted"]
 """Of ``solvers.OBJECTIVES``."""
 

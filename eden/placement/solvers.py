@@ -1,4 +1,4 @@
-"""Placement: each operand in a partition, each partition at an operating point, that its operands tolerate.
+"""``place``: each operand in a partition, each partition at an operating point, that its operands tolerate.
 
 A solver is an entry of ``SOLVERS``, an objective one of ``OBJECTIVES``.
 """
@@ -115,8 +115,7 @@ def place(
     tolerant, each into the partition and operating point with the largest parameter reduction among those that have
     room and whose error rates it tolerates. The exact solver finds the placement with the least energy or time, by the
     account of ``savings`` at the platform's typical assumptions, with a bound (docs/explanation/placement.md). An
-    input's bytes are
-    one sample's.
+    input's bytes are one sample's.
 
     Args:
         tolerance: limits, bytes, kinds and error models of the operands.
@@ -138,8 +137,7 @@ def place(
             (``tolerance.coarse``).
         points: "measured": the points that the device's partitions list; "continuous": those also that the limits imply
             on the curves between them, which finds the best latency and voltage (docs/explanation/placement.md); or
-            points for
-            partitions by name, with the nominal one, the others' being those that are listed.
+            points for partitions by name, with the nominal one, the others' being those that are listed.
 
     Returns:
         The placement; no operand meets a BER above its limit, no partition holds more than its capacity.

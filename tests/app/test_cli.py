@@ -18,6 +18,7 @@ from latency_csv import line, simulate, write
 import eden
 from eden.accounting.results import Account, Savings
 from eden.app import cli
+from eden.app.commands import NAMES
 from eden.costs.traffic_file import Traffic
 from eden.placement.map_file import MemoryMap
 from eden.reporting.accuracy import AccuracyCurves
@@ -26,24 +27,7 @@ from eden.tolerance.verification import Verification
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TASK = f"{tiny_task.__file__}:tiny"
-COMMANDS = (
-    "fit",
-    "retrain",
-    "run",
-    "export",
-    "profile",
-    "place",
-    "certify",
-    "memory-map",
-    "traffic",
-    "savings",
-    "account",
-    "evaluate",
-    "report",
-    "demo",
-    "devices",
-    "schema",
-)
+COMMANDS = tuple(name.replace("_", "-") for name in NAMES)
 PROFILE = ("--max-drop", "0.05", "--confidence", "0.9")
 
 Eden = Callable[..., str]

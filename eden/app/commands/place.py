@@ -8,7 +8,7 @@ import typer
 from eden.app.options import OUT, PLATFORM_HELP, DeviceOption, app, tell
 from eden.app.paths import Input, Output, if_there, json_file
 from eden.costs.defaults import CURRENTS, PLATFORM
-from eden.placement.defaults import ENERGY_WEIGHT, GAP, OBJECTIVE, SOLVER, TIME_LIMIT
+from eden.placement.defaults import ENERGY_WEIGHT, GAP, OBJECTIVE, SOLVER, SOLVER_HELP, TIME_LIMIT
 
 
 @app.command()
@@ -16,7 +16,7 @@ def place(
     tolerance: Annotated[Path, typer.Option(help="tolerance file, written by eden profile"), Input()],
     device: DeviceOption,
     out: Annotated[Path, OUT, Output("placement file", json_file("placement"))],
-    solver: Annotated[str, typer.Option(help="greedy or exact")] = SOLVER,
+    solver: Annotated[str, typer.Option(help=SOLVER_HELP)] = SOLVER,
     objective: Annotated[str, typer.Option(help="energy or latency; of the exact solver, or weighted")] = OBJECTIVE,
     energy_weight: Annotated[float, typer.Option(help="of a weighted objective; time counts the rest")] = ENERGY_WEIGHT,
     platform: Annotated[str, typer.Option(help=f"{PLATFORM_HELP}, of the exact solver"), Input(if_there)] = PLATFORM,

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from eden.app.options import OUT, PLATFORM_HELP, NetworkOption, PlacementOption, TaskOption, app, network_of, tell
+from eden.app.options import (
+    CURRENTS_HELP,
+    OUT,
+    PLATFORM_HELP,
+    NetworkOption,
+    PlacementOption,
+    TaskOption,
+    app,
+    network_of,
+    tell,
+)
 from eden.app.paths import Input, Output, if_there, json_file
 from eden.costs.defaults import CURRENTS, VDD_LAW
 
@@ -26,11 +36,7 @@ def savings(
         typer.Option(help="traffic file, written by eden traffic, in place of the network's operands"),
         Input(),
     ] = None,
-    currents: Annotated[
-        str,
-        typer.Option(help="ddr3-1600, ddr3l-1600, ddr4-2400, lpddr3-1600, lpddr4-3200 or a file of currents"),
-        Input(if_there),
-    ] = CURRENTS,
+    currents: Annotated[str, typer.Option(help=CURRENTS_HELP), Input(if_there)] = CURRENTS,
     vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = VDD_LAW,
 ) -> None:
     """Account for the DRAM energy and the time that a placement saves."""

@@ -256,8 +256,8 @@ def combine(latency: Rate, voltage: Rate) -> Rate:
 
     A cell then holds only if both leave it alone: 1 - (1 - p)(1 - q). Where one is nominal and its rate 0, it is the
     other's rate, and it grows with both. No public measurement tests it. Where the two act on the same cells, as a
-    lower voltage makes cells slower, the true rate is higher; the margin is the place to allow for that.
-    The interval joins both ends, so its confidence is that of both together (Bonferroni).
+    lower voltage makes cells slower, the true rate is higher; the margin is the place to allow for that. The
+    interval joins both ends, so its confidence is that of both together (Bonferroni).
     """
 
     def join(p: float, q: float) -> float:
