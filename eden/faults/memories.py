@@ -1,4 +1,4 @@
-"""The operands of a network, and the memory that each is in."""
+"""The operands of a network, the memory that each is in, and moving them to another."""
 
 from __future__ import annotations
 

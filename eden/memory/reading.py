@@ -1,4 +1,4 @@
-"""Reading a tensor from a faulty memory, by arguments that are checked already."""
+"""Reading a tensor from a faulty memory, by checked arguments; the numbers of reads, and the memory kept for them."""
 
 from __future__ import annotations
 
