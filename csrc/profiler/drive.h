@@ -1,5 +1,5 @@
 // Answers a search until it ends, first with the reports that a journal holds, as `drive` of
-// eden/tolerance/profile.py does.
+// eden/tolerance/drive.py does.
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,5 @@
-// eden-profile: what eden.profile does with a package, without Python. docs/characterize.md has the
-// statement that comes out.
+// eden-profile: what eden.profile does with a package, without Python. The statement that
+// comes out is in docs/explanation/tolerance.md.
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
