@@ -26,6 +26,7 @@ from eden.app.datasets import cifar10, digits, pretrained_resnet
 from eden.app.models import ResNet
 from eden.boosting.augmentation import Augment
 from eden.boosting.recipe import Recipe
+from eden.faults.network import evaluating
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,19 +286,14 @@ def check_network(task: Task, model: nn.Module, samples: TensorDataset) -> None:
 
     """
     few, labels = samples.tensors[0][:2], samples.tensors[1]
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
     try:
-        with torch.no_grad():
+        with evaluating(model), torch.no_grad():
             output = model(few.to(next(iter(model.parameters()), few).device))
     except Exception as error:
         raise TaskError(
             f"the network of task {task.name!r} cannot read its samples, of shape {tuple(few.shape[1:])} and dtype "
             f"{few.dtype}: {type(error).__name__}: {error}"
         ) from error
-    finally:
-        for module, training in modes.items():
-            module.training = training
     if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != len(few):
         told = f"of shape {tuple(output.shape)}" if isinstance(output, Tensor) else f"a {type(output).__name__}"
         raise TaskError(

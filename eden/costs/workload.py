@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from eden import _core
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.layers import base_of, layer_class, stored
 from eden.faults.memories import operands
+from eden.faults.network import evaluating
 from eden.faults.reliable import clean
 from eden.memory.storage import STORAGE_BITS
 
@@ -198,18 +199,6 @@ class _Trace:
         return self._names[id(tensor)]
 
 
-@contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad(), clean(model) if faulty_layers(model) else contextlib.nullcontext():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 def trace(
     model: nn.Module, inputs: Tensor | Mapping[str, Tensor] | Sequence[Any], storage: str = "float32"
 ) -> Workload:
@@ -235,7 +224,8 @@ def trace(
     if not hooks:
         raise ValueError(f"{type(model).__name__} has no layer with a weight and an input; allowed is one or more")
     try:
-        with _evaluating(model):
+        reliable = clean(model) if faulty_layers(model) else contextlib.nullcontext()
+        with evaluating(model), torch.no_grad(), reliable:
             if isinstance(inputs, Tensor):
                 model(inputs)
             elif isinstance(inputs, Mapping):

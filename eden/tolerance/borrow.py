@@ -10,21 +10,19 @@ from torch import nn
 
 from eden.faults.chips import chip, set_chip_
 from eden.faults.memories import operands, set_errors_
+from eden.faults.network import evaluating
 
 
 @contextlib.contextmanager
 def borrowed(model: nn.Module) -> Iterator[None]:
     """Evaluation mode for a moment; mode, error models, chip and access numbers come back also after an error."""
-    modes = [(module, module.training) for module in model.modules()]
     errors = {name: info.errors for name, info in operands(model).items()}
     seed = chip(model)
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     try:
-        model.eval()
-        yield
+        with evaluating(model):
+            yield
     finally:
-        for module, training in modes:
-            module.training = training
         set_errors_(model, errors)
         set_chip_(model, seed)
         with torch.no_grad():

@@ -16,7 +16,7 @@ from eden.common import checks
 from eden.common.arguments import check_int
 from eden.faults.chips import draw_chip, set_chip_
 from eden.faults.memories import set_errors_, set_scaled_errors_
-from eden.faults.network import model_device
+from eden.faults.network import evaluating, model_device
 from eden.faults.reliable import clean
 from eden.faults.samples import Samples, samples_of
 from eden.memory.errors import ErrorModel
@@ -95,13 +95,8 @@ def accuracy(
         ValueError: if the dataset has no samples.
     """
     scorer = _scorer(model, data, metric, batch_size)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with evaluating(model):
         return _mean(scorer)
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def clean_accuracy(model: nn.Module, data: Any, batch_size: int = _BATCH) -> float:
