@@ -70,18 +70,6 @@ class LineModel(ByContent, OneRate):
     ``dispersion`` m (1 - m). A line's P is the quantile of the line's mark, a number that belongs to the chip, so lines
     keep their order as the rate rises, and a chip's weak cells at a lower rate are a subset of those at a higher one.
     In the measured form (``measured``) the lines have the rates of a table.
-
-    Args:
-        ber: mean bit error rate of a read over all lines, from 0 to ``failure``.
-        dispersion: intra-class correlation of the cells of a line: 0, or from 1e-6 to 0.999.
-        failure: probability F that a read of a weak cell is inverted, above 0, up to 1.
-        geometry: which cells make up a line.
-        rates: of the measured form alone, which ``measured`` makes: the lines' bit error rates, a float64 array. Then
-            ``ber`` is their mean and ``dispersion`` theirs.
-
-    Raises:
-        TypeError, ValueError: naming the argument that is wrong.
-
     """
 
     ber: float
@@ -220,8 +208,20 @@ def _moments(rates: NDArray[np.float64], failure: float) -> tuple[float, float]:
 class Bitline(LineModel):
     """Model 1: the cells of a bitline, a column of a subarray, are weak with one probability, independently.
 
-    See ``LineModel`` for the arguments, and ``Bitline.measured`` for a table of rates. Bitlines are numbered by
-    subarray and then by column: line ``subarray * row_bits + column``.
+    ``Bitline.measured`` takes a table of rates. Bitlines are numbered by subarray and then by column: line ``subarray *
+    row_bits + column``.
+
+    Args:
+        ber: mean bit error rate of a read over all lines, from 0 to ``failure``.
+        dispersion: intra-class correlation of the cells of a line: 0, or from 1e-6 to 0.999. The lines' probabilities
+            P are a Beta variable of mean m = ``ber / failure`` and variance ``dispersion`` m (1 - m).
+        failure: probability F that a read of a weak cell is inverted, above 0, up to 1.
+        geometry: which cells make up a line.
+        rates: of the measured form alone, which ``measured`` makes: the lines' bit error rates, a float64 array. Then
+            ``ber`` is their mean and ``dispersion`` theirs.
+
+    Raises:
+        TypeError, ValueError: naming the argument that is wrong.
     """
 
     KIND: ClassVar[str] = "bitline"
@@ -231,8 +231,8 @@ class Bitline(LineModel):
 class Wordline(LineModel):
     """Model 2: the cells of a wordline, a row, are weak with one probability, independently.
 
-    See ``LineModel`` for the arguments, and ``Wordline.measured`` for a table of rates. Wordlines are numbered in the
-    order of their addresses: line ``address // row_bits``.
+    ``Wordline.measured`` takes a table of rates. Wordlines are numbered in the order of their addresses: line
+    ``address // row_bits``. The arguments are those of ``Bitline``.
     """
 
     KIND: ClassVar[str] = "wordline"
