@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from eden import _core
 from eden.devices.likelihoods.counts import Counts
 from eden.devices.likelihoods.estimates import CONFIDENCE, Estimate, Kind
 from eden.devices.likelihoods.likelihood import (
@@ -23,7 +25,7 @@ from eden.devices.likelihoods.likelihood import (
     failure_at,
     seen_share,
 )
-from eden.devices.likelihoods.maximize import Box, Maximum, Vector, crossing, maximize, profile_interval
+from eden.devices.likelihoods.maximize import Box, Maximum, Vector, crossing, maximize, maximize_each, profile_interval
 from eden.devices.likelihoods.odds import logistic, logit
 
 _SPREAD_GRID = 24
@@ -271,19 +273,48 @@ def _rate(
     return weak, Estimate(estimate, logistic(low), logistic(high), True, None, maximum.deviation(rate) or None)
 
 
-def likeliest_law(likelihood: Likelihood, law: Law, failure: float) -> Law:
-    """The most likely distribution of the one rate of lines, F being known, from a law that is near it."""
-    i = likelihood.spread_index
-    odds = HIGHEST_FAILURE_ODDS if failure >= 1.0 else logit(failure)
-    seen, cells = likelihood.seen(0), likelihood.cells(0)
-    if not 0 < seen < cells:
-        return Law(float(seen > 0), float(seen == 0), 0.0)
-    spread = math.log(law.spread) if law.spread > 0.0 else LOWEST_LOG_SPREAD + 1.0
-    box = Box(np.array([LOWEST_ODDS, LOWEST_LOG_SPREAD, odds]), np.array([HIGHEST_ODDS, HIGHEST_LOG_SPREAD, odds]))
-    start = np.array([math.log(law.mean) - math.log(law.complement), spread, odds])
-    scale = np.array([1.0 / math.sqrt(seen), 0.1, 0.1])
-    maximum = maximize(likelihood, box, start, scale)
-    alike = maximize(likelihood, box.fixed(i, LOWEST_LOG_SPREAD), maximum.place, scale)
-    if alike.value >= maximum.value - 1e-7:
-        maximum = alike
-    return Law(logistic(maximum.place[0]), logistic(-maximum.place[0]), float(likelihood.spread_at(maximum.place[i])))
+def likeliest_laws(
+    values: Sequence[Sequence[Counts]], lines: Sequence[Sequence[_core.LineLikelihood]], near: Law, failure: float
+) -> list[Law]:
+    """The most likely distributions of the one rate of the lines of campaigns, F being known, from one near them.
+
+    Args:
+        values: of each campaign, what was counted of each stored value.
+        lines: of each campaign, the likelihood of each value's lines.
+        near: the law near those of all campaigns.
+        failure: F.
+
+    """
+    seen = np.array([sum(value.failed for value in own) for own in values])
+    cells = np.array([sum(value.cells for value in own) for own in values])
+    laws = [Law(float(some > 0), float(some == 0), 0.0) for some in seen]
+    told = np.flatnonzero((seen > 0) & (seen < cells))
+    if not told.size:
+        return laws
+    shares = [seen_share(failure, value.reads) for value in values[0]]
+
+    def spread_at(log_spread: Vector) -> Vector:
+        return np.where(log_spread > LOWEST_LOG_SPREAD, np.exp(log_spread), 0.0)
+
+    def function(x: Vector, which: NDArray[np.int64]) -> Vector:
+        mean, complement = 1.0 / (1.0 + np.exp(-x[..., 0])), 1.0 / (1.0 + np.exp(x[..., 0]))
+        spread = spread_at(x[..., 1])
+        return np.array(
+            [
+                sum(one(*law, *share) for one, share in zip(lines[campaign], shares, strict=True))
+                for campaign, *law in zip(told[which], mean, complement, spread, strict=True)
+            ]
+        )
+
+    start = [
+        math.log(near.mean) - math.log(near.complement),
+        math.log(near.spread) if near.spread > 0.0 else LOWEST_LOG_SPREAD + 1.0,
+    ]
+    box = Box(np.array([LOWEST_ODDS, LOWEST_LOG_SPREAD]), np.array([HIGHEST_ODDS, HIGHEST_LOG_SPREAD]))
+    scale = np.array([1.0 / math.sqrt(seen[told].mean()), 0.1])
+    place, value, _ = maximize_each(function, box, np.tile(start, (told.size, 1)), scale)
+    alike, alike_value, _ = maximize_each(function, box.fixed(1, LOWEST_LOG_SPREAD), place, scale)
+    place = np.where((alike_value >= value - 1e-7)[:, None], alike, place)
+    for campaign, (odds, _), spread in zip(told, place, spread_at(place[:, 1]), strict=True):
+        laws[campaign] = Law(logistic(odds), logistic(-odds), float(spread))
+    return laws

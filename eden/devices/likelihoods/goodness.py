@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from eden import _core
 from eden.devices.likelihoods.counts import Axis, Counts, Stored
 from eden.devices.likelihoods.estimates import FittedModel, Kind
-from eden.devices.likelihoods.fit import Fit, likeliest_failure, likeliest_law
-from eden.devices.likelihoods.likelihood import Law, Likelihood, failure_shares, seen_share
+from eden.devices.likelihoods.fit import Fit, likeliest_failure, likeliest_laws
+from eden.devices.likelihoods.likelihood import Law, failure_shares, seen_share
 from eden.devices.likelihoods.maximize import Vector
 
 # Classes aim at this share of the lines, and at no fewer lines than that.
@@ -27,6 +27,8 @@ _LEAST_EXPECTED = 5.0
 _SUMMED = 64
 # The lines of one kind are drawn as a multinomial where their counts' range is this small.
 _TABULATED = 4096
+# Campaigns that are fitted together; all of them would be hundreds of MB of a large chip.
+_TOGETHER = 50
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
@@ -77,13 +79,17 @@ def _statistic(bins: Sequence[Bin]) -> float:
 
 
 def _bootstrap(
-    of: Literal["bitline", "wordline", "reads"], bins: Sequence[Bin], replicates: int, draw: Callable[[], Sequence[Bin]]
+    of: Literal["bitline", "wordline", "reads"],
+    bins: Sequence[Bin],
+    replicates: int,
+    draw: Callable[[int], Sequence[Sequence[Bin]]],
 ) -> Goodness:
     """The test: p is the share of campaigns, the measured one among them, whose statistic is as large."""
     if not bins:
         return Goodness(of, (), 0.0, 1.0, 0)
     statistic = _statistic(bins)
-    as_large = sum(_statistic(draw()) >= statistic for _ in range(replicates))
+    blocks = [min(_TOGETHER, replicates - done) for done in range(0, replicates, _TOGETHER)]
+    as_large = sum(_statistic(campaign) >= statistic for block in blocks for campaign in draw(block))
     return Goodness(of, tuple(bins), statistic, (as_large + 1) / (replicates + 1), replicates)
 
 
@@ -208,43 +214,45 @@ def lines_goodness(
             for cells in np.unique(lines.cells):
                 sets.append(_Lines(number, value, int(cells), lines.failed[lines.cells == cells], law, failure))
 
-    def draw() -> list[Bin]:
-        drawn = [one.draw(random) for one in sets]
-        again, likelihoods = list(values), []
-        for number, value in enumerate(values):
-            mine = [(one.cells, *counts) for one, counts in zip(sets, drawn, strict=True) if one.value == number]
-            if mine:
-                failed = sum(int(seen @ times) for _, seen, times in mine)
-                # F is given, so how often the cells failed is a constant.
-                again[number] = replace(value, failed=failed, failures=failed * value.reads)
-                columns = [(np.full(seen.size, cells), seen, times) for cells, seen, times in mine]
-                likelihoods.append(_core.LineLikelihood(*map(np.concatenate, zip(*columns, strict=True))))
-            elif kind.axis is not None:
-                lines = value.along(tested)
-                assert lines is not None
-                likelihoods.append(lines.likelihood)
-        own = _laws(again, kind, laws, failure, likelihoods)
+    def draw(block: int) -> list[list[Bin]]:
+        drawn = [[one.draw(random) for one in sets] for _ in range(block)]
+        campaigns, likelihoods = [], []
+        for campaign in drawn:
+            again, of_lines = list(values), []
+            for number, value in enumerate(values):
+                mine = [(one.cells, *counts) for one, counts in zip(sets, campaign, strict=True) if one.value == number]
+                if mine:
+                    failed = sum(int(seen @ times) for _, seen, times in mine)
+                    # F is given, so how often the cells failed is a constant.
+                    again[number] = replace(value, failed=failed, failures=failed * value.reads)
+                if kind.axis is not None and mine:
+                    columns = [(np.full(seen.size, cells), seen, times) for cells, seen, times in mine]
+                    of_lines.append(_core.LineLikelihood(*map(np.concatenate, zip(*columns, strict=True))))
+                elif kind.axis is not None:
+                    lines = value.along(tested)
+                    assert lines is not None
+                    of_lines.append(lines.likelihood)
+            campaigns.append(again)
+            likelihoods.append(of_lines)
+        if kind.axis is not None:
+            fitted = [[law] * len(values) for law in likeliest_laws(campaigns, likelihoods, laws[0], failure)]
+        else:
+            fitted = [_alike(again, kind, failure) for again in campaigns]
         return [
-            entry
-            for one, (seen, times) in zip(sets, drawn, strict=True)
-            for entry in one.bins(stored[one.value], seen, times, own[one.value])
+            [
+                entry
+                for one, (seen, times) in zip(sets, campaign, strict=True)
+                for entry in one.bins(stored[one.value], seen, times, own[one.value])
+            ]
+            for campaign, own in zip(drawn, fitted, strict=True)
         ]
 
     bins = [entry for one in sets for entry in one.bins(stored[one.value], one.failed, None, laws[one.value])]
     return _bootstrap(tested, bins, replicates, draw)
 
 
-def _laws(
-    values: Sequence[Counts],
-    kind: Kind,
-    near: Sequence[Law],
-    failure: float,
-    likelihoods: Sequence[_core.LineLikelihood],
-) -> list[Law]:
-    """What a fit of drawn counts says of each value's lines, F being known."""
-    if kind.axis is not None:
-        law = likeliest_law(Likelihood(values, kind.axis, False, likelihoods), near[0], failure)
-        return [law] * len(values)
+def _alike(values: Sequence[Counts], kind: Kind, failure: float) -> list[Law]:
+    """What a fit of drawn counts says of each value's cells where no lines differ, F being known."""
     expected = [value.cells * float(seen_share(failure, value.reads)[0]) for value in values]
     failed = [value.failed for value in values]
     if not kind.by_value:
@@ -314,4 +322,4 @@ def reads_goodness(
         ]
         return bins(drawn, max(likeliest_failure(again), 1e-12) if fitted else failure)
 
-    return _bootstrap("reads", bins(histograms, failure), replicates, draw)
+    return _bootstrap("reads", bins(histograms, failure), replicates, lambda block: [draw() for _ in range(block)])

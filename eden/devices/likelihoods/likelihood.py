@@ -12,12 +12,12 @@ the same failures along different lines are compared on the same data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from eden import _core
 from eden.devices.likelihoods.counts import Axis, Counts
 from eden.devices.likelihoods.maximize import Vector
 from eden.devices.likelihoods.odds import logistic
@@ -54,12 +54,23 @@ def log_failures(counts: Counts, failure: Vector) -> Vector:
     return found
 
 
-def failure_shares(failure: float, reads: int) -> Vector:
-    """Probabilities of 1 to n failures of a cell that was seen; float64 of (reads)."""
-    from scipy import stats
+@functools.cache
+def _log_choices(reads: int) -> Vector:
+    """Logarithms of the binomial coefficients of 1 to n failures of n reads."""
+    from scipy import special
 
     k = np.arange(1, reads + 1)
-    found: Vector = stats.binom.pmf(k, reads, failure) / seen_share(failure, reads)[0]
+    found: Vector = special.gammaln(reads + 1) - special.gammaln(k + 1) - special.gammaln(reads - k + 1)
+    return found
+
+
+def failure_shares(failure: float, reads: int) -> Vector:
+    """Probabilities of 1 to n failures of a cell that was seen; float64 of (reads)."""
+    from scipy import special
+
+    k = np.arange(1, reads + 1)
+    log_share = _log_choices(reads) + special.xlogy(k, failure) + special.xlog1py(reads - k, -failure)
+    found: Vector = np.exp(log_share) / seen_share(failure, reads)[0]
     return found
 
 
@@ -71,6 +82,18 @@ class Law(NamedTuple):
     spread: Vector | float
 
 
+def sum_by_reads(values: Iterable[Counts]) -> list[Counts]:
+    """The totals of counts, those of cells that were read equally often added up."""
+    sums: dict[int, Counts] = {}
+    for one in values:
+        before = sums.get(one.reads, Counts(0, 0, one.reads))
+        cells, failed, failures = (
+            getattr(before, name) + getattr(one, name) for name in ("cells", "failed", "failures")
+        )
+        sums[one.reads] = Counts(cells, failed, one.reads, failures)
+    return list(sums.values())
+
+
 class Likelihood:
     """The log-likelihood of counts in the coordinates of a model: log-odds of each rate's P, ln r, log-odds of F.
 
@@ -78,28 +101,25 @@ class Likelihood:
         values: what was counted of each stored value.
         axis: along which lines P varies; None: along none.
         by_value: whether each value has a rate of its own.
-        lines: of each value's lines; its own if None.
 
     """
 
-    def __init__(
-        self,
-        values: Sequence[Counts],
-        axis: Axis | None,
-        by_value: bool,
-        lines: Sequence[_core.LineLikelihood] | None = None,
-    ) -> None:
+    def __init__(self, values: Sequence[Counts], axis: Axis | None, by_value: bool) -> None:
         self.values, self.axis = values, axis
         self.groups = [[value] for value in values] if by_value else [list(values)]
         self.rates = len(self.groups)
         self.spread_index, self.failure_index, self.size = self.rates, self.rates + 1, self.rates + 2
-        if axis is not None and lines is None:
-            lines = [own.likelihood for value in values if (own := value.along(axis)) is not None]
-        self._lines = {id(value): line for value, line in zip(values, lines or (), strict=axis is not None)}
+        self._all = sum_by_reads(values)
+        self._seen = [sum(value.failed for value in group) for group in self.groups]
+        self._summed = [sum_by_reads(group) for group in self.groups]
+        self._lines = [
+            [(value.reads, own.likelihood) for value in group if axis and (own := value.along(axis)) is not None]
+            for group in self.groups
+        ]
 
     def seen(self, rate: int) -> int:
         """Cells of a rate that were seen to fail."""
-        return sum(value.failed for value in self.groups[rate])
+        return self._seen[rate]
 
     def cells(self, rate: int) -> int:
         """Cells of a rate."""
@@ -107,13 +127,14 @@ class Likelihood:
 
     def of_rate(self, rate: int, law: Law, failure: Vector | float) -> Vector:
         """Of one rate's cells and lines, given F; not of the failures of seen cells."""
+        mean, complement, spread = law
         total: Vector = np.zeros(1)
-        mean, complement, spread, failures = np.broadcast_arrays(*law, failure)
-        for value in self.groups[rate]:
-            share, unseen = seen_share(failures, value.reads)
-            if self.axis is not None:
-                total = total + self._lines[id(value)](mean, complement, spread, share, unseen)
-                continue
+        if self.axis is not None:
+            for reads, lines in self._lines[rate]:
+                total = total + lines(mean, complement, spread, *seen_share(failure, reads))
+            return total
+        for value in self._summed[rate]:
+            share, unseen = seen_share(failure, value.reads)
             rest = value.cells - value.failed
             passed = np.where(mean < 0.5, np.log1p(-share * np.minimum(mean, 0.5)), np.log(complement + unseen * mean))
             if value.failed:
@@ -124,7 +145,7 @@ class Likelihood:
 
     def of_failures(self, failure: Vector) -> Vector:
         """Of the failures of all seen cells."""
-        total: Vector = np.sum([log_failures(value, failure) for value in self.values], axis=0)
+        total: Vector = np.sum([log_failures(value, failure) for value in self._all], axis=0)
         return total
 
     def spread_at(self, log_spread: Vector) -> Vector:
@@ -140,10 +161,11 @@ class Likelihood:
         for rate in range(self.rates):
             if not self.seen(rate):
                 continue
-            # Points that differ in another rate alone have the same likelihood of this one.
-            columns = np.column_stack([x[:, rate], spread, failure])
-            distinct, back = np.unique(columns, axis=0, return_inverse=True) if self.rates > 3 else (columns, None)
-            p, r, f = distinct.T
+            p, r, f, back = x[:, rate], spread, failure, None
+            if self.rates > 3:
+                # Points that differ in another rate alone have the same likelihood of this one.
+                columns, back = np.unique(np.column_stack([p, r, f]), axis=0, return_inverse=True)
+                p, r, f = columns.T
             found = self.of_rate(rate, Law(1.0 / (1.0 + np.exp(-p)), 1.0 / (1.0 + np.exp(p)), r), f)
             total = total + (found if back is None else found[back.reshape(-1)])
         return total

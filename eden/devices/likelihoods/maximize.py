@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float64]
 Function = Callable[[Vector], Vector]
 """The log-likelihoods of points, float64 of (points), from their coordinates, float64 of (points, parameters)."""
+Functions = Callable[[Vector, NDArray[np.int64]], Vector]
+"""The same of several functions: float64 of (functions, points, parameters), and which they are."""
 
-_ITERATIONS = 80
+# Steps, those that fail and are tried again shorter among them.
+_ITERATIONS = 160
 # Gains of the log-likelihood below this end the search: intervals end at a fall of about 2.
 _GAIN = 1e-8
 _LONGEST_STEP = 3.0
@@ -54,91 +57,116 @@ class Maximum:
         return math.sqrt(max(float(self.covariance[i, i]), 0.0))
 
 
-def _differences(function: Function, box: Box, x: Vector, value: float, scale: Vector) -> tuple[Vector, Vector]:
-    """The gradient, and minus the second derivatives, by differences of a twentieth of a standard error."""
-    n = len(x)
+def _derivatives(
+    functions: Functions, which: NDArray[np.int64], box: Box, x: Vector, value: Vector, scale: Vector
+) -> tuple[Vector, Vector, NDArray[np.bool_]]:
+    """The gradients, minus the second derivatives, and what is stuck at an end of the box, of what is free in it.
+
+    They are differences of a twentieth of a standard error, whose order of magnitude is ``scale``; it is made exact.
+    """
     free = np.flatnonzero(box.low < box.high)
-    step = np.where(box.low < box.high, np.clip(0.05 * scale, 1e-6, 0.02), 0.0)
+    low, high, at = box.low[free], box.high[free], x[:, free]
+    h = np.clip(0.05 * scale[:, free], 1e-6, 0.02)
     # At an end of the box all points lie inside it: one and two steps from the end.
-    beyond = x + step > box.high
-    one_sided = beyond | (x - step < box.low)
-    step[beyond] *= -1.0
-    moves = np.diag(step)
-    pairs = [(i, j) for k, i in enumerate(free) for j in free[:k]]
-    points = [moves[free], np.where(one_sided, 2.0, -1.0)[free, None] * moves[free]]
-    points.append(np.array([moves[i] + moves[j] for i, j in pairs]).reshape(len(pairs), n))
-    ahead, behind, both = np.split(function(x + np.concatenate(points)), [len(free), 2 * len(free)])
-    gradient, information = np.zeros(n), np.zeros((n, n))
-    h, edge = step[free], one_sided[free]
-    gradient[free] = np.where(edge, 4 * ahead - 3 * value - behind, ahead - behind) / (2 * h)
-    curvature = np.where(edge, value - 2 * ahead + behind, ahead - 2 * value + behind) / h**2
-    information[free, free] = -curvature
-    of = dict(zip(free, ahead, strict=True))
-    for (i, j), joint in zip(pairs, both, strict=True):
-        # What the two steps give together beyond what they give apart.
-        information[i, j] = information[j, i] = -(joint - of[i] - of[j] + value) / (step[i] * step[j])
-    return gradient, information
+    beyond = at + h > high
+    edge = beyond | (at - h < low)
+    h[beyond] *= -1.0
+    one = np.eye(len(free))
+    moves = h[:, :, None] * one
+    first, second = np.tril_indices(len(free), -1)
+    tried = [moves, np.where(edge, 2.0, -1.0)[:, :, None] * moves, moves[:, first] + moves[:, second]]
+    points = np.repeat(x[:, None], 2 * len(free) + len(first), axis=1)
+    points[:, :, free] += np.concatenate(tried, axis=1)
+    ahead, behind, both = np.split(functions(points, which), [len(free), 2 * len(free)], axis=1)
+    before = value[:, None]
+    slope = np.where(edge, 4 * ahead - 3 * before - behind, ahead - behind) / (2 * h)
+    diagonal = -np.where(edge, before - 2 * ahead + behind, ahead - 2 * before + behind) / h**2
+    information = diagonal[:, :, None] * one
+    # What the two steps give together beyond what they give apart.
+    beyond_apart = (ahead[:, first] + ahead[:, second] - both - before) / (h[:, first] * h[:, second])
+    information[:, first, second] = information[:, second, first] = beyond_apart
+    told = diagonal > 0.0
+    scale[:, free] = np.where(told, np.clip(1.0 / np.sqrt(np.where(told, diagonal, 1.0)), 1e-7, 2.0), scale[:, free])
+    stuck = ((at <= low) & (slope <= 0.0)) | ((at >= high) & (slope >= 0.0))
+    return slope, information, stuck
+
+
+def maximize_each(functions: Functions, box: Box, starts: Vector, scale: Vector) -> tuple[Vector, Vector, Vector]:
+    """Maximize many functions in one box, a step of all of them at a time.
+
+    Newton's method with differences for derivatives, damped as Levenberg and Marquardt do, projected on the box.
+
+    Args:
+        functions: of points, all of them at once.
+        box: where the maxima are looked for.
+        starts: float64 of (functions, parameters).
+        scale: the order of magnitude of each parameter's standard error.
+
+    Returns:
+        The places of the maxima, float64 of (functions, parameters), their values, float64 of (functions), and the
+        standard error of each parameter where the others are known, float64 of (functions, parameters).
+
+    """
+    x, scales = np.clip(starts, box.low, box.high), np.tile(scale, (len(starts), 1))
+    value, damping = functions(x[:, None], np.arange(len(x)))[:, 0], np.zeros(len(x))
+    free = np.flatnonzero(box.low < box.high)
+    one = np.eye(len(free))
+    active = np.flatnonzero(np.isfinite(value) & bool(free.size))
+    for _ in range(_ITERATIONS):
+        if not active.size:
+            break
+        at, before, scaled = x[active], value[active], scales[active]
+        slope, information, stuck = _derivatives(functions, active, box, at, before, scaled)
+        scales[active] = scaled
+        # Functions that are not finite around their place stay there.
+        unknown = stuck | ~np.isfinite(slope)
+        slope[unknown] = 0.0
+        information = np.where(unknown[:, :, None] | unknown[:, None], one, information)
+        diagonal = np.maximum(np.abs(np.diagonal(information, axis1=1, axis2=2)), 1e-6)[:, :, None] * one
+        while True:
+            damped = information + damping[active, None, None] * diagonal
+            bad = active[np.linalg.eigvalsh(damped)[:, 0] <= 0.0]
+            if not bad.size:
+                break
+            damping[bad] = np.maximum(4 * damping[bad], 1e-3)
+        step = np.linalg.solve(damped, slope[:, :, None])[:, :, 0]
+        gain = 0.5 * (slope * step).sum(axis=1)
+        step *= np.minimum(1.0, _LONGEST_STEP / np.maximum(np.abs(step).max(axis=1), 1e-300))[:, None]
+        following = at.copy()
+        following[:, free] = np.clip(at[:, free] + step, box.low[free], box.high[free])
+        found = functions(following[:, None], active)[:, 0]
+        better = found > before
+        up, down = active[better], active[~better]
+        x[up], value[up] = following[better], found[better]
+        damping[up] = np.where(damping[up] < 1e-6, 0.0, 0.2 * damping[up])
+        damping[down] = np.maximum(5 * damping[down], 1e-3)
+        active = active[(gain >= _GAIN) | (better & (found - before >= _GAIN))]
+    return x, value, scales
+
+
+def _alone(function: Function) -> Functions:
+    def functions(points: Vector, which: NDArray[np.int64]) -> Vector:
+        return function(points[0])[None]
+
+    return functions
 
 
 def maximize(function: Function, box: Box, start: Vector, scale: Vector) -> Maximum:
-    """Newton's method with differences for derivatives, damped as Levenberg and Marquardt do, projected on the box.
-
-    Args:
-        function: of points, all of them at once.
-        box: where the maximum is looked for.
-        start: float64 of (parameters).
-        scale: the order of magnitude of each parameter's standard error.
-
-    """
-    x, scale = np.clip(start, box.low, box.high), scale.copy()
-    value = float(function(x[None])[0])
-    damping = 0.0
-
-    def derive() -> tuple[NDArray[np.int64], Vector, Vector]:
-        gradient, information = _differences(function, box, x, value, scale)
-        stuck = ((x <= box.low) & (gradient <= 0.0)) | ((x >= box.high) & (gradient >= 0.0))
-        free = np.flatnonzero((box.low < box.high) & ~stuck)
-        diagonal = information[free, free]
-        told = diagonal > 0.0
-        scale[free[told]] = np.clip(1.0 / np.sqrt(diagonal[told]), 1e-7, 2.0)
-        return free, gradient[free], information[np.ix_(free, free)]
-
-    for _ in range(_ITERATIONS):
-        free, slope, information = derive()
-        if not free.size:
-            break
-        moved = settled = False
-        for _ in range(40):
-            damped = information + damping * np.diag(np.maximum(np.abs(np.diag(information)), 1e-6))
-            try:
-                np.linalg.cholesky(damped)
-            except np.linalg.LinAlgError:
-                damping = max(4 * damping, 1e-3)
-                continue
-            step = np.linalg.solve(damped, slope)
-            gain = 0.5 * float(slope @ step)
-            following = x.copy()
-            following[free] += step * min(1.0, _LONGEST_STEP / max(float(np.abs(step).max()), 1e-300))
-            following = np.clip(following, box.low, box.high)
-            found = float(function(following[None])[0])
-            if found > value:
-                settled = gain < _GAIN and found - value < _GAIN
-                x, value, moved = following, found, True
-                damping = 0.0 if damping < 1e-6 else 0.2 * damping
-                break
-            if settled := gain < _GAIN:
-                break
-            damping = max(5 * damping, 1e-3)
-        if settled or not moved:
-            break
-    free, _, information = derive()
-    covariance = np.zeros((len(x), len(x)))
-    try:
-        np.linalg.cholesky(information)
-        covariance[np.ix_(free, free)] = np.linalg.inv(information)
-    except np.linalg.LinAlgError:
-        pass
-    return Maximum(x, value, covariance)
+    """Maximize one function in a box, as ``maximize_each`` does, which describes the arguments."""
+    functions = _alone(function)
+    x, value, scale = maximize_each(functions, box, start[None], scale)
+    covariance = np.zeros((x.size, x.size))
+    free = np.flatnonzero(box.low < box.high)
+    if free.size:
+        _, information, stuck = _derivatives(functions, np.zeros(1, np.int64), box, x, value, scale)
+        loose = ~stuck[0]
+        told = information[0][np.ix_(loose, loose)]
+        try:
+            np.linalg.cholesky(told)
+            covariance[np.ix_(free[loose], free[loose])] = np.linalg.inv(told)
+        except np.linalg.LinAlgError:
+            pass
+    return Maximum(x[0], float(value[0]), covariance)
 
 
 def profile_interval(function: Function, box: Box, maximum: Maximum, i: int, ratio: float) -> tuple[float, float]:
@@ -147,6 +175,7 @@ def profile_interval(function: Function, box: Box, maximum: Maximum, i: int, rat
     An end is one of the box where the profile does not fall that far. A better maximum that is met on the way becomes
     ``maximum``.
     """
+    functions = _alone(function)
     target, ends = math.sqrt(ratio), [float(box.low[i]), float(box.high[i])]
     for side, limit in enumerate(list(ends)):
         sign, centre = (-1.0, 1.0)[side], float(maximum.place[i])
@@ -162,11 +191,11 @@ def profile_interval(function: Function, box: Box, maximum: Maximum, i: int, rat
         def root(place: float, slopes: Vector = slopes, scale: Vector = scale, centre: float = centre) -> float:
             """The root of twice the fall of the profile: nearly a straight line."""
             nonlocal warm
-            at = maximize(function, box.fixed(i, place), warm + slopes * (place - warm[i]), scale)
-            warm = at.place
-            if at.value > maximum.value + 1e-6:
-                maximum.value, maximum.place = at.value, at.place
-            return math.sqrt(max(0.0, 2 * (maximum.value - at.value)))
+            start = warm + slopes * (place - warm[i])
+            (warm,), (value,), _ = maximize_each(functions, box.fixed(i, place), start[None], scale)
+            if value > maximum.value + 1e-6:
+                maximum.value, maximum.place = float(value), warm
+            return math.sqrt(max(0.0, 2 * (maximum.value - value)))
 
         near, near_root = centre, 0.0
         far = centre + sign * min(target * deviation, 5.0)

@@ -27,6 +27,7 @@ from eden.devices.likelihoods.estimates import (
 )
 from eden.devices.likelihoods.fit import fit_model
 from eden.devices.likelihoods.goodness import Goodness, lines_goodness, reads_goodness
+from eden.devices.likelihoods.likelihood import sum_by_reads
 from eden.devices.likelihoods.ratios import check_failure, chi2_ratio, information_criterion, student_ratio
 from eden.memory.geometry import Geometry
 from eden.memory.lines import DEFAULT_GEOMETRY, Bitline, Wordline
@@ -324,14 +325,7 @@ def fit_common(counts: Iterable[Counts], axis: Axis | None = None, failure: floa
     check_failure(failure)
     if axis is None:
         # Of F, the failures of the cells that failed tell all, whatever their rates: reads of one number add up.
-        sums: dict[int, Counts] = {}
-        for one in counts:
-            before = sums.get(one.reads, Counts(0, 0, one.reads))
-            cells, failed, failures = (
-                getattr(before, name) + getattr(one, name) for name in ("cells", "failed", "failures")
-            )
-            sums[one.reads] = Counts(cells, failed, one.reads, failures)
-        values = list(sums.values())
+        values = sum_by_reads(counts)
         lines = 0
     else:
         values, lines = [], 0
