@@ -15,7 +15,7 @@ from scipy import stats
 
 import eden
 from eden import Bitline, DataDependent, Geometry, Uniform, Wordline
-from eden.devices.likelihoods import Counts, Estimate, Lines, compare_pattern, fit_models, fit_totals, measured_lines
+from eden.devices.likelihoods import Counts, Estimate, Lines, compare_pattern, fit_counts, fit_models, measured_lines
 from eden.memory.errors import ErrorModel
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -234,7 +234,6 @@ def test_a_model_that_does_not_fit_is_told_with_the_classes_for_its_plot() -> No
         (lambda: fit_models(both=Counts.of_total(1, 9), failure=0.0), "failure is 0.0"),
         (lambda: fit_models(both=Counts.of_total(1, 9), replicates=-1), "replicates is -1"),
         (lambda: compare_pattern([(1, 9)], [(1, 9)], [(1, 9)], level=0.0), "level is 0.0"),
-        (lambda: fit_totals(), "no readings"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused_by_name(make: Any, message: str) -> None:
@@ -253,17 +252,12 @@ def test_repeats_of_totals_vary_as_an_effect() -> None:
     held = 0
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        result = fit_totals(zero=readings(rng, 1e-4, 0.02, 6), one=readings(rng, 1e-3, 0.02, 6))
-        assert result.model == "data_dependent"
-        held += holds(result.ber[0], 1e-4) + holds(result.ber[1], 1e-3)
-        assert isinstance(result.error_model(), DataDependent)
-        assert not result.failure.identified
+        zero, one = fit_counts([readings(rng, 1e-4, 0.02, 6), readings(rng, 1e-3, 0.02, 6)]).rates
+        held += (zero.low <= 1e-4 <= zero.high) + (one.low <= 1e-3 <= one.high)
         # A binomial's interval would be 1e-5 of the rate wide, not a tenth.
-        assert result.ber[0].high / result.ber[0].low > 1.05
+        assert zero.high / zero.low > 1.05
     # 60 intervals of 95%: fewer than 50 have a probability of 1e-4.
     assert held >= 50
-    alone = fit_totals(zero=[(10.0, 1e6), (12.0, 1e6)])
-    assert (alone.model, alone.stored) == ("uniform", ("zero",))
 
 
 def test_a_pattern_is_a_factor_of_its_own_as_often_as_stated() -> None:

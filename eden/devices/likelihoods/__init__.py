@@ -2,7 +2,7 @@
 
 What is fitted are plain numbers of one operating point. ``Counts`` holds what was counted while the cells stored one
 value: cells that failed, of how many, in how many reads, along which lines. ``fit_models`` fits every model that these
-counts can tell, chooses one, and says what the counts do not tell. ``fit_totals`` does the same for totals alone, whose
+counts can tell, chooses one, and says what the counts do not tell. ``fit_counts`` fits rates to totals alone, whose
 repeats vary more than chance makes them, and ``compare_pattern`` asks whether a pattern of zeros and ones fails as its
 zeros and ones predict. The mathematics is in docs/explanation/fits.md; likelihoods that every step of a search asks
 for are C++.
@@ -21,7 +21,7 @@ from eden.devices.likelihoods.models import (
     measured_lines,
 )
 from eden.devices.likelihoods.ratios import information_criterion
-from eden.devices.likelihoods.totals import FittedTotals, PatternTest, compare_pattern, fit_counts, fit_totals
+from eden.devices.likelihoods.totals import PatternTest, compare_pattern, fit_counts
 
 __all__ = [
     "CONFIDENCE",
@@ -36,7 +36,6 @@ __all__ = [
     "Estimate",
     "FittedChoice",
     "FittedModel",
-    "FittedTotals",
     "Goodness",
     "Lines",
     "Model",
@@ -46,7 +45,6 @@ __all__ = [
     "fit_common",
     "fit_counts",
     "fit_models",
-    "fit_totals",
     "goodness_of_fit",
     "information_criterion",
     "measured_lines",

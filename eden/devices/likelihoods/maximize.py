@@ -119,13 +119,16 @@ def maximize_each(functions: Functions, box: Box, starts: Vector, scale: Vector)
         slope, information, stuck = _derivatives(functions, active, box, at, before, scaled)
         scales[active] = scaled
         # Functions that are not finite around their place stay there.
-        unknown = stuck | ~np.isfinite(slope)
+        known = np.isfinite(slope).all(axis=1) & np.isfinite(information).all(axis=(1, 2))
+        unknown = stuck | ~known[:, None]
         slope[unknown] = 0.0
         information = np.where(unknown[:, :, None] | unknown[:, None], one, information)
         diagonal = np.maximum(np.abs(np.diagonal(information, axis1=1, axis2=2)), 1e-6)[:, :, None] * one
         while True:
             damped = information + damping[active, None, None] * diagonal
-            bad = active[np.linalg.eigvalsh(damped)[:, 0] <= 0.0]
+            # Positive definite? Units of its parameters apart, which rounding would mix.
+            units = np.sqrt(np.abs(np.diagonal(damped, axis1=1, axis2=2)) + 1e-300)
+            bad = active[np.linalg.eigvalsh(damped / (units[:, :, None] * units[:, None]))[:, 0] <= 0.0]
             if not bad.size:
                 break
             damping[bad] = np.maximum(4 * damping[bad], 1e-3)

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import scipy
 
 from eden import _core
-from eden.devices.likelihoods.counts import Stored
-from eden.devices.likelihoods.estimates import CONFIDENCE, DECISIVE, LEVEL, Estimate, Model
+from eden.devices.likelihoods.estimates import CONFIDENCE, LEVEL
 from eden.devices.likelihoods.maximize import Box, Vector, maximize
 from eden.devices.likelihoods.odds import logit
-from eden.devices.likelihoods.ratios import check_failure, chi2_ratio, information_criterion, student_ratio
-from eden.memory.errors import DataDependent, ErrorModel, Uniform
+from eden.devices.likelihoods.ratios import chi2_ratio, student_ratio
 
 
 def fit_counts(groups: Sequence[Sequence[tuple[float, float]]], dispersion: float | None = None) -> _core.RateFit:
@@ -38,99 +35,6 @@ def fit_counts(groups: Sequence[Sequence[tuple[float, float]]], dispersion: floa
     freedom = readings - len(groups)
     ratio = student_ratio(readings, len(groups)) if dispersion is None and freedom > 0 else chi2_ratio()
     return _core.fit_rates(groups, ratio, 1.0 - CONFIDENCE, dispersion)
-
-
-@dataclass(frozen=True)
-class FittedTotals:
-    """Models 0 and 3 fitted to totals, of which only P F is identified.
-
-    Attributes:
-        model: the chosen one: Model 0 unless Model 3's BIC is more than ``DECISIVE`` below.
-        stored: which rate is which.
-        ber: the rates of the chosen model.
-        failure: what was assumed; not identified.
-        dispersion: phi, the variance of the log-odds of the rate between readings, common to all.
-        bic: of each model that was fitted.
-        notes: as sentences.
-
-    """
-
-    model: Model
-    stored: tuple[Stored, ...]
-    ber: tuple[Estimate, ...]
-    failure: Estimate
-    dispersion: float
-    bic: dict[Model, float]
-    notes: tuple[str, ...]
-
-    def error_model(self) -> ErrorModel:
-        """The error model with these estimates."""
-        rates = [min(rate.estimate, self.failure.estimate) for rate in self.ber]
-        if self.model == "uniform":
-            return Uniform(rates[0], self.failure.estimate)
-        return DataDependent(rates[0], rates[1], self.failure.estimate)
-
-
-def fit_totals(
-    *,
-    zero: Sequence[tuple[float, float]] = (),
-    one: Sequence[tuple[float, float]] = (),
-    failure: float = 1.0,
-    dispersion: float | None = None,
-) -> FittedTotals:
-    """Fit Models 0 and 3 to totals of repeated readings, which differ by more than chance.
-
-    Args:
-        zero: readings (errors, cells) of cells that stored 0: one for each repeat, bank or module that is to share a
-            rate. Their rates vary by ``dispersion``.
-        one: likewise of cells that stored 1.
-        failure: F, which totals do not tell.
-        dispersion: phi, if it is known; fitted if None.
-
-    Raises:
-        ValueError: for no readings, for counts that are none, or for a dispersion that these readings do not tell.
-
-    """
-    check_failure(failure)
-    zeros, ones = list(zero), list(one)
-    stored: tuple[Stored, ...]
-    if not zeros and not ones:
-        raise ValueError("no readings of zeros or ones; allowed is one or more")
-    fits = {"uniform": fit_counts([zeros + ones], dispersion)}
-    if zeros and ones:
-        fits["data_dependent"] = fit_counts([zeros, ones], dispersion)
-    bic: dict[Model, float] = {}
-    model: Model
-    for model in ("uniform", "data_dependent"):
-        if model in fits:
-            fit = fits[model]
-            bic[model] = information_criterion(fit.log_likelihood, fit.parameters, fit.observations)
-    model = (
-        "data_dependent" if "data_dependent" in bic and bic["uniform"] - bic["data_dependent"] > DECISIVE else "uniform"
-    )
-    fit = fits[model]
-    stored = ("zero", "one") if model == "data_dependent" else ("both",)
-    if model == "uniform" and not (zeros and ones):
-        stored = ("zero",) if zeros else ("one",)
-    bounds: list[Literal["low", "high"] | None] = [
-        "low" if rate.estimate == 0.0 else "high" if rate.estimate == 1.0 else None for rate in fit.rates
-    ]
-    notes = [f"P and F are not identified by totals, only their product; assumed F = {failure:g}"]
-    if not (zeros and ones):
-        notes.append("no Model 3: only one stored value was counted")
-    notes.append("no Models 1 and 2: totals do not tell lines")
-    return FittedTotals(
-        model=model,
-        stored=stored,
-        ber=tuple(
-            Estimate(rate.estimate, rate.low, rate.high, True, bound)
-            for rate, bound in zip(fit.rates, bounds, strict=True)
-        ),
-        failure=Estimate(failure, 0.0, 1.0, False),
-        dispersion=fit.dispersion,
-        bic=bic,
-        notes=tuple(notes),
-    )
 
 
 @dataclass(frozen=True)
