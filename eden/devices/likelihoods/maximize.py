@@ -119,8 +119,8 @@ def maximize_each(functions: Functions, box: Box, starts: Vector, scale: Vector)
         slope, information, stuck = _derivatives(functions, active, box, at, before, scaled)
         scales[active] = scaled
         # Functions that are not finite around their place stay there.
-        known = np.isfinite(slope).all(axis=1) & np.isfinite(information).all(axis=(1, 2))
-        unknown = stuck | ~known[:, None]
+        known = np.isfinite(slope) & np.isfinite(information).all(axis=2)
+        unknown = stuck | ~known.all(axis=1, keepdims=True)
         slope[unknown] = 0.0
         information = np.where(unknown[:, :, None] | unknown[:, None], one, information)
         diagonal = np.maximum(np.abs(np.diagonal(information, axis1=1, axis2=2)), 1e-6)[:, :, None] * one
