@@ -159,28 +159,41 @@ def main() -> None:
     if options.inside:
         sys.exit(1 if _inside(seeds) else 0)
 
-    def child(isa: str, threads: int) -> tuple[str, str, int]:
+    def child(isa: str, threads: int) -> tuple[str, list[str], int]:
         name = f"EDEN_ISA={isa} OMP_NUM_THREADS={threads}"
-        done = subprocess.run(
-            [sys.executable, __file__, "--inside", "--seeds", *map(str, seeds)],
-            env={**os.environ, "EDEN_ISA": isa, "OMP_NUM_THREADS": str(threads)},
-            capture_output=True,
-            text=True,
-        )
-        # A process that a signal ended has told of the seeds before the one that it ended at.
-        told = done.stdout if done.returncode in (0, 1) else f"{done.stdout}\n{done.stderr[-2000:]}\n"
-        print(f"{name}: exit status {done.returncode}\n{told}", flush=True)
-        return name, done.stdout, done.returncode
+        told = []
+        with (
+            tempfile.TemporaryFile("w+") as errors,
+            subprocess.Popen(
+                [sys.executable, __file__, "--inside", "--seeds", *map(str, seeds)],
+                env={**os.environ, "EDEN_ISA": isa, "OMP_NUM_THREADS": str(threads)},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            ) as running,
+        ):
+            for line in running.stdout or ():
+                told.append(line)
+                print(f"{isa} x {threads}\t{line}", end="", flush=True)
+            # A process that a signal ended has told of the seeds before the one that it ended at.
+            if running.wait() not in (0, 1):
+                errors.seek(0)
+                print(errors.read()[-2000:], flush=True)
+        print(f"{name}: exit status {running.returncode}", flush=True)
+        return name, told, running.returncode
 
-    cases = [(isa, threads) for isa in _isas() for threads in THREADS]
+    cases = [(isa, threads) for threads in THREADS for isa in _isas()]
     print(
         f"soak: seeds {' '.join(map(str, seeds))}; {', '.join(f'{isa} x {threads}' for isa, threads in cases)}",
         flush=True,
     )
-    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // max(THREADS) + 1)) as pool:
-        ended = list(pool.map(lambda case: child(*case), cases))
+    ended = []
+    for threads in THREADS:
+        # Threads that outnumber the cores wait for one another longer than they compute.
+        with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // threads)) as pool:
+            ended += pool.map(lambda case: child(*case), [case for case in cases if case[1] == threads])
     runs = len(seeds) * len(cases)
-    fine = [line for _, told, _ in ended for line in told.splitlines() if line[:1].isdecimal() and "FAILED" not in line]
+    fine = [line for _, told, _ in ended for line in told if line[:1].isdecimal() and "FAILED" not in line]
     failures = runs - len(fine)
     empty = sum(NOT_PLACED in line for line in fine)
     print(f"soak: {runs} runs, {failures} failures, {empty} that tolerate nothing")
