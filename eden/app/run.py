@@ -245,8 +245,6 @@ class _Run:
         """The test of a placed network; every attempt of a run has its part of 1 - confidence."""
         self.attempts += 1
         attempt, wanted = self.attempts, self.recipe.profile
-        # The sum of 6 / (pi^2 k^2) over all k is 1.
-        confidence = 1.0 - (1.0 - self.recipe.certify.confidence) * 6.0 / (math.pi**2 * attempt**2)
 
         def test() -> Verification:
             inject.inject_(model, placement)
@@ -255,7 +253,8 @@ class _Run:
                     model,
                     self.loader(),
                     max_drop=wanted.max_drop,
-                    confidence=confidence,
+                    confidence=self.recipe.certify.confidence,
+                    attempt=attempt,
                     seed=self.stream(_SHOWN + attempt),
                     search=Search(effort=self.recipe.certify.effort, batch_size=wanted.batch_size),
                     reference=self.reference,
@@ -290,7 +289,7 @@ class _Run:
                 continue  # what was not certified once is not asked again
             before = placement
             found = self.verified(model, placement, attempt / "verification.json")
-            self.say(found.table().splitlines()[-1])
+            self.say(found.statement)
             saved = self.accounted(model, placement) if found.certified else None
             certificate = found.certificate
             result = Round(

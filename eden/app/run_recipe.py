@@ -41,7 +41,9 @@ class ProfileTable(Table):
         default=None, description="share of chips whose drop is bounded, instead of the mean over chips"
     )
     metric: str = pydantic.Field(default="top1", description="top1 or top5")
-    samples: _AtLeastOne = pydantic.Field(default=64, description="samples of one observation")
+    samples: _AtLeastOne = pydantic.Field(
+        default=64, description="samples of one observation; of a quantile, which takes all, of one pass"
+    )
     strategy: Literal["shares", "sweep"] = pydantic.Field(default="shares", description="how limits are searched for")
     weigh: Literal["bytes", "energy"] = pydantic.Field(default="bytes", description="what a limit is worth raising for")
     effort: Annotated[float, pydantic.Field(ge=1.5, le=1000.0)] = pydantic.Field(

@@ -222,6 +222,17 @@ class Placement(VersionedFile):
             found[name] = tuple(pieces)
         return found
 
+    @property
+    def caution(self) -> str:
+        """What the certificate of the limits does not cover here, in a sentence; empty where it covers everything."""
+        below = sum(not same(operand.ber, operand.limit, _OPERATIONS) for operand in self.operands.values())
+        if not below:
+            return ""
+        return (
+            f"{below} of {len(self.operands)} operands meet a BER below their limit: the certificate of the limits is "
+            "of all operands at their limits, and does not cover this placement; eden.certify tests it as it is."
+        )
+
     def bytes_in(self, partition: str, kind: str | None = None) -> int:
         """Bytes of operands, of one kind or of all, that lie in a partition."""
         return sum(
@@ -259,4 +270,4 @@ class Placement(VersionedFile):
             text_table(("operand", "kind", "bytes", "limit", "BER", "partition", "address"), operands),
         ]
         found = [] if self.optimum is None else [self.optimum.text(self.objective)]
-        return "\n\n".join([*found, *tables])
+        return "\n\n".join([*found, *tables, *filter(None, [self.caution])])

@@ -166,7 +166,7 @@ class Question:
                 }
             )
         fields: dict[str, Any] = {"solver": solver, "objective": objective, "optimum": optimum}
-        return Placement(
+        placement = Placement(
             device=self.device.name,
             random_layout=_core.RANDOM_LAYOUT_VERSION,
             nominal=self.nominal,
@@ -176,6 +176,8 @@ class Question:
             notes=self._notes(),
             **fields,
         )
+        # The file says it, too, to those who only read files.
+        return placement.model_copy(update={"notes": (*placement.notes, *filter(None, [placement.caution]))})
 
     def _resting(self, p: int, points: Sequence[int | None]) -> OperatingPoint:
         """Of a partition without operands: within specification but for what it shares with partitions in use."""

@@ -74,8 +74,7 @@ def profile(
         metric: "top1", "top5", a function of output and target that returns a score in [0, 1] per sample, shape
             (batch,), or a CorpusMetric, for which each chip is observed on all samples.
         guarantee: "mean", or ("quantile", q): the drop of a fraction q of the chips is at most ``max_drop``. Then a
-            chip is observed on all samples unless ``search.batch_size`` says less, and the statement is of a chip's
-            drop over that many randomly drawn samples.
+            chip is observed on all samples: by a part of them its drop is not told.
         lower_is_better: whether the metric is one of harm, such as an error rate: then its rise is the drop.
         seed: a 64-bit integer that all chips and draws derive from.
         search: how it searches.

@@ -138,6 +138,11 @@ class Question:
                 f"batch_size is {asked}; with a CorpusMetric, whose drop over a part of the samples is not "
                 f"that over all, allowed is None or all {samples} of them"
             )
+        if self.quantile is not None and asked < samples:
+            raise ValueError(
+                f"batch_size is {asked}; with a quantile, which counts chips by their drop over all samples and not "
+                f"over a part of them, allowed is None or all {samples} of them"
+            )
         return min(asked, samples)
 
     def fingerprint(self, metric: str, weights: Mapping[str, float], batch_size: int) -> dict[str, Any]:

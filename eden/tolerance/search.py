@@ -40,7 +40,8 @@ class Search:
     1000. More of it confirms rates nearer to ``max_drop``."""
 
     batch_size: int | None = None
-    """Samples of one observation. If None, 64, at most all; all of them for a quantile and for a ``CorpusMetric``."""
+    """Samples of one observation. If None, 64, at most all. For a quantile and for a ``CorpusMetric`` all of them, and
+    fewer are refused."""
 
     coarse_only: bool = False
     """Stop at the rate common to all operands; it is every operand's limit then."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
+import math
 import os
 import re
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from torch import nn
 
 from eden import _core
 from eden.common import progress as eden_progress
+from eden.common.arguments import check_int
 from eden.common.files import VersionedFile
 from eden.common.renames import renamed
 from eden.faults.reliable import refuse_inside_clean
@@ -40,7 +42,9 @@ class Verification(VersionedFile):
 
     Attributes:
         max_drop: accepted drop in score.
-        confidence: probability with which the statement holds.
+        confidence: probability with which the statement holds, as it was asked for; of several attempts, with which
+            all statements of them hold together.
+        attempt: which of several attempts it was, None for the only one.
         guarantee: what the drop is of, as in ``eden.profile``.
         metric: name of the score.
         reference_accuracy: score on reliable memory from which the drop is counted.
@@ -67,6 +71,7 @@ class Verification(VersionedFile):
     samples: Annotated[int, pydantic.Field(ge=1)]
     certificate: Certificate | None
     reason: str
+    attempt: Annotated[int, pydantic.Field(ge=1)] | None = None
     seed: int
     random_layout: int
     eden_version: str
@@ -77,20 +82,27 @@ class Verification(VersionedFile):
         """Whether the drop is at most ``max_drop``, with the confidence."""
         return self.certificate is not None
 
-    def table(self) -> str:
-        """What was found, as text."""
-        lines = [
-            f"on reliable memory: {self.own_accuracy:.2%}"
-            + ("" if self.own_accuracy == self.reference_accuracy else f" (reference: {self.reference_accuracy:.2%})")
-        ]
+    @property
+    def statement(self) -> str:
+        """What is certified, in a sentence, or why nothing is."""
         if self.certificate is None:
-            return "\n".join([*lines, f"not certified: {self.reason}"])
-        what = "the mean drop over chips is" if self.guarantee == "mean" else f"of {self.guarantee[1]:.0%} of chips is"
-        lines.append(
-            f"certified with confidence {self.confidence:g}: {what} at most {self.max_drop:g}; observed on "
-            f"{self.certificate.chips} fresh chips: {self.certificate.mean_drop:.4f}"
+            return f"not certified: {self.reason}"
+        what = (
+            "the mean drop over chips" if self.guarantee == "mean" else f"the drop of {self.guarantee[1]:.0%} of chips"
         )
-        return "\n".join(lines)
+        tried = ""
+        if self.attempt is not None:
+            own = 1.0 - self.certificate.total_alpha
+            tried = f"; this is attempt {self.attempt}, which alone was tested with {own:.2g}"
+        return (
+            f"certified with confidence {self.confidence:g}, as asked: {what} is at most {self.max_drop:g}; observed "
+            f"on {self.certificate.chips} fresh chips: {self.certificate.mean_drop:.4f}{tried}"
+        )
+
+    def table(self) -> str:
+        """What was found, as text; the last line is the statement."""
+        other = "" if self.own_accuracy == self.reference_accuracy else f" (reference: {self.reference_accuracy:.2%})"
+        return f"on reliable memory: {self.own_accuracy:.2%}{other}\n{self.statement}"
 
 
 @renamed(
@@ -110,6 +122,7 @@ def certify(
     search: Search = _SEARCH,
     budget: Budget = _BUDGET,
     reference: nn.Module | None = None,
+    attempt: int | None = None,
     journal: str | os.PathLike[str] | None = None,
     progress: bool | Callable[[Step], None] = True,
 ) -> Verification:
@@ -117,8 +130,9 @@ def certify(
 
     The network's operands keep their errors and addresses (``inject_`` with a placement or a memory map). Some chips
     steer how the test bets; those of the test are used by nothing else. Use a seed from which no profile, training or
-    earlier verification has drawn. Where several attempts are made, such as on one placement after another, give the
-    k-th the confidence 1 - (1 - confidence) 6 / (pi^2 k^2): then all of them hold together.
+    earlier verification has drawn. Where several attempts are made, such as on one placement after another, number them
+    by ``attempt``: the k-th may then err with the probability (1 - confidence) 6 / (pi^2 k^2), which add up to 1 -
+    confidence over all k, so that all of them hold together.
 
     Args:
         model: a network under faults; mode, chip and access numbers are what they were afterwards.
@@ -134,6 +148,7 @@ def certify(
         budget: what it may cost.
         reference: the network from whose score on reliable memory the drop is counted, such as the one before
             boosting; the network itself if None.
+        attempt: 1 for the first of several attempts, 2 for the second; None for the only one.
         journal: a file that takes every observation; one that exists is resumed from, to the same answer.
         progress: True shows it on standard error, False does not, a function is called with a Step per observation.
 
@@ -152,7 +167,7 @@ def certify(
                 f"search.{field} is {getattr(search, field)!r}; nothing is searched for, so allowed is "
                 f"{getattr(_SEARCH, field)!r}"
             )
-    question = Question(
+    asked = Question(
         max_drop=max_drop,
         confidence=confidence,
         guarantee=guarantee,
@@ -161,6 +176,7 @@ def certify(
         search=dataclasses.replace(search, coarse_only=True),
         lower_is_better=lower_is_better,
     )
+    question = dataclasses.replace(asked, confidence=_confidence_of_attempt(asked.confidence, attempt))
     until = end_of(budget)
     for each in (model,) if reference is None else (model, reference):
         refuse_inside_clean(each, "certify")
@@ -187,7 +203,7 @@ def certify(
     found = run.coarse_certificate if run.state == "done" else None
     return Verification(
         max_drop=question.max_drop,
-        confidence=question.confidence,
+        confidence=asked.confidence,
         guarantee=guarantee,
         metric=subject.scorer.name,
         reference_accuracy=question.shown(clean),
@@ -200,4 +216,13 @@ def certify(
         random_layout=_core.RANDOM_LAYOUT_VERSION,
         eden_version=importlib.metadata.version("eden-dram"),
         observations=dict(observations),
+        attempt=attempt,
     )
+
+
+def _confidence_of_attempt(confidence: float, attempt: int | None) -> float:
+    """The confidence of a test; the sum of 6 / (pi^2 k^2) over all attempts k is 1."""
+    if attempt is None:
+        return confidence
+    check_int("attempt", attempt, 1)
+    return 1.0 - (1.0 - confidence) * 6.0 / (math.pi**2 * attempt**2)

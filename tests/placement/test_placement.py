@@ -149,7 +149,17 @@ def test_table_names_everything():
     for name in NETWORK:
         assert name in table
     assert "tRCD (ns)" in table
-    assert table.splitlines()[-1].startswith("fc.weight")
+    assert table.split("\n\n")[-2].splitlines()[-1].startswith("fc.weight")
+
+
+def test_what_the_limits_certificate_does_not_cover_is_said():
+    placed = eden.place(tolerance(NETWORK), device())
+    below = sum(operand.ber < operand.limit for operand in placed.operands.values())
+    assert placed.caution.startswith(f"{below} of {len(NETWORK)} operands meet a BER below their limit")
+    assert placed.caution in placed.table()
+    assert placed.caution in placed.notes
+    exact = {name: one.model_copy(update={"limit": one.ber}) for name, one in placed.operands.items()}
+    assert placed.model_copy(update={"operands": exact}).caution == ""
 
 
 def test_other_failure_probability_is_noted():

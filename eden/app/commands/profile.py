@@ -32,7 +32,9 @@ def profile(
     quantile: Annotated[
         float | None, typer.Option(help="share of chips whose drop is bounded, instead of the mean over chips")
     ] = None,
-    samples: Annotated[int, typer.Option(help="samples of one observation", min=1)] = 64,
+    samples: Annotated[
+        int, typer.Option(help="samples of one observation; of a quantile, which takes all, of one pass", min=1)
+    ] = 64,
     strategy: Annotated[
         str, typer.Option(help="shares, or sweep: the reference, one step of one operand at a time")
     ] = ("shares"),

@@ -121,5 +121,5 @@ def section(placement: Placement) -> Section:
         lambda: _figure(placement),
         "Share of the operands' bytes in each partition, coloured by operating point",
         [partitions, operands],
-        placement.notes,
+        tuple(dict.fromkeys((*placement.notes, *filter(None, [placement.caution])))),
     )
