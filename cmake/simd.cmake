@@ -3,10 +3,13 @@
 include(CheckCXXCompilerFlag)
 set(EDEN_ISAS baseline)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  # kernels.cpp asks the processor for each of them.
-  set(EDEN_FLAGS_avx2 -mavx2 -mfma -mf16c -mbmi -mbmi2 -mpopcnt)
-  set(EDEN_FLAGS_avx512 ${EDEN_FLAGS_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+  # Compiled for, and what kernels.cpp asks the processor for: a virtual machine may hide any of them.
+  set(EDEN_SETS_avx2 avx2 fma f16c bmi bmi2 popcnt)
+  set(EDEN_SETS_avx512 ${EDEN_SETS_avx2} avx512f avx512bw avx512dq avx512vl)
   foreach(isa avx2 avx512)
+    list(TRANSFORM EDEN_SETS_${isa} PREPEND "-m" OUTPUT_VARIABLE EDEN_FLAGS_${isa})
+    list(TRANSFORM EDEN_SETS_${isa} REPLACE "(.+)" "__builtin_cpu_supports(\"\\1\")" OUTPUT_VARIABLE asked)
+    list(JOIN asked "&&" EDEN_ASKS_${isa})
     string(REPLACE ";" " " flags "${EDEN_FLAGS_${isa}}")
     check_cxx_compiler_flag("${flags}" EDEN_COMPILES_${isa})
     if(EDEN_COMPILES_${isa})
@@ -28,7 +31,10 @@ foreach(isa IN LISTS EDEN_ISAS)
   target_compile_options(eden_${isa} PRIVATE ${EDEN_WARNINGS} ${EDEN_ARITHMETIC} ${EDEN_FLAGS_${isa}})
   list(APPEND EDEN_ISA_OBJECTS $<TARGET_OBJECTS:eden_${isa}>)
   string(TOUPPER EDEN_HAS_${isa} EDEN_HAS_ISA)
-  list(APPEND EDEN_ISA_DEFINITIONS ${EDEN_HAS_ISA})
+  if(DEFINED EDEN_ASKS_${isa})
+    string(APPEND EDEN_HAS_ISA "=${EDEN_ASKS_${isa}}")
+  endif()
+  list(APPEND EDEN_ISA_DEFINITIONS "${EDEN_HAS_ISA}")
 endforeach()
 # The loops of apply.cpp are left to the compiler to turn into vectors, whatever the build type; that a comparison
 # could raise a floating-point exception, which nobody looks at, would keep it from doing so.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -83,6 +84,25 @@ def alone_or_ddp(checkpoint: Path, stop_at: int | None = None, resume: bool = Fa
         history = []
     ranges = [list(pair) for pair in eden.ranges(model).values()]
     return result(model, chips, losses=[epoch.loss for epoch in history], ranges=ranges)
+
+
+def dropped(checkpoint: Path, stop_at: int | None = None) -> dict[str, Any]:
+    """What a layer of dropout let through at each step, of a run that an earlier one may have begun."""
+    model = network()
+    model.append(nn.Dropout(0.5))
+    masks: list[list[bool]] = []
+    model[-1].register_forward_hook(lambda module, inputs, output: masks.append((output != 0).flatten().tolist()))
+
+    def on_step(done: int, total: int) -> None:
+        if done == stop_at:
+            raise KeyboardInterrupt
+
+    recipe = Recipe(epochs=1, learning_rate=0.05, batch_size=32, seed=3)
+    with contextlib.suppress(KeyboardInterrupt):
+        train(
+            model, tiny_task.data()[0], recipe, checkpoint=checkpoint, resume=True, checkpoint_every=3, on_step=on_step
+        )
+    return result(model, Chips(model, curriculum_of(model)), masks=masks)
 
 
 def fsdp(kind: str) -> dict[str, Any]:
@@ -196,6 +216,9 @@ def main() -> None:
             "whole": alone_or_ddp(folder / "whole.safetensors"),
             "stopped": alone_or_ddp(folder / "stopped.safetensors", stop_at=15),
             "resumed": alone_or_ddp(folder / "stopped.safetensors", resume=True),
+            "dropped": dropped(folder / "dropped.safetensors"),
+            "begun": dropped(folder / "begun.safetensors", stop_at=4),
+            "ended": dropped(folder / "begun.safetensors"),
             "profiles": profiles(folder),
             "fsdp1": fsdp("fsdp1"),
             "fsdp2": fsdp("fsdp2"),

@@ -1,7 +1,7 @@
 // Whether the rows of an operand's regions can be followed without reading or writing outside of
 // the operand, its table and the masks of its flips, and in bounded time. The host refuses rows
-// that cannot; a device, whose rows the host does not know without waiting for it, reads as a
-// reliable memory would and says so afterwards.
+// that cannot; a device, whose rows the host does not know without waiting for it, poisons what it
+// was to write and says so afterwards.
 #pragma once
 
 #include "memory/corrupt/load.h"
@@ -126,22 +126,12 @@ EDEN_HOST_DEVICE inline FoundFault find_fault(const Load& load, uint64_t width) 
   return {RegionFault::kTooShort, load.region_count - 1};
 }
 
-// A row of a reliable memory that holds any operand.
-#if defined(__CUDA_ARCH__)
-__constant__ static const int64_t kReliableRow[kRegionFields] = {static_cast<int64_t>(kEndless)};
-#else
-inline constexpr int64_t kReliableRow[kRegionFields] = {static_cast<int64_t>(kEndless)};
-#endif
-
-// What a device does, where nobody can be told in time: regions that cannot be followed are
-// exchanged for a reliable memory without a correction.
-EDEN_HOST_DEVICE inline FoundFault trust_faulty(Load& load, uint64_t width) {
-  const FoundFault found = find_fault(load, width);
-  if (found.fault == RegionFault::kNone) return found;
-  load.regions = kReliableRow;
-  load.region_count = 1;
-  load.conversion.correction = Correction::kNone;
-  return found;
+// What a device writes, where nobody can be told in time, in place of a read that cannot be done:
+// every bit one. So a floating-point value is NaN, an integer -1 or the largest that has no sign.
+// Each thread writes its share.
+EDEN_HOST_DEVICE inline void poison(void* values, int64_t bytes, int64_t thread, int64_t threads) {
+  auto* to = static_cast<unsigned char*>(values);
+  for (int64_t i = thread; i < bytes; i += threads) to[i] = 0xff;
 }
 
 // A fault and its region in one number other than 0, and back.

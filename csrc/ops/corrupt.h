@@ -177,12 +177,45 @@ inline bool is_expanded(const Tensor& x) {
   return false;
 }
 
-// Of two contiguous tensors of one size.
-inline bool overlaps_in_part(const Tensor& a, const Tensor& b) {
-  const auto first = reinterpret_cast<uintptr_t>(a.const_data_ptr());
-  const auto second = reinterpret_cast<uintptr_t>(b.const_data_ptr());
-  const uintptr_t apart = first < second ? second - first : first - second;
-  return apart != 0 && apart < static_cast<uintptr_t>(a.numel()) * a.element_size();
+// The bytes that a tensor's elements lie among: [first, end).
+struct Span {
+  uintptr_t first = 0, end = 0;
+
+  explicit Span(const Tensor& tensor) {
+    if (tensor.numel() == 0) return;
+    uintptr_t reach = 1;
+    for (int64_t d = 0; d < tensor.dim(); ++d) {
+      reach += static_cast<uintptr_t>((tensor.size(d) - 1) * tensor.stride(d));
+    }
+    first = reinterpret_cast<uintptr_t>(tensor.const_data_ptr());
+    end = first + reach * tensor.element_size();
+  }
+  bool overlaps(const Span& other) const { return first < other.end && other.first < end; }
+};
+
+// What is read while `out` is written must not lie in it, but for x itself, element for element.
+// Of another order than row-major, x is copied before and out after.
+inline void check_apart(const Tensor& x, const CorruptArguments& arguments, const Tensor& out) {
+  check_defined(out, "out");
+  const Span written(out);
+  if (x.is_contiguous() && out.is_contiguous()) {
+    STD_TORCH_CHECK(x.const_data_ptr() == out.const_data_ptr() || !Span(x).overlaps(written),
+                    "eden::corrupt: out shares a part of its memory with x; allowed is x itself, "
+                    "or memory of its own");
+  }
+  const auto check = [&](const std::optional<Tensor>& read, const char* name) {
+    STD_TORCH_CHECK(!read || !Span(*read).overlaps(written),
+                    "eden::corrupt: what is to be written "
+                    "shares memory with ",
+                    name, "; allowed is memory of its own");
+  };
+  check(arguments.region, "region");
+  check(arguments.table, "table");
+  check(arguments.chip, "chip");
+  check(arguments.access, "access");
+  check(arguments.scale, "scale");
+  check(arguments.zero_point, "zero_point");
+  check(arguments.bounds, "bounds");
 }
 
 // The operators of one device, from its launcher, which works on dense tensors, and from what makes
@@ -202,20 +235,20 @@ struct CorruptOperators {
                           Tensor access, std::optional<Tensor> scale,
                           std::optional<Tensor> zero_point, std::optional<Tensor> bounds,
                           int64_t storage, int64_t channel_dim, int64_t batch_dim, Tensor out) {
-    run_into(x,
-             check_arguments(x, region, table, chip, access, scale, zero_point, bounds, storage,
-                             channel_dim, batch_dim),
-             out);
+    write(x,
+          check_arguments(x, region, table, chip, access, scale, zero_point, bounds, storage,
+                          channel_dim, batch_dim),
+          out);
   }
 
   static void corrupt_in_place(Tensor x, Tensor region, std::optional<Tensor> table, Tensor chip,
                                Tensor access, std::optional<Tensor> scale,
                                std::optional<Tensor> zero_point, std::optional<Tensor> bounds,
                                int64_t storage, int64_t channel_dim, int64_t batch_dim) {
-    run_into(x,
-             check_arguments(x, region, table, chip, access, scale, zero_point, bounds, storage,
-                             channel_dim, batch_dim),
-             x);
+    write(x,
+          check_arguments(x, region, table, chip, access, scale, zero_point, bounds, storage,
+                          channel_dim, batch_dim),
+          x);
   }
 
  private:
@@ -225,15 +258,16 @@ struct CorruptOperators {
     return out;
   }
 
+  static void write(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
+    check_apart(x, arguments, out);
+    run_into(x, arguments, out);
+  }
+
   static void run_into(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
-    check_defined(out, "out");
     STD_TORCH_CHECK(out.scalar_type() == x.scalar_type() && out.sizes() == x.sizes() &&
                         out.device() == x.device(),
                     "eden::corrupt: out must have the shape, dtype and device of x");
     if (out.is_contiguous()) {
-      STD_TORCH_CHECK(!x.is_contiguous() || !overlaps_in_part(x, out),
-                      "eden::corrupt: out shares a part of its memory with x; allowed is x itself, "
-                      "or memory of its own");
       Launch(dense(x), arguments, out);
     } else {
       STD_TORCH_CHECK(!is_expanded(out),

@@ -24,6 +24,8 @@ STABLE_TORCH_LIBRARY(eden, m) {
   m.def("corrupt(Tensor x, " EDEN_READ ") -> Tensor");
   m.def("corrupt_(Tensor(a!) x, " EDEN_READ ") -> ()");
   m.def("corrupt_out(Tensor x, " EDEN_READ ", *, Tensor(a!) out) -> ()");
+  // Of CUDA alone: waits for the device of x, and raises what its reads could not do, which gave NaN or bits of ones.
+  m.def("check_reads(Tensor x) -> ()");
 
   // The operators below, but for advance_, are of the CPU alone: elsewhere eden/memory/storage.py says the same with tensors.
 

@@ -2,14 +2,13 @@
 
 #include <c10/util/hash.h>
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <system_error>
 #include <vector>
 
@@ -39,18 +38,18 @@ const char* kind_of(const std::string& path) {
 class Partial {
  public:
   explicit Partial(const std::string& path) : target_(path) {
-    std::string pattern = (folder_of(path) / ".").string();
-    pattern += fs::path(path).filename().string() + ".XXXXXX.partial";
-    name_.assign(pattern.begin(), pattern.end());
-    name_.push_back('\0');
-    file_ = mkstemps(name_.data(), static_cast<int>(std::strlen(".partial")));
+    std::random_device random;
+    const std::string name = text_of(".", random(), random(), ".partial");
+    name_ = (folder_of(path) / name).string();
+    // The system applies the umask, as to any new file: nothing changes it beside other threads.
+    file_ = open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (file_ < 0) fail_writing(target_, errno);
   }
   Partial(const Partial&) = delete;
   Partial& operator=(const Partial&) = delete;
   ~Partial() {
     if (file_ >= 0) close(file_);
-    if (!name_.empty()) unlink(name_.data());
+    if (!name_.empty()) unlink(name_.c_str());
   }
 
   void become(const std::string& content) {
@@ -60,10 +59,7 @@ class Partial {
       if (count < 0) fail_writing(target_, errno);
       done += static_cast<size_t>(count);
     }
-    const mode_t mask = umask(0);
-    umask(mask);
-    if (fsync(file_) != 0 || fchmod(file_, 0666 & ~mask) != 0 ||
-        rename(name_.data(), target_.c_str()) != 0) {
+    if (fsync(file_) != 0 || rename(name_.c_str(), target_.c_str()) != 0) {
       fail_writing(target_, errno);
     }
     name_.clear();
@@ -77,7 +73,7 @@ class Partial {
 
  private:
   std::string target_;
-  std::vector<char> name_;
+  std::string name_;
   int file_ = -1;
 };
 

@@ -1,5 +1,6 @@
 #include "profiler/package.h"
 
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -239,6 +240,12 @@ at::Tensor Package::run(const at::Tensor& inputs, const std::vector<double>& rat
                                       number(begin / step)};
     if (table.numel() > 0) arguments.push_back(table);
     outputs.push_back(loader_->run(arguments).at(0).slice(0, 0, rows.size(0)).cpu());
+  }
+  if (device_.is_cuda()) {
+    c10::Dispatcher::singleton()
+        .findSchemaOrThrow("eden::check_reads", "")
+        .typed<void(at::Tensor)>()
+        .call(regions);
   }
   return at::cat(outputs);
 }

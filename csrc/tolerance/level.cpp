@@ -80,7 +80,9 @@ Course<bool> Level::find(std::optional<double> first, std::optional<double> slop
 Course<bool> Level::bisect(std::optional<double> first) {
   double low = 0.0, high = std::numeric_limits<double>::lowest();
   for (size_t i = 0; i < base_.size(); ++i) {
-    const double lowest = std::log2(run_.settings.floor / base_[i]);
+    // A floor among the least numbers that there are may vanish in the ratio.
+    const double lowest = std::log2(
+        std::max(run_.settings.floor / base_[i], std::numeric_limits<double>::denorm_min()));
     low = i == 0 ? lowest : std::min(low, lowest);
     high = std::max(high, std::log2(ceilings_[i] / base_[i]));
   }

@@ -18,8 +18,8 @@ constexpr double kSweepObservations = 2.0;
 
 constexpr int64_t kLeastUsualTrials = 50000;
 
-// Beyond it no search ends, and the arithmetic of trials would leave its integers.
-constexpr double kMostConfirmation = 1e12;
+// Beyond them no search ends, and the arithmetic of trials would leave its integers.
+constexpr double kMostConfirmation = 1e12, kMostTrials = 1e15;
 
 int64_t rounded_up(double count) { return static_cast<int64_t>(std::ceil(count)); }
 
@@ -63,6 +63,11 @@ void SearchSettings::check() const {
     refuse_value(target, wanted, "what ", kMostConfirmation, " observations can confirm");
   }
   const bool sweep = strategy == SearchStrategy::kSweep;
+  if (sweep && static_cast<double>(sweep_steps()) * static_cast<double>(sweep_observations()) >
+                   kMostTrials) {
+    refuse_value("sweep_octaves", sweep_octaves, "what a sweep of ", kMostTrials,
+                 " observations has room for, from the floor (", floor, ") on");
+  }
   const int64_t least =
       (sweep ? sweep_observations() : least_confirmation()) * (coarse_only ? 1 : 2);
   if (max_trials != 0 && max_trials < least) {

@@ -34,15 +34,18 @@ def set_random_states(states: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def own_generators(recipe: Recipe, epoch: int, device: torch.device) -> Iterator[None]:
-    """Numbers of the seed and the epoch for what draws from global generators; they are as before afterwards."""
+def own_generators(recipe: Recipe, epoch: int, device: torch.device, *more: int) -> Iterator[None]:
+    """Numbers of the seed, the epoch and what else is given, for what draws from global generators.
+
+    They are as before afterwards.
+    """
     generators = [torch.default_generator]
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         generators.append(torch.cuda.default_generators[index])
     states = [generator.get_state() for generator in generators]
     others = np.random.get_state(), random.getstate()
-    seeds = np.random.SeedSequence((recipe.seed, epoch))
+    seeds = np.random.SeedSequence((recipe.seed, epoch, *more))
     seed = int(seeds.generate_state(1, np.uint64)[0])
     try:
         for generator in generators:

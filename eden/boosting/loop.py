@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
@@ -19,6 +20,7 @@ from torch.utils.data import Dataset
 from eden.boosting.augmentation import Augment
 from eden.boosting.batches import Samples, samples_of
 from eden.boosting.curriculum import Curriculum
+from eden.boosting.generators import own_generators
 from eden.boosting.not_finite import all_finite, watched_pass
 from eden.boosting.recipe import Recipe
 from eden.boosting.weights import clip_weights_, distilled
@@ -93,17 +95,18 @@ class Loop:
         before = self._before()
         self.optimizer.zero_grad(set_to_none=True)
         value = 0.0
-        for part, targets in zip(x.tensor_split(recipe.accumulate), y.tensor_split(recipe.accumulate), strict=True):
-            weight = len(part) / len(x)
-            if len(part) == 0:
-                if self.ranks.size == 1:
-                    continue
-                # Another rank may have a sample more, and each backward pass takes all of them.
-                part, targets = x[:1], y[:1]
-            value += self._backward(part, targets, weight * (1.0 - recipe.clean_loss), share)
-            if recipe.clean_loss > 0.0:
-                with clean(self.model):
-                    value += self._backward(part, targets, weight * recipe.clean_loss, share)
+        with self._own_numbers(epoch, step):
+            for part, targets in zip(x.tensor_split(recipe.accumulate), y.tensor_split(recipe.accumulate), strict=True):
+                weight = len(part) / len(x)
+                if len(part) == 0:
+                    if self.ranks.size == 1:
+                        continue
+                    # Another rank may have a sample more, and each backward pass takes all of them.
+                    part, targets = x[:1], y[:1]
+                value += self._backward(part, targets, weight * (1.0 - recipe.clean_loss), share)
+                if recipe.clean_loss > 0.0:
+                    with clean(self.model):
+                        value += self._backward(part, targets, weight * recipe.clean_loss, share)
         value = self.ranks.sum(value, self.device)
         if not math.isfinite(value):
             raise TrainingError(_not_finite(value, where, *self._watched(before, x, y), self.curriculum, left))
@@ -148,6 +151,13 @@ class Loop:
 
     def _with_gradients(self) -> list[nn.Parameter]:
         return [p for p in self.model.parameters() if p.grad is not None]
+
+    def _own_numbers(self, epoch: int, step: int) -> contextlib.AbstractContextManager[None]:
+        """What dropout draws from: on each of several ranks its own numbers, so that no two drop alike."""
+        if self.ranks.size == 1:
+            return contextlib.nullcontext()
+        # Those that data are drawn and augmented with stay the same on all ranks. From 1 on: 0 is no number of a seed.
+        return own_generators(self.recipe, epoch, self.device, step + 1, self.ranks.rank)
 
     def _backward(self, x: Tensor, y: Tensor, weight: float, share: float) -> float:
         loss = self.loss(self.forward, x, y) * weight

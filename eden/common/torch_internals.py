@@ -59,6 +59,11 @@ def overlaps_itself(tensor: Tensor) -> bool:
     return torch._debug_has_internal_overlap(tensor) == 1
 
 
+def same_storage(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors are views of one storage, which fake and meta ones have too (2.1)."""
+    return bool(torch._C._is_alias_of(a, b))  # type: ignore[attr-defined]
+
+
 def checkpointed() -> bool:
     """Whether torch.utils.checkpoint, in its non-reentrant form, will run the forward pass at hand again (2.3).
 

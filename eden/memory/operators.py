@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from eden.common.torch_internals import is_batched, overlaps_itself
+from eden.common.torch_internals import is_batched, overlaps_itself, same_storage
 from eden.memory.arguments import check_dense, operator_arguments
 from eden.memory.errors import ErrorModel
 from eden.memory.reading import read
@@ -38,8 +38,15 @@ def _is_negated(tensor: Tensor) -> bool:
     return not torch.compiler.is_compiling() and tensor.is_neg()
 
 
+def _span(tensor: Tensor) -> tuple[int, int]:
+    reach = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    first = int(tensor.storage_offset())
+    return first, first + int(reach) + 1
+
+
 def _share_memory(a: Tensor, b: Tensor) -> bool:
-    return not a.is_meta and a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr()
+    (first, end), (other, other_end) = _span(a), _span(b)
+    return same_storage(a, b) and first < other_end and other < end
 
 
 def corrupt(
@@ -71,7 +78,8 @@ def corrupt(
         address: first bit of the tensor in the memory, a multiple of the element's width; 0 where ``errors`` are
             pieces, which have their own.
         access: number of this read; only failures of weak cells with ``errors.failure < 1`` depend on it.
-        out: where the result goes, of the shape, dtype and device of ``x``; may not be ``x`` (see ``corrupt_``).
+        out: where the result goes, of the shape, dtype and device of ``x``; may not lie in the memory of
+            ``x`` (see ``corrupt_``).
         storage: name of the form in which memory keeps ``x``, a key of ``STORAGES``; None for its own bits.
             float32, float16 and bfloat16 can be kept in every storage but int32, other dtypes in their own alone.
         scale: of the storages of codes (``eden.memory.storage.CODE_BITS``) and "sign" of floating-point values, which

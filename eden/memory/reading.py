@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from eden.common.torch_internals import below_autograd, plain, transformed
+from eden.memory import library
 from eden.memory.gradient import clipped_gradient
 from eden.memory.registration import backward_of_read, batching_rule, gradient_through, setup_context
 from eden.memory.storage import STORAGES, measure_range
@@ -74,6 +75,16 @@ def read(x: Tensor, *arguments: Any) -> Tensor:
             return result
     result = torch.ops.eden.corrupt(x, *arguments)
     return result
+
+
+def check_reads(device: torch.device) -> None:
+    """Wait for a CUDA device and raise RuntimeError for a read that it could not do; of others nothing is left open.
+
+    A device's kernel finds rows of regions that cannot be followed only after the call of the operator. What it then
+    returns is NaN, or integers whose bits are all ones.
+    """
+    if device.type == "cuda" and library.OPS_CUDA.exists():
+        torch.ops.eden.check_reads(torch.empty(0, device=device))
 
 
 class _MeasuredRead(torch.autograd.Function):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from eden import _core
-from eden.common.files import FileError
+from eden.common.files import FileError, atomic_path
 from eden.common.torch_internals import compile_package
 from eden.faults import memories
 from eden.faults.faulty_layers import faulty_layers
@@ -189,10 +189,8 @@ def export(
     with _folder_beside(target) as folder:
         with _told("AOTInductor"):
             made = compile_package(program, folder / target.name, {METADATA_KEY: info.text()})
-        try:
-            os.replace(made, target)
-        except OSError as error:
-            raise FileError(target, f"cannot be written: {error.strerror}") from error
+        with atomic_path(target) as temporary:
+            os.replace(made, temporary)
     return target
 
 

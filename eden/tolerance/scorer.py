@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from eden.faults.samples import Samples, map_tensors, update_digest
+from eden.memory.reading import check_reads
 
 Metric = Callable[[Any, Any], Tensor]
 """Output and target of a batch to a score in [0, 1] per sample, shape (batch,), of any real dtype."""
@@ -131,12 +132,14 @@ class Scorer:
 
         Raises:
             ValueError, TypeError: naming ``where``, the metric and the sample, if a score is none in [0, 1].
+            RuntimeError: if a read on a CUDA device could not be done.
         """
         with torch.inference_mode():
             if isinstance(self._metric, CorpusMetric):
                 values = self._of_all(self._metric, sorted(indices), where, digest)
             else:
                 values = self._of_each(self._metric, indices, where, digest)
+        check_reads(self._device)
         return 1.0 - values if self._lower_is_better else values
 
     def _of_each(self, metric: Metric, indices: Sequence[int], where: str, digest: hashlib._Hash | None) -> Scores:

@@ -58,6 +58,16 @@ def test_two_ranks_of_ddp_train_as_one_process(ranks: list[dict[str, Any]], tmp_
     assert torch.allclose(torch.tensor(alone["ranges"]), torch.tensor(whole["ranges"]), atol=0.01)
 
 
+def test_no_two_ranks_drop_alike_and_a_resumed_run_drops_as_the_whole_one(ranks: list[dict[str, Any]]) -> None:
+    whole = [rank["dropped"] for rank in ranks]
+    masks = [tuple(mask) for rank in whole for mask in rank["masks"]]
+    assert len(set(masks)) == len(masks) == 2 * 8, "of 52 or 64 outputs each"
+    assert whole[0]["weights"] == whole[1]["weights"]
+    for rank in ranks:
+        assert rank["ended"]["weights"] == rank["dropped"]["weights"]
+        assert rank["ended"]["masks"] == rank["dropped"]["masks"][3:], "from the checkpoint of step 3 on"
+
+
 def test_two_ranks_of_fsdp_train_as_one_process(ranks: list[dict[str, Any]]) -> None:
     first, second = ranks
     alone = on_two_ranks.plain()

@@ -22,7 +22,7 @@ import eden
 from eden.faults.faulty_layers import FaultyLayer
 from eden.memory import reading
 from eden.memory.errors import ErrorModel
-from eden.memory.reading import advance_
+from eden.memory.reading import advance_, check_reads
 from eden.memory.storage import SYMMETRIC
 
 DEVICE = "cuda"
@@ -582,7 +582,7 @@ def test_counting_says_what_the_device_did() -> None:
     # Places of the fields in csrc/memory/region.h.
     [(2, 9), (1, -32), (1, 2**63 - 32), (0, 32), (3, -1), (8, 7), (10, 2**40), (11, 2**62), (12, 0), (13, -32)],
 )
-def test_rows_that_cannot_be_followed_are_harmless_and_told_of(field: int, value: int) -> None:
+def test_rows_that_cannot_be_followed_poison_and_are_told_of(field: int, value: int) -> None:
     x = values(torch.float32, (5000,))
     lines = field >= 10
     errors = eden.Bitline(0.1, 0.1) if lines else eden.Uniform(0.1)
@@ -592,9 +592,13 @@ def test_rows_that_cannot_be_followed_are_harmless_and_told_of(field: int, value
     row[..., field] = value
     read = torch.ops.eden.corrupt(**{**given, "region": row})
     torch.cuda.synchronize()
-    assert same(read, x)
+    assert read.isnan().all()
     with pytest.raises(RuntimeError, match=r"an earlier read on a CUDA device .* region 0 "):
         torch.ops.eden.corrupt(**given)
+    torch.ops.eden.corrupt(**{**given, "region": row})
+    with pytest.raises(RuntimeError, match=r"an earlier read on a CUDA device .* region 0 "):
+        check_reads(torch.device(DEVICE))
+    check_reads(torch.device(DEVICE))
     assert same(torch.ops.eden.corrupt(**given), good)
 
 

@@ -7,6 +7,7 @@ import kernels
 import pytest
 import torch
 from one_region import one_region
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import eden
 from eden import _core
@@ -380,6 +381,38 @@ def test_the_operator_refuses_an_output_that_shares_a_part_of_its_memory_with_th
     assert torch.equal(memory[10:], expected)
     torch.ops.eden.corrupt_out(*tensors(memory[:10]), out=memory[:10])
     assert torch.equal(memory[:10], expected)
+
+
+def test_an_output_beside_the_input_in_one_storage_is_written_and_one_in_it_is_refused():
+    def try_each(x, out, expected):
+        eden.corrupt(x[:10], UNIFORM, out=out[10:])
+        with pytest.raises(ValueError, match="out shares its memory with x"):
+            eden.corrupt(x[:10], UNIFORM, out=out[9:19])
+        return expected is None or torch.equal(out[10:], expected)
+
+    memory = torch.arange(20, dtype=torch.float32)
+    assert try_each(memory, memory, eden.corrupt(memory[:10], UNIFORM))
+    with FakeTensorMode():
+        fake = torch.zeros(20)
+        assert try_each(fake, fake, None)
+    meta = torch.zeros(20, device="meta")
+    assert try_each(meta, meta, None)
+
+
+@pytest.mark.parametrize("name", ["scale", "bounds", "zero_point"])
+def test_nothing_that_is_read_may_lie_in_what_is_written(name):
+    memory = torch.ones(12)
+    options = {"storage": "int8", "scale": torch.ones(1)} if name != "bounds" else {"correction": "zero"}
+    options[name] = memory[3:5] if name == "bounds" else memory[3:4]
+    if name == "zero_point":
+        options[name] = options[name].view(torch.int32)
+    for write in (
+        lambda: eden.corrupt_(memory, UNIFORM, **options),
+        lambda: eden.corrupt(torch.ones(12), UNIFORM, out=memory, **options),
+    ):
+        with pytest.raises(RuntimeError, match=f"what is to be written shares memory with {name}"):
+            write()
+    assert torch.equal(memory, torch.ones(12))
 
 
 def test_a_backward_pass_notices_that_a_saved_tensor_was_corrupted():

@@ -60,9 +60,9 @@ void report_complaint(int64_t* word) {
   const int64_t packed = __atomic_exchange_n(word, 0, __ATOMIC_RELAXED);
   if (packed == 0) return;
   const FoundFault found = unpack_fault(packed);
-  STD_TORCH_CHECK(false, "eden::corrupt: an earlier read on a CUDA device went past the errors of ",
-                  "its memory, because of its regions, region ", found.region, " ",
-                  describe(found.fault));
+  STD_TORCH_CHECK(false, "eden::corrupt: an earlier read on a CUDA device could not be done, and ",
+                  "gave NaN, or integers whose bits are all ones: of its regions, region ",
+                  found.region, " ", describe(found.fault));
 }
 
 template <class T>
@@ -75,12 +75,24 @@ const T* data(const std::optional<Tensor>& tensor) {
   return tensor ? data<T>(*tensor) : nullptr;
 }
 
+void use_device(const Tensor& x) {
+  // This library's own copy of the CUDA runtime need not have noticed a guard of torch's.
+  check_cuda(cudaSetDevice(x.get_device_index()), "the device of x was not made the current one");
+}
+
+// Raises what a kernel on the device of x had to say that was launched before.
+void check_reads(Tensor x) {
+  const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
+  use_device(x);
+  check_cuda(cudaDeviceSynchronize(), "reads on a CUDA device did not end");
+  report_complaint(complaint_word());
+}
+
 void launch_cuda(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
   if (x.numel() == 0) return;
   const int32_t device = x.get_device_index();
   const torch::stable::accelerator::DeviceGuard guard(device);
-  // This library's own copy of the CUDA runtime need not have noticed the guard.
-  check_cuda(cudaSetDevice(device), "the device of x was not made the current one");
+  use_device(x);
   cuda::DeviceLoad load{};
   load.complaint = complaint_word();
   report_complaint(load.complaint);
@@ -105,3 +117,7 @@ void launch_cuda(const Tensor& x, const CorruptArguments& arguments, Tensor& out
 }  // namespace eden::ops
 
 EDEN_IMPLEMENT_CORRUPT(CUDA, eden::ops::launch_cuda, torch::stable::empty_like)
+
+STABLE_TORCH_LIBRARY_IMPL(eden, CUDA, m) {
+  m.impl("check_reads", TORCH_BOX(&eden::ops::check_reads));
+}

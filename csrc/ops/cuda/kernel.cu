@@ -28,8 +28,8 @@ __device__ __noinline__ void find_flips(const Load& load, const Tile& tile, Tile
   }
 }
 
-// The load that a kernel does: the device's, or one from reliable memory and a complaint.
-__device__ __noinline__ void make_load(const DeviceLoad& device, uint64_t width, Load& load) {
+// The load that a kernel does; false, and a complaint, where it cannot be done.
+__device__ __noinline__ bool make_load(const DeviceLoad& device, uint64_t width, Load& load) {
   load.regions = device.regions;
   load.region_count = device.region_count;
   load.table = device.table;
@@ -43,10 +43,10 @@ __device__ __noinline__ void make_load(const DeviceLoad& device, uint64_t width,
     load.conversion.low = device.bounds[0];
     load.conversion.high = device.bounds[1];
   }
-  const FoundFault found = trust_faulty(load, width);
-  if (found.fault != RegionFault::kNone && blockIdx.x + blockIdx.y + threadIdx.x == 0) {
-    *device.complaint = pack_fault(found);
-  }
+  const FoundFault found = find_fault(load, width);
+  if (found.fault == RegionFault::kNone) return true;
+  if (blockIdx.x + blockIdx.y + threadIdx.x == 0) *device.complaint = pack_fault(found);
+  return false;
 }
 
 // A tile whose flips are found, of this block's samples.
@@ -73,7 +73,14 @@ __global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
   __shared__ TileScratch scratch;
   Load load;
   const auto width = static_cast<uint64_t>(storage_bits(storage));
-  make_load(device, width, load);
+  if (!make_load(device, width, load)) {
+    const int64_t block = blockIdx.y * static_cast<int64_t>(gridDim.x) + blockIdx.x;
+    const int64_t blocks = static_cast<int64_t>(gridDim.x) * gridDim.y;
+    poison(out,
+           load.shape.sample_size() * load.shape.batch * (storage_bits(own_storage(value)) / 8),
+           block * kThreads + threadIdx.x, blocks * kThreads);
+    return;
+  }
   const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * width;
   int64_t turn = blockIdx.x;  // among the tiles of the region at hand, this block's next one
   for (int64_t which = 0; which < load.region_count; ++which) {

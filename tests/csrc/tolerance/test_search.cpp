@@ -702,6 +702,14 @@ TEST_CASE("A bad setting is named with what is allowed") {
         }).find("quantile is 0.99") == 0);
   CHECK(message([](SearchSettings& s) { s.max_drop = 1e-9; }) == "accepted");
   CHECK(message([](SearchSettings& s) { s.sweep_octaves = 1e-300; }).find("sweep_octaves") == 0);
+  // More steps than integers count the observations of.
+  const auto long_sweep = [](SearchSettings& s) {
+    s.strategy = eden::SearchStrategy::kSweep;
+    s.max_drop = 1e-11;
+    s.floor = 5e-324;
+    s.sweep_octaves = 0.001;
+  };
+  CHECK(message(long_sweep).find("sweep_octaves is 0.001; allowed is what a sweep of 1e+15") == 0);
   CHECK(message([](SearchSettings& s) { s.quantile = 1.0; }).find("quantile is 1") == 0);
   CHECK(message([](SearchSettings& s) { s.operands.clear(); }).find("operands is empty") == 0);
   CHECK(message([](SearchSettings& s) { s.operands[2].ceiling = 1e-10; }).find("'layer2'") !=

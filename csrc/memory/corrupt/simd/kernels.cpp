@@ -19,31 +19,18 @@ struct Candidate {
   const Kernels& (*table)();
 };
 
-#if defined(EDEN_HAS_AVX2) || defined(EDEN_HAS_AVX512)
-// Every set that the files of cmake/simd.cmake are compiled for: a virtual machine may hide any of
-// them. __builtin_cpu_supports asks the operating system too whether it keeps the registers.
-bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-         __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi") &&
-         __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
-}
-#endif
-#if defined(EDEN_HAS_AVX512)
-bool has_avx512() {
-  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-}
-#endif
-
+// What cmake/simd.cmake defines EDEN_HAS_AVX512 and EDEN_HAS_AVX2 as asks the processor for every
+// set that the loops are compiled for, by __builtin_cpu_supports, which asks the operating system
+// too whether it keeps the registers.
 // From the best to the one that every machine has.
 template <class Visit>
 const Kernels* first_candidate(Visit&& accepts) {
   const Candidate candidates[] = {
 #if defined(EDEN_HAS_AVX512)
-      {"avx512", has_avx512(), kernels_avx512},
+      {"avx512", EDEN_HAS_AVX512, kernels_avx512},
 #endif
 #if defined(EDEN_HAS_AVX2)
-      {"avx2", has_avx2(), kernels_avx2},
+      {"avx2", EDEN_HAS_AVX2, kernels_avx2},
 #endif
 #if defined(EDEN_HAS_NEON)
       {"neon", true, kernels_neon},
