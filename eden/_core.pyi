@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RANDOM_LAYOUT_VERSION: int
+DRAWN_CHIPS_VERSION: int
 ACCESS_BITS: int
 REGION_FIELDS: int
 REGION_END: int
@@ -52,10 +53,13 @@ class TableKind(enum.Enum):
     measured = 1
 
 class ChipPurpose(enum.Enum):
-    training = 0
-    search = 1
-    confirmation = 2
-    evaluation = 3
+    training = 1
+    search = 2
+    confirmation = 3
+    steering = 4
+    verification = 5
+    evaluation = 6
+    curves = 7
 
 def make_region(ber_zero: float, ber_one: float, failure: float, address: int, correction: Correction) -> list[int]: ...
 def make_lines_region(
@@ -80,6 +84,7 @@ def line_bin_begins() -> NDArray[np.int64]: ...
 def map_order(cells: NDArray[np.int64]) -> NDArray[np.uint64]: ...
 def storage_bits(storage: Storage) -> int: ...
 def derive_chip(seed: int, purpose: ChipPurpose, index: int) -> int: ...
+def purpose_of(chip: int) -> str: ...
 def philox4x32_10(counter: Sequence[int], key: Sequence[int]) -> list[int]: ...
 
 class RateEstimate:
@@ -287,6 +292,8 @@ class Search:
         weights: Sequence[float] | None = None,
         strategy: str = "shares",
         effort: float = 6.0,
+        attempt: int = 1,
+        verifies: bool = False,
     ) -> None: ...
     def next_trial(self) -> Trial | None: ...
     def next_trials(self, most: int) -> list[Trial]: ...
@@ -319,6 +326,8 @@ class Search:
     @property
     def responses(self) -> list[OperandResponse]: ...
     @property
+    def chips_seen(self) -> list[tuple[str, int, int]]: ...
+    @property
     def max_trials(self) -> int: ...
     @property
     def steps(self) -> tuple[int, int]: ...
@@ -328,6 +337,7 @@ class Search:
     def limits_certificate(self) -> Certificate | None: ...
 
 SEARCH_VERSION: int
+MOST_ATTEMPTS: int
 
 def draw_samples(draw_seed: int, population: int, count: int) -> list[int]: ...
 def instruction_set() -> str: ...

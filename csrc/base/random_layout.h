@@ -1,6 +1,6 @@
 // The layout of Philox counter and key: what is drawn from which number. A change of anything here,
 // or of how weak_cells.h reads the numbers, changes which cells of a chip are weak, so it takes a
-// new version, and every file records it.
+// new version, and every file records it. Which chips a run draws has another one, drawn_chips.h.
 #pragma once
 
 #include "base/philox.h"
@@ -18,7 +18,7 @@ enum class Stream : uint32_t {
   kFailure = 4,     // index: group of 32 cells; sub-index: low half of the access number; detail:
                     // failure_detail
   kLine = 5,        // index: four lines
-  kChip = 6,        // index: which chip; sub-index: purpose
+  kChip = 6,        // index: half of a chip's number; sub-index: purpose; detail: round
   kSearch = 7,      // index: trial; what a search draws for itself
   kMapOrder = 8,    // index: cell of a map; the order in which a map's cells go as its rate falls
 };
@@ -81,21 +81,6 @@ EDEN_HOST_DEVICE inline PhiloxWords draw(uint64_t key, Stream stream, uint32_t d
   return philox4x32_10({{static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32),
                          sub_index, counter_word(stream, detail)}},
                        key);
-}
-
-// Why a chip is drawn; chips of different purposes never coincide but by a collision of 64-bit
-// numbers.
-enum class ChipPurpose : uint32_t {
-  kTraining = 0,
-  kSearch = 1,
-  kConfirmation = 2,
-  kEvaluation = 3
-};
-
-// The seed of the index-th chip that a run with this seed draws for a purpose.
-inline uint64_t derive_chip(uint64_t seed, ChipPurpose purpose, uint64_t index) {
-  const PhiloxWords words = draw(seed, Stream::kChip, 0, index, static_cast<uint32_t>(purpose));
-  return static_cast<uint64_t>(words.word[0]) | (static_cast<uint64_t>(words.word[1]) << 32);
 }
 
 }  // namespace eden

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/drawn_chips.h"
 #include "base/random_layout.h"
 #include "base/refusal.h"
 #include "profiler/drive.h"
@@ -83,6 +84,7 @@ SearchSettings settings_of(const Options& options, const std::vector<const Opera
   settings.quantile = options.quantile.value_or(0.0);
   settings.coarse_only = options.coarse_only;
   settings.seed = static_cast<uint64_t>(options.seed);
+  settings.attempt = options.attempt;
   settings.max_trials = options.max_trials;
   settings.strategy =
       options.strategy == "sweep" ? SearchStrategy::kSweep : SearchStrategy::kShares;
@@ -97,11 +99,13 @@ Json fingerprint_of(const Options& options, const SearchSettings& settings, cons
   for (const SearchOperand& operand : settings.operands) weights.push_back(operand.weight);
   return {{"eden", EDEN_VERSION},
           {"random_layout", kRandomLayoutVersion},
+          {"drawn_chips", kDrawnChipsVersion},
           {"max_drop", options.max_drop},
           {"confidence", options.confidence},
           {"guarantee", guarantee_of(options)},
           {"metric", options.metric},
           {"seed", options.seed},
+          {"attempt", options.attempt},
           {"coarse_only", options.coarse_only},
           {"strategy", options.strategy},
           {"weights", weights},

@@ -98,6 +98,11 @@ std::optional<Options> parse_options(int argc, char** argv) {
       ->transform(count);
   option("--seed", options.seed, "N", "what chips are drawn from [0]")
       ->transform(number<int64_t>("is a 64-bit integer", [](int64_t) { return true; }));
+  option("--attempt", options.attempt, "N",
+         "which search of the seed it is, each on chips of its own [1]")
+      ->transform(number<int64_t>("is a whole number from 1 to 8192", [](int64_t value) {
+        return value >= 1 && value <= kMostAttempts;
+      }));
   option("--threads", options.threads, "N", "threads of torch [all cores]")
       ->transform(
           number<int>("is a whole number of 1 or more", [](int value) { return value > 0; }));

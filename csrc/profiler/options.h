@@ -21,6 +21,7 @@ struct Options {
   std::string cuda_operators;  // empty: where they are usually
   int64_t samples = 64;        // of one observation
   int64_t seed = 0;
+  int64_t attempt = 1;
   double max_drop = 0.01;
   double confidence = 0.95;
   std::optional<double> quantile;

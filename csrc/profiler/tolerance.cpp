@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/drawn_chips.h"
 #include "base/random_layout.h"
 
 namespace eden::profiler {
@@ -70,6 +71,13 @@ Json tolerance_of(const Options& options, const Found& found) {
                                       {"observations", response.observations}};
   }
   for (const auto& [phase, count] : found.observations) observations[phase] = count;
+  Json chips = Json::array();
+  for (const ChipsSeen& seen : search.chips_seen()) {
+    chips.push_back({{"purpose", name_of(seen.purpose)},
+                     {"seed", options.seed},
+                     {"first", seen.first},
+                     {"count", seen.count}});
+  }
   return {{"format", "eden-tolerance"},
           {"version", kVersion},
           {"coarse", rate(search.coarse())},
@@ -88,6 +96,7 @@ Json tolerance_of(const Options& options, const Found& found) {
           {"coarse_certificate", certificate_of(*search.coarse_certificate(), found.batch)},
           {"limits_certificate", confirmed ? certificate_of(*confirmed, found.batch) : Json()},
           {"seed", options.seed},
+          {"chips", chips},
           {"random_layout", kRandomLayoutVersion},
           {"eden_version", EDEN_VERSION},
           {"observations", observations},

@@ -1,6 +1,10 @@
 #include <pybind11/stl.h>
 
+#include <iterator>
+
+#include "base/drawn_chips.h"
 #include "base/random_layout.h"
+#include "base/refusal.h"
 #include "memory/lines.h"
 #include "memory/region.h"
 #include "memory/scaling.h"
@@ -77,11 +81,11 @@ void bind_region(py::module_& m) {
   m.def("storage_bits", &storage_bits, py::arg("storage"),
         "Bits that an element takes in a storage.");
 
-  py::enum_<ChipPurpose>(m, "ChipPurpose", "Why a chip is drawn.")
-      .value("training", ChipPurpose::kTraining)
-      .value("search", ChipPurpose::kSearch)
-      .value("confirmation", ChipPurpose::kConfirmation)
-      .value("evaluation", ChipPurpose::kEvaluation);
+  py::enum_<ChipPurpose> purposes(m, "ChipPurpose", "Why a chip is drawn.");
+  for (uint32_t of = 1; of < std::size(kChipPurposes); ++of) {
+    purposes.value(kChipPurposes[of], static_cast<ChipPurpose>(of));
+  }
+  m.attr("DRAWN_CHIPS_VERSION") = kDrawnChipsVersion;
 
   m.def("make_region", &make_region, py::arg("ber_zero"), py::arg("ber_one"), py::arg("failure"),
         py::arg("address"), py::arg("correction"),
@@ -138,10 +142,14 @@ void bind_region(py::module_& m) {
   m.def(
       "derive_chip",
       [](int64_t seed, ChipPurpose purpose, uint64_t index) {
+        if (index >= kChips) refuse_value("index", index, "0 to 2^60 - 1");
         return static_cast<int64_t>(derive_chip(static_cast<uint64_t>(seed), purpose, index));
       },
       py::arg("seed"), py::arg("purpose"), py::arg("index"),
       "Seed of the index-th chip drawn for a purpose.");
+  m.def(
+      "purpose_of", [](int64_t chip) { return purpose_of(static_cast<uint64_t>(chip)); },
+      py::arg("chip"), "Name of the purpose that a chip was drawn for; empty for one by hand.");
   m.def(
       "philox4x32_10",
       [](std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/drawn_chips.h"
 #include "base/refusal.h"
 #include "python/bind.h"
 #include "tolerance/search.h"
@@ -63,7 +64,7 @@ void bind_search(py::module_& m) {
                        double floor, bool coarse_only, int64_t seed,
                        std::optional<int64_t> max_trials,
                        const std::optional<std::vector<double>>& weights,
-                       const std::string& strategy, double effort) {
+                       const std::string& strategy, double effort, int64_t attempt, bool verifies) {
              SearchSettings settings;
              for (const auto& [name, bytes, ceiling] : operands) {
                settings.operands.push_back({name, bytes, ceiling});
@@ -87,6 +88,8 @@ void bind_search(py::module_& m) {
              settings.seed = static_cast<uint64_t>(seed);
              settings.strategy = strategy_named(strategy);
              settings.effort = effort;
+             settings.attempt = attempt;
+             settings.verifies = verifies;
              settings.max_trials = max_trials.value_or(0);
              return std::make_unique<Search>(std::move(settings));
            }),
@@ -94,6 +97,7 @@ void bind_search(py::module_& m) {
            py::arg("quantile") = py::none(), py::arg("floor"), py::arg("coarse_only") = false,
            py::arg("seed") = 0, py::arg("max_trials") = py::none(), py::arg("weights") = py::none(),
            py::arg("strategy") = "shares", py::arg("effort") = SearchSettings{}.effort,
+           py::arg("attempt") = 1, py::arg("verifies") = false,
            "operands: (name, bytes, highest rate); quantile: None for a guarantee on the mean; "
            "weights: one per operand, its bytes if None; strategy: shares or sweep.")
       .def("next_trial", &Search::next_trial, "The trial that waits for its report, or None.")
@@ -120,6 +124,16 @@ void bind_search(py::module_& m) {
       .def_property_readonly("coarse", &Search::coarse)
       .def_property_readonly("limits", &Search::limits)
       .def_property_readonly("responses", &Search::responses)
+      .def_property_readonly(
+          "chips_seen",
+          [](const Search& search) {
+            std::vector<std::tuple<std::string, uint64_t, uint64_t>> found;
+            for (const ChipsSeen& seen : search.chips_seen()) {
+              found.emplace_back(name_of(seen.purpose), seen.first, seen.count);
+            }
+            return found;
+          },
+          "Purpose, first index and number of the chips that were observed.")
       .def_property_readonly("max_trials",
                              [](const Search& search) { return search.settings().max_trials; })
       .def_property_readonly(
@@ -133,6 +147,7 @@ void bind_search(py::module_& m) {
       .def_property_readonly("limits_certificate", &Search::limits_certificate);
 
   m.attr("SEARCH_VERSION") = kSearchVersion;
+  m.attr("MOST_ATTEMPTS") = kMostAttempts;
   m.def("draw_samples", &draw_samples, py::arg("draw_seed"), py::arg("population"),
         py::arg("count"), "Different sample indices in random order.");
 }

@@ -3,17 +3,18 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/random_layout.h"
+#include "base/drawn_chips.h"
 
 namespace eden {
 namespace {
 
-// Details of stream kSearch.
-constexpr uint32_t kDrawSeed = 0;  // index: trial
-constexpr uint32_t kDrawChip = 2;  // index: chip of the search, so that common chips share samples
+// Detail of stream kSearch (key: the chip), so that common chips share samples, and those of chips
+// that nothing else sees are drawn anew.
+constexpr uint32_t kDrawSeed = 0;
 
-// Chips at which settling begins; those before it are common to all rates.
-constexpr uint64_t kSettlingChips = uint64_t{1} << 32;
+// Where the chips of the next attempt begin, and in an attempt those of settling; the ones before
+// them are common to all rates.
+constexpr uint64_t kAttemptChips = uint64_t{1} << 40, kSettlingChips = uint64_t{1} << 32;
 
 // Level of the confidence sequence that steering decisions stop by, and the number of observations
 // at which it is tightest.
@@ -69,21 +70,30 @@ Trial Run::trial_after(int64_t others) const {
   trial.phase = phase;
   trial.operand = operand;
   trial.rates = rates;
-  const uint64_t after = static_cast<uint64_t>(others);
-  PhiloxWords words;
-  if (chips == Chips::kConfirmation) {
-    trial.chip = derive_chip(settings.seed, ChipPurpose::kConfirmation, confirmation_chips + after);
-    words = draw(settings.seed, Stream::kSearch, kDrawSeed, static_cast<uint64_t>(trial.id), 0);
-  } else {
-    const uint64_t chip =
-        after + (chips == Chips::kSettling ? kSettlingChips + settling_chips
-                                           : static_cast<uint64_t>(moments.count));
-    trial.chip = derive_chip(settings.seed, ChipPurpose::kSearch, chip);
-    words = draw(settings.seed, Stream::kSearch, kDrawChip, chip, 0);
-  }
+  const ChipsSeen seen = chips_seen(chips);
+  const uint64_t number =
+      chips == Chips::kCommon ? static_cast<uint64_t>(moments.count) : seen.count;
+  trial.chip =
+      derive_chip(settings.seed, seen.purpose, seen.first + number + static_cast<uint64_t>(others));
+  const PhiloxWords words = draw(trial.chip, Stream::kSearch, kDrawSeed, 0, 0);
   trial.draw_seed =
       static_cast<uint64_t>(words.word[0]) | (static_cast<uint64_t>(words.word[1]) << 32);
   return trial;
+}
+
+ChipsSeen Run::chips_seen(Chips of) const {
+  const uint64_t first = static_cast<uint64_t>(settings.attempt - 1) * kAttemptChips;
+  const ChipPurpose steers = settings.verifies ? ChipPurpose::kSteering : ChipPurpose::kSearch;
+  switch (of) {
+    case Chips::kCommon:
+      return {steers, first, common_chips};
+    case Chips::kSettling:
+      return {steers, first + kSettlingChips, settling_chips};
+    case Chips::kConfirmation:
+      break;
+  }
+  return {settings.verifies ? ChipPurpose::kVerification : ChipPurpose::kConfirmation, first,
+          confirmation_chips};
 }
 
 void Run::tell(double difference) {
@@ -94,6 +104,9 @@ void Run::tell(double difference) {
   moments.squares += y * y;
   moments.drop += difference;
   moments.above += difference > settings.max_drop ? 1 : 0;
+  if (chips == Chips::kCommon) {
+    common_chips = std::max(common_chips, static_cast<uint64_t>(moments.count));
+  }
   if (chips == Chips::kConfirmation) ++confirmation_chips;
   if (chips == Chips::kSettling) ++settling_chips;
   told_ = difference;
@@ -126,7 +139,8 @@ Certificate Run::certificate(double alpha, double total_alpha, int64_t back_offs
           .total_alpha = total_alpha,
           .back_offs = back_offs,
           .chips = moments.count,
-          .first_chip = static_cast<int64_t>(confirmation_chips) - moments.count,
+          .first_chip =
+              static_cast<int64_t>(chips_seen(chips).first + confirmation_chips) - moments.count,
           .first_trial = test_first_trial,
           .mean_drop = moments.drop / count,
           .violating = static_cast<double>(moments.above) / count,

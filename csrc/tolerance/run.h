@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/drawn_chips.h"
 #include "tolerance/betting.h"
 #include "tolerance/course.h"
 #include "tolerance/response.h"
@@ -31,6 +32,12 @@ struct Moments {
 // a confirmation are used by nothing else.
 enum class Chips { kCommon, kSettling, kConfirmation };
 
+// The chips derive_chip(seed, purpose, k) for `count` values of k from `first` on.
+struct ChipsSeen {
+  ChipPurpose purpose;
+  uint64_t first, count;
+};
+
 struct Run {
   explicit Run(SearchSettings asked) : settings(std::move(asked)), effort(settings.effort) {}
 
@@ -50,7 +57,7 @@ struct Run {
   Moments moments;
   std::optional<BettingTest> test;
   int64_t test_first_trial = 0;
-  uint64_t settling_chips = 0, confirmation_chips = 0;  // used so far
+  uint64_t common_chips = 0, settling_chips = 0, confirmation_chips = 0;  // used so far
 
   // What was found.
   double coarse = 0.0;
@@ -72,6 +79,7 @@ struct Run {
   Course<bool> is_below(double threshold, std::vector<double> at, int64_t least, int64_t at_most);
 
   Trial trial_after(int64_t others) const;
+  ChipsSeen chips_seen(Chips of) const;
   void tell(double difference);
   void cut();  // throws BudgetSpent into the course that waits
 

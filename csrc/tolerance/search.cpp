@@ -167,6 +167,15 @@ int64_t Search::expected_trials() const {
   return bounded ? std::min(expected, run_.budget) : expected;
 }
 
+std::vector<ChipsSeen> Search::chips_seen() const {
+  std::vector<ChipsSeen> found;
+  for (const Chips of : {Chips::kCommon, Chips::kSettling, Chips::kConfirmation}) {
+    const ChipsSeen seen = run_.chips_seen(of);
+    if (seen.count > 0) found.push_back(seen);
+  }
+  return found;
+}
+
 std::optional<double> Search::drop_bound() const {
   return run_.test ? std::optional(run_.test->upper_bound()) : std::nullopt;
 }

@@ -28,7 +28,7 @@
 namespace eden {
 
 // Of what is asked and decided: a history of another version would be answered otherwise.
-inline constexpr int kSearchVersion = 2;
+inline constexpr int kSearchVersion = 3;
 
 class Search {
  public:
@@ -80,6 +80,8 @@ class Search {
   const std::vector<double>& limits() const { return run_.limits; }
   const std::optional<Certificate>& coarse_certificate() const { return run_.coarse_certificate; }
   const std::optional<Certificate>& limits_certificate() const { return run_.limits_certificate; }
+  // All that were observed; of each purpose and range of indices those that have any.
+  std::vector<ChipsSeen> chips_seen() const;
   // Per operand, from the end of phase kOperand on; empty before, and in a sweep.
   const std::vector<OperandResponse>& responses() const { return run_.responses; }
 

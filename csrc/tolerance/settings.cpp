@@ -43,6 +43,9 @@ void SearchSettings::check() const {
                                       std::pair{"sweep_octaves", sweep_octaves}}) {
     if (!(octaves >= 0.001 && octaves <= 8.0)) refuse_value(name, octaves, "from 0.001 to 8");
   }
+  if (attempt < 1 || attempt > kMostAttempts) {
+    refuse_value("attempt", attempt, "from 1 to ", kMostAttempts);
+  }
   if (!(effort >= 1.5 && effort <= 1000.0)) refuse_value("effort", effort, "from 1.5 to 1000");
   if (!(aim >= 0.0 && std::isfinite(aim))) refuse_value("aim", aim, "a number of 0 or more");
   for (const SearchOperand& operand : operands) {
@@ -107,8 +110,9 @@ std::vector<size_t> SearchSettings::by_weight() const {
   return order;
 }
 
-double SearchSettings::attempt_alpha(int64_t attempt) const {
-  const double k = static_cast<double>(attempt);
+double SearchSettings::attempt_alpha(int64_t confirmation) const {
+  // A verification makes one, and shares its error probability with the other attempts.
+  const double k = static_cast<double>(verifies ? attempt + confirmation - 1 : confirmation);
   return (1.0 - confidence) * 6.0 / (std::numbers::pi * std::numbers::pi * k * k);
 }
 

@@ -15,6 +15,9 @@ struct SearchOperand {
   double weight = -1.0;
 };
 
+// Indices of their chips, and so the numbers that files have of them, stay below 2^53.
+inline constexpr int64_t kMostAttempts = int64_t{1} << 13;
+
 enum class SearchStrategy { kShares, kSweep };
 
 const char* to_string(SearchStrategy strategy);
@@ -29,6 +32,10 @@ struct SearchSettings {
   double floor = 1e-9;
   bool coarse_only = false;
   uint64_t seed = 0;
+  // Which search of this seed it is, from 1 to kMostAttempts. Each draws chips and samples of its
+  // own, for one that what another has found led to.
+  int64_t attempt = 1;
+  bool verifies = false;  // a network as it is placed: on chips that no search of this seed sees
   // Reports after which the search gives up. What is asked does not depend on it, so a search that
   // gave up goes on from its history with a larger one. 0: usual_trials.
   int64_t max_trials = 0;
@@ -51,8 +58,9 @@ struct SearchSettings {
   double total_weight() const;
   std::vector<size_t> by_weight() const;  // operands, the weightiest first
 
-  // Error probability that the k-th attempt at a confirmation spends, from 1 on.
-  double attempt_alpha(int64_t attempt) const;
+  // Error probability that the k-th attempt at a confirmation spends, from 1 on; of a verification
+  // the attempts of the seed count on.
+  double attempt_alpha(int64_t confirmation) const;
   // Observations that it takes at that attempt if no sample's score drops.
   int64_t least_confirmation(int64_t attempt = 1) const;
 

@@ -34,8 +34,9 @@ struct Report {
 };
 
 // What was confirmed, and on what evidence.
-// The observations are those of the chips derive_chip(seed, ChipPurpose::kConfirmation, k) for
-// `chips` values of k from first_chip on, in the trials from first_trial on.
+// The observations are those of the chips derive_chip(seed, ChipPurpose::kConfirmation, k), of a
+// verification kVerification, for `chips` values of k from first_chip on, in the trials from
+// first_trial on.
 struct Certificate {
   double alpha = 0.0;        // error probability of the attempt that succeeded
   double total_alpha = 0.0;  // of all attempts together

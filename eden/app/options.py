@@ -117,6 +117,9 @@ PlacementOption = Annotated[Path, typer.Option(help="placement file, written by 
 SeedOption = Annotated[int, typer.Option("--seed", help="what chips are drawn from")]
 OtherTask = Annotated[str | None, typer.Option("--task", help=TASK_HELP), Input(of_task)]
 OtherDevice = Annotated[str | None, typer.Option("--device", help=DEVICE_HELP), Input(if_there)]
+AttemptOption = Annotated[
+    int, typer.Option("--attempt", help="which of the seed it is; each has chips of its own", min=1)
+]
 OtherSeed = Annotated[int | None, typer.Option("--seed", help="what chips are drawn from")]
 OtherTrcd = Annotated[
     float | None, typer.Option("--trcd", help="row-activation latency (ns) whose error model is trained with")

@@ -32,7 +32,6 @@ from eden.costs.count_traffic import traffic
 from eden.devices.device import Device
 from eden.faults import inject
 from eden.faults.checkpoint import load_, save
-from eden.faults.chips import draw_chip
 from eden.faults.memories import operands, set_errors_
 from eden.memory.errors import ErrorModel
 from eden.placement.map_file import MemoryMap
@@ -51,8 +50,6 @@ from eden.tolerance.verification import Verification, certify
 
 _Stage = TypeVar("_Stage", bound=VersionedFile)
 _TIGHTER = 0.5
-_FIRST_STREAM = 2**32
-_SHOWN = 0  # the stream of chips that accuracy against the bit error rate is shown on; verifications have the next ones
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +148,7 @@ class _Run:
         model = self.load(network)
         drop = self.recipe.profile.max_drop
         try:
-            self.before = self.profiled(model, folder, drop, coarse_only=True).coarse
+            self.before = self.profiled(model, folder, drop, 1, coarse_only=True).coarse
             tolerates = f"BER {self.before:.2g} in all operands"
         except SearchError as error:
             tolerates = f"nothing: {error}"
@@ -160,7 +157,7 @@ class _Run:
 
     def shown(self, model: nn.Module, path: Path, label: str, tolerated: float | None) -> AccuracyCurves:
         """A network's accuracy against the bit error rate, measured or read."""
-        chips, seed = self.recipe.comparison.chips, self.stream(_SHOWN)
+        chips, seed = self.recipe.comparison.chips, self.recipe.seed
 
         def measure() -> AccuracyCurves:
             found = rates_with_progress(model, self.validation, chips, seed)
@@ -168,11 +165,6 @@ class _Run:
             return accuracy_curves(label, found, clean, self.task.name, seed, tolerated)
 
         return _kept(path, AccuracyCurves, measure)
-
-    def stream(self, number: int) -> int:
-        """The seed of a stream of evaluation chips that no other stream of this run, and no training or search, has."""
-        seed = draw_chip(self.recipe.seed, "evaluation", _FIRST_STREAM + number)
-        return seed - 2**64 if seed >= 2**63 else seed
 
     def load(self, path: Path) -> nn.Module:
         """A network of the task, under the errors that it was boosted for."""
@@ -183,8 +175,10 @@ class _Run:
     def loader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
         return DataLoader(self.validation, batch_size=self.recipe.profile.samples)
 
-    def profiled(self, model: nn.Module, folder: Path, max_drop: float, coarse_only: bool = False) -> Tolerance:
-        """The network's tolerance, searched for or read."""
+    def profiled(
+        self, model: nn.Module, folder: Path, max_drop: float, attempt: int, coarse_only: bool = False
+    ) -> Tolerance:
+        """The network's tolerance, searched for or read; ``attempt`` is of this search alone in the run."""
         wanted = self.recipe.profile
         return _kept(
             folder / "tolerance.json",
@@ -195,6 +189,7 @@ class _Run:
                 max_drop=max_drop,
                 confidence=wanted.confidence,
                 seed=self.recipe.seed,
+                attempt=attempt,
                 search=Search(
                     strategy=wanted.strategy,
                     weigh=wanted.weigh,
@@ -254,8 +249,8 @@ class _Run:
                     self.loader(),
                     max_drop=wanted.max_drop,
                     confidence=self.recipe.certify.confidence,
+                    seed=self.recipe.seed,
                     attempt=attempt,
-                    seed=self.stream(_SHOWN + attempt),
                     search=Search(effort=self.recipe.certify.effort, batch_size=wanted.batch_size),
                     reference=self.reference,
                     journal=path.with_suffix(".journal"),
@@ -271,7 +266,8 @@ class _Run:
         folder = output_folder(self.out / f"round-{number}")
         self.say(f"round {number} of {self.recipe.rounds.most}")
         model = self.load(network)
-        tolerance = self.profiled(model, folder, self.recipe.profile.max_drop)
+        # Networks and placements of later rounds come of what earlier ones found: each search has chips of its own.
+        tolerance = self.profiled(model, folder, self.recipe.profile.max_drop, 1 + number)
         own = clean_accuracy(model, self.validation)
         lowest, highest = min(tolerance.limits.values()), max(tolerance.limits.values())
         times = f", {tolerance.coarse / self.before:.1f} times what it did before boosting" if self.before else ""
@@ -389,11 +385,11 @@ class _Run:
         if not wanted:
             return None
         points = {taken.max_drop: taken}
-        for drop in sorted(set(wanted) - set(points)):
+        for number, drop in enumerate(sorted(set(wanted) - set(points)), start=2 + self.recipe.rounds.most):
             self.say(f"a drop of {drop:g}")
             folder = output_folder(self.out / "pareto" / f"drop-{drop:g}")
             model = self.load(network)
-            tolerance = self.profiled(model, folder, drop)
+            tolerance = self.profiled(model, folder, drop, number)
             placement = self.placed(model, tolerance, folder / "placement.json")
             points[drop] = self.point(model, tolerance, placement, drop)
         chips, confidence = self.recipe.certify.chips, self.recipe.profile.confidence

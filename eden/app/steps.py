@@ -163,5 +163,9 @@ def accuracy_curves(
         for rate, over in found.items()
     ]
     return AccuracyCurves(
-        points=tuple(points), network=network, seed=seed, tolerated={} if tolerated is None else {label: tolerated}
+        points=tuple(points),
+        network=network,
+        seed=seed,
+        chips=tuple({over.chips: None for over in found.values() if over.chips is not None}),
+        tolerated={} if tolerated is None else {label: tolerated},
     )

@@ -15,10 +15,11 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from eden import _core
 from eden.boosting import rates
 from eden.boosting.recovery import Recovery
 from eden.common.arguments import check_choice, check_fields, number, whole
-from eden.faults.chips import accesses, draw_chip, set_accesses_, set_training_chip_
+from eden.faults.chips import accesses, check_trainable, chip, draw_chip, set_accesses_, set_training_chip_
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.inject import HELD_CURRICULUM
 from eden.faults.memories import operands, scalable_errors, set_scaled_errors_
@@ -344,7 +345,9 @@ class Curriculum:
         """What the curriculum is, as plain numbers and texts: all of ``state_dict`` that does not change on the way."""
         own = {name: getattr(self, name) for name in _SETTINGS}
         chips = list(self.chips) if isinstance(self.chips, tuple) else self.chips
-        return {**self._ladder.settings(), **own, "chips": chips}
+        # Those of a seed are others in another version, those by hand are not.
+        drawn = {"drawn_chips": _core.DRAWN_CHIPS_VERSION} if _are_drawn(self.chips) else {}
+        return {**self._ladder.settings(), **own, "chips": chips, **drawn}
 
     def state_dict(self) -> dict[str, Any]:
         """What the curriculum is and where it is, as plain numbers; ``eden.save`` keeps the network's own weights."""
@@ -363,7 +366,12 @@ class Curriculum:
         Raises:
             ValueError: if the state is of another curriculum or network, or lacks a key; nothing is changed then.
         """
-        missing = sorted(set(self.state_dict()) - set(state))
+        if _are_drawn(state.get("chips")) and state.get("drawn_chips") != _core.DRAWN_CHIPS_VERSION:
+            raise ValueError(
+                f"drawn_chips of the state is {state.get('drawn_chips')}; allowed is {_core.DRAWN_CHIPS_VERSION}, this "
+                "version's: another one draws other chips, so begin anew"
+            )
+        missing = sorted(set(self.state_dict()) - set(state) - {"drawn_chips"})
         if missing:
             raise ValueError(f"the state of the curriculum lacks {', '.join(missing)}")
         layers = faulty_layers(self.model)
@@ -387,6 +395,8 @@ class Curriculum:
         self._apply()
 
     def _apply(self) -> None:
+        if self.chips == "one":
+            check_trainable("the chip of the network", chip(self.model))
         errors = self._ladder.errors(self._level, self._share())
         try:
             set_scaled_errors_(self.model, errors)
@@ -417,12 +427,18 @@ _SETTINGS = (
 )
 
 
+def _are_drawn(chips: Any) -> bool:
+    return chips == "fresh" or whole(chips)
+
+
 def _checked_chips(chips: Any) -> str | int | tuple[int, ...]:
     if isinstance(chips, str) and chips in ("fresh", "one"):
         return chips
     if whole(chips, 1):
         return int(chips)
     if isinstance(chips, Sequence) and not isinstance(chips, str) and len(chips) and all(map(whole, chips)):
+        for index, one in enumerate(chips):
+            check_trainable(f"chips[{index}]", one)
         return tuple(chips)
     raise ValueError(
         f"chips is {chips!r}; allowed are 'fresh', 'one', or a number of chips from 1, or a list of their seeds"

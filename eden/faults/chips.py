@@ -9,6 +9,7 @@ from torch import nn
 
 from eden import _core
 from eden.common.arguments import check_seed
+from eden.common.provenance import DrawnChips
 from eden.faults.faulty_layers import faulty_layers, require_faults
 
 
@@ -55,17 +56,39 @@ def chip(model: nn.Module) -> int:
 
 
 def draw_chip(seed: int, purpose: str, index: int) -> int:
-    """Seed of the index-th chip that a run draws for a purpose; chips of different purposes differ.
+    """Seed of the index-th chip that a run draws for a purpose.
+
+    The purpose stands in the highest four bits, so chips of different purposes differ, whatever the seeds are. Chips of
+    one seed and purpose differ; one of another seed is a given one of them with a probability of 2^-60. Chips that are
+    named by hand, from -2^60 to 2^60 - 1, are none of them.
 
     Args:
         seed: seed of the run.
-        purpose: "training", "search", "confirmation" or "evaluation".
-        index: from 0 on.
+        purpose: "training", "search", "confirmation", "steering", "verification", "evaluation" or "curves".
+        index: from 0 to 2^60 - 1.
+
+    Raises:
+        ValueError: for another purpose or index.
     """
     purposes = _core.ChipPurpose.__members__
     if purpose not in purposes:
         raise ValueError(f"purpose is {purpose!r}; allowed are {', '.join(purposes)}")
     return int(_core.derive_chip(seed, purposes[purpose], index))
+
+
+def chips_of(drawn: DrawnChips) -> list[int]:
+    """Seeds of the chips that a record names."""
+    return [draw_chip(drawn.seed, drawn.purpose, drawn.first + k) for k in range(drawn.count)]
+
+
+def check_trainable(name: str, seed: int) -> None:
+    """Raise ValueError for a chip that is drawn to judge networks by, and so not to be trained on."""
+    purpose = _core.purpose_of(seed)
+    if purpose not in ("", "training"):
+        raise ValueError(
+            f"{name} is {seed}, a chip that is drawn for the purpose {purpose!r}; allowed to train on are -2^60 to "
+            "2^60 - 1 and chips that are drawn for 'training'"
+        )
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eden.common.torch_internals import BatchNorm
-from eden.faults.chips import chips_kept, draw_chip, set_chip_
+from eden.faults.chips import check_trainable, chips_kept, draw_chip, set_chip_
 from eden.faults.faulty_layers import require_faults
 from eden.faults.network import bare, call, evaluating, looking, model_input
 
@@ -125,10 +125,12 @@ def reestimate_(
 
 def _seeds(layers: dict[str, Any], chips: Any, seed: int) -> list[int]:
     if isinstance(chips, str) and chips == "one":
-        return [int(next(iter(layers.values())).eden_chip)]
+        chips = [int(next(iter(layers.values())).eden_chip)]
     whole = isinstance(chips, int) and not isinstance(chips, bool)
     if whole and chips >= 1:
         return [draw_chip(seed, "training", index) for index in range(chips)]
     if isinstance(chips, Sequence) and not isinstance(chips, str) and len(chips):
+        for index, one in enumerate(chips):
+            check_trainable(f"chips[{index}]", one)
         return list(chips)
     raise ValueError(f"chips is {chips!r}; allowed are a number from 1, a list of seeds, or 'one'")

@@ -9,6 +9,7 @@ import pydantic
 
 from eden.common.checks import at_most
 from eden.common.files import Record, VersionedFile
+from eden.common.provenance import DrawnChips
 
 
 class AccuracyPoint(Record):
@@ -51,6 +52,8 @@ class AccuracyCurves(VersionedFile):
     """What ``low`` and ``high`` of the points are."""
     seed: int | None = None
     """Seed that the chips were drawn from."""
+    chips: tuple[DrawnChips, ...] = ()
+    """All that were seen; empty in files of before purposes kept chips apart."""
     tolerated: dict[str, float] = pydantic.Field(default_factory=dict)
     """Highest bit error rate tolerated by the whole network, by label, where it was searched for."""
 
@@ -66,4 +69,5 @@ class AccuracyCurves(VersionedFile):
             return None
         points = tuple(point for one in curves for point in one.points)
         tolerated = {label: rate for one in curves for label, rate in one.tolerated.items()}
-        return curves[0].model_copy(update={"points": points, "tolerated": tolerated})
+        chips = tuple(dict.fromkeys(drawn for one in curves for drawn in one.chips))
+        return curves[0].model_copy(update={"points": points, "tolerated": tolerated, "chips": chips})

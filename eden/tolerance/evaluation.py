@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from eden.boosting.curriculum import unscaled_errors
 from eden.common import checks
-from eden.common.arguments import check_int
-from eden.faults.chips import draw_chip, set_chip_
+from eden.common.arguments import check_int, check_seed
+from eden.common.provenance import DrawnChips
+from eden.faults.chips import chips_of, set_chip_
 from eden.faults.memories import set_errors_, set_scaled_errors_
 from eden.faults.network import evaluating, model_device
 from eden.faults.reliable import clean
@@ -35,10 +36,12 @@ class OverChips:
     Attributes:
         values: accuracy on each chip, from 0 to 1.
         clean: accuracy on reliable memory, in the same storage; None where it was not measured.
+        chips: those that they are of.
     """
 
     values: tuple[float, ...]
     clean: float | None = None
+    chips: DrawnChips | None = None
 
     @property
     def mean(self) -> float:
@@ -116,7 +119,7 @@ def evaluate(
     errors: Mapping[str, ErrorModel | Sequence[Piece] | None] | None = None,
     on_chip: Callable[[], None] | None = None,
 ) -> OverChips:
-    """Accuracy on chips drawn for evaluation, on which no curriculum trains and no search decides.
+    """Accuracy on chips drawn for evaluation, which no other step draws from any seed.
 
     Mode, error models, chip and access numbers of the network are what they were afterwards, also after an error.
 
@@ -142,6 +145,7 @@ def evaluate(
     """
     scorer = _scorer(model, data, metric)
     check_int("chips", chips, 1)
+    check_seed("seed", seed)
     with borrowed(model):
         if errors is not None:
             set_errors_(model, errors)
@@ -149,15 +153,16 @@ def evaluate(
             set_scaled_errors_(model, _errors_at(model, ber))
         with clean(model):
             own = _mean(scorer)
-        return OverChips(_on_chips(model, scorer, chips, seed, on_chip), own)
+        drawn = DrawnChips(purpose="evaluation", seed=seed, first=0, count=chips)
+        return OverChips(_on_chips(model, scorer, drawn, on_chip), own, drawn)
 
 
 def _on_chips(
-    model: nn.Module, scorer: Scorer, chips: int, seed: int, on_chip: Callable[[], None] | None
+    model: nn.Module, scorer: Scorer, chips: DrawnChips, on_chip: Callable[[], None] | None
 ) -> tuple[float, ...]:
     values = []
-    for index in range(chips):
-        set_chip_(model, draw_chip(seed, "evaluation", index))
+    for seed in chips_of(chips):
+        set_chip_(model, seed)
         values.append(_mean(scorer))
         if on_chip is not None:
             on_chip()
@@ -188,7 +193,7 @@ def at_rates(
     seed: int = 0,
     on_chip: Callable[[], None] | None = None,
 ) -> dict[float, OverChips]:
-    """Accuracy over the same chips with all operands at each of several mean bit error rates.
+    """Accuracy with all operands at each of several mean bit error rates, over the same chips, drawn for such curves.
 
     Args:
         model: a network under faults.
@@ -205,9 +210,11 @@ def at_rates(
     errors_at = {rate: _errors_at(model, rate) for rate in rates}
     scorer = _scorer(model, data, "top1")
     check_int("chips", chips, 1)
+    check_seed("seed", seed)
     found = {}
     with borrowed(model):
         for rate, errors in errors_at.items():
             set_scaled_errors_(model, errors)
-            found[rate] = OverChips(_on_chips(model, scorer, chips, seed, on_chip))
+            drawn = DrawnChips(purpose="curves", seed=seed, first=0, count=chips)
+            found[rate] = OverChips(_on_chips(model, scorer, drawn, on_chip), chips=drawn)
     return found

@@ -47,6 +47,7 @@ def profile(
     guarantee: Guarantee = "mean",
     lower_is_better: bool = False,
     seed: int = 0,
+    attempt: int = 1,
     search: Search = _SEARCH,
     budget: Budget = _BUDGET,
     journal: str | os.PathLike[str] | None = None,
@@ -76,7 +77,9 @@ def profile(
         guarantee: "mean", or ("quantile", q): the drop of a fraction q of the chips is at most ``max_drop``. Then a
             chip is observed on all samples: by a part of them its drop is not told.
         lower_is_better: whether the metric is one of harm, such as an error rate: then its rise is the drop.
-        seed: a 64-bit integer that all chips and draws derive from.
+        seed: a 64-bit integer that all chips and draws derive from. No other step draws the same chips from it.
+        attempt: which profile of this seed it is, from 1 on. Each has chips of its own: where one leads to another,
+            such as after a training under its placement, the latter takes the next.
         search: how it searches.
         budget: what it may cost.
         journal: a file that takes every report as soon as it is made; one that exists is resumed from, to the same
@@ -105,6 +108,7 @@ def profile(
         confidence=confidence,
         guarantee=guarantee,
         seed=seed,
+        attempt=attempt,
         search=search,
         lower_is_better=lower_is_better,
     )

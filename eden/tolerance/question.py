@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from eden import _core
-from eden.common.arguments import check_seed
+from eden.common.arguments import check_int, check_seed
+from eden.common.provenance import DrawnChips
 from eden.faults.memories import OperandInfo
 from eden.memory.errors import ErrorModel
 from eden.tolerance.scorer import Scorer, Scores
@@ -65,6 +66,7 @@ class Question:
     seed: int
     search: Search
     lower_is_better: bool = False
+    attempt: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_drop", _probability("max_drop", self.max_drop))
@@ -72,6 +74,8 @@ class Question:
         if self.quantile is not None:
             _probability("the quantile of guarantee", self.quantile)
         check_seed("seed", self.seed)
+        if check_int("attempt", self.attempt, 1) > _core.MOST_ATTEMPTS:
+            raise ValueError(f"attempt is {self.attempt}; allowed is 1 to {_core.MOST_ATTEMPTS}")
         if not isinstance(self.lower_is_better, bool):
             raise TypeError(f"lower_is_better is a {type(self.lower_is_better).__name__}; allowed is a bool")
 
@@ -105,7 +109,7 @@ class Question:
 
     def put_to_one_level(self) -> _core.Search:
         """A search with one candidate, both the lowest and the highest: what is left of it is its confirmation."""
-        return self._core_search(operands=[("as placed", 1, 1.0)], floor=1.0, coarse_only=True)
+        return self._core_search(operands=[("as placed", 1, 1.0)], floor=1.0, coarse_only=True, verifies=True)
 
     def _core_search(self, **how: Any) -> _core.Search:
         return _core.Search(
@@ -113,6 +117,7 @@ class Question:
             confidence=self.confidence,
             quantile=self.quantile,
             seed=self.seed,
+            attempt=self.attempt,
             max_trials=self.search.max_trials,
             effort=self.search.effort,
             **how,
@@ -150,11 +155,13 @@ class Question:
         return {
             "eden": importlib.metadata.version("eden-dram"),
             "random_layout": _core.RANDOM_LAYOUT_VERSION,
+            "drawn_chips": _core.DRAWN_CHIPS_VERSION,
             "max_drop": self.max_drop,
             "confidence": self.confidence,
             "guarantee": self.guarantee,
             "metric": metric,
             "seed": self.seed,
+            "attempt": self.attempt,
             "coarse_only": self.search.coarse_only,
             "strategy": self.search.strategy,
             "weights": list(weights.values()),
@@ -163,6 +170,13 @@ class Question:
             "search": _core.SEARCH_VERSION,
             "batch_size": batch_size,
         }
+
+    def chips(self, search: _core.Search) -> tuple[DrawnChips, ...]:
+        """The chips that a search of this question has seen."""
+        return tuple(
+            DrawnChips.model_validate({"purpose": purpose, "seed": self.seed, "first": first, "count": count})
+            for purpose, first, count in search.chips_seen
+        )
 
     def shown(self, scores: Scores) -> float:
         """Mean of scores, as the metric itself counts."""
@@ -216,6 +230,7 @@ class Question:
             coarse_certificate=certificate_of(search.coarse_certificate, batch_size),
             limits_certificate=None if confirmed is None else certificate_of(confirmed, batch_size),
             seed=self.seed,
+            chips=self.chips(search),
             random_layout=_core.RANDOM_LAYOUT_VERSION,
             eden_version=importlib.metadata.version("eden-dram"),
             observations=dict(observations),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 
 from eden.common.files import Record, VersionedFile
+from eden.common.provenance import DrawnChips
 from eden.common.tables import text_table
 from eden.memory.cell_map import CellMap
 from eden.memory.errors import ErrorModel
@@ -38,7 +39,8 @@ class Certificate(Record):
         back_offs: attempts that failed, at higher rates.
         alpha: error probability of the attempt that succeeded.
         total_alpha: error probability of all attempts together, at most 1 - confidence.
-        first_chip: the chips are ``eden.faults.chips.draw_chip(seed, "confirmation", k)`` for k from this one on.
+        first_chip: the chips are ``eden.faults.chips.draw_chip(seed, "confirmation", k)``, of a verification those of
+            the purpose "verification", for k from this one on.
         first_trial: the number of the first of its observations among all of the search, which follow one another.
     """
 
@@ -95,6 +97,7 @@ class Tolerance(VersionedFile):
         coarse_certificate: evidence for ``coarse``.
         limits_certificate: evidence for ``limits``; None in a coarse profile, whose limits are ``coarse``.
         seed: what all chips and draws derive from.
+        chips: all that were seen; empty in files of before purposes kept chips apart.
         random_layout: version of the layout of random numbers.
         eden_version: version of this package.
         observations: observations made, by phase of the search.
@@ -126,6 +129,7 @@ class Tolerance(VersionedFile):
     coarse_certificate: Certificate
     limits_certificate: Certificate | None
     seed: int
+    chips: tuple[DrawnChips, ...] = ()
     random_layout: int
     eden_version: str
     observations: dict[str, Count]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
-import math
 import os
 import re
 from collections.abc import Callable
@@ -21,8 +20,8 @@ from torch import nn
 
 from eden import _core
 from eden.common import progress as eden_progress
-from eden.common.arguments import check_int
 from eden.common.files import VersionedFile
+from eden.common.provenance import DrawnChips
 from eden.common.renames import renamed
 from eden.faults.reliable import refuse_inside_clean
 from eden.faults.samples import samples_of
@@ -42,9 +41,8 @@ class Verification(VersionedFile):
 
     Attributes:
         max_drop: accepted drop in score.
-        confidence: probability with which the statement holds, as it was asked for; of several attempts, with which
-            all statements of them hold together.
-        attempt: which of several attempts it was, None for the only one.
+        confidence: probability with which the statement holds, as it was asked for, together with those of all other
+            attempts.
         guarantee: what the drop is of, as in ``eden.profile``.
         metric: name of the score.
         reference_accuracy: score on reliable memory from which the drop is counted.
@@ -53,6 +51,8 @@ class Verification(VersionedFile):
         certificate: the evidence, None where the statement could not be confirmed.
         reason: why the test ended, in words.
         seed: what the chips and draws derive from.
+        attempt: which verification of this seed it is.
+        chips: all that were seen; empty in files of before purposes kept chips apart.
         random_layout: version of the layout of random numbers.
         eden_version: version of this package.
         observations: observations made, by phase.
@@ -71,8 +71,9 @@ class Verification(VersionedFile):
     samples: Annotated[int, pydantic.Field(ge=1)]
     certificate: Certificate | None
     reason: str
-    attempt: Annotated[int, pydantic.Field(ge=1)] | None = None
     seed: int
+    attempt: Annotated[int, pydantic.Field(ge=1)] = 1
+    chips: tuple[DrawnChips, ...] = ()
     random_layout: int
     eden_version: str
     observations: dict[str, Count]
@@ -91,7 +92,7 @@ class Verification(VersionedFile):
             "the mean drop over chips" if self.guarantee == "mean" else f"the drop of {self.guarantee[1]:.0%} of chips"
         )
         tried = ""
-        if self.attempt is not None:
+        if self.attempt > 1:
             own = 1.0 - self.certificate.total_alpha
             tried = f"; this is attempt {self.attempt}, which alone was tested with {own:.2g}"
         return (
@@ -119,20 +120,19 @@ def certify(
     guarantee: Guarantee = "mean",
     lower_is_better: bool = False,
     seed: int = 0,
+    attempt: int = 1,
     search: Search = _SEARCH,
     budget: Budget = _BUDGET,
     reference: nn.Module | None = None,
-    attempt: int | None = None,
     journal: str | os.PathLike[str] | None = None,
     progress: bool | Callable[[Step], None] = True,
 ) -> Verification:
     """Certify a network as it is placed: its drop in score on chips that nothing before has seen.
 
     The network's operands keep their errors and addresses (``inject_`` with a placement or a memory map). Some chips
-    steer how the test bets; those of the test are used by nothing else. Use a seed from which no profile, training or
-    earlier verification has drawn. Where several attempts are made, such as on one placement after another, number them
-    by ``attempt``: the k-th may then err with the probability (1 - confidence) 6 / (pi^2 k^2), which add up to 1 -
-    confidence over all k, so that all of them hold together.
+    steer how the test bets; those of the test are used by nothing else. No other step draws either from any seed. Where
+    several attempts are made, such as on one placement after another, say which one it is: then each has chips of its
+    own, and all of them hold together.
 
     Args:
         model: a network under faults; mode, chip and access numbers are what they were afterwards.
@@ -143,12 +143,13 @@ def certify(
         guarantee: "mean" or ("quantile", q).
         lower_is_better: whether the metric is one of harm.
         seed: a 64-bit integer that all chips and draws derive from.
+        attempt: which verification of this seed it is, from 1 on. The k-th spends 6 / (pi^2 k^2) of 1 - confidence,
+            whose sum over all k is 1 - confidence.
         search: its ``effort`` (the more, the smaller a gap between the drop and ``max_drop`` is shown), ``batch_size``
             and ``max_trials``; nothing is searched for, so the others stay as they are.
         budget: what it may cost.
         reference: the network from whose score on reliable memory the drop is counted, such as the one before
             boosting; the network itself if None.
-        attempt: 1 for the first of several attempts, 2 for the second; None for the only one.
         journal: a file that takes every observation; one that exists is resumed from, to the same answer.
         progress: True shows it on standard error, False does not, a function is called with a Step per observation.
 
@@ -167,16 +168,16 @@ def certify(
                 f"search.{field} is {getattr(search, field)!r}; nothing is searched for, so allowed is "
                 f"{getattr(_SEARCH, field)!r}"
             )
-    asked = Question(
+    question = Question(
         max_drop=max_drop,
         confidence=confidence,
         guarantee=guarantee,
         seed=seed,
+        attempt=attempt,
         # One rate is all that there is.
         search=dataclasses.replace(search, coarse_only=True),
         lower_is_better=lower_is_better,
     )
-    question = dataclasses.replace(asked, confidence=_confidence_of_attempt(asked.confidence, attempt))
     until = end_of(budget)
     for each in (model,) if reference is None else (model, reference):
         refuse_inside_clean(each, "certify")
@@ -203,7 +204,7 @@ def certify(
     found = run.coarse_certificate if run.state == "done" else None
     return Verification(
         max_drop=question.max_drop,
-        confidence=asked.confidence,
+        confidence=question.confidence,
         guarantee=guarantee,
         metric=subject.scorer.name,
         reference_accuracy=question.shown(clean),
@@ -213,16 +214,9 @@ def certify(
         # The search speaks of the rate that it knows of, and there is none here.
         reason=re.sub(r" even at a bit error rate of 1(, the least that is tried)?", "", run.message),
         seed=seed,
+        attempt=attempt,
+        chips=question.chips(run),
         random_layout=_core.RANDOM_LAYOUT_VERSION,
         eden_version=importlib.metadata.version("eden-dram"),
         observations=dict(observations),
-        attempt=attempt,
     )
-
-
-def _confidence_of_attempt(confidence: float, attempt: int | None) -> float:
-    """The confidence of a test; the sum of 6 / (pi^2 k^2) over all attempts k is 1."""
-    if attempt is None:
-        return confidence
-    check_int("attempt", attempt, 1)
-    return 1.0 - (1.0 - confidence) * 6.0 / (math.pi**2 * attempt**2)

@@ -24,7 +24,8 @@ from eden.app.tasks import load_task
 from eden.common.files import FileError, VersionedFile
 from eden.common.folder import LOCK
 from eden.common.journal import Journal
-from eden.faults.chips import draw_chip
+from eden.common.provenance import DrawnChips
+from eden.faults.chips import chips_of, draw_chip
 from eden.placement.map_file import MemoryMap
 from eden.reporting.accuracy import AccuracyCurves
 from eden.reporting.page import ReportError
@@ -136,11 +137,8 @@ def test_the_network_before_boosting_stands_beside_the_one_that_is_placed(done: 
     ]
     assert curves.tolerated == {"baseline": before.coarse, "boosted": outcome.tolerance.coarse}
     assert before.limits_certificate is None
-    # Neither curve is of the chips that the accuracy as placed is shown on, nor of those of a verification.
-    seeds = [Verification.load(path).seed for path in folder.glob("round-*/attempt-*/verification.json")]
-    streams = [curves.seed, *seeds, RunRecipe.load(folder / NAME).seed]
-    chips = {draw_chip(seed, "evaluation", index) for seed in streams for index in range(3)}
-    assert len(chips) == 3 * len(streams)
+    assert curves.seed is not None
+    assert curves.chips == (DrawnChips(purpose="curves", seed=curves.seed, first=0, count=2),)
     validation = tiny_task.data()[1]
     model = eden.load_(tiny_task.network(), folder / "boost" / "baseline.safetensors")
     over = at_rates(model, validation, [1e-2], 2, curves.seed)[1e-2]
@@ -185,9 +183,24 @@ def test_a_figure_that_fails_leaves_the_run(
 def test_attempts_share_the_error_probability(done: tuple[Path, Outcome]) -> None:
     folder, _ = done
     found = [Verification.load(path) for path in sorted(folder.glob("round-*/attempt-*/verification.json"))]
-    spent = sum(1.0 - one.confidence for one in found)
+    assert [one.attempt for one in found] == list(range(1, len(found) + 1))
+    assert {one.confidence for one in found} == {0.8}
+    spent = sum(one.certificate.alpha for one in found if one.certificate)
     assert 0.0 < spent <= 0.2
-    assert len({one.seed for one in found}) == len(found)
+
+
+def test_every_step_of_a_run_sees_chips_of_its_own(done: tuple[Path, Outcome]) -> None:
+    folder, outcome = done
+    seen: list[tuple[str, tuple[DrawnChips, ...]]] = [
+        ("accuracy.json", AccuracyCurves.load(folder / "accuracy.json").chips)
+    ]
+    seen += [(path.name, eden.Tolerance.load(path).chips) for path in sorted(folder.glob("*/tolerance.json"))]
+    seen += [(path.name, Verification.load(path).chips) for path in sorted(folder.glob("*/*/verification.json"))]
+    assert len(seen) == 6  # curves; before boosting and two rounds, each with its certificate
+    chips = [chip for _, drawn in seen for one in drawn for chip in chips_of(one)]
+    shown = [draw_chip(0, "evaluation", index) for index in range(outcome.rounds.chips)]
+    trained = [draw_chip(seed, "training", index) for seed in range(3) for index in range(100)]
+    assert len({*chips, *shown, *trained}) == len(chips) + len(shown) + len(trained)
 
 
 def test_killed_anywhere_it_goes_on_to_the_same(

@@ -20,6 +20,6 @@ def test_attempts_share_what_was_asked_for_and_say_so() -> None:
     assert found.certificate is not None
     assert found.certificate.total_alpha <= 0.1 * 6 / math.pi**2 / 4
     assert "certified with confidence 0.9, as asked" in found.statement
-    assert "attempt 2, which alone was tested with 0.99" in found.table()
+    assert "attempt 2, which alone was tested with 0.98" in found.table()
     with pytest.raises(ValueError, match="attempt is 0; allowed"):
         eden.certify(network, loader(), attempt=0, **FAST)

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from eden.app.options import OUT, NetworkOption, PlacementOption, TaskOption, app, network_of, task_of, tell
+from eden.app.options import (
+    OUT,
+    AttemptOption,
+    NetworkOption,
+    PlacementOption,
+    SeedOption,
+    TaskOption,
+    app,
+    network_of,
+    task_of,
+    tell,
+)
 from eden.app.paths import Input, Output, json_file
 
 
@@ -25,7 +36,8 @@ def certify(
     journal: Annotated[
         Path | None, typer.Option(help="file that an interrupted test resumes from"), Output("journal", None)
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="of the chips; one that no profile was given")] = 1,
+    seed: SeedOption = 0,
+    attempt: AttemptOption = 1,
 ) -> None:
     """Certify a placement on fresh chips; status 1 where it cannot be."""
     from torch.utils.data import DataLoader
@@ -45,6 +57,7 @@ def certify(
         max_drop=max_drop,
         confidence=confidence,
         seed=seed,
+        attempt=attempt,
         search=Search(effort=effort, batch_size=samples),
         reference=None if reference is None else network_of(chosen, reference),
         journal=journal,

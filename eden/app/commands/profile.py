@@ -5,7 +5,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from eden.app.options import OUT, SeedOption, TaskOption, app, network_of, task_of, wrote
+from eden.app.options import OUT, AttemptOption, SeedOption, TaskOption, app, network_of, task_of, wrote
 from eden.app.paths import Input, Output, json_file
 
 
@@ -60,6 +60,7 @@ def profile(
     ] = None,
     max_trials: Annotated[int | None, typer.Option(help="observations after which the search gives up")] = None,
     seed: SeedOption = 0,
+    attempt: AttemptOption = 1,
 ) -> None:
     """Find the highest bit error rate that the network, and then each of its operands, tolerates.
 
@@ -87,6 +88,7 @@ def profile(
         "metric": metric,
         "guarantee": "mean" if quantile is None else ("quantile", quantile),
         "seed": seed,
+        "attempt": attempt,
         "journal": kept,
         "search": Search(
             strategy=cast(Any, strategy),

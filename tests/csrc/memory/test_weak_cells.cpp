@@ -2,10 +2,13 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <numeric>
 #include <set>
+#include <string>
 #include <vector>
 
+#include "base/drawn_chips.h"
 #include "catch2.h"
 #include "memory/corrupt/load_work.h"
 #include "memory/weak_cells.h"
@@ -221,12 +224,22 @@ TEST_CASE("the ends of a range stay plausible after quantization") {
   CHECK(checked > 0);  // the rounding that this is about does happen
 }
 
-TEST_CASE("chips of different purposes and numbers differ") {
+TEST_CASE("chips say what they were drawn for, and those of one seed and purpose differ") {
   std::set<uint64_t> chips;
-  for (const auto purpose : {eden::ChipPurpose::kTraining, eden::ChipPurpose::kSearch,
-                             eden::ChipPurpose::kConfirmation, eden::ChipPurpose::kEvaluation}) {
-    for (uint64_t index = 0; index < 1000; ++index)
-      chips.insert(eden::derive_chip(1, purpose, index));
+  for (uint32_t of = 1; of < std::size(eden::kChipPurposes); ++of) {
+    const auto purpose = static_cast<eden::ChipPurpose>(of);
+    for (const uint64_t seed : {uint64_t{0}, uint64_t{1}, ~uint64_t{0}, uint64_t{5} << 60}) {
+      for (uint64_t k = 0; k < 1000; ++k) {
+        const uint64_t index = k < 500 ? k : eden::kChips - k;
+        const uint64_t chip = eden::derive_chip(seed, purpose, index);
+        CHECK(std::string(eden::purpose_of(chip)) == eden::name_of(purpose));
+        chips.insert(chip);
+      }
+    }
   }
-  CHECK(chips.size() == 4000);
+  CHECK(chips.size() == 4000 * (std::size(eden::kChipPurposes) - 1));
+  for (const uint64_t by_hand :
+       {uint64_t{0}, eden::kChips - 1, ~uint64_t{0}, ~(eden::kChips - 1)}) {
+    CHECK(std::string(eden::purpose_of(by_hand)).empty());
+  }
 }

@@ -10,7 +10,7 @@
 #include <set>
 #include <string>
 
-#include "base/random_layout.h"
+#include "base/drawn_chips.h"
 #include "catch2.h"
 #include "statistics.h"
 #include "tolerance/search.h"
@@ -415,6 +415,38 @@ TEST_CASE("Confirmations use chips that no other trial uses, decisions before th
                               static_cast<uint64_t>(certificate->first_chip + k)));
     }
   }
+}
+
+TEST_CASE("Attempts of one seed and verifications share neither chips nor samples") {
+  const Network network = ordinary();
+  std::set<uint64_t> chips, samples;
+  size_t seen = 0;
+  for (const bool verifies : {false, true}) {
+    for (const int64_t attempt : {int64_t{1}, int64_t{2}, eden::kMostAttempts}) {
+      SearchSettings settings = settings_for(network, 5);
+      settings.attempt = attempt;
+      settings.verifies = verifies;
+      Search search(settings);
+      std::set<uint64_t> own;
+      while (const std::optional<Trial> trial = search.next_trial()) {
+        own.insert(trial->chip);
+        chips.insert(trial->chip);
+        samples.insert(trial->draw_seed);
+        search.report(trial->id, network.observe(*trial));
+      }
+      seen += own.size();
+      uint64_t told = 0;
+      for (const eden::ChipsSeen& range : search.chips_seen()) {
+        told += range.count;
+        for (uint64_t k = 0; k < range.count; ++k) {
+          CHECK(own.erase(eden::derive_chip(5, range.purpose, range.first + k)) == 1);
+        }
+      }
+      CHECK(own.empty());
+    }
+  }
+  CHECK(chips.size() == seen);
+  CHECK(samples.size() == seen);
 }
 
 TEST_CASE("A search replayed at any point asks the same and ends the same") {
