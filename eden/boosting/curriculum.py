@@ -24,6 +24,7 @@ from eden.faults.faulty_layers import faulty_layers
 from eden.faults.inject import HELD_CURRICULUM
 from eden.faults.memories import operands, scalable_errors, set_scaled_errors_
 from eden.faults.network import bare
+from eden.faults.reads import reads_of, reads_since
 from eden.memory.errors import ErrorModel
 
 SCHEDULES = ("linear", "logarithmic", "step", "adaptive")
@@ -156,7 +157,8 @@ class Curriculum:
         self.optimizer_steps = 0
         self._steps_at_last_epoch = 0
         self._number = 0  # in the order of their making
-        self._seen_training = False  # a layer in training mode, at an optimizer step since the last epoch
+        self._trained: set[str] = set()  # layers in training mode at an optimizer step since the last epoch
+        self._counted_from = 0, reads_of(model)  # optimizer steps, and what was read until then
         self._recovery = Recovery(self._ladder.first(self._start), factor)
         _watch(self)
         self._apply()
@@ -287,7 +289,8 @@ class Curriculum:
 
         Raises:
             RuntimeError: if chips are to change, but no optimizer step was seen since the last call, or none with a
-                layer under faults in training mode; if it has ended; or if it is adaptive and nothing was reported
+                layer under faults in training mode; if an operand under faults was never read in a forward pass of the
+            training since the last call; if it has ended; or if it is adaptive and nothing was reported
                 since the rate last changed. Nothing is changed then.
         """
         if _holder(self.model) is not self:
@@ -301,26 +304,50 @@ class Curriculum:
                 "no optimizer step was seen in this epoch, so the chip never changed; call next_chip() after each "
                 "update if the loop updates the Parameters without a torch.optim optimizer"
             )
-        if self.chips != "one" and not self._seen_training:
+        if self.chips != "one" and not self._trained:
             raise RuntimeError(
                 "every layer under faults was in evaluation mode at all optimizer steps of this epoch, so the network "
                 "was trained on the chip of the injection alone; call model.train() (single layers, such as batch "
                 "norm, may stay in evaluation mode), or give chips='one'"
             )
+        self._check_read()
         if self.schedule == "adaptive":
             self._recovery.end_epoch(self._ladder, self.reference, self.recovery, self.factor, self.epochs_per_step)
-        self._steps_at_last_epoch, self._seen_training = self.optimizer_steps, False
+        self._steps_at_last_epoch, self._trained = self.optimizer_steps, set()
+        self._counted_from = self.optimizer_steps, reads_of(self.model)
         self.epoch += 1
         self._apply()
 
     def next_chip(self) -> None:
         """Count an optimizer step and change the chip; called by itself after each ``optimizer.step()``."""
         self.optimizer_steps += 1
-        self._seen_training = self._seen_training or any(x.training for x in faulty_layers(self.model).values())
+        self._trained |= {name for name, layer in faulty_layers(self.model).items() if layer.training}
         if self.steps_per_epoch is not None or self.clean_share > 0.0 or self.floor_ber is not None:
             self._apply()
         else:
             self._apply_chip()
+
+    def _check_read(self) -> None:
+        """Refuse operands that the forward passes of the epoch did not read."""
+        steps, before = self._counted_from
+        if self.optimizer_steps == steps:
+            return
+        read = {
+            name
+            for name, (training, evaluation) in reads_since(self.model, before).items()
+            if training or (evaluation and name not in self._trained)
+        }
+        readers: dict[str, set[str]] = {}
+        for name, layer in faulty_layers(self.model).items():
+            for operand in layer.eden_faults.operands():
+                if operand.errors is not None:
+                    readers.setdefault(operand.name, set()).add(name)
+        unread = [name for name, own in readers.items() if not own & read]
+        if unread:
+            raise RuntimeError(
+                f"{', '.join(unread)}: never read in a forward pass of this epoch's training, so the network does not "
+                "learn to stand its errors; leave it out with inject_'s filter_fn"
+            )
 
     @contextlib.contextmanager
     def present(self) -> Iterator[None]:
@@ -390,8 +417,10 @@ class Curriculum:
             setattr(self, key, state[key])
         self._ladder, self._recovery, self.chips = ladder, adapted, chips
         self._steps_at_last_epoch = state["steps_at_last_epoch"]
-        self._seen_training = self.optimizer_steps > self._steps_at_last_epoch  # in which mode, nobody wrote down
+        # In which mode layers were, nobody wrote down.
+        self._trained = set(layers) if self.optimizer_steps > self._steps_at_last_epoch else set()
         set_accesses_(self.model, numbers)
+        self._counted_from = self.optimizer_steps, reads_of(self.model)
         self._apply()
 
     def _apply(self) -> None:

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from eden.boosting.augmentation import Augment
 from eden.boosting.batches import Samples, samples_of
 from eden.boosting.curriculum import Curriculum
-from eden.boosting.generators import own_generators
+from eden.boosting.generators import own_generators, random_states, set_random_states
 from eden.boosting.not_finite import all_finite, watched_pass
 from eden.boosting.recipe import Recipe
 from eden.boosting.weights import clip_weights_, distilled
@@ -29,6 +29,7 @@ from eden.faults.calibration import calibrate_
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.learned_ranges import LearnedRanges
 from eden.faults.network import model_device
+from eden.faults.reads import Reads
 from eden.faults.reliable import clean
 
 _LEAST_LOSS_SCALE = 1.0  # a gradient that is not finite at it was not made so by the scale
@@ -73,6 +74,7 @@ class Loop:
             on_gpu = [self.device.index] if self.device.type == "cuda" else None
             forward = nn.parallel.DistributedDataParallel(forward, device_ids=on_gpu)
         self.forward = forward
+        self._looked = False
 
     def samples(self, epoch: int) -> Samples:
         """This rank's batches of an epoch."""
@@ -92,6 +94,8 @@ class Loop:
         rate = recipe.learning_rate_at((epoch * self.steps + step + 1) / (recipe.epochs * self.steps))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        if not self._looked:
+            self._look_at_reads(x, y)
         before = self._before()
         self.optimizer.zero_grad(set_to_none=True)
         value = 0.0
@@ -181,6 +185,27 @@ class Loop:
             return distance
         own = nn.functional.cross_entropy(output.float(), y, label_smoothing=recipe.label_smoothing)
         return (1.0 - recipe.distillation) * own + recipe.distillation * distance
+
+    def _look_at_reads(self, x: Tensor, y: Tensor) -> None:
+        """Refuse operands that a pass reads past their memory. It is a pass of its own, of which nothing stays."""
+        self._looked = True
+        layers = faulty_layers(self.model).values()
+        if not layers:
+            return
+        reads, random = Reads(self.model), random_states()
+        buffers = [(buffer, buffer.detach().clone()) for buffer in self.model.buffers()]
+        counts = [(layer.eden_faults, layer.eden_faults.reads, layer.eden_faults.recomputed) for layer in layers]
+        try:
+            with torch.no_grad():
+                reads.call(functools.partial(self.loss, self.model), x, y)
+        finally:
+            set_random_states(random)
+            with torch.no_grad():
+                for buffer, saved in buffers:
+                    buffer.copy_(saved)
+            for faults, made, recomputed in counts:
+                faults.reads, faults.recomputed = made, recomputed
+        reads.check()
 
     def _before(self) -> list[tuple[Tensor, Tensor]]:
         # What a forward pass moves on and its repetition, to find where it went wrong, needs.

@@ -116,7 +116,7 @@ def train(
 
     Raises:
         ValueError: if the dataset has no samples, an argument is out of range, the curriculum is of another network or
-            has ended, or the network is inside `clean`.
+            has ended, the network is inside `clean`, or an operand under faults is read past its memory.
         TrainingError: if the loss is not finite, naming the read or the layer where the first such value was met, and
             the operand whose read made the largest values out of smaller ones; if a gradient is not, naming the
             Parameter; if dataset or augmentation raise; the last checkpoint is kept.

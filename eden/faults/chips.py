@@ -32,6 +32,7 @@ def set_chip_(model: nn.Module, seed: int) -> nn.Module:
         layer.eden_training_chip.fill_(seed)
         layer.eden_access.zero_()
         layer.eden_training_access.zero_()
+        layer.eden_faults.resets += 1
     return model
 
 

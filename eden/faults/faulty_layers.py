@@ -56,6 +56,7 @@ class LayerFaults:
         reuse: who is asked for outputs, in a profile.
         reads: under activation checkpointing, since the last recomputation.
         recomputed: whether a recomputation came since the last counted read.
+        resets: how often its access numbers were set back.
     """
 
     by_role: dict[str, Operand]
@@ -65,6 +66,7 @@ class LayerFaults:
     reuse: Outputs | None = None
     reads: int = 0
     recomputed: bool = False
+    resets: int = 0
 
     def count_read(self, recomputing: bool) -> None:
         """Count a checkpointed read, or refuse a recomputation that cannot tell which of several reads it repeats."""

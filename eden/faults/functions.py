@@ -54,14 +54,15 @@ class FunctionUse:
     parameters: tuple[str, ...]
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """The tensors in nested tuples, lists and dicts."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from _tensors(item)
+            yield from tensors_in(item)
     elif isinstance(value, dict):
-        yield from _tensors(tuple(value.values()))
+        yield from tensors_in(tuple(value.values()))
 
 
 class _Watch(TorchFunctionMode):
@@ -89,7 +90,7 @@ class _Watch(TorchFunctionMode):
             result = function(*args, **(kwargs or {}))
             # A view of a parameter is that parameter still; held, so that no id is given out twice.
             if only is not None:
-                for x in _tensors(result):
+                for x in tensors_in(result):
                     self._stored[id(x)] = only
                     self._held.append(x)
             return result
@@ -102,7 +103,7 @@ class _Watch(TorchFunctionMode):
         if name in ("__get__", "__set__", "size", "dim", "detach", "numel"):
             return None
         name = _OPERATORS.get(name, name.strip("_"))
-        read = {id(x): x for x in _tensors((args, kwargs)) if x.is_floating_point()}
+        read = {id(x): x for x in tensors_in((args, kwargs)) if x.is_floating_point()}
         parameters = tuple(self._stored[key] for key in read if key in self._stored)
         maps = len(read) - len(parameters)
         if type(module).__module__.startswith("torch.nn."):  # what torch's own layers store is named by their class

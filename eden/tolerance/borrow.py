@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from eden.faults.chips import chip, set_chip_
+from eden.faults.faulty_layers import faulty_layers
 from eden.faults.memories import operands, set_errors_
 from eden.faults.network import evaluating
 
@@ -19,6 +20,7 @@ def borrowed(model: nn.Module) -> Iterator[None]:
     errors = {name: info.errors for name, info in operands(model).items()}
     seed = chip(model)
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    resets = [(layer.eden_faults, layer.eden_faults.resets) for layer in faulty_layers(model).values()]
     try:
         with evaluating(model):
             yield
@@ -28,3 +30,5 @@ def borrowed(model: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for buffer, saved in buffers:
                 buffer.copy_(saved)
+        for faults, count in resets:
+            faults.resets = count

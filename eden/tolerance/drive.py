@@ -94,8 +94,11 @@ class Subject(Protocol):
     def put_at(self, trial: _core.Trial) -> None:
         """Put it at a trial's rates, on its chip."""
 
-    def check_observed(self) -> None:
-        """Raise ValueError for what the first observation shows to be wrong with it."""
+    def observed(self) -> None:
+        """A trial's observation was made."""
+
+    def check_read(self) -> None:
+        """Raise ValueError for operands that the observations have not read through their memory."""
 
     def fingerprint(self) -> dict[str, Any]:
         """What a journal names it and the samples by, once they were scored."""
@@ -112,7 +115,6 @@ class Observer:
 
     def __init__(self, subject: Subject, clean: Scores, batch_size: int) -> None:
         self._subject, self._clean, self._batch_size = subject, clean, batch_size
-        self._checked = False
         self.reuse = subject.reuse
 
     def evaluate(self, trial: _core.Trial) -> float:
@@ -120,9 +122,7 @@ class Observer:
         self._subject.put_at(trial)
         drawn = _core.draw_samples(trial.draw_seed, len(self._clean), self._batch_size)
         faulty = self._subject.scorer.scores(drawn, f"trial {trial.id} ({trial.phase}, chip {trial.chip})")
-        if not self._checked:
-            self._subject.check_observed()
-            self._checked = True
+        self._subject.observed()
         return float(np.mean(self._clean[drawn] - faulty))
 
 
@@ -433,4 +433,5 @@ def ask(
 
         observer = Observer(subject, clean, batch_size)
         observations = drive(search, observer, names, book, on_step, ranks=ranks, budget=until, timeout=budget.timeout)
+    subject.check_read()
     return observations, batch_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +17,10 @@ from eden.common import checks
 from eden.common.arguments import check_int, check_seed
 from eden.common.provenance import DrawnChips
 from eden.faults.chips import chips_of, set_chip_
+from eden.faults.faulty_layers import faulty_layers
 from eden.faults.memories import set_errors_, set_scaled_errors_
 from eden.faults.network import evaluating, model_device
+from eden.faults.reads import Reads
 from eden.faults.reliable import clean
 from eden.faults.samples import Samples, samples_of
 from eden.memory.errors import ErrorModel
@@ -66,7 +69,28 @@ class OverChips:
         return max(self.values)
 
 
-def _scorer(model: nn.Module, data: Any, metric: str | Metric | CorpusMetric, batch_size: int = _BATCH) -> Scorer:
+class _Evaluation:
+    """The mean score of a network over all samples, after which operands that were not read are refused."""
+
+    def __init__(
+        self, model: nn.Module, data: Any, metric: str | Metric | CorpusMetric, batch_size: int = _BATCH
+    ) -> None:
+        self._reads = Reads(model)
+        forward = functools.partial(self._reads.call, model)
+        self._scorer = Scorer(forward, _samples(data, batch_size), metric, model_device(model))
+
+    def mean(self, checked: bool = True) -> float:
+        """It, in the mode and at the errors that the network has. Raises ValueError for operands that are not read."""
+        self._reads.forget()
+        self._reads.begin()
+        scores = self._scorer.scores(range(len(self._scorer.samples)), "evaluation")
+        self._reads.end()
+        if checked:
+            self._reads.check()
+        return math.fsum(scores) / len(scores)
+
+
+def _samples(data: Any, batch_size: int) -> Samples:
     if isinstance(data, TensorDataset) and len(data.tensors) == 2:
         samples: Samples = TensorSamples(*data.tensors, batch_size)
     elif isinstance(data, Dataset) and not isinstance(data, IterableDataset):
@@ -75,12 +99,7 @@ def _scorer(model: nn.Module, data: Any, metric: str | Metric | CorpusMetric, ba
         samples = samples_of(data, _MEMORY_BYTES)
     if len(samples) == 0:
         raise ValueError("dataset has no samples; accuracy needs at least one")
-    return Scorer(model, samples, metric, model_device(model))
-
-
-def _mean(scorer: Scorer) -> float:
-    scores = scorer.scores(range(len(scorer.samples)), "evaluation")
-    return math.fsum(scores) / len(scores)
+    return samples
 
 
 def accuracy(
@@ -95,11 +114,12 @@ def accuracy(
         metric: as in ``eden.profile``. By "top1" a sample whose output holds a NaN counts as wrong.
 
     Raises:
-        ValueError: if the dataset has no samples.
+        ValueError: if the dataset has no samples, or an operand under faults is not read through its memory.
     """
-    scorer = _scorer(model, data, metric, batch_size)
+    evaluation = _Evaluation(model, data, metric, batch_size)
+    reliable = any(layer.eden_faults.reliable for layer in faulty_layers(model).values())
     with evaluating(model):
-        return _mean(scorer)
+        return evaluation.mean(checked=not reliable)
 
 
 def clean_accuracy(model: nn.Module, data: Any, batch_size: int = _BATCH) -> float:
@@ -141,9 +161,10 @@ def evaluate(
 
     Raises:
         ValueError: if ``chips`` is below 1, a rate is out of an operand's reach, a name is no operand of the network,
-            the data hold no samples, or the network has no layer under faults.
+            the data hold no samples, the network has no layer under faults, or an operand with an error model is not
+            read through its memory.
     """
-    scorer = _scorer(model, data, metric)
+    evaluation = _Evaluation(model, data, metric)
     check_int("chips", chips, 1)
     check_seed("seed", seed)
     with borrowed(model):
@@ -152,18 +173,18 @@ def evaluate(
         if ber is not None:
             set_scaled_errors_(model, _errors_at(model, ber))
         with clean(model):
-            own = _mean(scorer)
+            own = evaluation.mean()
         drawn = DrawnChips(purpose="evaluation", seed=seed, first=0, count=chips)
-        return OverChips(_on_chips(model, scorer, drawn, on_chip), own, drawn)
+        return OverChips(_on_chips(model, evaluation, drawn, on_chip), own, drawn)
 
 
 def _on_chips(
-    model: nn.Module, scorer: Scorer, chips: DrawnChips, on_chip: Callable[[], None] | None
+    model: nn.Module, evaluation: _Evaluation, chips: DrawnChips, on_chip: Callable[[], None] | None
 ) -> tuple[float, ...]:
     values = []
     for seed in chips_of(chips):
         set_chip_(model, seed)
-        values.append(_mean(scorer))
+        values.append(evaluation.mean())
         if on_chip is not None:
             on_chip()
     return tuple(values)
@@ -208,7 +229,7 @@ def at_rates(
             as ``evaluate``.
     """
     errors_at = {rate: _errors_at(model, rate) for rate in rates}
-    scorer = _scorer(model, data, "top1")
+    evaluation = _Evaluation(model, data, "top1")
     check_int("chips", chips, 1)
     check_seed("seed", seed)
     found = {}
@@ -216,5 +237,5 @@ def at_rates(
         for rate, errors in errors_at.items():
             set_scaled_errors_(model, errors)
             drawn = DrawnChips(purpose="curves", seed=seed, first=0, count=chips)
-            found[rate] = OverChips(_on_chips(model, scorer, drawn, on_chip), chips=drawn)
+            found[rate] = OverChips(_on_chips(model, evaluation, drawn, on_chip), chips=drawn)
     return found

@@ -24,6 +24,7 @@ from eden.common.torch_internals import compile_package
 from eden.faults import memories
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.memories import scalable_errors
+from eden.faults.reads import Reads
 from eden.memory.lines import LineModel
 from eden.tolerance.borrow import borrowed
 from eden.tolerance.network import check_searchable, moved_bytes
@@ -163,11 +164,15 @@ def export(
     with borrowed(model), torch.no_grad():
         for layer in faulty_layers(model).values():
             layer.eden_access.zero_()
-        output = model(batch)
+        reads = Reads(model)
+        reads.begin()
+        output = reads.call(model, batch)
+        reads.end()
         if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != samples_per_run:
             found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise ValueError(f"the network's output is {found}; allowed in a package is a tensor (batch, classes)")
         calls = {name: int(layer.eden_access) for name, layer in faulty_layers(model).items()}
+        reads.check()
         unread = [name for name, count in calls.items() if count == 0]
         if unread:
             raise ValueError(f"{', '.join(unread)}: never called in a forward pass; leave them out with filter_fn")

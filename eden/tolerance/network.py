@@ -15,6 +15,7 @@ from eden.faults.chips import set_chip_
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.memories import OperandInfo, operands, scalable_errors, set_scaled_errors_
 from eden.faults.network import model_device
+from eden.faults.reads import Reads
 from eden.faults.reliable import clean
 from eden.faults.samples import Samples, update_digest
 from eden.memory.region import Memory
@@ -89,21 +90,27 @@ class PlacedNetwork:
     ) -> None:
         self.model, self.infos = model, operands(model)
         self.scorer = Scorer(self._forward, samples, metric, model_device(model), lower_is_better)
+        self.reads = Reads(model)
         self._data = hashlib.sha256()
 
     def _forward(self, inputs: Any) -> Any:
         if self.reuse is not None:
             self.reuse.begin_forward()
-        return self.model(inputs)
+        return self.reads.call(self.model, inputs)
 
     def borrowed(self) -> contextlib.AbstractContextManager[None]:
         """Evaluation mode for a moment, everything afterwards as it was."""
         return borrowed(self.model)
 
     def clean_scores(self) -> Scores:
-        """Scores of all samples on reliable memory."""
+        """Scores of all samples on reliable memory. Raises ValueError for operands that are not read from memory."""
         with clean(self.model):
-            return self.scorer.scores(range(len(self.scorer.samples)), "on reliable memory", self._data)
+            self.reads.begin()
+            found = self.scorer.scores(range(len(self.scorer.samples)), "on reliable memory", self._data)
+            self.reads.end()
+        self.reads.check()
+        self.reads.forget()
+        return found
 
     def borrowed_clean_scores(self) -> Scores:
         """The same, of a network that is not borrowed yet."""
@@ -113,9 +120,15 @@ class PlacedNetwork:
     def put_at(self, trial: _core.Trial) -> None:
         """Put the network where a trial asks for it."""
         set_chip_(self.model, trial.chip)
+        self.reads.begin()
 
-    def check_observed(self) -> None:
-        """Nothing to check after the first observation."""
+    def observed(self) -> None:
+        """A trial's observation was made."""
+        self.reads.end()
+
+    def check_read(self) -> None:
+        """Raise ValueError for operands that the observations have not read through their memory."""
+        self.reads.check()
 
     def fingerprint(self) -> dict[str, Any]:
         """What a journal names it by: operands, ranges, layers, state and the samples that were scored."""
@@ -174,13 +187,3 @@ class SearchedNetwork(PlacedNetwork):
         super().put_at(trial)
         if self.reuse is not None:
             self.reuse.begin_trial(trial.chip, trial.draw_seed, trial.rates, trial.operand)
-
-    def check_observed(self) -> None:
-        """Raise ValueError for an operand that a forward pass has not read."""
-        loads = {name: info.loads for name, info in operands(self.model).items()}
-        unread = [name for name in self.searched.errors if loads[name] == 0]
-        if unread:
-            raise ValueError(
-                f"{', '.join(unread)}: never read in a forward pass, so nothing can be said of what "
-                "they stand; leave them out with inject_'s filter_fn"
-            )

@@ -334,8 +334,11 @@ class SearchedPackage:
         self._rates = {name: errors.scaled(rate) for (name, errors), rate in rates}
         self._chip = trial.chip
 
-    def check_observed(self) -> None:
-        """Nothing to check after the first observation: ``export`` has."""
+    def observed(self) -> None:
+        """Nothing to count."""
+
+    def check_read(self) -> None:
+        """Nothing to check: ``export`` has."""
 
     def fingerprint(self) -> dict[str, Any]:
         """What a journal names it and the samples by, as ``eden-profile`` does."""

@@ -157,7 +157,8 @@ def certify(
         What was found; ``certified`` says whether the statement holds.
 
     Raises:
-        ValueError, TypeError: naming the argument that is wrong, what was found and what is allowed.
+        ValueError, TypeError: naming the argument that is wrong, what was found and what is allowed; the operand that
+            is not read through its memory.
         TrialTimeoutError: if an observation takes longer than ``budget.timeout``.
         FileError: if the journal cannot be used or is of another run.
     """
