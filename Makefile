@@ -12,8 +12,8 @@ OWN_BUILD := -DEDEN_WERROR=ON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup build build-time test demo cifar reference prediction recovery boost bench bench-gpu bench-placements \
-  bench-profile bench-readers bench-traffic bench-imports bench-headline lint lint-python lint-cpp lint-rooms lint-words format docs \
-  check test-cpp test-python test-gpu test-slow soak sdist wheel test-install catalogue schemas figures sanitize clean
+  bench-profile bench-fits bench-readers bench-traffic bench-imports bench-headline lint lint-python lint-cpp lint-rooms lint-words format docs \
+  check lines test-cpp test-python test-gpu test-slow soak sdist wheel test-install catalogue schemas figures sanitize clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,9 @@ lint-words:
 
 check:
 	$(BIN)/mypy
+
+lines:  ## lines by room, longest files and functions, public names; AGAINST=COMMIT puts those of a commit beside them
+	@python3 tools/lines.py $(if $(AGAINST),--against $(AGAINST))
 
 test-cpp:
 	$(BIN)/ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS)
@@ -119,6 +122,9 @@ bench-gpu: setup  ## achieved bandwidth of the operator beside a device copy, on
 
 bench-profile: setup  ## 200 searches on each simulated network: does the statement hold; cost, its growth, and limits beside a sweep
 	$(BIN)/python benchmarks/searches.py --figure docs/figures/profile-cost.svg $(if $(TASK),--task $(TASK))
+
+bench-fits: setup  ## whole fits of devices beside a reference operation; AGAINST=FOLDER: and beside those of another checkout
+	$(BIN)/python benchmarks/fits.py $(if $(AGAINST),--against $(AGAINST))
 
 bench-readers: setup  ## the readers of measurement files beside wc -l, and the memory that 10 GB of flips take
 	$(BIN)/python benchmarks/measurements.py
