@@ -39,7 +39,7 @@ import numpy as np
 from scipy import special, stats
 from simulated_counts import simulate_counts
 
-from eden.devices.likelihoods import Axis, Counts, Estimate, FittedModel, fit_models, information_criterion
+from eden.devices.likelihoods import Axis, Counts, Estimate, fit_models
 from eden.devices.likelihoods.estimates import KINDS
 from eden.devices.likelihoods.fit import fit_model
 
@@ -154,8 +154,7 @@ def _named(values: Sequence[Counts]) -> dict[str, Counts]:
 
 
 def _bic(values: Sequence[Counts], model: str) -> float:
-    fit = fit_model(values, KINDS[model], None, 3.84, intervals=False)
-    return information_criterion(fit.log_likelihood, fit.parameters, fit.observations)
+    return fit_model(values, KINDS[model], None, 3.84, intervals=False).bic
 
 
 def run(model: str, seed: int, redraws: int) -> Outcome:
@@ -163,7 +162,7 @@ def run(model: str, seed: int, redraws: int) -> Outcome:
     truth = draw_truth(model, seed)
     values = truth.draw(seed)
     result = fit_models(**_named(values), replicates=0)
-    fit: FittedModel = result.fits[model]
+    fit = result.fit(model)
     outcome = Outcome(truth, sum(counts.failed for counts in values), truth.failed_lines(), chosen=result.chosen.model)
     estimates = {"F": fit.failure}
     if fit.dispersion is not None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from eden.devices.curves.dispersion import leave_one_out
 from eden.devices.likelihoods import Counts, Estimate, Lines, compare_pattern, goodness_of_fit
 from eden.devices.likelihoods.counts import Axis
-from eden.devices.likelihoods.estimates import KINDS
-from eden.devices.likelihoods.fit import Fit, fit_model, likeliest_failure
+from eden.devices.likelihoods.estimates import KINDS, Fit
+from eden.devices.likelihoods.fit import fit_model, likeliest_failure
 from eden.devices.likelihoods.goodness import reads_goodness
 from eden.devices.likelihoods.likelihood import failure_shares, seen_share
 from eden.devices.likelihoods.maximize import Box, maximize, profile_interval

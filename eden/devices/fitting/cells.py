@@ -35,7 +35,6 @@ from eden.devices.fitting.samples import (
     PointCounts,
     Sampler,
     Samples,
-    Value,
     correlation,
     line_correlation,
 )
@@ -49,6 +48,7 @@ from eden.devices.likelihoods import (
     Counts,
     FittedModel,
     Model,
+    StoredValue,
     fit_common,
     fit_counts,
     fit_models,
@@ -502,7 +502,7 @@ class CellFitter:
         """The rates of zeros and of ones with their intervals, in the order of the values."""
         assert fit.choice is not None
         # A bank can have too few lines for a model that the module has; its mean rate is told all the same.
-        found = fit.choice.fits.get(model) or fit.choice.fits["uniform"]
+        found = fit.choice.fit(model if model in fit.choice.fits else "uniform")
         passes = [sample.counts.reads for sample in fit.samples.values()]
         rates: list[float] = []
         intervals: list[tuple[float, float]] = []
@@ -621,7 +621,7 @@ def _row(name: str, point: OperatingPoint | None, numbers: Sequence[float]) -> F
     )
 
 
-def _highest(samples: Samples, value: Value) -> float:
+def _highest(samples: Samples, value: StoredValue) -> float:
     sample = samples.get(value) or samples.get("both") or next(iter(samples.values()), None)
     return 0.0 if sample is None else max((errors / cells for errors, cells in sample.totals), default=0.0)
 

@@ -13,13 +13,14 @@ from eden.devices.device import Measured
 from eden.devices.fitting.regions import Region, bank_region
 from eden.devices.fitting.report import PointFit
 from eden.devices.fitting.rounding import rounded_rate
-from eden.devices.fitting.samples import LINE_AXES, PLURAL, Measurement, PointCounts, Sampler, Value
+from eden.devices.fitting.samples import LINE_AXES, PLURAL, Measurement, PointCounts, Sampler
 from eden.devices.likelihoods import (
     LEVEL,
     MODEL_NAMES,
     Counts,
     Goodness,
     Model,
+    StoredValue,
     compare_pattern,
     fit_models,
     goodness_of_fit,
@@ -84,14 +85,14 @@ class Checks:
         for point, measurements in self.sampler.by_point.items():
             errors = fitted.get(point)
             for measurement in measurements:
-                values: list[Value] = ["zero", "one"] if measurement.stored is not None else ["both"]
+                values: list[StoredValue] = ["zero", "one"] if measurement.stored is not None else ["both"]
                 samples = {
                     value: self.sampler.sample(self.whole, measurement, value)
                     for value in values
                     if measurement.holds(value)
                 }
                 merged = _merged([sample.counts for sample in samples.values()])
-                (ber,) = fit_models(both=merged, failure=self.failure, replicates=0).fits["uniform"].ber
+                (ber,) = fit_models(both=merged, failure=self.failure, replicates=0).chosen.ber
                 passes = np.sum([[errors for errors, _ in sample.totals] for sample in samples.values()], axis=0)
                 cells = sum(sample.totals[0][1] for sample in samples.values())
                 ones = None if measurement.stored is None else float(measurement.stored.mean())
@@ -151,7 +152,7 @@ class Checks:
                 text += f"; {verdict} (p = {test.p_value:.3g}, banks taken for repeats)"
         self.notes.append(text)
 
-    def _by_bank(self, measurement: Measurement, values: Sequence[Value]) -> list[tuple[float, float]]:
+    def _by_bank(self, measurement: Measurement, values: Sequence[StoredValue]) -> list[tuple[float, float]]:
         """Mean errors of a pass, bank by bank: passes read the same cells, banks do not."""
         found = []
         for bank in self.sampler.tested.banks:

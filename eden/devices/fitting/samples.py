@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from eden.common.files import FileError
 from eden.devices.fitting.regions import Region
 from eden.devices.fitting.settings import FitSettings
-from eden.devices.likelihoods import Axis, Counts, FittedChoice, Lines
+from eden.devices.likelihoods import Axis, Counts, FittedChoice, Lines, StoredValue
 from eden.devices.partition import OperatingPoint, sort_key
 from eden.measurements.campaign import Campaign, ConditionStatistics, Flips
 from eden.measurements.tested import TestedCells
@@ -26,10 +26,9 @@ MOST_LINES = 2**22
 # More rows than a bank has in any file.
 _MOST_ROWS = 2**32
 
-Value = Literal["zero", "one", "both"]
 
-_BITS: dict[Value, Literal[0, 1] | None] = {"zero": 0, "one": 1, "both": None}
-PLURAL: dict[Value, str] = {"zero": "zeros", "one": "ones", "both": "cells"}
+_BITS: dict[StoredValue, Literal[0, 1] | None] = {"zero": 0, "one": 1, "both": None}
+PLURAL: dict[StoredValue, str] = {"zero": "zeros", "one": "ones", "both": "cells"}
 LINE_AXES: tuple[Axis, ...] = ("bitline", "wordline")
 
 
@@ -48,17 +47,17 @@ class Measurement:
     stored: NDArray[np.bool_] | None
     flips: Flips | None
 
-    def holds(self, value: Value) -> bool:
+    def holds(self, value: StoredValue) -> bool:
         """Whether some cell stored the value."""
         if value == "both":
             return self.stored is None
         return self.stored is not None and bool((self.stored if value == "one" else ~self.stored).any())
 
-    def pure(self, value: Value) -> bool:
+    def pure(self, value: StoredValue) -> bool:
         """Whether every cell stored the value."""
         return self.stored is not None and bool((self.stored if value == "one" else ~self.stored).all())
 
-    def mask(self, value: Value) -> NDArray[np.bool_]:
+    def mask(self, value: StoredValue) -> NDArray[np.bool_]:
         """Which bits stored the value, by row and bit like ``stored``."""
         if value == "both" or self.stored is None:
             return np.ones((1, 8), np.bool_)
@@ -108,7 +107,7 @@ class Sample:
     keys: NDArray[np.int64] | None = None
 
 
-Samples = dict[Value, Sample]
+Samples = dict[StoredValue, Sample]
 
 
 def correlation(first: Sample, second: Sample) -> float:
@@ -202,7 +201,7 @@ class Sampler:
         self.notes: list[str] = []
         self.by_point = self._by_point()
         shown = [measurement for measurements in self.by_point.values() for measurement in measurements]
-        self.values: tuple[Value, ...] = tuple(
+        self.values: tuple[StoredValue, ...] = tuple(
             value for value in ("zero", "one") if any(measurement.holds(value) for measurement in shown)
         ) or ("both",)
 
@@ -259,7 +258,7 @@ class Sampler:
         order = sorted(by_point, key=lambda point: sort_key(self.nominal, point))
         return {point: by_point[point] for point in order}
 
-    def chosen(self, point: OperatingPoint, value: Value) -> Measurement | None:
+    def chosen(self, point: OperatingPoint, value: StoredValue) -> Measurement | None:
         """The condition that tells a stored value: a pure pattern if there is one, and of these the most repeated."""
         held = [measurement for measurement in self.by_point[point] if measurement.holds(value)]
         return max(held, key=lambda one: (one.pure(value), one.passes), default=None)
@@ -289,7 +288,7 @@ class Sampler:
         of_row = in_row[np.arange(rows.start, rows.stop) % len(mask)]
         return of_row, int(of_row.sum()) * len(region.banks)
 
-    def sample(self, region: Region, measurement: Measurement, value: Value) -> Sample:
+    def sample(self, region: Region, measurement: Measurement, value: StoredValue) -> Sample:
         """One stored value's counts in a region under one condition."""
         rows = region.rows or self.tested.rows
         mask = measurement.mask(value)
@@ -316,7 +315,7 @@ class Sampler:
         return self._counted(region, measurement, mask, flips, readings)
 
     @staticmethod
-    def _flips(measurement: Measurement, value: Value, banks: Sequence[int], rows: range) -> Flips:
+    def _flips(measurement: Measurement, value: StoredValue, banks: Sequence[int], rows: range) -> Flips:
         """The flips of cells that stored a value."""
         flips, bit = measurement.flips_in(banks, rows), _BITS[value]
         return flips if bit is None else Flips(*(array[flips.stored == bit] for array in flips))
@@ -374,7 +373,7 @@ class Sampler:
         self,
         region: Region,
         measurement: Measurement,
-        value: Value,
+        value: StoredValue,
         cells: int,
         readings: list[tuple[float, float]],
     ) -> Sample:

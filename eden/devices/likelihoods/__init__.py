@@ -8,8 +8,17 @@ zeros and ones predict. The mathematics is in docs/explanation/fits.md; likeliho
 for are C++.
 """
 
-from eden.devices.likelihoods.counts import Axis, Counts, Lines, Stored
-from eden.devices.likelihoods.estimates import CONFIDENCE, DECISIVE, LEVEL, MODEL_NAMES, Estimate, FittedModel, Model
+from eden.devices.likelihoods.counts import Axis, Counts, Lines, StoredValue
+from eden.devices.likelihoods.estimates import (
+    CONFIDENCE,
+    DECISIVE,
+    LEVEL,
+    MODEL_NAMES,
+    Estimate,
+    FittedModel,
+    Model,
+    information_criterion,
+)
 from eden.devices.likelihoods.goodness import Bin, Goodness
 from eden.devices.likelihoods.models import (
     REPLICATES,
@@ -20,7 +29,6 @@ from eden.devices.likelihoods.models import (
     goodness_of_fit,
     measured_lines,
 )
-from eden.devices.likelihoods.ratios import information_criterion
 from eden.devices.likelihoods.totals import PatternTest, compare_pattern, fit_counts
 
 __all__ = [
@@ -40,7 +48,7 @@ __all__ = [
     "Lines",
     "Model",
     "PatternTest",
-    "Stored",
+    "StoredValue",
     "compare_pattern",
     "fit_common",
     "fit_counts",

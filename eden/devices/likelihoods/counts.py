@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from eden import _core
 
 Axis = Literal["bitline", "wordline"]
-Stored = Literal["zero", "one", "both"]
+StoredValue = Literal["zero", "one", "both"]
 
 
 def _whole_numbers(name: str, values: ArrayLike) -> NDArray[np.int64]:

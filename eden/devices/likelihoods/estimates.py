@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from eden.devices.likelihoods.counts import Axis, Stored
+from eden.devices.likelihoods.counts import Axis, StoredValue
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.geometry import Geometry
 from eden.memory.lines import DEFAULT_GEOMETRY, HIGHEST_DISPERSION, LOWEST_DISPERSION, Bitline, LineModel, Wordline
@@ -71,26 +72,26 @@ class Estimate:
     standard_error: float | None = None
 
 
+def information_criterion(log_likelihood: float, parameters: int, observations: int) -> float:
+    """Bayesian information criterion (Schwarz, Annals of Statistics 6, 1978); smaller is better."""
+    return parameters * math.log(observations) - 2.0 * log_likelihood
+
+
 @dataclass(frozen=True)
-class FittedModel:
-    """One model, fitted.
+class Fit:
+    """One model's parameters, fitted.
 
     Attributes:
-        model: its name.
-        stored: which rate is which: ("both",), or ("zero", "one") for a rate of each.
-        weak: for each, the probability P that a cell is weak, or its mean over lines.
+        weak: for each rate, the probability P that a cell is weak, or its mean over lines.
         ber: for each, the bit error rate P F.
         failure: the probability F that a read of a weak cell is inverted.
         dispersion: the intra-class correlation of the cells of a line, as ``eden.Bitline`` has it; None without lines.
         log_likelihood: of which reads of which cells failed, so that models of different lines can be compared.
         parameters: those that were fitted.
         observations: cells, one for each stored value that it was read with.
-        bic: Bayesian information criterion; smaller is better.
 
     """
 
-    model: str
-    stored: tuple[Stored, ...]
     weak: tuple[Estimate, ...]
     ber: tuple[Estimate, ...]
     failure: Estimate
@@ -98,7 +99,25 @@ class FittedModel:
     log_likelihood: float
     parameters: int
     observations: int
-    bic: float
+
+    @property
+    def bic(self) -> float:
+        """Bayesian information criterion; smaller is better."""
+        return information_criterion(self.log_likelihood, self.parameters, self.observations)
+
+
+@dataclass(frozen=True)
+class FittedModel(Fit):
+    """One model, fitted.
+
+    Attributes:
+        model: its name.
+        stored: which rate is which: ("both",), or ("zero", "one") for a rate of each.
+
+    """
+
+    model: str
+    stored: tuple[StoredValue, ...]
 
     @property
     def selectable(self) -> bool:

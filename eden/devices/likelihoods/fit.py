@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eden import _core
 from eden.devices.likelihoods.counts import Counts
-from eden.devices.likelihoods.estimates import CONFIDENCE, Estimate, Kind
+from eden.devices.likelihoods.estimates import CONFIDENCE, Estimate, Fit, Kind
 from eden.devices.likelihoods.likelihood import (
     HIGHEST_FAILURE_ODDS,
     HIGHEST_LOG_SPREAD,
@@ -32,18 +32,6 @@ _SPREAD_GRID = 24
 _TAIL = 1.0 - CONFIDENCE
 # Log-odds from here on are those of all cells.
 _ALL = HIGHEST_ODDS - 10.0
-
-
-class Fit(NamedTuple):
-    """One model, fitted: its parameters, as ``FittedModel`` has them."""
-
-    weak: tuple[Estimate, ...]
-    ber: tuple[Estimate, ...]
-    failure: Estimate
-    dispersion: Estimate | None
-    log_likelihood: float
-    parameters: int
-    observations: int
 
 
 def likeliest_failure(values: Sequence[Counts]) -> float:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eden import _core
-from eden.devices.likelihoods.counts import Axis, Counts, Stored
-from eden.devices.likelihoods.estimates import FittedModel, Kind
-from eden.devices.likelihoods.fit import Fit, likeliest_failure, likeliest_laws
+from eden.devices.likelihoods.counts import Axis, Counts, StoredValue
+from eden.devices.likelihoods.estimates import Fit, Kind
+from eden.devices.likelihoods.fit import likeliest_failure, likeliest_laws
 from eden.devices.likelihoods.likelihood import Law, failure_shares, seen_share
 from eden.devices.likelihoods.maximize import Vector
 
@@ -46,7 +46,7 @@ class Bin:
 
     """
 
-    stored: Stored
+    stored: StoredValue
     size: int
     low: int
     high: int
@@ -93,7 +93,7 @@ def _bootstrap(
     return Goodness(of, tuple(bins), statistic, (as_large + 1) / (replicates + 1), replicates)
 
 
-def law_of(fit: Fit | FittedModel, rate: int) -> Law:
+def law_of(fit: Fit, rate: int) -> Law:
     """The distribution of P over lines."""
     mean, rho = fit.weak[rate].estimate, fit.dispersion.estimate if fit.dispersion else 0.0
     return Law(mean, 1.0 - mean, rho / (1.0 - rho))
@@ -177,7 +177,9 @@ class _Lines:
         )
         return seen, times
 
-    def bins(self, stored: Stored, seen: NDArray[np.int64], times: NDArray[np.int64] | None, law: Law) -> list[Bin]:
+    def bins(
+        self, stored: StoredValue, seen: NDArray[np.int64], times: NDArray[np.int64] | None, law: Law
+    ) -> list[Bin]:
         """The classes with counts in them, and what a fit of their own expects."""
         if not self.ends.size:
             return []
@@ -195,11 +197,11 @@ class _Lines:
 
 
 def lines_goodness(
-    stored: Sequence[Stored],
+    stored: Sequence[StoredValue],
     values: Sequence[Counts],
     kind: Kind,
     tested: Axis,
-    fit: Fit | FittedModel,
+    fit: Fit,
     replicates: int,
     seed: int,
 ) -> Goodness:
@@ -262,7 +264,7 @@ def _alike(values: Sequence[Counts], kind: Kind, failure: float) -> list[Law]:
 
 
 def reads_goodness(
-    stored: Sequence[Stored], values: Sequence[Counts], failure: float, fitted: bool, replicates: int, seed: int
+    stored: Sequence[StoredValue], values: Sequence[Counts], failure: float, fitted: bool, replicates: int, seed: int
 ) -> Goodness:
     """Do the failures of cells that were seen follow one F?
 

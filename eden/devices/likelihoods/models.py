@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from eden.devices.likelihoods.counts import Axis, Counts, Stored
+from eden.devices.likelihoods.counts import Axis, Counts, StoredValue
 from eden.devices.likelihoods.estimates import (
     CONFIDENCE,
     DECISIVE,
@@ -28,7 +28,7 @@ from eden.devices.likelihoods.estimates import (
 from eden.devices.likelihoods.fit import fit_model
 from eden.devices.likelihoods.goodness import Goodness, lines_goodness, reads_goodness
 from eden.devices.likelihoods.likelihood import sum_by_reads
-from eden.devices.likelihoods.ratios import check_failure, chi2_ratio, information_criterion, student_ratio
+from eden.devices.likelihoods.ratios import check_failure, chi2_ratio, student_ratio
 from eden.memory.geometry import Geometry
 from eden.memory.lines import DEFAULT_GEOMETRY, Bitline, Wordline
 
@@ -43,7 +43,7 @@ class FittedChoice:
 
     Attributes:
         chosen: the chosen fit: Model 0 unless another's BIC is more than ``DECISIVE`` below its.
-        fits: every fit by its name, in the order of the table.
+        fits: every fit by its name, in the order of the table, without intervals, which take ten times as long.
         goodness: tests of the chosen fit.
         notes: what the counts do not tell, what was assumed, and what the chosen model leaves out, as sentences.
 
@@ -53,12 +53,20 @@ class FittedChoice:
     fits: dict[str, FittedModel]
     goodness: tuple[Goodness, ...]
     notes: tuple[str, ...]
+    _given: tuple[tuple[StoredValue, Counts], ...] = dataclasses.field(repr=False, compare=False)
+    _failure: float | None = dataclasses.field(repr=False, compare=False)
+
+    def fit(self, name: str) -> FittedModel:
+        """One of the fits, with its intervals. Raises KeyError for a model that was not fitted."""
+        if name == self.chosen.model:
+            return self.chosen
+        return _fit(name, KINDS[self.fits[name].model], self._given, self._failure)
 
     def text(self) -> str:
         """The table of the choice, the tests and the notes, as lines for a terminal."""
         lines = ["  model                                     parameters      log-likelihood             BIC"]
         for name, fit in self.fits.items():
-            mark = "*" if fit is self.chosen else " "
+            mark = "*" if name == self.chosen.model else " "
             lines.append(
                 f"{mark} {MODEL_NAMES[name]:41} {fit.parameters:10} {fit.log_likelihood:19.2f} {fit.bic:15.2f}"
             )
@@ -102,8 +110,8 @@ def fit_models(
 
     """
     check_failure(failure)
-    given: list[tuple[Stored, Counts]] = []
-    stored: Stored
+    given: list[tuple[StoredValue, Counts]] = []
+    stored: StoredValue
     for stored, counts in (("zero", zero), ("one", one), ("both", both)):
         if counts is not None:
             given.append((stored, counts))
@@ -132,13 +140,14 @@ def fit_models(
             else f"no Model 3: only stored {given[0][0]}s were counted"
         )
     fits = {
-        name: _fit(name, kind, given, failure)
+        name: _fit(name, kind, given, failure, intervals=False)
         for name, kind in KINDS.items()
         if (only is None or name in only)
         and (kind.axis is None or kind.axis in axes)
         and not (kind.by_value and single)
     }
-    chosen = _choose(fits)
+    best = _choose(fits).model
+    chosen = _fit(best, KINDS[best], given, failure)
     notes = [*_choice_notes(fits, chosen), *notes, *_identification_notes(chosen, given, failure)]
     goodness = _goodness(chosen, given, axes, failure, replicates, seed) if replicates else ()
     for test in goodness:
@@ -149,11 +158,11 @@ def fit_models(
                 if test.of != "reads"
                 else f"weak cells do not share one F (p = {test.p_value:.3g}): the fitted one is a compromise"
             )
-    return FittedChoice(chosen, fits, goodness, tuple(notes))
+    return FittedChoice(chosen, fits, goodness, tuple(notes), tuple(given), failure)
 
 
 def _fit(
-    name: str, kind: Kind, given: Sequence[tuple[Stored, Counts]], failure: float | None, intervals: bool = True
+    name: str, kind: Kind, given: Sequence[tuple[StoredValue, Counts]], failure: float | None, intervals: bool = True
 ) -> FittedModel:
     ratio = chi2_ratio()
     if kind.axis is not None:
@@ -162,15 +171,10 @@ def _fit(
             sum(line.failed.size for line in lines if line is not None), len(given) if kind.by_value else 1
         )
     fit = fit_model([counts for _, counts in given], kind, failure, ratio, intervals)
-    stored: tuple[Stored, ...] = ("both",)
+    stored: tuple[StoredValue, ...] = ("both",)
     if kind.by_value or len(given) == 1:
         stored = tuple(value for value, _ in given)
-    return FittedModel(
-        model=name,
-        stored=stored,
-        bic=information_criterion(fit.log_likelihood, fit.parameters, fit.observations),
-        **fit._asdict(),
-    )
+    return FittedModel(**vars(fit), model=name, stored=stored)
 
 
 def _choose(fits: dict[str, FittedModel]) -> FittedModel:
@@ -210,7 +214,7 @@ def _choice_notes(fits: dict[str, FittedModel], chosen: FittedModel) -> list[str
 
 
 def _identification_notes(
-    chosen: FittedModel, given: Sequence[tuple[Stored, Counts]], failure: float | None
+    chosen: FittedModel, given: Sequence[tuple[StoredValue, Counts]], failure: float | None
 ) -> list[str]:
     notes = []
     if not any(counts.failed for _, counts in given):
@@ -233,7 +237,7 @@ def _identification_notes(
 
 def _goodness(
     chosen: FittedModel,
-    given: Sequence[tuple[Stored, Counts]],
+    given: Sequence[tuple[StoredValue, Counts]],
     axes: Sequence[Axis],
     failure: float | None,
     replicates: int,
@@ -255,7 +259,7 @@ def _goodness(
 
 def goodness_of_fit(
     model: Model,
-    stored: Stored,
+    stored: StoredValue,
     counts: Counts,
     *,
     failure: float | None = None,
@@ -289,7 +293,7 @@ def goodness_of_fit(
     axes = [axis for axis in every if counts.along(axis) is not None]
     if kind.axis is not None and kind.axis not in axes:
         raise ValueError(f"the counts have no {kind.axis}s; allowed for {MODEL_NAMES[name]} are counts along them")
-    given: list[tuple[Stored, Counts]] = [(stored, counts)]
+    given: list[tuple[StoredValue, Counts]] = [(stored, counts)]
     return _goodness(_fit(name, kind, given, failure, intervals=False), given, axes, failure, replicates, seed)
 
 

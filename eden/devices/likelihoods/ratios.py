@@ -26,11 +26,6 @@ def student_ratio(readings: int, rates: int) -> float:
     return readings * math.log1p(quantile**2 / freedom)
 
 
-def information_criterion(log_likelihood: float, parameters: int, observations: int) -> float:
-    """Bayesian information criterion (Schwarz, Annals of Statistics 6, 1978); smaller is better."""
-    return parameters * math.log(observations) - 2.0 * log_likelihood
-
-
 def check_failure(failure: float | None) -> None:
     """Refuse an F that is no probability above 0. Raises ValueError."""
     if failure is not None and not 0.0 < failure <= 1.0:

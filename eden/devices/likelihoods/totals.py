@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 
 from eden import _core
 from eden.devices.likelihoods.estimates import CONFIDENCE, LEVEL
-from eden.devices.likelihoods.maximize import Box, Vector, maximize
+from eden.devices.likelihoods.maximize import Box, Vector, maximize_each
 from eden.devices.likelihoods.odds import logit
 from eden.devices.likelihoods.ratios import chi2_ratio, student_ratio
 
@@ -107,12 +109,11 @@ def _predicted(
     errors, cells = (np.array([reading[i] for group in groups for reading in group]) for i in (0, 1))
     ones = np.repeat([0.0, 1.0, share_of_ones], [len(group) for group in groups])
 
-    def function(x: Vector) -> Vector:
-        zero, one, phi = 1.0 / (1.0 + np.exp(-x[:, :1])), 1.0 / (1.0 + np.exp(-x[:, 1:2])), np.exp(x[:, 2:])
+    def functions(x: Vector, which: NDArray[np.int64]) -> Vector:
+        zero, one, phi = 1.0 / (1.0 + np.exp(-x[..., :1])), 1.0 / (1.0 + np.exp(-x[..., 1:2])), np.exp(x[..., 2:])
         mean = (1.0 - ones) * zero + ones * one
-        found: Vector = _core.log_beta_binomial_spread(errors, cells, mean, 1.0 - mean, phi * mean * (1.0 - mean)).sum(
-            1
-        )
+        spread = phi * mean * (1.0 - mean)
+        found: Vector = _core.log_beta_binomial_spread(errors, cells, mean, 1.0 - mean, spread).sum(-1)
         return found
 
     lowest, highest = _core.LOG_DISPERSIONS
@@ -120,9 +121,6 @@ def _predicted(
     odds = [logit(min(max(rate, 1e-20), 1.0 - 1e-12)) for rate in rates]
     phi = math.log(max(dispersion, 1e-11))
     # The pattern can pull either rate to itself, with more dispersion: several hills.
-    return max(
-        maximize(function, box, np.array([zero, one, phi + more]), np.array([0.1, 0.1, 0.3])).value
-        for more in (0.0, 2.0, 5.0)
-        for zero in (odds[0], odds[2])
-        for one in (odds[1], odds[2])
-    )
+    starts = itertools.product((odds[0], odds[2]), (odds[1], odds[2]), (phi, phi + 2.0, phi + 5.0))
+    _, values, _ = maximize_each(functions, box, np.array(list(starts)), np.array([0.1, 0.1, 0.3]))
+    return float(values.max())
