@@ -26,7 +26,7 @@ import torch
 
 from eden import _core
 from eden.costs.platforms import PLATFORMS, Array
-from eden.costs.workload import Geometry, trace
+from eden.costs.workload import Convolution, trace
 
 NETWORKS = ("squeezenet", "alexnet")
 ARRAYS = ("eyeriss", "tpu")
@@ -46,8 +46,8 @@ class Layer:
     platform: str
     network: str
     name: str
-    padded: Geometry
-    geometry: Geometry
+    padded: Convolution
+    loops: Convolution
 
     @property
     def array(self) -> Array:
@@ -71,7 +71,7 @@ class Layer:
         return pixels * window * folds[0] + window * self.padded.filters * folds[1]
 
 
-def outputs(shape: Geometry) -> tuple[int, int]:
+def outputs(shape: Convolution) -> tuple[int, int]:
     height, width = (
         (size + 2 * padding - kernel) // stride + 1
         for size, padding, kernel, stride in zip(shape.size, shape.padding, shape.kernel, shape.stride, strict=True)
@@ -79,7 +79,7 @@ def outputs(shape: Geometry) -> tuple[int, int]:
     return height, width
 
 
-def with_padding_as_data(shape: Geometry) -> Geometry:
+def with_padding_as_data(shape: Convolution) -> Convolution:
     """The same with the padding in the map, and without what no window reaches."""
     height, width = (
         (count - 1) * stride + kernel
@@ -94,16 +94,16 @@ def layers_of(platform: str, network: str) -> list[Layer]:
         sample = torch.zeros(1, 3, 224, 224)
     found = []
     for call in trace(model, sample, "int8").calls:
-        assert call.geometry is not None
-        found.append(Layer(platform, network, call.layer, with_padding_as_data(call.geometry), call.geometry))
+        assert call.loops is not None
+        found.append(Layer(platform, network, call.layer, with_padding_as_data(call.loops), call.loops))
     return found
 
 
-def our_counts(shape: Geometry, array: Array) -> Counts:
+def our_counts(shape: Convolution, array: Array) -> Counts:
     return _core.array_traffic(shape.core(), array.core(8, 8))
 
 
-def scalesim_counts(shape: Geometry, array: Array) -> Counts:
+def scalesim_counts(shape: Convolution, array: Array) -> Counts:
     """SCALE-Sim's counts of a layer, in words of one byte. Raises ImportError where it is not installed."""
     from scalesim.layout_utils import layouts
     from scalesim.scale_config import scale_config
@@ -198,7 +198,7 @@ def compared(layers: list[Layer], results: dict[str, Counts]) -> Iterator[tuple[
     for layer in layers:
         if layer.key in results:
             ours = our_counts(layer.padded, layer.array)
-            yield layer, ours, results[layer.key], ours[0] - our_counts(layer.geometry, layer.array)[0]
+            yield layer, ours, results[layer.key], ours[0] - our_counts(layer.loops, layer.array)[0]
 
 
 def main() -> int:

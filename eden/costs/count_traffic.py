@@ -15,7 +15,7 @@ from eden.costs.traffic_file import OperandInfo, Traffic, checked_operands, oper
 if TYPE_CHECKING:
     import torch
 
-    from eden.costs.workload import Geometry, Workload
+    from eden.costs.workload import Convolution, Workload
 
 
 def traffic(
@@ -108,17 +108,17 @@ def _once_each(infos: Mapping[str, OperandInfo], chosen: Platform, shared: int, 
 
 
 @functools.lru_cache(maxsize=4096)
-def _array_words(geometry: Geometry, array: Array, batch: int, input_bits: int, filter_bits: int) -> tuple[int, int]:
+def _array_words(layer: Convolution, array: Array, batch: int, input_bits: int, filter_bits: int) -> tuple[int, int]:
     """Words of all groups that are read of the input and of the filters, for a batch."""
-    words = _core.array_traffic(geometry.core(batch), array.core(input_bits, filter_bits))
-    return geometry.groups * words[0], geometry.groups * words[1]
+    words = _core.array_traffic(layer.core(batch), array.core(input_bits, filter_bits))
+    return layer.groups * words[0], layer.groups * words[1]
 
 
 def _through_array(work: Workload, chosen: Platform, array: Array, batch: int) -> Traffic:
     read = dict.fromkeys(work.operands, 0.0)
     once = 0
     for call in work.calls:
-        loops = call.geometry
+        loops = call.loops
         names = (*call.inputs, *call.weights)
         if loops is None:
             once += 1

@@ -23,7 +23,7 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Geometry:
+class Convolution:
     """A layer as a convolution over channels-last maps. A matrix product has one sample per row, of 1 by 1."""
 
     groups: int
@@ -61,14 +61,14 @@ class LayerCall:
     inputs: tuple[str, ...]
     """Names of the feature maps that it reads."""
     weights: tuple[str, ...]
-    geometry: Geometry | None
+    loops: Convolution | None
     """None: a layer that is not counted by its loops."""
     looped: frozenset[str] = frozenset()
-    """The operands that the geometry speaks of; others, such as a bias, are read once."""
+    """The operands that the loops speak of; others, such as a bias, are read once."""
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredOperand:
     """An operand in memory."""
 
     kind: Literal["weight", "input"]
@@ -83,7 +83,7 @@ class Workload:
     """The calls of a forward pass of one sample, in order, and the operands that they read."""
 
     calls: tuple[LayerCall, ...]
-    operands: dict[str, Stored]
+    operands: dict[str, StoredOperand]
 
 
 def _padding(layer: Any) -> tuple[int, ...]:
@@ -99,17 +99,17 @@ def _pair(values: Sequence[int], before: int) -> Pair:
     return (before, int(values[0])) if len(values) == 1 else (int(values[0]), int(values[1]))
 
 
-def _geometry(layer: Any, x: Tensor) -> Geometry | None:
+def _convolution(layer: Any, x: Tensor) -> Convolution | None:
     if isinstance(layer, nn.Linear):
         rows = x.numel() // layer.in_features
-        return Geometry(1, rows, layer.in_features, (1, 1), layer.out_features, (1, 1))
+        return Convolution(1, rows, layer.in_features, (1, 1), layer.out_features, (1, 1))
     if isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
         filters = layer.out_channels // layer.groups * math.prod(layer.kernel_size)
         pixels = x.numel() // layer.in_channels
-        return Geometry(layer.groups, pixels, layer.in_channels // layer.groups, (1, 1), filters, (1, 1))
+        return Convolution(layer.groups, pixels, layer.in_channels // layer.groups, (1, 1), filters, (1, 1))
     if isinstance(layer, (nn.Conv1d, nn.Conv2d)):
         dims = len(layer.kernel_size)
-        return Geometry(
+        return Convolution(
             layer.groups,
             x.shape[0] if x.dim() == dims + 2 else 1,
             layer.in_channels // layer.groups,
@@ -123,9 +123,9 @@ def _geometry(layer: Any, x: Tensor) -> Geometry | None:
     return None
 
 
-def _stored(kind: Any, elements: int, storage: str) -> Stored:
+def _stored(kind: Any, elements: int, storage: str) -> StoredOperand:
     bits = STORAGE_BITS[storage]
-    return Stored(kind, -(-elements * bits // 8), bits)
+    return StoredOperand(kind, -(-elements * bits // 8), bits)
 
 
 class _Trace:
@@ -133,7 +133,7 @@ class _Trace:
 
     def __init__(self, model: nn.Module, storage: str) -> None:
         self.calls: list[LayerCall] = []
-        self.operands: dict[str, Stored] = {}
+        self.operands: dict[str, StoredOperand] = {}
         self._storage = storage
         self._names: dict[int, str] = {}  # by the id of a tensor that is kept
         self._kept: list[Any] = []
@@ -142,7 +142,7 @@ class _Trace:
             for name, info in operands(model).items():
                 if info.bytes is None:
                     raise ValueError(f"operand {name}: its size is not known yet; run calibrate_ on the model first")
-                self.operands[name] = Stored(
+                self.operands[name] = StoredOperand(
                     "weight" if info.kind == "weight" else "input", info.bytes, STORAGE_BITS[info.storage]
                 )
 
@@ -170,13 +170,13 @@ class _Trace:
         def hook(layer: Any, args: tuple[Any, ...], output: Any) -> None:
             x = args[0] if args and isinstance(args[0], Tensor) else None
             found = self._of_faulty(layer) if self._faulty else self._of_plain(name, layer, x)
-            geometry = None if x is None else _geometry(layer, x)
+            loops = None if x is None else _convolution(layer, x)
             of_kind = {
                 kind: tuple(dict.fromkeys(operand for operand, of, _ in found if of == kind))
                 for kind in ("input", "weight")
             }
             looped = frozenset(operand for operand, _, role in found if role in ("input", "weight"))
-            self.calls.append(LayerCall(name, of_kind["input"], of_kind["weight"], geometry, looped))
+            self.calls.append(LayerCall(name, of_kind["input"], of_kind["weight"], loops, looped))
 
         return hook
 

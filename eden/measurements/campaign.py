@@ -100,7 +100,7 @@ class Flips(NamedTuple):
     failures: NDArray[np.int32]
 
 
-Stored = Literal[0, 1] | None
+StoredBit = Literal[0, 1] | None
 Axis = Literal["wordline", "bitline"]
 
 
@@ -120,12 +120,14 @@ class ConditionStatistics:
         self._reader, self._index = reader, index
         self.condition = Condition(**dict(zip(POINT_FIELDS, point, strict=True)), pattern=pattern or None)
         self.repeats: tuple[int, ...] = tuple(reader.repeats(index))
-        self.stored_values: tuple[Stored, ...] = tuple(_STORED_BY_CODE[value] for value in reader.stored_values(index))
+        self.stored_values: tuple[StoredBit, ...] = tuple(
+            _STORED_BY_CODE[value] for value in reader.stored_values(index)
+        )
 
     def __repr__(self) -> str:
         return f"ConditionStatistics({self.condition}, {len(self.repeats)} passes)"
 
-    def counts(self, stored: Stored) -> list[BankCount]:
+    def counts(self, stored: StoredBit) -> list[BankCount]:
         """Bit errors per pass and bank.
 
         Where the tested cells are known, passes and banks without errors are there too; otherwise only those with some.
@@ -138,7 +140,7 @@ class ConditionStatistics:
         known = [None if unknown else count for count, unknown in zip(cells.tolist(), np.isnan(cells), strict=True)]
         return list(map(BankCount, repeat.tolist(), bank.tolist(), errors.tolist(), known))
 
-    def lines(self, axis: Axis, stored: Stored) -> Lines:
+    def lines(self, axis: Axis, stored: StoredBit) -> Lines:
         """Bit errors of every wordline (a row of a bank) or bitline that holds such cells, those without any included.
 
         By ascending bank and row, or bank, subarray and bit; a bitline ends with its subarray where ``subarray_rows``
@@ -151,7 +153,7 @@ class ConditionStatistics:
         """
         return Lines(*self._reader.lines(self._index, axis_of(axis), self._code(stored), MOST_LINES))
 
-    def line_counts(self, axis: Axis, stored: Stored) -> LineCounts:
+    def line_counts(self, axis: Axis, stored: StoredBit) -> LineCounts:
         """The same as ``lines`` with equal lines counted together; for any number of lines.
 
         Raises:
@@ -160,7 +162,7 @@ class ConditionStatistics:
         """
         return LineCounts(*self._reader.line_counts(self._index, axis_of(axis), self._code(stored)))
 
-    def cells(self, stored: Stored) -> NDArray[np.int64]:
+    def cells(self, stored: StoredBit) -> NDArray[np.int64]:
         """Tested cells by the number of passes in which they failed: int64 of shape (passes + 1).
 
         Of the sample of cells that ``Statistics.cell_sample`` says.
@@ -181,7 +183,7 @@ class ConditionStatistics:
         bank, row, bit, stored, failures = self._reader.failing_cells(self._index)
         return Flips(bank, row, bit, np.where(stored == UNKNOWN, -1, stored).astype(np.int32), failures)
 
-    def _code(self, stored: Stored) -> int:
+    def _code(self, stored: StoredBit) -> int:
         if stored not in self.stored_values:
             raise ValueError(f"stored is {stored!r}; allowed here are {', '.join(map(repr, self.stored_values))}")
         return UNKNOWN if stored is None else int(stored)
@@ -189,7 +191,7 @@ class ConditionStatistics:
 
 UNKNOWN = 2
 """The code of a stored value that is not known."""
-_STORED_BY_CODE: dict[int, Stored] = {0: 0, 1: 1, UNKNOWN: None}
+_STORED_BY_CODE: dict[int, StoredBit] = {0: 0, 1: 1, UNKNOWN: None}
 
 
 def axis_of(axis: str) -> _core.MeasurementAxis:

@@ -37,7 +37,7 @@ def tolerated(limits: Sequence[Limit], models: Sequence[ErrorModel]) -> Flags:
     return np.asarray((rates <= highest * [1.0, 1.0 + _RATE_ROUNDING, 1.0 + _RATE_ROUNDING]).all(axis=2))
 
 
-class Stored(NamedTuple):
+class OperandBytes(NamedTuple):
     """What the traffic reads of an operand."""
 
     bytes: int
@@ -126,9 +126,9 @@ class Question:
             by_all = np.all(tolerated(self.limits, [model for _, model in others]), axis=0)
             self.choices = [[first, *itertools.compress(others, by_all.tolist())]]
 
-    def stored(self) -> dict[str, Stored]:
+    def stored(self) -> dict[str, OperandBytes]:
         """The operands as the traffic reads them."""
-        return {name: Stored(self.tolerance.bytes[name], self.tolerance.kinds[name]) for name in self.names}
+        return {name: OperandBytes(self.tolerance.bytes[name], self.tolerance.kinds[name]) for name in self.names}
 
     def answered(self, solver: str, objective: str, answer: Answer, optimum: Optimum | None = None) -> Placement:
         """The placement that an answer is."""

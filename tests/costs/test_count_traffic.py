@@ -16,7 +16,7 @@ import eden
 from eden.common.files import FileError
 from eden.costs.platforms import PLATFORMS, SHARES, Array, Platform
 from eden.costs.traffic_file import Traffic
-from eden.costs.workload import Geometry, trace
+from eden.costs.workload import Convolution, trace
 from eden.memory.errors import Uniform
 
 
@@ -60,7 +60,7 @@ def test_a_trace_names_operands_as_faults_do():
         "last.weight": 160,
         "last.input": 16,
     }
-    assert work.calls[0].geometry == Geometry(1, 1, 3, (12, 12), 8, (3, 3), (1, 1), (1, 1))
+    assert work.calls[0].loops == Convolution(1, 1, 3, (12, 12), 8, (3, 3), (1, 1), (1, 1))
     model = eden.inject_(Shared(), eden.Faults(weights=Uniform(0.0), inputs=Uniform(0.0), storage="int8"))
     sample = torch.randn(1, 3, 12, 12)
     with pytest.raises(ValueError, match=r"first\.input: its size is not known yet; run calibrate_"):
@@ -246,9 +246,9 @@ def test_scale_sim_counts_the_same(array: str):
     assert isinstance(memory, Array)
     # The shortest layers of SqueezeNet's kinds; the others take SCALE-Sim minutes (make bench-traffic).
     for shape in (
-        Geometry(1, 1, 48, (13, 13), 192, (1, 1)),
-        Geometry(1, 1, 256, (13, 13), 48, (1, 1)),
-        Geometry(1, 1, 32, (9, 9), 64, (3, 3)),
+        Convolution(1, 1, 48, (13, 13), 192, (1, 1)),
+        Convolution(1, 1, 256, (13, 13), 48, (1, 1)),
+        Convolution(1, 1, 32, (9, 9), 64, (3, 3)),
     ):
         ours, theirs = benchmark.our_counts(shape, memory), benchmark.scalesim_counts(shape, memory)
         assert ours == pytest.approx(theirs, rel=benchmark.TOLERANCE)
