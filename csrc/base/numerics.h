@@ -105,6 +105,37 @@ Maximum highest_on_grid(const Function& function, double low, double high, int i
   return best;
 }
 
+// Where a function is positive, and where it is not.
+struct Bracket {
+  double inside, above;
+  double outside, below;
+};
+
+// Where a function crosses zero in a bracket: false position with a halved value where one end
+// stays (the Illinois variant). A step goes no closer to an end than a share `edge`; the search
+// ends at a width or a value that is small enough. NaN where a value on the way is NaN.
+template <class Function>
+double false_position(const Function& function, Bracket b, int iterations, double width,
+                      double value_enough = 0.0, double edge = 0.0) {
+  int side = 0;
+  for (int i = 0; i < iterations && std::abs(b.outside - b.inside) > width; ++i) {
+    const double share = std::clamp(b.above / (b.above - b.below), edge, 1.0 - edge);
+    const double place = b.inside + share * (b.outside - b.inside), value = function(place);
+    if (std::isnan(value)) return value;
+    if (std::abs(value) < value_enough) return place;
+    if (value > 0.0) {
+      b.inside = place, b.above = value;
+      if (side == 1) b.below *= 0.5;
+      side = 1;
+    } else {
+      b.outside = place, b.below = value;
+      if (side == -1) b.above *= 0.5;
+      side = -1;
+    }
+  }
+  return 0.5 * (b.inside + b.outside);
+}
+
 // Where a function that is positive at `inside` and falls away from it crosses zero, in the
 // direction of `step`; the limit where it does not, NaN where a value on the way is NaN.
 template <class Function>
@@ -119,25 +150,7 @@ double crossing(const Function& function, double inside, double step, double lim
     far_value = function(far);
   }
   if (std::isnan(far_value)) return far_value;
-  // Illinois variant of regula falsi.
-  int side = 0;
-  for (int iteration = 0; iteration < 100; ++iteration) {
-    if (std::abs(far - near) < 1e-8) break;
-    const double place = (near * far_value - far * near_value) / (far_value - near_value);
-    const double value = function(place);
-    if (std::isnan(value)) return value;
-    if (std::abs(value) < 1e-9) return place;
-    if (value > 0) {
-      near = place, near_value = value;
-      if (side == 1) far_value *= 0.5;
-      side = 1;
-    } else {
-      far = place, far_value = value;
-      if (side == -1) near_value *= 0.5;
-      side = -1;
-    }
-  }
-  return 0.5 * (near + far);
+  return false_position(function, {near, near_value, far, far_value}, 100, 1e-8, 1e-9);
 }
 
 inline double logit(double p) { return std::log(p) - std::log1p(-p); }

@@ -63,23 +63,8 @@ double open_crossing(const Function& function, double inside, double step, doubl
     step *= 1.7;
     far += step;
   }
-  // False position with a halved value where one end stays (the Illinois variant).
-  double above = function(near), below = function(far);
-  int side = 0;
-  for (int i = 0; i < 25 && std::abs(far - near) > tolerance; ++i) {
-    const double share = std::clamp(above / (above - below), 0.05, 0.95);
-    const double place = near + share * (far - near), value = function(place);
-    if (value > 0.0) {
-      near = place, above = value;
-      if (side == 1) below *= 0.5;
-      side = 1;
-    } else {
-      far = place, below = value;
-      if (side == -1) above *= 0.5;
-      side = -1;
-    }
-  }
-  return 0.5 * (near + far);
+  return false_position(function, {near, function(near), far, function(far)}, 25, tolerance, 0.0,
+                        0.05);
 }
 
 }  // namespace eden

@@ -105,6 +105,7 @@ bool is_counts_csv(std::string_view head) { return has_columns(head, {"bank", "e
 
 }  // namespace
 
-const Format kCountsFormat{"counts", "lines", {"at", "pattern"}, is_counts_csv, make<CountsCsv>};
+const Format kCountsFormat{"counts",      "lines",         {"at", "pattern"},
+                           is_counts_csv, make<CountsCsv>, Content::kBanks};
 
 }  // namespace eden::measurements

@@ -59,6 +59,13 @@ class Parser {
   virtual const char* unit() const { return "line"; }
 };
 
+// What a format's files tell.
+enum class Content {
+  kCells,       // which cells failed, or how many of a row or a bank
+  kBanks,       // how many cells of each bank failed: the readings that rates are fitted to
+  kCacheLines,  // shares of cache lines, of all modules at once
+};
+
 // A format: its file defines one, parser.cpp lists all.
 struct Format {
   const char* name;
@@ -69,6 +76,8 @@ struct Format {
   bool (*recognize)(std::string_view head);
   // Throws std::invalid_argument for settings that the format cannot have.
   std::unique_ptr<Parser> (*make)(const Settings& settings, Output& output);
+  Content content = Content::kCells;
+  bool binary = false;  // any bytes can begin a file, those of a packed one among them
 };
 
 template <class Kind>

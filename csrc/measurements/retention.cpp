@@ -202,6 +202,8 @@ const Format kRetentionFormat{"dram-bender-retention",
                               "records",
                               {"at", "pattern", "banks", "rows", "row_bits", "subarray_rows"},
                               is_retention_text,
-                              make<Retention>};
+                              make<Retention>,
+                              Content::kCells,
+                              true};
 
 }  // namespace eden::measurements

@@ -49,6 +49,7 @@ bool is_voltage_csv(std::string_view head) {
 
 }  // namespace
 
-const Format kVoltageFormat{"voltage", "lines", {}, is_voltage_csv, make<VoltageCsv>};
+const Format kVoltageFormat{"voltage",      "lines",          {},
+                            is_voltage_csv, make<VoltageCsv>, Content::kCacheLines};
 
 }  // namespace eden::measurements

@@ -77,16 +77,19 @@ void bind_measurements(py::module_& m) {
       .value("wordline", Axis::kWordline)
       .value("bitline", Axis::kBitline);
 
-  m.def(
-      "measurement_formats",
-      [] {
-        py::dict found;
-        for (const Format* format : formats()) {
-          found[format->name] = py::make_tuple(format->records, format->takes);
-        }
-        return found;
-      },
-      "What records are called and which arguments are taken, by format.");
+  py::enum_<Content>(m, "MeasurementContent", "What a format's files tell.")
+      .value("cells", Content::kCells)
+      .value("banks", Content::kBanks)
+      .value("cache_lines", Content::kCacheLines);
+
+  py::class_<Format, std::unique_ptr<Format, py::nodelete>>(m, "MeasurementFormat", "A format.")
+      .def_readonly("name", &Format::name)
+      .def_readonly("records", &Format::records, "What its records are called, in plural.")
+      .def_readonly("content", &Format::content)
+      .def_readonly("binary", &Format::binary, "Whether any bytes can begin a file.")
+      .def_readonly("takes", &Format::takes, "The arguments that it takes.");
+  m.def("measurement_formats", &formats, py::return_value_policy::reference,
+        "All formats that are parsed here.");
   m.def(
       "recognize_measurements", [](const py::bytes& head) { return recognize(head); },
       py::arg("head"), "The formats that the first bytes of a file can be of.");

@@ -1,6 +1,8 @@
 #include <pybind11/stl.h>
 
 #include <iterator>
+#include <optional>
+#include <utility>
 
 #include "base/drawn_chips.h"
 #include "base/random_layout.h"
@@ -80,6 +82,17 @@ void bind_region(py::module_& m) {
       .value("int4_sign_magnitude", Storage::kInt4SignMagnitude);
   m.def("storage_bits", &storage_bits, py::arg("storage"),
         "Bits that an element takes in a storage.");
+  m.def(
+      "storage_codes",
+      [](Storage storage, bool has_zero_point) -> std::optional<std::pair<int32_t, int32_t>> {
+        // Integers that no floating-point value is kept as are no codes.
+        if (!is_quantized(storage) || !can_store(ValueType::kFloat32, storage)) return {};
+        if (has_zero_point && !can_have_zero_point(storage)) return {};
+        const CodeEnds ends = code_ends(storage, has_zero_point);
+        return std::pair(ends.lowest, ends.highest);
+      },
+      py::arg("storage"), py::arg("has_zero_point"),
+      "The lowest and highest code that quantization makes; None where there are no such codes.");
 
   py::enum_<ChipPurpose> purposes(m, "ChipPurpose", "Why a chip is drawn.");
   for (uint32_t of = 1; of < std::size(kChipPurposes); ++of) {

@@ -25,10 +25,10 @@ from eden.measurements.copies import HIGH_RATE, silent_banks, without_copies
 from eden.measurements.damage import MAX_DAMAGED, damage_note
 from eden.measurements.tested import Tested
 
-_RECORDS: dict[str, str] = {name: records for name, (records, _) in _core.measurement_formats().items()}
+_PARSED: dict[str, _core.MeasurementFormat] = {format.name: format for format in _core.measurement_formats()}
 TAKES: dict[str, tuple[str, ...]] = {
     latency_variation.NAME: latency_variation.TAKES,
-    **{name: tuple(takes) for name, (_, takes) in _core.measurement_formats().items()},
+    **{name: tuple(format.takes) for name, format in _PARSED.items()},
 }
 """Which fields of ``Tested``, and whether ``at`` or its ``pattern``, each format takes."""
 FORMATS: tuple[str, ...] = tuple(sorted(TAKES))
@@ -71,7 +71,7 @@ def read(
         raise ValueError(f"max_damaged is {max_damaged!r}; allowed is a share from 0 to 1")
     at, tested = at or Condition(), tested or Tested()
     # Bytes that mean nothing but themselves can begin as a packed file does.
-    with PackedFile(path, by_suffix=format == "dram-bender-retention") as source:
+    with PackedFile(path, by_suffix=format in _PARSED and _PARSED[format].binary) as source:
         chunks = source.chunks()
         head: list[bytes] = []
         if format is None:
@@ -94,7 +94,7 @@ def read(
             if format == latency_variation.NAME:
                 cells = tested.cells_per_bank or latency_variation.CELLS_PER_BANK
                 return latency_variation.read(source.path, told(), module, cells, max_damaged)
-            return _read_core(source.path, told(), format, module, at, tested, max_damaged)
+            return _read_core(source.path, told(), _PARSED[format], module, at, tested, max_damaged)
 
 
 def _refuse(format: str, at: Condition, tested: Tested) -> None:
@@ -134,7 +134,7 @@ def _recognize(path: Path, head: bytes) -> str:
 def _read_core(
     path: Path,
     chunks: Iterable[bytes],
-    format: str,
+    format: _core.MeasurementFormat,
     module: str | None,
     at: Condition,
     tested: Tested,
@@ -142,7 +142,7 @@ def _read_core(
 ) -> Campaign:
     cells = tested.cells
     reader = _core.MeasurementReader(
-        format,
+        format.name,
         module=module,
         at=[getattr(at, name) for name in POINT_FIELDS],
         pattern=at.pattern or "",
@@ -166,7 +166,8 @@ def _read_core(
     note = damage_note(path, reader.damaged, reader.records, "; ".join(places[:1]), max_damaged)
     modules = dict(reader.modules)
     listed = ", ".join(f"{name} ({times} lines)" for name, times in list(modules.items())[:50])
-    if format != "voltage" and module is None and len(modules) > 1:
+    all_modules = format.content == _core.MeasurementContent.cache_lines
+    if not all_modules and module is None and len(modules) > 1:
         raise FileError(path, f"column module: the file holds {len(modules)} modules; choose one of: {listed}")
     if modules and module is not None and module not in modules:
         raise FileError(path, f"found no module {module!r}; there are: {listed}")
@@ -174,19 +175,19 @@ def _read_core(
     lines = modules.get(label, reader.records - reader.damaged)
     chosen = f" of module {label}" if label in modules else ""
     of_module = f"{chosen}; the file holds {sum(modules.values())} of {len(modules)} modules"
-    notes.append(f"read {lines} {_RECORDS[format]}" + (of_module if modules else ""))
+    notes.append(f"read {lines} {format.records}" + (of_module if modules else ""))
     if note is not None:
         notes.append("; ".join([note, *places[1:]]))
     notes.extend(reader.notes)
     vendor = reader.vendors[0][0] or None if len(reader.vendors) == 1 else None
-    if format == "voltage":
+    if all_modules:
         cache_lines = tuple(CacheLines(*entry) for entry in reader.cache_lines)
-        return Campaign(path, format, label, vendor, 0, 0, (), tuple(notes), cache_lines=cache_lines)
+        return Campaign(path, format.name, label, vendor, 0, 0, (), tuple(notes), cache_lines=cache_lines)
     statistics = Statistics(reader)
     notes.extend(_oddities(reader, statistics, known=cells is not None))
     readings: tuple[Reading, ...] = ()
     cells_per_bank, banks = (cells.cells_per_bank, len(cells.banks)) if cells else (0, 0)
-    if format == "counts":
+    if format.content == _core.MeasurementContent.banks:
         refuse_rates(path, reader, statistics)
         readings, cells_per_bank, banks, note = readings_of_banks(reader, statistics)
         readings, copied = without_copies(readings, cells_per_bank)
@@ -198,7 +199,7 @@ def _read_core(
             else None
         )
         notes.extend(text for text in (note, copied, suspected) if text is not None)
-    return Campaign(path, format, label, vendor, cells_per_bank, banks, readings, tuple(notes), statistics)
+    return Campaign(path, format.name, label, vendor, cells_per_bank, banks, readings, tuple(notes), statistics)
 
 
 def _oddities(reader: _core.MeasurementReader, statistics: Statistics, known: bool) -> Iterator[str]:

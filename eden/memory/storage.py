@@ -23,11 +23,20 @@ STORAGE_BITS: dict[str, int] = {name: _core.storage_bits(value) for name, value 
 
 CORRECTIONS: tuple[str, ...] = tuple(_core.Correction.__members__)
 
-SYMMETRIC: tuple[str, ...] = ("int16_sign_magnitude", "int8_sign_magnitude", "int4_sign_magnitude")
-"""The storages whose codes have no zero point: a sign, in the highest bit, and a magnitude."""
+_CODES, _AFFINE_CODES = (
+    {
+        name: codes
+        for name, value in _core.Storage.__members__.items()
+        if (codes := _core.storage_codes(value, affine)) is not None
+    }
+    for affine in (False, True)
+)
 
-CODE_BITS: dict[str, int] = {name: STORAGE_BITS[name] for name in ("int16", "int8", "uint8", "int4", *SYMMETRIC)}
+CODE_BITS: dict[str, int] = {name: STORAGE_BITS[name] for name in _CODES}
 """The storages that keep codes, and the bits of a code."""
+
+SYMMETRIC: tuple[str, ...] = tuple(name for name in _CODES if name not in _AFFINE_CODES)
+"""The storages whose codes have no zero point: a sign, in the highest bit, and a magnitude."""
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -46,10 +55,7 @@ def code_range(storage: str, affine: bool = False) -> tuple[int, int]:
         raise ValueError(f"storage is {storage!r}; allowed are {', '.join(CODE_BITS)}")
     if affine and storage in SYMMETRIC:
         raise ValueError(f"affine is True; allowed for {storage!r}, a sign and a magnitude, is False")
-    if storage.startswith("u"):
-        return 0, 2 ** CODE_BITS[storage] - 1
-    highest = 2 ** (CODE_BITS[storage] - 1) - 1
-    return (-highest - 1 if affine else -highest), highest
+    return _AFFINE_CODES[storage] if affine else _CODES[storage]
 
 
 def _others(x: Tensor, channel_dim: int) -> list[int]:
