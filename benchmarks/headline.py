@@ -156,8 +156,8 @@ def table(title: str, rows: dict[str, list[str]], means: list[str], paper: str) 
 def optimum(network: Network, tolerance: Any, device: eden.Device, currents: str, vdd_law: str, storage: str) -> str:
     """A row: what is saved on "cpu" by the greedy placement, by the exact one, and its bound, each operand fine."""
     moved = eden.traffic(network.model, "cpu", inputs=network.sample, storage=storage)
-    options: dict[str, Any] = {"constraints": supplies(device), "currents": currents, "vdd_law": vdd_law}
-    exact = eden.place(tolerance, device, "exact", moved, "energy", gap=1e-3, **options)
+    solver = eden.ExactSolver(currents=currents, vdd_law=vdd_law, gap=1e-3)
+    exact = eden.place(tolerance, device, solver, moved, "energy", constraints=supplies(device))
     found = exact.optimum
     assert found is not None
     assert found.greedy is not None

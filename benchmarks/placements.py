@@ -89,9 +89,11 @@ class Instance:
     def place(self, solver: str, **changes: Any) -> eden.Placement:
         """The placement by a solver."""
         options = {**self.options, **changes}
+        exact = options.pop("exact")
         if solver == "greedy":
             options["objective"] = "energy" if options["objective"] == "weighted" else options["objective"]
-        return eden.place(self.tolerance, self.memory, solver, self.traffic, **options)  # type: ignore[arg-type]
+        chosen = exact if solver == "exact" else solver
+        return eden.place(self.tolerance, self.memory, chosen, self.traffic, **options)  # type: ignore[arg-type]
 
 
 def tolerance_of(limits: dict[str, float], sizes: dict[str, int], kinds: dict[str, str], ratio: float) -> Any:
@@ -150,10 +152,12 @@ def random_instance(rng: random.Random, split: bool = False) -> Instance:
     options = {
         "constraints": constraints,
         "objective": rng.choice(["energy", "energy", "latency", "weighted"]),
-        "energy_weight": rng.choice([0.2, 0.5, 0.8]),
-        "currents": rng.choice(["ddr3-1600", "ddr3l-1600", "ddr4-2400", "lpddr3-1600"]),
-        "vdd_law": rng.choice(["linear", "quadratic"]),
-        "gap": 0.0,
+        "exact": eden.ExactSolver(
+            energy_weight=rng.choice([0.2, 0.5, 0.8]),
+            currents=rng.choice(["ddr3-1600", "ddr3l-1600", "ddr4-2400", "lpddr3-1600"]),
+            vdd_law=rng.choice(["linear", "quadratic"]),
+            gap=0.0,
+        ),
     }
     return Instance(
         tolerance_of(limits, sizes, kinds, rng.choice([1.0, 1.0, 3.0])), Memory(tuple(partitions)), traffic, options
@@ -204,11 +208,10 @@ def _limits(instance: Instance, name: str) -> tuple[float, float, float]:
 def best_by_brute_force(instance: Instance) -> float | None:
     """The lowest objective over all placements, by formulas of its own; None where nothing fits."""
     platform = Platform.named(instance.traffic.platform)
-    currents = Currents.builtin(instance.options["currents"])
-    exponent = LAW[instance.options["vdd_law"]]
-    weight = {"energy": 1.0, "latency": 0.0, "weighted": instance.options["energy_weight"]}[
-        instance.options["objective"]
-    ]
+    exact = instance.options["exact"]
+    currents = Currents.builtin(exact.currents)
+    exponent = LAW[exact.vdd_law]
+    weight = {"energy": 1.0, "latency": 0.0, "weighted": exact.energy_weight}[instance.options["objective"]]
     hit = platform.row_hit_share.typical
     names = list(instance.tolerance.limits)
     bursts = {
@@ -390,7 +393,11 @@ def large_instance(operands: int, partitions: int, seed: int = 0) -> Instance:
     limits = {name: 10.0 ** rng.uniform(-7.0, -1.5) for name in names}
     sizes = {name: round(2.0 ** rng.uniform(10.0, 21.5)) for name in names}
     traffic = eden.traffic({name: SimpleNamespace(bytes=sizes[name], kind=kinds[name]) for name in names}, "cpu")
-    options = {"constraints": Constraints(), "objective": "energy", "gap": 0.01, "time_limit": 120.0}
+    options = {
+        "constraints": Constraints(),
+        "objective": "energy",
+        "exact": eden.ExactSolver(gap=0.01, time_limit=120.0),
+    }
     return Instance(tolerance_of(limits, sizes, kinds, 3.0), Memory(tuple(banks)), traffic, options)
 
 

@@ -54,17 +54,17 @@ class Command(typer.core.TyperCommand):
             return super().invoke(ctx)
 
 
+def _marks(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+    """The parameters of a command, each with what stands beside its type."""
+    for name, hint in get_type_hints(inspect.unwrap(function), include_extras=True).items():
+        yield from ((name, mark) for mark in getattr(hint, "__metadata__", ()))
+
+
 def declarations(function: Callable[..., Any] | None) -> dict[str, Input | Output | OutputFolder]:
     """What the parameters of a command name, as far as they name files."""
     if function is None:
         return {}
-    hints = get_type_hints(inspect.unwrap(function), include_extras=True)
-    return {
-        name: mark
-        for name, hint in hints.items()
-        for mark in getattr(hint, "__metadata__", ())
-        if isinstance(mark, (Input, Output, OutputFolder))
-    }
+    return {name: mark for name, mark in _marks(function) if isinstance(mark, (Input, Output, OutputFolder))}
 
 
 def _label(parameter: Any) -> str:
@@ -115,16 +115,33 @@ DeviceOption = Annotated[str, typer.Option("--device", help=DEVICE_HELP), Input(
 NetworkOption = Annotated[Path, typer.Option("--network", help="network file, written by eden retrain"), Input()]
 PlacementOption = Annotated[Path, typer.Option(help="placement file, written by eden place"), Input()]
 SeedOption = Annotated[int, typer.Option("--seed", help="what chips are drawn from")]
-OtherTask = Annotated[str | None, typer.Option("--task", help=TASK_HELP), Input(of_task)]
-OtherDevice = Annotated[str | None, typer.Option("--device", help=DEVICE_HELP), Input(if_there)]
 AttemptOption = Annotated[
     int, typer.Option("--attempt", help="which of the seed it is; each has chips of its own", min=1)
 ]
-OtherSeed = Annotated[int | None, typer.Option("--seed", help="what chips are drawn from")]
+CurrentsOption = Annotated[str, typer.Option("--currents", help=CURRENTS_HELP), Input(if_there)]
+VddLawOption = Annotated[str, typer.Option("--vdd-law", help="how energy depends on VDD: linear or quadratic")]
+
+
+class Sets:
+    """Of an option: what it is given takes the place of these values of a recipe, by dotted key."""
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = keys
+
+
+OtherTask = Annotated[str | None, typer.Option("--task", help=TASK_HELP), Input(of_task), Sets("task")]
+OtherDevice = Annotated[str | None, typer.Option("--device", help=DEVICE_HELP), Input(if_there), Sets("memory.device")]
+OtherSeed = Annotated[int | None, typer.Option("--seed", help="what chips are drawn from"), Sets("seed")]
 OtherTrcd = Annotated[
-    float | None, typer.Option("--trcd", help="row-activation latency (ns) whose error model is trained with")
+    float | None,
+    typer.Option("--trcd", help="row-activation latency (ns) whose error model is trained with"),
+    Sets("memory.trcd"),
 ]
-OtherMaxDrop = Annotated[float | None, typer.Option("--max-drop", help="accuracy that may be lost, inside (0, 1)")]
+OtherMaxDrop = Annotated[
+    float | None,
+    typer.Option("--max-drop", help="accuracy that may be lost, inside (0, 1)"),
+    Sets("profile.max_drop"),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="a value in place of the recipe's, such as boost.epochs=3; several times"),
@@ -194,12 +211,9 @@ def follow(
     work: Callable[..., Any],
     kind: Any,
     recipe: Path | None,
-    out: Path,
-    options: Mapping[str, Any],
-    settings: list[str] | None,
     holds: Sequence[str],
-    resume: bool,
-    force: bool,
+    command: Callable[..., Any],
+    given: Mapping[str, Any],
 ) -> None:
     """Do what a recipe says in a folder.
 
@@ -207,17 +221,19 @@ def follow(
         work: does it: ``retrain`` or ``run``.
         kind: class of the recipe.
         recipe: its file, None for one that leaves everything out.
-        out: the folder.
-        options: what the command line says in place of the recipe, by dotted key; what is None it does not say.
-        settings: the same as texts, which come last.
         holds: names of the files that it leaves in the folder, patterns of glob.
-        resume: go on with the run in the folder.
-        force: begin anew in its place.
+        command: the subcommand, whose options say what they set of the recipe, unless they are None; then comes --set.
+        given: what its parameters are, ``out``, ``resume`` and ``force`` among them.
     """
     from eden.app.recipe import setting
 
-    given = [(key, value) for key, value in options.items() if value is not None]
-    given += [setting(text) for text in settings or []]
-    chosen = kind.of({}, given) if recipe is None else kind.load(recipe, given)
-    with _reading(chosen, out, holds):
-        work(chosen, out, resume=resume, force=force, say=typer.echo)
+    said = [
+        (key, str(value) if isinstance(value, Path) else value)
+        for name, mark in _marks(command)
+        if isinstance(mark, Sets) and (value := given[name]) is not None
+        for key in mark.keys
+    ]
+    said += [setting(text) for text in given["set_"] or []]
+    chosen = kind.of({}, said) if recipe is None else kind.load(recipe, said)
+    with _reading(chosen, given["out"], holds):
+        work(chosen, given["out"], resume=given["resume"], force=given["force"], say=typer.echo)

@@ -13,16 +13,7 @@ from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
 from eden.costs.energy import Currents
 from eden.costs.platforms import PLATFORMS, Platform
 from eden.placement.constraints import Constraints
-from eden.placement.defaults import (
-    ENERGY_WEIGHT,
-    GAP,
-    OBJECTIVE,
-    SOLVER,
-    SOLVER_HELP,
-    TIME_LIMIT,
-    ObjectiveName,
-    SolverName,
-)
+from eden.placement.defaults import OBJECTIVE, SOLVER, SOLVER_HELP, ExactSolver, ObjectiveName, SolverName
 from eden.placement.solvers import SOLVERS
 
 _Inside = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
@@ -69,7 +60,7 @@ class PlaceTable(Table):
     solver: SolverName = pydantic.Field(default=SOLVER, description=SOLVER_HELP)
     objective: ObjectiveName = pydantic.Field(default=OBJECTIVE, description="what is lowered")
     energy_weight: Annotated[float, pydantic.Field(ge=0.0, le=1.0)] = pydantic.Field(
-        default=ENERGY_WEIGHT, description="of a weighted objective; time counts the rest"
+        default=ExactSolver.energy_weight, description="of a weighted objective; time counts the rest"
     )
     platform: str = pydantic.Field(default=PLATFORM, description="whose figures the objective counts by")
     currents: str = pydantic.Field(default=CURRENTS, description="currents that energy is counted by")
@@ -88,10 +79,10 @@ class PlaceTable(Table):
         default="measured", description="measured, or also those that the limits imply on the fitted curves"
     )
     gap: Annotated[float, pydantic.Field(ge=0.0, lt=1.0)] = pydantic.Field(
-        default=GAP, description="share above the bound at which the exact solver ends"
+        default=ExactSolver.gap, description="share above the bound at which the exact solver ends"
     )
     time_limit: Annotated[float, pydantic.Field(gt=0.0)] = pydantic.Field(
-        default=TIME_LIMIT, description="seconds after which it ends in any case"
+        default=ExactSolver.time_limit, description="seconds after which it ends in any case"
     )
 
 
@@ -167,11 +158,17 @@ class RunRecipe(RetrainRecipe):
         default=None, description="a network file, boosted elsewhere, in place of training and boosting"
     )
     profile: ProfileTable = ProfileTable()
+    """How tolerances are searched for."""
     place: PlaceTable = PlaceTable()
+    """How operands are placed."""
     certify: CertifyTable = CertifyTable()
+    """How placements are certified."""
     rounds: RoundsTable = RoundsTable()
+    """How often the network is boosted, profiled and placed again."""
     account: AccountTable = AccountTable()
+    """What the result is accounted on."""
     comparison: ComparisonTable = ComparisonTable()
+    """What the result is shown beside."""
 
     def retraining(self) -> RetrainRecipe:
         """The part that ``eden retrain`` does."""
@@ -221,6 +218,15 @@ class RunRecipe(RetrainRecipe):
         except ValueError as error:
             raise ValueError(f"place.{error}") from error
         return self.of({**whole.model_dump(exclude_none=True), **own})
+
+    def solver(self) -> str | ExactSolver:
+        """How operands are placed."""
+        chosen = self.place
+        if chosen.solver != "exact":
+            return chosen.solver
+        return ExactSolver(
+            chosen.platform, chosen.currents, chosen.vdd_law, chosen.energy_weight, chosen.gap, chosen.time_limit
+        )
 
     def constraints(self) -> Constraints:
         """What supplies and controller allow."""

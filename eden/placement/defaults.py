@@ -1,6 +1,17 @@
 """How operands can be placed, and how they are where nothing is said: in Python, in the shell and in recipes alike."""
 
-from typing import Literal, get_args
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from eden.costs.defaults import CURRENTS, VDD_LAW
+
+if TYPE_CHECKING:
+    from eden.costs.energy import Currents
+    from eden.costs.platforms import Platform
 
 SolverName = Literal["greedy", "exact"]
 """Of ``solvers.SOLVERS``."""
@@ -10,9 +21,29 @@ ObjectiveName = Literal["energy", "latency", "weighted"]
 
 SOLVER: SolverName = "greedy"
 OBJECTIVE: ObjectiveName = "energy"
-ENERGY_WEIGHT = 0.5
-"""Of a weighted objective."""
-GAP = 1e-4
-"""Share of the objective by which the exact solver may end above its bound."""
-TIME_LIMIT = 60.0
-"""Seconds after which it ends in any case."""
+
+
+@dataclass(frozen=True)
+class ExactSolver:
+    """The exact solver: what it counts energy and time by, and when it ends."""
+
+    platform: str | Platform | None = None
+    """Whose typical assumptions it counts by; None: the traffic's, or else "cpu"."""
+    currents: str | os.PathLike[str] | Currents = CURRENTS
+    """Of the DRAM, as in ``savings``."""
+    vdd_law: str | Mapping[str, str] = VDD_LAW
+    """How energy depends on VDD, as in ``savings``."""
+    energy_weight: float = 0.5
+    """Of the objective "weighted", what the share of the energy counts; the share of the time counts the rest of 1."""
+    gap: float = 1e-4
+    """How far the objective may be above the bound, as a share of it."""
+    time_limit: float = 60.0
+    """Seconds after which the best placement found so far is taken, with its gap."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.energy_weight <= 1.0:
+            raise ValueError(f"energy_weight is {self.energy_weight}; allowed is 0 to 1")
+        if not 0.0 <= self.gap < 1.0:
+            raise ValueError(f"gap is {self.gap}; allowed is 0 or more, below 1")
+        if not self.time_limit > 0.0:
+            raise ValueError(f"time_limit is {self.time_limit}; allowed is above 0 s")

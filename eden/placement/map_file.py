@@ -29,10 +29,13 @@ class MappedPartition(FiniteRecord):
     """A region of the device and how it is to be run."""
 
     kind: Literal["module", "rank", "bank", "subarray"]
+    """What part of the device it is."""
     address_bits: _AddressBits
     """Its first bit in the device."""
     capacity_bytes: _Count
+    """Its size."""
     operating_point: OperatingPoint
+    """How it is to be operated."""
     errors: Errors
     """The error model at that point."""
 
@@ -41,20 +44,24 @@ class MappedPiece(FiniteRecord):
     """A part of an operand that lies in one partition; pieces are in the order of the operand's bytes."""
 
     partition: str
+    """Name of the partition."""
     address_bits: _AddressBits
     """Its first bit in the device, a multiple of 512."""
     bytes: _Count
+    """Its size."""
 
 
 class MappedOperand(FiniteRecord):
     """Where an operand lies, and how its bytes are to be read."""
 
     kind: Literal["weight", "input"]
+    """What it is."""
     storage: str
     """The form in which the memory keeps it, as in ``eden.Faults``."""
     elements: _Count
     """Of an input, one sample's."""
     bytes: _Count
+    """Stored bytes; of an input, one sample's."""
     low: float
     """Smallest plausible value: of a weight its smallest one, of an input the calibrated one."""
     high: float
@@ -70,6 +77,7 @@ class MappedOperand(FiniteRecord):
     readers: Annotated[tuple[str, ...], pydantic.Field(min_length=1)]
     """The layers' roles that read it, such as ``conv1.weight``."""
     pieces: Annotated[tuple[MappedPiece, ...], pydantic.Field(min_length=1)]
+    """Where its bytes lie, in their order."""
 
     @property
     def address_bits(self) -> int:
@@ -99,8 +107,11 @@ class MemoryMap(VersionedFile):
     margin: Margin = Margin()
     """What the device's rates hold beyond what was measured."""
     partitions: Annotated[dict[str, MappedPartition], pydantic.Field(min_length=1)]
+    """The regions of the device, by name."""
     operands: Annotated[dict[str, MappedOperand], pydantic.Field(min_length=1)]
+    """What lies in them, by name."""
     notes: tuple[str, ...] = ()
+    """What a reader must know about how limits and points were compared."""
 
     @pydantic.model_validator(mode="after")
     def _keeps_contracts(self) -> Self:

@@ -28,9 +28,11 @@ class Piece(Record):
     """A part of an operand that is split over partitions; pieces are in the order of the operand's bytes."""
 
     partition: str
+    """Name of its partition."""
     address_bytes: _AddressBytes
     """First byte, counted from the partition's start."""
     bytes: int = pydantic.Field(ge=1)
+    """Its size."""
 
 
 class Optimum(Record):
@@ -45,9 +47,13 @@ class Optimum(Record):
     greedy: float | None
     """Objective of the greedy placement; None where the greedy solver finds none."""
     energy_weight: float = pydantic.Field(ge=0, le=1)
+    """What the share of the energy counts in the objective."""
     time_weight: float = pydantic.Field(ge=0, le=1)
+    """What the share of the time counts."""
     platform: str
+    """Whose typical assumptions the objective counts by."""
     currents: Annotated[str, stored_as("rank", "currents")]
+    """Of the DRAM that the objective counts by."""
 
     def text(self, objective: str) -> str:
         """It in a sentence, of an objective's name."""
@@ -62,6 +68,7 @@ class PlacedOperand(Record):
     """Where one operand lies."""
 
     kind: Literal["weight", "input"]
+    """What it is."""
     partition: str
     """Name of its partition."""
     address_bytes: _AddressBytes
@@ -90,11 +97,13 @@ class PlacedPartition(Record):
     """How one partition is run."""
 
     operating_point: OperatingPoint
+    """How it is operated."""
     errors: Errors
     """The error model at that point."""
     used_bytes: int = pydantic.Field(ge=0)
     """Bytes up to the end of its last operand, alignment included; 0 where nothing is placed."""
     capacity_bytes: int = pydantic.Field(ge=1)
+    """Its size."""
     address_bits: Annotated[int | None, stored_as("address", "address_bits"), pydantic.Field(ge=0)] = None
     """Its first bit in the device's geometry; None in files of before it was kept."""
 
@@ -109,7 +118,9 @@ class Placement(VersionedFile):
     device: str
     """Name of the device."""
     solver: SolverName
+    """What found it."""
     objective: ObjectiveName
+    """What was lowered."""
     random_layout: int
     """Version of the random numbers' layout, which fixes what cells a chip's seed makes weak."""
     nominal: OperatingPoint
@@ -117,7 +128,9 @@ class Placement(VersionedFile):
     margin: Margin = Margin()
     """What the device's rates hold beyond what was measured."""
     operands: dict[str, PlacedOperand] = pydantic.Field(min_length=1)
+    """Where each operand lies, by its name."""
     partitions: dict[str, PlacedPartition] = pydantic.Field(min_length=1)
+    """How each partition is run, by its name."""
     optimum: Optimum | None = None
     """Of an exact placement, how good it is."""
     notes: tuple[str, ...] = ()

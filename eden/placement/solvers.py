@@ -5,24 +5,21 @@ A solver is an entry of ``SOLVERS``, an objective one of ``OBJECTIVES``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from eden.common.renames import renamed
-from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
+from eden.costs.defaults import PLATFORM
 from eden.devices.device import Device
 from eden.placement.constraints import Constraints
-from eden.placement.defaults import ENERGY_WEIGHT, GAP, OBJECTIVE, SOLVER, TIME_LIMIT
+from eden.placement.defaults import OBJECTIVE, SOLVER, ExactSolver
 from eden.placement.placement import Placement
 from eden.placement.points import Points
 from eden.placement.question import Question, limit_models
 from eden.tolerance.tolerance import Tolerance
 
 if TYPE_CHECKING:
-    from eden.costs.energy import Currents
-    from eden.costs.platforms import Platform
     from eden.costs.traffic_file import Traffic
     from eden.placement.exact import Costs
 
@@ -49,8 +46,9 @@ class Order:
 
     objective: str
     energy_weight: float
-    gap: float
-    time_limit: float
+    """What the share of the energy counts; that of the time counts the rest of 1."""
+    exact: ExactSolver
+    """How the exact solver counts and when it ends."""
     costs: Callable[[], Costs]
     """Counts the energy and time of placements."""
 
@@ -82,7 +80,7 @@ def _exact(question: Question, order: Order) -> Placement:
         start = question.answered("greedy", nearest, place_greedy(question, OBJECTIVES[nearest].first))
     except ValueError:
         start = None
-    return place_exact(question, order.objective, costs, start, order.gap, order.time_limit)
+    return place_exact(question, order.objective, costs, start, order.exact.gap, order.exact.time_limit)
 
 
 SOLVERS: Mapping[str, Solver] = {
@@ -91,21 +89,21 @@ SOLVERS: Mapping[str, Solver] = {
 }
 
 
-@renamed(rank="currents")
+@renamed(
+    **{
+        name: f"solver=eden.ExactSolver({name}=...)"
+        for name in ("platform", "currents", "vdd_law", "energy_weight", "gap", "time_limit")
+    },
+    rank="solver=eden.ExactSolver(currents=...)",
+)
 def place(
     tolerance: Tolerance,
     device: Device,
-    solver: str = SOLVER,
+    solver: str | ExactSolver = SOLVER,
     traffic: Traffic | None = None,
     objective: str = OBJECTIVE,
     *,
     constraints: Constraints | None = None,
-    platform: str | Platform | None = None,
-    currents: str | os.PathLike[str] | Currents = CURRENTS,
-    vdd_law: str | Mapping[str, str] = VDD_LAW,
-    energy_weight: float = ENERGY_WEIGHT,
-    gap: float = GAP,
-    time_limit: float = TIME_LIMIT,
     granularity: Literal["fine", "coarse"] = "fine",
     points: Points = "measured",
 ) -> Placement:
@@ -120,18 +118,12 @@ def place(
     Args:
         tolerance: limits, bytes, kinds and error models of the operands.
         device: partitions and their operating points.
-        solver: "greedy" or "exact".
+        solver: "greedy" or "exact"; or an ``ExactSolver``, which says what it counts by and when it ends.
         traffic: bytes that each operand moves per inference; by the greedy solver, of equally tolerant operands the
             busier one chooses first; by the exact one, counted from the tolerance's operands where none is given.
         objective: "energy", "latency" or, exact only, "weighted"; by the greedy solver, whether the reduction of the
             supply voltage or that of tRCD + tRP counts first.
         constraints: what supplies and controller allow; none where none are given.
-        platform: whose typical assumptions the exact solver counts by; the traffic's, or else "cpu".
-        currents: of the DRAM that the exact solver counts by, as in ``savings``.
-        vdd_law: how energy depends on VDD, as in ``savings``.
-        energy_weight: of "weighted", what the share of the energy counts; the share of the time counts the rest of 1.
-        gap: exact only: how far the objective may be above the bound, as a share of it.
-        time_limit: exact only: seconds after which the best placement found so far is taken, with its gap.
         granularity: "fine": each partition at a point of its own, by the limits of its operands; "coarse": the whole
             module at one point, its reliable partitions included, by the rate that all operands tolerate
             (``tolerance.coarse``).
@@ -143,35 +135,26 @@ def place(
         The placement; no operand meets a BER above its limit, no partition holds more than its capacity.
 
     Raises:
-        ValueError: for an unknown solver, objective, platform, law or partition, unknown currents, a constraint,
-            weight, gap or time out of range, an operand without bytes or not in the traffic, an operating point outside
-            of its curve, and, naming the constraint, where nothing fits.
+        ValueError: for an unknown solver, objective, platform, law or partition, unknown currents, a constraint out of
+            range, an operand without bytes or not in the traffic, an operating point outside of its curve, and, naming
+            the constraint, where nothing fits.
         TimeoutError: if neither solver found a placement within the time limit.
 
     """
     constraints = Constraints() if constraints is None else constraints
-    _check_arguments(solver, objective, constraints, energy_weight, gap, time_limit)
+    name, exact = ("exact", solver) if isinstance(solver, ExactSolver) else (solver, ExactSolver())
+    _check_arguments(name, objective, constraints)
     _check_operands(tolerance, traffic)
     if granularity not in ("fine", "coarse"):
         raise ValueError(f"granularity is {granularity!r}; allowed are 'fine' and 'coarse'")
     coarse = granularity == "coarse"
     question = Question(_alike(tolerance) if coarse else tolerance, device, traffic, constraints, coarse, points)
     fixed = OBJECTIVES[objective].energy_weight
-    weight = energy_weight if fixed is None else fixed
-
-    def costs() -> Costs:
-        return _costs(question, platform, currents, vdd_law, weight)
-
-    return SOLVERS[solver].solve(question, Order(objective, weight, gap, time_limit, costs))
+    weight = exact.energy_weight if fixed is None else fixed
+    return SOLVERS[name].solve(question, Order(objective, weight, exact, lambda: _costs(question, exact, weight)))
 
 
-def _costs(
-    question: Question,
-    platform: str | Platform | None,
-    currents: str | os.PathLike[str] | Currents,
-    vdd_law: str | Mapping[str, str],
-    weight: float,
-) -> Costs:
+def _costs(question: Question, exact: ExactSolver, weight: float) -> Costs:
     from eden.costs.count_traffic import traffic as count_traffic
     from eden.costs.energy import Currents
     from eden.costs.model import CostModel, check_same_operands, typical_case
@@ -180,12 +163,12 @@ def _costs(
 
     moved = question.traffic
     if moved is None:
-        chosen = Platform.named(PLATFORM if platform is None else platform)
+        chosen = Platform.named(PLATFORM if exact.platform is None else exact.platform)
         moved = count_traffic(question.stored(), chosen)
     else:
-        chosen = moved.counted_for(platform)
+        chosen = moved.counted_for(exact.platform)
         check_same_operands(moved, question.tolerance.bytes, "tolerance")
-    model = CostModel(moved, question.nominal, Currents.named(currents), typical_case(chosen, vdd_law))
+    model = CostModel(moved, question.nominal, Currents.named(exact.currents), typical_case(chosen, exact.vdd_law))
     return Costs(model, chosen.name, weight)
 
 
@@ -208,9 +191,7 @@ def _check_operands(tolerance: Tolerance, traffic: Traffic | None) -> None:
             )
 
 
-def _check_arguments(
-    solver: str, objective: str, constraints: Constraints, energy_weight: float, gap: float, time_limit: float
-) -> None:
+def _check_arguments(solver: str, objective: str, constraints: Constraints) -> None:
     if solver not in SOLVERS:
         raise ValueError(f"solver is {solver!r}; allowed are {', '.join(map(repr, SOLVERS))}")
     chosen = SOLVERS[solver]
@@ -219,9 +200,3 @@ def _check_arguments(
         raise ValueError(f"objective is {objective!r}; allowed are {allowed} of the solver {solver!r}")
     if constraints.split and not chosen.splits:
         raise ValueError(f"split is True; allowed is False: the {solver} solver does not split operands")
-    if not 0.0 <= energy_weight <= 1.0:
-        raise ValueError(f"energy_weight is {energy_weight}; allowed is 0 to 1")
-    if not 0.0 <= gap < 1.0:
-        raise ValueError(f"gap is {gap}; allowed is 0 or more, below 1")
-    if not time_limit > 0.0:
-        raise ValueError(f"time_limit is {time_limit}; allowed is above 0 s")

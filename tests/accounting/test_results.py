@@ -43,7 +43,9 @@ def test_terms_and_operands_add_up_to_the_savings() -> None:
 
 def test_an_operand_at_a_lower_voltage_takes_less_by_the_law() -> None:
     placement = eden.place(
-        tolerance(NETWORK, size=40_000, model=eden.Uniform(1e-3)), eden.Device.builtin("ddr3-p9"), "exact", gap=0.01
+        tolerance(NETWORK, size=40_000, model=eden.Uniform(1e-3)),
+        eden.Device.builtin("ddr3-p9"),
+        eden.ExactSolver(gap=0.01),
     )
     for law, power in (("linear", 1), ("quadratic", 2)):
         one = account(placement.operands, placement, ["cpu"], vdd_law=law).platforms["cpu"]

@@ -10,6 +10,7 @@ from chain import Device as FakeDevice
 from chain import FittedPoint, Partition, device, tolerance
 
 import eden
+from eden import ExactSolver
 from eden.memory.errors import DataDependent
 from eden.placement.constraints import Constraints
 from eden.placement.placement import Placement
@@ -31,9 +32,11 @@ def memory(*partitions: tuple[int, tuple[FittedPoint, ...]]) -> FakeDevice:
     )
 
 
-def exact(limits: dict[str, float], where: FakeDevice, size: int = 1000, **arguments: object) -> eden.Placement:
+def exact(
+    limits: dict[str, float], where: FakeDevice, size: int = 1000, gap: float = 1e-4, **arguments: object
+) -> eden.Placement:
     wanted = tolerance(limits, size=size, model=DataDependent(1e-3, 1e-3))
-    return eden.place(wanted, where, "exact", **arguments)  # type: ignore[arg-type]
+    return eden.place(wanted, where, ExactSolver(gap=gap), **arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("split", [False, True])
@@ -111,7 +114,7 @@ def test_a_large_instance_that_is_nearly_full(split: bool, monkeypatch: pytest.M
     fewer = 64 * (needed // 16 + 1 if split else needed * 10 // 155)
     partitions = tuple(dataclasses.replace(bank, capacity_bytes=fewer) for bank in instance.memory.partitions)
     full = dataclasses.replace(instance, memory=dataclasses.replace(instance.memory, partitions=partitions))
-    found = full.place("exact", constraints=Constraints(split=split), time_limit=1.0)
+    found = full.place("exact", constraints=Constraints(split=split), exact=ExactSolver(gap=0.01, time_limit=1.0))
     assert found.optimum is not None
     assert found.optimum.greedy is None
     assert 0.0 < found.optimum.bound <= found.optimum.value <= 1.0
@@ -128,15 +131,14 @@ def test_out_of_time(monkeypatch: pytest.MonkeyPatch):
                 bytes={"a.weight": 512, "b.weight": KIB},
             ),
             memory((KIB, ()), (512, ())),
-            "exact",
-            time_limit=5.0,
+            ExactSolver(time_limit=5.0),
         )
 
 
 @pytest.mark.parametrize("objective", ["energy", "latency"])
 def test_it_is_the_account_of_savings_and_not_above_greedy(objective: str):
     wanted = tolerance(NETWORK)
-    best = eden.place(wanted, device(), "exact", objective=objective, gap=0.0)
+    best = eden.place(wanted, device(), ExactSolver(gap=0.0), objective=objective)
     saved = eden.savings(best.operands, best)
     assert best.optimum is not None
     value = 1 - saved.energy_reduction if objective == "energy" else 1 / (1 + saved.speedup)
@@ -308,19 +310,25 @@ def test_bad_input():
             {"objective": "cost"},
             "objective is 'cost'; allowed are 'energy', 'latency', 'weighted' of the solver 'exact'",
         ),
-        ({"platform": "phone"}, "platform is 'phone'; allowed are 'cpu'"),
-        ({"currents": "ddr9"}, "currents are 'ddr9'; allowed are 'ddr3-1600'"),
-        ({"vdd_law": "cubic"}, "vdd_law of activate is 'cubic'"),
-        ({"energy_weight": 1.5}, "energy_weight is 1.5; allowed is 0 to 1"),
-        ({"gap": 1.0}, "gap is 1.0; allowed is 0 or more, below 1"),
-        ({"time_limit": 0.0}, "time_limit is 0.0; allowed is above 0 s"),
+        ({"solver": ExactSolver(platform="phone")}, "platform is 'phone'; allowed are 'cpu'"),
+        ({"solver": ExactSolver(currents="ddr9")}, "currents are 'ddr9'; allowed are 'ddr3-1600'"),
+        ({"solver": ExactSolver(vdd_law="cubic")}, "vdd_law of activate is 'cubic'"),
         ({"constraints": Constraints(voltages=0)}, "voltages is 0; allowed is 1 or more"),
         ({"constraints": Constraints(alignment=100)}, "alignment is 100 bytes; allowed are multiples of 64"),
         ({"constraints": Constraints(shared_vdd=(("bank9",),))}, "shared_vdd names the partition 'bank9'; allowed are"),
         ({"constraints": Constraints(shared_vdd=(("bank1", "bank1"),))}, "partition bank1 appears twice"),
     ):
         with pytest.raises(ValueError, match=message):
-            eden.place(wanted, where, "exact", **arguments)  # type: ignore[arg-type]
+            eden.place(wanted, where, **{"solver": "exact", **arguments})  # type: ignore[arg-type]
+    for argument, message in (
+        ({"energy_weight": 1.5}, "energy_weight is 1.5; allowed is 0 to 1"),
+        ({"gap": 1.0}, "gap is 1.0; allowed is 0 or more, below 1"),
+        ({"time_limit": 0.0}, "time_limit is 0.0; allowed is above 0 s"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ExactSolver(**argument)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"'gap'; it is now solver=eden\.ExactSolver\(gap=\.\.\.\)$"):
+        eden.place(wanted, where, "exact", gap=0.01)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="split is True; allowed is False: the greedy solver does not split"):
         eden.place(wanted, where, constraints=Constraints(split=True))
     with pytest.raises(ValueError, match="objective is 'weighted'; allowed are 'energy', 'latency' of"):
@@ -334,6 +342,6 @@ def test_bad_input():
         {name: placements.SimpleNamespace(bytes=10, kind=wanted.kinds[name]) for name in wanted.limits}, "gpu"
     )
     with pytest.raises(ValueError, match="platform is 'cpu'; allowed is the traffic's, 'gpu'"):
-        eden.place(wanted, where, "exact", moved, platform="cpu")
+        eden.place(wanted, where, ExactSolver(platform="cpu"), moved)
     with pytest.raises(ValueError, match=r"operand conv1\.weight has 1000 bytes in the tolerance and 10 in the model"):
         eden.place(wanted, where, "exact", moved)

@@ -73,9 +73,8 @@ def tolerance(model: nn.Module, limit: float = 0.05) -> eden.Tolerance:
 
 
 def placed(model: nn.Module, device: Device, **constraints: Any) -> Placement:
-    return eden.place(
-        tolerance(model), device, solver="exact", constraints=Constraints(**{"split": True, **constraints}), gap=0.005
-    )
+    constraints = {"split": True, **constraints}
+    return eden.place(tolerance(model), device, eden.ExactSolver(gap=0.005), constraints=Constraints(**constraints))
 
 
 def reads(model: nn.Module, x: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

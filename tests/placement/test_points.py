@@ -68,7 +68,9 @@ def placed(
     wanted = tolerance(limits, size=200_000, model=DataDependent(1e-3, 1e-3))
     if solver == "greedy":
         return eden.place(wanted, DEVICE, solver, points=points, objective="latency", **options)
-    return eden.place(wanted, DEVICE, solver, points=points, objective=objective, gap=gap, time_limit=20.0, **options)
+    return eden.place(
+        wanted, DEVICE, eden.ExactSolver(gap=gap, time_limit=20.0), points=points, objective=objective, **options
+    )
 
 
 def test_what_limits_imply_is_not_beaten_on_a_grid() -> None:

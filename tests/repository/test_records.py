@@ -54,6 +54,7 @@ from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.geometry import Geometry
 from eden.memory.lines import HIGHEST_DISPERSION, LOWEST_DISPERSION, LineModel
 from eden.placement.constraints import Constraints
+from eden.placement.defaults import ExactSolver
 from eden.placement.map_file import MemoryMap
 from eden.placement.mapping import memory_map
 from eden.placement.placement import Placement
@@ -543,9 +544,9 @@ def placements(draw: st.DrawFn) -> tuple[Placement, Tolerance]:
     tolerance = Tolerance.model_validate(
         {**dict(tolerance), "error_models": {name: model.to_dict() for name, model in models.items()}}
     )
-    solver = draw(st.sampled_from(["greedy", "greedy", "exact"]))
+    solver = draw(st.sampled_from(["greedy", "greedy", ExactSolver(time_limit=5.0)]))
     granularity = draw(st.sampled_from(["fine", "fine", "coarse"]))
-    placed = place(tolerance, device, solver, granularity=granularity, time_limit=5.0)  # type: ignore[arg-type]
+    placed = place(tolerance, device, solver, granularity=granularity)  # type: ignore[arg-type]
     return placed, tolerance
 
 
@@ -605,9 +606,8 @@ def memory_maps(draw: st.DrawFn) -> MemoryMap:
     placed = place(
         Tolerance.model_validate({**dict(found), "bytes": sizes}),
         device,
-        "exact",
+        ExactSolver(time_limit=5.0),
         constraints=Constraints(shared_vdd=(groups,)) if draw(st.booleans()) else None,
-        time_limit=5.0,
     )
     eden.inject_(network, placed)
     return memory_map(network, placed, device)

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from eden.app.options import OUT, PLATFORM_HELP, NetworkOption, PlacementOption, TaskOption, app, network_of, tell
+from eden.app.options import (
+    OUT,
+    PLATFORM_HELP,
+    CurrentsOption,
+    NetworkOption,
+    PlacementOption,
+    TaskOption,
+    VddLawOption,
+    app,
+    network_of,
+    tell,
+)
 from eden.app.paths import Input, Output, if_there, json_file
 from eden.costs.defaults import CURRENTS, VDD_LAW
 
@@ -21,10 +32,8 @@ def account(
         typer.Option(help=f"{PLATFORM_HELP}; several times; all"),
         Input(if_there),
     ] = None,
-    currents: Annotated[
-        str, typer.Option(help="currents that energy is counted by, as of savings"), Input(if_there)
-    ] = CURRENTS,
-    vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = VDD_LAW,
+    currents: CurrentsOption = CURRENTS,
+    vdd_law: VddLawOption = VDD_LAW,
 ) -> None:
     """Count a placement's energy and time by platform, term and operand."""
     from eden.accounting.accounts import account as counted

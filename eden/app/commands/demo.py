@@ -16,6 +16,7 @@ from eden.app.options import (
     OtherTrcd,
     ResumeOption,
     SetOption,
+    Sets,
     app,
     follow,
 )
@@ -34,25 +35,20 @@ def demo(
     device: OtherDevice = None,
     trcd: OtherTrcd = None,
     max_drop: OtherMaxDrop = None,
-    chips: Annotated[int | None, typer.Option(help="chips that each accuracy is a mean over")] = None,
-    platform: Annotated[str | None, typer.Option(help=PLATFORM_HELP), Input(if_there)] = None,
+    chips: Annotated[
+        int | None,
+        typer.Option(help="chips that each accuracy is a mean over"),
+        Sets("certify.chips", "comparison.chips"),
+    ] = None,
+    platform: Annotated[str | None, typer.Option(help=PLATFORM_HELP), Input(if_there), Sets("place.platform")] = None,
     seed: OtherSeed = None,
     resume: ResumeOption = False,
     force: ForceOption = False,
 ) -> None:
     """Run the recipe that ships with eden: a real device, and a network boosted, profiled, placed and certified."""
+    given = locals()
     from eden.app.run import run as whole
     from eden.app.run_recipe import DEMO, RunRecipe
 
-    options = {
-        "task": task,
-        "memory.device": device,
-        "memory.trcd": trcd,
-        "profile.max_drop": max_drop,
-        "certify.chips": chips,
-        "comparison.chips": chips,
-        "place.platform": platform,
-        "seed": seed,
-    }
     with importlib.resources.as_file(DEMO) as recipe:
-        follow(whole, RunRecipe, recipe, out, options, set_, RUN_FILES, resume, force)
+        follow(whole, RunRecipe, recipe, RUN_FILES, demo, given)

@@ -8,7 +8,7 @@ import typer
 from eden.app.options import OUT, PLATFORM_HELP, DeviceOption, app, tell
 from eden.app.paths import Input, Output, if_there, json_file
 from eden.costs.defaults import CURRENTS, PLATFORM
-from eden.placement.defaults import ENERGY_WEIGHT, GAP, OBJECTIVE, SOLVER, SOLVER_HELP, TIME_LIMIT
+from eden.placement.defaults import OBJECTIVE, SOLVER, SOLVER_HELP, ExactSolver
 
 
 @app.command()
@@ -18,7 +18,9 @@ def place(
     out: Annotated[Path, OUT, Output("placement file", json_file("placement"))],
     solver: Annotated[str, typer.Option(help=SOLVER_HELP)] = SOLVER,
     objective: Annotated[str, typer.Option(help="energy or latency; of the exact solver, or weighted")] = OBJECTIVE,
-    energy_weight: Annotated[float, typer.Option(help="of a weighted objective; time counts the rest")] = ENERGY_WEIGHT,
+    energy_weight: Annotated[
+        float, typer.Option(help="of a weighted objective; time counts the rest")
+    ] = ExactSolver.energy_weight,
     platform: Annotated[str, typer.Option(help=f"{PLATFORM_HELP}, of the exact solver"), Input(if_there)] = PLATFORM,
     currents: Annotated[
         str, typer.Option(help="currents that the exact solver counts by, as of savings"), Input(if_there)
@@ -30,8 +32,8 @@ def place(
     points: Annotated[
         str, typer.Option(help="measured, or continuous: also those that the limits imply on the fitted curves")
     ] = "measured",
-    gap: Annotated[float, typer.Option(help="share above the bound at which the exact solver ends")] = GAP,
-    time_limit: Annotated[float, typer.Option(help="seconds after which it ends in any case")] = TIME_LIMIT,
+    gap: Annotated[float, typer.Option(help="share above the bound at which the exact solver ends")] = ExactSolver.gap,
+    time_limit: Annotated[float, typer.Option(help="seconds after which it ends in any case")] = ExactSolver.time_limit,
 ) -> None:
     """Put each operand into the partition of a device that it tolerates."""
     from eden.app.recipe import find_device
@@ -39,21 +41,17 @@ def place(
     from eden.placement.solvers import place as solve
     from eden.tolerance.tolerance import Tolerance
 
+    exact = ExactSolver(platform, currents, energy_weight=energy_weight, gap=gap, time_limit=time_limit)
     placement = solve(
         Tolerance.load(tolerance),
         find_device(device),
-        solver,
+        exact if solver == "exact" else solver,
         objective=objective,
         constraints=Constraints(
             split=split,
             alignment=int(alignment) if alignment.isdecimal() else cast(Any, alignment),
             voltages=voltages,
         ),
-        platform=platform,
-        currents=currents,
-        energy_weight=energy_weight,
-        gap=gap,
-        time_limit=time_limit,
         granularity="coarse" if coarse else "fine",
         points=cast(Any, points),
     )

@@ -13,6 +13,7 @@ from eden.app.options import (
     OtherTrcd,
     ResumeOption,
     SetOption,
+    Sets,
     app,
     follow,
 )
@@ -33,30 +34,29 @@ def retrain(
     task: OtherTask = None,
     device: OtherDevice = None,
     trcd: OtherTrcd = None,
-    target_ber: Annotated[float | None, typer.Option(help="mean bit error rate to reach")] = None,
-    epochs: Annotated[int | None, typer.Option(help="epochs under faults")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="highest learning rate under faults")] = None,
-    chips: Annotated[str | None, typer.Option(help="fresh, one, or a number of chips used in turn")] = None,
+    target_ber: Annotated[
+        float | None, typer.Option(help="mean bit error rate to reach"), Sets("curriculum.target_ber")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="epochs under faults"), Sets("boost.epochs")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="highest learning rate under faults"), Sets("boost.learning_rate")
+    ] = None,
+    chips: Annotated[
+        str | None, typer.Option(help="fresh, one, or a number of chips used in turn"), Sets("curriculum.chips")
+    ] = None,
     seed: OtherSeed = None,
     checkpoint_every: Annotated[
-        int | None, typer.Option(help="write the checkpoints also after each so many optimizer steps")
+        int | None,
+        typer.Option(help="write the checkpoints also after each so many optimizer steps"),
+        Sets("checkpoint_every"),
     ] = None,
     resume: ResumeOption = False,
     force: ForceOption = False,
 ) -> None:
     """Train a task's network, then retrain it under a device's errors at a rising rate."""
+    given = locals()
     from eden.app.recipe import RetrainRecipe
     from eden.app.retrain import retrain as work
 
-    options = {
-        "task": task,
-        "memory.device": device,
-        "memory.trcd": trcd,
-        "curriculum.target_ber": target_ber,
-        "boost.epochs": epochs,
-        "boost.learning_rate": learning_rate,
-        "curriculum.chips": int(chips) if chips is not None and chips.isdecimal() else chips,
-        "seed": seed,
-        "checkpoint_every": checkpoint_every,
-    }
-    follow(work, RetrainRecipe, recipe, out, options, set_, RETRAIN_FILES, resume, force)
+    given["chips"] = int(chips) if chips is not None and chips.isdecimal() else chips
+    follow(work, RetrainRecipe, recipe, RETRAIN_FILES, retrain, given)

@@ -14,6 +14,7 @@ from eden.app.options import (
     OtherTask,
     ResumeOption,
     SetOption,
+    Sets,
     app,
     follow,
 )
@@ -35,29 +36,23 @@ def run(
         Path | None,
         typer.Option(help="network file, boosted elsewhere, in place of training and boosting"),
         Input(),
+        Sets("network"),
     ] = None,
     max_drop: OtherMaxDrop = None,
-    rounds: Annotated[int | None, typer.Option(help="rounds of profile and place at most")] = None,
+    rounds: Annotated[int | None, typer.Option(help="rounds of profile and place at most"), Sets("rounds.most")] = None,
     platform: Annotated[
         str | None,
         typer.Option(help=f"{PLATFORM_HELP}, whose objective is lowered"),
         Input(if_there),
+        Sets("place.platform"),
     ] = None,
     seed: OtherSeed = None,
     resume: ResumeOption = False,
     force: ForceOption = False,
 ) -> None:
     """Do the whole chain of a recipe: boost, profile, place, certify on fresh chips, and again while it improves."""
+    given = locals()
     from eden.app.run import run as whole
     from eden.app.run_recipe import RunRecipe
 
-    options = {
-        "task": task,
-        "memory.device": device,
-        "network": None if network is None else str(network),
-        "profile.max_drop": max_drop,
-        "rounds.most": rounds,
-        "place.platform": platform,
-        "seed": seed,
-    }
-    follow(whole, RunRecipe, recipe, out, options, set_, RUN_FILES, resume, force)
+    follow(whole, RunRecipe, recipe, RUN_FILES, run, given)

@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from eden.app.options import (
-    CURRENTS_HELP,
     OUT,
     PLATFORM_HELP,
+    CurrentsOption,
     NetworkOption,
     PlacementOption,
     TaskOption,
+    VddLawOption,
     app,
     network_of,
     tell,
@@ -36,8 +37,8 @@ def savings(
         typer.Option(help="traffic file, written by eden traffic, in place of the network's operands"),
         Input(),
     ] = None,
-    currents: Annotated[str, typer.Option(help=CURRENTS_HELP), Input(if_there)] = CURRENTS,
-    vdd_law: Annotated[str, typer.Option(help="how energy depends on VDD: linear or quadratic")] = VDD_LAW,
+    currents: CurrentsOption = CURRENTS,
+    vdd_law: VddLawOption = VDD_LAW,
 ) -> None:
     """Account for the DRAM energy and the time that a placement saves."""
     from eden.accounting.accounts import savings as account
