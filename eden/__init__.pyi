@@ -15,13 +15,11 @@ from .faults.calibration import calibrate_, ranges
 from .faults.checkpoint import load_, save
 from .faults.chips import set_chip_
 from .faults.config import Faults
-from .faults.counting import counting
 from .faults.coverage import coverage
 from .faults.inject import inject_, remove_
 from .faults.layers.feature_map import FeatureMap
 from .faults.layers.key_value_cache import KeyValueCache
 from .faults.memories import operands, set_errors_
-from .faults.normalization import reestimate_
 from .faults.reliable import clean
 from .measurements.campaign import Condition
 from .measurements.tested import Tested
@@ -31,6 +29,7 @@ from .memory.geometry import Geometry
 from .memory.lines import Bitline, Wordline
 from .memory.operators import corrupt, corrupt_
 from .placement.constraints import Constraints
+from .placement.defaults import ExactSolver
 from .placement.mapping import memory_map
 from .placement.placement import Placement
 from .placement.solvers import place
@@ -54,6 +53,7 @@ __all__ = [
     "Curriculum",
     "DataDependent",
     "Device",
+    "ExactSolver",
     "Faults",
     "FeatureMap",
     "FileError",
@@ -74,7 +74,6 @@ __all__ = [
     "clean",
     "corrupt",
     "corrupt_",
-    "counting",
     "coverage",
     "evaluate",
     "export",
@@ -88,7 +87,6 @@ __all__ = [
     "profile",
     "ranges",
     "read",
-    "reestimate_",
     "remove_",
     "report",
     "save",

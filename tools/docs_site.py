@@ -7,8 +7,6 @@ MkDocs calls ``on_page_markdown`` for each page (mkdocs.yml). A page asks for wh
 from __future__ import annotations
 
 import ast
-import functools
-import itertools
 import json
 import re
 from collections.abc import Callable
@@ -110,45 +108,12 @@ def files() -> str:
         mark = schema["properties"]["format"]["const"], schema["properties"]["version"]["const"]
         kept_as = re.compile(r" Saved and loaded as JSON[^.]*(?:\.md\))?\.")
         lines = [f"### {path.stem}", "", f"`{mark[0]}`, version {mark[1]}. {kept_as.sub('', _description(schema))}"]
-        lines += _fields(schema, schema.get("title", ""))
+        lines += _fields(schema)
         for name, part in sorted(schema.get("$defs", {}).items()):
             if part.get("properties"):
-                lines += ["", f"**{name}**: {_description(part)}".rstrip(": "), *_fields(part, name)]
+                lines += ["", f"**{name}**: {_description(part)}".rstrip(": "), *_fields(part)]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
-
-
-@functools.cache
-def _documented() -> dict[str, list[dict[str, str]]]:
-    """By the name of a class, what the source says of its fields: the text under each, or an entry of the docstring."""
-    found: dict[str, list[dict[str, str]]] = {}
-    parents: dict[str, list[str]] = {}
-    for path in sorted((ROOT / "eden").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef):
-                found.setdefault(node.name, []).append(_of_docstring(ast.get_docstring(node) or "") | _of_fields(node))
-                parents[node.name] = [base.id for base in node.bases if isinstance(base, ast.Name)]
-    for name, above in parents.items():
-        inherited = {key: text for base in above for fields in found.get(base, ()) for key, text in fields.items()}
-        found[name] = [inherited | fields for fields in found[name]]
-    return found
-
-
-def _of_fields(node: ast.ClassDef) -> dict[str, str]:
-    return {
-        field.target.id: text.value.value
-        for field, text in itertools.pairwise(node.body)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(text, ast.Expr)
-        and isinstance(text.value, ast.Constant)
-        and isinstance(text.value.value, str)
-    }
-
-
-def _of_docstring(text: str) -> dict[str, str]:
-    part = re.search(r"^(?:Attributes|Args):\n((?: {4}.*\n?|\n)*)", text, re.MULTILINE)
-    return dict(re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", part[1], re.MULTILINE)) if part else {}
 
 
 def _description(schema: dict[str, Any]) -> str:
@@ -156,17 +121,15 @@ def _description(schema: dict[str, Any]) -> str:
     return _sentence(re.sub(r"``(.*?)``", r"`\1`", text))
 
 
-def _fields(schema: dict[str, Any], name: str) -> list[str]:
+def _fields(schema: dict[str, Any]) -> list[str]:
     required = set(schema.get("required", ()))
     properties = schema.get("properties", {})
-    told = max(_documented().get(name, [{}]), key=lambda fields: len(fields.keys() & properties))
     rows = ["", "| field | type | meaning |", "|---|---|---|"]
     for key, field in properties.items():
         if key in ("format", "version"):
             continue
         mark = "" if key in required else " (may be left out)"
-        meaning = _description(field if "description" in field else {"description": told.get(key, "")})
-        rows.append(f"| `{key}`{mark} | {_cell(_type(field))} | {_cell(meaning)} |")
+        rows.append(f"| `{key}`{mark} | {_cell(_type(field))} | {_cell(_description(field))} |")
     return rows
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import pydantic
 
 from eden.common.checks import at_most, rounding
-from eden.common.files import FiniteRecord, VersionedFile, stored_as
+from eden.common.files import FiniteRecord, Record, VersionedFile, stored_as
 from eden.common.tables import text_table
 
 ACCESSES = ("activate", "read", "write")
@@ -32,7 +32,7 @@ class EnergyTerm(FiniteRecord):
     """With the placement's operating points, in nJ."""
 
 
-class _Energy(pydantic.BaseModel):
+class _Energy(Record):
     terms: dict[str, EnergyTerm]
     """Energy per inference at typical assumptions: activate, read, write, interface, background, refresh."""
 
@@ -47,7 +47,7 @@ class _Energy(pydantic.BaseModel):
         return sum(term.placed_nj for term in self.terms.values())
 
 
-class _Saved(pydantic.BaseModel):
+class _Saved(Record):
     energy_reduction: _Finite
     """Share of the DRAM's energy that is saved, at typical assumptions."""
     energy_reduction_range: tuple[float, float]
@@ -83,7 +83,9 @@ class Savings(_Energy, _Saved, VersionedFile):
     VERSION: ClassVar[int] = 1
 
     platform: str
+    """Name of the platform."""
     device: str
+    """Name of the device."""
     sensitivity: dict[str, Sensitivity] = pydantic.Field(default_factory=dict)
     """By assumption: row_hit_share, bus_utilization, exposed_latency_share, vdd_law, maps_stay_on_chip."""
     assumptions: tuple[str, ...]
@@ -116,9 +118,13 @@ class OperandAccount(_Energy, FiniteRecord):
     """What one operand's accesses take per inference, at typical assumptions: activate, read and write."""
 
     kind: Literal["weight", "input"]
+    """What it is."""
     bytes: int = pydantic.Field(ge=1)
+    """Stored bytes; of an input, one sample's."""
     read_bytes: float = pydantic.Field(ge=0)
+    """Bytes that it moves from DRAM per sample."""
     written_bytes: float = pydantic.Field(ge=0)
+    """Bytes that it moves to DRAM per sample."""
     time_saved: float
     """Share of the inference's time that its accesses save."""
 
@@ -129,9 +135,11 @@ class PlatformAccount(_Energy, _Saved, FiniteRecord):
     nominal_ns: float = pydantic.Field(gt=0)
     """Time of an inference within specification, at typical assumptions."""
     placed_ns: float = pydantic.Field(gt=0)
+    """The same with the placement."""
     operands: dict[str, OperandAccount]
     """Those that cross between processor and DRAM."""
     assumptions: tuple[str, ...]
+    """Everything assumed, in sentences."""
 
     @pydantic.model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -158,9 +166,11 @@ class Account(VersionedFile):
     VERSION: ClassVar[int] = 1
 
     device: str
+    """Name of the device."""
     currents: Annotated[str, stored_as("rank", "currents")]
     """Those that are counted by."""
     platforms: dict[str, PlatformAccount] = pydantic.Field(min_length=1)
+    """What an inference takes, by platform."""
 
     def summary(self) -> str:
         """The account by platform as text."""
@@ -207,7 +217,9 @@ class Pareto(VersionedFile):
     VERSION: ClassVar[int] = 1
 
     device: str
+    """Name of the device."""
     platform: str
+    """Name of the platform."""
     reference_accuracy: float = pydantic.Field(ge=0, le=1)
     """On reliable memory."""
     chips: int = pydantic.Field(ge=1)

@@ -19,7 +19,7 @@ import tomli_w
 from eden.app.tasks import KEPT, Task
 from eden.boosting.curriculum import Curriculum
 from eden.boosting.recipe import Recipe
-from eden.common.files import FileError, VersionedFile, place_in, read_text, toml_table, write_text
+from eden.common.files import FileError, Record, VersionedFile, place_in, read_text, toml_table, write_text
 from eden.common.renames import RECIPE_KEYS
 from eden.devices.device import Device
 from eden.memory.errors import ErrorModel
@@ -66,10 +66,10 @@ def _field(kind: Any, description: str) -> Any:
     return (kind | None, pydantic.Field(default=None, description=description))
 
 
-class Table(pydantic.BaseModel):
+class Table(Record):
     """A table of a recipe."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = pydantic.ConfigDict(strict=True)
 
 
 class Memory(Table):
@@ -130,36 +130,32 @@ else:
 
 
 class RetrainRecipe(VersionedFile):
-    """All that ``eden retrain`` does, as a TOML file. What is left out is the task's, or the default of the parameter.
+    """All that ``eden retrain`` does, as a TOML file. What is left out is the task's, or the parameter's default."""
 
-    Attributes:
-        task: network, data and defaults.
-        seed: of the network's chip and of what the curriculum draws.
-        checkpoint_every: write the checkpoints also after each so many optimizer steps.
-        reestimate_chips: chips under whose errors batch-norm statistics are estimated at the end; 0 for not at all.
-        memory: what is trained for.
-        calibration_samples: training samples from which the ranges of inputs are taken.
-        training: of the network on reliable memory; of a task that brings a trained network, none.
-        boost: of the training under faults.
-        curriculum: how the errors rise.
-
-    """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = pydantic.ConfigDict(strict=True)
     FORMAT: ClassVar[str] = "eden-recipe"
     VERSION: ClassVar[int] = 1
 
     task: str = pydantic.Field(
         default="digits", description="a task's name, package.module:function or file.py:function"
     )
+    """Network, data and defaults."""
     seed: int = pydantic.Field(default=0, description="a 64-bit integer")
+    """Of the network's chip and of what the curriculum draws."""
     checkpoint_every: int | None = pydantic.Field(default=None, ge=1, description="optimizer steps")
+    """Write the checkpoints also after each so many optimizer steps."""
     reestimate_chips: int = pydantic.Field(default=0, ge=0, description="chips")
+    """Chips under whose errors batch-norm statistics are estimated at the end; 0 for not at all."""
     calibration_samples: int | None = pydantic.Field(default=None, ge=1, description="samples")
+    """Training samples from which the ranges of inputs are taken."""
     memory: Memory = Memory()
+    """What is trained for."""
     training: _Training = pydantic.Field(default_factory=dict, validate_default=True)
+    """Of the network on reliable memory; of a task that brings a trained network, none."""
     boost: _Training = pydantic.Field(default_factory=dict, validate_default=True)
+    """Of the training under faults."""
     curriculum: _Curriculum = pydantic.Field(default_factory=dict, validate_default=True)
+    """How the errors rise."""
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], overrides: Sequence[tuple[str, Any]] = ()) -> Self:

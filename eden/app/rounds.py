@@ -14,6 +14,7 @@ class Round(Record):
     """What one round found."""
 
     number: int = pydantic.Field(ge=1)
+    """Counted from 1."""
     coarse: float
     """Bit error rate that the whole network tolerates."""
     own_accuracy: float
@@ -23,6 +24,7 @@ class Round(Record):
     limits_factor: float
     """What the limits of the last one were multiplied with."""
     certified: bool
+    """Whether the last placement that was tried was certified."""
     mean_drop: float | None
     """Observed on the chips of the certificate, from the reference's accuracy on reliable memory."""
     upper_bound: float | None
@@ -30,7 +32,9 @@ class Round(Record):
     objective: float | None
     """Of the placement that is certified, 1 within specification."""
     energy_reduction: float | None
+    """Share of the DRAM's energy that the certified placement saves, at typical assumptions."""
     speedup: float | None
+    """Time of an inference within specification over that as placed, less 1."""
 
 
 class Rounds(VersionedFile):
@@ -40,16 +44,21 @@ class Rounds(VersionedFile):
     VERSION: ClassVar[int] = 1
 
     task: str
+    """Name of the task."""
     device: str
+    """Name of the device."""
     objective: str
     """What was lowered: "energy", "latency" or "weighted", at ``platform``."""
     platform: str
+    """Name of the platform."""
     max_drop: float
+    """Accuracy that may be lost."""
     confidence: float
     """With which the drop of the round that was taken is at most ``max_drop``, all attempts together."""
     reference: str
     """From whose accuracy the drop is counted."""
     reference_accuracy: float
+    """Its accuracy on reliable memory."""
     taken: int = pydantic.Field(ge=1)
     """The round whose placement has the lowest objective of those certified."""
     why: str
@@ -59,7 +68,9 @@ class Rounds(VersionedFile):
     worst: float
     """On the worst of them."""
     chips: int = pydantic.Field(ge=1)
+    """Chips that ``accuracy`` is a mean over."""
     rounds: tuple[Round, ...] = pydantic.Field(min_length=1)
+    """What each round found."""
 
     def table(self) -> str:
         """The rounds as text."""

@@ -250,9 +250,12 @@ def stored_as(key: str, name: str) -> Any:
 
 
 class Record(pydantic.BaseModel):
-    """A part of a file: what it does not know is refused, and it stays as it was made."""
+    """A part of a file: what it does not know is refused, and it stays as it was made.
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    The docstring under a field is its description in the JSON Schema.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class FiniteRecord(Record):
@@ -264,7 +267,9 @@ class FiniteRecord(Record):
 class VersionedFile(pydantic.BaseModel):
     """Base of EDEN's JSON files: subclasses name their ``FORMAT`` and ``VERSION`` once, checked on loading."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+    model_config = pydantic.ConfigDict(
+        extra="forbid", frozen=True, ser_json_inf_nan="strings", use_attribute_docstrings=True
+    )
 
     FORMAT: ClassVar[str]
     VERSION: ClassVar[int]

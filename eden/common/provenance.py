@@ -17,6 +17,8 @@ class DrawnChips(Record):
     purpose: Literal["training", "search", "confirmation", "steering", "verification", "evaluation", "curves"]
     """Chips of different purposes differ, whatever their seeds are."""
     seed: int
+    """What they are drawn from."""
     first: _Whole
     """The first k."""
     count: _Whole
+    """How many follow one another."""

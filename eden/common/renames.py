@@ -18,9 +18,11 @@ MOVED: Mapping[str, str] = {
     "Savings": "eden.accounting.results.Savings; eden.read(path) reads its files",
     "Traffic": "eden.costs.traffic_file.Traffic; eden.read(path) reads its files",
     "Verification": "eden.tolerance.verification.Verification; eden.read(path) reads its files",
+    "counting": "eden.faults.counting.counting",
     "empty_cache": "eden.memory.reading.empty_cache",
     "profile_package": "eden.profile(package, samples)",
     "recalibrate_": "eden.calibrate_(model, loader, outgrown=True)",
+    "reestimate_": "eden.faults.normalization.reestimate_",
     "set_ranges_": "eden.calibrate_(model, ranges=...)",
     "walk": "a method of the device, device.walk(trcd=...)",
 }

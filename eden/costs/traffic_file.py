@@ -33,10 +33,13 @@ class OperandTraffic(Record):
     """What one operand moves between processor and DRAM, per sample."""
 
     kind: Literal["weight", "input"]
+    """What it is."""
     bytes: int = pydantic.Field(ge=1)
     """Stored bytes; of an input, one sample's."""
     read_bytes: float = pydantic.Field(ge=0, allow_inf_nan=False)
+    """Bytes that it moves from DRAM."""
     written_bytes: float = pydantic.Field(ge=0, allow_inf_nan=False)
+    """Bytes that it moves to DRAM."""
     fits_on_chip: bool
     """Whether it is a feature map that the chip could keep, so that it need not cross at all."""
 
@@ -57,6 +60,7 @@ class Traffic(VersionedFile):
     batch: int = pydantic.Field(ge=1)
     """Samples that share one read of the weights."""
     operands: dict[str, OperandTraffic] = pydantic.Field(min_length=1)
+    """What each operand moves, by its name."""
     notes: tuple[str, ...] = ()
     """How it was counted and what that rests on, in sentences."""
 

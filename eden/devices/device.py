@@ -65,49 +65,41 @@ def _margin_text(margin: Margin) -> str:
 
 
 class Source(Part):
-    """Where a device's figures come from.
-
-    Attributes:
-        text: what was measured and by whom.
-        licence: the licence of the measurements.
-        citation: how to cite them.
-        file: the file that was fitted, and its format.
-        module: the module's label there.
-        vendor: the vendor's label there, or None.
-
-    """
+    """Where a device's figures come from."""
 
     text: str
+    """What was measured and by whom."""
     licence: str
+    """The licence of the measurements."""
     citation: str
+    """How to cite them."""
     file: str
+    """The file that was fitted, and its format."""
     module: str
+    """The module's label there."""
     vendor: str | None
+    """The vendor's label there, or None."""
 
 
 class Measured(OperatingPoint):
-    """All readings of one condition, over the tested banks of the whole module.
-
-    Attributes:
-        pattern: the byte that was stored, such as ``0xff``.
-        readings: their number.
-        rate: mean bit error rate, by maximum likelihood.
-        low: lower end of its 95% interval.
-        high: upper end of its 95% interval.
-        least: rate of the best reading.
-        most: rate of the worst reading.
-        predicted: what the fitted rates of zeros and ones say of this pattern, None where there is no fit.
-
-    """
+    """All readings of one condition, over the tested banks of the whole module."""
 
     pattern: Annotated[str, pydantic.Field(pattern=r"^0x[0-9a-f]{1,2}$")]
+    """The byte that was stored, such as ``0xff``."""
     readings: Annotated[Whole, pydantic.Field(ge=1)]
+    """Their number."""
     rate: Probability
+    """Mean bit error rate, by maximum likelihood."""
     low: Probability
+    """Lower end of its 95% interval."""
     high: Probability
+    """Upper end of its 95% interval."""
     least: Probability
+    """Rate of the best reading."""
     most: Probability
+    """Rate of the worst reading."""
     predicted: Probability | None
+    """What the fitted rates of zeros and ones say of this pattern, None where there is no fit."""
 
     @pydantic.model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -120,66 +112,54 @@ class Measured(OperatingPoint):
 
 
 class FitRow(Part):
-    """One model's fit at one operating point, or the sum over all points.
-
-    Attributes:
-        model: ``uniform`` (Model 0), ``bitline`` (1), ``wordline`` (2) or ``data_dependent`` (3).
-        point: the operating point, None in the sum.
-        parameters: number of fitted parameters.
-        observations: number of readings.
-        log_likelihood: natural logarithm of the likelihood at its maximum.
-        bic: Bayesian information criterion, smaller is better.
-
-    """
+    """One model's fit at one operating point, or the sum over all points."""
 
     model: Literal["uniform", "bitline", "wordline", "data_dependent"]
+    """``uniform`` (Model 0), ``bitline`` (1), ``wordline`` (2) or ``data_dependent`` (3)."""
     point: OperatingPoint | None
+    """The operating point, None in the sum."""
     parameters: Annotated[Whole, pydantic.Field(ge=1)]
+    """Number of fitted parameters."""
     observations: Annotated[Whole, pydantic.Field(ge=1)]
+    """Number of readings."""
     log_likelihood: Number
+    """Natural logarithm of the likelihood at its maximum."""
     bic: Number
+    """Bayesian information criterion, smaller is better."""
 
 
 class PopulationKnot(Part):
-    """Rates of a vendor's modules at one latency: a normal distribution of their log-odds.
-
-    Attributes:
-        parameter: the latency that is off nominal, ``trcd`` or ``trp``.
-        stored: the stored value.
-        latency: in ns.
-        modules: how many were measured there.
-        failing: how many of them have errors.
-        mean: of the natural logarithm of the odds; None where none fails.
-        deviation: their standard deviation; None where none fails.
-        dispersion: variance of the log-odds between readings of one module, its median; None where none fails.
-        bound: the largest upper end of a module's rate, for a knot at which none fails.
-
-    """
+    """Rates of a vendor's modules at one latency: a normal distribution of their log-odds."""
 
     parameter: Literal["trcd", "trp"]
+    """The latency that is off nominal, ``trcd`` or ``trp``."""
     stored: Literal["zero", "one"]
+    """The stored value."""
     latency: Number
+    """In ns."""
     modules: Annotated[Whole, pydantic.Field(ge=1)]
+    """How many were measured there."""
     failing: Annotated[Whole, pydantic.Field(ge=0)]
+    """How many of them have errors."""
     mean: Number | None
+    """Of the natural logarithm of the odds; None where none fails."""
     deviation: Annotated[Number, pydantic.Field(ge=0.0)] | None
+    """Their standard deviation; None where none fails."""
     dispersion: Annotated[Number, pydantic.Field(ge=0.0)] | None
+    """Variance of the log-odds between readings of one module, its median; None where none fails."""
     bound: Probability
+    """The largest upper end of a module's rate, for a knot at which none fails."""
 
 
 class Population(Part):
-    """What a vendor's modules have in common and how they differ, from which new modules are drawn.
-
-    Attributes:
-        modules: those that were measured.
-        knots: by latency, stored value and operating point.
-        correlation: between the log-odds of the knots that have a mean, in their order.
-
-    """
+    """What a vendor's modules have in common and how they differ, from which new modules are drawn."""
 
     modules: Annotated[tuple[str, ...], pydantic.Field(min_length=2)]
+    """Those that were measured."""
     knots: Annotated[tuple[PopulationKnot, ...], pydantic.Field(min_length=1)]
+    """By latency, stored value and operating point."""
     correlation: tuple[tuple[Annotated[Number, pydantic.Field(ge=-1.0, le=1.0)], ...], ...]
+    """Between the log-odds of the knots that have a mean, in their order."""
 
     @pydantic.model_validator(mode="after")
     def _is_a_correlation(self) -> Self:
@@ -235,50 +215,46 @@ def _same_arrays(geometry: Geometry, other: Geometry) -> bool:
 
 
 class Device(VersionedFile):
-    """Error models of a memory per operating point, with its geometry, its partitions and the measurements behind them.
+    """Error models of a memory per operating point, with its geometry, partitions and the measurements behind them."""
 
-    Attributes:
-        name: what the device is called.
-        source: where its figures come from.
-        geometry: size and shape.
-        random_layout: version of the layout of random numbers that its chips are drawn with.
-        failure: probability F that a read of a weak cell is inverted.
-        model: the kind of the error models: ``uniform`` (Model 0), ``bitline`` (1), ``wordline`` (2),
-            ``data_dependent`` (3), or ``cell_map``.
-        nominal: the operating point within the specification, at the device's temperature.
-        margin: what its owner added to the rates, which all of them hold.
-        assumptions: what the figures rest on that was not measured, one sentence each.
-        notes: what was read, left out and chosen, and why, one sentence each.
-        choice: the table behind the choice of the model.
-        voltage: rates along the supply voltage from elsewhere, which are joined to those of the latencies; or None.
-        population: where the device stands for a vendor's modules: the distributions that ``draw`` draws from; or None.
-        whole: the whole module as one partition.
-        partitions: the parts that a placement may run at points of their own.
-        measured: the readings behind the fit, by condition.
-
-    """
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = pydantic.ConfigDict(allow_inf_nan=False)
 
     FORMAT: ClassVar[str] = "eden-device"
     VERSION: ClassVar[int] = 2
 
     name: Annotated[str, pydantic.Field(min_length=1)]
+    """What the device is called."""
     source: Source
+    """Where its figures come from."""
     geometry: GeometryField
+    """Size and shape."""
     random_layout: Whole
+    """Version of the layout of random numbers that its chips are drawn with."""
     failure: Annotated[Number, pydantic.Field(gt=0.0, le=1.0)]
+    """Probability F that a read of a weak cell is inverted."""
     model: Literal["uniform", "bitline", "wordline", "data_dependent", "cell_map"]
+    """The kind of the error models: ``uniform`` (Model 0), ``bitline`` (1), ``wordline`` (2), ``data_dependent`` (3),
+    or ``cell_map``."""
     nominal: OperatingPoint
+    """The operating point within the specification, at the device's temperature."""
     margin: Margin = Margin()
+    """What its owner added to the rates, which all of them hold."""
     assumptions: tuple[str, ...]
+    """What the figures rest on that was not measured, one sentence each."""
     notes: tuple[str, ...]
+    """What was read, left out and chosen, and why, one sentence each."""
     choice: tuple[FitRow, ...]
+    """The table behind the choice of the model."""
     voltage: Voltage | None = None
+    """Rates along the supply voltage from elsewhere, which are joined to those of the latencies; or None."""
     population: Population | None = None
+    """Where the device stands for a vendor's modules: the distributions that ``draw`` draws from; or None."""
     whole: Partition
+    """The whole module as one partition."""
     partitions: Annotated[tuple[Partition, ...], pydantic.Field(min_length=1)]
+    """The parts that a placement may run at points of their own."""
     measured: tuple[Measured, ...]
+    """The readings behind the fit, by condition."""
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:

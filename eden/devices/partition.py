@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict, Unpack
 import pydantic
 
 from eden.common.checks import around, at_most
+from eden.common.files import FiniteRecord
 from eden.devices.curves.rates import Formula
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 
@@ -45,29 +46,25 @@ Errors = Annotated[
 ]
 
 
-class Part(pydantic.BaseModel):
-    """Base of what a device file consists of: unknown keys are errors, nothing changes once it is made."""
+class Part(FiniteRecord):
+    """Base of what a device file consists of: error models and a geometry among other things."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True)
+    model_config = pydantic.ConfigDict(arbitrary_types_allowed=True)
 
 
 class OperatingPoint(Part):
-    """How a memory is operated.
-
-    Attributes:
-        vdd: supply voltage in V.
-        trcd: row activation latency tRCD in ns.
-        trp: precharge latency tRP in ns.
-        temperature: in degrees Celsius.
-        refresh_interval: in ms.
-
-    """
+    """How a memory is operated."""
 
     vdd: Annotated[Number, pydantic.Field(gt=0.0)]
+    """Supply voltage in V."""
     trcd: Annotated[Number, pydantic.Field(gt=0.0)]
+    """Row activation latency tRCD in ns."""
     trp: Annotated[Number, pydantic.Field(gt=0.0)]
+    """Precharge latency tRP in ns."""
     temperature: Annotated[Number, pydantic.Field(ge=-273.15)]
+    """In degrees Celsius."""
     refresh_interval: Annotated[Number, pydantic.Field(gt=0.0)]
+    """In ms."""
 
     def __str__(self) -> str:
         return (
@@ -147,25 +144,21 @@ def sort_key(nominal: OperatingPoint, point: OperatingPoint) -> tuple[float, ...
 
 
 class FittedPoint(OperatingPoint):
-    """An operating point with the error model that was fitted there.
-
-    Attributes:
-        errors: the error model.
-        zero: 95% interval of the rate of stored zeros.
-        one: 95% interval of the rate of stored ones.
-        readings: numbers of readings of stored zeros and of stored ones; 0 at a nominal point that is taken from the
-            specification.
-        dispersion: variance of the logarithm of the odds between readings.
-        dispersion_fitted: whether these readings told the dispersion, or it was borrowed from other points.
-
-    """
+    """An operating point with the error model that was fitted there."""
 
     errors: Errors
+    """The error model."""
     zero: Interval
+    """95% interval of the rate of stored zeros."""
     one: Interval
+    """95% interval of the rate of stored ones."""
     readings: tuple[Annotated[Whole, pydantic.Field(ge=0)], Annotated[Whole, pydantic.Field(ge=0)]]
+    """Numbers of readings of stored zeros and of stored ones; 0 at a nominal point that is taken from the
+    specification."""
     dispersion: Annotated[Number, pydantic.Field(ge=0.0)]
+    """Variance of the logarithm of the odds between readings."""
     dispersion_fitted: Flag
+    """Whether these readings told the dispersion, or it was borrowed from other points."""
 
     @pydantic.model_validator(mode="after")
     def _intervals_hold_their_rates(self) -> Self:
@@ -192,66 +185,54 @@ class FittedPoint(OperatingPoint):
 
 
 class Answer(FittedPoint):
-    """What a partition answers at an operating point: the error model there, with intervals.
-
-    Attributes:
-        basis: ``"measured"``: the fitted point itself; ``"bound"``: the least harsh measured point that is as harsh in
-            every parameter; ``"curve"``: a fitted curve between two measured points; ``"extrapolated"``: a fitted curve
-            beyond them; each with ``", joined"`` where a voltage curve was joined to it.
-
-    """
+    """What a partition answers at an operating point: the error model there, with intervals."""
 
     basis: str
+    """``"measured"``: the fitted point itself; ``"bound"``: the least harsh measured point that is as harsh in every
+    parameter; ``"curve"``: a fitted curve between two measured points; ``"extrapolated"``: a fitted curve beyond
+    them; each with ``", joined"`` where a voltage curve was joined to it."""
 
 
 CurveEnds = tuple[Number | None, Number | None]
 
 
 class CurveIntervals(Part):
-    """95% intervals of the parameters of a curve, of its own link and kind of asymptote; None is an end that is open.
-
-    Attributes:
-        location: in ns.
-        scale: in ns; open downwards where a step would describe the readings as well.
-        asymptote: share of the cells that can fail; (1, 1) where it was not fitted.
-
-    """
+    """95% intervals of the parameters of a curve, of its own link and kind of asymptote; None: an end that is open."""
 
     location: CurveEnds
+    """In ns."""
     scale: CurveEnds
+    """In ns; open downwards where a step would describe the readings as well."""
     asymptote: CurveEnds
+    """Share of the cells that can fail; (1, 1) where it was not fitted."""
 
 
 class FittedCurve(Part):
-    """The bit error rate of one stored value along one latency: asymptote G((location - latency) / scale).
-
-    Attributes:
-        parameter: the latency, ``trcd`` or ``trp``.
-        stored: the stored value.
-        temperature: in degrees Celsius.
-        mildest: the longest latency in ns, of those with errors, that it was fitted to; between this and the next
-            milder point monotony alone bounds the rate.
-        harshest: the shortest one.
-        link: G, ``probit`` (the normal distribution function) or ``logit`` (the logistic one).
-        location: latency in ns at which half of the asymptote is reached.
-        scale: spread of the cells' needs in ns.
-        asymptote: share of the cells that can fail.
-        factor: the device's margin, which the rate is multiplied with.
-        intervals: of location, scale and asymptote; None: not known.
-
-    """
+    """The bit error rate of one stored value along one latency: asymptote G((location - latency) / scale)."""
 
     parameter: Literal["trcd", "trp"]
+    """The latency, ``trcd`` or ``trp``."""
     stored: Literal["zero", "one"]
+    """The stored value."""
     temperature: Number
+    """In degrees Celsius."""
     mildest: Number
+    """The longest latency in ns, of those with errors, that it was fitted to; between this and the next milder point
+    monotony alone bounds the rate."""
     harshest: Number
+    """The shortest one."""
     link: Literal["probit", "logit"]
+    """G, ``probit`` (the normal distribution function) or ``logit`` (the logistic one)."""
     location: Number
+    """Latency in ns at which half of the asymptote is reached."""
     scale: Annotated[Number, pydantic.Field(gt=0.0)]
+    """Spread of the cells' needs in ns."""
     asymptote: Annotated[Number, pydantic.Field(gt=0.0, le=1.0)]
+    """Share of the cells that can fail."""
     factor: Annotated[Number, pydantic.Field(ge=1.0)] = 1.0
+    """The device's margin, which the rate is multiplied with."""
     intervals: CurveIntervals | None = None
+    """Of location, scale and asymptote; None: not known."""
 
     @pydantic.model_validator(mode="after")
     def _intervals_hold_their_parameters(self) -> Self:
@@ -274,20 +255,16 @@ class FittedCurve(Part):
 
 
 class VoltageRow(Part):
-    """A supply voltage with the bit error rate there.
-
-    Attributes:
-        vdd: in V.
-        ber: bit error rate of stored zeros and ones alike.
-        low: lower end of its 95% interval.
-        high: upper end.
-
-    """
+    """A supply voltage with the bit error rate there."""
 
     vdd: Annotated[Number, pydantic.Field(gt=0.0)]
+    """In V."""
     ber: Probability
+    """Bit error rate of stored zeros and ones alike."""
     low: Probability
+    """Lower end of its 95% interval."""
     high: Probability
+    """Upper end."""
 
     @pydantic.model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -297,22 +274,18 @@ class VoltageRow(Part):
 
 
 class Voltage(Part):
-    """Bit error rates along the supply voltage, at nominal latencies, that were not measured on this device.
-
-    Attributes:
-        source: what was measured and by whom, and how to cite it.
-        vendor: the vendor's label there.
-        modules: names of the modules behind the rates.
-        assumptions: what the rates and their use here rest on, one sentence each.
-        rows: from the nominal voltage down; no rate is below that of a higher voltage.
-
-    """
+    """Bit error rates along the supply voltage, at nominal latencies, that were not measured on this device."""
 
     source: str
+    """What was measured and by whom, and how to cite it."""
     vendor: str
+    """The vendor's label there."""
     modules: tuple[str, ...]
+    """Names of the modules behind the rates."""
     assumptions: tuple[str, ...]
+    """What the rates and their use here rest on, one sentence each."""
     rows: Annotated[tuple[VoltageRow, ...], pydantic.Field(min_length=1)]
+    """From the nominal voltage down; no rate is below that of a higher voltage."""
 
     @pydantic.model_validator(mode="after")
     def _falls(self) -> Self:
@@ -373,43 +346,34 @@ def _joined(point: FittedPoint, row: VoltageRow) -> FittedPoint:
 
 
 class LeftOut(OperatingPoint):
-    """A measured operating point that is not offered, and why.
-
-    Attributes:
-        reason: why.
-
-    """
+    """A measured operating point that is not offered, and why."""
 
     reason: str
+    """Why."""
 
 
 class Partition(Part):
-    """A part of a device that can be run at an operating point of its own.
-
-    Attributes:
-        name: what it is called.
-        kind: what it is: ``module`` (all of the device), ``rank``, ``bank`` or ``subarray``.
-        address: its first bit in the device's geometry.
-        capacity_bytes: its size in bytes.
-        nominal: whether it is kept at its nominal operating point, where it makes no errors.
-        points: the operating points it may be run at: nominal first, then those with a shorter tRCD, a shorter tRP, a
-            lower VDD, a longer refresh interval, and several of these together; from mild to harsh, all at the device's
-            temperature.
-        points_at_other_temperatures: the same at other measured temperatures, which are not for choosing.
-        left_out: measured operating points that are not offered.
-        curves: the rates along a latency as fitted curves, where the measurements tell one.
-
-    """
+    """A part of a device that can be run at an operating point of its own."""
 
     name: Annotated[str, pydantic.Field(min_length=1)]
+    """What it is called."""
     kind: Literal["module", "rank", "bank", "subarray"]
+    """What it is: ``module`` (all of the device), ``rank``, ``bank`` or ``subarray``."""
     address: Annotated[Whole, pydantic.Field(ge=0)]
+    """Its first bit in the device's geometry."""
     capacity_bytes: Annotated[Whole, pydantic.Field(gt=0)]
+    """Its size in bytes."""
     nominal: Flag
+    """Whether it is kept at its nominal operating point, where it makes no errors."""
     points: Annotated[tuple[FittedPoint, ...], pydantic.Field(min_length=1)]
+    """The operating points it may be run at: nominal first, then those with a shorter tRCD, a shorter tRP, a lower VDD,
+    a longer refresh interval, and several of these together; from mild to harsh, all at the device's temperature."""
     points_at_other_temperatures: tuple[FittedPoint, ...]
+    """The same at other measured temperatures, which are not for choosing."""
     left_out: tuple[LeftOut, ...]
+    """Measured operating points that are not offered."""
     curves: tuple[FittedCurve, ...] = ()
+    """The rates along a latency as fitted curves, where the measurements tell one."""
     # The device's, which it hands to its partitions.
     _voltage: Voltage | None = pydantic.PrivateAttr(default=None)
 

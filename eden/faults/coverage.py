@@ -87,7 +87,7 @@ def coverage(model: nn.Module, counts: Mapping[str, FlipCounts] | None = None, s
 
     Args:
         model: a network under faults.
-        counts: what ``eden.counting`` yielded, to show the flips requested and realized beside each operand.
+        counts: what ``eden.faults.counting.counting`` yielded: shows flips requested and realized of each operand.
         sample: an input of the network. One forward pass with it, on reliable memory and in evaluation mode, also finds
             what reads tensors outside of layers: parameters, and functions of several feature maps, such as the sum of
             a residual connection. ``eden.FeatureMap`` puts such a tensor into memory.

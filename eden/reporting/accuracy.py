@@ -46,6 +46,7 @@ class AccuracyCurves(VersionedFile):
     VERSION: ClassVar[int] = 1
 
     points: tuple[AccuracyPoint, ...] = pydantic.Field(min_length=1)
+    """In any order; those of a label make a curve."""
     network: str = ""
     """What was measured, for the report's summary."""
     spread: str = "lowest and highest chip"

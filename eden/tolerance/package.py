@@ -36,30 +36,26 @@ _MODEL = "model"  # torch's name of the only one in a package
 
 
 class PackagedOperand(Record):
-    """One operand of a network in a package.
-
-    Attributes:
-        name: ``layer.role``.
-        kind: "weight" of a parameter or buffer, "input" of a feature map.
-        bytes: size in its storage; of an input, one sample's.
-        moved_bytes: bytes that an inference moves between processor and DRAM for it, as ``eden.traffic`` counts them
-            for a CPU.
-        storage: the form in which the memory keeps it.
-        address: its first bit.
-        correction: what replaces implausible values: "none", "zero" or "clamp".
-        errors: JSON form of its error model; None of an operand that stays reliable.
-        table_first: where its lines begin in the package's table; None where it has none.
-    """
+    """One operand of a network in a package."""
 
     name: str
+    """``layer.role``."""
     kind: Literal["weight", "input"]
+    """"weight" of a parameter or buffer, "input" of a feature map."""
     bytes: Annotated[int, pydantic.Field(ge=1)]
+    """Size in its storage; of an input, one sample's."""
     moved_bytes: Annotated[float, pydantic.Field(ge=0.0)]
+    """Bytes that an inference moves between processor and DRAM for it, as ``eden.traffic`` counts them for a CPU."""
     storage: str
+    """The form in which the memory keeps it."""
     address: Annotated[int, pydantic.Field(ge=0)]
+    """Its first bit."""
     correction: Literal["none", "zero", "clamp"]
+    """What replaces implausible values: "none", "zero" or "clamp"."""
     errors: dict[str, Any] | None
+    """JSON form of its error model; None of an operand that stays reliable."""
     table_first: Annotated[int, pydantic.Field(ge=0)] | None
+    """Where its lines begin in the package's table; None where it has none."""
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> PackagedOperand:
@@ -77,28 +73,25 @@ class PackagedOperand(Record):
 
 
 class PackageInfo(VersionedFile):
-    """What a package says of itself.
-
-    Attributes:
-        eden_version: version of EDEN that made it.
-        random_layout: version of the layout of random numbers; another one's chips are other chips.
-        input_shape: of what it computes at once; the first number counts samples.
-        input_dtype: of the same, such as "float32".
-        classes: outputs for each sample.
-        table_entries: elements of the table of lines, 0 where it takes none.
-        operands: in the order of their rows.
-    """
+    """What a package says of itself."""
 
     FORMAT = "eden-package"
     VERSION = 1
 
     eden_version: str
+    """Version of EDEN that made it."""
     random_layout: int
+    """Version of the layout of random numbers; another one's chips are other chips."""
     input_shape: Annotated[tuple[Annotated[int, pydantic.Field(ge=1)], ...], pydantic.Field(min_length=1)]
+    """Of what it computes at once; the first number counts samples."""
     input_dtype: str
+    """Of the same, such as "float32"."""
     classes: Annotated[int, pydantic.Field(ge=1)]
+    """Outputs for each sample."""
     table_entries: Annotated[int, pydantic.Field(ge=0)]
+    """Elements of the table of lines, 0 where it takes none."""
     operands: Annotated[tuple[PackagedOperand, ...], pydantic.Field(min_length=1)]
+    """In the order of their rows."""
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> PackageInfo:

@@ -26,119 +26,110 @@ Guarantee = Literal["mean"] | tuple[Literal["quantile"], Probability]
 
 
 class Certificate(Record):
-    """What a confirmation showed, on chips that no decision before it had seen.
-
-    Attributes:
-        chips: chips, each observed once.
-        samples: samples evaluated, over all chips.
-        batch: samples per observation.
-        mean_drop: mean over the observations of (clean score - faulty score).
-        violating: fraction of the observations with a drop above ``max_drop``.
-        upper_bound: confidence bound of level ``alpha`` on the mean drop, or, where the guarantee is a quantile, on the
-            fraction of chips whose drop is above ``max_drop``.
-        back_offs: attempts that failed, at higher rates.
-        alpha: error probability of the attempt that succeeded.
-        total_alpha: error probability of all attempts together, at most 1 - confidence.
-        first_chip: the chips are ``eden.faults.chips.draw_chip(seed, "confirmation", k)``, of a verification those of
-            the purpose "verification", for k from this one on.
-        first_trial: the number of the first of its observations among all of the search, which follow one another.
-    """
+    """What a confirmation showed, on chips that no decision before it had seen."""
 
     chips: Annotated[int, pydantic.Field(ge=1)]
+    """Chips, each observed once."""
     samples: Annotated[int, pydantic.Field(ge=1)]
+    """Samples evaluated, over all chips."""
     batch: Annotated[int, pydantic.Field(ge=1)]
+    """Samples per observation."""
     mean_drop: Annotated[float, pydantic.Field(ge=-1.0, le=1.0)]
+    """Mean over the observations of (clean score - faulty score)."""
     violating: Accuracy
+    """Fraction of the observations with a drop above ``max_drop``."""
     upper_bound: Annotated[float, pydantic.Field(ge=-1.0, le=1.0)]
+    """Confidence bound of level ``alpha`` on the mean drop, or, where the guarantee is a quantile, on the fraction of
+    chips whose drop is above ``max_drop``."""
     back_offs: Count
+    """Attempts that failed, at higher rates."""
     alpha: Probability
+    """Error probability of the attempt that succeeded."""
     total_alpha: Probability
+    """Error probability of all attempts together, at most 1 - confidence."""
     first_chip: Count = 0
+    """The chips are ``eden.faults.chips.draw_chip(seed, "confirmation", k)``, of a verification those of the purpose
+    "verification", for k from this one on."""
     first_trial: Count = 0
+    """The number of the first of its observations among all of the search, which follow one another."""
 
 
 class Alone(Record):
-    """What an operand stands while all others are on nearly reliable memory. An estimate, which nothing is promised of.
-
-    Attributes:
-        rate: the mean bit error rate at which its mean drop is expected to be ``max_drop``; the highest that its error
-            model reaches (at most 0.5) says that it is this or more.
-        low: lower end of an interval of about 90% for ``rate``.
-        high: its upper end.
-        slope: the drop goes with this power of the rate, near it.
-        observations: how many it rests on.
-    """
+    """An estimate of what an operand stands with all others on nearly reliable memory. Nothing is promised of it."""
 
     rate: Rate
+    """The mean bit error rate at which its mean drop is expected to be ``max_drop``; the highest that its error model
+    reaches (at most 0.5) says that it is this or more."""
     low: Rate
+    """Lower end of an interval of about 90% for ``rate``."""
     high: Rate
+    """Its upper end."""
     slope: Annotated[float, pydantic.Field(gt=0.0)]
+    """The drop goes with this power of the rate, near it."""
     observations: Count
+    """How many it rests on."""
 
 
 class Tolerance(VersionedFile):
-    """The bit error rates that a network stands, with the evidence. ``eden.profile`` makes it.
-
-    Attributes:
-        coarse: the mean bit error rate that all operands stand at once.
-        limits: the mean bit error rate that each operand stands while every other one is at its own limit.
-        bytes: size of each operand in its storage; of an input, one sample's.
-        kinds: "weight" or "input", by operand.
-        storage: the form in which each operand is stored.
-        error_models: JSON form of each operand's error model at its limit.
-        max_drop: the drop in score that the owner accepts, a fraction.
-        confidence: probability with which ``coarse`` holds, and likewise ``limits``.
-        guarantee: "mean": the mean drop over chips is at most ``max_drop``; ("quantile", q): so is the drop of a
-            fraction q of the chips.
-        metric: name of the score.
-        reference_accuracy: mean score over the whole set on reliable memory in the same storage.
-        float_accuracy: the same of the network without that storage, if it was measured.
-        samples: samples in the whole set.
-        coarse_certificate: evidence for ``coarse``.
-        limits_certificate: evidence for ``limits``; None in a coarse profile, whose limits are ``coarse``.
-        seed: what all chips and draws derive from.
-        chips: all that were seen; empty in files of before purposes kept chips apart.
-        random_layout: version of the layout of random numbers.
-        eden_version: version of this package.
-        observations: observations made, by phase of the search.
-        strategy: how the limits were searched for, "shares" or "sweep".
-        effort: observations that a confirmation was meant to take, in multiples of the least.
-        weights: what a factor in an operand's rate was taken to be worth, by operand; empty where nothing was weighed.
-        alone: what each operand stands alone; empty where it was not measured (a coarse profile, a sweep).
-        lower_is_better: whether the score is one of harm: then a drop is a rise of it.
-        unfinished: why a budget ended the search before it was through, in words; empty where it was. Limits without a
-            certificate of their own are then ``coarse``, as in a coarse profile.
-    """
+    """The bit error rates that a network stands, with the evidence. ``eden.profile`` makes it."""
 
     FORMAT = "eden-tolerance"
     VERSION = 2
 
     coarse: Rate
+    """The mean bit error rate that all operands stand at once."""
     limits: dict[str, Rate]
+    """The mean bit error rate that each operand stands while every other one is at its own limit."""
     bytes: dict[str, Count]
+    """Size of each operand in its storage; of an input, one sample's."""
     kinds: dict[str, Literal["weight", "input"]]
+    """"weight" or "input", by operand."""
     storage: dict[str, str]
+    """The form in which each operand is stored."""
     error_models: dict[str, dict[str, Any]]
+    """JSON form of each operand's error model at its limit."""
     max_drop: Probability
+    """The drop in score that the owner accepts, a fraction."""
     confidence: Probability
+    """Probability with which ``coarse`` holds, and likewise ``limits``."""
     guarantee: Guarantee
+    """"mean": the mean drop over chips is at most ``max_drop``; ("quantile", q): so is the drop of a fraction q of the
+    chips."""
     metric: str
+    """Name of the score."""
     reference_accuracy: Accuracy
+    """Mean score over the whole set on reliable memory in the same storage."""
     float_accuracy: Accuracy | None = None
+    """The same of the network without that storage, if it was measured."""
     samples: Annotated[int, pydantic.Field(ge=1)]
+    """Samples in the whole set."""
     coarse_certificate: Certificate
+    """Evidence for ``coarse``."""
     limits_certificate: Certificate | None
+    """Evidence for ``limits``; None in a coarse profile, whose limits are ``coarse``."""
     seed: int
+    """What all chips and draws derive from."""
     chips: tuple[DrawnChips, ...] = ()
+    """All that were seen; empty in files of before purposes kept chips apart."""
     random_layout: int
+    """Version of the layout of random numbers."""
     eden_version: str
+    """Version of this package."""
     observations: dict[str, Count]
+    """Observations made, by phase of the search."""
     strategy: Literal["shares", "sweep"] = "shares"
+    """How the limits were searched for, "shares" or "sweep"."""
     effort: Annotated[float, pydantic.Field(gt=0.0)] = 6.0
+    """Observations that a confirmation was meant to take, in multiples of the least."""
     weights: dict[str, Annotated[float, pydantic.Field(ge=0.0)]] = pydantic.Field(default_factory=dict)
+    """What a factor in an operand's rate was taken to be worth, by operand; empty where nothing was weighed."""
     alone: dict[str, Alone] = pydantic.Field(default_factory=dict)
+    """What each operand stands alone; empty where it was not measured (a coarse profile, a sweep)."""
     lower_is_better: bool = False
+    """Whether the score is one of harm: then a drop is a rise of it."""
     unfinished: str = ""
+    """Why a budget ended the search before it was through, in words; empty where it was. Limits without a certificate
+    of their own are then ``coarse``, as in a coarse profile."""
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> Self:

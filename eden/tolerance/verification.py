@@ -37,46 +37,41 @@ _BUDGET = Budget()
 
 
 class Verification(VersionedFile):
-    """What was found of a placed network on fresh chips. Saved and loaded as JSON.
-
-    Attributes:
-        max_drop: accepted drop in score.
-        confidence: probability with which the statement holds, as it was asked for, together with those of all other
-            attempts.
-        guarantee: what the drop is of, as in ``eden.profile``.
-        metric: name of the score.
-        reference_accuracy: score on reliable memory from which the drop is counted.
-        own_accuracy: score of the network itself on reliable memory; the same unless the reference is another network.
-        samples: samples of the set.
-        certificate: the evidence, None where the statement could not be confirmed.
-        reason: why the test ended, in words.
-        seed: what the chips and draws derive from.
-        attempt: which verification of this seed it is.
-        chips: all that were seen; empty in files of before purposes kept chips apart.
-        random_layout: version of the layout of random numbers.
-        eden_version: version of this package.
-        observations: observations made, by phase.
-
-    """
+    """What was found of a placed network on fresh chips. Saved and loaded as JSON."""
 
     FORMAT = "eden-verification"
     VERSION = 1
 
     max_drop: Probability
+    """Accepted drop in score."""
     confidence: Probability
+    """Probability with which the statement holds, as it was asked for, together with those of all other attempts."""
     guarantee: Guarantee
+    """What the drop is of, as in ``eden.profile``."""
     metric: str
+    """Name of the score."""
     reference_accuracy: Accuracy
+    """Score on reliable memory from which the drop is counted."""
     own_accuracy: Accuracy
+    """Score of the network itself on reliable memory; the same unless the reference is another network."""
     samples: Annotated[int, pydantic.Field(ge=1)]
+    """Samples of the set."""
     certificate: Certificate | None
+    """The evidence, None where the statement could not be confirmed."""
     reason: str
+    """Why the test ended, in words."""
     seed: int
+    """What the chips and draws derive from."""
     attempt: Annotated[int, pydantic.Field(ge=1)] = 1
+    """Which verification of this seed it is."""
     chips: tuple[DrawnChips, ...] = ()
+    """All that were seen; empty in files of before purposes kept chips apart."""
     random_layout: int
+    """Version of the layout of random numbers."""
     eden_version: str
+    """Version of this package."""
     observations: dict[str, Count]
+    """Observations made, by phase."""
 
     @property
     def certified(self) -> bool:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import eden
+from eden.faults.counting import counting
 
 
 def _network() -> tuple[nn.Module, Tensor]:
@@ -20,7 +21,7 @@ def test_realized_is_near_requested_at_every_bit(storage: str) -> None:
     eden.inject_(model, eden.Faults(weights=errors, inputs=errors, storage=storage, seed=3))
     if storage != "float32":
         eden.calibrate_(model, [(x, None)])
-    with eden.counting(model) as account, torch.no_grad():
+    with counting(model) as account, torch.no_grad():
         model(x)
     counts = account["3.weight"]
     bits = eden.memory.storage.STORAGE_BITS[storage]
@@ -39,7 +40,7 @@ def test_counts_are_the_flips_of_the_operator() -> None:
     model, x = _network()
     eden.inject_(model, eden.Faults(weights=eden.Uniform(1e-2), seed=3))
     weight = model[3].weight.detach()
-    with eden.counting(model) as account, torch.no_grad():
+    with counting(model) as account, torch.no_grad():
         model(x)
         model(x)
     address = eden.operands(model)["3.weight"].address
@@ -59,7 +60,7 @@ def test_counting_changes_nothing_and_ends() -> None:
     twin, _ = _network()
     eden.inject_(twin, eden.Faults(weights=eden.Uniform(1e-3), inputs=eden.Uniform(1e-3, failure=0.5)))
     with torch.no_grad():
-        with eden.counting(model) as account:
+        with counting(model) as account:
             first = model(x)
         before = account["0.input"].cells.sum()
         assert torch.equal(first.view(torch.int32), twin(x).view(torch.int32))
@@ -69,10 +70,10 @@ def test_counting_changes_nothing_and_ends() -> None:
 
 def test_counting_twice_or_nothing_is_refused() -> None:
     model, _ = _network()
-    with pytest.raises(ValueError, match="no layer under faults"), eden.counting(model):
+    with pytest.raises(ValueError, match="no layer under faults"), counting(model):
         pass
     eden.inject_(model, eden.Faults(weights=eden.Uniform(1e-3)))
-    with eden.counting(model), pytest.raises(RuntimeError, match="already"), eden.counting(model):
+    with counting(model), pytest.raises(RuntimeError, match="already"), counting(model):
         pass
 
 
@@ -90,7 +91,7 @@ def test_every_layer_that_reads_a_shared_operand_counts() -> None:
     model, x = _Shared().eval(), torch.randn(5, 16)
     eden.inject_(model, eden.Faults(inputs=eden.Uniform(0.1)))
     eden.calibrate_(model, [(x, None)])
-    with eden.counting(model) as account, torch.no_grad():
+    with counting(model) as account, torch.no_grad():
         model(x)
     assert list(account) == ["query.input"]
     assert account["query.input"].cells.sum() == 2 * x.numel() * 32

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_sequence
 from torch.utils.checkpoint import checkpoint
 
 import eden
+from eden.faults.counting import counting
 from eden.faults.faulty_layers import FaultyLayer
 from eden.faults.layers import LAYERS, layer_class, stored
 from eden.faults.operand import FIRST_RELIABLE_PART
@@ -422,7 +423,7 @@ def test_self_attention_reads_what_it_attends_to_once():
     eden.calibrate_(model, [{"x": x}])
     assert list(eden.operands(model)) == ["layer.query", "layer.out_proj.input"]
     assert eden.operands(model)["layer.query"].bytes == 5 * 8
-    with eden.counting(model) as counts:
+    with counting(model) as counts:
         model({"x": x})
     assert int(counts["layer.query"].cells.sum()) == 2 * 5 * 8 * 8
     # Given other keys, it reads them, from the place that calibration found.
@@ -483,7 +484,7 @@ def test_rows_of_a_table_are_what_the_whole_table_would_give():
             whole = layer.eden_read("weight", layer.weight)
             assert torch.equal(rows.view(torch.int32), whole[indices].view(torch.int32))
             assert model(indices[:0]).shape == (0, 2, 3)
-            with eden.counting(model) as counts:
+            with counting(model) as counts:
                 model(indices)
             assert int(counts["0.weight"].cells.sum()) == 12 * eden.memory.storage.STORAGE_BITS[storage]
             rows.nan_to_num(0, 0, 0).sum().backward()

@@ -8,6 +8,7 @@ from torch import nn
 
 import eden
 from eden.faults.chips import draw_chip, set_chip_
+from eden.faults.normalization import reestimate_
 
 
 def network(ber: float = 1e-2) -> nn.Module:
@@ -40,7 +41,7 @@ def test_statistics_are_those_of_all_values() -> None:
                 expected(x)
     hook.remove()
     values = torch.cat(seen).double().transpose(0, 1).reshape(4, -1)
-    assert eden.reestimate_(model, batches(), chips=3, seed=9) is model
+    assert reestimate_(model, batches(), chips=3, seed=9) is model
     assert torch.allclose(model[1].running_mean.double(), values.mean(1), rtol=1e-6)
     assert torch.allclose(model[1].running_var.double(), values.var(1), rtol=1e-6)
 
@@ -54,7 +55,7 @@ def test_nothing_else_changes_and_the_bits_repeat() -> None:
         weights = {name: parameter.clone() for name, parameter in model.named_parameters()}
         modes = [module.training for module in model.modules()]
         state = torch.get_rng_state()
-        eden.reestimate_(model, batches(), chips=2)
+        reestimate_(model, batches(), chips=2)
         torch.rand(3)
         torch.set_rng_state(state)
         assert modes == [module.training for module in model.modules()]
@@ -69,11 +70,11 @@ def test_statistics_follow_the_faults_and_the_chips() -> None:
     found = []
     for ber, chips in ((0.0, 1), (1e-1, 1), (1e-1, 2), (1e-1, [4]), (1e-1, "one")):
         model = network(ber)
-        eden.reestimate_(model, batches(), chips=chips)
+        reestimate_(model, batches(), chips=chips)
         found.append(tuple(model[1].running_var.tolist()))
     assert len(set(found)) == len(found)
     own = network(1e-1)
-    eden.reestimate_(own, batches(), chips=[5])
+    reestimate_(own, batches(), chips=[5])
     assert tuple(own[1].running_var.tolist()) == found[-1], "'one' is the network's own chip"
 
 
@@ -81,21 +82,21 @@ def test_what_cannot_be_estimated_is_named() -> None:
     model = network()
     before = model[1].running_mean.clone()
     with pytest.raises(ValueError, match="loader yielded no batch"):
-        eden.reestimate_(model, iter(batches()), chips=2)
+        reestimate_(model, iter(batches()), chips=2)
     with pytest.raises(ValueError, match="chips is 0"):
-        eden.reestimate_(model, batches(), chips=0)
+        reestimate_(model, batches(), chips=0)
     spoilt = network()
     with torch.no_grad():
         spoilt[0].bias.fill_(float("inf"))
     with pytest.raises(ValueError, match="what 1 reads is not finite"):
-        eden.reestimate_(spoilt, batches(), chips=1)
+        reestimate_(spoilt, batches(), chips=1)
     with pytest.raises(RuntimeError):
-        eden.reestimate_(model, [torch.zeros(3, 7)], chips=1)
+        reestimate_(model, [torch.zeros(3, 7)], chips=1)
     assert torch.equal(model[1].running_mean, before)
     assert not model[1].training
     with pytest.raises(ValueError, match="no layer under faults"):
-        eden.reestimate_(nn.BatchNorm1d(3), batches())
+        reestimate_(nn.BatchNorm1d(3), batches())
     plain = nn.Sequential(nn.Linear(3, 3))
     eden.inject_(plain, eden.Faults(eden.Uniform(1e-3)))
     with pytest.raises(ValueError, match="no batch norm with running statistics"):
-        eden.reestimate_(plain, [torch.zeros(2, 3)])
+        reestimate_(plain, [torch.zeros(2, 3)])

@@ -19,6 +19,7 @@ from test_torch import layouts
 from torch import Tensor, nn
 
 import eden
+from eden.faults.counting import counting
 from eden.faults.faulty_layers import FaultyLayer
 from eden.memory import reading
 from eden.memory.errors import ErrorModel
@@ -564,7 +565,7 @@ def test_counting_says_what_the_device_did() -> None:
     moved = copy.deepcopy(model).to(DEVICE)
     accounts = []
     for network, x in ((model, pictures()), (moved, pictures().to(DEVICE))):
-        with eden.counting(network) as account, torch.no_grad():
+        with counting(network) as account, torch.no_grad():
             network(x)
         accounts.append(account)
     exact = [name for name in accounts[0] if name.endswith("weight")] + ["conv1.input"]

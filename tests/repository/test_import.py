@@ -341,6 +341,9 @@ def test_the_schemas_that_ship_are_those_of_the_files() -> None:
         if ships["$comment"] != made["$comment"]:
             pytest.skip(f"the schemas that ship are {ships['$comment']}; this one is another")
         assert ships == made, f"{name} is out of date: run make schemas"
+        for part in (made, *made.get("$defs", {}).values()):
+            fields = part.get("properties", {}).items()
+            assert [key for key, field in fields if "description" not in field] in ([], ["format", "version"])
 
 
 def test_every_file_that_can_be_saved_on_its_own_has_a_schema() -> None:

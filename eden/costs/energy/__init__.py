@@ -69,11 +69,15 @@ class Cycles(Record):
     """Timing in clock cycles."""
 
     tras: Positive
+    """Least time from opening a row to closing it."""
     trc: Positive
+    """Least time between two openings of rows of a bank."""
     trfc: Positive
+    """Time that a refresh command takes."""
     trefi: Positive
     """Mean time between two refresh commands, within specification."""
     tcl: Positive
+    """Time from a read command to its first bits."""
 
     @pydantic.model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -94,18 +98,22 @@ class Interface(Record):
     write_signals: Annotated[int, pydantic.Field(ge=0)]
     """Terminated signals per chip: data, strobes and mask."""
     source: str
+    """Where these figures come from."""
 
 
 class Counts(Record):
     """Commands and clock cycles that a rank of DRAM chips went through."""
 
     activates: Current = 0.0
+    """Rows opened."""
     precharges: Current = 0.0
+    """Rows closed."""
     reads: Current = 0.0
     """Bursts read."""
     writes: Current = 0.0
     """Bursts written."""
     refreshes: Current = 0.0
+    """Refresh commands."""
     active_cycles: Current = 0.0
     """Clock cycles with a row open in some bank."""
     precharged_cycles: Current = 0.0
@@ -121,24 +129,30 @@ class Currents(ShippedFile):
     CALLED: ClassVar[str] = "currents are"
 
     name: str
+    """What files and reports call it."""
     title: str
     """What the rank consists of, in words."""
     standard: Literal["DDR3", "DDR3L", "DDR4", "LPDDR3", "LPDDR4"]
+    """That its chips follow."""
     source: str
     """Where currents and timing come from."""
     operating_points: Literal["absolute", "relative"] = "absolute"
     """What a device's operating points mean here: "absolute", their VDD and refresh interval themselves; "relative",
     the same shares of this rank's own ones as they are of the device's nominal ones, for a standard with others."""
     chips: Annotated[int, pydantic.Field(ge=1)]
+    """Chips of the rank."""
     width: Literal[4, 8, 16, 32]
     """Data bits of a chip."""
     burst_length: Literal[4, 8, 16]
+    """Transfers of one read or write."""
     clock_mhz: Positive
     """Clock at two transfers per cycle."""
     refresh_ms: Positive
     """Refresh interval in ms within specification, at which trefi holds."""
     cycles: Cycles
+    """Its timing."""
     domains: Annotated[dict[str, Domain], pydantic.Field(min_length=1)]
+    """Currents of a chip, by supply."""
     interface: Interface | None
     """None: nothing is known of it, and it is not counted."""
 

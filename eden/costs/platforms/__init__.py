@@ -21,9 +21,14 @@ _KIB = 1 << 10
 class Range:
     """An assumed parameter: its ends, which the sensitivity range covers, and the value that terms are given at."""
 
+    __pydantic_config__: ClassVar = pydantic.ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
     low: float
+    """Its lower end."""
     typical: float
+    """What single figures are given at."""
     high: float
+    """Its upper end."""
 
     def __post_init__(self) -> None:
         if not self.low <= self.typical <= self.high:
@@ -37,6 +42,7 @@ class Cache(Record):
     """The last level of caches: fully associative, least recently used out first, written back."""
 
     kind: Literal["cache"] = "cache"
+    """Marks a cache."""
     kib: Annotated[int, pydantic.Strict(), pydantic.Field(ge=0)]
     """Its size in KiB."""
 
@@ -50,10 +56,13 @@ class Array(Record):
     """An array of processing elements with three double-buffered memories."""
 
     kind: Literal["array"] = "array"
+    """Marks an array."""
     dataflow: Literal["output", "weight", "row"]
     """What stays in the elements: outputs, weights, or rows of kernels and maps."""
     rows: Size
+    """Rows of processing elements."""
     columns: Size
+    """Columns of processing elements."""
     input_kib: Size
     """Memory of input feature maps in KiB, both halves together."""
     filter_kib: Size
