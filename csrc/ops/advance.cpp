@@ -18,7 +18,7 @@ using torch::stable::Tensor;
 
 void call_in_place(const char* name, const Tensor& tensor) {
   std::array<StableIValue, 1> stack{torch::stable::detail::from(tensor)};
-  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(name, "", stack.data(), TORCH_ABI_VERSION));
+  TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(name, "", stack.data(), TORCH_ABI_VERSION));
   // Takes over the reference that was returned.
   torch::stable::detail::to<Tensor>(stack[0]);
 }

@@ -264,7 +264,7 @@ struct CorruptOperators {
   }
 
   static void run_into(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
-    STD_TORCH_CHECK(out.scalar_type() == x.scalar_type() && out.sizes() == x.sizes() &&
+    STD_TORCH_CHECK(out.scalar_type() == x.scalar_type() && out.sizes().equals(x.sizes()) &&
                         out.device() == x.device(),
                     "eden::corrupt: out must have the shape, dtype and device of x");
     if (out.is_contiguous()) {

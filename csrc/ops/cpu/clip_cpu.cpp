@@ -76,13 +76,13 @@ const char* at(const Tensor& tensor, int64_t element) {
 // Whether elements of two tensors that lie at the same place of their memory are the same element.
 bool share_layout(const Tensor& a, const Tensor& b, const Clip& clip) {
   if (a.is_contiguous() && b.is_contiguous()) return true;
-  return clip.rows.rows == 1 && is_dense(a) && is_dense(b) && a.strides() == b.strides();
+  return clip.rows.rows == 1 && is_dense(a) && is_dense(b) && a.strides().equals(b.strides());
 }
 
 Tensor clip_gradient(Tensor grad, Tensor x, std::optional<Tensor> scale,
                      std::optional<Tensor> zero_point, int64_t storage, int64_t channel_dim) {
   const Clip clip = check_clip("clip_gradient", x, scale, zero_point, storage, channel_dim);
-  STD_TORCH_CHECK(grad.scalar_type() == x.scalar_type() && grad.sizes() == x.sizes() &&
+  STD_TORCH_CHECK(grad.scalar_type() == x.scalar_type() && grad.sizes().equals(x.sizes()) &&
                       grad.device() == x.device(),
                   "eden::clip_gradient: grad must have the shape, dtype and device of x");
   const bool as_they_lie = share_layout(grad, x, clip);

@@ -62,7 +62,7 @@ Tensor empty_output(const Tensor& x) {
     return torch::stable::empty_like(x);
   }
   int32_t dtype = 0;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(x.get(), &dtype));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(x.get(), &dtype));
   void* block = blocks.take(bytes);
   given_back = nullptr;
   AtenTensorHandle handle = nullptr;
@@ -76,7 +76,7 @@ Tensor empty_output(const Tensor& x) {
       reinterpret_cast<void*>(bytes));
   // What fails may have made enough of a tensor to give its memory back, or not.
   if (error != 0 && given_back != block) blocks.give_back(block, bytes);
-  STABLE_TORCH_ERROR_CODE_CHECK(error);
+  TORCH_ERROR_CODE_CHECK(error);
   return Tensor(handle);
 }
 

@@ -28,7 +28,7 @@ cudaStream_t current_stream(int32_t device) {
                   "eden::corrupt: x is on a CUDA device, but no libtorch_cuda.so with torch's "
                   "current stream is loaded");
   void* stream = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(get(device, &stream));
+  TORCH_ERROR_CODE_CHECK(get(device, &stream));
   return static_cast<cudaStream_t>(stream);
 }
 
