@@ -109,8 +109,9 @@ def _stored(x: Tensor, *arguments: Any) -> Tensor:
     lowest, highest = code_range(storage, zero_point is not None)
     point = 0 if zero_point is None else zero_point
     values = torch.where(x.isnan(), 0.0, x.float())
-    codes: Tensor = torch.round(values / torch.where(scale == 0, 1.0, scale)) + point
-    return ((codes.clamp(lowest, highest) - point) * scale).to(x.dtype)
+    codes = torch.round(values / torch.where(scale == 0, 1.0, scale)) + point
+    decoded: Tensor = (codes.clamp(lowest, highest) - point) * scale
+    return decoded.to(x.dtype)
 
 
 class _MeasuredRead(torch.autograd.Function):
