@@ -100,8 +100,9 @@ def _in_place(
     found: dict[str, ErrorModel | Sequence[Piece]] = {}
     for name, given in errors.items():
         place = places.get(name)  # set_errors_ refuses a name that is none
-        pieces = isinstance(given, ErrorModel) and isinstance(place, tuple)
-        found[name] = [(given, address, bits) for _, address, bits in place] if pieces else given
+        found[name] = given
+        if isinstance(given, ErrorModel) and isinstance(place, tuple):
+            found[name] = [(given, address, bits) for _, address, bits in place]
     return found
 
 
