@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup build build-time test demo cifar reference prediction recovery boost bench bench-gpu bench-placements \
   bench-profile bench-fits bench-readers bench-traffic bench-imports bench-headline lint lint-python lint-cpp lint-rooms lint-words format docs \
-  check lines test-cpp test-python test-gpu test-slow soak sdist wheel test-install catalogue schemas figures sanitize clean
+  check lines test-cpp test-python test-gpu test-slow soak mutants sdist wheel test-install catalogue schemas figures sanitize clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -148,6 +148,9 @@ test-gpu: setup  ## bit equality with the CPU, on a machine with a GPU
 SEEDS ?=
 soak: setup  ## the demo's chain, shortened, for 40 seeds (or SEEDS="1 2"), each instruction set, one and two threads: an hour on two cores
 	$(BIN)/python tools/soak.py $(if $(SEEDS),--seeds $(SEEDS),--count 40)
+
+mutants: build  ## the share of wrong versions of the search that its tests catch; a quarter of an hour
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/mutants.py
 
 test-slow: setup  ## the tests that take minutes: a package of AOTInductor in a C++ program, networks of full width
 	$(BIN)/python -m pytest -m slow

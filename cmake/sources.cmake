@@ -40,6 +40,7 @@ set(EDEN_CORE_SOURCES
   csrc/memory/storage/value_range.cpp
   csrc/tolerance/betting.cpp
   csrc/tolerance/budget.cpp
+  csrc/tolerance/possible_drops.cpp
   csrc/tolerance/level.cpp
   csrc/tolerance/repair.cpp
   csrc/tolerance/response.cpp
@@ -116,6 +117,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/memory/test_value_range.cpp
   tests/csrc/memory/test_weak_cells.cpp
   tests/csrc/tolerance/test_betting.cpp
+  tests/csrc/tolerance/test_possible_drops.cpp
   tests/csrc/tolerance/test_response.cpp
   tests/csrc/tolerance/test_search.cpp
 )

@@ -11,7 +11,12 @@ namespace {
 
 constexpr int kVersion = 2;
 
-Json certificate_of(const Certificate& found, int64_t batch) {
+Json certificate_of(const Search& search, const Certificate& found, int64_t batch,
+                    int64_t samples) {
+  Json possible = Json::array();
+  for (const PossibleDrop& one : search.possible_drops(found, batch, batch == samples)) {
+    possible.push_back({{"drop", one.drop}, {"probability", one.probability}});
+  }
   return {{"chips", found.chips},
           {"samples", found.chips * batch},
           {"batch", batch},
@@ -22,7 +27,37 @@ Json certificate_of(const Certificate& found, int64_t batch) {
           {"alpha", found.alpha},
           {"total_alpha", found.total_alpha},
           {"first_chip", found.first_chip},
-          {"first_trial", found.first_trial}};
+          {"first_trial", found.first_trial},
+          {"worst", found.worst},
+          {"worst_share", found.worst_share},
+          {"possible", possible}};
+}
+
+// A part in hundredths, with so many decimals, as Python's percentages.
+std::string percent(double part, int decimals) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.*f%%", decimals, 100.0 * part);
+  return text;
+}
+
+// Certificate.account of eden/tolerance/tolerance.py.
+std::string account_of(const Json& certificate) {
+  constexpr double kFew = 0.5;
+  const double share = certificate["worst_share"];
+  std::string text = share >= kFew ? "a few chips make the drop: " : "";
+  text += "the worst hundredth of " + std::to_string(certificate["chips"].get<int64_t>()) +
+          " makes " + percent(share, 0) + " of it, the worst lost " +
+          percent(certificate["worst"], 1) + " of " +
+          std::to_string(certificate["batch"].get<int64_t>()) + " samples; ";
+  if (certificate["possible"].empty()) {
+    return text + "what one chip may lose cannot be told from so few chips or samples";
+  }
+  std::string told;
+  for (const Json& one : certificate["possible"]) {
+    told += (told.empty() ? "" : ", ") + percent(one["drop"], 0) + " with probability " +
+            short_number(one["probability"], 2) + " at most";
+  }
+  return text + "a chip loses more than " + told;
 }
 
 std::string grouped(int64_t value) {
@@ -93,8 +128,10 @@ Json tolerance_of(const Options& options, const Found& found) {
           {"reference_accuracy", found.reference},
           {"float_accuracy", nullptr},
           {"samples", found.samples},
-          {"coarse_certificate", certificate_of(*search.coarse_certificate(), found.batch)},
-          {"limits_certificate", confirmed ? certificate_of(*confirmed, found.batch) : Json()},
+          {"coarse_certificate",
+           certificate_of(search, *search.coarse_certificate(), found.batch, found.samples)},
+          {"limits_certificate",
+           confirmed ? certificate_of(search, *confirmed, found.batch, found.samples) : Json()},
           {"seed", options.seed},
           {"chips", chips},
           {"random_layout", kRandomLayoutVersion},
@@ -111,6 +148,7 @@ Json tolerance_of(const Options& options, const Found& found) {
 std::string table_of(const Json& tolerance) {
   const double coarse = tolerance["coarse"], max_drop = tolerance["max_drop"];
   const bool measured = !tolerance["alone"].empty();
+  const bool confirmed = !tolerance["limits_certificate"].is_null();
   std::vector<std::vector<std::string>> rows{{"operand", "bytes", "limit", "x coarse"}};
   if (measured) rows[0].insert(rows[0].end(), {"alone", "90% interval", "drop per BER"});
   int64_t total = 0;
@@ -141,7 +179,8 @@ std::string table_of(const Json& tolerance) {
     }
     text += line + "\n";
   }
-  return text;
+  return text + account_of(tolerance[confirmed ? "limits_certificate" : "coarse_certificate"]) +
+         "\n";
 }
 
 }  // namespace eden::profiler

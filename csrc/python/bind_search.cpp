@@ -49,7 +49,16 @@ void bind_search(py::module_& m) {
       .def_readonly("first_trial", &Certificate::first_trial)
       .def_readonly("mean_drop", &Certificate::mean_drop)
       .def_readonly("violating", &Certificate::violating)
-      .def_readonly("upper_bound", &Certificate::upper_bound);
+      .def_readonly("upper_bound", &Certificate::upper_bound)
+      .def_readonly("worst", &Certificate::worst)
+      .def_readonly("worst_share", &Certificate::worst_share);
+
+  py::class_<BettingTest>(m, "BettingTest", "Whether a mean is below a bound, looked at any time.")
+      .def(py::init<double, double>(), py::arg("bound"), py::arg("alpha"))
+      .def("add", &BettingTest::add, py::arg("observation"))
+      .def_property_readonly("rejected", &BettingTest::rejected)
+      .def_property_readonly("log_capital", &BettingTest::log_capital)
+      .def_property_readonly("upper_bound", &BettingTest::upper_bound);
 
   py::class_<OperandResponse>(m, "OperandResponse", "What an operand alone does to the score.")
       .def_readonly("rate", &OperandResponse::rate)
@@ -144,7 +153,19 @@ void bind_search(py::module_& m) {
           },
           "Of a sweep: the most steps, and the observations of each one.")
       .def_property_readonly("coarse_certificate", &Search::coarse_certificate)
-      .def_property_readonly("limits_certificate", &Search::limits_certificate);
+      .def_property_readonly("limits_certificate", &Search::limits_certificate)
+      .def(
+          "possible_drops",
+          [](const Search& search, const Certificate& certificate, int64_t batch, bool whole) {
+            std::vector<std::pair<double, double>> found;
+            for (const auto& [drop, probability] :
+                 search.possible_drops(certificate, batch, whole)) {
+              found.emplace_back(drop, probability);
+            }
+            return found;
+          },
+          py::arg("certificate"), py::arg("batch"), py::arg("whole"),
+          "(drop, probability): a chip loses more than the one with at most the other.");
 
   m.attr("SEARCH_VERSION") = kSearchVersion;
   m.attr("MOST_ATTEMPTS") = kMostAttempts;

@@ -6,7 +6,7 @@
 namespace eden {
 namespace {
 
-constexpr double kSettling = 1.5;  // in multiples of those that a confirmation takes at least
+constexpr double kSettling = 0.15;  // part of what the confirmation is meant to take
 constexpr double kLeastSettling = 48.0;
 
 // What a confirmation is sure to be left, in multiples of those that it takes if no score drops;
@@ -24,8 +24,9 @@ double least(const Run& run, int64_t attempt = 1) {
 
 }  // namespace
 
-double settling(const SearchSettings& settings) {
-  return std::max(kLeastSettling, kSettling * static_cast<double>(settings.least_confirmation()));
+double settling(const SearchSettings& settings, double effort) {
+  const double least = static_cast<double>(settings.least_confirmation());
+  return std::max(kLeastSettling, kSettling * effort * least);
 }
 
 int64_t reserve(const Run& run, int64_t attempt) {
@@ -38,10 +39,11 @@ bool limits_affordable(const Run& run, size_t done) {
          0.5 * kPerOperand * operands + kLeastSteering + kReserve * least(run);
 }
 
-double planned_effort(const Run& run, bool confirming, int64_t attempt) {
+double planned_effort(const Run& run, double asked, bool confirming, int64_t attempt) {
   const SearchSettings& settings = run.settings;
-  if (run.budget == 0) return settings.effort;
-  const double here = static_cast<double>(run.left()) - (confirming ? 0.0 : settling(settings));
+  if (run.budget == 0) return asked;
+  const double settled = confirming ? 0.0 : settling(settings, asked);
+  const double here = static_cast<double>(run.left()) - settled;
   const double again = kReserve * least(run, attempt + 1);
   const double last = here / (kLastMargin * least(run, attempt));
   double effort = std::max((here - again) / (kMargin * least(run)), std::min(last, kLeastEffort));
@@ -50,12 +52,15 @@ double planned_effort(const Run& run, bool confirming, int64_t attempt) {
     const double operands = static_cast<double>(settings.operands.size());
     const double groups = std::min(operands, static_cast<double>(kRepairGroups));
     const double limits = operands * kPerOperand + 3.0 * kPerBisection +
-                          static_cast<double>(kRepairCount) * (1.0 + groups) + settling(settings);
+                          static_cast<double>(kRepairCount) * (1.0 + groups) +
+                          settling(settings, settings.effort);
     // Where it does not do for both, the coarse rate has all of it.
-    const double both = (here - limits - again) / (2.0 * kMargin * least(run));
-    if (both >= kLeastEffort) effort = both;
+    const double both = (here - limits - again) / (kMargin * least(run));
+    if (both >= 2.0 * kLeastEffort) {
+      effort = std::max(kLeastEffort, both * kCoarsePart / (1.0 + kCoarsePart));
+    }
   }
-  return std::clamp(effort, kLastEffort, settings.effort);
+  return std::clamp(effort, kLastEffort, std::max(asked, kLastEffort));
 }
 
 }  // namespace eden

@@ -13,8 +13,11 @@ inline constexpr double kPerBisection = 16.0, kPerOperand = 32.0;
 inline constexpr int64_t kRepairCount = 32;
 inline constexpr size_t kRepairGroups = 8;
 
-// Observations at the rates that a fit names, before they are confirmed.
-double settling(const SearchSettings& settings);
+// What the coarse rate's confirmation is meant to take, as a part of that of limits.
+inline constexpr double kCoarsePart = (1.0 / 3.0);
+
+// Observations at the rates that a fit names, before a confirmation of this effort.
+double settling(const SearchSettings& settings, double effort);
 
 // Reports kept for a confirmation at this attempt.
 int64_t reserve(const Run& run, int64_t attempt);
@@ -22,7 +25,8 @@ int64_t reserve(const Run& run, int64_t attempt);
 // Whether the budget is likely to be enough for limits of single operands, `done` of them known.
 bool limits_affordable(const Run& run, size_t done);
 
-// The effort that a budget leaves for the confirmations to come, the present one included.
-double planned_effort(const Run& run, bool confirming, int64_t attempt);
+// The effort of the confirmation at hand or the next one: the one asked for, or what a budget
+// leaves beside those to come.
+double planned_effort(const Run& run, double asked, bool confirming, int64_t attempt);
 
 }  // namespace eden

@@ -20,7 +20,7 @@ constexpr double kSeenWidth = 0.75;  // octaves within which observations are ta
 constexpr int64_t kSettlingParts = 8, kLeastPart = 8;
 constexpr int64_t kMostSettling = 4;
 constexpr double kSettledOctaves = 0.4;
-constexpr double kSure = 0.5;  // standard error, as a part of the way up to the bound
+constexpr double kSure = 0.75;  // standard error, as a part of the way up to the bound
 
 // A confirmation is given up once it is unlikely to end within this many times what it was meant to
 // take.
@@ -38,8 +38,13 @@ double operand_target(const SearchSettings& settings) {
   return std::min(kOperandAim * settings.max_drop, 0.5 + 0.5 * settings.max_drop);
 }
 
-Level::Level(Run& run, std::vector<double> base, std::vector<double> ceilings, ResponsePrior prior)
-    : run_(run), base_(std::move(base)), ceilings_(std::move(ceilings)), prior_(prior) {
+Level::Level(Run& run, std::vector<double> base, std::vector<double> ceilings, ResponsePrior prior,
+             double effort)
+    : run_(run),
+      effort_(effort),
+      base_(std::move(base)),
+      ceilings_(std::move(ceilings)),
+      prior_(prior) {
   prior_.level = 0.5 * run_.settings.bound();
 }
 
@@ -51,7 +56,9 @@ std::vector<double> Level::rates(double octaves) const {
   return rates;
 }
 
-void Level::plan() { run_.effort = planned_effort(run_, stage_ == Stage::kConfirm, attempt_); }
+void Level::plan() {
+  run_.effort = planned_effort(run_, effort_, stage_ == Stage::kConfirm, attempt_);
+}
 
 void Level::enter(Stage stage) {
   stage_ = stage;
@@ -106,7 +113,7 @@ Course<double> Level::settle() {
   enter(Stage::kSettle);
   const double low = bisection_.lower(), high = bisection_.upper();
   const int64_t part =
-      std::max(kLeastPart, static_cast<int64_t>(settling(run_.settings)) / kSettlingParts);
+      std::max(kLeastPart, static_cast<int64_t>(settling(run_.settings, effort_)) / kSettlingParts);
   const int64_t least = kSettlingParts * part;
   double next = std::clamp(fit_near(0.5 * (low + high)).octaves_at(target_near(0.5 * (low + high))),
                            low - 0.5, high + 0.5);
@@ -312,9 +319,9 @@ double Level::expected(double effort) const {
   const SearchSettings& settings = run_.settings;
   const double count = static_cast<double>(run_.moments.count);
   const double confirmation =
-      (settings.aim > 0.0 ? 1.0 / std::max(0.1, 1.0 - settings.aim) : effort) *
+      (settings.aim > 0.0 ? 1.0 / std::max(0.1, 1.0 - settings.aim) : std::min(effort, effort_)) *
       static_cast<double>(settings.least_confirmation());
-  const double after = settling(settings) + confirmation;
+  const double after = settling(settings, effort_) + confirmation;
   switch (stage_) {
     case Stage::kBisect:
       return kPerBisection *
@@ -328,7 +335,7 @@ double Level::expected(double effort) const {
       for (const ResponsePoint& point : points_) {
         if (point.count == run_.most) settled += static_cast<double>(point.count);
       }
-      return std::max(1.0, settling(settings) - settled) + confirmation;
+      return std::max(1.0, settling(settings, effort_) - settled) + confirmation;
     }
     case Stage::kConfirm:
       return std::max(1.0, confirmation - count);

@@ -42,8 +42,10 @@ class Level {
     Certificate certificate;
   };
 
-  // Rates base * 2^octaves, each between the floor and its ceiling.
-  Level(Run& run, std::vector<double> base, std::vector<double> ceilings, ResponsePrior prior);
+  // Rates base * 2^octaves, each between the floor and its ceiling, whose confirmation is meant to
+  // take `effort` times the least, where no budget says less.
+  Level(Run& run, std::vector<double> base, std::vector<double> ceilings, ResponsePrior prior,
+        double effort);
 
   // All of it; whether any rates could be confirmed. `first` is where the bisection begins.
   // With the slope of one operand's drop, there are repairs.
@@ -80,6 +82,7 @@ class Level {
   double cautious_octaves() const;
 
   Run& run_;
+  double effort_;
   std::vector<double> base_, ceilings_;
   ResponsePrior prior_;
   Stage stage_ = Stage::kBisect;

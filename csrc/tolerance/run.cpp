@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/drawn_chips.h"
+#include "tolerance/possible_drops.h"
 
 namespace eden {
 namespace {
@@ -118,6 +119,14 @@ void Run::cut() {
   waiting_.resume();
 }
 
+std::vector<double> Run::differences(int64_t first, int64_t count) const {
+  std::vector<double> found;
+  for (int64_t i = first; i < first + count; ++i) {
+    found.push_back(history[static_cast<size_t>(i)].difference);
+  }
+  return found;
+}
+
 double Run::observed(double difference) const {
   // Operands are weighed against one another by their drops, because shares of chips do not add up.
   if (settings.quantile <= 0.0 || by_drop) return difference;
@@ -135,6 +144,7 @@ ResponsePoint Run::point_at(double octaves) const {
 
 Certificate Run::certificate(double alpha, double total_alpha, int64_t back_offs) const {
   const double count = static_cast<double>(moments.count);
+  const std::vector<double> drops = differences(test_first_trial, moments.count);
   return {.alpha = alpha,
           .total_alpha = total_alpha,
           .back_offs = back_offs,
@@ -144,7 +154,9 @@ Certificate Run::certificate(double alpha, double total_alpha, int64_t back_offs
           .first_trial = test_first_trial,
           .mean_drop = moments.drop / count,
           .violating = static_cast<double>(moments.above) / count,
-          .upper_bound = test->upper_bound()};
+          .upper_bound = test->upper_bound(),
+          .worst = std::ranges::max(drops),
+          .worst_share = worst_share(drops)};
 }
 
 }  // namespace eden

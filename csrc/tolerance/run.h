@@ -84,6 +84,7 @@ struct Run {
   void cut();  // throws BudgetSpent into the course that waits
 
   double observed(double difference) const;
+  std::vector<double> differences(int64_t first, int64_t count) const;  // of consecutive trials
   // What the present moments say of a place. One pseudo-observation is added to their variance, so
   // that equal ones do not look like certainty.
   ResponsePoint point_at(double octaves) const;

@@ -176,6 +176,12 @@ std::vector<ChipsSeen> Search::chips_seen() const {
   return found;
 }
 
+std::vector<PossibleDrop> Search::possible_drops(const Certificate& certificate, int64_t batch,
+                                                 bool whole) const {
+  return eden::possible_drops(run_.differences(certificate.first_trial, certificate.chips), batch,
+                              whole, run_.settings.max_drop, certificate.alpha);
+}
+
 std::optional<double> Search::drop_bound() const {
   return run_.test ? std::optional(run_.test->upper_bound()) : std::nullopt;
 }

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "tolerance/course.h"
+#include "tolerance/possible_drops.h"
 #include "tolerance/run.h"
 #include "tolerance/strategy.h"
 
@@ -82,6 +83,9 @@ class Search {
   const std::optional<Certificate>& limits_certificate() const { return run_.limits_certificate; }
   // All that were observed; of each purpose and range of indices those that have any.
   std::vector<ChipsSeen> chips_seen() const;
+  // Which drops one chip may have, by the observations of a certificate, at its own level.
+  std::vector<PossibleDrop> possible_drops(const Certificate& certificate, int64_t batch,
+                                           bool whole) const;
   // Per operand, from the end of phase kOperand on; empty before, and in a sweep.
   const std::vector<OperandResponse>& responses() const { return run_.responses; }
 

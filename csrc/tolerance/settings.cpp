@@ -121,12 +121,12 @@ int64_t SearchSettings::least_confirmation(int64_t attempt) const {
 }
 
 int64_t SearchSettings::sweep_steps() const {
-  const double points = std::ceil(std::log2(ceiling() / floor) / sweep_coarse_octaves);
+  const double points = std::ceil((std::log2(ceiling()) - std::log2(floor)) / sweep_coarse_octaves);
   // The lowest rate is tested too.
   int64_t steps = rounded_up(std::log2(points + 1.0)) + 1;
   if (coarse_only) return steps;
   for (const SearchOperand& operand : operands) {
-    steps += rounded_up(std::log2(operand.ceiling / floor) / sweep_octaves);
+    steps += rounded_up((std::log2(operand.ceiling) - std::log2(floor)) / sweep_octaves);
   }
   return steps;
 }

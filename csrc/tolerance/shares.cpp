@@ -24,6 +24,7 @@ namespace {
 constexpr double kLeastShare = 0.1;
 // Octaves above a ceiling that a fit may place an operand's rate at.
 constexpr double kBeyondCeiling = 6.0;
+constexpr double kLeastCoarseEffort = 1.5;
 
 ResponsePrior prior_of(const SearchSettings& settings) {
   ResponsePrior prior;
@@ -35,6 +36,13 @@ ResponsePrior prior_of(const SearchSettings& settings) {
   return prior;
 }
 
+// Two confirmations of the whole effort would cost twice as much for a rate that nothing is placed
+// by, so beside limits the coarse rate is confirmed with less.
+double coarse_effort(const SearchSettings& settings) {
+  if (settings.coarse_only) return settings.effort;
+  return std::max(kLeastCoarseEffort, kCoarsePart * settings.effort);
+}
+
 class Shares final : public Strategy {
  public:
   explicit Shares(Run& run)
@@ -42,7 +50,8 @@ class Shares final : public Strategy {
         count_(run.settings.operands.size()),
         order_(run.settings.by_weight()),
         coarse_(run, std::vector<double>(count_, 1.0),
-                std::vector<double>(count_, run.settings.ceiling()), prior_of(run.settings)) {}
+                std::vector<double>(count_, run.settings.ceiling()), prior_of(run.settings),
+                coarse_effort(run.settings)) {}
 
   Course<SearchState> course() override {
     run_.phase = SearchPhase::kCoarse;
@@ -54,7 +63,8 @@ class Shares final : public Strategy {
     co_await operands();
 
     run_.phase = SearchPhase::kJoint;
-    level_ = &joint_.emplace(run_, shared_rates(), ceilings(), coarse_.prior());
+    level_ =
+        &joint_.emplace(run_, shared_rates(), ceilings(), coarse_.prior(), run_.settings.effort);
     const bool limits = co_await joint_->find(0.0, slope_);
     if (!limits) co_return SearchState::kUnreachable;
     run_.limits = joint_->confirmed()->rates;
@@ -84,13 +94,16 @@ class Shares final : public Strategy {
 
   double expected(double effort) const override {
     const double count = static_cast<double>(count_);
+    const bool at_coarse = level_ == &coarse_ && !run_.settings.coarse_only;
+    const double for_limits =
+        at_coarse ? std::min(run_.settings.effort, effort / kCoarsePart) : effort;
     const double confirmation =
-        (run_.settings.aim > 0.0 ? 1.0 / std::max(0.1, 1.0 - run_.settings.aim) : effort) *
+        (run_.settings.aim > 0.0 ? 1.0 / std::max(0.1, 1.0 - run_.settings.aim) : for_limits) *
         static_cast<double>(run_.settings.least_confirmation());
     const double joint =
         3.0 * kPerBisection +
         static_cast<double>(kRepairCount) * (1.0 + std::min<double>(count, kRepairGroups)) +
-        settling(run_.settings) + confirmation;
+        settling(run_.settings, run_.settings.effort) + confirmation;
     switch (run_.phase) {
       case SearchPhase::kOperand:
         return kPerOperand * static_cast<double>(count_ - position_) + joint;

@@ -49,6 +49,8 @@ struct Certificate {
   // Confidence bound (of level alpha) on the mean drop, or, for a quantile, on the fraction of
   // chips above max_drop.
   double upper_bound = 0.0;
+  double worst = 0.0;        // largest drop of an observation
+  double worst_share = 0.0;  // possible_drops.h
 };
 
 // An operand alone, the others on nearly reliable memory: the rate at which its mean drop is

@@ -15,7 +15,7 @@ from eden.faults.memories import OperandInfo
 from eden.memory.errors import ErrorModel
 from eden.tolerance.scorer import Scorer, Scores
 from eden.tolerance.search import Budget, Search
-from eden.tolerance.tolerance import CEILING, FLOOR, Alone, Certificate, Guarantee, Tolerance
+from eden.tolerance.tolerance import CEILING, FLOOR, Alone, Certificate, Guarantee, PossibleDrop, Tolerance
 
 SAMPLES_PER_OBSERVATION = 64
 """Samples of one observation where ``batch_size`` does not say.
@@ -227,8 +227,8 @@ class Question:
             reference_accuracy=self.shown(clean),
             float_accuracy=float_accuracy,
             samples=len(clean),
-            coarse_certificate=certificate_of(search.coarse_certificate, batch_size),
-            limits_certificate=None if confirmed is None else certificate_of(confirmed, batch_size),
+            coarse_certificate=certificate_of(search, search.coarse_certificate, batch_size, len(clean)),
+            limits_certificate=None if confirmed is None else certificate_of(search, confirmed, batch_size, len(clean)),
             seed=self.seed,
             chips=self.chips(search),
             random_layout=_core.RANDOM_LAYOUT_VERSION,
@@ -243,8 +243,9 @@ class Question:
         )
 
 
-def certificate_of(found: _core.Certificate, batch_size: int) -> Certificate:
-    """The certificate of a search of the core, with ``batch_size`` samples in an observation."""
+def certificate_of(search: _core.Search, found: _core.Certificate, batch_size: int, samples: int) -> Certificate:
+    """A certificate of a search of the core, with ``batch_size`` of so many samples in an observation."""
+    possible = search.possible_drops(found, batch_size, batch_size == samples)
     return Certificate(
         chips=found.chips,
         samples=found.chips * batch_size,
@@ -257,6 +258,9 @@ def certificate_of(found: _core.Certificate, batch_size: int) -> Certificate:
         total_alpha=found.total_alpha,
         first_chip=found.first_chip,
         first_trial=found.first_trial,
+        worst=found.worst,
+        worst_share=found.worst_share,
+        possible=tuple(PossibleDrop(drop=drop, probability=probability) for drop, probability in possible),
     )
 
 

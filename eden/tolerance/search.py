@@ -37,7 +37,7 @@ class Search:
 
     effort: float = 6.0
     """Observations that a confirmation is meant to take, in multiples of those that it takes if no score drops, 1.5 to
-    1000. More of it confirms rates nearer to ``max_drop``."""
+    1000. More of it confirms rates nearer to ``max_drop``. Beside limits the coarse rate has a third of it."""
 
     batch_size: int | None = None
     """Samples of one observation. If None, 64, at most all. For a quantile and for a ``CorpusMetric`` all of them, and

@@ -18,11 +18,23 @@ FLOOR = 1e-9
 CEILING = 0.5
 """The highest: there a stored bit says nothing any more."""
 
+_FEW = 0.5
+"""Part of the drop from which on it is said that a few chips make it."""
+
 Rate = Annotated[float, pydantic.Field(ge=FLOOR, le=1.0)]
 Probability = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
 Accuracy = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
 Count = Annotated[int, pydantic.Field(ge=0)]
 Guarantee = Literal["mean"] | tuple[Literal["quantile"], Probability]
+
+
+class PossibleDrop(Record):
+    """What one chip may lose, as far as a confirmation tells."""
+
+    drop: Probability
+    """A chip loses more than this."""
+    probability: Probability
+    """With a probability of at most this."""
 
 
 class Certificate(Record):
@@ -52,6 +64,26 @@ class Certificate(Record):
     "verification", for k from this one on."""
     first_trial: Count = 0
     """The number of the first of its observations among all of the search, which follow one another."""
+    worst: Annotated[float, pydantic.Field(ge=-1.0, le=1.0)] | None = None
+    """The largest drop of an observation; None in a file from before it was told."""
+    worst_share: Accuracy | None = None
+    """Part of the mean drop that the worst hundredth of the observations makes."""
+    possible: tuple[PossibleDrop, ...] = ()
+    """Which drops one chip may have; all of it together holds with probability 1 - ``alpha``. Empty where nothing can
+    be said of any."""
+
+    @property
+    def account(self) -> str:
+        """What kind of chips it saw, and which drops of one chip they leave possible, in a sentence."""
+        if self.worst is None or self.worst_share is None:
+            return ""
+        few = "a few chips make the drop: " if self.worst_share >= _FEW else ""
+        seen = f"{few}the worst hundredth of {self.chips} makes {self.worst_share:.0%} of it, the worst lost "
+        text = f"{seen}{self.worst:.1%} of {self.batch} samples"
+        if not self.possible:
+            return f"{text}; what one chip may lose cannot be told from so few chips or samples"
+        told = (f"{one.drop:.0%} with probability {one.probability:.2g} at most" for one in self.possible)
+        return f"{text}; a chip loses more than {', '.join(told)}"
 
 
 class Alone(Record):
@@ -155,11 +187,6 @@ class Tolerance(VersionedFile):
         return self
 
     @property
-    def memory(self) -> dict[str, ErrorModel]:
-        """The error model of each operand at its limit; ``eden.set_errors_(model, tolerance)`` puts a network there."""
-        return {name: ErrorModel.from_dict(spec) for name, spec in self.error_models.items()}
-
-    @property
     def sensitivity(self) -> dict[str, float]:
         """Drop in score per unit of bit error rate of each operand alone, near ``max_drop``; an estimate."""
         return {name: self.max_drop / alone.rate for name, alone in self.alone.items()}
@@ -168,7 +195,7 @@ class Tolerance(VersionedFile):
         """The limits as text, one operand per line.
 
         Operand, bytes, limit and its ratio to the coarse rate; where it was measured, the rate that each operand stands
-        alone with its interval of 90%, and its sensitivity.
+        alone with its interval of 90%, and its sensitivity. Below, what kind of chips the limits were confirmed on.
         """
         heads = ["operand", "bytes", "limit", "x coarse"]
         if self.alone:
@@ -182,4 +209,5 @@ class Tolerance(VersionedFile):
             rows.append(row)
         total = ["all alike (coarse)", f"{sum(self.bytes.values()):,}", f"{self.coarse:.3g}", "1"]
         rows.append(total + [""] * (len(heads) - len(total)))
-        return text_table(heads, rows)
+        shown = self.limits_certificate or self.coarse_certificate
+        return "\n".join(filter(None, (text_table(heads, rows), shown.account)))

@@ -98,7 +98,8 @@ class Verification(VersionedFile):
     def table(self) -> str:
         """What was found, as text; the last line is the statement."""
         other = "" if self.own_accuracy == self.reference_accuracy else f" (reference: {self.reference_accuracy:.2%})"
-        return f"on reliable memory: {self.own_accuracy:.2%}{other}\n{self.statement}"
+        account = "" if self.certificate is None else self.certificate.account
+        return "\n".join(filter(None, (f"on reliable memory: {self.own_accuracy:.2%}{other}", account, self.statement)))
 
 
 @renamed(
@@ -206,7 +207,7 @@ def certify(
         reference_accuracy=question.shown(clean),
         own_accuracy=question.shown(own),
         samples=len(clean),
-        certificate=None if found is None else certificate_of(found, batch_size),
+        certificate=None if found is None else certificate_of(run, found, batch_size, len(clean)),
         # The search speaks of the rate that it knows of, and there is none here.
         reason=re.sub(r" even at a bit error rate of 1(, the least that is tried)?", "", run.message),
         seed=seed,

@@ -8,6 +8,7 @@ import pytest
 
 import eden
 from eden import _core
+from eden.tolerance.tolerance import Certificate
 
 ALONE = {"rate": 2e-3, "low": 1.5e-3, "high": 3e-3, "slope": 1.2, "observations": 30}
 
@@ -103,6 +104,20 @@ def test_wrong_version_and_truncated(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:300])
     with pytest.raises(eden.FileError, match="truncated"):
         eden.Tolerance.load(path)
+
+
+def test_account_says_what_chips_were_seen() -> None:
+    given = {**fields()["coarse_certificate"], "batch": 64}
+    possible = [{"drop": 0.3, "probability": 0.012}]
+    seen = Certificate(**{**given, "worst": 0.8, "worst_share": 0.9, "possible": possible})
+    assert seen.account == (
+        "a few chips make the drop: the worst hundredth of 400 makes 90% of it, the worst lost 80.0% of 64 samples; a "
+        "chip loses more than 30% with probability 0.012 at most"
+    )
+    common = Certificate(**{**given, "worst": 0.05, "worst_share": 0.04})
+    assert common.account.startswith("the worst hundredth of 400 makes 4% of it")
+    assert common.account.endswith("cannot be told from so few chips or samples")
+    assert Certificate(**given).account == ""  # a file of before
 
 
 def test_table() -> None:
