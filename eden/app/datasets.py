@@ -53,7 +53,7 @@ def digits() -> tuple[TensorDataset, TensorDataset]:
 
 def _normalize(images: np.ndarray) -> Tensor:
     x = torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32) / 255.0
-    return ((x - torch.tensor(_CIFAR_MEAN).view(3, 1, 1)) / torch.tensor(_CIFAR_STD).view(3, 1, 1)).contiguous()
+    return ((x - x.new_tensor(_CIFAR_MEAN).view(3, 1, 1)) / x.new_tensor(_CIFAR_STD).view(3, 1, 1)).contiguous()
 
 
 def cifar10(train_images: int | None = None) -> tuple[TensorDataset, TensorDataset]:

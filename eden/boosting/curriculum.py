@@ -17,8 +17,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from eden import _core
 from eden.boosting import rates
+from eden.boosting.iterations import Iterations
 from eden.boosting.recovery import Recovery
 from eden.common.arguments import check_choice, check_fields, number, whole
+from eden.common.torch_internals import after_backward, recomputing
 from eden.faults.chips import accesses, check_trainable, chip, draw_chip, set_accesses_, set_training_chip_
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.inject import HELD_CURRICULUM
@@ -38,13 +40,15 @@ class Curriculum:
     et al., ICML 2009). The rate rises every ``epochs_per_step`` epochs and reaches its target for the last of them;
     each operand keeps the asymmetry of the error model it was injected with.
 
-    It is stepped like a learning-rate scheduler. The chip changes after each step of any optimizer that holds a
-    Parameter of the network: nothing is to be called, and gradient accumulation keeps its chip. All that is drawn is a
-    function of the seed and the number of steps alone, so all ranks of a distributed run train on the same chip at the
-    same rate. In evaluation mode the network stays on the chip of its own seed. A curriculum lives as long as its
-    network, whether anybody holds it or not, until ``end``, ``eden.remove_``, or a newer one of the same layers takes
-    its place. ``eden.inject_`` and ``eden.load_`` set rates of their own, which hold until the next ``step``: make the
-    curriculum after them.
+    It is stepped like a learning-rate scheduler. The chip changes with each iteration, which takes a step of every
+    optimizer that trains the network (``eden.boosting.iterations``): nothing is to be called, gradient accumulation
+    keeps its chip, and so do all backward passes, also those that compute a part of the forward pass again. Where steps
+    do not tell iterations apart, such as five of a critic to one of a generator, call ``step_iteration``. All that is
+    drawn is a function of the seed and the number of iterations alone, so all ranks of a distributed run train on the
+    same chip at the same rate. In evaluation mode the network stays on the chip of its own seed. A curriculum lives as
+    long as its network, whether anybody holds it or not, until ``end``, ``eden.remove_``, or a newer one of the same
+    layers takes its place. ``eden.inject_`` and ``eden.load_`` set rates of their own, which hold until the next
+    ``step``: make the curriculum after them.
 
     Schedules, for step k of K and a target rate p (docs/explanation/boosting.md):
 
@@ -65,16 +69,16 @@ class Curriculum:
             harsh that all operands go through, such as ``eden.Device.walk`` gives.
         epochs: how many epochs the whole curriculum takes.
         epochs_per_step: after how many epochs the rate rises; of "adaptive", in how many it has to recover.
-        chips: "fresh", a new chip after each optimizer step; "one", the chip of the injection; a number of chips
+        chips: "fresh", a new chip after each iteration; "one", the chip of the injection; a number of chips
             that are used in turn, or the seeds of such chips.
         schedule: a name of ``SCHEDULES``.
         seed: what fresh chips, the chips of a pool, and the mixture are drawn from.
         start_ber: rate to begin with, a mean over operands below that of the target; not for error models of points.
         ramp: share of the epochs, above 0 to 1, in which the rate rises; in the rest it is the target's.
-        steps_per_epoch: optimizer steps of an epoch; given, the rate rises with each of them instead of every
+        steps_per_epoch: iterations of an epoch; given, the rate rises with each of them instead of every
             ``epochs_per_step`` epochs. Not with "adaptive".
-        clean_share: share of the optimizer steps, from 0 to below 1, whose passes read reliable memory.
-        floor_ber: given, the rate of each optimizer step is drawn log-uniformly between this mean rate and the present
+        clean_share: share of the iterations, from 0 to below 1, whose passes read reliable memory.
+        floor_ber: given, the rate of each iteration is drawn log-uniformly between this mean rate and the present
             one, all operands alike, so that lower rates go on working (Stutz et al., MLSys 2021, find that they need
             not).
         factor: of "adaptive", above 1.
@@ -160,6 +164,9 @@ class Curriculum:
         self._trained: set[str] = set()  # layers in training mode at an optimizer step since the last epoch
         self._counted_from = 0, reads_of(model)  # optimizer steps, and what was read until then
         self._recovery = Recovery(self._ladder.first(self._start), factor)
+        self._iterations = Iterations()
+        self._told = 0  # of optimizer_steps, how many of this epoch optimizers told of
+        self._by_hand = False
         _watch(self)
         self._apply()
 
@@ -189,6 +196,7 @@ class Curriculum:
         set_scaled_errors_(self.model, self._ladder.errors(self._level, 1.0))
         for layer in layers.values():
             layer.eden_training_chip.copy_(layer.eden_chip)
+        self._forget_pending()
         _release(self)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -298,10 +306,11 @@ class Curriculum:
                 "this curriculum has ended: end() or eden.remove_ was called, or a newer curriculum of the same layers "
                 "took its place, or this is a copy; allowed is one that optimizer steps move"
             )
+        self._count(self._iterations.end(self.model))
         drawn = self.chips != "one" or self.clean_share or self.floor_ber is not None or self.steps_per_epoch
         if drawn and self.optimizer_steps == self._steps_at_last_epoch:
             raise RuntimeError(
-                "no optimizer step was seen in this epoch, so the chip never changed; call next_chip() after each "
+                "no optimizer step was seen in this epoch, so the chip never changed; call step_iteration() after each "
                 "update if the loop updates the Parameters without a torch.optim optimizer"
             )
         if self.chips != "one" and not self._trained:
@@ -313,16 +322,42 @@ class Curriculum:
         self._check_read()
         if self.schedule == "adaptive":
             self._recovery.end_epoch(self._ladder, self.reference, self.recovery, self.factor, self.epochs_per_step)
-        self._steps_at_last_epoch, self._trained = self.optimizer_steps, set()
+        self._steps_at_last_epoch, self._trained, self._told = self.optimizer_steps, set(), 0
         self._counted_from = self.optimizer_steps, reads_of(self.model)
         self.epoch += 1
         self._apply()
 
+    def step_iteration(self) -> None:
+        """End an iteration by hand, after the last optimizer step of it; the chip changes.
+
+        From the first call on, the steps of optimizers end none, and those that they ended in this epoch do not count.
+        """
+        if not self._by_hand:
+            self._by_hand = True
+            self.optimizer_steps -= self._told
+            self._told = 0
+        self.next_chip()
+
     def next_chip(self) -> None:
-        """Count an optimizer step and change the chip; called by itself after each ``optimizer.step()``."""
+        """Count an iteration and change the chip; called by itself when optimizers have stepped."""
         self.optimizer_steps += 1
         self._trained |= {name for name, layer in faulty_layers(self.model).items() if layer.training}
-        if self.steps_per_epoch is not None or self.clean_share > 0.0 or self.floor_ber is not None:
+        layers = [layer.eden_faults for layer in faulty_layers(self.model).values()]
+        again = any(faults.repeatable for faults in layers)
+        if not (again or recomputing()):
+            self._settle()
+            return
+        # A backward pass may still compute a part of the forward pass again, which has to be on the same chip.
+        for faults in layers:
+            faults.before_forward = self._settle
+        if not again:
+            after_backward(self._settle)
+
+    def _settle(self) -> None:
+        """Bring the network to what was counted."""
+        if not self.moving:
+            self._forget_pending()
+        elif self.steps_per_epoch is not None or self.clean_share > 0.0 or self.floor_ber is not None:
             self._apply()
         else:
             self._apply_chip()
@@ -349,6 +384,19 @@ class Curriculum:
                 "learn to stand its errors; leave it out with inject_'s filter_fn"
             )
 
+    def _forget_pending(self) -> None:
+        for layer in faulty_layers(self.model).values():
+            layer.eden_faults.before_forward, layer.eden_faults.repeatable = None, False
+
+    def _count(self, iterations: int) -> None:
+        for _ in range(iterations):
+            self._told += 1
+            self.next_chip()
+
+    def _stepped(self, optimizer: torch.optim.Optimizer, held: set[int]) -> None:
+        if not self._by_hand:
+            self._count(self._iterations.stepped(optimizer, held, self.model))
+
     @contextlib.contextmanager
     def present(self) -> Iterator[None]:
         """The network at the present rate for a moment, whatever the mixture drew: to evaluate amid an epoch."""
@@ -359,6 +407,8 @@ class Curriculum:
             self._apply()
 
     def _unscaled(self, found: dict[str, ErrorModel]) -> dict[str, ErrorModel]:
+        if any(layer.eden_faults.before_forward for layer in faulty_layers(self.model).values()):
+            self._settle()
         ladder, level = self._ladder, self._level
         own = [ladder.errors(level, share) for share in (self._share(), 1.0)]
         whole = ladder.unscaled(level)
@@ -383,6 +433,7 @@ class Curriculum:
             "epoch": self.epoch,
             "optimizer_steps": self.optimizer_steps,
             "steps_at_last_epoch": self._steps_at_last_epoch,
+            "by_hand": self._by_hand,
             "adapted": dataclasses.asdict(self._recovery),
             "accesses": accesses(self.model),
         }
@@ -398,7 +449,7 @@ class Curriculum:
                 f"drawn_chips of the state is {state.get('drawn_chips')}; allowed is {_core.DRAWN_CHIPS_VERSION}, this "
                 "version's: another one draws other chips, so begin anew"
             )
-        missing = sorted(set(self.state_dict()) - set(state) - {"drawn_chips"})
+        missing = sorted(set(self.state_dict()) - set(state) - {"drawn_chips", "by_hand"})
         if missing:
             raise ValueError(f"the state of the curriculum lacks {', '.join(missing)}")
         layers = faulty_layers(self.model)
@@ -419,6 +470,7 @@ class Curriculum:
         self._steps_at_last_epoch = state["steps_at_last_epoch"]
         # In which mode layers were, nobody wrote down.
         self._trained = set(layers) if self.optimizer_steps > self._steps_at_last_epoch else set()
+        self._iterations, self._told, self._by_hand = Iterations(), 0, bool(state.get("by_hand", False))
         set_accesses_(self.model, numbers)
         self._counted_from = self.optimizer_steps, reads_of(self.model)
         self._apply()
@@ -440,6 +492,7 @@ class Curriculum:
         self._apply_chip()
 
     def _apply_chip(self) -> None:
+        self._forget_pending()
         if self.chips == "one":
             for layer in faulty_layers(self.model).values():
                 layer.eden_training_chip.copy_(layer.eden_chip)
@@ -483,7 +536,7 @@ def unscaled_errors(model: nn.Module) -> dict[str, ErrorModel]:
         ValueError: as ``eden.faults.memories.scalable_errors``.
     """
     found = scalable_errors(model)
-    curriculum = _holder(model)
+    curriculum = _holder(bare(model))
     return found if curriculum is None else curriculum._unscaled(found)
 
 
@@ -525,8 +578,8 @@ def _after_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> Non
     # The newest last: of layers that several have in common, its chip is the one that stays.
     for curriculum in sorted(_curricula, key=lambda one: one._number):
         # Training goes on after remove_, and then has no chip to change.
-        if curriculum.moving and any(id(parameter) in held for parameter in curriculum.model.parameters()):
-            curriculum.next_chip()
+        if curriculum.moving:
+            curriculum._stepped(optimizer, held)
 
 
 def _watch(curriculum: Curriculum) -> None:

@@ -5,6 +5,7 @@ No other module names what begins with an underscore in torch. A release that ch
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode  # documented, not exported (2.0)
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
 """What all batch norms are, lazy and synchronized ones too (0.4)."""
@@ -41,7 +43,22 @@ def transformed() -> bool:
 
 def plain() -> bool:
     """Whether nothing stands between a call and an operator: no compiler, transform or mode that sees tensors (2.1)."""
-    return not torch.compiler.is_compiling() and not transformed() and torch._C._len_torch_dispatch_stack() == 0
+    return not (torch.compiler.is_compiling() or transformed() or torch._C._len_torch_dispatch_stack() or _traced())
+
+
+def _traced() -> bool:
+    return torch._C._get_tracing_state() is not None
+
+
+@assume_constant
+def _exporting_to_onnx() -> bool:
+    flags = sys.modules.get("torch.onnx._internal.exporter._flags")
+    return flags is not None and bool(getattr(flags, "_is_onnx_exporting", False))
+
+
+def takes_own_operators() -> bool:
+    """Whether what watches a call takes operators of others: ``torch.jit.trace`` and ONNX do not (1.0, 2.6)."""
+    return not (_exporting_to_onnx() if torch.compiler.is_compiling() else _traced())
 
 
 def below_autograd() -> AbstractContextManager[None]:
@@ -76,6 +93,25 @@ def checkpointed() -> bool:
 def recomputing() -> bool:
     """Whether a backward pass is running, inside which a checkpointed segment is run again (1.11)."""
     return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+
+
+def keeps_other_numbers(tensor: Tensor) -> bool:
+    """Whether a tensor is of a class that keeps its values in other tensors, as quantized ones do (2.1).
+
+    One that is distributed over ranks is not: FSDP2 hands a layer the plain one.
+    """
+    found: object = tensor
+    return is_traceable_wrapper_subclass(found) and not hasattr(tensor, "full_tensor")
+
+
+def version_of(tensor: Tensor) -> int:
+    """How often a tensor was written in place; -1 for one of inference mode, which does not count (0.4)."""
+    return -1 if tensor.is_inference() else tensor._version
+
+
+def after_backward(function: Callable[[], None]) -> None:
+    """Call a function at the end of the backward pass that is running, as DistributedDataParallel does (0.4)."""
+    torch.autograd.Variable._execution_engine.queue_callback(function)
 
 
 def argument_names(operator: Any) -> list[str]:

@@ -14,6 +14,9 @@ from eden.memory.lines import Bitline
 from eden.memory.region import held_bits
 from eden.memory.storage import STORAGE_BITS
 
+ARITHMETIC_MARGIN = 1 / 8
+"""Share of an input's largest magnitude by which its range is wider where it is computed in another format."""
+
 _ROW = 2**12
 _ROW_IN_BITLINES = 2**20
 
@@ -25,15 +28,27 @@ def write_region(layer: FaultyLayer, operand: Operand) -> None:
         ValueError: naming the operand, for a memory that does not hold it.
     """
     reliable = layer.eden_faults.reliable > 0
-    rows, entries = operand.rows(reliable, operand_numel(layer, operand))
+    rows, table = _region(layer, operand)
     held = None if reliable else held_bits(operand.errors, operand.address)
     operand.most_elements = None if held is None else held // STORAGE_BITS[operand.storage]
     # Bitlines are drawn for all rows of a subarray at once.
     bitlines = isinstance(operand.errors, Bitline) and not reliable
     operand.row_elements = _ROW_IN_BITLINES if bitlines else _ROW
-    _write(layer, operand.buffers.region, torch.tensor(rows, dtype=torch.int64))
-    table = torch.empty(0, dtype=torch.int64) if entries is None else torch.from_numpy(entries)
+    _write(layer, operand.buffers.region, rows)
     _write(layer, operand.buffers.table, table)
+    layer.eden_faults.own_buffers(layer)
+
+
+def _region(layer: FaultyLayer, operand: Operand) -> tuple[Tensor, Tensor]:
+    rows, entries = operand.rows(layer.eden_faults.reliable > 0, operand_numel(layer, operand))
+    table = torch.empty(0, dtype=torch.int64) if entries is None else torch.from_numpy(entries)
+    return torch.tensor(rows, dtype=torch.int64), table
+
+
+def written(layer: FaultyLayer, operand: Operand) -> bool:
+    """Whether an operand's region and table are what ``write_region`` would write."""
+    names = operand.buffers.region, operand.buffers.table
+    return all(torch.equal(getattr(layer, x).cpu(), y) for x, y in zip(names, _region(layer, operand), strict=True))
 
 
 def write_regions(layer: FaultyLayer) -> None:
@@ -54,7 +69,12 @@ def set_range(layer: FaultyLayer, operand: Operand, low: float, high: float, mag
     """Set what is known of an input, in place: its range and, for one bit, its values' mean magnitude."""
     operand.calibrated, operand.magnitude = True, magnitude
     bounds = getattr(layer, operand.buffers.bounds)
-    bounds.copy_(torch.tensor([low, high]))
+    bounds.copy_(torch.tensor([low, high], dtype=torch.float32))
+    # Rounded otherwise, the largest values lie beyond the range that was seen. An end of 0 is one in every format: what
+    # is never negative, such as a rectified feature map, stays so.
+    margin = ARITHMETIC_MARGIN * max(abs(low), abs(high))
+    wide = [low - margin if low else low, high + margin if high else high]
+    getattr(layer, operand.buffers.wide_bounds).copy_(torch.tensor(wide, dtype=torch.float32))
     held = getattr(layer, operand.buffers.scale)
     if operand.storage == "sign":
         held.fill_(torch.nan if magnitude is None else magnitude)
@@ -85,6 +105,7 @@ def new_buffers(operand: Operand) -> dict[str, Tensor]:
     }
     if operand.kind == "input":
         found[names.bounds] = torch.full((2,), torch.nan, dtype=torch.float32)
+        found[names.wide_bounds] = torch.full((2,), torch.nan, dtype=torch.float32)
         found[names.scale] = torch.tensor(torch.nan, dtype=torch.float32)
         found[names.zero_point] = torch.tensor(0, dtype=torch.int32)
     return found

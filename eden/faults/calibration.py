@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from eden.faults.buffers import range_of, set_range, write_region
 from eden.faults.faulty_layers import FaultyLayer, layer_operands, require_faults
 from eden.faults.network import call, evaluating, looking, model_input
-from eden.faults.operand import Operand
+from eden.faults.operand import Operand, arithmetic_of
 from eden.faults.percentiles import ValueCounts, check_percentile
 from eden.faults.reliable import clean
 from eden.memory import storage as quantization
@@ -68,12 +68,12 @@ def calibrate_(
         check_percentile("percentile", percentile)
     layers = require_faults(model)
     inputs = list(layer_operands(model, "input"))
-    kept: list[tuple[FaultyLayer, Operand, tuple[float, float], float | None]] = []
+    kept: list[tuple[FaultyLayer, Operand, tuple[float, float], float | None, torch.dtype | None]] = []
     if outgrown:
         if not any(_outgrown(operand) for _, operand in inputs):
             return model
         kept = [
-            (layer, operand, bounds, operand.magnitude)
+            (layer, operand, bounds, operand.magnitude, operand.arithmetic)
             for layer, operand in inputs
             if not _outgrown(operand) and (bounds := range_of(layer, operand)) is not None
         ]
@@ -97,8 +97,9 @@ def calibrate_(
             "filter_fn, or call them"
         )
     watch.settle()
-    for layer, operand, bounds, magnitude in kept:
+    for layer, operand, bounds, magnitude, arithmetic in kept:
         set_range(layer, operand, *bounds, magnitude)
+        operand.arithmetic = arithmetic
     return model
 
 
@@ -121,6 +122,7 @@ class _Seen:
     sample_numel: int = 0
     magnitude: float = 0.0  # sum over as many values as count says
     count: int = 0
+    arithmetics: set[torch.dtype] = dataclasses.field(default_factory=set)
     reads: list[Tensor] = dataclasses.field(default_factory=list)  # of the batch at hand; held, so that ids stay theirs
     first_readers: list[int | None] = dataclasses.field(default_factory=list)  # of the same tensors, by batch
 
@@ -135,6 +137,7 @@ class _Seen:
         if operand.storage == "sign":
             self.magnitude += float(x.detach().abs().sum(dtype=torch.float64))
             self.count += x.numel()
+        self.arithmetics.add(arithmetic_of(x))
         self.reads.append(x)
         samples = 1 if operand.unbatched(x) else x.shape[operand.batch_dim]
         self.sample_numel = max(self.sample_numel, x.numel() // samples)
@@ -194,6 +197,7 @@ class _Calibration:
                 inner_low, inner_high = seen.values.range(seen.percentile)
                 low, high = max(low, inner_low), min(high, inner_high)
             set_range(seen.layer, operand, low, high, seen.magnitude / seen.count if seen.count else None)
+            operand.arithmetic = next(iter(seen.arithmetics)) if len(seen.arithmetics) == 1 else None
             operand.sample_numel = seen.sample_numel
             operand.name, operand.address = owners.setdefault(tuple(seen.first_readers), operand).own
             write_region(seen.layer, operand)
@@ -219,7 +223,7 @@ def _set_ranges(model: nn.Module, new: Mapping[str, tuple[float, float]]) -> Non
     for name, (low, high) in new.items():
         if name not in names:
             raise ValueError(f"{name!r} is no input under faults; allowed are {', '.join(sorted(names))}")
-        if not (torch.isfinite(torch.tensor([low, high])).all() and low <= high):
+        if not (max(abs(low), abs(high)) <= torch.finfo(torch.float32).max and low <= high):
             raise ValueError(f"the range of {name} is ({low}, {high}); allowed are finite numbers, low at most high")
     for layer, operand in inputs:
         if operand.name in new:

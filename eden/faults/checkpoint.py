@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from eden.faults.exchange import exchange_layers
 from eden.faults.faulty_layers import FaultyLayer, LayerFaults, faulty_layers
 from eden.faults.layers import layer_class
 from eden.faults.memories import operands
+from eden.faults.network import bare, plain_names
 from eden.faults.operand import OPERAND_SPACING_BITS, Operand
 from eden.faults.reach import eligible_layers, join_names, operand_numbers
 from eden.faults.reliable import refuse_inside_clean
@@ -39,6 +41,7 @@ class _SavedOperand(BaseModel):
     affine: bool = False
     channels: bool = False
     percentile: float = Field(default=100.0, gt=50.0, le=100.0)
+    arithmetic: Literal["float32", "float16", "bfloat16"] | None = "float32"
     range: tuple[float, float] | None = None
     magnitude: float | None = None
     absent: bool = False
@@ -102,6 +105,9 @@ _LAYERS_OF_VERSION_1 = TypeAdapter(dict[str, _LayerOfVersion1])
 
 def _saved_operand(layer: FaultyLayer, operand: Operand) -> _SavedOperand:
     errors, pieces = operand.errors, None
+    more: dict[str, Any] = {"percentile": operand.percentile} if operand.percentile < 100.0 else {}
+    if operand.arithmetic != torch.float32:
+        more["arithmetic"] = None if operand.arithmetic is None else str(operand.arithmetic).removeprefix("torch.")
     if isinstance(errors, tuple):
         pieces = [(None if model is None else model.to_dict(), address, bits) for model, address, bits in errors]
         errors = None
@@ -119,7 +125,7 @@ def _saved_operand(layer: FaultyLayer, operand: Operand) -> _SavedOperand:
         range=range_of(layer, operand) if operand.kind == "input" else None,
         magnitude=operand.magnitude,
         absent=operand.absent,
-        **({"percentile": operand.percentile} if operand.percentile < 100.0 else {}),
+        **more,
     )
 
 
@@ -134,11 +140,14 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
         ValueError: if the network has no layer under faults.
         FileError: if the file cannot be written.
     """
+    model = bare(model)
     operands(model)
     tensors: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     owners: dict[tuple[int, tuple[int, ...], tuple[int, ...]], str] = {}
-    for name, tensor in model.state_dict().items():
+    state = model.state_dict()
+    for name, held in _state_names(model).items():
+        tensor = state[held]
         # safetensors refuses tensors that share memory; tied weights are saved once and named.
         key = (tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride()))
         if tensor.numel() and key in owners:
@@ -162,6 +171,16 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
         },
     )
     write_tensors(path, tensors, header.model_dump_json(exclude_unset=True))
+
+
+def _state_names(model: nn.Module) -> dict[str, str]:
+    """The keys of the state_dict by names that do not tell what parts of the network are wrapped."""
+    plain = plain_names(model)
+    found = {}
+    for name in model.state_dict():
+        path, _, own = name.rpartition(".")
+        found[join_names(plain.get(path, path), own)] = name
+    return found
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], _Header]:
@@ -210,15 +229,15 @@ def load_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
         if owner not in tensors:
             raise FileError(path, f"aliases.{alias}: found {owner!r}, which is no tensor of the file")
         tensors[alias] = tensors[owner]
-    state = model.state_dict()
-    different = sorted(set(state) ^ set(tensors))
+    network = bare(model)
+    state, names = network.state_dict(), _state_names(network)
+    different = sorted(set(names) ^ set(tensors))
     if different:
         raise FileError(path, f"is of another network: they differ in {', '.join(different[:5])}")
     for name, tensor in tensors.items():
-        if state[name].shape != tensor.shape:
-            raise FileError(
-                path, f"{name} has the shape {tuple(tensor.shape)}; the network's has {tuple(state[name].shape)}"
-            )
+        shape = state[names[name]].shape
+        if shape != tensor.shape:
+            raise FileError(path, f"{name} has the shape {tuple(tensor.shape)}; the network's has {tuple(shape)}")
     eligible, left_out = eligible_layers(model)
     missing = [f"{name} ({left_out.get(name, 'not found')})" for name in sorted(header.layers) if name not in eligible]
     if missing:
@@ -227,7 +246,7 @@ def load_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
         exchange_layers(model, eligible, _described(header, eligible), header.chip, known=False)
     except (ValueError, TypeError) as error:
         raise FileError(path, f"its faults are damaged: {error}") from error
-    model.load_state_dict(tensors)
+    network.load_state_dict({names[name]: tensor for name, tensor in tensors.items()})
     for name, layer in faulty_layers(model).items():
         for operand in layer.eden_faults.by_role.values():
             kept = header.layers[name].operands[operand.role.name]
@@ -258,6 +277,7 @@ def _described(header: _Header, eligible: Mapping[str, nn.Module]) -> dict[str, 
                 kept.channels,
                 absent=kept.absent,
                 percentile=kept.percentile,
+                arithmetic=None if kept.arithmetic is None else getattr(torch, kept.arithmetic),
                 own=(join_names(name, which), numbers[name, which] * OPERAND_SPACING_BITS),
             )
         made[name] = LayerFaults(operands, saved.batch_dim)

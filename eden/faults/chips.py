@@ -28,6 +28,7 @@ def set_chip_(model: nn.Module, seed: int) -> nn.Module:
     """
     check_seed("seed", seed)
     for layer in require_faults(model).values():
+        layer.eden_faults.seed = seed
         layer.eden_chip.fill_(seed)
         layer.eden_training_chip.fill_(seed)
         layer.eden_access.zero_()

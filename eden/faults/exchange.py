@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from types import MethodType
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from eden.faults.buffers import new_buffers, range_of, set_range, write_region, write_regions
+from eden.faults.classes import original_class
 from eden.faults.faulty_layers import (
     FaultyLayer,
     LayerFaults,
     faulty_class,
     faulty_layers,
-    original_class,
     require_faults,
 )
 from eden.faults.network import model_device
 from eden.faults.operand import Operand, operand_numel
-from eden.faults.reach import sequence_batch_dims
+from eden.faults.reach import bound_to, sequence_batch_dims
 from eden.faults.reliable import refuse_inside_clean
 
 
@@ -51,7 +52,7 @@ def exchange_layers(
         make_faulty(eligible[name], faults, seed, device)
     first_readers: dict[str, Operand] = {}  # by the shared operand's name; its first layer may be left out this time
     for name, old, bounds in sorted(before, key=lambda each: each[1].own[1]):
-        layer = model.get_submodule(name)
+        layer = eligible.get(name)
         if not isinstance(layer, FaultyLayer) or old.role.name not in layer.eden_faults.by_role:
             continue
         operand = layer.eden_faults.by_role[old.role.name]
@@ -59,7 +60,7 @@ def exchange_layers(
         if bounds is not None:
             first = first_readers.setdefault(old.name, operand)
             operand.name, operand.address = first.name, first.address
-            operand.sample_numel = old.sample_numel
+            operand.sample_numel, operand.arithmetic = old.sample_numel, old.arithmetic
             set_range(layer, operand, *bounds, old.magnitude)
             write_region(layer, operand)
     _use_layers_one_by_one(model)
@@ -93,8 +94,9 @@ def restore_layers(model: nn.Module) -> None:
     """Give every layer under faults its own class back. Raises ValueError if there is none, or inside `clean`."""
     layers = require_faults(model)
     refuse_inside_clean(model, "remove_")
-    for layer in layers.values():
-        make_original(layer)
+    originals = {layer: original_class(type(layer)) for layer in layers.values()}  # before anything changes
+    for layer, original in originals.items():
+        make_original(layer, original)
     for module in model.modules():
         if "_eden_activation" in module.__dict__:
             module.activation_relu_or_gelu = module.__dict__.pop("_eden_activation")
@@ -104,9 +106,12 @@ def restore_layers(model: nn.Module) -> None:
 
 def make_faulty(module: nn.Module, faults: LayerFaults, seed: int, device: torch.device) -> FaultyLayer:
     """Exchange the class of a layer and give it its buffers."""
-    module.__class__ = faulty_class(type(module))
+    original = type(module)
+    module.__class__ = faulty_class(original)
+    _bind_forward(module, original.forward, FaultyLayer.forward)
     layer = cast(FaultyLayer, module)
     layer.eden_faults = faults
+    faults.seed = seed
     buffers = {
         "eden_chip": torch.tensor(seed, dtype=torch.int64),
         "eden_access": torch.tensor(0, dtype=torch.int64),
@@ -121,12 +126,19 @@ def make_faulty(module: nn.Module, faults: LayerFaults, seed: int, device: torch
     return layer
 
 
-def make_original(layer: FaultyLayer) -> nn.Module:
+def _bind_forward(module: nn.Module, before: Any, after: Any) -> None:
+    """Exchange the forward pass that others keep in a module, such as accelerate's hooks do."""
+    for name, value in module.__dict__.items():
+        if bound_to(module, value, before):
+            module.__dict__[name] = MethodType(after, module)
+
+
+def make_original(layer: FaultyLayer, original: type[nn.Module]) -> nn.Module:
     """Give a layer its own class back and take its buffers away."""
     module: nn.Module = layer
-    original = original_class(module)
     for name in [name for name in module._buffers if name.startswith("eden_")]:
         delattr(module, name)
     del module.__dict__["eden_faults"]
     module.__class__ = original
+    _bind_forward(module, FaultyLayer.forward, original.forward)
     return module

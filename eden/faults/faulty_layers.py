@@ -7,7 +7,9 @@ tensor in a non-persistent buffer, so that a compiled network need not be compil
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -15,8 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from eden import _core
-from eden.common.torch_internals import checkpointed, outside_of_graphs, recomputing
-from eden.faults.layers import LAYERS, stored
+from eden.common.torch_internals import (
+    checkpointed,
+    outside_of_graphs,
+    recomputing,
+    takes_own_operators,
+    version_of,
+)
+from eden.faults import classes
+from eden.faults.layers import stored
+from eden.faults.network import named_modules
 from eden.faults.operand import Operand
 from eden.memory import reading
 from eden.memory import storage as quantization
@@ -24,7 +34,8 @@ from eden.memory.reading import advance_, read_measured
 from eden.memory.region import REGION_ADDRESS
 from eden.memory.storage import STORAGE_BITS, STORAGES
 
-_COMPUTED = (torch.float32, torch.float16, torch.bfloat16)
+COMPUTED = (torch.float32, torch.float16, torch.bfloat16)
+"""The formats that layers under faults compute with."""
 
 
 class Observer(Protocol):
@@ -57,6 +68,11 @@ class LayerFaults:
         reads: under activation checkpointing, since the last recomputation.
         recomputed: whether a recomputation came since the last counted read.
         resets: how often its access numbers were set back.
+        before_forward: called before the next forward pass in training that is no recomputation.
+        repeatable: whether a backward pass may compute a forward pass again; whoever waits for that takes it back.
+        seed: of the chip that it was put on last.
+        source: the layer that it is a copy of.
+        versions: of a copy, how often its regions were written when EDEN last did so.
     """
 
     by_role: dict[str, Operand]
@@ -67,11 +83,43 @@ class LayerFaults:
     reads: int = 0
     recomputed: bool = False
     resets: int = 0
+    before_forward: Callable[[], None] | None = None
+    repeatable: bool = False
+    seed: int = 0
+    source: weakref.ref[FaultyLayer] | None = None
+    versions: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy's training is not that which waits here.
+        return {**self.__dict__, "before_forward": None, "repeatable": False, "source": None}
+
+    def own_buffers(self, layer: FaultyLayer) -> None:
+        """Take the regions that a copy has as written by EDEN."""
+        if self.source is not None:
+            regions = [operand.buffers.region for operand in self.by_role.values()]
+            self.versions = {region: version_of(getattr(layer, region)) for region in regions}
+
+    def begin(self, layer: FaultyLayer) -> None:
+        """Give a layer that was on the meta device its buffers' values, of which that device kept none."""
+        from eden.faults.buffers import new_buffers, write_regions
+
+        for chip in (layer.eden_chip, layer.eden_training_chip):
+            chip.fill_(self.seed)
+        for operand in self.by_role.values():
+            operand.calibrated = False
+            for name, value in new_buffers(operand).items():
+                setattr(layer, name, value.to(layer.eden_chip.device))
+        write_regions(layer)
 
     def count_read(self, recomputing: bool) -> None:
         """Count a checkpointed read, or refuse a recomputation that cannot tell which of several reads it repeats."""
         if not recomputing:
-            if checkpointed():
+            if self.before_forward is not None:
+                self.before_forward()
+            checkpointing = checkpointed()
+            # Reentrant checkpoints begin without gradients.
+            self.repeatable = self.repeatable or checkpointing or not torch.is_grad_enabled()
+            if checkpointing:
                 self.reads = 1 if self.recomputed else self.reads + 1
                 self.recomputed = False
             return
@@ -82,6 +130,15 @@ class LayerFaults:
                 f"{', '.join(changing)}: read {self.reads} times under activation checkpointing since the last "
                 "backward pass, so recomputation cannot tell which read to repeat; allowed is one forward pass per "
                 "backward pass, or errors with failure=1"
+            )
+
+    def require_reliable(self) -> None:
+        """Refuse what cannot hold faults, on memory that has some."""
+        if not self.reliable:
+            names = ", ".join(operand.name for operand in self.operands())
+            raise RuntimeError(
+                f"{names}: torch.jit.trace and ONNX cannot hold faults; call them inside eden.clean(model), which "
+                "keeps the storage, or after eden.remove_(model). torch.export and torch.compile keep the faults"
             )
 
     def operands(self) -> list[Operand]:
@@ -101,7 +158,16 @@ class FaultyLayer(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Read every operand from the memory it is in, and compute as the original layer does."""
-        faults = self.eden_faults
+        try:
+            faults = self.eden_faults
+        except AttributeError:
+            # Kept by another tool's wrapper from when the layer was under faults.
+            return type(self).forward(self, *args, **kwargs)
+        if not takes_own_operators():
+            faults.require_reliable()
+            return self.eden_forward(*args, **kwargs)
+        if faults.source is not None and not torch.compiler.is_compiling():
+            follow_source(self)
         if faults.observer is not None:
             faults.observer.called(self)
         again = recomputing()
@@ -176,7 +242,7 @@ class FaultyLayer(nn.Module):
                     "eden.calibrate_(model, loader) first"
                 )
             if operand.correction != "none":
-                bounds = held[buffers.bounds]
+                bounds = held[operand.bounds_for(x)]
             if operand.storage == "sign" or operand.storage in quantization.CODE_BITS:
                 scale = held[buffers.scale]
                 if operand.zero_pointed:
@@ -210,7 +276,7 @@ class FaultyLayer(nn.Module):
             sparse: whether the gradient is to be sparse, which that of a whole table is not.
         """
         operand = self.eden_faults.by_role.get(role)
-        if operand is None or getattr(self, operand.buffers.region).shape[0] != 1:
+        if operand is None or getattr(self, operand.buffers.region).shape[0] != 1 or not takes_own_operators():
             return False
         table = stored(self, operand.role.name)
         # On a GPU the whole table takes less time than to look for the row of every element.
@@ -246,28 +312,47 @@ class FaultyLayer(nn.Module):
         return _read(operand, flat, region, entries, chip, access, *codes, operand.channel_dim, -1).reshape(rows.shape)
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        exact = {
-            name: value
-            for name, value in self._buffers.items()
-            if name.startswith("eden_") and name.endswith(("_bounds", "_scale")) and value is not None
-        }
+        before = {name: getattr(self, name) for name in self._buffers if name.startswith("eden_")}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        # A network that is moved to a shorter floating-point format keeps its exact ranges.
-        for name, value in exact.items():
-            setattr(self, name, value.to(getattr(self, name).device))
+        # Only the device is others' to choose: a network that is moved to another format keeps its exact ranges, and
+        # one that gets uninitialized Parameters its faults.
+        for name, value in before.items():
+            moved = getattr(self, name)
+            if moved.dtype != value.dtype:
+                # It computes otherwise now, also what single layers of it get in a longer format.
+                for operand in self.eden_faults.by_role.values():
+                    operand.arithmetic = None
+            setattr(
+                self, name, torch.zeros_like(value, device=moved.device) if value.is_meta else value.to(moved.device)
+            )
+        if any(value.is_meta for value in before.values()) and not self.eden_chip.is_meta:
+            self.eden_faults.begin(self)
+        self.eden_faults.own_buffers(self)
         return self
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
+    def __deepcopy__(self, memo: dict[int, Any]) -> FaultyLayer:
+        self._eden_refuse_copy()
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__ = copy.deepcopy(self.__dict__, memo)
+        copied.eden_faults.source = weakref.ref(self)
+        copied.eden_faults.own_buffers(copied)
+        return copied
+
+    def _eden_refuse_copy(self) -> None:
         if self.eden_faults.reliable:
             # The copy would stay on reliable memory for ever: no `clean` block ends for it.
             raise RuntimeError("a network on reliable memory cannot be copied or pickled; do it outside of eden.clean")
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        self._eden_refuse_copy()
         state = object.__reduce_ex__(self, 2)[2]
-        return _restore, (original_class(self),), state
+        return _restore, (classes.original_class(type(self)),), state
 
 
 def _check_computed(operand: Operand, x: Tensor) -> None:
-    if x.dtype not in _COMPUTED:
-        allowed = ", ".join(str(dtype) for dtype in _COMPUTED)
+    if x.dtype not in COMPUTED:
+        allowed = ", ".join(str(dtype) for dtype in COMPUTED)
         raise TypeError(f"{operand.name} has the dtype {x.dtype}; allowed are {allowed}")
 
 
@@ -342,24 +427,9 @@ def _read(
     )
 
 
-_faulty_classes: dict[type[nn.Module], type[nn.Module]] = {}
-
-
 def faulty_class(original: type[nn.Module]) -> type[nn.Module]:
-    """The subclass of a layer class whose loads go through a memory; always the same one."""
-    if original not in _faulty_classes:
-        base = next(cls for cls in original.__mro__ if cls in LAYERS)
-        members = {"__doc__": original.__doc__, "eden_forward": LAYERS[base].forward}
-        _faulty_classes[original] = type(f"Faulty{original.__name__}", (FaultyLayer, original), members)
-    return _faulty_classes[original]
-
-
-def original_class(layer: nn.Module) -> type[nn.Module]:
-    """The class that a faulty layer had before."""
-    for original, faulty in _faulty_classes.items():
-        if type(layer) is faulty:
-            return original
-    raise TypeError(f"{type(layer).__name__} is no layer under faults")
+    """The subclass of a layer class whose loads go through a memory; always the same one of a class with a name."""
+    return classes.faulty_class(original, FaultyLayer)
 
 
 def _restore(original: type[nn.Module]) -> nn.Module:
@@ -369,7 +439,7 @@ def _restore(original: type[nn.Module]) -> nn.Module:
 
 def faulty_layers(model: nn.Module) -> dict[str, FaultyLayer]:
     """The layers of a network that are under faults, by name, in ``named_modules`` order."""
-    return {name: layer for name, layer in model.named_modules() if isinstance(layer, FaultyLayer)}
+    return {name: layer for name, layer in named_modules(model) if isinstance(layer, FaultyLayer)}
 
 
 def require_faults(model: nn.Module) -> dict[str, FaultyLayer]:
@@ -377,7 +447,34 @@ def require_faults(model: nn.Module) -> dict[str, FaultyLayer]:
     layers = faulty_layers(model)
     if not layers:
         raise ValueError(f"{type(model).__name__} has no layer under faults; call eden.inject_ first")
+    for layer in layers.values():
+        follow_source(layer)
     return layers
+
+
+def follow_source(layer: FaultyLayer) -> None:
+    """Let a copy whose buffers others wrote, as averages of networks do, have the faults of the layer it is a copy of.
+
+    A copy that nobody else writes to has faults of its own, and so has one whose source is gone.
+    """
+    from eden.faults.buffers import write_regions, written
+
+    faults = layer.eden_faults
+    if faults.source is None or all(version_of(getattr(layer, x)) == n for x, n in faults.versions.items()):
+        return
+    source = faults.source()
+    if not all(written(layer, operand) for operand in faults.by_role.values()):
+        if isinstance(source, FaultyLayer) and source.eden_faults.by_role.keys() == faults.by_role.keys():
+            theirs = source.eden_faults
+            faults.by_role = {
+                role: dataclasses.replace(operand, flips=None, clamp=None) for role, operand in theirs.by_role.items()
+            }
+            for name, value in source._buffers.items():
+                if name.startswith("eden_") and value is not None:
+                    setattr(layer, name, value.to(layer.eden_chip.device, copy=True))
+            faults.seed = theirs.seed
+        write_regions(layer)
+    faults.own_buffers(layer)
 
 
 def layer_operands(

@@ -66,7 +66,7 @@ class LearnedRanges:
                 f"{type(model).__name__} has no input kept as codes ({', '.join(CODE_BITS)}) to learn the range of"
             )
         device = model_device(model)
-        self.factors = {name: nn.Parameter(torch.ones((), device=device)) for name in self.base}
+        self.factors = {name: nn.Parameter(torch.ones((), dtype=torch.float32, device=device)) for name in self.base}
 
     def parameters(self) -> list[nn.Parameter]:
         """The factors, float32 of shape (), for an optimizer."""

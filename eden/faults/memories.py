@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from torch import nn
 
@@ -88,18 +89,32 @@ def scalable_errors(model: nn.Module) -> dict[str, ErrorModel]:
 
 def set_scaled_errors_(model: nn.Module, errors: Mapping[str, ErrorModel]) -> None:
     """``set_errors_`` of what `scalable_errors` gave, at other rates: an operand in pieces of memory stays in them."""
+    set_errors_(model, _in_place(model, errors))
+
+
+def _in_place(
+    model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Piece]]
+) -> dict[str, ErrorModel | Sequence[Piece]]:
+    """Where a single error model is given for an operand in pieces of memory, these pieces with it."""
     places = {name: info.errors for name, info in operands(model).items()}
-
-    def placed(name: str) -> ErrorModel | Sequence[Piece]:
+    found: dict[str, ErrorModel | Sequence[Piece]] = {}
+    for name, given in errors.items():
         place = places.get(name)  # set_errors_ refuses a name that is none
-        if not isinstance(place, tuple):
-            return errors[name]
-        return [(errors[name], address, bits) for _, address, bits in place]
+        found[name] = given
+        if isinstance(given, ErrorModel) and isinstance(place, tuple):
+            found[name] = [(given, address, bits) for _, address, bits in place]
+    return found
 
-    set_errors_(model, {name: placed(name) for name in errors})
+
+class InMemory(Protocol):
+    """What says in which memory operands are: ``eden.Tolerance``, whose limits they get, or ``eden.Placement``."""
+
+    @property
+    def memory(self) -> Mapping[str, ErrorModel | Sequence[Piece]]:
+        """By operand, its error model or the pieces of memory that it lies in."""
 
 
-def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Piece] | None]) -> nn.Module:
+def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Piece] | None] | InMemory) -> nn.Module:
     """Change the error models of operands, in place.
 
     A compiled network is not compiled again, unless the number of an operand's pieces or the size of their models'
@@ -110,7 +125,8 @@ def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Pie
         errors: by operand name: the error model of the memory, the operand staying at its address; or the pieces of
             memory that hold it, in order, each a tuple (error model or None, first bit, bits), as a placement gives
             them; None makes an operand reliable, its storage and correction kept. After pieces, a single model holds
-            at the operand's own address again.
+            at the operand's own address again. A tolerance puts the network at its limits, operands in pieces of memory
+            staying in them; a placement puts it into its partitions.
 
     Returns:
         The same network.
@@ -121,6 +137,13 @@ def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Pie
         TypeError: for a value that is no error model and no pieces; nothing is changed then.
     """
     require_faults(model)
+    if not isinstance(errors, Mapping):
+        memory = getattr(errors, "memory", None)
+        if not isinstance(memory, Mapping):
+            raise TypeError(
+                f"errors is a {type(errors).__name__}; allowed are errors by operand, a tolerance, or a placement"
+            )
+        errors = _in_place(model, memory)
     every = list(layer_operands(model, absent=True))
     names = {operand.name for _, operand in every}
     memories: dict[str, Memory] = {}

@@ -5,21 +5,50 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
+# Of torch.compile, FullyShardedDataParallel and checkpoint_wrapper.
+_INNER = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+
+
+def _inner_name(module: nn.Module) -> str | None:
+    """The name of the one child that a wrapper is made around, None for what is no wrapper."""
+    if isinstance(module, _WRAPPERS):
+        return "module"
+    return next((name for name in _INNER if name in module._modules), None)
 
 
 def bare(model: nn.Module) -> nn.Module:
-    """The network itself inside of what torch.compile, DataParallel and DistributedDataParallel make of it."""
-    while True:
-        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            model = model.module
-        elif hasattr(model, "_orig_mod"):
-            model = cast(nn.Module, model._orig_mod)
-        else:
-            return model
+    """The network itself inside of what torch.compile, AveragedModel and parallel training make of it."""
+    while (name := _inner_name(model)) is not None:
+        model = model.get_submodule(name)
+    return model
+
+
+def plain_names(model: nn.Module) -> dict[str, str]:
+    """By the name of each module of ``named_modules`` the name that it has where nothing in the network is wrapped."""
+    modules = dict(model.named_modules())
+    plain = {"": ""}
+    for name in modules:
+        if name:
+            around, _, own = name.rpartition(".")
+            prefix = plain[around]
+            inner = own == _inner_name(modules[around])
+            plain[name] = prefix if inner else f"{prefix}.{own}" if prefix else own
+    return plain
+
+
+def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """``model.named_modules()`` by their plain names, without wrappers."""
+    modules = dict(model.named_modules())
+    for name, plain in plain_names(model).items():
+        if _inner_name(modules[name]) is None:
+            yield plain, modules[name]
 
 
 def model_input(batch: Any) -> Any:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from eden.faults.layers import Role, stored
@@ -20,12 +21,19 @@ FIRST_RELIABLE_PART = 2**22
 """Number of the first operand among biases and normalization, which are under faults on request alone."""
 
 
+def arithmetic_of(x: Tensor) -> torch.dtype:
+    """The format in which what a layer reads was computed: autocast's where it is on, else the tensor's own."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
 class Buffers(NamedTuple):
-    """The names of an operand's buffers in its layer; the last three are an input's."""
+    """The names of an operand's buffers in its layer; from the third on they are an input's."""
 
     region: str
     table: str
     bounds: str
+    wide_bounds: str
     scale: str
     zero_point: str
 
@@ -50,6 +58,8 @@ class Operand:
         contiguous: whether each sample of a batch has cells of its own.
         percentile: share of an input's values, in percent, that calibration takes its range to hold.
         calibrated: whether the range of an input is known.
+        arithmetic: format of the computation that the range of an input was seen in, None where there were several or
+            the layer was moved to another one since.
         magnitude: mean magnitude of an input's values, as calibrated, None where it is not known.
         absent: whether calibration found that the layer does without this input.
         own: name and address that it has where no other layer shares it.
@@ -76,6 +86,7 @@ class Operand:
     contiguous: bool = False
     percentile: float = 100.0
     calibrated: bool = False
+    arithmetic: torch.dtype | None = torch.float32
     magnitude: float | None = None
     absent: bool = False
     own: tuple[str, int] = ("", 0)
@@ -108,6 +119,10 @@ class Operand:
     def needs_range(self) -> bool:
         """Whether it cannot be read without a known range of its values."""
         return self.storage in quantization.CODE_BITS or self.correction != "none"
+
+    def bounds_for(self, x: Tensor) -> str:
+        """Which of its buffers bounds an input: the wider one in another format's arithmetic than calibration's."""
+        return self.buffers.bounds if arithmetic_of(x) == self.arithmetic else self.buffers.wide_bounds
 
     @property
     def zero_pointed(self) -> bool:

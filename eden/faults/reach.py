@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MethodType
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from eden.faults.faulty_layers import FaultyLayer
+from eden.common.torch_internals import keeps_other_numbers
+from eden.faults.faulty_layers import COMPUTED, FaultyLayer
 from eden.faults.layers import LAYERS, base_of, layer_class
+from eden.faults.network import named_modules
 from eden.faults.operand import FIRST_RELIABLE_PART
 
 FilterFn = Callable[[str, nn.Module], bool]
@@ -15,11 +19,54 @@ FilterFn = Callable[[str, nn.Module], bool]
 
 def _ineligible(layer: nn.Module, base: type[nn.Module]) -> str | None:
     """Why a layer of a known class cannot be put under faults, None if it can."""
-    if isinstance(layer, nn.modules.lazy.LazyModuleMixin) and layer.has_uninitialized_params():
+    if _lazy(layer):
         return "not initialized yet: run a forward pass before inject_"
-    if type(layer).forward is not base.forward and not isinstance(layer, FaultyLayer):
+    if isinstance(layer, FaultyLayer):
+        return None
+    if type(layer).forward is not base.forward:
         return f"{type(layer).__name__} computes its own forward"
+    # Of what others keep in the layer, what is its own forward pass becomes the one under faults.
+    if "forward" in layer.__dict__ and not any(bound_to(layer, x, base.forward) for x in layer.__dict__.values()):
+        return "its forward was replaced by another function"
     return None
+
+
+def check_readable(name: str, layer: nn.Module, tensor: Tensor) -> None:
+    """Raise ValueError, naming it, for a parameter that cannot be read as numbers from a memory."""
+    instead = "; leave its layer out with filter_fn"
+    if keeps_other_numbers(tensor):
+        raise ValueError(
+            f"{name} is a {type(tensor).__name__}, which keeps other numbers than its values; allowed is a plain "
+            f"tensor: call inject_ before the network is quantized, with the storage that it will have{instead}"
+        )
+    if tensor.dtype not in COMPUTED:
+        allowed = ", ".join(map(str, COMPUTED))
+        raise ValueError(f"{name} has the dtype {tensor.dtype}; allowed are {allowed}: convert the network{instead}")
+    if tensor.is_meta and hasattr(layer, "_hf_hook"):
+        raise ValueError(f"{name} is offloaded; allowed is inject_ before the network is offloaded{instead}")
+
+
+def check_initialized(model: nn.Module, filter_fn: FilterFn | None) -> None:
+    """Raise ValueError, naming them, for layers that ``filter_fn`` wants and that have no parameters yet."""
+    lazy = [
+        name
+        for name, layer in named_modules(model)
+        if base_of(layer) is not None and _lazy(layer) and (filter_fn is None or filter_fn(name, layer))
+    ]
+    if lazy:
+        raise ValueError(
+            f"{', '.join(lazy)}: not initialized yet; run a forward pass before inject_, or leave them out with "
+            "filter_fn"
+        )
+
+
+def _lazy(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.modules.lazy.LazyModuleMixin) and bool(layer.has_uninitialized_params())
+
+
+def bound_to(layer: nn.Module, value: Any, forward: Any) -> bool:
+    """Whether something is a forward pass as a method of a layer."""
+    return isinstance(value, MethodType) and value.__func__ is forward and value.__self__ is layer
 
 
 def eligible_layers(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, str]]:
@@ -27,7 +74,7 @@ def eligible_layers(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, s
     eligible: dict[str, nn.Module] = {}
     left_out: dict[str, str] = {}
     part_of: dict[int, tuple[str, type[nn.Module]]] = {}  # what a layer reads without calling it
-    for name, layer in model.named_modules():
+    for name, layer in named_modules(model):
         base = base_of(layer)
         if id(layer) in part_of:
             owner, owner_base = part_of[id(layer)]
@@ -75,8 +122,8 @@ def join_names(layer: str, role: str) -> str:
 def sequence_batch_dims(model: nn.Module) -> dict[str, int]:
     """Batch dimension of the layers inside transformer layers, which read sequences: 1 if those are first, else 0."""
     dims: dict[str, int] = {}
-    for name, module in model.named_modules():
+    for name, module in named_modules(model):
         if isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
             dim = 0 if module.self_attn.batch_first else 1
-            dims.update({join_names(name, child): dim for child, _ in module.named_modules() if child})
+            dims.update({join_names(name, child): dim for child, _ in named_modules(module) if child})
     return dims

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eden.common.torch_internals import below_autograd, plain, transformed
+from eden.common.torch_internals import below_autograd, plain, takes_own_operators, transformed
 from eden.memory import library
 from eden.memory.gradient import clipped_gradient
-from eden.memory.registration import backward_of_read, batching_rule, gradient_through, setup_context
-from eden.memory.storage import STORAGES, measure_range
+from eden.memory.registration import POSITION, backward_of_read, batching_rule, gradient_through, setup_context
+from eden.memory.storage import CODE_BITS, STORAGES, code_range, measure_range
+
+_NAMES = {number: name for name, number in STORAGES.items()}
 
 
 class _Read(torch.autograd.Function):
@@ -55,10 +57,14 @@ def read(x: Tensor, *arguments: Any) -> Tensor:
         x: the tensor to read.
         arguments: the others of the operator's schema (``csrc/ops/schema.cpp``), all of them, in order.
 
+    Where operators of others are not taken (``torch.jit.trace``, ONNX) it is what reliable memory gives.
+
     Raises:
         RuntimeError: for what the operator refuses, such as another batched argument than ``x`` under ``torch.vmap``.
     """
     result: Tensor
+    if not takes_own_operators():
+        return _stored(x, *arguments)
     if not torch.compiler.is_compiling():
         if x.is_neg():
             x = x.resolve_neg()
@@ -85,6 +91,27 @@ def check_reads(device: torch.device) -> None:
     """
     if device.type == "cuda" and library.OPS_CUDA.exists():
         torch.ops.eden.check_reads(torch.empty(0, device=device))
+
+
+def _stored(x: Tensor, *arguments: Any) -> Tensor:
+    """``x`` as reliable memory gives it back, in torch's own operators."""
+    given = dict(zip(POSITION, (x, *arguments), strict=True))
+    storage = _NAMES[given["storage"]]
+    scale, zero_point = given["scale"], given["zero_point"]
+    shape = [-1 if dim == given["channel_dim"] else 1 for dim in range(x.dim())]
+    if given["channel_dim"] >= 0:
+        scale = None if scale is None else scale.reshape(shape)
+        zero_point = None if zero_point is None else zero_point.reshape(shape)
+    if storage == "sign":
+        return torch.where(torch.signbit(x), -scale, scale).to(x.dtype)
+    if storage not in CODE_BITS:
+        return x.to(getattr(torch, storage)).to(x.dtype)
+    lowest, highest = code_range(storage, zero_point is not None)
+    point = 0 if zero_point is None else zero_point
+    values = torch.where(x.isnan(), 0.0, x.float())
+    codes = torch.round(values / torch.where(scale == 0, 1.0, scale)) + point
+    decoded: Tensor = (codes.clamp(lowest, highest) - point) * scale
+    return decoded.to(x.dtype)
 
 
 class _MeasuredRead(torch.autograd.Function):

@@ -119,7 +119,7 @@ def quantization(low: Tensor, high: Tensor, storage: str, affine: bool = False) 
 
     Returns:
         The scale, float32, and the zero point, int32, or None; both of the shape of the range. The scale of a range
-        that holds nothing but 0 is 0, which the operator takes for 1; that of a range with a NaN or an infinity is
+        that holds nothing but 0 is 0, at which all is read as 0; that of a range with a NaN or an infinity is
         not finite, and all that is read with it is NaN.
 
     Raises:

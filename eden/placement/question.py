@@ -112,7 +112,7 @@ class Question:
         self.shared = constraints.groups({part.name: p for p, part in enumerate(self.partitions)})
         self.names = tuple(tolerance.limits)
         self.bytes = np.array([tolerance.bytes[name] for name in self.names], dtype=np.int64)
-        self.models = limit_models(tolerance)
+        self.models = tolerance.memory
         self.limits = [
             Limit(limit, self.models[name].ber_zero, self.models[name].ber_one)
             for name, limit in tolerance.limits.items()
@@ -230,11 +230,6 @@ def _check_points(points: Points, names: Sequence[str]) -> None:
                 raise ValueError(f"points names the partition {name!r}; allowed are {', '.join(names)}")
     elif points not in ("measured", "continuous"):
         raise ValueError(f"points is {points!r}; allowed are 'measured', 'continuous', or points by partition")
-
-
-def limit_models(tolerance: Tolerance) -> dict[str, ErrorModel]:
-    """By operand, the error model that it tolerates."""
-    return {name: ErrorModel.from_dict(spec) for name, spec in tolerance.error_models.items()}
 
 
 def _listed(values: Iterable[float]) -> str:

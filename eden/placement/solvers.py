@@ -16,7 +16,7 @@ from eden.placement.constraints import Constraints
 from eden.placement.defaults import OBJECTIVE, SOLVER, ExactSolver
 from eden.placement.placement import Placement
 from eden.placement.points import Points
-from eden.placement.question import Question, limit_models
+from eden.placement.question import Question
 from eden.tolerance.tolerance import Tolerance
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _costs(question: Question, exact: ExactSolver, weight: float) -> Costs:
 
 def _alike(tolerance: Tolerance) -> Tolerance:
     """The tolerance with the rate that all operands tolerate together as the limit of each one."""
-    models = {name: model.scaled(tolerance.coarse).to_dict() for name, model in limit_models(tolerance).items()}
+    models = {name: model.scaled(tolerance.coarse).to_dict() for name, model in tolerance.memory.items()}
     return tolerance.model_copy(
         update={"limits": dict.fromkeys(tolerance.limits, tolerance.coarse), "error_models": models}
     )

@@ -187,6 +187,11 @@ class Tolerance(VersionedFile):
         return self
 
     @property
+    def memory(self) -> dict[str, ErrorModel]:
+        """The error model of each operand at its limit; ``eden.set_errors_(model, tolerance)`` puts a network there."""
+        return {name: ErrorModel.from_dict(spec) for name, spec in self.error_models.items()}
+
+    @property
     def sensitivity(self) -> dict[str, float]:
         """Drop in score per unit of bit error rate of each operand alone, near ``max_drop``; an estimate."""
         return {name: self.max_drop / alone.rate for name, alone in self.alone.items()}

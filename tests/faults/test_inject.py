@@ -131,6 +131,8 @@ def test_bad_input_to_a_network_under_faults():
     assert eden.operands(model)["conv1.weight"].errors == ERRORS, "nothing is changed"
     with pytest.raises(TypeError, match=r"the errors of conv1\.weight are a float"):
         eden.set_errors_(model, {"conv1.weight": 0.1})
+    with pytest.raises(TypeError, match="errors is a float; allowed are errors by operand, a tolerance"):
+        eden.set_errors_(model, 0.1)
     with pytest.raises(ValueError, match="loader yielded no batch"):
         eden.calibrate_(model, [])
     with pytest.raises(ValueError, match=r"conv1\.input has a value that is not finite"):

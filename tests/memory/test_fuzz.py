@@ -251,7 +251,7 @@ def test_values_are_those_of_the_mathematics(
     batch_dim = min(batch, x.dim() - 1)
     address = place * 32
     errors = eden.DataDependent(ber_zero, ber_one, failure)
-    stored_scale = np.float32(1.0 if scale == 0.0 else scale)  # a tensor of zeros has no scale
+    stored_scale, read_scale = np.float32(1.0 if scale == 0.0 else scale), np.float32(scale)  # a range of 0 reads 0
     low, high = (np.float32(bound) for bound in bounds)
     values = x.numpy()
     codes = reference.CODES.get(storage)
@@ -261,12 +261,12 @@ def test_values_are_those_of_the_mathematics(
         width, words = codes.bits, reference.encode(values, stored_scale, codes).astype(np.uint16)
         with np.errstate(all="ignore"):
             low, high = (
-                reference.decode(reference.encode(np.array([bound]), stored_scale, codes), stored_scale, codes)[0]
+                reference.decode(reference.encode(np.array([bound]), stored_scale, codes), read_scale, codes)[0]
                 for bound in (low, high)
             )
     read = reference.read(by_sample(words, batch_dim), width, chip, address, 0, (ber_zero, ber_one), failure)
     read = np.ascontiguousarray(to_shape(read, tuple(x.shape), batch_dim))
-    decoded = read.view(np.float32) if codes is None else reference.decode(read.astype(np.uint64), stored_scale, codes)
+    decoded = read.view(np.float32) if codes is None else reference.decode(read.astype(np.uint64), read_scale, codes)
     expected = reference.correct(decoded, correction, low, high).reshape(-1)
     region = operator_arguments(x, errors, chip, address)["region"]
     region[..., CORRECTION_FIELD] = CORRECTIONS.index(correction)

@@ -95,7 +95,9 @@ def test_a_certificate_is_repeated_from_what_it_names(tolerance: eden.Tolerance)
         with eden.clean(network):
             clean = (network(x).argmax(1) == y).double()
         errors = {name: info.errors for name, info in eden.operands(network).items()}
-        eden.set_errors_(network, {name: errors[name].scaled(rate) for name, rate in tolerance.limits.items()})
+        eden.set_errors_(network, tolerance)
+        for name, info in eden.operands(network).items():
+            assert info.errors == errors[name].scaled(tolerance.limits[name])
         search = simulated_search()
         differences = []
         for index in range(20):

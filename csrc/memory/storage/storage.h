@@ -297,7 +297,8 @@ struct Codec {
       // Adding 1.5 x 2^23 rounds half to even up to a magnitude of 2^22, in the default rounding
       // mode, on every backend alike, without a library call. Ratios are at most 2^16.
       constexpr float kRoundingConstant = 12582912.0f;
-      float ratio = value / code.scale;
+      // A range that holds 0 alone has a scale of 0: its values are 0 whatever is stored.
+      float ratio = value / (code.scale == 0.0f ? 1.0f : code.scale);
       ratio = ratio > code.least ? ratio : code.least;
       ratio = ratio < code.most ? ratio : code.most;
       // NaN has no code; it is stored as 0. The comparison is false for NaN alone.
@@ -372,14 +373,13 @@ struct Codec {
     ElementCode code{1.0f, 0, 0.0f, 0.0f, 0.0f, 0.0f, 0, 0, 0, 0};
     if constexpr (kHasScale) code.scale = scale;
     if constexpr (kQuantized) {
-      // A tensor of zeros has no scale, and stays zeros. That of a tensor with a NaN or an infinity
-      // is none, and all that is read is NaN: a divergence must not look like a tensor of zeros.
-      code.scale = scale == 0.0f ? 1.0f : scale;
+      // The scale of a tensor with a NaN or an infinity is none, and all that is read is NaN: a
+      // divergence must not look like a tensor of zeros.
       // Processors give products with a NaN, or of 0 and an infinity, NaNs of their own; with this
       // one all give it.
       constexpr uint32_t kOneNaN = 0x7fffffffu;
       const bool finite = (bits_of(scale) & kFloatMagnitude) < kFloatInfinity;
-      code.scale = finite ? code.scale : float_of(kOneNaN);
+      code.scale = finite ? scale : float_of(kOneNaN);
       constexpr bool kIsSigned = kKind != WordKind::kUnsigned;
       constexpr int32_t kHighest = static_cast<int32_t>(kMask >> (kIsSigned ? 1 : 0));
       constexpr int32_t kLowest = kIsSigned ? -kHighest - 1 : 0;

@@ -230,12 +230,16 @@ TEST_CASE("quantized storages round half to even and clip to their codes") {
       REQUIRE(Code::encode(tie, code) == (static_cast<uint32_t>(even) & 0xffff));
     }
   }
-  SECTION("NaN is stored as 0, a scale of 0 keeps zeros, a scale of NaN hides nothing") {
+  SECTION("NaN is stored as 0, a scale of 0 reads zeros, a scale of NaN hides nothing") {
     const int32_t point = 3;
     CHECK(through<Storage::kInt8>(nan, 1.0f) == 0.0f);
     CHECK(through<Storage::kUint8>(nan, 1.0f, &point) == 0.0f);
     CHECK(through<Storage::kInt8>(0.0f, 0.0f) == 0.0f);
     CHECK(through<Storage::kInt4>(0.0f, -0.0f, &point) == 0.0f);
+    CHECK(through<Storage::kInt8>(5.0f, 0.0f) == 0.0f);
+    using Code = Codec<ValueType::kFloat32, Storage::kInt8SignMagnitude>;
+    CHECK(Code::encode(0.0f, code_for<Storage::kInt8SignMagnitude>(0.0f)) == 0);
+    CHECK(Code::decode(0x7f, code_for<Storage::kInt8SignMagnitude>(0.0f)) == 0.0f);
     CHECK(std::isnan(through<Storage::kInt8>(0.0f, nan)));
     CHECK(std::isnan(through<Storage::kInt16>(1.0f, nan, &point)));
     CHECK(std::isnan(through<Storage::kSign>(1.0f, nan)));
