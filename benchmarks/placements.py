@@ -24,6 +24,7 @@ from eden.costs.energy import Currents
 from eden.costs.platforms import PLATFORMS, Platform
 from eden.costs.traffic_file import Traffic
 from eden.devices.margin import Margin
+from eden.devices.upper_rates import Rates
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.placement.constraints import Constraints
 from eden.placement.program.problem import InfeasibleError
@@ -69,6 +70,10 @@ class Memory:
     nominal: Point = field(default_factory=Point)
     margin: Margin = field(default_factory=Margin)
     voltage: None = None
+
+    def upper_ends(self, partitions: tuple[Partition, ...], *level: float) -> tuple[tuple[Partition, ...], Rates]:
+        """Nothing was measured."""
+        return partitions, Rates(kind="upper")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 from eden import _core
 from eden.devices.device import Margin
 from eden.devices.partition import Voltage
+from eden.devices.upper_rates import Rates
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.tolerance.tolerance import Certificate, Tolerance
 
@@ -57,6 +58,10 @@ class Device:
     nominal: Point = field(default_factory=Point)
     margin: Margin = field(default_factory=Margin)
     voltage: Voltage | None = None
+
+    def upper_ends(self, partitions: tuple[Partition, ...], *level: float) -> tuple[tuple[Partition, ...], Rates]:
+        """Nothing was measured."""
+        return partitions, Rates(kind="upper")
 
 
 RATES = {10.0: (1e-8, 2e-8), 7.5: (2e-5, 6e-5), 5.0: (5e-3, 1.5e-2), 2.5: (0.13, 0.23)}

@@ -396,13 +396,12 @@ def _description(cls: Any, location: Sequence[Any]) -> str:
     return ""
 
 
-def find_device(name: str) -> Device:
-    """A device of the catalogue or of a file. Raises ValueError for neither."""
-    if name in Device.builtin_names():
-        return Device.builtin(name)
-    if not Path(name).exists():
+def find_device(name: str, margin: float = 1.0) -> Device:
+    """A device of the catalogue or of a file, its rates multiplied. Raises ValueError for neither."""
+    if name not in Device.builtin_names() and not Path(name).exists():
         raise ValueError(f"device is {name!r}; allowed are a device file and {', '.join(Device.builtin_names())}")
-    return Device.load(name)
+    found = Device.builtin(name) if name in Device.builtin_names() else Device.load(name)
+    return found if margin == 1.0 else found.with_margin(margin)
 
 
 def setting(text: str) -> tuple[str, Any]:

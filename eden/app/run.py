@@ -103,7 +103,7 @@ class _Run:
         self.task = kept_as(task, recipe)
         assert recipe.place.device is not None  # resolved
         self.errors = recipe.errors(recipe.device())
-        self.device = find_device(recipe.place.device)
+        self.device = find_device(recipe.place.device, recipe.place.margin)
         self.attempts = 0
         self.lacks: ReportError | None = None
         self.started = time.monotonic()
@@ -217,6 +217,7 @@ class _Run:
                 constraints=self.recipe.constraints(),
                 granularity=wanted.granularity,
                 points=wanted.points,
+                rates=self.recipe.rates(),
             ),
         )
 
@@ -248,6 +249,7 @@ class _Run:
                     attempt=attempt,
                     search=Search(effort=self.recipe.certify.effort, batch_size=wanted.batch_size),
                     reference=self.reference,
+                    rates=placement.rates,
                     journal=path.with_suffix(".journal"),
                     **wanted.criterion(),
                 )

@@ -13,7 +13,19 @@ from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
 from eden.costs.energy import Currents
 from eden.costs.platforms import PLATFORMS, Platform
 from eden.placement.constraints import Constraints
-from eden.placement.defaults import OBJECTIVE, SOLVER, SOLVER_HELP, ExactSolver, ObjectiveName, SolverName
+from eden.placement.defaults import (
+    MARGIN,
+    OBJECTIVE,
+    RATES,
+    RATES_HELP,
+    SOLVER,
+    SOLVER_HELP,
+    ExactSolver,
+    ObjectiveName,
+    RatesName,
+    SolverName,
+    UpperRates,
+)
 from eden.placement.solvers import SOLVERS
 
 _Inside = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
@@ -77,6 +89,18 @@ class PlaceTable(Table):
     )
     points: Literal["measured", "continuous"] = pydantic.Field(
         default="measured", description="measured, or also those that the limits imply on the fitted curves"
+    )
+    rates: RatesName = pydantic.Field(default=RATES, description=RATES_HELP)
+    rates_confidence: _Inside = pydantic.Field(
+        default=UpperRates.confidence,
+        description="of upper ends: with which no true rate that was measured is higher; a part of certify.confidence",
+    )
+    modules: _Inside = pydantic.Field(
+        default=UpperRates.modules,
+        description="of upper ends: share of modules, where rates are of a vendor's other modules",
+    )
+    margin: Annotated[float, pydantic.Field(ge=1.0)] = pydantic.Field(
+        default=MARGIN, description="what the device's rates are multiplied with"
     )
     gap: Annotated[float, pydantic.Field(ge=0.0, lt=1.0)] = pydantic.Field(
         default=ExactSolver.gap, description="share above the bound at which the exact solver ends"
@@ -199,6 +223,11 @@ class RunRecipe(RetrainRecipe):
             raise ValueError(f"place.objective is {objective!r}; allowed of the {solver} solver is {allowed}")
         if split and not chosen.splits:
             raise ValueError(f"place.split is True; allowed of the {solver} solver is false")
+        rates, asked = self.place.rates_confidence, self.certify.confidence
+        if self.place.rates == "upper" and not asked < rates:
+            raise ValueError(
+                f"place.rates_confidence is {rates}; allowed is above certify.confidence ({asked}), whose part it is"
+            )
         device = whole.memory.device if self.place.device is None else self.place.device
         if device is None:
             raise ValueError("place.device: none is given, and memory is an error model; allowed is a device")
@@ -218,6 +247,11 @@ class RunRecipe(RetrainRecipe):
         except ValueError as error:
             raise ValueError(f"place.{error}") from error
         return self.of({**whole.model_dump(exclude_none=True), **own})
+
+    def rates(self) -> str | UpperRates:
+        """What the rates of operating points are taken to be."""
+        chosen = self.place
+        return UpperRates(chosen.rates_confidence, chosen.modules) if chosen.rates == "upper" else chosen.rates
 
     def solver(self) -> str | ExactSolver:
         """How operands are placed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, Unpack
 
 import numpy as np
@@ -30,6 +31,7 @@ from eden.devices.partition import (
     off_nominal,
     with_rates,
 )
+from eden.devices.upper_rates import Rates, upper
 from eden.memory.errors import ErrorModel
 from eden.memory.geometry import Geometry
 from eden.memory.lines import LineModel
@@ -504,6 +506,12 @@ class Device(VersionedFile):
                 "assumptions": tuple(assumptions),
             }
         )
+
+    def upper_ends(
+        self, partitions: Sequence[Partition], confidence: float, modules: float
+    ) -> tuple[Sequence[Partition], Rates]:
+        """Partitions with their rates as high as what was measured leaves them (``eden.devices.upper_rates.upper``)."""
+        return upper(self, partitions, confidence, modules)
 
     def draw(self, seed: int) -> Device:
         """A new module of the population that this device stands for.

@@ -28,7 +28,6 @@ from eden.faults import classes
 from eden.faults.layers import stored
 from eden.faults.network import named_modules
 from eden.faults.operand import Operand
-from eden.faults.packed import codes_of, with_codes
 from eden.memory import reading
 from eden.memory import storage as quantization
 from eden.memory.reading import advance_, read_measured
@@ -260,10 +259,6 @@ class FaultyLayer(nn.Module):
         held: Any = self._buffers
         region, table = held[operand.buffers.region], held[operand.buffers.table]
         chip, access = self._eden_chip_and_access()
-        if operand.packed:
-            packed = codes_of(x)
-            assert packed is not None
-            return with_codes(x, _read(operand, packed, region, table, chip, access, None, None, None, -1, -1))
         channel_dim = operand.channel_dim
         if operand.flips is None and operand.storage != "sign":
             memory = region, table if table.numel() else None, chip, access

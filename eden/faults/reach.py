@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MethodType
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -11,7 +13,6 @@ from eden.faults.faulty_layers import COMPUTED, FaultyLayer
 from eden.faults.layers import LAYERS, base_of, layer_class
 from eden.faults.network import named_modules
 from eden.faults.operand import FIRST_RELIABLE_PART
-from eden.faults.packed import codes_of
 
 FilterFn = Callable[[str, nn.Module], bool]
 
@@ -20,23 +21,24 @@ def _ineligible(layer: nn.Module, base: type[nn.Module]) -> str | None:
     """Why a layer of a known class cannot be put under faults, None if it can."""
     if _lazy(layer):
         return "not initialized yet: run a forward pass before inject_"
-    if type(layer).forward is not base.forward and not isinstance(layer, FaultyLayer):
+    if isinstance(layer, FaultyLayer):
+        return None
+    if type(layer).forward is not base.forward:
         return f"{type(layer).__name__} computes its own forward"
+    # Of what others keep in the layer, what is its own forward pass becomes the one under faults.
+    if "forward" in layer.__dict__ and not any(bound_to(layer, x, base.forward) for x in layer.__dict__.values()):
+        return "its forward was replaced by another function"
     return None
 
 
-def check_readable(name: str, layer: nn.Module, tensor: Tensor, storage: str) -> None:
-    """Raise ValueError, naming it, for a parameter that cannot be read from a memory that keeps it in a storage."""
+def check_readable(name: str, layer: nn.Module, tensor: Tensor) -> None:
+    """Raise ValueError, naming it, for a parameter that cannot be read as numbers from a memory."""
     instead = "; leave its layer out with filter_fn"
     if keeps_other_numbers(tensor):
-        kind = type(tensor).__name__
-        if codes_of(tensor) is None:
-            raise ValueError(
-                f"{name} is a {kind}, which keeps other numbers than its values; allowed are plain tensors and those "
-                f"that keep an int8 code for each value: call inject_ before the network is quantized{instead}"
-            )
-        if storage != "int8":
-            raise ValueError(f"{name} is a {kind}, which keeps int8 codes; allowed is the storage 'int8'{instead}")
+        raise ValueError(
+            f"{name} is a {type(tensor).__name__}, which keeps other numbers than its values; allowed is a plain "
+            f"tensor: call inject_ before the network is quantized, with the storage that it will have{instead}"
+        )
     if tensor.dtype not in COMPUTED:
         allowed = ", ".join(map(str, COMPUTED))
         raise ValueError(f"{name} has the dtype {tensor.dtype}; allowed are {allowed}: convert the network{instead}")
@@ -60,6 +62,11 @@ def check_initialized(model: nn.Module, filter_fn: FilterFn | None) -> None:
 
 def _lazy(layer: nn.Module) -> bool:
     return isinstance(layer, nn.modules.lazy.LazyModuleMixin) and bool(layer.has_uninitialized_params())
+
+
+def bound_to(layer: nn.Module, value: Any, forward: Any) -> bool:
+    """Whether something is a forward pass as a method of a layer."""
+    return isinstance(value, MethodType) and value.__func__ is forward and value.__self__ is layer
 
 
 def eligible_layers(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, str]]:

@@ -19,8 +19,15 @@ SOLVER_HELP = " or ".join(get_args(SolverName))
 ObjectiveName = Literal["energy", "latency", "weighted"]
 """Of ``solvers.OBJECTIVES``."""
 
+RatesName = Literal["upper", "mean"]
+"""Of ``eden.devices.upper_rates.Rates``."""
+RATES_HELP = "upper ends of what was measured, or the mean"
+
 SOLVER: SolverName = "greedy"
 OBJECTIVE: ObjectiveName = "energy"
+RATES: RatesName = "upper"
+MARGIN = 1.0
+"""What a device's rates are multiplied with."""
 
 
 @dataclass(frozen=True)
@@ -47,3 +54,20 @@ class ExactSolver:
             raise ValueError(f"gap is {self.gap}; allowed is 0 or more, below 1")
         if not self.time_limit > 0.0:
             raise ValueError(f"time_limit is {self.time_limit}; allowed is above 0 s")
+
+
+@dataclass(frozen=True)
+class UpperRates:
+    """Rates of operating points as high as what was measured leaves them (``eden.devices.upper_rates``)."""
+
+    confidence: float = 0.975
+    """With which no true rate of the module that was measured is higher, of all points at once that can be chosen. What
+    it leaves is half of the error that a certificate with a confidence of 0.95 has."""
+    modules: float = 0.95
+    """Where rates are those of other modules of a vendor (its population, its voltages), the share of modules that are
+    no worse at all points at once."""
+
+    def __post_init__(self) -> None:
+        for name in ("confidence", "modules"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}; allowed is inside (0, 1)")

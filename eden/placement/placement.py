@@ -11,6 +11,7 @@ from eden.common.files import Record, VersionedFile, stored_as
 from eden.common.tables import text_table
 from eden.devices.margin import Margin
 from eden.devices.partition import Errors, OperatingPoint
+from eden.devices.upper_rates import Rates
 from eden.memory.errors import ErrorModel
 from eden.placement.constraints import OPERAND_ALIGNMENT
 from eden.placement.defaults import ObjectiveName, SolverName
@@ -127,6 +128,8 @@ class Placement(VersionedFile):
     """The device's operating point within specification."""
     margin: Margin = Margin()
     """What the device's rates hold beyond what was measured."""
+    rates: Rates = Rates()
+    """What the rates of its operating points are."""
     operands: dict[str, PlacedOperand] = pydantic.Field(min_length=1)
     """Where each operand lies, by its name."""
     partitions: dict[str, PlacedPartition] = pydantic.Field(min_length=1)
@@ -283,4 +286,4 @@ class Placement(VersionedFile):
             text_table(("operand", "kind", "bytes", "limit", "BER", "partition", "address"), operands),
         ]
         found = [] if self.optimum is None else [self.optimum.text(self.objective)]
-        return "\n\n".join([*found, *tables, *filter(None, [self.caution])])
+        return "\n\n".join([*found, *tables, "\n".join([f"rates: {self.rates}", *filter(None, [self.caution])])])

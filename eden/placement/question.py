@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from eden import _core
 from eden.devices.device import Device
 from eden.devices.partition import OperatingPoint, Partition, point_of
+from eden.devices.upper_rates import Rates
 from eden.memory.errors import ErrorModel, Uniform
 from eden.placement.constraints import Constraints
+from eden.placement.defaults import UpperRates
 from eden.placement.placement import Optimum, Piece, PlacedOperand, PlacedPartition, Placement
 from eden.placement.points import MOST_LEVELS, Limit, Points, choices_of, lowered_levels
 from eden.tolerance.tolerance import Tolerance
@@ -86,6 +88,7 @@ class Question:
         constraints: Constraints,
         coarse: bool,
         points: Points,
+        ends: UpperRates | None,
     ) -> None:
         """Say what is to be placed where.
 
@@ -96,6 +99,7 @@ class Question:
             constraints: what supplies and controller allow.
             coarse: whether the whole module is at one point, that all operands tolerate.
             points: what partitions may be run at.
+            ends: at what level the upper ends of their rates are taken; None for the mean ones.
 
         Raises:
             ValueError: for constraints and points that are out of range or name a partition that there is not, and for
@@ -105,6 +109,9 @@ class Question:
         self.tolerance, self.device, self.traffic = tolerance, device, traffic
         self.constraints, self.coarse, self.points = constraints, coarse, points
         self.partitions: Sequence[Partition] = (device.whole,) if coarse else device.partitions
+        self.rates = Rates()
+        if ends is not None:
+            self.partitions, self.rates = device.upper_ends(self.partitions, ends.confidence, ends.modules)
         _check_points(points, [part.name for part in self.partitions])
         self.capacity = np.array([partition.capacity_bytes for partition in self.partitions], dtype=np.int64)
         self.nominal = point_of(device.nominal)
@@ -171,6 +178,7 @@ class Question:
             random_layout=_core.RANDOM_LAYOUT_VERSION,
             nominal=self.nominal,
             margin=self.device.margin,
+            rates=self.rates,
             operands=operands,
             partitions=placed,
             notes=self._notes(),
@@ -208,6 +216,7 @@ class Question:
             notes += [f"Voltages below nominal: {text}." for text in device.voltage.assumptions]
         if device.margin.factor > 1.0:
             notes.append(f"The device's rates hold a margin: {device.margin}.")
+        notes.append(f"Rates: {self.rates}.")
         if self.coarse:
             notes.append(
                 "Coarse: the whole module is at one operating point, the partitions that the device keeps reliable "

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from eden.common.renames import renamed
 from eden.costs.defaults import PLATFORM
 from eden.devices.device import Device
 from eden.placement.constraints import Constraints
-from eden.placement.defaults import OBJECTIVE, SOLVER, ExactSolver
+from eden.placement.defaults import OBJECTIVE, RATES, SOLVER, ExactSolver, RatesName, UpperRates
 from eden.placement.placement import Placement
 from eden.placement.points import Points
 from eden.placement.question import Question
@@ -106,6 +106,7 @@ def place(
     constraints: Constraints | None = None,
     granularity: Literal["fine", "coarse"] = "fine",
     points: Points = "measured",
+    rates: str | UpperRates = RATES,
 ) -> Placement:
     """Put each operand into a partition, and each partition at an operating point, that its operands tolerate.
 
@@ -130,14 +131,17 @@ def place(
         points: "measured": the points that the device's partitions list; "continuous": those also that the limits imply
             on the curves between them, which finds the best latency and voltage (docs/explanation/placement.md); or
             points for partitions by name, with the nominal one, the others' being those that are listed.
+        rates: "upper": the rates of all points are taken as high as what was measured leaves them; an ``UpperRates``
+            says at which level. "mean": as they are estimated, whatever that rests on. The placement says which; give
+            its ``rates`` to ``eden.certify``, whose error has that of the rates as a part.
 
     Returns:
         The placement; no operand meets a BER above its limit, no partition holds more than its capacity.
 
     Raises:
-        ValueError: for an unknown solver, objective, platform, law or partition, unknown currents, a constraint out of
-            range, an operand without bytes or not in the traffic, an operating point outside of its curve, and, naming
-            the constraint, where nothing fits.
+        ValueError: for an unknown solver, objective, platform, law, kind of rates or partition, unknown currents, a
+            constraint out of range, an operand without bytes or not in the traffic, an operating point outside of its
+            curve, and, naming the constraint, where nothing fits.
         TimeoutError: if neither solver found a placement within the time limit.
 
     """
@@ -148,7 +152,12 @@ def place(
     if granularity not in ("fine", "coarse"):
         raise ValueError(f"granularity is {granularity!r}; allowed are 'fine' and 'coarse'")
     coarse = granularity == "coarse"
-    question = Question(_alike(tolerance) if coarse else tolerance, device, traffic, constraints, coarse, points)
+    if not isinstance(rates, UpperRates) and rates not in get_args(RatesName):
+        named = ", ".join(map(repr, get_args(RatesName)))
+        raise ValueError(f"rates is {rates!r}; allowed are {named}, and an eden.placement.defaults.UpperRates")
+    ends = UpperRates() if rates == "upper" else None if isinstance(rates, str) else rates
+    wanted = _alike(tolerance) if coarse else tolerance
+    question = Question(wanted, device, traffic, constraints, coarse, points, ends)
     fixed = OBJECTIVES[objective].energy_weight
     weight = exact.energy_weight if fixed is None else fixed
     return SOLVERS[name].solve(question, Order(objective, weight, exact, lambda: _costs(question, exact, weight)))

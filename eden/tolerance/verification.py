@@ -23,6 +23,7 @@ from eden.common import progress as eden_progress
 from eden.common.files import VersionedFile
 from eden.common.provenance import DrawnChips
 from eden.common.renames import renamed
+from eden.devices.upper_rates import Rates
 from eden.faults.reliable import refuse_inside_clean
 from eden.faults.samples import samples_of
 from eden.tolerance.drive import Step, ask, end_of
@@ -66,6 +67,8 @@ class Verification(VersionedFile):
     """Which verification of this seed it is."""
     chips: tuple[DrawnChips, ...] = ()
     """All that were seen; empty in files of before purposes kept chips apart."""
+    rates: Rates | None = None
+    """What the rates of the operands are; None where it was not said."""
     random_layout: int
     """Version of the layout of random numbers."""
     eden_version: str
@@ -99,7 +102,11 @@ class Verification(VersionedFile):
         """What was found, as text; the last line is the statement."""
         other = "" if self.own_accuracy == self.reference_accuracy else f" (reference: {self.reference_accuracy:.2%})"
         account = "" if self.certificate is None else self.certificate.account
-        return "\n".join(filter(None, (f"on reliable memory: {self.own_accuracy:.2%}{other}", account, self.statement)))
+        taken = "those that the operands have, of no device" if self.rates is None else str(self.rates)
+        if self.rates is not None and self.rates.error:
+            taken += f", which takes {self.rates.error:.3g} of the error of {1.0 - self.confidence:.3g}"
+        lines = (f"on reliable memory: {self.own_accuracy:.2%}{other}", f"rates: {taken}", account, self.statement)
+        return "\n".join(filter(None, lines))
 
 
 @renamed(
@@ -120,6 +127,7 @@ def certify(
     search: Search = _SEARCH,
     budget: Budget = _BUDGET,
     reference: nn.Module | None = None,
+    rates: Rates | None = None,
     journal: str | os.PathLike[str] | None = None,
     progress: bool | Callable[[Step], None] = True,
 ) -> Verification:
@@ -146,6 +154,9 @@ def certify(
         budget: what it may cost.
         reference: the network from whose score on reliable memory the drop is counted, such as the one before
             boosting; the network itself if None.
+        rates: what the operands' rates are (``Placement.rates``). The probability that a rate of the device is higher
+            is a part of 1 - ``confidence``, and the test has the rest. If None, the statement is of the rates that the
+            operands have, and of no device.
         journal: a file that takes every observation; one that exists is resumed from, to the same answer.
         progress: True shows it on standard error, False does not, a function is called with a Step per observation.
 
@@ -167,7 +178,7 @@ def certify(
             )
     question = Question(
         max_drop=max_drop,
-        confidence=confidence,
+        confidence=_confidence_of_test(confidence, rates),
         guarantee=guarantee,
         seed=seed,
         attempt=attempt,
@@ -201,7 +212,8 @@ def certify(
     found = run.coarse_certificate if run.state == "done" else None
     return Verification(
         max_drop=question.max_drop,
-        confidence=question.confidence,
+        confidence=confidence,
+        rates=rates,
         guarantee=guarantee,
         metric=subject.scorer.name,
         reference_accuracy=question.shown(clean),
@@ -217,3 +229,15 @@ def certify(
         eden_version=importlib.metadata.version("eden-dram"),
         observations=dict(observations),
     )
+
+
+def _confidence_of_test(confidence: float, rates: Rates | None) -> float:
+    """What is left for a test beside the error that the rates may have."""
+    if rates is None or not rates.error or not isinstance(confidence, float):
+        return confidence
+    if not rates.error < 1.0 - confidence:
+        raise ValueError(
+            f"confidence is {confidence:g}, and the device's rates alone hold with {rates.confidence:g}; allowed is "
+            "a lower confidence, or a placement with a higher rates_confidence"
+        )
+    return confidence + rates.error

@@ -79,24 +79,22 @@ OUTSIDE = (
 
 DEVICE = {"devices.device", "devices.margin", "devices.partition"}
 PLACEMENT = {"devices.margin", "devices.partition", "placement.placement"}
-TOLERANCE = {"common.provenance", "tolerance.tolerance"}
-PLACE = {*PLACEMENT, *TOLERANCE, "devices.device"}
+PLACE = {*PLACEMENT, "devices.device", "tolerance.tolerance"}
 TRAFFIC = {"costs.platforms", "costs.traffic_file"}
 MAP = {*PLACEMENT, "devices.device", "placement.map_file"}
 ACCOUNT = {*PLACEMENT, *TRAFFIC, "accounting.results", "costs.energy"}
 STEPS: dict[str, set[str]] = {
     "load_ save": {"faults.checkpoint"},
-    "Tolerance profile SearchError": TOLERANCE,
-    "certify": {*TOLERANCE, "tolerance.verification"},
-    "evaluate": {"common.provenance"},
+    "Tolerance profile SearchError": {"tolerance.tolerance"},
+    "certify": {"tolerance.tolerance", "tolerance.verification"},
     "Device fit": DEVICE,
     "Placement": PLACEMENT,
     "place": PLACE,
     "memory_map": MAP,
-    "report": {*MAP, *TOLERANCE, "accounting.results", "reporting.accuracy"},
+    "report": {*MAP, "accounting.results", "reporting.accuracy", "tolerance.tolerance"},
     "traffic": TRAFFIC,
     "savings account": ACCOUNT,
-    "export": {*TOLERANCE, "tolerance.package"},
+    "export": {"tolerance.package", "tolerance.tolerance"},
 }
 RECORDS = {name: modules for names, modules in STEPS.items() for name in names.split()}
 """The modules of pydantic models that a name loads; no others load any."""

@@ -49,6 +49,7 @@ from eden.devices.curves.population import _shrunk
 from eden.devices.device import Device, FitRow, Measured, Population
 from eden.devices.partition import FittedPoint, OperatingPoint, Partition, Voltage, VoltageRow
 from eden.devices.populations import _rounded
+from eden.devices.upper_rates import Rates
 from eden.memory.cell_map import CellMap
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.geometry import Geometry
@@ -297,16 +298,19 @@ def test_a_search_whose_only_rate_is_the_floor_knows_how_long_it_takes() -> None
 def verifications(draw: st.DrawFn) -> Verification:
     network = tiny_profile.make_network(Uniform(draw(st.sampled_from([FLOOR, 1e-4]))))
     score = draw(st.sampled_from([1.0, 0.995, 2 / 3]))
+    guarantee = draw(st.sampled_from(["mean", ("quantile", 0.6)]))
+    rates = st.sampled_from([None, Rates(), Rates(kind="upper", confidence=0.9, readings=3, modules=0.95, untold=1)])
     return certify(
         network,
         tiny_profile.loader(),
         max_drop=draw(st.sampled_from([0.05, 0.4])),
         confidence=0.8,
         metric=lambda output, target: torch.full((len(output),), score, dtype=torch.float64),
-        guarantee=draw(st.sampled_from(["mean", ("quantile", 0.6)])),
+        guarantee=guarantee,
         seed=draw(seeds()),
         progress=False,
-        search=eden.Search(effort=1.5, batch_size=draw(st.sampled_from([1, 64, 200]))),
+        search=eden.Search(effort=1.5, batch_size=draw(st.sampled_from([1, 64, 200])) if guarantee == "mean" else None),
+        rates=draw(rates),
         lower_is_better=draw(st.booleans()) and score < 0.9,
     )
 

@@ -50,7 +50,8 @@ def certify(
 
     chosen = task_of(task)
     _, validation = chosen.sets()
-    model = inject_(network_of(chosen, network), Placement.load(placement))
+    placed = Placement.load(placement)
+    model = inject_(network_of(chosen, network), placed)
     found = test(
         model,
         DataLoader(validation, batch_size=samples),
@@ -60,6 +61,7 @@ def certify(
         attempt=attempt,
         search=Search(effort=effort, batch_size=samples),
         reference=None if reference is None else network_of(chosen, reference),
+        rates=placed.rates,
         journal=journal,
     )
     if not found.certified:

@@ -8,7 +8,16 @@ import typer
 from eden.app.options import OUT, PLATFORM_HELP, DeviceOption, app, tell
 from eden.app.paths import Input, Output, if_there, json_file
 from eden.costs.defaults import CURRENTS, PLATFORM
-from eden.placement.defaults import OBJECTIVE, SOLVER, SOLVER_HELP, ExactSolver
+from eden.placement.defaults import (
+    MARGIN,
+    OBJECTIVE,
+    RATES,
+    RATES_HELP,
+    SOLVER,
+    SOLVER_HELP,
+    ExactSolver,
+    UpperRates,
+)
 
 
 @app.command()
@@ -32,6 +41,14 @@ def place(
     points: Annotated[
         str, typer.Option(help="measured, or continuous: also those that the limits imply on the fitted curves")
     ] = "measured",
+    rates: Annotated[str, typer.Option(help=RATES_HELP)] = RATES,
+    rates_confidence: Annotated[
+        float, typer.Option(help="of upper ends: with which no true rate that was measured is higher")
+    ] = UpperRates.confidence,
+    modules: Annotated[
+        float, typer.Option(help="of upper ends: share of modules, where rates are of a vendor's other modules")
+    ] = UpperRates.modules,
+    margin: Annotated[float, typer.Option(help="what the device's rates are multiplied with")] = MARGIN,
     gap: Annotated[float, typer.Option(help="share above the bound at which the exact solver ends")] = ExactSolver.gap,
     time_limit: Annotated[float, typer.Option(help="seconds after which it ends in any case")] = ExactSolver.time_limit,
 ) -> None:
@@ -44,7 +61,7 @@ def place(
     exact = ExactSolver(platform, currents, energy_weight=energy_weight, gap=gap, time_limit=time_limit)
     placement = solve(
         Tolerance.load(tolerance),
-        find_device(device),
+        find_device(device, margin),
         exact if solver == "exact" else solver,
         objective=objective,
         constraints=Constraints(
@@ -54,5 +71,6 @@ def place(
         ),
         granularity="coarse" if coarse else "fine",
         points=cast(Any, points),
+        rates=UpperRates(rates_confidence, modules) if rates == "upper" else rates,
     )
     tell(placement, out)
