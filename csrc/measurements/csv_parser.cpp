@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 
 #include "base/refusal.h"
 
@@ -11,6 +12,24 @@ namespace {
 
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 constexpr size_t kMostColumns = 1024;
+
+// What names of a condition or of a part of the memory have in them.
+constexpr std::string_view kTelling[] = {"vdd",       "volt",    "trcd",    "trp",    "tras",
+                                         "trefi",     "twr",     "twait",   "temp",   "refresh",
+                                         "retention", "hammer",  "pattern", "stored", "module",
+                                         "dimm",      "channel", "rank",    "chip",   "session"};
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+bool same_name(std::string_view a, std::string_view b) {
+  return std::ranges::equal(a, b, {}, lower, lower);
+}
+
+bool tells(std::string_view name) {
+  return std::ranges::any_of(kTelling, [&](std::string_view word) {
+    return !std::ranges::search(name, word, {}, lower).empty();
+  });
+}
 
 std::string short_number(double value) {
   char text[32];
@@ -121,10 +140,27 @@ void CsvParser::take(uint64_t line, std::string_view text, bool cut) {
     log.damaged(line, text, "a line end: without it the last field may be truncated");
   } else {
     learned_ = row(line);
+    if (read_module_) watch(line);
     if (learned_) learn(text);
     return;
   }
   learned_ = false;
+}
+
+void CsvParser::watch(uint64_t line) {
+  for (Watched& watched : watched_) {
+    const std::string_view found = trimmed(fields_[watched.field]);
+    if (!watched.seen) {
+      watched.seen = true;
+      watched.first = found;
+    } else if (found != watched.first) {
+      refuse<FormatError>(
+          place_text("line", line), ": found '", printable(found), "' in the column ",
+          printable(watched.name), ", which is left out, and '", printable(watched.first),
+          "' before it; allowed is one value, because what is measured under several would be "
+          "counted as one: name it as a column that is read, or give the lines of one value");
+    }
+  }
 }
 
 void CsvParser::header(uint64_t line, std::string_view text) {
@@ -145,7 +181,7 @@ void CsvParser::header(uint64_t line, std::string_view text) {
   for (const Column& column : columns_) {
     int found_at = -1;
     for (size_t i = 0; i < width_; ++i) {
-      if (trimmed(fields_[i]) != column.name) continue;
+      if (!same_name(trimmed(fields_[i]), column.name)) continue;
       if (found_at >= 0) {
         refuse<FormatError>(at, "the column ", column.name, " occurs twice; allowed is once");
       }
@@ -160,12 +196,15 @@ void CsvParser::header(uint64_t line, std::string_view text) {
   }
   std::string others;
   for (size_t i = 0; i < width_; ++i) {
+    if (!known[i] && tells(trimmed(fields_[i])))
+      watched_.push_back({i, std::string(trimmed(fields_[i])), "", false});
     if (!known[i]) others += (others.empty() ? "" : ", ") + printable(trimmed(fields_[i]));
   }
   if (!others.empty()) output_.log.note("left out the columns " + printable(others, 200));
   place_ = std::move(place);
   numbers_.assign(width_, kLeftOut);
   digits_.assign(columns_.size(), kNoDigits);
+  for (const Watched& watched : watched_) numbers_[watched.field] = kText;
   for (size_t column = 0; column < columns_.size(); ++column) {
     if (place_[column] < 0) continue;
     numbers_[place_[column]] = columns_[column].number ? static_cast<int>(column) : kText;
@@ -212,6 +251,7 @@ bool CsvParser::of_module(int module_column, int vendor_column) {
     wanted = output_.of_module(label, settings_);
     module_count_ = &output_.modules.find(label)->second;
   }
+  read_module_ = wanted;
   if (wanted && has(vendor_column)) vendor_count_ = output_.add_vendor(field(vendor_column));
   return wanted;
 }
@@ -230,7 +270,7 @@ bool has_columns(std::string_view head, std::initializer_list<std::string_view> 
   if (!fields.split(head)) return false;
   return std::all_of(names.begin(), names.end(), [&](std::string_view name) {
     for (size_t i = 0; i < fields.size(); ++i) {
-      if (trimmed(fields[i]) == name) return true;
+      if (same_name(trimmed(fields[i]), name)) return true;
     }
     return false;
   });

@@ -11,6 +11,9 @@
 
 namespace eden::measurements {
 
+// Columns are found by name, in letters of either case. A column that is left out must not differ
+// from line to line where its name says a condition or a part of the memory in other words, as
+// vdd_mv or session: lines of several would be counted as of one.
 class CsvParser : public Parser {
  public:
   void feed(std::string_view bytes) final;
@@ -57,6 +60,7 @@ class CsvParser : public Parser {
   void take(uint64_t line, std::string_view text, bool cut);
   void header(uint64_t line, std::string_view text);
   void learn(std::string_view line);
+  void watch(uint64_t line);
   const char* next_alike(const char* at, const char* end);
 
   // What a line alike consists of: text, then a number or what is left out, and so on.
@@ -67,6 +71,13 @@ class CsvParser : public Parser {
   static constexpr int kText = -1, kLeftOut = -2;  // in place of a column of numbers
 
   std::vector<Column> columns_;
+  struct Watched {
+    size_t field;
+    std::string name;
+    std::string first;  // what its first line holds
+    bool seen;
+  };
+  std::vector<Watched> watched_;
   std::vector<int> place_;    // of each column in a line, -1 where it is missing
   std::vector<int> numbers_;  // of each field of a line its column, if it is one of numbers
   std::vector<Part> parts_;
@@ -74,6 +85,7 @@ class CsvParser : public Parser {
   std::string last_part_;
   bool learned_ = false;
   std::vector<uint64_t> digits_;  // by column
+  bool read_module_ = true;  // the last line is of the module that is read
   uint64_t* module_count_ = nullptr;
   uint64_t* vendor_count_ = nullptr;
   size_t width_ = 0;
@@ -82,7 +94,7 @@ class CsvParser : public Parser {
   bool last_line_open_ = false;
 };
 
-// Whether the first line has all of these columns.
+// Whether the first line has all of these columns, in letters of either case.
 bool has_columns(std::string_view head, std::initializer_list<std::string_view> names);
 
 // The columns of an operating point, in the order of ConditionField, and those of the data.

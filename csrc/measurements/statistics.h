@@ -125,6 +125,10 @@ class Statistics {
   // Failing cells of a row whose bits are not known; likewise.
   bool flips_in_row(int condition, uint32_t repeat, uint32_t bank, uint32_t row, Stored stored,
                     uint32_t count);
+  // No bit of a flip is known after all, whatever was said of them.
+  void lose_places() {
+    each_group([](Group& group) { group.located = false; });
+  }
   // The count of a whole bank; false, and nothing counted, where there is one already.
   bool count(int condition, uint32_t repeat, uint32_t bank, Stored stored, double errors,
              double cells, uint64_t line);

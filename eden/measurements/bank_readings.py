@@ -16,13 +16,20 @@ from eden import _core
 from eden.common.files import FileError
 from eden.measurements.campaign import UNKNOWN, Reading, Statistics
 
+_HIGHEST_PERCENTAGE = 100.0
+_MOST_PASSES = 20  # means of so many, and sums of those with the digits that programs print
+_NEARLY_WHOLE = 1e-3
+
 
 def refuse_rates(path: Path, reader: _core.MeasurementReader, statistics: Statistics) -> None:
-    """Refuse a file whose errors are rates, which as counts would be far lower ones."""
+    """Refuse a file whose errors are rates or percentages, which as counts would be far lower ones."""
     largest, line = 0.0, 0
+    passes = np.arange(1, _MOST_PASSES + 1)  # of which all errors can be means
     for index, entry in enumerate(statistics.conditions):
         for stored in entry.stored_values:
             _, _, errors, _, lines = reader.counts(index, UNKNOWN if stored is None else stored)
+            sums = passes[:, None] * errors[errors % 1.0 != 0.0]
+            passes = passes[(np.abs(sums - np.round(sums)) < _NEARLY_WHOLE).all(1)]
             if errors.size and errors.max() > largest:
                 largest, line = float(errors.max()), int(lines[errors.argmax()])
     if 0.0 < largest < 1.0:
@@ -30,6 +37,13 @@ def refuse_rates(path: Path, reader: _core.MeasurementReader, statistics: Statis
             path,
             f"line {line}, column errors: found {largest:g}, the most of all lines; allowed are counts of errors, of "
             "which some are 1 or more (a bit error rate is to be multiplied with cells)",
+        )
+    if not passes.size and largest <= _HIGHEST_PERCENTAGE:
+        raise FileError(
+            path,
+            f"line {line}, column errors: found {largest:g}, the most of all lines, and numbers that are not whole, as "
+            "percentages are; allowed are counts of errors (a percentage is to be multiplied with cells / 100, a "
+            "mean of passes with their number)",
         )
 
 
@@ -41,16 +55,21 @@ def readings_of_banks(
 ) -> tuple[tuple[Reading, ...], int, int, str | None]:
     """The readings of counts of whole banks, the cells of a bank, the number of banks, and a note."""
     whole: list[tuple[NDArray[Any], ...]] = []
-    banks = parts = 0
+    banks = parts = hammered = 0
     for index, entry in enumerate(statistics.conditions):
         byte = re.fullmatch(r"0x([0-9a-f]{2})", entry.condition.pattern or "")
         for stored in entry.stored_values:
             repeat, bank, errors, cells, line = reader.counts(index, UNKNOWN if stored is None else stored)
             banks = max(banks, int(bank.max(initial=-1)) + 1)
+            if entry.condition.hammer_count:
+                hammered += len(bank)
+                continue
             if byte is None or (stored is not None and int(byte[1], 16) not in (0x00, 0xFF)):
                 parts += len(bank)
             else:
                 whole.append((np.full(len(bank), index), repeat, bank, errors, cells, line))
+    if not whole and hammered:
+        return (), 0, banks, f"made no readings of {hammered} counts under hammering"
     if not whole:
         return (), 0, banks, "made no readings of whole banks: the patterns are of several bytes, or values apart"
     condition, repeat, bank, errors, cells, line = (np.concatenate(column) for column in zip(*whole, strict=True))
@@ -91,6 +110,8 @@ def readings_of_banks(
         if collecting:
             gc.enable()
     notes = [f"took {missing} banks that have no count in a pass for not tested"] if missing else []
+    if hammered:
+        notes.append(f"left {hammered} counts under hammering out of the readings")
     if parts:
         notes.append(f"left {parts} counts of one value of a mixed pattern out of the readings")
     return readings, int(cells[0]), banks, "; ".join(notes) or None

@@ -69,8 +69,8 @@ inline std::vector<Sample> samples() {
                  "\"ret_ms\": 512, \"data_pattern_type\": 3}\n",
                  {}});
   settings = {};
-  settings.at.pattern = *Pattern::parse("01_per_row");
-  settings.tested = {{0, 1}, 0, 64, 1024, 0};
+  settings.at.pattern = *Pattern::parse("01_in_row");
+  settings.tested = {{1}, 0, 64, 1024, 0};
   all.push_back({"rowhammer-tester",
                  "{\"40000\": {\"read_count\": 40000, \"pair_1_3\": {\"hammer_row_1\": 1, "
                  "\"hammer_row_2\": 3, \"errors_in_rows\": {\"2\": {\"bank\": 1, \"row\": 2, "
@@ -80,6 +80,7 @@ inline std::vector<Sample> samples() {
                  "\"bitflips\": 1}}}}}\n",
                  settings});
   settings.at.pattern = *Pattern::parse("0xfe");
+  settings.tested = {{0, 1}, 0, 64, 1024, 0};
   all.push_back({"softmc",
                  "Testing rows\nError at Col: 12, Row: 34, Bank: 1, DATA: ff \n"
                  "Error at Col: 12, Row: 34, Bank: 1, DATA: 7e \n"

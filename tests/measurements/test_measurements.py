@@ -284,9 +284,36 @@ def test_rates_in_the_place_of_counts_are_refused(tmp_path: Path) -> None:
         FileError, match=r"line 3, column errors: found 0.00025, the most of all lines; allowed are cou"
     ):
         read(tmp_path / "a.csv")
-    for few in (("0", "0"), ("0.5", "1")):
+    for few in (("0", "0"), ("0.5", "1"), ("0.333333", "7.66667"), ("3.7", "101.23")):
         (tmp_path / "a.csv").write_text(text.format(*few))
         assert len(read(tmp_path / "a.csv").readings) == 1
+    (tmp_path / "a.csv").write_text(text.format("0.75", "1.37"))
+    with pytest.raises(FileError, match=r"line 3, column errors: found 1.37, .* not whole, as percentages are"):
+        read(tmp_path / "a.csv")
+
+
+def test_columns_are_known_in_any_case_and_conditions_in_other_words_are_not_pooled(tmp_path: Path) -> None:
+    text = "{},Temperature,STORED,bank,errors,cells\n1.35,50,1,0,3,4096\n1.2,50,1,0,900,4096\n"
+    path = tmp_path / "a.csv"
+    for name in ("VDD", "Vdd", "vdd"):
+        path.write_text(text.format(name))
+        assert [(one.vdd, one.errors) for one in read(path).readings] == [(1.35, (3.0,)), (1.2, (900.0,))]
+    for name in ("vdd_mv", "Voltage (V)", "session", "tRAS", "DIMM", "tWAIT", "Chip"):
+        path.write_text(text.format(name))
+        with pytest.raises(FileError, match=rf"line 3: found '1.2' in the column {re.escape(name)}, which is left out"):
+            read(path)
+        path.write_text(text.format(name).replace("1.2,", "1.35,"))
+        assert any("left out the columns" in note for note in read(path).notes)
+    path.write_text(text.format("vdd,VDD").replace("\n1", "\n1,1"))
+    with pytest.raises(FileError, match="the column vdd occurs twice"):
+        read(path)
+    path.write_text(text.format("date"))
+    assert len(read(path).readings) == 2
+    flips = "VDD,Pattern,Bank,ROW,bit\n1.35,0xff,0,1,2\n1.2,0xff,0,1,3\n"
+    path.write_text(flips)
+    found = read(path).statistics
+    assert found is not None
+    assert [one.condition.vdd for one in found.conditions] == [1.35, 1.2]
 
 
 def test_banks_that_are_silent_beside_failing_ones_were_not_tested(tmp_path: Path) -> None:

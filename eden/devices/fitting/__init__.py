@@ -37,6 +37,7 @@ def analyse(
     """The same as ``fit``, with the report of what was read, left out, assumed and chosen."""
     chosen = FitSettings(format, module, **settings)
     campaign = chosen.read(path)
+    chosen.refuse_hammering(campaign)
     return fit_banks(campaign, chosen) if campaign.format in COUNTS else fit_cells(campaign, chosen)
 
 

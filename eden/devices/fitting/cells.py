@@ -21,6 +21,7 @@ from eden.common.files import FileError
 from eden.devices import curves
 from eden.devices.device import Device, FitRow
 from eden.devices.fitting.checks import Checks
+from eden.devices.fitting.counted import Raised, counted, told
 from eden.devices.fitting.counts import AXES_OF_CURVES, device_curves, informative, regimes
 from eden.devices.fitting.differences import compare_counts
 from eden.devices.fitting.intervals import as_independent, widened
@@ -28,7 +29,7 @@ from eden.devices.fitting.nominal import Nominal, nominal_point
 from eden.devices.fitting.operating_range import Candidate, Offer, offer, partition_of
 from eden.devices.fitting.regions import Region, Told, divide, whole_module
 from eden.devices.fitting.report import FitReport
-from eden.devices.fitting.rounding import DIGITS, rounded_rate
+from eden.devices.fitting.rounding import DIGITS, rounded_rate, rounded_up
 from eden.devices.fitting.samples import (
     LINE_AXES,
     PLURAL,
@@ -118,6 +119,7 @@ class CellFitter:
         self.dispersion = 0.0
         self.lent = 0.0
         self.passes_vary = False
+        self.raised: list[Raised] = []
         self.whole = whole_module(geometry, tested.banks, tested.rows)
 
     def run(self) -> FitReport:
@@ -159,6 +161,8 @@ class CellFitter:
         checks = Checks(self.sampler, self.whole, self.model, self.failure, self.settings.cell_map, self.notes)
         tests = tuple(checks.tests(whole, fits))
         measured = checks.measured(whole)
+        if (text := told(self.raised)) is not None:
+            self.notes.append(text)
         device = Device(
             name=self.settings.name or self.campaign.module,
             source=self.settings.source_of(self.campaign),
@@ -232,15 +236,16 @@ class CellFitter:
         )
         found = common.failure
         if found.identified:
-            self.failure = found.estimate
+            # Cells that failed more often than by F at some point would else have a rate below what was counted.
+            self.failure = max(found.estimate, self._highest_counted())
             self.notes.append(
-                f"failure F = {found.estimate:.{DIGITS}g}, 95% interval [{found.low:.3g}, {found.high:.3g}]: from the "
+                f"failure F = {self.failure:.{DIGITS}g}, 95% interval [{found.low:.3g}, {found.high:.3g}]: from the "
                 "repeated reads of the cells that failed, at all operating points together"
             )
         elif 0.0 < found.high < 1.0:
-            self.failure = found.high
+            self.failure = max(found.high, self._highest_counted())
             self.assumptions.append(
-                f"failure F = {found.high:.{DIGITS}g}: no cell failed in more than one of its reads, so only the "
+                f"failure F = {self.failure:.{DIGITS}g}: no cell failed in more than one of its reads, so only the "
                 "product of F and the share of weak cells is told, and F is taken as high as the reads allow"
             )
         else:
@@ -250,6 +255,19 @@ class CellFitter:
             )
         # The fits need an F that the counts do not contradict, the file one of few digits.
         self.failure = rounded_rate(self.failure)
+
+    def _highest_counted(self) -> float:
+        """The F below which some rate would be below what was counted.
+
+        Of a cell map, which holds the cells that failed: what they failed at. Weak cells that never did are not in it.
+        """
+        found = [0.0]
+        for point in self.sampler.by_point:
+            for sample in self.sampler.samples(self.whole, point).values():
+                found.append(counted(sample).rate)
+                if self.settings.cell_map and sample.counts.failed:
+                    found.append(_least_share(sample.counts.failures, sample.counts.failed * sample.counts.reads))
+        return rounded_up(max(found))
 
     def _check_failure(self) -> None:
         for point in self.sampler.by_point:
@@ -434,12 +452,12 @@ class CellFitter:
 
     def _errors(self, zero: float, one: float) -> ErrorModel:
         zero, one = (min(rounded_rate(rate), self.failure) for rate in (zero, one))
-        if self.model == "uniform":
-            return Uniform(zero, self.failure)
         if self.model == "data_dependent":
             return DataDependent(zero, one, self.failure)
+        if self.model == "uniform":
+            return Uniform(max(zero, one), self.failure)
         kind: type[LineModel] = Bitline if self.model == "bitline" else Wordline
-        return kind(zero, self.dispersion, self.failure, self.geometry)
+        return kind(max(zero, one), self.dispersion, self.failure, self.geometry)
 
     def _errorless_point(self, point: OperatingPoint, cells: int) -> FittedPoint:
         return FittedPoint(
@@ -468,11 +486,15 @@ class CellFitter:
         rates, intervals = self._rates(
             fit, "data_dependent" if self.settings.cell_map else self.model, dispersion, quantile
         )
+        if not self.settings.cell_map:
+            rates, intervals = self._not_below(region, point, fit, dispersion, rates, intervals)
         errors: ErrorModel
         if self.settings.cell_map:
             errors = self._map(region, point)
             rows = region.rows or self.tested.rows
             share = len(region.banks) * len(rows) * self.tested.row_bits / region.cells
+            if region is self.whole:
+                self._check_map(point, fit, dispersion, errors, share)
             intervals = [
                 around((low * share, high * share), rate)
                 for (low, high), rate in zip(intervals, (errors.ber_zero, errors.ber_one), strict=True)
@@ -519,6 +541,62 @@ class CellFitter:
                 # What was not measured can be anything.
                 intervals[i] = (0.0, self.failure)
         return (rates[0], rates[1]), intervals
+
+    def _not_below(
+        self,
+        region: Region,
+        point: OperatingPoint,
+        fit: PointCounts,
+        dispersion: float,
+        rates: tuple[float, float],
+        intervals: list[tuple[float, float]],
+    ) -> tuple[tuple[float, float], list[tuple[float, float]]]:
+        """The rates and intervals, raised to what was counted where the model's are below it.
+
+        A rate that one value has for itself may not be below its own count; one of several counts, not below all of
+        them together, nor below the 95% interval of any.
+        """
+        every = [sample.counts for sample in fit.samples.values()]
+        together = sum(counts.failures for counts in every) / sum(counts.cells * counts.reads for counts in every)
+        found, widened_to = list(rates), list(intervals)
+        for value, sample in fit.samples.items():
+            mine = counted(sample, dispersion)
+            own = len(fit.samples) == 1 or self.model == "data_dependent"
+            for i in {"zero": (0,), "one": (1,), "both": (0, 1)}[value]:
+                least = max(mine.rate if own or rates[i] < mine.low else 0.0, 0.0 if own else together)
+                if rounded_rate(rates[i]) >= least:
+                    continue
+                least = rounded_up(least)
+                if least > self.failure:
+                    raise ValueError(
+                        f"failure is {self.failure:g}; allowed is {least:g} to 1, because reads of "
+                        f"stored {PLURAL[value]} fail at that rate in {region.name} at {point}"
+                    )
+                self.raised.append(Raised(region.name, point, value, rates[i], least))
+                found[i] = least
+                low, high = intervals[i]
+                widened_to[i] = (min(low, mine.low), max(high, mine.high if least >= mine.rate else least))
+        return (found[0], found[1]), widened_to
+
+    def _check_map(
+        self,
+        point: OperatingPoint,
+        fit: PointCounts,
+        dispersion: float,
+        errors: ErrorModel,
+        share: float,
+    ) -> None:
+        """Refuse a map of the whole module that fails less often than was counted in the part that was tested."""
+        for value, sample in fit.samples.items():
+            mine = counted(sample, dispersion)
+            ber = errors.ber_zero if value == "zero" else errors.ber_one
+            if rounded_rate(ber) < rounded_rate(mine.low * share):
+                raise ValueError(
+                    f"cell_map gives stored {PLURAL[value]} the rate {ber / share:.3g} at {point}, "
+                    f"where {mine.rate:.3g} was counted: cells that never stored the value, or F = {self.failure:g}, "
+                    "make it lower; allowed are conditions in which each cell stored it, and a failure as high as the "
+                    "reads show"
+                )
 
     def _shared(self, fit: PointCounts, found: FittedModel) -> float:
         """The correlation between what failed of zeros and of ones, for the interval of their common rate."""
@@ -602,6 +680,15 @@ class CellFitter:
             else "passes do not vary by more than chance: no point with errors was read twice, so nothing tells it, "
             "and the intervals are too narrow for passes that do"
         )
+
+
+def _least_share(successes: int, trials: int) -> float:
+    """The lower end of Wilson's 95% interval of a binomial share."""
+    z = float(scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2)) ** 2
+    share = successes / trials
+    return (share + z / (2 * trials) - math.sqrt(z * (share * (1 - share) + z / (4 * trials)) / trials)) / (
+        1 + z / trials
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

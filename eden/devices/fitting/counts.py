@@ -424,6 +424,12 @@ class _Fitter:
                     f"failure is {self.failure:g}; allowed is {rounded_rate(rate.estimate):g} to 1, because stored "
                     f"{stored} of {self.campaign.module} fail at that rate at {point}"
                 )
+        if self.model == "uniform" and values.zero and values.one:
+            # One rate of both may not be below the interval of either.
+            own = self._fit("data_dependent", values, lent)
+            zero = one = max(
+                (zero, *(rate for rate in own.rates if zero.estimate < rate.low)), key=lambda r: r.estimate
+            )
         estimates = [min(rounded_rate(rate.estimate), self.failure) for rate in (zero, one)]
         intervals = [
             around((rounded_rate(rate.low), rounded_rate(rate.high)), estimate)

@@ -23,6 +23,13 @@ def rounded_rate(rate: float) -> float:
     return rounded(rate)
 
 
+def rounded_up(rate: float) -> float:
+    """The rate with the digits that are kept, never a lower one."""
+    far = rate > 0.5
+    kept = decimal.Context(prec=DIGITS, rounding=decimal.ROUND_FLOOR if far else decimal.ROUND_CEILING)
+    return float(1 - kept.plus(1 - Decimal(rate))) if far else float(kept.plus(Decimal(rate)))
+
+
 def outwards(end: float, side: Literal[-1, 1]) -> float | None:
     """An end of a parameter's interval with three digits, never further in; None for one that is open.
 

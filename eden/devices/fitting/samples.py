@@ -213,13 +213,6 @@ class Sampler:
         unknown = 0
         for statistics in self.campaign.statistics.conditions:
             condition = statistics.condition
-            if condition.hammer_count is not None:
-                raise ValueError(
-                    f"hammer_count is {condition.hammer_count:g} in {self.campaign.path.name}: RowHammer is no "
-                    "operating point that a memory can be run at; allowed are conditions without it "
-                    "(eden.measurements.readers.read gives the statistics of each condition, and "
-                    "eden.devices.likelihoods.fit_models fits them)"
-                )
             stated = {name: getattr(condition, name) for name in OperatingPoint.model_fields}
             point = self.nominal.model_copy(update={name: value for name, value in stated.items() if value is not None})
             stored = _pattern_bits(condition.pattern)

@@ -68,6 +68,18 @@ class FitSettings:
         """The measurements, read as these settings say. Raises as ``eden.measurements.readers.read``."""
         return read(path, self.format, self.module, at=self.at, tested=self.tested, max_damaged=self.max_damaged)
 
+    @staticmethod
+    def refuse_hammering(campaign: Campaign) -> None:
+        """Raise ValueError for a campaign that hammered rows: what failed by it does not fail at an operating point."""
+        for statistics in campaign.statistics.conditions if campaign.statistics else ():
+            count = statistics.condition.hammer_count
+            if count:
+                raise ValueError(
+                    f"hammer_count is {count:g} in {campaign.path.name}: RowHammer is no operating point that a memory "
+                    "can be run at; allowed are conditions without it (eden.measurements.readers.read gives the "
+                    "statistics of each condition, and eden.devices.likelihoods.fit_models fits them)"
+                )
+
     def source_of(self, campaign: Campaign) -> Source:
         """Where the figures come from: what was given, or else the file and its module."""
         return self.source or Source(

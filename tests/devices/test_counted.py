@@ -1,0 +1,112 @@
+"""Is no device written whose rates lie below what was counted?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import eden
+from eden.devices.fitting import analyse
+from eden.memory.cell_map import CellMap
+
+ROWS, ROW_BITS = 64, 1024
+TESTED = eden.Tested(banks=1, rows=ROWS, row_bits=ROW_BITS, subarray_rows=ROWS)
+Rates = Callable[[int, np.random.Generator], "np.ndarray[tuple[int, int], np.dtype[np.float64]]"]
+
+
+def campaign(folder: Path, rates: Rates, intervals: Iterable[int], seed: int, passes: int = 1) -> tuple[Path, dict]:
+    """Flips of cells that fail at the rates (rows, bits) of a stored value, the file and the rates counted."""
+    random = np.random.default_rng(seed)
+    lines, counted = ["refresh_interval,temperature,pattern,bank,row,bit,repeat"], {}
+    for at in intervals:
+        for value, pattern in ((0, "0x00"), (1, "0xff")):
+            probability = rates(value, random) * at / 64_000
+            failed = [random.random((ROWS, ROW_BITS)) < probability for _ in range(passes)]
+            counted[at, value] = float(np.mean(failed))
+            for repeat, cells in enumerate(failed):
+                lines += [f"{at},50,{pattern},0,{row},{bit},{repeat}" for row, bit in np.argwhere(cells)]
+    path = folder / "a.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path, counted
+
+
+def of_one_value_a_row(value: int, random: np.random.Generator) -> np.ndarray:
+    """Half of the rows fail for ones alone, the others for zeros alone, as rows of true cells and of anti-cells do."""
+    rows = np.arange(ROWS) // 2 % 2 == value
+    return np.repeat((rows * random.gamma(8, 0.025, ROWS))[:, None], ROW_BITS, axis=1).clip(0, 1)
+
+
+def of_columns_and_values(value: int, random: np.random.Generator) -> np.ndarray:
+    """Bitlines that differ, and ones that fail a few times as often as zeros."""
+    of_bits = np.random.default_rng(5).gamma(0.3, 1 / 0.3, ROW_BITS)
+    return np.repeat(of_bits[None, :] * (0.004 if value else 0.0015), ROWS, axis=0).clip(0, 1)
+
+
+@pytest.mark.parametrize("rates", [of_one_value_a_row, of_columns_and_values])
+@pytest.mark.parametrize("seed", range(3))
+def test_rates_are_not_below_those_counted(tmp_path: Path, rates: Rates, seed: int) -> None:
+    path, counted = campaign(tmp_path, rates, (16_000, 64_000), seed)
+    device = analyse(path, tested=TESTED).device
+    for (at, value), rate in counted.items():
+        point = next(point for point in device.whole.points if point.refresh_interval == at)
+        found, (_, high) = (point.errors.ber_one, point.one) if value else (point.errors.ber_zero, point.zero)
+        # What one rate of both has below a value's own count is within that count's 95% interval.
+        assert found >= (counted[at, 0] + counted[at, 1]) / 2
+        assert max(found, high) >= rate
+        assert found >= rate * 0.8
+    if rates is of_one_value_a_row:
+        assert any(note.startswith("raised rates to what was counted") for note in device.notes)
+
+
+def test_the_failure_probability_hides_no_errors(tmp_path: Path) -> None:
+    """At one point weak cells always fail, at the other half of the time: one F of both would halve the first rate."""
+    weak = np.random.default_rng(3).random((ROWS, ROW_BITS))
+
+    def rates(value: int, random: np.random.Generator) -> np.ndarray:
+        return (weak < 0.02) * 1.0
+
+    path, counted = campaign(tmp_path, rates, (32_000, 64_000), 4, passes=4)
+    device = eden.fit(path, tested=TESTED)
+    for (at, _), rate in counted.items():
+        errors = device.errors(refresh_interval=at)
+        assert min(errors.ber_zero, errors.ber_one) >= rate
+    chip = eden.fit(path, tested=TESTED, cell_map=True)
+    for (at, _), rate in counted.items():
+        errors = chip.errors(refresh_interval=at)
+        assert isinstance(errors, CellMap)
+        assert min(errors.ber_zero, errors.ber_one) >= rate * 0.99
+
+
+def test_a_map_of_cells_that_never_stored_a_value_is_refused(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    lines = [f"64000,50,0xaa,0,{row},{bit}" for row, bit in np.argwhere(random.random((ROWS, ROW_BITS)) < 0.02)]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["refresh_interval,temperature,pattern,bank,row,bit", *lines]) + "\n")
+    assert eden.fit(path, tested=TESTED).errors(refresh_interval=64_000).ber_one == pytest.approx(0.02, rel=0.1)
+    with pytest.raises(ValueError, match=r"cell_map gives stored zeros the rate .* cells that never stored the value"):
+        eden.fit(path, tested=TESTED, cell_map=True)
+
+
+def test_one_rate_of_counts_is_not_below_the_interval_of_a_value(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    lines = ["trcd,temperature,stored,bank,repeat,errors,cells"]
+    # At 7.5 ns ones fail 3 times as often, at all others both alike: in sum one rate describes them.
+    for trcd, zeros, ones in ((10, 100, 100), (7.5, 100, 300), (6, 400, 400), (5, 900, 900), (4, 2000, 2000)):
+        for value, errors in ((0, zeros), (1, ones)):
+            lines += [f"{trcd},50,{value},0,{repeat},{errors + repeat},33554432" for repeat in range(3)]
+    path.write_text("\n".join(lines) + "\n")
+    device = eden.fit(path, nominal=eden.Condition(trcd=12.5))
+    assert device.errors(trcd=7.5).ber_one >= 300 / 33554432
+
+
+def test_errors_by_hammering_are_no_operating_point(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    lines = "hammer_count,refresh_interval,temperature,stored,bank,errors,cells\n{},256,50,0,0,40,33554432\n"
+    path.write_text(lines.format("50000"))
+    with pytest.raises(ValueError, match=r"hammer_count is 50000 in a.csv: RowHammer is no operating point"):
+        eden.fit(path)
+    path.write_text(lines.format("0") + "0,256,50,1,0,41,33554432\n")
+    assert eden.fit(path).errors(refresh_interval=256).ber == pytest.approx(40.5 / 33554432, rel=0.01)
