@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import eden
+from eden.common.files import FileError
 from eden.devices.fitting import analyse
 from eden.memory.cell_map import CellMap
 
@@ -110,3 +111,23 @@ def test_errors_by_hammering_are_no_operating_point(tmp_path: Path) -> None:
         eden.fit(path)
     path.write_text(lines.format("0") + "0,256,50,1,0,41,33554432\n")
     assert eden.fit(path).errors(refresh_interval=256).ber == pytest.approx(40.5 / 33554432, rel=0.01)
+
+
+def test_one_stored_value_makes_a_device(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    lines = [
+        f"{at},50,1,0,{repeat},{errors + repeat},33554432"
+        for at, errors in ((128, 20), (256, 400))
+        for repeat in range(3)
+    ]
+    path.write_text("\n".join(["refresh_interval,temperature,stored,bank,repeat,errors,cells", *lines]) + "\n")
+    device = eden.fit(path)
+    for at, errors in ((128, 21), (256, 401)):
+        point = next(point for point in device.whole.points if point.refresh_interval == at)
+        assert point.errors.ber_one == pytest.approx(errors / 33554432, rel=1e-3)
+        assert point.zero == (0.0, 1.0)
+        assert point.one[1] < 1e-4
+    assert any(text.startswith("stored zeros were not measured") for text in device.assumptions)
+    path.write_text(path.read_text().replace(",20,", ",2000000,"))
+    with pytest.raises(FileError, match=r"no measured operating point can be offered; .* mix two regimes"):
+        eden.fit(path)

@@ -55,10 +55,10 @@ class Values(NamedTuple):
     one: Counts
 
 
-# How a model groups the readings: one rate per group. The order is that of growing complexity.
+# How a model groups the readings: one rate per group, of which none is empty. The order is that of growing complexity.
 MODELS: dict[Model, Callable[[Values], list[Counts]]] = {
     "uniform": lambda values: [values.zero + values.one],
-    "data_dependent": lambda values: [values.zero, values.one],
+    "data_dependent": lambda values: [counts for counts in values if counts],
 }
 
 
@@ -161,6 +161,8 @@ class _Fitter:
         self.reliable = settings.reliable or "bank0"
         self.notes = list(campaign.notes)
         self.readings = self._at_points()
+        told = {reading.stored for _, reading in self.readings}
+        self.unmeasured = [i for i, stored in enumerate(("zero", "one")) if stored not in told]
         self._check_nominal()
         self._check_voltage()
         self.model: Model = "uniform"
@@ -188,6 +190,13 @@ class _Fitter:
             scope.lent = self._lent_dispersion(scope, whole.lent)
             parts.append(self._partition(scope, nominal_only))
         whole_part = self._partition(whole, False)
+        others = [point for point in whole.conditions if point != self.nominal]
+        if others and len(whole_part.points) + len(whole_part.points_at_other_temperatures) == 1:
+            gaps = "; ".join(f"{point_of(gap)}: {gap.reason}" for gap in whole_part.left_out[:5])
+            raise FileError(
+                campaign.path,
+                f"no measured operating point can be offered; allowed is a device with one or more ({gaps})",
+            )
         measured = self._measured(whole_part, whole.lent)
         device = Device(
             name=self.settings.name or campaign.module,
@@ -265,8 +274,8 @@ class _Fitter:
 
     def _usable(self, values: Values) -> str | None:
         """Why a condition cannot be fitted, or None."""
-        for stored, pattern, counts in (("zeros", "0x0", values.zero), ("ones", "0xff", values.one)):
-            if not counts:
+        for i, (stored, pattern) in enumerate((("zeros", "0x0"), ("ones", "0xff"))):
+            if not values[i] and i not in self.unmeasured:
                 return f"stored {stored} were not measured (pattern {pattern})"
         for stored, counts in (("zeros", values.zero), ("ones", values.one)):
             gap = regimes(counts)
@@ -435,6 +444,8 @@ class _Fitter:
             around((rounded_rate(rate.low), rounded_rate(rate.high)), estimate)
             for rate, estimate in zip((zero, one), estimates, strict=True)
         ]
+        for i in self.unmeasured:
+            intervals[i] = (0.0, self.failure)
         return FittedPoint(
             **point.model_dump(),
             errors=_error_model(self.model, estimates[0], estimates[1], self.failure),
@@ -447,7 +458,7 @@ class _Fitter:
 
     def _nominal_point(self, scope: _Scope) -> FittedPoint:
         values = scope.conditions.get(self.nominal)
-        if values is not None and values.zero and values.one:
+        if values is not None and all(values[i] or i in self.unmeasured for i in range(2)):
             return self._point(self.nominal, values, scope.lent)
         return FittedPoint(
             **self.nominal.model_dump(),
@@ -521,6 +532,12 @@ class _Fitter:
                 "where all banks but half of them or fewer failed at a high rate"
             )
             lines.append(f"a bank has {self.campaign.cells_per_bank} cells: the measurements do not state it")
+        for i in self.unmeasured:
+            this, other = ("zeros", "ones") if i == 0 else ("ones", "zeros")
+            lines.append(
+                f"stored {this} were not measured: they are taken to fail at the rate of stored {other}, and their "
+                "interval is everything up to F"
+            )
         lines.append(self.lent_assumption)
         if self.settings.voltage is not None:
             lines += self.settings.voltage.assumptions
