@@ -85,7 +85,7 @@ class CsvParser : public Parser {
   std::string last_part_;
   bool learned_ = false;
   std::vector<uint64_t> digits_;  // by column
-  bool read_module_ = true;  // the last line is of the module that is read
+  bool read_module_ = true;       // the last line is of the module that is read
   uint64_t* module_count_ = nullptr;
   uint64_t* vendor_count_ = nullptr;
   size_t width_ = 0;

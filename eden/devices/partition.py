@@ -321,13 +321,13 @@ class Voltage(Part):
 
 
 def with_rates(model: ErrorModel, zero: float, one: float) -> ErrorModel:
-    """An error model of the same kind with other rates; of kinds without a rate for each value, with their mean."""
+    """An error model of the same kind with other rates; of kinds without a rate for each value, with the higher."""
     zero, one = min(zero, model.failure), min(one, model.failure)
     if isinstance(model, DataDependent):
         return DataDependent(zero, one, model.failure)
     if isinstance(model, Uniform):
-        return Uniform((zero + one) / 2, model.failure)
-    return model.scaled(min((zero + one) / 2, model.highest_ber))
+        return Uniform(max(zero, one), model.failure)
+    return model.scaled(min(max(zero, one), model.highest_ber))
 
 
 def _union(p: float, q: float) -> float:
