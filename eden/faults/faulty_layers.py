@@ -330,6 +330,10 @@ class FaultyLayer(nn.Module):
         self.eden_faults.own_buffers(self)
         return self
 
+    def __prepare_scriptable__(self) -> Any:
+        names = ", ".join(operand.name for operand in self.eden_faults.operands())
+        raise RuntimeError(f"{names}: torch.jit.script cannot hold faults; call it after eden.remove_(model)")
+
     def __deepcopy__(self, memo: dict[int, Any]) -> FaultyLayer:
         self._eden_refuse_copy()
         copied = type(self).__new__(type(self))

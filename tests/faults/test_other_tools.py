@@ -331,6 +331,11 @@ def test_what_holds_no_faults_is_for_clean_memory(tool, storage):
     assert not re.search(r"eden[.:]", str(traced.graph) if tool == "onnx" else str(traced.inlined_graph))
 
 
+def test_script_is_refused_by_name():
+    with pytest.raises(RuntimeError, match=r"0\.weight: torch\.jit\.script cannot hold faults; call it after"):
+        torch.jit.script(inject(network()))
+
+
 @pytest.mark.parametrize("averaging", ["mean", "exponential", "parameters"])
 def test_an_average_has_the_faults_of_its_network(averaging):
     model = inject(network())
