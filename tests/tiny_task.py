@@ -64,6 +64,10 @@ def data() -> tuple[TensorDataset, TensorDataset]:
     return samples(TRAIN, 1), samples(VALIDATION, 2)
 
 
+def unseen() -> TensorDataset:
+    return samples(40, 3)
+
+
 def jitter(x: Tensor, generator: np.random.Generator) -> Tensor:
     _count("augment")
     return x + torch.from_numpy(generator.normal(0.0, 0.05, x.shape)).to(x.dtype)
@@ -80,6 +84,7 @@ def tiny() -> Task:
         target_ber=1e-2,
         augment=jitter,
         calibration_samples=100,
+        test=unseen,
     )
 
 

@@ -37,6 +37,19 @@ class Round(Record):
     """Time of an inference within specification over that as placed, less 1."""
 
 
+class OnTestSet(Record):
+    """How the network that was taken does on samples that no step before saw."""
+
+    samples: int = pydantic.Field(ge=1)
+    """Samples of the set."""
+    reference_accuracy: float
+    """Of the reference, on reliable memory."""
+    accuracy: float
+    """As placed, mean over the chips of ``Rounds.accuracy``."""
+    worst: float
+    """On the worst of them."""
+
+
 class Rounds(VersionedFile):
     """What a run found, round by round. Saved and loaded as JSON."""
 
@@ -71,6 +84,8 @@ class Rounds(VersionedFile):
     """Chips that ``accuracy`` is a mean over."""
     rounds: tuple[Round, ...] = pydantic.Field(min_length=1)
     """What each round found."""
+    test: OnTestSet | None = None
+    """On the task's test set, None where it has none."""
 
     def table(self) -> str:
         """The rounds as text."""

@@ -19,7 +19,7 @@ from eden.accounting.results import Account, Pareto, ParetoPoint, Savings
 from eden.app.paths import RUN_FILES
 from eden.app.recipe import NAME, find_device
 from eden.app.retrain import kept_as, prepared, retrain
-from eden.app.rounds import Round, Rounds
+from eden.app.rounds import OnTestSet, Round, Rounds
 from eden.app.run_recipe import RunRecipe
 from eden.app.steps import accuracy_curves, rates_with_progress, threads_of, train_with_progress
 from eden.app.tasks import Task, load_task
@@ -118,6 +118,7 @@ class _Run:
                 raise FileError(device_file, f"is of another run: here {self.recipe.place.device} is another device")
         # What can be refused is looked at before the earlier run goes.
         self.train_set, self.validation = self.task.sets()
+        self.test_set = self.task.test_set()
         if self.recipe.network is None:
             prepared(self.recipe.retraining(), self.task)
         else:
@@ -420,6 +421,19 @@ class _Run:
             worst=over.worst,
         )
 
+    def tested(self, model: nn.Module, placement: Placement) -> OnTestSet | None:
+        """The placed network on the task's test set, which no step before has seen."""
+        if self.test_set is None:
+            return None
+        chips = self.recipe.certify.chips
+        over = evaluate(model, self.test_set, errors=placement.memory, chips=chips, seed=self.recipe.seed)
+        return OnTestSet(
+            samples=len(self.test_set),
+            reference_accuracy=clean_accuracy(self.reference, self.test_set),
+            accuracy=over.mean,
+            worst=over.worst,
+        )
+
     def finish(self) -> Outcome:
         """The rounds, and the files of the one that is taken."""
         try:
@@ -451,6 +465,7 @@ class _Run:
             worst=found.worst,
             chips=chips,
             rounds=tuple(done),
+            test=self.tested(model, placement),
         )
         if self.recipe.comparison.chips:
             path = self.out / f"round-{taken}" / "accuracy.json"
@@ -485,6 +500,12 @@ class _Run:
             f"placed: {shares}; accuracy {found.accuracy:.2%} over {chips} chips that nothing else used "
             f"(worst {found.worst:.2%})"
         )
+        if rounds.test is not None:
+            self.say(
+                f"on the {rounds.test.samples} samples of the test set, which no step before saw: accuracy "
+                f"{rounds.test.accuracy:.2%} (worst {rounds.test.worst:.2%}); the reference has "
+                f"{rounds.test.reference_accuracy:.2%} on reliable memory"
+            )
         self.say(
             f"saved on {wanted.platform}: {saved.energy_reduction:.1%} of the DRAM energy ({energy_low:.1%} to "
             f"{energy_high:.1%} by what is assumed), {saved.speedup:.1%} faster ({speedup_low:.1%} to "

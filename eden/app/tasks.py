@@ -37,6 +37,8 @@ class Task:
         name: what files and reports call it.
         model: makes the network; trained already if ``train`` is None.
         data: gives the training and the validation set.
+        test: gives samples that no step sees but the last of ``eden run``, which says how the placed network does on
+            them; None where there are none.
         train: recipe of the training on reliable memory, None for a pretrained network.
         boost: recipe of the retraining under faults.
         target_ber: mean bit error rate that the retraining ends with.
@@ -53,7 +55,7 @@ class Task:
         threads: of torch, None to leave them; a second one only slows a network whose layers take microseconds.
 
     Raises:
-        TypeError: if ``model``, ``data`` or ``augment`` cannot be called.
+        TypeError: if ``model``, ``data``, ``augment`` or ``test`` cannot be called.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Task:
     percentile: float = 100.0
     calibration_samples: int = 500
     threads: int | None = None
+    test: Callable[[], TensorDataset] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.model, nn.Module):
@@ -78,9 +81,9 @@ class Task:
             raise TypeError(
                 f"model of task {self.name!r} is a {kind}; allowed is what makes one, such as {kind} itself"
             )
-        for name in ("model", "data", "augment"):
+        for name in ("model", "data", "augment", "test"):
             value = getattr(self, name)
-            if not callable(value) and not (name == "augment" and value is None):
+            if not callable(value) and not (name in ("augment", "test") and value is None):
                 raise TypeError(f"{name} of task {self.name!r} is a {type(value).__name__}; allowed is a function")
 
     def sets(self) -> tuple[TensorDataset, TensorDataset]:
@@ -97,24 +100,33 @@ class Task:
                 f"data of task {self.name!r} gives {told}; allowed are two TensorDatasets: training, validation"
             )
         for which, one in zip(("training", "validation"), found, strict=True):
-            where = f"the {which} set of task {self.name!r}"
-            if not isinstance(one, TensorDataset):
-                raise TaskError(
-                    f"{where} is a {type(one).__name__}; allowed is a TensorDataset of inputs and class labels"
-                )
-            if len(one.tensors) != 2 or len(one) == 0:
-                raise TaskError(
-                    f"{where} has {len(one)} samples of {len(one.tensors)} tensors; allowed are one or more of inputs "
-                    "and class labels"
-                )
-            labels = one.tensors[1]
-            if labels.dtype != torch.int64 or labels.dim() != 1 or int(labels.min()) < 0:
-                lowest = f", the lowest {labels.min().item():g}" if labels.dtype != torch.bool else ""
-                raise TaskError(
-                    f"the labels of {where} are {labels.dtype} of shape {tuple(labels.shape)}{lowest}; allowed are "
-                    f"int64 of shape ({len(one)},), from 0"
-                )
+            self._check_set(which, one)
         return found[0], found[1]
+
+    def test_set(self) -> TensorDataset | None:
+        """The samples that ``test`` gives, None where there are none. Raises TaskError as ``sets``."""
+        if self.test is None:
+            return None
+        found = self.test()
+        self._check_set("test", found)
+        return found
+
+    def _check_set(self, which: str, one: Any) -> None:
+        where = f"the {which} set of task {self.name!r}"
+        if not isinstance(one, TensorDataset):
+            raise TaskError(f"{where} is a {type(one).__name__}; allowed is a TensorDataset of inputs and class labels")
+        if len(one.tensors) != 2 or len(one) == 0:
+            raise TaskError(
+                f"{where} has {len(one)} samples of {len(one.tensors)} tensors; allowed are one or more of inputs "
+                "and class labels"
+            )
+        labels = one.tensors[1]
+        if labels.dtype != torch.int64 or labels.dim() != 1 or int(labels.min()) < 0:
+            lowest = f", the lowest {labels.min().item():g}" if labels.dtype != torch.bool else ""
+            raise TaskError(
+                f"the labels of {where} are {labels.dtype} of shape {tuple(labels.shape)}{lowest}; allowed are "
+                f"int64 of shape ({len(one)},), from 0"
+            )
 
 
 # Weights are small numbers of either sign, and inputs after a ReLU never negative: the codes that flips harm least.

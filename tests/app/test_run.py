@@ -126,6 +126,11 @@ def test_the_placement_is_certified_and_its_files_agree(done: tuple[Path, Outcom
     eden.inject_(fresh, outcome.memory_map)
     over = evaluate(fresh, validation, errors=outcome.memory_map.memory, chips=3)
     assert (over.mean, over.worst) == (outcome.rounds.accuracy, outcome.rounds.worst)
+    tested = evaluate(fresh, tiny_task.unseen(), errors=outcome.memory_map.memory, chips=3)
+    assert outcome.rounds.test is not None
+    assert (outcome.rounds.test.accuracy, outcome.rounds.test.worst) == (tested.mean, tested.worst)
+    assert outcome.rounds.test.samples == 40
+    assert 0.9 < outcome.rounds.test.reference_accuracy <= 1.0
 
 
 def test_the_network_before_boosting_stands_beside_the_one_that_is_placed(done: tuple[Path, Outcome]) -> None:

@@ -292,6 +292,13 @@ GOOD = TensorDataset(X, Y)
 def test_what_a_task_gives_as_data_is_looked_at(data: Any, problem: str) -> None:
     with pytest.raises(TaskError, match=problem):
         given(data=data).sets()
+    assert given(test=lambda: GOOD, data=data).test_set() is GOOD
+
+
+def test_a_test_set_is_looked_at() -> None:
+    assert given(test=None).test_set() is None
+    with pytest.raises(TaskError, match="the test set of task 'tiny' has 8 samples of 1 tensors"):
+        given(test=lambda: TensorDataset(X)).test_set()
 
 
 def test_labels_and_outputs_fit() -> None:
