@@ -45,6 +45,7 @@ set(EDEN_CORE_SOURCES
   csrc/tolerance/repair.cpp
   csrc/tolerance/response.cpp
   csrc/tolerance/run.cpp
+  csrc/tolerance/samples.cpp
   csrc/tolerance/search.cpp
   csrc/tolerance/settings.cpp
   csrc/tolerance/shares.cpp
@@ -119,5 +120,6 @@ set(EDEN_TEST_SOURCES
   tests/csrc/tolerance/test_betting.cpp
   tests/csrc/tolerance/test_possible_drops.cpp
   tests/csrc/tolerance/test_response.cpp
+  tests/csrc/tolerance/test_samples.cpp
   tests/csrc/tolerance/test_search.cpp
 )

@@ -36,6 +36,7 @@ from .placement.solvers import place
 from .reporting.page import report
 from .tolerance.evaluation import evaluate
 from .tolerance.export import export
+from .tolerance.population import samples_needed
 from .tolerance.profile import profile
 from .tolerance.question import SearchError
 from .tolerance.search import Budget, Search
@@ -89,6 +90,7 @@ __all__ = [
     "read",
     "remove_",
     "report",
+    "samples_needed",
     "save",
     "save_checkpoint",
     "savings",

@@ -24,6 +24,8 @@
 #include "profiler/samples.h"
 #include "profiler/signals.h"
 #include "profiler/tolerance.h"
+#include "tolerance/budget.h"
+#include "tolerance/samples.h"
 #include "tolerance/search.h"
 
 namespace eden::profiler {
@@ -47,27 +49,27 @@ at::Tensor scores(const at::Tensor& output, const at::Tensor& targets, int64_t k
 // A network that answers a search.
 class Evaluator {
  public:
-  Evaluator(Package& package, const Samples& samples, int64_t k, int64_t batch)
-      : package_(package), samples_(samples), k_(k), batch_(batch) {
+  Evaluator(Package& package, const Samples& samples, int64_t k, const SamplePlan& plan)
+      : package_(package), samples_(samples), k_(k), plan_(plan) {
     clean_ = scores(package.run(samples.inputs, {}, 0, check_interruption), samples.targets, k);
   }
 
   double reference() const { return clean_.mean().item<double>(); }
 
   double evaluate(const Trial& trial) {
-    const at::Tensor drawn =
-        at::tensor(draw_samples(trial.draw_seed, samples_.inputs.size(0), batch_), at::kLong);
+    const at::Tensor drawn = at::tensor(plan_.of(trial), at::kLong);
     const at::Tensor output = package_.run(samples_.inputs.index_select(0, drawn), trial.rates,
                                            trial.chip, check_interruption);
     const at::Tensor faulty = scores(output, samples_.targets.index_select(0, drawn), k_);
     return (clean_.index_select(0, drawn) - faulty).sum().item<double>() /
-           static_cast<double>(batch_);
+           static_cast<double>(drawn.size(0));
   }
 
  private:
   Package& package_;
   const Samples& samples_;
-  int64_t k_, batch_;
+  int64_t k_;
+  const SamplePlan& plan_;
   at::Tensor clean_;
 };
 
@@ -94,7 +96,7 @@ SearchSettings settings_of(const Options& options, const std::vector<const Opera
 
 // What names the run, as the Python driver names it.
 Json fingerprint_of(const Options& options, const SearchSettings& settings, const Samples& samples,
-                    const Package& package, int64_t batch) {
+                    const Package& package, int64_t batch, const char* population) {
   Json weights = Json::array();
   for (const SearchOperand& operand : settings.operands) weights.push_back(operand.weight);
   return {{"eden", EDEN_VERSION},
@@ -113,9 +115,41 @@ Json fingerprint_of(const Options& options, const SearchSettings& settings, cons
           {"lower_is_better", false},
           {"search", kSearchVersion},
           {"batch_size", batch},
+          {"population", population},
           {"samples", samples.inputs.size(0)},
           {"data", samples.digest},
           {"package", package.digest()}};
+}
+
+// Of what the statement is, and how many samples confirm in one observation: those of `eden
+// profile`.
+int64_t confirming_of(const Options& options, const SearchSettings& settings, int64_t samples,
+                      int64_t batch) {
+  std::string unfit;
+  if (options.quantile) {
+    unfit = "a quantile, which counts chips by their drop over samples that are given";
+  } else if (options.strategy == "sweep") {
+    unfit = "the strategy 'sweep', whose every step would take samples of its own";
+  } else if (options.attempt > 1) {
+    unfit =
+        text_of("attempt ", options.attempt, ", before which the samples that confirm were seen");
+  }
+  const int64_t usual = samples_needed(settings, settings.effort);
+  if (options.population == "data") {
+    if (!unfit.empty()) {
+      refuse("population is 'data' with ", unfit, "; allowed of it is 'samples'");
+    }
+    const int64_t least = samples_needed(settings, kLeastEffortOfData);
+    if (samples < least) {
+      refuse("population is 'data' with ", grouped(samples), " samples; allowed with max_drop ",
+             options.max_drop, " and confidence ", options.confidence, " are ", grouped(least),
+             " or more, and ", grouped(usual), " for an effort of ", options.effort,
+             "; or 'samples', which claims nothing of other data");
+    }
+  } else if (!options.population.empty() || !unfit.empty() || samples < usual) {
+    return 0;
+  }
+  return std::max<int64_t>(1, std::min(batch, samples / usual));
 }
 
 void check_budget(const Options& options, const SearchSettings& settings) {
@@ -143,11 +177,18 @@ void run(const Options& options) {
   }
   found.samples = samples.inputs.size(0);
   found.batch = options.quantile ? found.samples : std::min(options.samples, found.samples);
-  Search search(settings_of(options, found.operands));
+  SearchSettings settings = settings_of(options, found.operands);
+  settings.check();
+  const int64_t confirming = confirming_of(options, settings, found.samples, found.batch);
+  const SamplePlan plan(settings.seed, found.samples, found.batch, confirming);
+  if (confirming > 0) plan.tell(settings);
+  found.population = confirming > 0 ? "data" : "samples";
+  found.confirming = confirming > 0 ? confirming : found.batch;
+  Search search(std::move(settings));
   found.search = &search;
   check_budget(options, search.settings());
 
-  Evaluator evaluator(package, samples, options.metric == "top5" ? 5 : 1, found.batch);
+  Evaluator evaluator(package, samples, options.metric == "top5" ? 5 : 1, plan);
   found.reference = evaluator.reference();
   if (found.reference <= options.max_drop) {
     refuse(
@@ -157,8 +198,8 @@ void run(const Options& options) {
         "for");
   }
   {
-    Journal journal(journal_path,
-                    fingerprint_of(options, search.settings(), samples, package, found.batch));
+    Journal journal(journal_path, fingerprint_of(options, search.settings(), samples, package,
+                                                 found.batch, found.population));
     found.observations = drive(search, journal, options, begun,
                                [&](const Trial& trial) { return evaluator.evaluate(trial); });
   }

@@ -77,6 +77,9 @@ std::optional<Options> parse_options(int argc, char** argv) {
   option("--strategy", options.strategy, "NAME",
          "shares, or sweep: the reference, one step of one operand at a time [shares]")
       ->transform(one_of({"shares", "sweep"}));
+  option("--population", options.population, "NAME",
+         "data or samples: of what the limits are [data, where there are enough samples]")
+      ->transform(one_of({"data", "samples"}));
   option("--weigh", options.weigh, "NAME",
          "bytes or energy: what a limit is worth raising for [bytes]")
       ->transform(one_of({"bytes", "energy"}));

@@ -17,6 +17,7 @@ struct Options {
   std::string journal;  // empty: beside `out`, until the search ends
   std::string metric = "top1";
   std::string strategy = "shares";
+  std::string population;  // empty: of the data where there are enough samples
   std::string weigh = "bytes";
   std::string cuda_operators;  // empty: where they are usually
   int64_t samples = 64;        // of one observation

@@ -5,31 +5,32 @@
 
 #include "base/drawn_chips.h"
 #include "base/random_layout.h"
+#include "tolerance/samples.h"
 
 namespace eden::profiler {
 namespace {
 
 constexpr int kVersion = 2;
 
-Json certificate_of(const Search& search, const Certificate& found, int64_t batch,
-                    int64_t samples) {
+Json certificate_of(const Search& search, const Certificate& certificate, const Found& found) {
+  const bool whole = found.confirming == found.samples;
   Json possible = Json::array();
-  for (const PossibleDrop& one : search.possible_drops(found, batch, batch == samples)) {
+  for (const PossibleDrop& one : search.possible_drops(certificate, found.confirming, whole)) {
     possible.push_back({{"drop", one.drop}, {"probability", one.probability}});
   }
-  return {{"chips", found.chips},
-          {"samples", found.chips * batch},
-          {"batch", batch},
-          {"mean_drop", found.mean_drop},
-          {"violating", found.violating},
-          {"upper_bound", found.upper_bound},
-          {"back_offs", found.back_offs},
-          {"alpha", found.alpha},
-          {"total_alpha", found.total_alpha},
-          {"first_chip", found.first_chip},
-          {"first_trial", found.first_trial},
-          {"worst", found.worst},
-          {"worst_share", found.worst_share},
+  return {{"chips", certificate.chips},
+          {"samples", certificate.chips * found.confirming},
+          {"batch", found.confirming},
+          {"mean_drop", certificate.mean_drop},
+          {"violating", certificate.violating},
+          {"upper_bound", certificate.upper_bound},
+          {"back_offs", certificate.back_offs},
+          {"alpha", certificate.alpha},
+          {"total_alpha", certificate.total_alpha},
+          {"first_chip", certificate.first_chip},
+          {"first_trial", certificate.first_trial},
+          {"worst", certificate.worst},
+          {"worst_share", certificate.worst_share},
           {"possible", possible}};
 }
 
@@ -60,13 +61,13 @@ std::string account_of(const Json& certificate) {
   return text + "a chip loses more than " + told;
 }
 
+}  // namespace
+
 std::string grouped(int64_t value) {
   std::string text = std::to_string(value);
   for (size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, 1, ',');
   return text;
 }
-
-}  // namespace
 
 std::string short_number(double value, int digits) {
   char text[32];
@@ -113,36 +114,52 @@ Json tolerance_of(const Options& options, const Found& found) {
                      {"first", seen.first},
                      {"count", seen.count}});
   }
-  return {{"format", "eden-tolerance"},
-          {"version", kVersion},
-          {"coarse", rate(search.coarse())},
-          {"limits", limits},
-          {"bytes", bytes},
-          {"kinds", kinds},
-          {"storage", storage},
-          {"error_models", models},
-          {"max_drop", options.max_drop},
-          {"confidence", options.confidence},
-          {"guarantee", guarantee_of(options)},
-          {"metric", options.metric},
-          {"reference_accuracy", found.reference},
-          {"float_accuracy", nullptr},
-          {"samples", found.samples},
-          {"coarse_certificate",
-           certificate_of(search, *search.coarse_certificate(), found.batch, found.samples)},
-          {"limits_certificate",
-           confirmed ? certificate_of(search, *confirmed, found.batch, found.samples) : Json()},
-          {"seed", options.seed},
-          {"chips", chips},
-          {"random_layout", kRandomLayoutVersion},
-          {"eden_version", EDEN_VERSION},
-          {"observations", observations},
-          {"strategy", options.strategy},
-          {"effort", options.effort},
-          {"weights", weights},
-          {"alone", alone},
-          {"lower_is_better", false},
-          {"unfinished", search.ended_by_budget() ? search.message() : ""}};
+  return {
+      {"format", "eden-tolerance"},
+      {"version", kVersion},
+      {"coarse", rate(search.coarse())},
+      {"limits", limits},
+      {"bytes", bytes},
+      {"kinds", kinds},
+      {"storage", storage},
+      {"error_models", models},
+      {"max_drop", options.max_drop},
+      {"confidence", options.confidence},
+      {"guarantee", guarantee_of(options)},
+      {"metric", options.metric},
+      {"reference_accuracy", found.reference},
+      {"float_accuracy", nullptr},
+      {"samples", found.samples},
+      {"population", found.population},
+      {"coarse_certificate", certificate_of(search, *search.coarse_certificate(), found)},
+      {"limits_certificate", confirmed ? certificate_of(search, *confirmed, found) : Json()},
+      {"seed", options.seed},
+      {"chips", chips},
+      {"random_layout", kRandomLayoutVersion},
+      {"eden_version", EDEN_VERSION},
+      {"observations", observations},
+      {"strategy", options.strategy},
+      {"effort", options.effort},
+      {"weights", weights},
+      {"alone", alone},
+      {"lower_is_better", false},
+      {"unfinished", search.ended_by_budget() || search.samples_spent() ? search.message() : ""}};
+}
+
+// Tolerance.claim of eden/tolerance/tolerance.py.
+static std::string claim_of(const Json& tolerance) {
+  const std::string samples = grouped(tolerance["samples"]);
+  if (tolerance["population"] == "data") {
+    return "the limits hold for the data that the " + samples + " samples were drawn from";
+  }
+  SearchSettings settings;
+  settings.max_drop = tolerance["max_drop"];
+  settings.confidence = tolerance["confidence"];
+  settings.effort = tolerance["effort"];
+  settings.coarse_only = tolerance["limits_certificate"].is_null();
+  return "the limits hold for these " + samples +
+         " samples; what is claimed of the data that they were drawn from takes " +
+         grouped(samples_needed(settings, settings.effort));
 }
 
 std::string table_of(const Json& tolerance) {
@@ -180,7 +197,7 @@ std::string table_of(const Json& tolerance) {
     text += line + "\n";
   }
   return text + account_of(tolerance[confirmed ? "limits_certificate" : "coarse_certificate"]) +
-         "\n";
+         "\n" + claim_of(tolerance) + "\n";
 }
 
 }  // namespace eden::profiler

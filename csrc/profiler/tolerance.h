@@ -20,8 +20,13 @@ struct Found {
   double reference = 0.0;                // score on reliable memory
   int64_t samples = 0;
   int64_t batch = 0;                                          // samples of one observation
+  int64_t confirming = 0;                                     // of one that confirms
+  const char* population = "samples";                         // of what the statement is
   std::vector<std::pair<std::string, int64_t>> observations;  // by phase, in their order
 };
+
+// A whole number with commas between its thousands.
+std::string grouped(int64_t value);
 
 // A number in so many significant digits.
 std::string short_number(double value, int digits);

@@ -9,6 +9,8 @@
 #include "base/drawn_chips.h"
 #include "base/refusal.h"
 #include "python/bind.h"
+#include "tolerance/budget.h"
+#include "tolerance/samples.h"
 #include "tolerance/search.h"
 
 namespace py = pybind11;
@@ -67,13 +69,42 @@ void bind_search(py::module_& m) {
       .def_readonly("slope", &OperandResponse::slope)
       .def_readonly("observations", &OperandResponse::observations);
 
+  py::class_<SamplePlan>(m, "SamplePlan", "Which samples each observation is made on.")
+      .def(py::init([](int64_t seed, int64_t samples, int64_t batch, int64_t confirming) {
+             return SamplePlan(static_cast<uint64_t>(seed), samples, batch, confirming);
+           }),
+           py::kw_only(), py::arg("seed"), py::arg("samples"), py::arg("batch"),
+           py::arg("confirming") = 0,
+           "batch: samples of an observation; confirming: of one that confirms, for a statement "
+           "about the distribution of the samples; 0 for one about the samples.")
+      .def_property_readonly("confirmations", &SamplePlan::confirmations)
+      .def("of", &SamplePlan::of, py::arg("trial"), "The samples of a trial.");
+
+  m.def(
+      "samples_needed",
+      [](double max_drop, double confidence, double effort, bool coarse_only) {
+        SearchSettings settings;
+        settings.operands = {{"", 1, 0.5}};
+        settings.max_drop = max_drop;
+        settings.confidence = confidence;
+        settings.effort = effort;
+        settings.coarse_only = coarse_only;
+        settings.check();
+        return samples_needed(settings, effort);
+      },
+      py::kw_only(), py::arg("max_drop"), py::arg("confidence"), py::arg("effort"),
+      py::arg("coarse_only") = false,
+      "Samples that a statement about their distribution takes with an effort.");
+  m.attr("LEAST_EFFORT_OF_DATA") = kLeastEffortOfData;
+
   py::class_<Search>(m, "Search", "The search for tolerable bit error rates, as ask and tell.")
       .def(py::init([](const std::vector<std::tuple<std::string, int64_t, double>>& operands,
                        double max_drop, double confidence, std::optional<double> quantile,
                        double floor, bool coarse_only, int64_t seed,
                        std::optional<int64_t> max_trials,
                        const std::optional<std::vector<double>>& weights,
-                       const std::string& strategy, double effort, int64_t attempt, bool verifies) {
+                       const std::string& strategy, double effort,
+                       const std::optional<SamplePlan>& samples, int64_t attempt, bool verifies) {
              SearchSettings settings;
              for (const auto& [name, bytes, ceiling] : operands) {
                settings.operands.push_back({name, bytes, ceiling});
@@ -100,15 +131,17 @@ void bind_search(py::module_& m) {
              settings.attempt = attempt;
              settings.verifies = verifies;
              settings.max_trials = max_trials.value_or(0);
+             if (samples && samples->confirmations() > 0) samples->tell(settings);
              return std::make_unique<Search>(std::move(settings));
            }),
            py::kw_only(), py::arg("operands"), py::arg("max_drop"), py::arg("confidence"),
            py::arg("quantile") = py::none(), py::arg("floor"), py::arg("coarse_only") = false,
            py::arg("seed") = 0, py::arg("max_trials") = py::none(), py::arg("weights") = py::none(),
            py::arg("strategy") = "shares", py::arg("effort") = SearchSettings{}.effort,
-           py::arg("attempt") = 1, py::arg("verifies") = false,
+           py::arg("samples") = py::none(), py::arg("attempt") = 1, py::arg("verifies") = false,
            "operands: (name, bytes, highest rate); quantile: None for a guarantee on the mean; "
-           "weights: one per operand, its bytes if None; strategy: shares or sweep.")
+           "weights: one per operand, its bytes if None; strategy: shares or sweep; samples: the "
+           "plan of what observations are made on, None where they are of the samples.")
       .def("next_trial", &Search::next_trial, "The trial that waits for its report, or None.")
       .def("next_trials", &Search::next_trials, py::arg("most"),
            "That trial and those after it for as long as nothing is decided.")
@@ -116,6 +149,7 @@ void bind_search(py::module_& m) {
            "Reports in all that there will be, those made included; 0 for no end.")
       .def_property_readonly("budget", &Search::budget)
       .def_property_readonly("ended_by_budget", &Search::ended_by_budget)
+      .def_property_readonly("samples_spent", &Search::samples_spent)
       .def_property_readonly("rate_interval", &Search::rate_interval)
       .def_property_readonly("drop_bound", &Search::drop_bound)
       .def_property_readonly(

@@ -33,8 +33,10 @@ void BettingTest::add(double observation) {
   }
   const Belief now = belief();
   const double gap = bound_ - now.mean;
-  const double bet =
-      gap <= 0.0 ? 0.0 : std::min(largest_bet(bound_), gap / (now.variance + gap * gap));
+  double bet = gap <= 0.0 ? 0.0 : std::min(largest_bet(bound_), gap / (now.variance + gap * gap));
+  if (prior_.samples > 0.0) {
+    bet = std::min(bet, prior_.samples * std::max(0.0, gap) / (bound_ * (1.0 - bound_)));
+  }
   log_capital_ += std::log1p(bet * (bound_ - observation));
   best_log_capital_ = std::max(best_log_capital_, log_capital_);
   sum_ += observation;

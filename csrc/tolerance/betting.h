@@ -14,6 +14,9 @@ struct BettingPrior {
   double mean = 0.0;
   double deviation = 0.0;  // of one observation
   double count = 0.0;
+  // Of one observation, where they are few: then a bet is no larger than were best if each of them
+  // was lost or not, because the rule of the variance stakes too much on what is so skewed.
+  double samples = 0.0;
 };
 
 // Tests H: E[y | past] >= bound for observations y <= 1, by betting against H: the capital

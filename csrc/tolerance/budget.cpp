@@ -18,15 +18,31 @@ constexpr double kLeastEffort = 1.5, kLastEffort = 1.1;
 // The fewest observations that tell a factor common to all operands.
 constexpr double kLeastSteering = 96.0;
 
-double least(const Run& run, int64_t attempt = 1) {
-  return static_cast<double>(run.settings.least_confirmation(attempt));
+double least(const SearchSettings& settings, int64_t attempt = 1) {
+  return static_cast<double>(settings.least_confirmation(attempt));
 }
+double least(const Run& run, int64_t attempt = 1) { return least(run.settings, attempt); }
 
 }  // namespace
 
+double coarse_effort(const SearchSettings& settings, double effort) {
+  if (settings.coarse_only) return effort;
+  // With a sample or a few in an observation, what is observed spreads too much for less.
+  if (settings.confirmations > 0) return std::max(kLeastEffortOfData, 0.5 * effort);
+  return std::max(kLeastEffort, kCoarsePart * effort);
+}
+
+double confirmations_needed(const SearchSettings& settings, double effort) {
+  const double both = coarse_effort(settings, effort) + (settings.coarse_only ? 0.0 : effort);
+  return kPatience * both * least(settings);
+}
+
+double effort_within(const SearchSettings& settings, double observations) {
+  return std::max(kLastEffort, observations / (kPatience * least(settings)));
+}
+
 double settling(const SearchSettings& settings, double effort) {
-  const double least = static_cast<double>(settings.least_confirmation());
-  return std::max(kLeastSettling, kSettling * effort * least);
+  return std::max(kLeastSettling, kSettling * effort * least(settings));
 }
 
 int64_t reserve(const Run& run, int64_t attempt) {

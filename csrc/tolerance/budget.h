@@ -16,6 +16,20 @@ inline constexpr size_t kRepairGroups = 8;
 // What the coarse rate's confirmation is meant to take, as a part of that of limits.
 inline constexpr double kCoarsePart = (1.0 / 3.0);
 
+// A confirmation is given up once it is unlikely to end within this many times what it was meant to
+// take.
+inline constexpr double kPatience = 2.0;
+
+// The observations that all confirmations of a search may take, where samples limit them, and the
+// effort that so many of one leave room for.
+double confirmations_needed(const SearchSettings& settings, double effort);
+double effort_within(const SearchSettings& settings, double observations);
+// The effort of the coarse rate's confirmation beside that of limits.
+double coarse_effort(const SearchSettings& settings, double effort);
+
+// The least effort of a confirmation about the distribution of the samples.
+inline constexpr double kLeastEffortOfData = 3.0;
+
 // Observations at the rates that a fit names, before a confirmation of this effort.
 double settling(const SearchSettings& settings, double effort);
 

@@ -13,6 +13,7 @@ constexpr double kOperandAim = 2.0;
 
 // A search steers to between these parts of the bound.
 constexpr double kLeastAim = 0.3, kLargestAim = 0.9, kLeastAimOfBudget = 0.1;
+constexpr double kFirstAimOfData = 0.4;
 constexpr size_t kLeastSeen = 32;
 constexpr double kSeenWidth = 0.75;  // octaves within which observations are taken to be alike
 // Settling comes in parts, each at a rate of its own, and takes so many times what it is meant to
@@ -22,9 +23,6 @@ constexpr int64_t kMostSettling = 4;
 constexpr double kSettledOctaves = 0.4;
 constexpr double kSure = 0.75;  // standard error, as a part of the way up to the bound
 
-// A confirmation is given up once it is unlikely to end within this many times what it was meant to
-// take.
-constexpr double kPatience = 2.0;
 constexpr int64_t kLeastBeforeFutile = 16;
 constexpr double kSupposedCount = 100.0;  // weight of what settling says of a test's observations
 
@@ -45,7 +43,21 @@ Level::Level(Run& run, std::vector<double> base, std::vector<double> ceilings, R
       base_(std::move(base)),
       ceilings_(std::move(ceilings)),
       prior_(prior) {
-  prior_.level = 0.5 * run_.settings.bound();
+  const SearchSettings& settings = run_.settings;
+  prior_.level = 0.5 * settings.bound();
+  if (settings.confirmations > 0) {
+    // Levels share the observations as their efforts need them.
+    const double part = kPatience * effort_ * static_cast<double>(settings.least_confirmation()) /
+                        confirmations_needed(settings, settings.effort);
+    own_confirmations_ = std::max<int64_t>(
+        1, static_cast<int64_t>(std::min(1.0, part) * static_cast<double>(settings.confirmations)));
+    effort_ = std::min(effort_, effort_within(settings, static_cast<double>(own_confirmations_)));
+  }
+}
+
+int64_t Level::confirmations_left() const {
+  return own_confirmations_ == 0 ? std::numeric_limits<int64_t>::max()
+                                 : own_confirmations_ - confirmations_;
 }
 
 std::vector<double> Level::rates(double octaves) const {
@@ -182,12 +194,20 @@ Course<bool> Level::confirm(double octaves) {
       const bool affordable =
           run_.budget == 0 || (run_.left() >= reserve(run_, attempt_ + 1) && last);
       const double room = std::min(wanted, bisection_.high) - here;
-      if (raises_ >= kMostRaises || room < kWorthRaising || !affordable) break;
+      const bool samples =
+          static_cast<double>(confirmations_left()) >=
+          kLeastEffortOfData * static_cast<double>(settings.least_confirmation(attempt_ + 1));
+      if (raises_ >= kMostRaises || room < kWorthRaising || !affordable || !samples) break;
       ++raises_;
       octaves = std::min(wanted, here + 1.0);
     } else {
       ++failed_attempts_;
       if (confirmed_) break;
+      if (confirmations_left() < settings.least_confirmation(attempt_ + 1)) {
+        run_.samples_spent = true;
+        run_.test.reset();
+        co_return false;
+      }
       if (here <= bisection_.low) co_return false;
       const double doubted =
           wanted - 0.5 * static_cast<double>(failed_attempts_) * fit.deviation_at(target);
@@ -205,22 +225,31 @@ Course<bool> Level::test(double octaves) {
   enter(Stage::kConfirm);
   octaves_ = std::clamp(octaves, bisection_.low, bisection_.high);
   const SearchSettings& settings = run_.settings;
-  const double variance = variance_near(points_, octaves_, 0.5 * kFitWidth);
+  const bool of_data = settings.confirmations > 0;
+  double variance = variance_near(points_, octaves_, 0.5 * kFitWidth);
+  if (of_data) {
+    variance *= static_cast<double>(settings.batch) / static_cast<double>(settings.confirming);
+  }
   const double mean = std::min(fit_near(octaves_).mean(octaves_), target_near(octaves_));
   run_.ask_confirmation(rates(octaves_),
                         BettingTest(settings.bound(), settings.attempt_alpha(attempt_),
-                                    BettingPrior{mean, std::sqrt(variance), kSupposedCount}));
+                                    BettingPrior{mean, std::sqrt(variance), kSupposedCount,
+                                                 static_cast<double>(settings.confirming)}));
   if (run_.phase == SearchPhase::kCoarseConfirmation) run_.coarse = run_.rates.front();
   if (run_.phase == SearchPhase::kConfirmation) run_.limits = run_.rates;
   for (;;) {
     const double difference = co_await run_.observation();
     const double y = run_.observed(difference);
-    seen_.emplace_back(octaves_, y);
+    // A confirming observation of fewer samples says little of how much those of settling vary.
+    if (!of_data) seen_.emplace_back(octaves_, y);
     run_.test->add(y);
+    ++confirmations_;
     if (run_.test->rejected()) co_return true;
+    if (confirmations_left() == 0) co_return false;
     const int64_t most = longest_test();
     const bool another =
-        run_.budget == 0 || run_.left() >= settings.least_confirmation(attempt_ + 1);
+        (run_.budget == 0 || run_.left() >= settings.least_confirmation(attempt_ + 1)) &&
+        confirmations_left() >= settings.least_confirmation(attempt_ + 1);
     if (run_.test->count() >= std::min(kLeastBeforeFutile, most) && run_.test->futile(most) &&
         another) {
       co_return false;
@@ -230,7 +259,8 @@ Course<bool> Level::test(double octaves) {
 
 int64_t Level::longest_test() const {
   const int64_t least = run_.settings.least_confirmation(attempt_);
-  const int64_t most = static_cast<int64_t>(kPatience * run_.effort * static_cast<double>(least));
+  int64_t most = static_cast<int64_t>(kPatience * run_.effort * static_cast<double>(least));
+  if (own_confirmations_ > 0) most = std::min(most, run_.moments.count + confirmations_left());
   if (run_.budget == 0 || octaves_ <= bisection_.low) return most;
   // So that another one can follow at lower rates, where the budget has room for two.
   const int64_t all = run_.moments.count + run_.left();
@@ -259,37 +289,66 @@ double Level::target_near(double octaves) const {
     near.push_back(observation);
     mean += observation;
   }
-  if (near.size() < kLeastSeen) return kFirstAim * bound;
+  if (near.size() < kLeastSeen) {
+    return (run_.settings.confirmations == 0 ? kFirstAim : kFirstAimOfData) * bound;
+  }
   mean /= static_cast<double>(near.size());
   const double wanted = BettingTest::largest_growth(bound) / run_.effort;
+  const bool of_data = run_.settings.confirmations > 0;
+  double squares = 0.0;
+  for (const double observation : near) squares += (observation - mean) * (observation - mean);
+  const double variance = squares / static_cast<double>(near.size());
+  // What may be observed at a place whose mean is `target`, with weights of which the sum is 1.
+  const auto outcomes = [&](double target) {
+    std::vector<std::pair<double, double>> found;
+    if (of_data) {
+      // Of one sample, which gets worse or better with probabilities of that mean and variance.
+      const double spread = static_cast<double>(run_.settings.batch) * variance + target * target;
+      const double worse = std::clamp(0.5 * (spread + target), target, 0.5 + 0.5 * target);
+      const double better = worse - target;
+      return std::vector{std::pair{1.0, worse}, {-1.0, better}, {0.0, 1.0 - worse - better}};
+    }
+    for (const double observation : near) {
+      found.emplace_back(std::min(1.0, observation + target - mean),
+                         1.0 / static_cast<double>(near.size()));
+    }
+    return found;
+  };
+  // A bet on several samples grows about as much as one on each.
+  const double samples = of_data ? static_cast<double>(run_.settings.confirming) : 1.0;
   // Concave in the bet, so Newton's steps on its derivative find the best one.
   const auto growth = [&](double target) {
-    const auto gain = [&](double observation) {
-      return bound - std::min(1.0, observation + target - mean);
-    };
-    double bet = 0.5 * largest;
+    const auto possible = outcomes(target);
+    double bet = 0.5 * largest / samples;
     for (int step = 0; step < 12; ++step) {
       double slope = 0.0, curvature = 0.0;
-      for (const double observation : near) {
-        const double part = gain(observation) / (1.0 + bet * gain(observation));
-        slope += part;
-        curvature += part * part;
+      for (const auto& [observation, weight] : possible) {
+        const double gain = bound - observation, part = gain / (1.0 + bet * gain);
+        slope += weight * part;
+        curvature += weight * part * part;
       }
       if (curvature <= 0.0) break;
-      const double next = std::clamp(bet + slope / curvature, 0.0, largest);
+      const double next = std::clamp(bet + slope / curvature, 0.0, largest / samples);
       if (std::abs(next - bet) < 1e-3) break;
       bet = next;
     }
     double sum = 0.0;
-    for (const double observation : near) sum += std::log1p(bet * gain(observation));
-    return sum / static_cast<double>(near.size());
+    for (const auto& [observation, weight] : possible) {
+      sum += weight * std::log1p(bet * (bound - observation));
+    }
+    return samples * sum;
   };
-  double low = run_.budget == 0 ? kLeastAim : kLeastAimOfBudget, high = kLargestAim;
+  double low = run_.budget == 0 && !of_data ? kLeastAim : kLeastAimOfBudget, high = kLargestAim;
   for (int step = 0; step < 10; ++step) {
     const double middle = 0.5 * (low + high);
     (growth(middle * bound) >= wanted ? low : high) = middle;
   }
-  return low * bound;
+  const double target = low * bound;
+  if (!of_data) return target;
+  // The mean over all data is known from the samples that decisions see alone, to a standard error
+  // of this where a sample is either lost or not.
+  const double doubt = std::sqrt(target / static_cast<double>(run_.settings.seen));
+  return std::max(kLeastAimOfBudget * bound, target - doubt);
 }
 
 // A place where the drop is likely to be below the target, by what little is known.

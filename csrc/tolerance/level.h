@@ -56,6 +56,8 @@ class Level {
 
   const std::optional<Confirmed>& confirmed() const { return confirmed_; }
   int64_t attempt() const { return attempt_; }
+  // Observations that its confirmations may still have.
+  int64_t confirmations_left() const;
   double slope() const { return fit_near(confirmed_->octaves).slope; }
   const ResponsePrior& prior() const { return prior_; }
 
@@ -92,6 +94,7 @@ class Level {
   double octaves_ = 0.0;                         // on trial
   size_t groups_left_ = 0;                       // of a repair
   int64_t attempt_ = 1, failed_attempts_ = 0;
+  int64_t own_confirmations_ = 0, confirmations_ = 0;  // that it may have, 0 for no end; had
   int raises_ = 0;
   std::optional<Confirmed> confirmed_;
 };

@@ -76,6 +76,7 @@ Trial Run::trial_after(int64_t others) const {
       chips == Chips::kCommon ? static_cast<uint64_t>(moments.count) : seen.count;
   trial.chip =
       derive_chip(settings.seed, seen.purpose, seen.first + number + static_cast<uint64_t>(others));
+  if (chips == Chips::kConfirmation) trial.confirmation = static_cast<int64_t>(number) + others;
   const PhiloxWords words = draw(trial.chip, Stream::kSearch, kDrawSeed, 0, 0);
   trial.draw_seed =
       static_cast<uint64_t>(words.word[0]) | (static_cast<uint64_t>(words.word[1]) << 32);

@@ -57,6 +57,7 @@ struct Run {
   Moments moments;
   std::optional<BettingTest> test;
   int64_t test_first_trial = 0;
+  bool samples_spent = false;  // those of a confirmation, before it confirmed anything
   uint64_t common_chips = 0, settling_chips = 0, confirmation_chips = 0;  // used so far
 
   // What was found.

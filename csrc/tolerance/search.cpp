@@ -128,10 +128,16 @@ std::string Search::message() const {
   const std::string budget = text_of("the budget of ", run_.budget, " observations", where);
   const std::string resume =
       text_of("allow about ", expected_trials(), ", and resume from the journal if one was kept");
+  const std::string spent =
+      text_of("the samples that confirm, for ", settings.confirmations,
+              " observations, were used up in the phase '", to_string(run_.phase), "' before ");
   switch (run_.state) {
     case SearchState::kRunning:
       return "the search has not ended";
     case SearchState::kDone:
+      if (run_.samples_spent) {
+        return text_of(spent, "limits of single operands were confirmed", coarse_known);
+      }
       if (!ended_by_budget_) return target + " is confirmed";
       return text_of(budget, ", before ",
                      run_.limits_certificate ? "all limits were tried"
@@ -145,6 +151,7 @@ std::string Search::message() const {
                      coarse_known);
     }
     case SearchState::kFailed:
+      if (run_.samples_spent) return spent + "any rate was confirmed";
       if (!ended_by_budget_) {
         return text_of("max_trials (", settings.max_trials,
                        ") observations were not enough: the search ended in its phase '",

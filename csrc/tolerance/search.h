@@ -29,7 +29,7 @@
 namespace eden {
 
 // Of what is asked and decided: a history of another version would be answered otherwise.
-inline constexpr int kSearchVersion = 3;
+inline constexpr int kSearchVersion = 4;
 
 class Search {
  public:
@@ -60,6 +60,8 @@ class Search {
   // Whether the budget ended the search: then the coarse rate is certified, and limits are where
   // they have a certificate.
   bool ended_by_budget() const { return ended_by_budget_; }
+  // Whether the samples that confirm were used up before limits, or any rate, were confirmed.
+  bool samples_spent() const { return run_.samples_spent; }
 
   // Reports of an earlier run of the same settings: afterwards the state is what it was then.
   void replay(const std::vector<Report>& history);

@@ -47,6 +47,18 @@ void SearchSettings::check() const {
     refuse_value("attempt", attempt, "from 1 to ", kMostAttempts);
   }
   if (!(effort >= 1.5 && effort <= 1000.0)) refuse_value("effort", effort, "from 1.5 to 1000");
+  if (confirmations != 0) {
+    for (const auto& [name, count] :
+         {std::pair{"confirmations", confirmations}, std::pair{"confirming", confirming},
+          std::pair{"batch", batch}, std::pair{"seen", seen}}) {
+      if (count < 1) refuse_value(name, count, "1 or more");
+    }
+    if (quantile > 0.0 || strategy == SearchStrategy::kSweep) {
+      refuse(
+          "confirmations are about the distribution of the samples; allowed of it is a guarantee "
+          "on the mean, by the strategy shares");
+    }
+  }
   if (!(aim >= 0.0 && std::isfinite(aim))) refuse_value("aim", aim, "a number of 0 or more");
   for (const SearchOperand& operand : operands) {
     const auto of_operand = [&](const char* field) {

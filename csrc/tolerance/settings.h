@@ -46,6 +46,10 @@ struct SearchSettings {
   // Part of max_drop (of 1 - quantile) that the search steers to; 0 for the one that a confirmation
   // of this effort is expected to reach, given how the observations spread.
   double aim = 0.0;
+  // Where confirmations are about the distribution of the samples (samples.h): observations that
+  // all of them may have together, 0 where they are about the samples; samples of each, samples of
+  // other observations, and samples that those are drawn from.
+  int64_t confirmations = 0, confirming = 0, batch = 0, seen = 0;
   double sweep_coarse_octaves = 0.25;  // grid of the common rate in a sweep
   double sweep_octaves = 0.5;          // step of one operand's rate in a sweep
 

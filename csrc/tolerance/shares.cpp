@@ -24,7 +24,6 @@ namespace {
 constexpr double kLeastShare = 0.1;
 // Octaves above a ceiling that a fit may place an operand's rate at.
 constexpr double kBeyondCeiling = 6.0;
-constexpr double kLeastCoarseEffort = 1.5;
 
 ResponsePrior prior_of(const SearchSettings& settings) {
   ResponsePrior prior;
@@ -36,13 +35,6 @@ ResponsePrior prior_of(const SearchSettings& settings) {
   return prior;
 }
 
-// Two confirmations of the whole effort would cost twice as much for a rate that nothing is placed
-// by, so beside limits the coarse rate is confirmed with less.
-double coarse_effort(const SearchSettings& settings) {
-  if (settings.coarse_only) return settings.effort;
-  return std::max(kLeastCoarseEffort, kCoarsePart * settings.effort);
-}
-
 class Shares final : public Strategy {
  public:
   explicit Shares(Run& run)
@@ -51,12 +43,12 @@ class Shares final : public Strategy {
         order_(run.settings.by_weight()),
         coarse_(run, std::vector<double>(count_, 1.0),
                 std::vector<double>(count_, run.settings.ceiling()), prior_of(run.settings),
-                coarse_effort(run.settings)) {}
+                coarse_effort(run.settings, run.settings.effort)) {}
 
   Course<SearchState> course() override {
     run_.phase = SearchPhase::kCoarse;
     const bool any = co_await coarse_.find({}, {});
-    if (!any) co_return SearchState::kUnreachable;
+    if (!any) co_return run_.samples_spent ? SearchState::kFailed : SearchState::kUnreachable;
     keep_coarse();
     if (run_.settings.coarse_only) co_return SearchState::kDone;
 
@@ -66,7 +58,7 @@ class Shares final : public Strategy {
     level_ =
         &joint_.emplace(run_, shared_rates(), ceilings(), coarse_.prior(), run_.settings.effort);
     const bool limits = co_await joint_->find(0.0, slope_);
-    if (!limits) co_return SearchState::kUnreachable;
+    if (!limits) co_return run_.samples_spent ? SearchState::kDone : SearchState::kUnreachable;
     run_.limits = joint_->confirmed()->rates;
     run_.limits_certificate = joint_->confirmed()->certificate;
 
@@ -77,7 +69,9 @@ class Shares final : public Strategy {
     const bool spent = run_.budget > 0 && run_.left() < reserve(run_, joint_->attempt());
     const bool higher =
         std::min(least, run_.settings.ceiling()) >= run_.coarse * std::exp2(kWorthRaising);
-    if (!higher || spent) co_return SearchState::kDone;
+    const bool samples =
+        coarse_.confirmations_left() >= run_.settings.least_confirmation(coarse_.attempt() + 1);
+    if (!higher || spent || !samples) co_return SearchState::kDone;
     run_.phase = SearchPhase::kCoarseConfirmation;
     level_ = &coarse_;
     co_await coarse_.confirm_also(std::log2(least));

@@ -26,6 +26,7 @@ struct Trial {
   std::vector<double> rates;  // per operand, in the order of the settings
   uint64_t chip = 0;
   uint64_t draw_seed = 0;
+  int64_t confirmation = -1;  // of a confirmation: its number among all of theirs
 };
 
 struct Report {

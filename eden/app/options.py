@@ -118,6 +118,13 @@ SeedOption = Annotated[int, typer.Option("--seed", help="what chips are drawn fr
 AttemptOption = Annotated[
     int, typer.Option("--attempt", help="which of the seed it is; each has chips of its own", min=1)
 ]
+PopulationOption = Annotated[
+    str | None,
+    typer.Option(
+        "--population",
+        help="data or samples: of what the limits are; data where there are enough samples, if not given",
+    ),
+]
 CurrentsOption = Annotated[str, typer.Option("--currents", help=CURRENTS_HELP), Input(if_there)]
 VddLawOption = Annotated[str, typer.Option("--vdd-law", help="how energy depends on VDD: linear or quadratic")]
 

@@ -191,6 +191,8 @@ class _Run:
                 confidence=wanted.confidence,
                 seed=self.recipe.seed,
                 attempt=attempt,
+                # Others than the first have seen the samples that confirm; their files say of which data they are.
+                population=wanted.population if attempt == 1 else "samples",
                 search=Search(
                     strategy=wanted.strategy,
                     weigh=wanted.weigh,

@@ -52,6 +52,9 @@ class ProfileTable(Table):
     effort: Annotated[float, pydantic.Field(ge=1.5, le=1000.0)] = pydantic.Field(
         default=6.0, description="length of a confirmation, in multiples of the least"
     )
+    population: Literal["data", "samples"] | None = pydantic.Field(
+        default=None, description="of what the limits are: data where there are enough samples, if left out"
+    )
 
     def criterion(self) -> dict[str, Any]:
         """What searches and certificates have alike: the arguments of their functions."""
@@ -216,6 +219,11 @@ class RunRecipe(RetrainRecipe):
             if self.comparison.chips:
                 chips = self.comparison.chips
                 raise ValueError(f"comparison.chips is {chips}; allowed with a network that was boosted elsewhere is 0")
+        if self.profile.population == "data" and self.rounds.most > 1:
+            raise ValueError(
+                f"rounds.most is {self.rounds.most} with profile.population 'data'; allowed is 1, because a second "
+                "round would confirm on samples that the first has seen"
+            )
         solver, objective, split = self.place.solver, self.place.objective, self.place.split
         chosen = SOLVERS[solver]
         if objective not in chosen.objectives:

@@ -20,6 +20,7 @@ from eden.common import progress as eden_progress
 from eden.common.deadline import Deadline
 from eden.common.journal import Journal
 from eden.common.ranks import RankError, Ranks
+from eden.tolerance.population import Plan
 from eden.tolerance.question import Question, SearchError
 from eden.tolerance.reuse import Reuse
 from eden.tolerance.scorer import Scorer, Scores
@@ -110,17 +111,17 @@ class Observer:
     Args:
         subject: what is asked.
         clean: its scores on reliable memory, or those from which a drop is counted.
-        batch_size: samples of one observation.
+        draws: which samples an observation has.
     """
 
-    def __init__(self, subject: Subject, clean: Scores, batch_size: int) -> None:
-        self._subject, self._clean, self._batch_size = subject, clean, batch_size
+    def __init__(self, subject: Subject, clean: Scores, draws: _core.SamplePlan) -> None:
+        self._subject, self._clean, self._draws = subject, clean, draws
         self.reuse = subject.reuse
 
     def evaluate(self, trial: _core.Trial) -> float:
         """Put the subject where the trial asks for it and score the samples that it draws."""
         self._subject.put_at(trial)
-        drawn = _core.draw_samples(trial.draw_seed, len(self._clean), self._batch_size)
+        drawn = self._draws.of(trial)
         faulty = self._subject.scorer.scores(drawn, f"trial {trial.id} ({trial.phase}, chip {trial.chip})")
         self._subject.observed()
         return float(np.mean(self._clean[drawn] - faulty))
@@ -373,6 +374,7 @@ def ask(
     subject: Subject,
     clean: Scores,
     task: eden_progress.Task,
+    plan: Plan,
     *,
     names: Sequence[str],
     weights: Mapping[str, float],
@@ -383,7 +385,7 @@ def ask(
     ranks: Ranks | None = None,
     of_rates: bool = True,
     **fingerprint: Any,
-) -> tuple[Counter[str], int]:
+) -> Counter[str]:
     """Put a question's search to a subject until it ends.
 
     Args:
@@ -392,6 +394,7 @@ def ask(
         subject: what is asked, borrowed, and scored on reliable memory.
         clean: the scores from which drops are counted.
         task: shows the progress; it knows the journal's.
+        plan: which samples its observations are made on.
         names: names of the search's operands.
         weights: what a factor in the rate of each is worth.
         journal: a file that takes every report; one that exists is resumed from.
@@ -403,17 +406,16 @@ def ask(
         fingerprint: more that a journal names the run by.
 
     Returns:
-        Observations by phase, and the samples of each one.
+        Observations by phase.
 
     Raises:
         What ``drive`` raises; ValueError where ranks ask different things; FileError for a journal of another run.
     """
     ranks = Ranks() if ranks is None else ranks
-    batch_size = question.samples_per_observation(subject.scorer)
     with contextlib.ExitStack() as stack:
         book: Journal | None = None
         if journal is not None or ranks.size > 1:
-            asked = question.fingerprint(subject.scorer.name, weights, batch_size)
+            asked = question.fingerprint(subject.scorer.name, weights, plan)
             whole = {**asked, **subject.fingerprint(), **fingerprint}
             _check_alike(ranks, whole)
             if journal is not None:
@@ -431,7 +433,7 @@ def ask(
             task.note(note(step, question.bound, of_rates))
             task.advance()
 
-        observer = Observer(subject, clean, batch_size)
+        observer = Observer(subject, clean, plan.draws)
         observations = drive(search, observer, names, book, on_step, ranks=ranks, budget=until, timeout=budget.timeout)
     subject.check_read()
-    return observations, batch_size
+    return observations

@@ -19,6 +19,7 @@ from eden.common.renames import renamed
 from eden.faults.samples import samples_of
 from eden.tolerance.drive import Step, ask, end_of
 from eden.tolerance.network import SearchedNetwork
+from eden.tolerance.population import Population
 from eden.tolerance.question import Question
 from eden.tolerance.reuse import Reuse
 from eden.tolerance.scorer import CorpusMetric, Metric
@@ -48,6 +49,7 @@ def profile(
     lower_is_better: bool = False,
     seed: int = 0,
     attempt: int = 1,
+    population: Population | None = None,
     search: Search = _SEARCH,
     budget: Budget = _BUDGET,
     journal: str | os.PathLike[str] | None = None,
@@ -58,9 +60,10 @@ def profile(
     """Find the highest bit error rates that a network stands.
 
     With probability ``confidence`` the mean drop over chips at the limits, jointly, is at most ``max_drop``; so it is,
-    separately, with all operands at the coarse rate. The population is these samples and chips drawn from the operands'
-    error models, brought to the rates in question with their asymmetry kept. The reference is the same storage on
-    reliable memory. Torch's global generators are not drawn from. Mode, error models, chip and access numbers of the
+    separately, with all operands at the coarse rate. The mean is over the data, too, that the samples were drawn
+    from, or over these samples alone (``population``). Chips are drawn from the operands' error models, brought to the
+    rates in question with their asymmetry kept. The reference is the same storage on reliable memory.
+    Torch's global generators are not drawn from. Mode, error models, chip and access numbers of the
     network are what they were afterwards, also after an error or an interruption.
 
     Args:
@@ -80,6 +83,11 @@ def profile(
         seed: a 64-bit integer that all chips and draws derive from. No other step draws the same chips from it.
         attempt: which profile of this seed it is, from 1 on. Each has chips of its own: where one leads to another,
             such as after a training under its placement, the latter takes the next.
+        population: "data": the statement is about the distribution that the samples were drawn from; they must be
+            independent draws that neither training nor any choice has seen. The seed splits them: decisions see a
+            third, and each of the others is used in one observation of a confirmation. "samples": about these samples
+            alone. None is "data" where the guarantee is on the mean and there are enough samples for the effort
+            (``eden.samples_needed``), else "samples".
         search: how it searches.
         budget: what it may cost.
         journal: a file that takes every report as soon as it is made; one that exists is resumed from, to the same
@@ -109,6 +117,7 @@ def profile(
         guarantee=guarantee,
         seed=seed,
         attempt=attempt,
+        population=population,
         search=search,
         lower_is_better=lower_is_better,
     )
@@ -127,7 +136,8 @@ def profile(
             f"model is a {type(model).__name__}; allowed is a torch.nn.Module, or the path of a package of one"
         )
     searched = subject.searched
-    run = question.put(searched)
+    plan = question.plan(subject.scorer)
+    run = question.put(searched, plan)
     question.check_budget(run, budget)
     with contextlib.ExitStack() as stack:
         stack.enter_context(subject.borrowed())
@@ -140,8 +150,8 @@ def profile(
             # A sweep's steps have chips of their own, so that nothing comes again.
             held = 0 if search.strategy == "sweep" else budget.reuse_bytes
             subject.reuse = stack.enter_context(Reuse(model, list(searched.errors), held))
-        observations, batch_size = ask(
-            *(question, run, subject, clean, task),
+        observations = ask(
+            *(question, run, subject, clean, task, plan),
             names=list(searched.errors),
             weights=searched.weights,
             journal=journal,
@@ -155,7 +165,7 @@ def profile(
         searched,
         metric=subject.scorer.name,
         clean=clean,
-        batch_size=batch_size,
+        plan=plan,
         observations=observations,
         float_accuracy=float_accuracy,
     )

@@ -13,6 +13,7 @@ from eden.common.arguments import check_int, check_seed
 from eden.common.provenance import DrawnChips
 from eden.faults.memories import OperandInfo
 from eden.memory.errors import ErrorModel
+from eden.tolerance.population import Plan, Population, plan_samples
 from eden.tolerance.scorer import Scorer, Scores
 from eden.tolerance.search import Budget, Search
 from eden.tolerance.tolerance import CEILING, FLOOR, Alone, Certificate, Guarantee, PossibleDrop, Tolerance
@@ -67,6 +68,7 @@ class Question:
     search: Search
     lower_is_better: bool = False
     attempt: int = 1
+    population: Population | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_drop", _probability("max_drop", self.max_drop))
@@ -94,7 +96,7 @@ class Question:
         """What the mean of the observations is to be no more than."""
         return self.max_drop if self.quantile is None else 1.0 - self.quantile
 
-    def put(self, searched: Searched) -> _core.Search:
+    def put(self, searched: Searched, plan: Plan) -> _core.Search:
         """A new search of the core for these operands."""
         return self._core_search(
             operands=[
@@ -105,11 +107,14 @@ class Question:
             coarse_only=self.search.coarse_only,
             weights=list(searched.weights.values()),
             strategy=self.search.strategy,
+            samples=plan.draws,
         )
 
-    def put_to_one_level(self) -> _core.Search:
+    def put_to_one_level(self, plan: Plan) -> _core.Search:
         """A search with one candidate, both the lowest and the highest: what is left of it is its confirmation."""
-        return self._core_search(operands=[("as placed", 1, 1.0)], floor=1.0, coarse_only=True, verifies=True)
+        return self._core_search(
+            operands=[("as placed", 1, 1.0)], floor=1.0, coarse_only=True, verifies=True, samples=plan.draws
+        )
 
     def _core_search(self, **how: Any) -> _core.Search:
         return _core.Search(
@@ -133,7 +138,30 @@ class Question:
                 "score drops and no rate is looked for"
             )
 
-    def samples_per_observation(self, scorer: Scorer) -> int:
+    def plan(self, scorer: Scorer) -> Plan:
+        """Which samples its observations are made on. Raises ValueError for what data cannot be asked of."""
+        unfit = ""
+        if self.quantile is not None:
+            unfit = "a quantile, which counts chips by their drop over samples that are given"
+        elif scorer.whole:
+            unfit = "a CorpusMetric, which scores all samples together"
+        elif self.search.strategy == "sweep":
+            unfit = "the strategy 'sweep', whose every step would take samples of its own"
+        elif self.attempt > 1:
+            unfit = f"attempt {self.attempt}, before which the samples that confirm were seen"
+        return plan_samples(
+            self.population,
+            seed=self.seed,
+            samples=len(scorer.samples),
+            batch=self._samples_per_observation(scorer),
+            max_drop=self.max_drop,
+            confidence=self.confidence,
+            effort=float(self.search.effort),
+            coarse_only=self.search.coarse_only,
+            unfit=unfit,
+        )
+
+    def _samples_per_observation(self, scorer: Scorer) -> int:
         """Samples of one observation."""
         samples, asked = len(scorer.samples), self.search.batch_size
         if asked is None:
@@ -150,7 +178,7 @@ class Question:
             )
         return min(asked, samples)
 
-    def fingerprint(self, metric: str, weights: Mapping[str, float], batch_size: int) -> dict[str, Any]:
+    def fingerprint(self, metric: str, weights: Mapping[str, float], plan: Plan) -> dict[str, Any]:
         """What a journal names a run by, of all that is asked; what it is asked of is to be added."""
         return {
             "eden": importlib.metadata.version("eden-dram"),
@@ -168,7 +196,8 @@ class Question:
             "effort": float(self.search.effort),
             "lower_is_better": self.lower_is_better,
             "search": _core.SEARCH_VERSION,
-            "batch_size": batch_size,
+            "batch_size": plan.batch,
+            "population": plan.population,
         }
 
     def chips(self, search: _core.Search) -> tuple[DrawnChips, ...]:
@@ -201,7 +230,7 @@ class Question:
         *,
         metric: str,
         clean: Scores,
-        batch_size: int,
+        plan: Plan,
         observations: Mapping[str, int],
         float_accuracy: float | None = None,
     ) -> Tolerance:
@@ -227,8 +256,9 @@ class Question:
             reference_accuracy=self.shown(clean),
             float_accuracy=float_accuracy,
             samples=len(clean),
-            coarse_certificate=certificate_of(search, search.coarse_certificate, batch_size, len(clean)),
-            limits_certificate=None if confirmed is None else certificate_of(search, confirmed, batch_size, len(clean)),
+            population=plan.population,
+            coarse_certificate=certificate_of(search, search.coarse_certificate, plan),
+            limits_certificate=None if confirmed is None else certificate_of(search, confirmed, plan),
             seed=self.seed,
             chips=self.chips(search),
             random_layout=_core.RANDOM_LAYOUT_VERSION,
@@ -239,17 +269,17 @@ class Question:
             weights={} if confirmed is None else dict(searched.weights),
             alone={name: _alone(response) for name, response in zip(errors, responses, strict=False)},
             lower_is_better=self.lower_is_better,
-            unfinished=search.message if search.ended_by_budget else "",
+            unfinished=search.message if search.ended_by_budget or search.samples_spent else "",
         )
 
 
-def certificate_of(search: _core.Search, found: _core.Certificate, batch_size: int, samples: int) -> Certificate:
-    """A certificate of a search of the core, with ``batch_size`` of so many samples in an observation."""
-    possible = search.possible_drops(found, batch_size, batch_size == samples)
+def certificate_of(search: _core.Search, found: _core.Certificate, plan: Plan) -> Certificate:
+    """A certificate of a search of the core."""
+    possible = search.possible_drops(found, plan.confirming, plan.whole)
     return Certificate(
         chips=found.chips,
-        samples=found.chips * batch_size,
-        batch=batch_size,
+        samples=found.chips * plan.confirming,
+        batch=plan.confirming,
         mean_drop=found.mean_drop,
         violating=found.violating,
         upper_bound=found.upper_bound,

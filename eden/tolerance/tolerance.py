@@ -11,6 +11,7 @@ from eden.common.provenance import DrawnChips
 from eden.common.tables import text_table
 from eden.memory.cell_map import CellMap
 from eden.memory.errors import ErrorModel
+from eden.tolerance.population import Population, samples_needed
 
 FLOOR = 1e-9
 """The lowest bit error rate that a limit can have."""
@@ -135,6 +136,8 @@ class Tolerance(VersionedFile):
     """The same of the network without that storage, if it was measured."""
     samples: Annotated[int, pydantic.Field(ge=1)]
     """Samples in the whole set."""
+    population: Population = "samples"
+    """Of what the statement is: "data", the distribution that the samples were drawn from, or "samples", them alone."""
     coarse_certificate: Certificate
     """Evidence for ``coarse``."""
     limits_certificate: Certificate | None
@@ -215,4 +218,20 @@ class Tolerance(VersionedFile):
         total = ["all alike (coarse)", f"{sum(self.bytes.values()):,}", f"{self.coarse:.3g}", "1"]
         rows.append(total + [""] * (len(heads) - len(total)))
         shown = self.limits_certificate or self.coarse_certificate
-        return "\n".join(filter(None, (text_table(heads, rows), shown.account)))
+        return "\n".join(filter(None, (text_table(heads, rows), shown.account, self.claim)))
+
+    @property
+    def claim(self) -> str:
+        """Of which data the limits are, in a sentence."""
+        if self.population == "data":
+            return f"the limits hold for the data that the {self.samples:,} samples were drawn from"
+        needed = samples_needed(
+            max_drop=self.max_drop,
+            confidence=self.confidence,
+            effort=self.effort,
+            coarse_only=self.limits_certificate is None,
+        )
+        return (
+            f"the limits hold for these {self.samples:,} samples; what is claimed of the data that they were drawn "
+            f"from takes {needed:,}"
+        )

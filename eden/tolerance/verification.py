@@ -28,6 +28,7 @@ from eden.faults.reliable import refuse_inside_clean
 from eden.faults.samples import samples_of
 from eden.tolerance.drive import Step, ask, end_of
 from eden.tolerance.network import PlacedNetwork
+from eden.tolerance.population import Population
 from eden.tolerance.question import Question, certificate_of
 from eden.tolerance.scorer import CorpusMetric, Metric
 from eden.tolerance.search import Budget, Search, check_kinds
@@ -57,6 +58,8 @@ class Verification(VersionedFile):
     """Score of the network itself on reliable memory; the same unless the reference is another network."""
     samples: Annotated[int, pydantic.Field(ge=1)]
     """Samples of the set."""
+    population: Population = "samples"
+    """Of what the statement is: "data", the distribution that the samples were drawn from, or "samples", them alone."""
     certificate: Certificate | None
     """The evidence, None where the statement could not be confirmed."""
     reason: str
@@ -93,6 +96,8 @@ class Verification(VersionedFile):
         if self.attempt > 1:
             own = 1.0 - self.certificate.total_alpha
             tried = f"; this is attempt {self.attempt}, which alone was tested with {own:.2g}"
+        if self.population == "data":
+            what += f" and the data that the {self.samples:,} samples were drawn from"
         return (
             f"certified with confidence {self.confidence:g}, as asked: {what} is at most {self.max_drop:g}; observed "
             f"on {self.certificate.chips} fresh chips: {self.certificate.mean_drop:.4f}{tried}"
@@ -124,6 +129,7 @@ def certify(
     lower_is_better: bool = False,
     seed: int = 0,
     attempt: int = 1,
+    population: Population = "samples",
     search: Search = _SEARCH,
     budget: Budget = _BUDGET,
     reference: nn.Module | None = None,
@@ -149,6 +155,8 @@ def certify(
         seed: a 64-bit integer that all chips and draws derive from.
         attempt: which verification of this seed it is, from 1 on. The k-th spends 6 / (pi^2 k^2) of 1 - confidence,
             whose sum over all k is 1 - confidence.
+        population: as in ``eden.profile``; "data" needs samples that no profile, placement or earlier
+            certificate has seen.
         search: its ``effort`` (the more, the smaller a gap between the drop and ``max_drop`` is shown), ``batch_size``
             and ``max_trials``; nothing is searched for, so the others stay as they are.
         budget: what it may cost.
@@ -182,6 +190,7 @@ def certify(
         guarantee=guarantee,
         seed=seed,
         attempt=attempt,
+        population=population,
         # One rate is all that there is.
         search=dataclasses.replace(search, coarse_only=True),
         lower_is_better=lower_is_better,
@@ -191,14 +200,15 @@ def certify(
         refuse_inside_clean(each, "certify")
     given = (samples_of(loader, budget.memory_bytes), metric, lower_is_better)
     subject = PlacedNetwork(model, *given)
-    run = question.put_to_one_level()
+    plan = question.plan(subject.scorer)
+    run = question.put_to_one_level(plan)
     question.check_budget(run, budget)
     own = clean = subject.borrowed_clean_scores()
     if reference is not None:
         clean = PlacedNetwork(reference, *given).borrowed_clean_scores()
     with subject.borrowed(), eden_progress.task("verify", run.expected_trials, show=progress is True) as task:
-        observations, batch_size = ask(
-            *(question, run, subject, clean, task),
+        observations = ask(
+            *(question, run, subject, clean, task, plan),
             names=["as placed"],
             weights={},
             journal=journal,
@@ -219,7 +229,8 @@ def certify(
         reference_accuracy=question.shown(clean),
         own_accuracy=question.shown(own),
         samples=len(clean),
-        certificate=None if found is None else certificate_of(run, found, batch_size, len(clean)),
+        population=plan.population,
+        certificate=None if found is None else certificate_of(run, found, plan),
         # The search speaks of the rate that it knows of, and there is none here.
         reason=re.sub(r" even at a bit error rate of 1(, the least that is tried)?", "", run.message),
         seed=seed,

@@ -21,7 +21,7 @@ class _Scored:
     def put_at(self, trial: _core.Trial) -> None:
         pass
 
-    def check_observed(self) -> None:
+    def observed(self) -> None:
         pass
 
     def scores(self, drawn: list[int], where: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -31,9 +31,10 @@ class _Scored:
 def test_observations_are_paired() -> None:
     clean = (np.arange(400) % 3 > 0).astype(float)  # a third is wrong on reliable memory, too
     search = _core.Search(operands=[("a", 1, 0.5)], max_drop=0.1, confidence=0.9, floor=1e-9)
-    same = Observer(cast(Subject, _Scored(clean)), clean, 16)
+    draws = _core.SamplePlan(seed=0, samples=400, batch=16)
+    same = Observer(cast(Subject, _Scored(clean)), clean, draws)
     worse = clean * (np.arange(400) % 4 > 0)
-    changed = Observer(cast(Subject, _Scored(worse)), clean, 16)
+    changed = Observer(cast(Subject, _Scored(worse)), clean, draws)
     for _ in range(30):
         trial = search.next_trial()
         assert trial is not None

@@ -233,8 +233,9 @@ def test_fewer_samples_than_a_run_takes(folder: Path) -> None:
         ["--quantile", "0.8", "--coarse-only"],
         ["--strategy", "sweep", "--coarse-only"],
         ["--budget", "150"],
+        ["--population", "data", "--effort", "3", "--seed", "2"],
     ],
-    ids=["mean", "energy", "quantile", "sweep", "budget"],
+    ids=["mean", "energy", "quantile", "sweep", "budget", "data"],
 )
 def test_both_drivers_write_the_same_files(folder: Path, tmp_path: Path, options: list[object]) -> None:
     files = {}
@@ -452,6 +453,7 @@ def test_version_and_help() -> None:
     [
         (["--max-trials", "3"], "max_trials is 3, too few samples of chips"),
         (["--budget", "3"], "budget is 3, too few observations to confirm any rate with max_drop 0.01"),
+        (["--population", "data"], "population is 'data' with 150 samples; allowed with max_drop 0.01"),
     ],
 )
 def test_questions_that_cannot_be_answered(folder: Path, tmp_path: Path, options: list[object], message: str) -> None:

@@ -1,7 +1,7 @@
 """``eden certify``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -10,6 +10,7 @@ from eden.app.options import (
     AttemptOption,
     NetworkOption,
     PlacementOption,
+    PopulationOption,
     SeedOption,
     TaskOption,
     app,
@@ -38,6 +39,7 @@ def certify(
     ] = None,
     seed: SeedOption = 0,
     attempt: AttemptOption = 1,
+    population: PopulationOption = "samples",
 ) -> None:
     """Certify a placement on fresh chips; status 1 where it cannot be."""
     from torch.utils.data import DataLoader
@@ -59,6 +61,7 @@ def certify(
         confidence=confidence,
         seed=seed,
         attempt=attempt,
+        population=cast(Any, population),
         search=Search(effort=effort, batch_size=samples),
         reference=None if reference is None else network_of(chosen, reference),
         rates=placed.rates,

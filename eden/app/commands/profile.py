@@ -5,7 +5,17 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from eden.app.options import OUT, AttemptOption, SeedOption, TaskOption, app, network_of, task_of, wrote
+from eden.app.options import (
+    OUT,
+    AttemptOption,
+    PopulationOption,
+    SeedOption,
+    TaskOption,
+    app,
+    network_of,
+    task_of,
+    wrote,
+)
 from eden.app.paths import Input, Output, json_file
 
 
@@ -61,6 +71,7 @@ def profile(
     max_trials: Annotated[int | None, typer.Option(help="observations after which the search gives up")] = None,
     seed: SeedOption = 0,
     attempt: AttemptOption = 1,
+    population: PopulationOption = None,
 ) -> None:
     """Find the highest bit error rate that the network, and then each of its operands, tolerates.
 
@@ -89,6 +100,7 @@ def profile(
         "guarantee": "mean" if quantile is None else ("quantile", quantile),
         "seed": seed,
         "attempt": attempt,
+        "population": population,
         "journal": kept,
         "search": Search(
             strategy=cast(Any, strategy),
