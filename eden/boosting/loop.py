@@ -194,7 +194,8 @@ class Loop:
             return
         reads, random = Reads(self.model), random_states()
         buffers = [(buffer, buffer.detach().clone()) for buffer in self.model.buffers()]
-        counts = [(layer.eden_faults, layer.eden_faults.reads, layer.eden_faults.recomputed) for layer in layers]
+        held = [layer.eden_faults for layer in layers]
+        counts = [(faults.reads, faults.recomputed, faults.repeatable) for faults in held]
         try:
             with torch.no_grad():
                 reads.call(functools.partial(self.loss, self.model), x, y)
@@ -203,8 +204,8 @@ class Loop:
             with torch.no_grad():
                 for buffer, saved in buffers:
                     buffer.copy_(saved)
-            for faults, made, recomputed in counts:
-                faults.reads, faults.recomputed = made, recomputed
+            for faults, before in zip(held, counts, strict=True):
+                faults.reads, faults.recomputed, faults.repeatable = before
         reads.check()
 
     def _before(self) -> list[tuple[Tensor, Tensor]]:

@@ -104,6 +104,11 @@ def keeps_other_numbers(tensor: Tensor) -> bool:
     return is_traceable_wrapper_subclass(found) and not hasattr(tensor, "full_tensor")
 
 
+def inner_tensors(tensor: Any) -> dict[str, Tensor]:
+    """The tensors in which one that ``keeps_other_numbers`` keeps its values, by name."""
+    return {name: getattr(tensor, name) for name in tensor.__tensor_flatten__()[0]}
+
+
 def version_of(tensor: Tensor) -> int:
     """How often a tensor was written in place; -1 for one of inference mode, which does not count (0.4)."""
     return -1 if tensor.is_inference() else tensor._version

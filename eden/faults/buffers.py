@@ -88,7 +88,8 @@ def set_range(layer: FaultyLayer, operand: Operand, low: float, high: float, mag
 def range_of(layer: FaultyLayer, operand: Operand) -> tuple[float, float] | None:
     """Smallest and largest plausible value: of a parameter its current ones, of an input as calibrated, or None."""
     if operand.kind == "weight":
-        low, high = torch.aminmax(stored(layer, operand.role.name).detach())
+        held = stored(layer, operand.role.name).detach()
+        low, high = torch.aminmax(held.dequantize() if operand.packed else held)
     elif operand.calibrated:
         low, high = getattr(layer, operand.buffers.bounds)
     else:

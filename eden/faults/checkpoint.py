@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from eden import _core
 from eden.common.files import HEADER_KEY, FileError, write_tensors
+from eden.common.torch_internals import keeps_other_numbers
 from eden.faults.buffers import range_of, set_range
 from eden.faults.exchange import exchange_layers
 from eden.faults.faulty_layers import FaultyLayer, LayerFaults, faulty_layers
@@ -137,7 +138,7 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
         path: the file; it is replaced if it exists.
 
     Raises:
-        ValueError: if the network has no layer under faults.
+        ValueError: if the network has no layer under faults, or holds a tensor of a quantizer's class.
         FileError: if the file cannot be written.
     """
     model = bare(model)
@@ -148,6 +149,8 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
     state = model.state_dict()
     for name, held in _state_names(model).items():
         tensor = state[held]
+        if keeps_other_numbers(tensor):
+            raise ValueError(f"{name} is a {type(tensor).__name__}; allowed in a file are plain tensors")
         # safetensors refuses tensors that share memory; tied weights are saved once and named.
         key = (tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride()))
         if tensor.numel() and key in owners:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from eden.common.torch_internals import keeps_other_numbers
 from eden.faults.buffers import new_buffers, range_of, set_range, write_region, write_regions
 from eden.faults.classes import original_class
 from eden.faults.faulty_layers import (
@@ -18,9 +19,10 @@ from eden.faults.faulty_layers import (
     faulty_layers,
     require_faults,
 )
+from eden.faults.layers import stored
 from eden.faults.network import model_device
 from eden.faults.operand import Operand, operand_numel
-from eden.faults.reach import bound_to, sequence_batch_dims
+from eden.faults.reach import bound_to, check_readable, join_names, sequence_batch_dims
 from eden.faults.reliable import refuse_inside_clean
 
 
@@ -30,7 +32,7 @@ def exchange_layers(
     """Put layers under the faults described, in place of those that they have; keep the inputs' known ranges or not.
 
     Raises:
-        ValueError: naming the operand that its memory does not hold; nothing is changed then.
+        ValueError: naming the operand that cannot be read or that its memory does not hold; nothing is changed then.
     """
     batch_dims = sequence_batch_dims(model)
     for name, faults in made.items():  # before anything changes
@@ -38,6 +40,12 @@ def exchange_layers(
             _set_dims(operand, faults.batch_dim, batch_dims.get(name))
             if not operand.own[0]:
                 operand.own = operand.name, operand.address
+            if operand.kind == "weight":
+                held = stored(eligible[name], operand.role.name)
+                check_readable(join_names(name, operand.role.name), eligible[name], held, operand.storage)
+                operand.packed = keeps_other_numbers(held)
+                if operand.packed:  # none of its codes is implausible
+                    operand.correction = "none"
             operand.rows(False, operand_numel(eligible[name], operand))
     before = [
         (name, operand, range_of(layer, operand))

@@ -28,6 +28,7 @@ from eden.faults import classes
 from eden.faults.layers import stored
 from eden.faults.network import named_modules
 from eden.faults.operand import Operand
+from eden.faults.packed import codes_of, with_codes
 from eden.memory import reading
 from eden.memory import storage as quantization
 from eden.memory.reading import advance_, read_measured
@@ -259,6 +260,11 @@ class FaultyLayer(nn.Module):
         held: Any = self._buffers
         region, table = held[operand.buffers.region], held[operand.buffers.table]
         chip, access = self._eden_chip_and_access()
+        if operand.packed:
+            codes = codes_of(x)
+            assert codes is not None
+            read = _read(operand, codes, region, table, chip, access, None, None, None, -1, -1)
+            return with_codes(x, read)
         channel_dim = operand.channel_dim
         if operand.flips is None and operand.storage != "sign":
             memory = region, table if table.numel() else None, chip, access

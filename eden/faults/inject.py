@@ -10,14 +10,13 @@ from eden.faults.buffers import set_range
 from eden.faults.config import Faults
 from eden.faults.exchange import exchange_layers, restore_layers
 from eden.faults.faulty_layers import LayerFaults, layer_operands
-from eden.faults.layers import LAYERS, Role, layer_class, stored
+from eden.faults.layers import LAYERS, Role, layer_class
 from eden.faults.layout import Layout
 from eden.faults.memories import operands, set_errors_
 from eden.faults.operand import OPERAND_SPACING_BITS, Operand, operand_numel
 from eden.faults.reach import (
     FilterFn,
     check_initialized,
-    check_readable,
     eligible_layers,
     join_names,
     operand_numbers,
@@ -52,10 +51,10 @@ def inject_(model: nn.Module, faults: Faults | Layout, filter_fn: FilterFn | Non
 
     Raises:
         ValueError: if no layer is left to put under faults; if a layer's parameters are not initialized yet, are
-            offloaded, are no float32, float16 or bfloat16, or are of a class of tensors that keeps something else than
-            its values (quantized ones), and ``filter_fn`` does not leave it out; if a memory does not hold an operand
-            at its address (give its place with `set_errors_`), if a map or placement is of another network, or inside
-            `clean`; nothing is changed then.
+            offloaded, are no float32, float16 or bfloat16, or are of a quantizer's class of tensors that does not keep
+            int8 codes or with another ``storage``, and ``filter_fn`` does not leave it out; if a memory does not hold
+            an operand at its address (give its place with `set_errors_`), if a map or placement is of another network,
+            or inside `clean`; nothing is changed then.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model is a {type(model).__name__}; allowed is a torch.nn.Module")
@@ -81,10 +80,6 @@ def inject_(model: nn.Module, faults: Faults | Layout, filter_fn: FilterFn | Non
             + f"; allowed are {', '.join(base.__name__ for base in LAYERS)}"
             + (f", of which filter_fn refused all {len(reached)}" if reached else "")
         )
-    for name, layer in reached.items():
-        for role in layer_class(layer).roles(layer) if name in chosen else ():
-            if faults.model_of(role) is not None and role.kind == "weight":
-                check_readable(join_names(name, role.name), layer, stored(layer, role.name))
     check_initialized(model, filter_fn)
     numbers = operand_numbers(eligible)
     batch_dims = sequence_batch_dims(model)

@@ -56,6 +56,7 @@ class Operand:
         batch_dim: dimension of an input's samples.
         batched_dims: dimensions of an input that is a batch of samples; one with fewer is a single sample.
         contiguous: whether each sample of a batch has cells of its own.
+        packed: whether a weight is a tensor of a quantizer's class, whose codes memory holds as they are.
         percentile: share of an input's values, in percent, that calibration takes its range to hold.
         calibrated: whether the range of an input is known.
         arithmetic: format of the computation that the range of an input was seen in, None where there were several or
@@ -84,6 +85,7 @@ class Operand:
     batch_dim: int = 0
     batched_dims: int = 2
     contiguous: bool = False
+    packed: bool = False
     percentile: float = 100.0
     calibrated: bool = False
     arithmetic: torch.dtype | None = torch.float32

@@ -13,6 +13,7 @@ from eden.faults.faulty_layers import COMPUTED, FaultyLayer
 from eden.faults.layers import LAYERS, base_of, layer_class
 from eden.faults.network import named_modules
 from eden.faults.operand import FIRST_RELIABLE_PART
+from eden.faults.packed import codes_of
 
 FilterFn = Callable[[str, nn.Module], bool]
 
@@ -31,14 +32,18 @@ def _ineligible(layer: nn.Module, base: type[nn.Module]) -> str | None:
     return None
 
 
-def check_readable(name: str, layer: nn.Module, tensor: Tensor) -> None:
-    """Raise ValueError, naming it, for a parameter that cannot be read as numbers from a memory."""
+def check_readable(name: str, layer: nn.Module, tensor: Tensor, storage: str) -> None:
+    """Raise ValueError, naming it, for a parameter that cannot be read from a memory that keeps it in a storage."""
     instead = "; leave its layer out with filter_fn"
     if keeps_other_numbers(tensor):
-        raise ValueError(
-            f"{name} is a {type(tensor).__name__}, which keeps other numbers than its values; allowed is a plain "
-            f"tensor: call inject_ before the network is quantized, with the storage that it will have{instead}"
-        )
+        kind = type(tensor).__name__
+        if codes_of(tensor) is None:
+            raise ValueError(
+                f"{name} is a {kind}, which keeps other numbers than its values; allowed are plain tensors and those "
+                f"that keep an int8 code for each value: call inject_ before the network is quantized{instead}"
+            )
+        if storage != "int8":
+            raise ValueError(f"{name} is a {kind}, which keeps int8 codes; allowed is the storage 'int8'{instead}")
     if tensor.dtype not in COMPUTED:
         allowed = ", ".join(map(str, COMPUTED))
         raise ValueError(f"{name} has the dtype {tensor.dtype}; allowed are {allowed}: convert the network{instead}")

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, SubsetRandomSampler
 
+from eden.common.torch_internals import inner_tensors, keeps_other_numbers
+
 
 class Samples(Protocol):
     """A finite set of samples."""
@@ -39,7 +41,9 @@ def map_tensors(value: Any, function: Callable[[torch.Tensor], torch.Tensor]) ->
 
 def update_digest(digest: hashlib._Hash, value: Any) -> None:
     """Feed a nested value to a hash: tensors and arrays by type, shape and bytes, other values by their text."""
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, torch.Tensor) and keeps_other_numbers(value):
+        update_digest(digest, inner_tensors(value))
+    elif isinstance(value, torch.Tensor):
         digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     elif isinstance(value, np.ndarray) and value.dtype != object:

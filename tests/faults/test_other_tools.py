@@ -226,8 +226,11 @@ def test_what_cannot_be_told_leaves_all_as_it_was():
         assert "eden_chip" in model[0]._buffers
 
 
+STEP = 0.05
+
+
 class Packed(torch.Tensor):
-    """A tensor that keeps its values in another one, as torchao's do."""
+    """A tensor that keeps codes of its values, as torchao's do."""
 
     @staticmethod
     def __new__(cls, codes: Tensor) -> "Packed":
@@ -245,13 +248,17 @@ class Packed(torch.Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, function, kinds, args=(), kwargs=None):
-        if function is torch.ops.aten.detach.default:
-            return Packed(args[0].codes)
-        raise NotImplementedError(str(function))
+        if function in (torch.ops.aten.detach.default, torch.ops.aten.clone.default):
+            return Packed(args[0].codes.clone())
+        return function(*(x.dequantize() if isinstance(x, Packed) else x for x in args), **(kwargs or {}))
+
+    def dequantize(self) -> Tensor:
+        return self.codes * STEP
 
 
-def packed(model: nn.Sequential) -> None:
-    model[2].weight = nn.Parameter(Packed(torch.zeros(4, 8, dtype=torch.int8)), requires_grad=False)
+def packed(model: nn.Sequential, dtype: torch.dtype = torch.int8) -> None:
+    codes = torch.arange(-16, 16, dtype=dtype).reshape(4, 8)
+    model[2].weight = nn.Parameter(Packed(codes), requires_grad=False)
 
 
 def offloaded(model: nn.Sequential) -> None:
@@ -268,7 +275,14 @@ def replaced(model: nn.Sequential) -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[nn.Sequential], object], str]] = {
-    "a tensor of another class": (packed, r"2\.weight is a Packed, which keeps other numbers than its values"),
+    "codes in another storage": (
+        packed,
+        r"2\.weight is a Packed, which keeps int8 codes; allowed is the storage 'int8'",
+    ),
+    "codes of 16 bits": (
+        lambda model: packed(model, torch.int16),
+        r"2\.weight is a Packed, which keeps other numbers than its values; allowed are plain tensors and those that",
+    ),
     "float64": (lambda model: model[2].double(), r"2\.weight has the dtype torch\.float64; allowed are torch\.float32"),
     "offloaded": (offloaded, r"2\.weight is offloaded; allowed is inject_ before"),
     "lazy": (lazy, r"^3: not initialized yet; run a forward pass before inject_, or leave them out"),
@@ -285,6 +299,24 @@ def test_what_cannot_be_read_is_refused_at_inject(name):
     assert not faulty_layers(model)
     eden.inject_(model, eden.Faults(ERRORS), filter_fn=lambda layer, _: layer == "0")
     assert list(faulty_layers(model)) == ["0"]
+
+
+def test_codes_of_a_quantizer_are_what_memory_holds():
+    model = network()
+    packed(model)
+    inject(model, storage="int8", correction="zero")
+    assert under_faults(model)
+    weight = model[2].weight
+    read = model[2].eden_read("weight", weight)
+    address = eden.operands(model)["2.weight"].address
+    assert torch.equal(read.codes, eden.corrupt(weight.codes, ERRORS, seed=3, address=address))
+    assert eden.ranges(model)["2.weight"] == pytest.approx((-16 * STEP, 15 * STEP))
+    assert eden.operands(model)["2.weight"].bytes == 32
+    with torch.no_grad(), eden.clean(model):
+        hidden = torch.relu(model[0](X))
+        assert torch.equal(model[2](hidden), nn.functional.linear(hidden, weight.codes * STEP, model[2].bias))
+    with pytest.raises(ValueError, match=r"2\.weight is a Packed; allowed in a file are plain tensors"):
+        eden.save(model, "packed.safetensors")
 
 
 def test_a_replaced_forward_is_left_out_by_name():
