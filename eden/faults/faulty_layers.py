@@ -261,10 +261,9 @@ class FaultyLayer(nn.Module):
         region, table = held[operand.buffers.region], held[operand.buffers.table]
         chip, access = self._eden_chip_and_access()
         if operand.packed:
-            codes = codes_of(x)
-            assert codes is not None
-            read = _read(operand, codes, region, table, chip, access, None, None, None, -1, -1)
-            return with_codes(x, read)
+            packed = codes_of(x)
+            assert packed is not None
+            return with_codes(x, _read(operand, packed, region, table, chip, access, None, None, None, -1, -1))
         channel_dim = operand.channel_dim
         if operand.flips is None and operand.storage != "sign":
             memory = region, table if table.numel() else None, chip, access
