@@ -22,7 +22,7 @@ from eden.faults.faulty_layers import (
 from eden.faults.layers import stored
 from eden.faults.network import model_device
 from eden.faults.operand import Operand, operand_numel
-from eden.faults.reach import bound_to, check_readable, join_names, sequence_batch_dims
+from eden.faults.reach import check_readable, join_names, sequence_batch_dims
 from eden.faults.reliable import refuse_inside_clean
 
 
@@ -137,7 +137,7 @@ def make_faulty(module: nn.Module, faults: LayerFaults, seed: int, device: torch
 def _bind_forward(module: nn.Module, before: Any, after: Any) -> None:
     """Exchange the forward pass that others keep in a module, such as accelerate's hooks do."""
     for name, value in module.__dict__.items():
-        if bound_to(module, value, before):
+        if isinstance(value, MethodType) and value.__func__ is before and value.__self__ is module:
             module.__dict__[name] = MethodType(after, module)
 
 

@@ -269,11 +269,6 @@ def lazy(model: nn.Sequential) -> None:
     model.append(nn.LazyLinear(2))
 
 
-def replaced(model: nn.Sequential) -> None:
-    before = model[2].forward
-    model[2].forward = lambda x: before(x) * 2
-
-
 REFUSED: dict[str, tuple[Callable[[nn.Sequential], object], str]] = {
     "codes in another storage": (
         packed,
@@ -317,14 +312,6 @@ def test_codes_of_a_quantizer_are_what_memory_holds():
         assert torch.equal(model[2](hidden), nn.functional.linear(hidden, weight.codes * STEP, model[2].bias))
     with pytest.raises(ValueError, match=r"2\.weight is a Packed; allowed in a file are plain tensors"):
         eden.save(model, "packed.safetensors")
-
-
-def test_a_replaced_forward_is_left_out_by_name():
-    model = network()
-    replaced(model)
-    inject(model)
-    rows = {row.name: row for row in eden.coverage(model).reliable}
-    assert rows["2.weight"].note == "its forward was replaced by another function"
 
 
 @contextlib.contextmanager
