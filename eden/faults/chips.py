@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from eden import _core
 from eden.common.arguments import check_seed
-from eden.common.provenance import DrawnChips
 from eden.faults.faulty_layers import faulty_layers, require_faults
+
+if TYPE_CHECKING:
+    from eden.common.provenance import DrawnChips
 
 
 def set_chip_(model: nn.Module, seed: int) -> nn.Module:

@@ -5,6 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import fits
 import operator_grid as grid
 import processes
 import pytest
@@ -45,6 +46,13 @@ def test_one_table_alone(tmp_path):
     result = run("operators.py", "--quick", "--only", "g", "--json", str(path))
     assert result.returncode == 0, result.stderr
     assert {figure["table"] for figure in json.loads(path.read_text())["figures"]} == {"g"}
+
+
+def test_whole_fits_are_measured_in_units_of_a_reference(tmp_path):
+    jobs = [(name, str(path), arguments) for name, path, arguments in fits.campaigns(tmp_path) if name == "counts"]
+    ((ratio, seconds, device),) = fits.measure(BENCHMARKS.parent, jobs).values()
+    assert 0.0 < seconds < ratio
+    assert json.loads(device)["whole"]["points"][1]["errors"]["ber_zero"] == pytest.approx(3e-3, rel=0.2)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -79,22 +79,24 @@ OUTSIDE = (
 
 DEVICE = {"devices.device", "devices.margin", "devices.partition"}
 PLACEMENT = {"devices.margin", "devices.partition", "placement.placement"}
-PLACE = {*PLACEMENT, "devices.device", "tolerance.tolerance"}
+TOLERANCE = {"common.provenance", "tolerance.tolerance"}
+PLACE = {*PLACEMENT, *TOLERANCE, "devices.device"}
 TRAFFIC = {"costs.platforms", "costs.traffic_file"}
 MAP = {*PLACEMENT, "devices.device", "placement.map_file"}
 ACCOUNT = {*PLACEMENT, *TRAFFIC, "accounting.results", "costs.energy"}
 STEPS: dict[str, set[str]] = {
     "load_ save": {"faults.checkpoint"},
-    "Tolerance profile SearchError": {"tolerance.tolerance"},
-    "certify": {"tolerance.tolerance", "tolerance.verification"},
+    "Tolerance profile SearchError": TOLERANCE,
+    "certify": {*TOLERANCE, "tolerance.verification"},
+    "evaluate": {"common.provenance"},
     "Device fit": DEVICE,
     "Placement": PLACEMENT,
     "place": PLACE,
     "memory_map": MAP,
-    "report": {*MAP, "accounting.results", "reporting.accuracy", "tolerance.tolerance"},
+    "report": {*MAP, *TOLERANCE, "accounting.results", "reporting.accuracy"},
     "traffic": TRAFFIC,
     "savings account": ACCOUNT,
-    "export": {"tolerance.package", "tolerance.tolerance"},
+    "export": {*TOLERANCE, "tolerance.package"},
 }
 RECORDS = {name: modules for names, modules in STEPS.items() for name in names.split()}
 """The modules of pydantic models that a name loads; no others load any."""

@@ -1,8 +1,8 @@
 """Makes the catalogue's device files from the measurements: ``make catalogue``, with ``EDEN_DATA`` set.
 
 One device for every module of the latency-variation study and one for the modules of each vendor together. On one
-processor the same measurements give the same files, byte for byte; on another, figures can differ in the last digit
-that is kept.
+processor one version gives the same files of the same measurements, byte for byte. Another rounds otherwise: figures
+differ in the last digit that is kept, and of a curve whose scale is open, in where it lies on its ridge.
 """
 
 from __future__ import annotations

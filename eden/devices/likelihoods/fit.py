@@ -301,7 +301,16 @@ def likeliest_laws(
     box = Box(np.array([LOWEST_ODDS, LOWEST_LOG_SPREAD]), np.array([HIGHEST_ODDS, HIGHEST_LOG_SPREAD]))
     scale = np.array([1.0 / math.sqrt(seen[told].mean()), 0.1])
     place, value, _ = maximize_each(function, box, np.tile(start, (told.size, 1)), scale)
-    alike, alike_value, _ = maximize_each(function, box.fixed(1, LOWEST_LOG_SPREAD), place, scale)
+    # Cells that are alike in all lines, and are seen as often, are weak as often as they are seen in all.
+    expected = np.array(
+        [sum(value.cells * float(share[0]) for value, share in zip(own, shares, strict=True)) for own in values]
+    )
+    pooled = np.minimum(seen / expected, 1.0 - 1e-13)[told]
+    alike = np.column_stack([np.log(pooled) - np.log1p(-pooled), np.full(told.size, LOWEST_LOG_SPREAD)])
+    if len({value.reads for value in values[0]}) == 1:
+        alike_value = function(alike[:, None], np.arange(told.size))[:, 0]
+    else:
+        alike, alike_value, _ = maximize_each(function, box.fixed(1, LOWEST_LOG_SPREAD), alike, scale)
     place = np.where((alike_value >= value - 1e-7)[:, None], alike, place)
     for campaign, (odds, _), spread in zip(told, place, spread_at(place[:, 1]), strict=True):
         laws[campaign] = Law(logistic(odds), logistic(-odds), float(spread))
