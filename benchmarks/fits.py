@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-BANKS, ROWS, ROW_BITS, BANK_ROWS = 3, 128, 1024, 128
+BANKS, ROWS, ROW_BITS = 3, 128, 1024
 TRCDS = {10.0: 3e-3, 7.5: 2e-2, 5.0: 8e-2}
 TESTED = {"banks": BANKS, "rows": ROWS, "row_bits": ROW_BITS, "subarray_rows": 64}
 
