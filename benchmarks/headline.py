@@ -3,7 +3,8 @@
 Prints Markdown tables: for each platform the share of the DRAM's energy that a placement saves, for "cpu" and "gpu"
 also the speedup, at 1% and 0% of accuracy lost, boosted and not, with one operating point for the module (coarse) and
 one per bank (fine). Energy is of placements that lower the voltage first, speed of ones that lower tRCD + tRP first.
-With --exact, how far those greedy placements are on "cpu" from the least energy that the exact solver finds.
+Rates are the device's mean ones, as the paper's are. With --exact, how far those greedy placements are on "cpu" from
+the least energy that the exact solver finds.
 
 Tolerances come from files of `eden profile`, given as --tolerance NETWORK:boosted:1=PATH (or "baseline", or 0), whose
 operands must be the network's. All others are STATED below, not measured, and marked *.
@@ -25,7 +26,7 @@ from eden.accounting.results import Savings
 from eden.app.models import ResNet
 from eden.costs.traffic_file import Traffic
 from eden.costs.workload import trace
-from eden.memory.errors import ErrorModel, Uniform
+from eden.memory.errors import Uniform
 from eden.placement.constraints import Constraints
 from eden.tolerance.tolerance import Tolerance
 
@@ -89,7 +90,7 @@ def tolerance_stated(network: Network, storage: str, drop: int, boosted: bool, g
         limits=limits,
         bytes={name: info.bytes for name, info in work.operands.items()},
         kinds={name: info.kind for name, info in work.operands.items()},
-        error_models={name: Uniform(limit).to_dict() for name, limit in limits.items()},
+        memory={name: Uniform(limit) for name, limit in limits.items()},
     )
 
 
@@ -102,10 +103,7 @@ def tolerance_measured(path: str, granularity: str) -> Any:
         limits=dict.fromkeys(found.limits, found.coarse),
         bytes=found.bytes,
         kinds=found.kinds,
-        error_models={
-            name: ErrorModel.from_dict(model).scaled(found.coarse).to_dict()
-            for name, model in found.error_models.items()
-        },
+        memory={name: model.scaled(found.coarse) for name, model in found.memory.items()},
     )
 
 
@@ -124,8 +122,8 @@ def placement_of(tolerance: Any, device: eden.Device, granularity: str, objectiv
             margin=device.margin,
             voltage=device.voltage,
         )
-        return eden.place(tolerance, module, objective=objective)
-    return eden.place(tolerance, device, objective=objective, constraints=supplies(device))
+        return eden.place(tolerance, module, objective=objective, rates="mean")
+    return eden.place(tolerance, device, objective=objective, constraints=supplies(device), rates="mean")
 
 
 def heading(case: tuple[int, bool, str]) -> str:
@@ -157,7 +155,7 @@ def optimum(network: Network, tolerance: Any, device: eden.Device, currents: str
     """A row: what is saved on "cpu" by the greedy placement, by the exact one, and its bound, each operand fine."""
     moved = eden.traffic(network.model, "cpu", inputs=network.sample, storage=storage)
     solver = eden.ExactSolver(currents=currents, vdd_law=vdd_law, gap=1e-3)
-    exact = eden.place(tolerance, device, solver, moved, "energy", constraints=supplies(device))
+    exact = eden.place(tolerance, device, solver, moved, "energy", constraints=supplies(device), rates="mean")
     found = exact.optimum
     assert found is not None
     assert found.greedy is not None

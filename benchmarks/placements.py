@@ -110,7 +110,7 @@ def tolerance_of(limits: dict[str, float], sizes: dict[str, int], kinds: dict[st
         limits=limits,
         bytes=sizes,
         kinds=kinds,
-        error_models={name: model.to_dict() for name, model in models.items()},
+        memory=models,
     )
 
 
@@ -206,7 +206,7 @@ def _fits(instance: Instance, homes: list[tuple[tuple[int, int], ...]]) -> bool:
 
 
 def _limits(instance: Instance, name: str) -> tuple[float, float, float]:
-    model = ErrorModel.from_dict(instance.tolerance.error_models[name])
+    model = instance.tolerance.memory[name]
     return instance.tolerance.limits[name], model.ber_zero * (1 + 1e-12), model.ber_one * (1 + 1e-12)
 
 
