@@ -1,9 +1,9 @@
-"""What it costs to place by the upper ends of a device's rates in place of their means, on every device of the catalogue.
+"""What placing by the upper ends of rates costs beside placing by their means, on every device of the catalogue.
 
 Prints a Markdown table: for each device the share of the DRAM's energy that the exact placement saves on "cpu" by mean
-rates and by upper ends, how many rates the ends hold for at once, and what is lost without the voltages, whose rates are
-of other modules. The tolerance is the one that `headline.py`
-states for a boosted ResNet-20, or that of a file of `eden profile` (--tolerance).
+rates and by upper ends, how many rates the ends hold for at once, and what is lost without the voltages, whose rates
+are of other modules. The tolerance is the one that `headline.py` states for a boosted ResNet-20, or that of a file of
+`eden profile` (--tolerance).
 """
 
 from __future__ import annotations
