@@ -576,7 +576,7 @@ def real(arguments: argparse.Namespace) -> bool:
         else:
             if task.train is not None:
                 training.train(model, train_set, task.train, augment=task.augment)
-            errors = chain.errors_at(eden.Device.builtin("ddr3-b33"), 7.5)
+            errors = eden.Device.builtin("ddr3-b33").errors(trcd=7.5)
             chain.put_under_faults(model, task, errors, train_set)
         loader = DataLoader(validation, batch_size=arguments.batch)
         options = {"max_drop": arguments.max_drop, "confidence": arguments.confidence}

@@ -36,7 +36,6 @@ from .placement.solvers import place
 from .reporting.page import report
 from .tolerance.evaluation import evaluate
 from .tolerance.export import export
-from .tolerance.population import samples_needed
 from .tolerance.profile import profile
 from .tolerance.question import SearchError
 from .tolerance.search import Budget, Search
@@ -90,7 +89,6 @@ __all__ = [
     "read",
     "remove_",
     "report",
-    "samples_needed",
     "save",
     "save_checkpoint",
     "savings",

@@ -72,8 +72,9 @@ PLANTED = (
     Mutant(
         "reused chips: a confirmation sees those that its rates were chosen on",
         "run.cpp",
-        "derive_chip(settings.seed, ChipPurpose::kConfirmation, confirmation_chips + after)",
-        "derive_chip(settings.seed, ChipPurpose::kSearch, kSettlingChips + confirmation_chips + after)",
+        "  const ChipsSeen seen = chips_seen(chips);\n",
+        "  ChipsSeen seen = chips_seen(chips);\n"
+        "  if (chips == Chips::kConfirmation) seen = {ChipPurpose::kSearch, kSettlingChips, confirmation_chips};\n",
         planted=True,
     ),
     Mutant(
@@ -188,19 +189,19 @@ OTHERS = (
         "return difference > settings.max_drop ? 1.0 : 0.0;",
         "return difference > 2.0 * settings.max_drop ? 1.0 : 0.0;",
     ),
-    Mutant(
-        "the draw of a confirmation is the same each time",
-        "run.cpp",
-        "kDrawSeed, static_cast<uint64_t>(trial.id), 0)",
-        "kDrawSeed, 0, 0)",
-    ),
+    Mutant("the draw of a confirmation is the same each time", "run.cpp", "draw(trial.chip, Stream", "draw(7, Stream"),
     Mutant(
         "chips of the search are new each time",
         "run.cpp",
-        ": static_cast<uint64_t>(moments.count));",
-        ": static_cast<uint64_t>(reported()));",
+        "static_cast<uint64_t>(moments.count) : seen.count",
+        "static_cast<uint64_t>(reported()) : seen.count",
     ),
-    Mutant("settled on the chips of the bisection", "run.cpp", "kSettlingChips + settling_chips", "settling_chips"),
+    Mutant(
+        "settled on the chips of the bisection",
+        "run.cpp",
+        "{steers, first + kSettlingChips, settling_chips}",
+        "{steers, first, settling_chips}",
+    ),
     Mutant(
         "a certificate of too many chips",
         "run.cpp",
@@ -210,8 +211,8 @@ OTHERS = (
     Mutant(
         "a certificate of other chips",
         "run.cpp",
-        "static_cast<int64_t>(confirmation_chips) - moments.count",
-        "static_cast<int64_t>(confirmation_chips)",
+        "(chips_seen(chips).first + confirmation_chips) - moments.count",
+        "(chips_seen(chips).first + confirmation_chips)",
     ),
     Mutant(
         "a certificate of other trials",
@@ -309,6 +310,49 @@ OTHERS = (
         "if (run_.left() <= 0 || strategy_->hopeless()) {",
         "if (run_.left() < 0) {",
     ),
+    Mutant("samples confirm twice", "samples.cpp", "seen_ + trial.confirmation * confirming_;", "seen_;"),
+    Mutant(
+        "decisions see samples that confirm",
+        "samples.cpp",
+        "draw_samples(trial.draw_seed, seen_, batch_)",
+        "draw_samples(trial.draw_seed, samples_, batch_)",
+    ),
+    Mutant(
+        "samples of data are not split by the seed",
+        "samples.cpp",
+        "draw(seed, Stream::kSearch, kSplit",
+        "draw(0, Stream::kSearch, kSplit",
+    ),
+    Mutant(
+        "fewer samples are asked for than data take",
+        "samples.cpp",
+        "  settings.confirmations = 1;  // there is an end\n",
+        "",
+    ),
+    Mutant(
+        "a bet on single samples as on many",
+        "betting.cpp",
+        "  if (prior_.samples > 0.0) {",
+        "  if (prior_.samples > 1e9) {",
+    ),
+    Mutant(
+        "confirmations go on without samples", "level.cpp", "    if (confirmations_left() == 0) co_return false;\n", ""
+    ),
+    Mutant(
+        "possible drops for a fixed number of observations",
+        "possible_drops.cpp",
+        "std::log(0.5 * std::exp(mixed - most) + 0.5 * std::exp(none - most))",
+        "std::log(4.0)",
+    ),
+    Mutant(
+        "possible drops at the whole level each",
+        "possible_drops.cpp",
+        "alpha / static_cast<double>(std::max<size_t>(1, asked.size()))",
+        "alpha",
+    ),
+    Mutant("a batch is taken for its chip", "possible_drops.cpp", "whole ? drop : shown(drop, batch)", "drop"),
+    Mutant("what a batch may hide is forgotten", "possible_drops.cpp", "(whole ? 1.0 : kSeen)", "1.0"),
+    Mutant("the worst half of the chips", "possible_drops.cpp", "kWorst = 0.01", "kWorst = 0.5"),
     Mutant("samples are drawn twice", "trial.cpp", "    moved[other] = at(i);\n", ""),
 )
 """Smaller ones, most of them one operator or number."""

@@ -10,23 +10,8 @@ from eden import _core
 Population = Literal["data", "samples"]
 
 
-def samples_needed(
-    *, max_drop: float = 0.01, confidence: float = 0.95, effort: float = 6.0, coarse_only: bool = False
-) -> int:
-    """How many samples a profile takes whose statement is about the data that they were drawn from.
-
-    Two thirds of them only confirm, each in one observation; the others are those that decisions may see. With more
-    samples an observation has several, and limits are higher.
-
-    Args:
-        max_drop: accepted drop in score, inside (0, 1).
-        confidence: inside (0, 1).
-        effort: as of ``eden.Search``; 3 is the least that is planned with.
-        coarse_only: for one rate alone, or for ``eden.certify``.
-
-    Raises:
-        ValueError: for an argument outside of what is allowed.
-    """
+def samples_needed(*, max_drop: float, confidence: float, effort: float, coarse_only: bool) -> int:
+    """Samples that a statement about their distribution takes, as ``eden.Search.samples_needed`` says."""
     return _core.samples_needed(max_drop=max_drop, confidence=confidence, effort=effort, coarse_only=coarse_only)
 
 
@@ -91,7 +76,7 @@ def plan_samples(
             raise ValueError(
                 f"population is 'data' with {samples:,} samples; allowed with max_drop {max_drop:g} and confidence "
                 f"{confidence:g} are {least:,} or more, and {needed(effort):,} for an effort of {effort:g} "
-                "(eden.samples_needed); or 'samples', which claims nothing of other data"
+                "(eden.Search.samples_needed); or 'samples', which claims nothing of other data"
             )
     if asked == "data" or (asked is None and not unfit and samples >= needed(effort)):
         confirming = max(1, min(batch, samples // needed(effort)))

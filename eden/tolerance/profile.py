@@ -87,7 +87,7 @@ def profile(
             independent draws that neither training nor any choice has seen. The seed splits them: decisions see a
             third, and each of the others is used in one observation of a confirmation. "samples": about these samples
             alone. None is "data" where the guarantee is on the mean and there are enough samples for the effort
-            (``eden.samples_needed``), else "samples".
+            (``eden.Search.samples_needed``), else "samples".
         search: how it searches.
         budget: what it may cost.
         journal: a file that takes every report as soon as it is made; one that exists is resumed from, to the same

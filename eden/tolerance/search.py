@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from eden.common.arguments import check_int, number
+from eden.tolerance.population import samples_needed
 
 
 def _check_seconds(name: str, value: Any) -> None:
@@ -69,6 +70,23 @@ class Search:
             check_int("batch_size", self.batch_size, 1)
         if self.max_trials is not None:
             check_int("max_trials", self.max_trials, 1)
+
+    def samples_needed(self, max_drop: float = 0.01, confidence: float = 0.95) -> int:
+        """How many samples a profile takes whose statement is about the data that they were drawn from.
+
+        Two thirds of them only confirm, each in one observation; the others are those that decisions may see. With more
+        samples an observation has several, and limits are higher. An effort of 3 is the least that is planned with.
+
+        Args:
+            max_drop: accepted drop in score, inside (0, 1).
+            confidence: inside (0, 1).
+
+        Raises:
+            ValueError: for an argument outside of what is allowed.
+        """
+        return samples_needed(
+            max_drop=max_drop, confidence=confidence, effort=float(self.effort), coarse_only=self.coarse_only
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

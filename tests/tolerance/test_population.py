@@ -15,11 +15,12 @@ WIDE: dict[str, Any] = {**FAST, "max_drop": 0.25, "effort": 3.0}
 
 def test_how_many_samples_data_take_is_said() -> None:
     # 3/2 of 2 (3 + 6) and of 2 x 6 confirmations of 366 observations each.
-    assert eden.samples_needed() == 9882
-    assert eden.samples_needed(coarse_only=True) == 6588
+    assert eden.Search().samples_needed() == 9882
+    assert eden.Search(coarse_only=True).samples_needed() == 6588
+    assert eden.Search(effort=3.0).samples_needed() == 6588
     with pytest.raises(ValueError, match=r"max_drop is 2"):
-        eden.samples_needed(max_drop=2.0)
-    needed = eden.samples_needed(max_drop=0.25, confidence=0.9, effort=3.0)
+        eden.Search().samples_needed(max_drop=2.0)
+    needed = eden.Search(effort=3.0).samples_needed(max_drop=0.25, confidence=0.9)
     assert needed <= SAMPLES
     with pytest.raises(ValueError, match=rf"'data' with {SAMPLES:,} samples; allowed .* are 5,\d+ or more, and 7,\d+"):
         profile(make_network(), loader(), **{**WIDE, "max_drop": 0.01, "effort": 6.0}, population="data")
