@@ -122,7 +122,7 @@ class _Seen:
     sample_numel: int = 0
     magnitude: float = 0.0  # sum over as many values as count says
     count: int = 0
-    arithmetics: set[torch.dtype] = dataclasses.field(default_factory=set)
+    dtypes: set[torch.dtype] = dataclasses.field(default_factory=set)
     reads: list[Tensor] = dataclasses.field(default_factory=list)  # of the batch at hand; held, so that ids stay theirs
     first_readers: list[int | None] = dataclasses.field(default_factory=list)  # of the same tensors, by batch
 
@@ -137,7 +137,7 @@ class _Seen:
         if operand.storage == "sign":
             self.magnitude += float(x.detach().abs().sum(dtype=torch.float64))
             self.count += x.numel()
-        self.arithmetics.add(arithmetic_of(x))
+        self.dtypes.add(arithmetic_of(x))
         self.reads.append(x)
         samples = 1 if operand.unbatched(x) else x.shape[operand.batch_dim]
         self.sample_numel = max(self.sample_numel, x.numel() // samples)
@@ -197,7 +197,7 @@ class _Calibration:
                 inner_low, inner_high = seen.values.range(seen.percentile)
                 low, high = max(low, inner_low), min(high, inner_high)
             set_range(seen.layer, operand, low, high, seen.magnitude / seen.count if seen.count else None)
-            operand.arithmetic = next(iter(seen.arithmetics)) if len(seen.arithmetics) == 1 else None
+            operand.arithmetic = next(iter(seen.dtypes)) if len(seen.dtypes) == 1 else None
             operand.sample_numel = seen.sample_numel
             operand.name, operand.address = owners.setdefault(tuple(seen.first_readers), operand).own
             write_region(seen.layer, operand)

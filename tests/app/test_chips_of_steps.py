@@ -130,7 +130,8 @@ def overlaps(found: Mapping[str, set[int]]) -> str:
     return text_table(["step", "chips", *names[:-1]], [row + [""] * (width - len(row)) for row in rows])
 
 
-def test_no_two_steps_see_a_chip(one_thread: None) -> None:
+@pytest.mark.usefixtures("one_thread")
+def test_no_two_steps_see_a_chip() -> None:
     found = chips_by_step()
     assert all(len(chips) >= 20 for chips in found.values())
     for one, other in itertools.combinations(found, 2):
