@@ -66,6 +66,11 @@ def below_autograd() -> AbstractContextManager[None]:
     return torch._C._AutoDispatchBelowAutograd()
 
 
+def autocasts() -> bool:
+    """Whether autocast may be on, for some device: to ask for one of them takes several times as long (2.4)."""
+    return torch.compiler.is_compiling() or torch._C._is_any_autocast_enabled()
+
+
 def is_batched(tensor: Tensor) -> bool:
     """Whether a tensor is one of ``torch.vmap``'s, which an operator cannot write to (2.0)."""
     return torch._C._functorch.is_batchedtensor(tensor)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from eden.common.torch_internals import autocasts
 from eden.faults.layers import Role, stored
 from eden.memory import storage as quantization
 from eden.memory.region import Memory, region_rows
@@ -23,6 +24,8 @@ FIRST_RELIABLE_PART = 2**22
 
 def arithmetic_of(x: Tensor) -> torch.dtype:
     """The format in which what a layer reads was computed: autocast's where it is on, else the tensor's own."""
+    if not autocasts():
+        return x.dtype
     device = x.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 

@@ -63,8 +63,6 @@ def read(x: Tensor, *arguments: Any) -> Tensor:
         RuntimeError: for what the operator refuses, such as another batched argument than ``x`` under ``torch.vmap``.
     """
     result: Tensor
-    if not takes_own_operators():
-        return _stored(x, *arguments)
     if not torch.compiler.is_compiling():
         if x.is_neg():
             x = x.resolve_neg()
@@ -79,6 +77,8 @@ def read(x: Tensor, *arguments: Any) -> Tensor:
             with below_autograd():
                 result = torch.ops.eden.corrupt(x, *arguments)
             return result
+    if not takes_own_operators():
+        return _stored(x, *arguments)
     result = torch.ops.eden.corrupt(x, *arguments)
     return result
 
