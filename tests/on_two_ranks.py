@@ -91,7 +91,12 @@ def dropped(checkpoint: Path, stop_at: int | None = None) -> dict[str, Any]:
     model = network()
     model.append(nn.Dropout(0.5))
     masks: list[list[bool]] = []
-    model[-1].register_forward_hook(lambda module, inputs, output: masks.append((output != 0).flatten().tolist()))
+
+    def keep(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        if torch.is_grad_enabled():  # no look at the reads beforehand
+            masks.append((output != 0).flatten().tolist())
+
+    model[-1].register_forward_hook(keep)
 
     def on_step(done: int, total: int) -> None:
         if done == stop_at:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -131,3 +132,17 @@ def test_one_stored_value_makes_a_device(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace(",20,", ",2000000,"))
     with pytest.raises(FileError, match=r"no measured operating point can be offered; .* mix two regimes"):
         eden.fit(path)
+
+
+def test_flips_of_which_no_point_has_both_values_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    flips = [
+        f"{at},50,{pattern},0,{row},{3 * row}" for at, pattern in ((64, "0x00"), (128, "0xff")) for row in range(9)
+    ]
+    path.write_text("\n".join(["refresh_interval,temperature,pattern,bank,row,bit", *flips]) + "\n")
+    nominal = eden.Condition(refresh_interval=32)
+    with pytest.raises(
+        FileError, match=r"no measured operating point can be offered; .* stored ones were not measured"
+    ):
+        eden.fit(path, tested=TESTED, nominal=nominal)
+    assert eden.fit(path, tested=dataclasses.replace(TESTED, grid=True), nominal=nominal).whole.points[1:]

@@ -26,7 +26,7 @@ from eden.devices.fitting.counts import AXES_OF_CURVES, device_curves, informati
 from eden.devices.fitting.differences import compare_counts
 from eden.devices.fitting.intervals import as_independent, widened
 from eden.devices.fitting.nominal import Nominal, nominal_point
-from eden.devices.fitting.operating_range import Candidate, Offer, offer, partition_of
+from eden.devices.fitting.operating_range import Candidate, Offer, offer, partition_of, refuse_nothing
 from eden.devices.fitting.regions import Region, Told, divide, whole_module
 from eden.devices.fitting.report import FitReport
 from eden.devices.fitting.rounding import DIGITS, rounded_rate, rounded_up
@@ -134,6 +134,7 @@ class CellFitter:
         choice = self._choose(fits)
         self._choose_dispersion(fits)
         whole = self._partition(self.whole, fits, nominal_only=False)
+        refuse_nothing(self.campaign.path, whole)
         count = self.geometry.banks * (self.geometry.ranks or 1)
         untested = [bank for bank in range(count) if bank not in self.tested.banks]
         reliable = self.settings.reliable or (None if untested else "bank0")

@@ -21,7 +21,7 @@ from eden.devices.curves.dispersion import LONE_REGIME_ODDS, REGIME_ERRORS
 from eden.devices.device import Device, FitRow, Measured
 from eden.devices.fitting.differences import compare_readings
 from eden.devices.fitting.nominal import Nominal, Stated, nominal_point
-from eden.devices.fitting.operating_range import Candidate, offer, partition_of
+from eden.devices.fitting.operating_range import Candidate, offer, partition_of, refuse_nothing
 from eden.devices.fitting.regions import Region, Told, divide, whole_module
 from eden.devices.fitting.report import FitReport
 from eden.devices.fitting.rounding import outwards, rounded, rounded_rate
@@ -190,13 +190,7 @@ class _Fitter:
             scope.lent = self._lent_dispersion(scope, whole.lent)
             parts.append(self._partition(scope, nominal_only))
         whole_part = self._partition(whole, False)
-        others = [point for point in whole.conditions if point != self.nominal]
-        if others and len(whole_part.points) + len(whole_part.points_at_other_temperatures) == 1:
-            gaps = "; ".join(f"{point_of(gap)}: {gap.reason}" for gap in whole_part.left_out[:5])
-            raise FileError(
-                campaign.path,
-                f"no measured operating point can be offered; allowed is a device with one or more ({gaps})",
-            )
+        refuse_nothing(campaign.path, whole_part)
         measured = self._measured(whole_part, whole.lent)
         device = Device(
             name=self.settings.name or campaign.module,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from eden.common.checks import around
+from eden.common.files import FileError
 from eden.devices.fitting.regions import Region
 from eden.devices.fitting.settings import FitSettings
 from eden.devices.partition import (
@@ -168,6 +170,15 @@ def _falls(home: OperatingPoint, entry: _Seen, seen: Sequence[_Seen], exact: boo
             place = _place(home, entry.point, at)
             found.append(f"stored {stored} fail at {rate:.3g}, but at {highest:.3g} at the milder {place}")
     return found, (lifted[0], lifted[1])
+
+
+def refuse_nothing(path: Path, whole: Partition) -> None:
+    """Raise FileError, saying why, where all that was measured of a module is left out: such a device says nothing."""
+    if whole.left_out and len(whole.points) + len(whole.points_at_other_temperatures) == 1:
+        reasons = "; ".join(f"{point_of(gap)}: {gap.reason}" for gap in whole.left_out[:5])
+        raise FileError(
+            path, f"no measured operating point can be offered; allowed is a campaign with one or more ({reasons})"
+        )
 
 
 def partition_of(
