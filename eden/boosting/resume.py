@@ -23,6 +23,7 @@ from eden.faults.buffers import range_of, set_range, write_region
 from eden.faults.chips import accesses, set_accesses_
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.network import bare
+from eden.faults.operand import SampleDims
 
 FORMAT, VERSION = "eden-training", 2
 
@@ -43,6 +44,7 @@ def _inputs(model: nn.Module) -> dict[str, dict[str, Any]]:
             "range": range_of(layer, operand),
             "magnitude": operand.magnitude,
             "sample_numel": operand.sample_numel,
+            "samples": operand.found_dims,
         }
         for name, layer in faulty_layers(model).items()
         for role, operand in layer.eden_faults.by_role.items()
@@ -56,7 +58,7 @@ def _compare_inputs(path: str | os.PathLike[str], found: dict[str, Any], model: 
         different = ", ".join(sorted(set(found) ^ set(here))[:5])
         raise FileError(path, f"is of another run: not the same inputs are under faults: {different}")
     for name, expected in here.items():
-        if set(found[name]) != set(expected):
+        if set(found[name]) | {"samples"} != set(expected):
             raise ValueError(f"inputs.{name} has {', '.join(sorted(found[name]))}")
         for key in ("operand", "storage", "correction", "absent"):
             if found[name][key] != expected[key]:
@@ -75,6 +77,8 @@ def _set_inputs(found: dict[str, Any], model: nn.Module) -> None:
             if operand.kind == "input" and kept is not None and kept["range"] is not None:
                 low, high = kept["range"]
                 operand.sample_numel = kept["sample_numel"]
+                if kept.get("samples") is not None:
+                    operand.sample_dims, operand.dims_known = SampleDims(*kept["samples"]), True
                 set_range(layer, operand, low, high, kept["magnitude"])
                 write_region(layer, operand)
 

@@ -76,6 +76,29 @@ def is_batched(tensor: Tensor) -> bool:
     return torch._C._functorch.is_batchedtensor(tensor)
 
 
+class StorageKey:
+    """What tensors that share memory have in common, without keeping it (1.9)."""
+
+    def __init__(self, storage: torch.UntypedStorage) -> None:
+        self.number = storage._cdata
+        self._weak = storage._weak_ref()
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> StorageKey | None:
+        """That of a tensor, None for one without memory of its own, such as a sparse one."""
+        try:
+            return cls(tensor.untyped_storage())
+        except (NotImplementedError, RuntimeError):
+            return None
+
+    def gone(self) -> bool:
+        """Whether no tensor holds the memory any more."""
+        return bool(torch.UntypedStorage._expired(self._weak))
+
+    def __del__(self) -> None:
+        torch.UntypedStorage._free_weak_ref(self._weak)  # type: ignore[no-untyped-call]
+
+
 def overlaps_itself(tensor: Tensor) -> bool:
     """Whether elements of a tensor share memory, as those of an expanded one do (1.5)."""
     return torch._debug_has_internal_overlap(tensor) == 1

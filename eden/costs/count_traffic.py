@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from eden.costs.workload import Convolution, Workload
+    from eden.faults.forward import ForwardFn
 
 
 def traffic(
@@ -25,6 +26,7 @@ def traffic(
     inputs: torch.Tensor | Mapping[str, torch.Tensor] | Sequence[Any] | None = None,
     storage: str = "float32",
     repeated: bool = False,
+    forward_fn: ForwardFn | None = None,
 ) -> Traffic:
     """Bytes that each operand moves between processor and DRAM per inference of one sample.
 
@@ -44,6 +46,7 @@ def traffic(
             as arguments.
         storage: of a network without faults, the form in which the memory keeps weights and maps.
         repeated: of a cache, count an inference that follows an equal one, instead of one that finds the cache empty.
+        forward_fn: runs the network on ``inputs``, whatever they are then, as in ``eden.calibrate_``.
 
     Raises:
         ValueError: for an unknown platform or storage, a batch below 1, ``inputs`` of several samples or beside a
@@ -66,7 +69,7 @@ def traffic(
         raise ValueError("inputs is given beside operands by name; allowed is a network, whose layers are traced")
     from eden.costs.workload import trace
 
-    work = trace(model, inputs, storage)
+    work = trace(model, inputs, storage, forward_fn)
     checked_operands(work.operands)
     if isinstance(chosen.memory, Array):
         return _through_array(work, chosen, chosen.memory, shared)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from eden import _core
 from eden.faults.faulty_layers import faulty_layers
+from eden.faults.forward import ForwardFn, call
 from eden.faults.layers import base_of, layer_class, stored
 from eden.faults.memories import operands
 from eden.faults.network import evaluating
@@ -181,7 +182,13 @@ class _Trace:
         return hook
 
     def _of_faulty(self, layer: Any) -> list[tuple[str, str, str]]:
-        return [(operand.name, operand.kind, operand.role.name) for operand in layer.eden_faults.operands()]
+        found = [(operand.name, operand.kind, operand.role.name) for operand in layer.eden_faults.operands()]
+        functions = layer.__dict__.get("eden_functions")
+        for owner, *_ in () if functions is None else functions.owners:
+            # Its functions read what layers hold that need not be called.
+            if id(owner) in self._faulty:
+                found += [(each.name, each.kind, "") for each in owner.eden_faults.operands()]
+        return found
 
     def _of_plain(self, name: str, layer: Any, x: Tensor | None) -> list[tuple[str, str, str]]:
         if x is None:
@@ -200,7 +207,10 @@ class _Trace:
 
 
 def trace(
-    model: nn.Module, inputs: Tensor | Mapping[str, Tensor] | Sequence[Any], storage: str = "float32"
+    model: nn.Module,
+    inputs: Tensor | Mapping[str, Tensor] | Sequence[Any],
+    storage: str = "float32",
+    forward_fn: ForwardFn | None = None,
 ) -> Workload:
     """Trace one forward pass of one sample.
 
@@ -209,6 +219,7 @@ def trace(
             on the meta device, where no weights are needed.
         inputs: one sample with its batch dimension, shape (1, ...); a tuple or a dictionary holds the arguments.
         storage: of a network without faults, the form in which the memory keeps weights and maps.
+        forward_fn: runs the network on ``inputs``, whatever they are then.
 
     Raises:
         ValueError: for more than one sample, an unknown storage, a network without layers that read operands, and
@@ -226,7 +237,9 @@ def trace(
     try:
         reliable = clean(model) if faulty_layers(model) else contextlib.nullcontext()
         with evaluating(model), torch.no_grad(), reliable:
-            if isinstance(inputs, Tensor):
+            if forward_fn is not None:
+                call(model, inputs, forward_fn)
+            elif isinstance(inputs, Tensor):
                 model(inputs)
             elif isinstance(inputs, Mapping):
                 model(**inputs)

@@ -18,10 +18,12 @@ from eden.common.torch_internals import keeps_other_numbers
 from eden.faults.buffers import range_of, set_range
 from eden.faults.exchange import exchange_layers
 from eden.faults.faulty_layers import FaultyLayer, LayerFaults, faulty_layers
+from eden.faults.inject import HELD_FAULTS
 from eden.faults.layers import layer_class
+from eden.faults.layers.functions import Functions
 from eden.faults.memories import operands
-from eden.faults.network import bare, plain_names
-from eden.faults.operand import OPERAND_SPACING_BITS, Operand
+from eden.faults.network import bare, named_modules, plain_names
+from eden.faults.operand import OPERAND_SPACING_BITS, Operand, SampleDims
 from eden.faults.reach import eligible_layers, join_names, operand_numbers
 from eden.faults.reliable import refuse_inside_clean
 from eden.memory.errors import ErrorModel
@@ -46,6 +48,8 @@ class _SavedOperand(BaseModel):
     range: tuple[float, float] | None = None
     magnitude: float | None = None
     absent: bool = False
+    samples: tuple[int, int, int, int] | None = None
+    """Where an input's samples are (``SampleDims``), where that is not what its layer's class says."""
 
     def memory(self) -> Memory:
         """What the operand lies in. Raises ValueError or TypeError for what is no error model."""
@@ -58,11 +62,24 @@ def _model(spec: dict[str, Any] | None) -> ErrorModel | None:
     return None if spec is None else ErrorModel.from_dict(spec)
 
 
+class _SavedFunctions(BaseModel):
+    """What functions of a module read (``eden.faults.layers.functions``); layers by name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stored: list[str]
+    multiplied: list[str]
+    owners: list[tuple[str, str, str]]
+    attention: bool
+    products: int
+
+
 class _SavedLayer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     batch_dim: int
     operands: dict[str, _SavedOperand]
+    functions: _SavedFunctions | None = None
 
 
 class _LayerOfVersion1(BaseModel):
@@ -112,6 +129,8 @@ def _saved_operand(layer: FaultyLayer, operand: Operand) -> _SavedOperand:
     if isinstance(errors, tuple):
         pieces = [(None if model is None else model.to_dict(), address, bits) for model, address, bits in errors]
         errors = None
+    if operand.found_dims is not None:
+        more["samples"] = operand.found_dims
     return _SavedOperand(
         name=operand.name,
         kind=operand.kind,
@@ -128,6 +147,22 @@ def _saved_operand(layer: FaultyLayer, operand: Operand) -> _SavedOperand:
         absent=operand.absent,
         **more,
     )
+
+
+def _saved_functions(model: nn.Module, layer: nn.Module) -> dict[str, Any]:
+    if "eden_functions" not in layer.__dict__:
+        return {}
+    functions = layer.__dict__["eden_functions"]
+    names = {id(module): name for name, module in named_modules(model)}
+    return {
+        "functions": _SavedFunctions(
+            stored=list(functions.stored),
+            multiplied=list(functions.multiplied),
+            owners=[(names[id(owner)], *rest) for owner, *rest in functions.owners],
+            attention=functions.attention,
+            products=functions.products,
+        )
+    }
 
 
 def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -169,6 +204,7 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> None:
             name: _SavedLayer(
                 batch_dim=layer.eden_faults.batch_dim,
                 operands={role: _saved_operand(layer, operand) for role, operand in layer.eden_faults.by_role.items()},
+                **_saved_functions(model, layer),
             )
             for name, layer in layers.items()
         },
@@ -241,6 +277,35 @@ def load_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
         shape = state[names[name]].shape
         if shape != tensor.shape:
             raise FileError(path, f"{name} has the shape {tuple(tensor.shape)}; the network's has {tuple(shape)}")
+    before = [(module, module.__dict__.pop("eden_functions", None)) for module in network.modules()]
+    try:
+        return _loaded(model, path, tensors, header)
+    except BaseException:
+        for module, functions in before:
+            module.__dict__.pop("eden_functions", None)
+            if functions is not None:
+                module.__dict__["eden_functions"] = functions
+        raise
+
+
+def _loaded(model: nn.Module, path: str | os.PathLike[str], tensors: dict[str, Tensor], header: _Header) -> nn.Module:
+    network, names = bare(model), _state_names(bare(model))
+    modules = dict(named_modules(network))
+    for name, saved in header.layers.items():
+        if saved.functions is not None and name in modules:
+            spec = saved.functions
+            absent = [owner for owner, *_ in spec.owners if owner not in modules]
+            if absent:
+                raise FileError(
+                    path, f"layers: {', '.join(absent)} are no layers of this network that faults can reach"
+                )
+            modules[name].__dict__["eden_functions"] = Functions(
+                tuple(spec.stored),
+                tuple(spec.multiplied),
+                tuple((modules[owner], role, path) for owner, role, path in spec.owners),
+                spec.attention,
+                spec.products,
+            )
     eligible, left_out = eligible_layers(model)
     missing = [f"{name} ({left_out.get(name, 'not found')})" for name in sorted(header.layers) if name not in eligible]
     if missing:
@@ -249,6 +314,7 @@ def load_(model: nn.Module, path: str | os.PathLike[str]) -> nn.Module:
         exchange_layers(model, eligible, _described(header, eligible), header.chip, known=False)
     except (ValueError, TypeError) as error:
         raise FileError(path, f"its faults are damaged: {error}") from error
+    network.__dict__.pop(HELD_FAULTS, None)  # the file says all that is under faults
     network.load_state_dict({names[name]: tensor for name, tensor in tensors.items()})
     for name, layer in faulty_layers(model).items():
         for operand in layer.eden_faults.by_role.values():
@@ -281,6 +347,8 @@ def _described(header: _Header, eligible: Mapping[str, nn.Module]) -> dict[str, 
                 absent=kept.absent,
                 percentile=kept.percentile,
                 arithmetic=None if kept.arithmetic is None else getattr(torch, kept.arithmetic),
+                sample_dims=SampleDims() if kept.samples is None else SampleDims(*kept.samples),
+                dims_known=kept.samples is not None,
                 own=(join_names(name, which), numbers[name, which] * OPERAND_SPACING_BITS),
             )
         made[name] = LayerFaults(operands, saved.batch_dim)

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from eden.faults.layers import LAYERS
+from eden.faults.layers import LAYERS, entry
 
 # Of torch.nn, and so a leaf where torch.fx traces a network; not of torch.nn.modules, of which the compiler believes
 # that nothing of a layer changes.
@@ -31,12 +31,15 @@ def faulty_class(original: type[nn.Module], mixin: type[nn.Module]) -> type[nn.M
     """
     if original in _faulty:
         return _faulty[original]
-    base = next(cls for cls in original.__mro__ if cls in LAYERS)
-    if _made(original):
+    base = next((cls for cls in original.__mro__ if cls in LAYERS), nn.Module)
+    if base is not nn.Module and original.forward is not base.forward:
+        base = nn.Module  # with a forward of its own it is there for what its functions read
+    if base is not nn.Module and _made(original):
         around = {cls: faulty_class(cls, mixin) for cls in original.__bases__ if base in cls.__mro__}
         found = _again(original, f"Faulty{original.__name__}", around)
     else:
-        members = {"__doc__": original.__doc__, "__module__": _MODULE, "eden_forward": LAYERS[base].forward}
+        members = {"__doc__": original.__doc__, "__module__": _MODULE, "eden_forward": entry(base).forward}
+        members["eden_original"] = original
         found = type(f"Faulty{original.__name__}", (mixin, original), members)
         _faulty[original] = found
     _original[found] = original

@@ -21,7 +21,7 @@ from eden.faults.faulty_layers import (
 )
 from eden.faults.layers import stored
 from eden.faults.network import model_device
-from eden.faults.operand import Operand, operand_numel
+from eden.faults.operand import Operand, SampleDims, operand_numel
 from eden.faults.reach import check_readable, join_names, sequence_batch_dims
 from eden.faults.reliable import refuse_inside_clean
 
@@ -36,17 +36,7 @@ def exchange_layers(
     """
     batch_dims = sequence_batch_dims(model)
     for name, faults in made.items():  # before anything changes
-        for operand in faults.by_role.values():
-            _set_dims(operand, faults.batch_dim, batch_dims.get(name))
-            if not operand.own[0]:
-                operand.own = operand.name, operand.address
-            if operand.kind == "weight":
-                held = stored(eligible[name], operand.role.name)
-                check_readable(join_names(name, operand.role.name), eligible[name], held, operand.storage)
-                operand.packed = keeps_other_numbers(held)
-                if operand.packed:  # none of its codes is implausible
-                    operand.correction = "none"
-            operand.rows(False, operand_numel(eligible[name], operand))
+        describe(faults, name, batch_dims.get(name), eligible[name])
     before = [
         (name, operand, range_of(layer, operand))
         for name, layer in faulty_layers(model).items()
@@ -58,6 +48,8 @@ def exchange_layers(
         restore_layers(model)
     for name, faults in made.items():
         make_faulty(eligible[name], faults, seed, device)
+    for name in made:
+        tell_owners(eligible[name])
     first_readers: dict[str, Operand] = {}  # by the shared operand's name; its first layer may be left out this time
     for name, old, bounds in sorted(before, key=lambda each: each[1].own[1]):
         layer = eligible.get(name)
@@ -69,9 +61,36 @@ def exchange_layers(
             first = first_readers.setdefault(old.name, operand)
             operand.name, operand.address = first.name, first.address
             operand.sample_numel, operand.arithmetic = old.sample_numel, old.arithmetic
+            if old.dims_known:
+                operand.sample_dims, operand.dims_known = old.sample_dims, True
             set_range(layer, operand, *bounds, old.magnitude)
             write_region(layer, operand)
     _use_layers_one_by_one(model)
+
+
+def describe(faults: LayerFaults, name: str, around: int | None, layer: nn.Module) -> None:
+    """Say what is known of a layer's operands before calibration.
+
+    Args:
+        faults: what the layer is to be under.
+        name: of the layer.
+        around: dimension of the samples in a layer of sequences around it, None for none.
+        layer: as it is or will be.
+
+    Raises:
+        ValueError: naming the operand that cannot be read or that its memory does not hold.
+    """
+    for operand in faults.by_role.values():
+        _set_dims(operand, faults.batch_dim, around)
+        if not operand.own[0]:
+            operand.own = join_names(name, operand.role.name), operand.address
+        if operand.kind == "weight":
+            held = stored(layer, operand.role.name)
+            check_readable(join_names(name, operand.role.name), layer, held, operand.storage)
+            operand.packed = keeps_other_numbers(held)
+            if operand.packed:  # none of its codes is implausible
+                operand.correction = "none"
+        operand.rows(False, operand_numel(layer, operand))
 
 
 def _set_dims(operand: Operand, batch_dim: int, around: int | None) -> None:
@@ -80,8 +99,10 @@ def _set_dims(operand: Operand, batch_dim: int, around: int | None) -> None:
     dim = (around or 0) if batch_dim < 0 else batch_dim
     # Of a sequence, a sample has a dimension more.
     sequences = around is not None or dim > 0
-    operand.batched_dims = role.batched_dims + (1 if role.batch_dim is None and sequences else 0)
-    operand.batch_dim = dim if role.batch_dim is None else role.batch_dim
+    dims = role.batched_dims + (1 if role.batch_dim is None and sequences else 0)
+    operand.assumed_dims = SampleDims(dim if role.batch_dim is None else role.batch_dim, dims=dims)
+    if not operand.dims_known:
+        operand.sample_dims = operand.assumed_dims
     operand.contiguous = batch_dim < 0
 
 
@@ -132,6 +153,14 @@ def make_faulty(module: nn.Module, faults: LayerFaults, seed: int, device: torch
         layer.register_buffer(name, value.to(device), persistent=False)
     write_regions(layer)
     return layer
+
+
+def tell_owners(module: nn.Module) -> None:
+    """Tell the layers whose parameters a module's functions read that it does."""
+    functions = module.__dict__.get("eden_functions")
+    for owner, *_ in () if functions is None else functions.owners:
+        if isinstance(owner, FaultyLayer):
+            owner.eden_faults.read_elsewhere = True
 
 
 def _bind_forward(module: nn.Module, before: Any, after: Any) -> None:

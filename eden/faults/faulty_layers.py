@@ -45,8 +45,8 @@ class Observer(Protocol):
     def called(self, layer: FaultyLayer) -> None:
         """A layer's forward pass begins."""
 
-    def read(self, layer: FaultyLayer, operand: Operand, x: Tensor) -> None:
-        """An input of a layer is read."""
+    def read(self, layer: FaultyLayer, operand: Operand, x: Tensor) -> Tensor | None:
+        """An operand of a layer is read; what is returned is what the read gives, None leaves it to the memory."""
 
 
 class Outputs(Protocol):
@@ -74,6 +74,8 @@ class LayerFaults:
         seed: of the chip that it was put on last.
         source: the layer that it is a copy of.
         versions: of a copy, how often its regions were written when EDEN last did so.
+        read_elsewhere: whether functions of another module read its parameters, too.
+        reading: whether it is being called, if that is so.
     """
 
     by_role: dict[str, Operand]
@@ -84,6 +86,8 @@ class LayerFaults:
     reads: int = 0
     recomputed: bool = False
     resets: int = 0
+    read_elsewhere: bool = False
+    reading: bool = False
     before_forward: Callable[[], None] | None = None
     repeatable: bool = False
     seed: int = 0
@@ -169,22 +173,42 @@ class FaultyLayer(nn.Module):
             return self.eden_forward(*args, **kwargs)
         if faults.source is not None and not torch.compiler.is_compiling():
             follow_source(self)
+        again = self.eden_begin()
+        faults.reading = faults.read_elsewhere
+        try:
+            reuse = faults.reuse
+            output = self.eden_forward(*args, **kwargs) if reuse is None else reuse.output(self, args, kwargs)
+        finally:
+            faults.reading = False
+        if not again:
+            self.eden_end()
+        return output
+
+    def eden_begin(self) -> bool:
+        """A call of the layer begins. Returns whether it repeats one, under activation checkpointing."""
+        faults = self.eden_faults
         if faults.observer is not None:
             faults.observer.called(self)
         again = recomputing()
         if self.training and not torch.compiler.is_compiling():
             faults.count_read(again)
-        reuse = faults.reuse
-        output = self.eden_forward(*args, **kwargs) if reuse is None else reuse.output(self, args, kwargs)
-        if not again:
-            advance_(self.eden_training_access if self.training else self.eden_access)
-        return output
+        return again
+
+    def eden_end(self) -> None:
+        """A call of the layer, not one that repeats another, ends."""
+        advance_(self.eden_training_access if self.training else self.eden_access)
 
     def eden_read(self, role: str, x: Tensor | None) -> Any:
         """An operand as read from its memory; the tensor itself, or None, where it is not under faults."""
         operand = self.eden_faults.by_role.get(role)
         if operand is None or x is None:
             return x
+        observer = self.eden_faults.observer
+        if observer is not None:
+            _check_computed(operand, x)
+            seen = observer.read(self, operand, x)
+            if seen is not None:
+                return seen
         if operand.role.part == "input":
             return self._eden_read_input(operand, x)
         return self._eden_read_stored(operand, x)
@@ -222,8 +246,6 @@ class FaultyLayer(nn.Module):
         if operand.clamp is not None and self.training:
             x = operand.clamp(x)
         scale = zero_point = bounds = None
-        if faults.observer is not None:
-            faults.observer.read(self, operand, x)
         if faults.observer is not None and x.numel() > 0:
             if operand.needs_range:
                 low, high = torch.aminmax(x.detach())
@@ -248,12 +270,14 @@ class FaultyLayer(nn.Module):
                 scale = held[buffers.scale]
                 if operand.zero_pointed:
                     zero_point = held[buffers.zero_point]
-        batch_dim = -1 if operand.contiguous or operand.unbatched(x) else operand.batch_dim
+        shape = x.shape
+        x, batch_dim = (x, -1) if operand.contiguous else operand.samples_of(x)
         if operand.most_elements is not None:
             _check_held(operand, x, batch_dim)
         region, table = held[buffers.region], held[buffers.table]
         chip, access = self._eden_chip_and_access()
-        return _read(operand, x, region, table, chip, access, scale, zero_point, bounds, -1, batch_dim)
+        y = _read(operand, x, region, table, chip, access, scale, zero_point, bounds, -1, batch_dim)
+        return y if y.dim() == len(shape) else y.reshape(shape)
 
     def _eden_read_stored(self, operand: Operand, x: Tensor) -> Tensor:
         _check_computed(operand, x)
@@ -281,7 +305,9 @@ class FaultyLayer(nn.Module):
             sparse: whether the gradient is to be sparse, which that of a whole table is not.
         """
         operand = self.eden_faults.by_role.get(role)
-        if operand is None or getattr(self, operand.buffers.region).shape[0] != 1 or not takes_own_operators():
+        if operand is None or self.eden_faults.observer is not None or self.eden_faults.read_elsewhere:
+            return False
+        if getattr(self, operand.buffers.region).shape[0] != 1 or not takes_own_operators():
             return False
         table = stored(self, operand.role.name)
         # On a GPU the whole table takes less time than to look for the row of every element.

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from eden.faults.buffers import set_range
 from eden.faults.config import Faults
-from eden.faults.exchange import exchange_layers, restore_layers
-from eden.faults.faulty_layers import LayerFaults, layer_operands
+from eden.faults.exchange import describe, exchange_layers, make_faulty, restore_layers, tell_owners
+from eden.faults.faulty_layers import LayerFaults, faulty_layers, layer_operands
+from eden.faults.functions import functions_of
 from eden.faults.layers import LAYERS, Role, layer_class
 from eden.faults.layout import Layout
 from eden.faults.memories import operands, set_errors_
-from eden.faults.operand import OPERAND_SPACING_BITS, Operand, operand_numel
+from eden.faults.network import bare, model_device, named_modules
+from eden.faults.operand import OPERAND_SPACING_BITS, Operand, SampleDims, operand_numel
 from eden.faults.reach import (
     FilterFn,
     check_initialized,
@@ -23,6 +26,10 @@ from eden.faults.reach import (
     sequence_batch_dims,
 )
 from eden.faults.reliable import refuse_inside_clean
+from eden.faults.watch import Watched
+
+HELD_FAULTS = "_eden_asked"
+"""The attribute of a network that keeps the ``Faults`` that it was put under, and whether a filter_fn chose layers."""
 
 HELD_CURRICULUM = "_eden_curriculum"
 """The attribute of a network that keeps its curriculum alive."""
@@ -70,7 +77,14 @@ def inject_(model: nn.Module, faults: Faults | Layout, filter_fn: FilterFn | Non
     refuse_inside_clean(model, "inject_")
     eligible, left_out = eligible_layers(model)
     reached = {name: layer for name, layer in eligible.items() if _asked(layer, faults)}
-    chosen = {name for name, layer in reached.items() if filter_fn is None or filter_fn(name, layer)}
+    # What modules read by functions follows the layers that it belongs to.
+    chosen = {
+        name
+        for name, layer in reached.items()
+        if filter_fn is None or "eden_functions" in layer.__dict__ or filter_fn(name, layer)
+    }
+    if not any("eden_functions" not in reached[name].__dict__ for name in chosen):
+        chosen.clear()
     if not chosen:
         types = sorted({type(module).__name__ for module in model.modules()})
         detail = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
@@ -83,17 +97,29 @@ def inject_(model: nn.Module, faults: Faults | Layout, filter_fn: FilterFn | Non
     check_initialized(model, filter_fn)
     numbers = operand_numbers(eligible)
     batch_dims = sequence_batch_dims(model)
-    tied: dict[Any, list[Operand]] = {}  # by Parameter or buffer
-    made: dict[str, LayerFaults] = {}
-    for name, layer in eligible.items():
-        if name not in chosen:
-            continue
-        operands: dict[str, Operand] = {}
-        for role in layer_class(layer).roles(layer):
-            errors = faults.model_of(role)
-            if errors is None:
-                continue
-            operand = Operand(
+    made = {
+        name: LayerFaults(
+            _operands(name, layer, faults, numbers),
+            -1 if faults.batch == "contiguous" else batch_dims.get(name, 0),
+        )
+        for name, layer in eligible.items()
+        if name in chosen
+    }
+    _tie(eligible, made)
+    exchange_layers(model, eligible, made, faults.seed, known=True)
+    bare(model).__dict__[HELD_FAULTS] = faults, filter_fn is not None
+    return model
+
+
+def _operands(
+    name: str, layer: nn.Module, faults: Faults, numbers: Mapping[tuple[str, str], int]
+) -> dict[str, Operand]:
+    """The operands of a layer that are under faults, by role."""
+    found: dict[str, Operand] = {}
+    for role in layer_class(layer).roles(layer):
+        errors = faults.model_of(role)
+        if errors is not None:
+            found[role.name] = Operand(
                 join_names(name, role.name),
                 role,
                 numbers[name, role.name] * OPERAND_SPACING_BITS,
@@ -104,16 +130,59 @@ def inject_(model: nn.Module, faults: Faults | Layout, filter_fn: FilterFn | Non
                 channels=faults.weight_channels and role.kind == "weight",
                 percentile=faults.percentile,
             )
-            if role.kind == "weight":
-                tied.setdefault(_key(layer, role), []).append(operand)
-            operands[role.name] = operand
-        made[name] = LayerFaults(operands, -1 if faults.batch == "contiguous" else batch_dims.get(name, 0))
-    for shared in tied.values():  # in the cells of the first of them
+    return found
+
+
+def _tie(layers: Mapping[str, nn.Module], made: Mapping[str, LayerFaults]) -> None:
+    """Put parameters that layers share in the cells of the first of them."""
+    tied: dict[Any, list[Operand]] = {}
+    for name, faults in made.items():
+        for operand in faults.by_role.values():
+            if operand.kind == "weight":
+                tied.setdefault(_key(layers[name], operand.role), []).append(operand)
+    for shared in tied.values():
         name, address = min(((operand.name, operand.address) for operand in shared), key=lambda place: place[1])
         for operand in shared:
             operand.name, operand.address = name, address
-    exchange_layers(model, eligible, made, faults.seed, known=True)
-    return model
+
+
+def read_functions_(model: nn.Module, watched: Watched) -> bool:
+    """Put under faults what functions read outside of layers, as far as ``inject_`` was asked for it.
+
+    Parameters of layers under faults, parameters of two or more dimensions of other modules, what products multiply
+    these with, and the queries, keys and values of F.scaled_dot_product_attention come to be operands, read by
+    ``eden.faults.layers.functions``. Where ``inject_`` had a filter_fn, which chooses layers, those of layers alone do.
+
+    Args:
+        model: a network under faults, in ``clean`` or not.
+        watched: what the pass showed.
+
+    Returns:
+        Whether there was any.
+    """
+    model = bare(model)
+    if HELD_FAULTS not in model.__dict__:  # a memory map or a file says all that there is
+        return False
+    faults, filtered = model.__dict__[HELD_FAULTS]
+    found = functions_of(model, watched, filtered)
+    layers = faulty_layers(model)
+    first = next(iter(layers.values()))
+    modules = dict(named_modules(model))
+    for name, functions in found.items():
+        modules[name].__dict__["eden_functions"] = functions
+    eligible, _ = eligible_layers(model)
+    numbers = operand_numbers(eligible)
+    for name in found:
+        module = eligible[name]
+        if not _asked(module, faults):
+            continue
+        described = LayerFaults(_operands(name, module, faults, numbers), -1 if faults.batch == "contiguous" else 0)
+        _tie(eligible, {**{each: layer.eden_faults for each, layer in layers.items()}, name: described})
+        described.reliable = first.eden_faults.reliable
+        describe(described, name, None, module)
+        make_faulty(module, described, int(first.eden_chip), model_device(model))
+        tell_owners(module)
+    return bool(found)
 
 
 def _move(model: nn.Module, layout: Layout) -> nn.Module:
@@ -139,7 +208,7 @@ def _inject_whole(model: nn.Module, layout: Layout) -> nn.Module:
             missing = reader if reader not in places else name
             raise ValueError(
                 f"operand {name} of the map: the network has no {missing} that faults can reach; is the map of another "
-                "network?"
+                "network, or is it not calibrated, which finds what functions read?"
             )
     memory = layout.memory
     made: dict[str, LayerFaults] = {}
@@ -164,6 +233,8 @@ def _inject_whole(model: nn.Module, layout: Layout) -> nn.Module:
                 mapped.affine,
                 mapped.channels,
                 own=(own, places[own]),
+                sample_dims=SampleDims() if mapped.samples is None else SampleDims(*mapped.samples),
+                dims_known=mapped.samples is not None,
             )
             elements = operand_numel(layer, operand)
             if elements != mapped.elements:
@@ -174,6 +245,7 @@ def _inject_whole(model: nn.Module, layout: Layout) -> nn.Module:
         if found:
             made[layer_name] = LayerFaults(found, batch_dims.get(layer_name, 0))
     exchange_layers(model, eligible, made, 0, known=False)
+    bare(model).__dict__.pop(HELD_FAULTS, None)
     for layer, operand in layer_operands(model, "input"):
         mapped = layout.operands[operand.name]
         set_range(layer, operand, mapped.low, mapped.high, mapped.magnitude)
@@ -181,7 +253,9 @@ def _inject_whole(model: nn.Module, layout: Layout) -> nn.Module:
 
 
 def _asked(layer: nn.Module, faults: Faults) -> bool:
-    return any(faults.model_of(role) is not None for role in layer_class(layer).roles(layer))
+    functions = layer.__dict__.get("eden_functions")
+    of_layers = functions is not None and bool(functions.owners)
+    return of_layers or any(faults.model_of(role) is not None for role in layer_class(layer).roles(layer))
 
 
 def _key(layer: nn.Module, role: Role) -> Any:
@@ -204,4 +278,6 @@ def remove_(model: nn.Module) -> nn.Module:
     restore_layers(model)
     for module in model.modules():
         module.__dict__.pop(HELD_CURRICULUM, None)
+        module.__dict__.pop(HELD_FAULTS, None)
+        module.__dict__.pop("eden_functions", None)
     return model

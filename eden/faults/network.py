@@ -1,14 +1,13 @@
-"""What is asked of any network: the one inside of its wrappers, its device and modes, its input in a batch."""
+"""What is asked of any network: the one inside of its wrappers, its device and modes."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
@@ -51,20 +50,10 @@ def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield plain, modules[name]
 
 
-def model_input(batch: Any) -> Any:
-    """The network's input in a batch of a loader: the batch itself, or the first of a tuple or list."""
-    return batch[0] if isinstance(batch, (tuple, list)) else batch
-
-
 def model_device(model: nn.Module) -> torch.device:
     """The device of a network's first Parameter or buffer; the CPU for a network without any."""
     tensor = next(itertools.chain(model.parameters(), model.buffers()), None)
     return torch.device("cpu") if tensor is None else tensor.device
-
-
-def call(model: nn.Module, x: Any) -> Any:
-    """A network's output for an input, which is moved to its device if it is a tensor."""
-    return model(x.to(model_device(model)) if isinstance(x, Tensor) else x)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from eden.common.torch_internals import BatchNorm
 from eden.faults.chips import check_trainable, chips_kept, draw_chip, set_chip_
 from eden.faults.faulty_layers import require_faults
-from eden.faults.network import bare, call, evaluating, looking, model_input
+from eden.faults.forward import call
+from eden.faults.network import bare, evaluating, looking
 
 
 class _Sums:
@@ -95,7 +96,7 @@ def reestimate_(
                 set_chip_(eager, chip)
                 batches = 0
                 for batch in loader:
-                    call(eager, model_input(batch))
+                    call(eager, batch)
                     batches += 1
                 if batches == 0:
                     raise ValueError(

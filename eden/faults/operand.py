@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from eden.common.torch_internals import autocasts
+from eden.common.torch_internals import autocasts, outside_of_graphs
 from eden.faults.layers import Role, stored
 from eden.memory import storage as quantization
 from eden.memory.region import Memory, region_rows
@@ -41,6 +41,22 @@ class Buffers(NamedTuple):
     zero_point: str
 
 
+class SampleDims(NamedTuple):
+    """Where the samples of an input are.
+
+    Dimension ``dim`` has ``outer`` x samples x ``inner`` entries; -1 for an input that is the same for any number of
+    samples. ``dims`` are the dimensions of a batch: an input with fewer is a single sample.
+    """
+
+    dim: int = 0
+    outer: int = 1
+    inner: int = 1
+    dims: int = 2
+
+
+_ASSUMED = SampleDims()
+
+
 @dataclasses.dataclass
 class Operand:
     """One memory-resident tensor role of one layer, as configured; the buffers of the layer follow it.
@@ -56,8 +72,9 @@ class Operand:
         sample_numel: elements of an input's sample, None before calibration.
         affine: whether its codes have a zero point.
         channels: whether each output channel of a weight has a scale of its own.
-        batch_dim: dimension of an input's samples.
-        batched_dims: dimensions of an input that is a batch of samples; one with fewer is a single sample.
+        sample_dims: where an input's samples are.
+        assumed_dims: where they are taken to be before calibration.
+        dims_known: whether calibration found, or a file says, where they are.
         contiguous: whether each sample of a batch has cells of its own.
         packed: whether a weight is a tensor of a quantizer's class, whose codes memory holds as they are.
         percentile: share of an input's values, in percent, that calibration takes its range to hold.
@@ -85,8 +102,9 @@ class Operand:
     sample_numel: int | None = None
     affine: bool = False
     channels: bool = False
-    batch_dim: int = 0
-    batched_dims: int = 2
+    sample_dims: SampleDims = _ASSUMED
+    assumed_dims: SampleDims = _ASSUMED
+    dims_known: bool = False
     contiguous: bool = False
     packed: bool = False
     percentile: float = 100.0
@@ -116,9 +134,25 @@ class Operand:
         """Dimension of a weight's channels that have scales of their own, -1 for none."""
         return self.role.channel_dim if self.channels else -1
 
-    def unbatched(self, x: Tensor) -> bool:
-        """Whether an input is a single sample without a batch dimension."""
-        return x.dim() < self.batched_dims
+    def samples_of(self, x: Tensor) -> tuple[Tensor, int]:
+        """An input with a dimension of its samples alone, and which that is; -1 if it is one sample.
+
+        Raises:
+            ValueError: naming it, for an input whose entries do not make whole samples.
+        """
+        dim, outer, inner, dims = self.sample_dims
+        if dim < 0 or x.dim() < dims:
+            return x, -1
+        if outer * inner == 1:
+            return x, dim
+        if x.shape[dim] % (outer * inner):
+            refuse_entries(self.name, x.shape[dim], dim, outer * inner)
+        return x.reshape(*x.shape[:dim], outer, -1, inner, *x.shape[dim + 1 :]), dim + 1
+
+    @property
+    def found_dims(self) -> SampleDims | None:
+        """Where its samples are, if that is known and not what is assumed anyway."""
+        return self.sample_dims if self.dims_known and self.sample_dims != self.assumed_dims else None
 
     @property
     def needs_range(self) -> bool:
@@ -164,6 +198,16 @@ class Operand:
             # As many rows, and the same table: nothing is to be compiled again for a moment.
             rows, _ = region_rows([(None, address, bits) for _, address, bits in pieces], size, width)
         return rows, table
+
+
+# Outside of graphs: an exception that the compiler meets would keep it from compiling this layer ever again.
+@outside_of_graphs
+def refuse_entries(name: str, entries: int, dim: int, of_sample: int) -> None:
+    """Raise ValueError for an input whose entries do not make whole samples."""
+    raise ValueError(
+        f"{name} has {entries} entries of dimension {dim}; allowed is a multiple of {of_sample}, which one sample had "
+        "in calibration; for samples of other sizes say what one is with eden.calibrate_(..., samples=...)"
+    )
 
 
 def operand_numel(layer: nn.Module, operand: Operand) -> int | None:

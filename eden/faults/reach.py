@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from eden.common.torch_internals import keeps_other_numbers
 from eden.faults.faulty_layers import COMPUTED, FaultyLayer
-from eden.faults.layers import LAYERS, base_of, layer_class
+from eden.faults.layers import LAYERS, OTHERS, base_of, entry, layer_class
 from eden.faults.network import named_modules
 from eden.faults.operand import FIRST_RELIABLE_PART
 from eden.faults.packed import codes_of
@@ -20,7 +20,9 @@ def _ineligible(layer: nn.Module, base: type[nn.Module]) -> str | None:
     """Why a layer of a known class cannot be put under faults, None if it can."""
     if _lazy(layer):
         return "not initialized yet: run a forward pass before inject_"
-    if type(layer).forward is not base.forward and not isinstance(layer, FaultyLayer):
+    if base is nn.Module or isinstance(layer, FaultyLayer):
+        return None
+    if type(layer).forward is not base.forward:
         return f"{type(layer).__name__} computes its own forward"
     return None
 
@@ -81,7 +83,7 @@ def eligible_layers(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, s
             eligible[name] = layer
         else:
             left_out[name] = reason
-        for child in LAYERS[base].children:
+        for child in entry(base).children:
             part_of[id(layer.get_submodule(child))] = name, base
     return eligible, left_out
 
@@ -95,12 +97,12 @@ def operand_numbers(eligible: Mapping[str, nn.Module]) -> dict[tuple[str, str], 
     numbers: dict[tuple[str, str], int] = {}
     for reliable, first in ((False, 0), (True, FIRST_RELIABLE_PART)):
         number = first
-        for generation in sorted({entry.generation for entry in LAYERS.values()}):
+        for generation in sorted({each.generation for each in (*LAYERS.values(), *OTHERS)}):
             for name, layer in eligible.items():
-                entry = layer_class(layer)
-                if entry.generation != generation:
+                known = layer_class(layer)
+                if known.generation != generation:
                     continue
-                for role in entry.roles(layer):
+                for role in known.roles(layer):
                     if (role.part in ("bias", "normalization")) == reliable:
                         numbers[name, role.name] = number
                         number += 1

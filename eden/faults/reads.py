@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from eden.common.torch_internals import TorchDispatchMode
 from eden.faults.chips import accesses
 from eden.faults.faulty_layers import FaultyLayer, faulty_layers
-from eden.faults.functions import tensors_in
 from eden.faults.operand import Operand
+from eden.faults.watch import tensors_in
 
 
 class Reads:
@@ -220,10 +220,13 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         options = kwargs or {}
         inside = {id(layer) for layer in self._inside}
+        for layer in self._inside:  # whose functions read what other layers hold
+            functions = layer.__dict__.get("eden_functions")
+            inside |= set() if functions is None else {id(owner) for owner, *_ in functions.owners}
         for tensor in tensors_in((args, options)):
             place = _place(tensor)
-            layer, name = self._regions.get(place, (0, ""))
-            if layer in inside:
+            reader, name = self._regions.get(place, (0, ""))
+            if reader in inside:
                 self.read.add(name)
             readers = self._stored.get(place)
             if readers and not any(reader in inside for reader, _ in readers) and not _looks_only(function):

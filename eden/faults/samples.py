@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,14 +27,14 @@ class Samples(Protocol):
 
 
 def map_tensors(value: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """Apply a function to every tensor in nested tuples, lists and dictionaries; other values stay as they are."""
+    """Apply a function to every tensor in nested tuples, lists and mappings; other values stay as they are."""
     if isinstance(value, torch.Tensor):
         return function(value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(map_tensors(item, function) for item in value))
     if isinstance(value, (tuple, list)):
         return type(value)(map_tensors(item, function) for item in value)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: map_tensors(item, function) for key, item in value.items()}
     return value
 

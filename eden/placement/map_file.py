@@ -68,6 +68,9 @@ class MappedOperand(FiniteRecord):
     """Largest plausible value."""
     magnitude: float | None = None
     """Mean magnitude of an input's values, in "sign" storage."""
+    samples: tuple[int, int, int, int] | None = None
+    """Of an input, where its samples are: their dimension, -1 for none; entries of it around all samples, and of each
+    in a row; dimensions of a batch. None where that is what its layer's class says."""
     affine: bool = False
     """Whether its codes have a zero point."""
     channels: bool = False

@@ -150,6 +150,7 @@ def _mapped(
             "low": bounds[0],
             "high": bounds[1],
             "magnitude": operand.magnitude if operand.storage == "sign" else None,
+            "samples": operand.found_dims,
             "affine": operand.affine,
             "channels": operand.channels,
             "correction": operand.correction,

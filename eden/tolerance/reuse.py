@@ -110,7 +110,8 @@ class Reuse:
     """Keeps outputs of a network's layers under faults; while it is on, they ask it for theirs.
 
     Args:
-        model: the network, in evaluation mode. A compiled one computes everything.
+        model: the network, in evaluation mode. One that is compiled, or whose functions read operands, computes
+            everything.
         names: its operands that have rates, in the order in which rates are given.
         most_bytes: of inputs and outputs, that are kept.
 
@@ -125,7 +126,9 @@ class Reuse:
         compiled = any(
             hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in model.modules()
         )
-        self._layers: dict[int, FaultyLayer] = {} if compiled else {id(layer): layer for layer in layers}
+        # A module whose functions read operands holds layers with operands of their own.
+        nested = any("eden_functions" in layer.__dict__ for layer in layers)
+        self._layers: dict[int, FaultyLayer] = {} if compiled or nested else {id(layer): layer for layer in layers}
         self._operands = {
             id(layer): [names.index(operand.name) for operand in layer.eden_faults.operands() if operand.name in names]
             for layer in layers

@@ -10,11 +10,23 @@ from eden.faults.layers import (  # noqa: F401 - each registers its classes
     convolution,
     embedding,
     feature_map,
+    functions,
     key_value_cache,
     linear,
     normalization,
     recurrent,
 )
-from eden.faults.layers.registry import LAYERS, PARTS, LayerClass, Role, base_of, layer, layer_class, stored
+from eden.faults.layers.registry import (
+    LAYERS,
+    OTHERS,
+    PARTS,
+    LayerClass,
+    Role,
+    base_of,
+    entry,
+    layer,
+    layer_class,
+    stored,
+)
 
-__all__ = ["LAYERS", "PARTS", "LayerClass", "Role", "base_of", "layer", "layer_class", "stored"]
+__all__ = ["LAYERS", "OTHERS", "PARTS", "LayerClass", "Role", "base_of", "entry", "layer", "layer_class", "stored"]

@@ -92,8 +92,19 @@ def layer(*classes: type[nn.Module], **entry: Any) -> Callable[[_Forward], _Forw
     return register
 
 
+OTHERS: list[LayerClass] = []
+"""The one entry of modules of all other classes, whose functions read operands (``eden.faults.layers.functions``)."""
+
+
+def entry(base: type[nn.Module]) -> LayerClass:
+    """The entry of a class that ``base_of`` gave."""
+    return OTHERS[0] if base is nn.Module else LAYERS[base]
+
+
 def base_of(layer: nn.Module) -> type[nn.Module] | None:
-    """The class of ``LAYERS`` that a layer is of, None if it is of none."""
+    """The class of ``LAYERS`` that a layer is of; nn.Module where its functions are known to read operands, or None."""
+    if "eden_functions" in layer.__dict__:
+        return nn.Module
     return next((cls for cls in type(layer).__mro__ if cls in LAYERS), None)
 
 
@@ -102,4 +113,4 @@ def layer_class(layer: nn.Module) -> LayerClass:
     base = base_of(layer)
     if base is None:
         raise KeyError(f"{type(layer).__name__} has no entry in eden.faults.layers.LAYERS")
-    return LAYERS[base]
+    return entry(base)
