@@ -225,7 +225,8 @@ class Pareto(VersionedFile):
     chips: int = pydantic.Field(ge=1)
     """That each accuracy is a mean over."""
     confidence: float = pydantic.Field(gt=0, lt=1)
-    """With which each drop holds by itself."""
+    """With which each drop holds by itself at the limits, not at placements below them: these are measured, not
+    certified."""
     points: tuple[ParetoPoint, ...] = pydantic.Field(min_length=1)
     """From the smallest drop to the largest."""
 
@@ -254,4 +255,5 @@ class Pareto(VersionedFile):
             rows.append([*cells, "yes" if point in self.front else "no"])
         header = ("max_drop", "coarse BER", "energy saved", "speedup", "accuracy", "worst", "on the front")
         head = f"{self.device} on {self.platform}; on reliable memory {self.reference_accuracy:.2%}"
-        return f"{head}\n{text_table(header, rows)}"
+        foot = f"accuracy as placed is measured on {self.chips} chips; drops are certified at the limits, not below"
+        return f"{head}\n{text_table(header, rows)}\n{foot}"

@@ -196,7 +196,8 @@ class _Run:
                 search=Search(
                     strategy=wanted.strategy,
                     weigh=wanted.weigh,
-                    effort=wanted.effort,
+                    # A coarse rate alone is compared with one beside limits, which has a third of the effort.
+                    effort=max(1.5, wanted.effort / 3) if coarse_only else wanted.effort,
                     batch_size=wanted.batch_size,
                     coarse_only=coarse_only,
                 ),
