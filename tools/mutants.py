@@ -432,13 +432,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="where make build has built")
     parser.add_argument("--planted", action="store_true", help="the planted ones alone")
+    parser.add_argument("--only", default="", help="those whose description has this text")
     arguments = parser.parse_args()
     build = arguments.build.resolve()
     folder = build / "mutants"
     folder.mkdir(parents=True, exist_ok=True)
     tests = Tests(build, folder)
     lives: list[Mutant] = []
-    mutants = PLANTED if arguments.planted else (*PLANTED, *OTHERS)
+    every = PLANTED if arguments.planted else (*PLANTED, *OTHERS)
+    mutants = [mutant for mutant in every if arguments.only in mutant.what]
     for mutant in mutants:
         found = caught_in_python(mutant, folder) if mutant.file.endswith(".py") else tests.caught(mutant)
         if not found:
@@ -446,8 +448,9 @@ def main() -> int:
         print(
             f"{'planted  ' if mutant.planted else ''}{mutant.what}: {found or 'LIVES ' + mutant.harmless}", flush=True
         )
-    for what, some in (("planted mistakes", PLANTED), ("other mutants", OTHERS)):
-        if some[0] in mutants:
+    for what, planted in (("planted mistakes", True), ("other mutants", False)):
+        some = [mutant for mutant in mutants if mutant.planted == planted]
+        if some:
             print(f"{what} caught: {sum(each not in lives for each in some)} of {len(some)}")
     return 1 if any(not mutant.harmless for mutant in lives) else 0
 

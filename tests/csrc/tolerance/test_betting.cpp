@@ -56,6 +56,33 @@ TEST_CASE("A betting test at its boundary rejects no more often than alpha") {
   }
 }
 
+TEST_CASE("Capital and bound are those that another implementation computes") {
+  // By capital() of tests/tolerance/test_betting.py, which is written from the paper.
+  const auto after = [](double alpha, int rounds) {
+    BettingTest test(0.05, alpha);
+    for (int round = 0; round < rounds; ++round) {
+      for (const double y : {0.02, -0.01, 0.0, 0.03, -0.02, 0.01, 0.0, -0.03, 0.02, 0.0}) {
+        test.add(y);
+      }
+    }
+    if (rounds > 1) test.add(0.4);
+    return test;
+  };
+  CHECK(after(0.2, 1).log_capital() == Approx(0.4674000351747647).epsilon(1e-12));
+  CHECK(after(0.2, 6).log_capital() == Approx(2.3736172949561354).epsilon(1e-12));
+  // The most that the capital ever was counts, here that before the last observation.
+  CHECK(after(0.2, 6).upper_bound() == Approx(0.029340450100671864).epsilon(1e-9));
+  // Observations that vary so much that no bet is the largest one.
+  BettingTest wide(0.3, 0.001);
+  for (int round = 0; round < 3; ++round) {
+    for (const double y : {0.9, -0.5, 0.1, 0.0, 0.6, -0.8, 0.2, 0.0, -0.3, 0.1}) wide.add(y);
+  }
+  CHECK(wide.log_capital() == Approx(3.3588638061197424).epsilon(1e-12));
+  const double nearly = after(0.061, 6).upper_bound();
+  CHECK(nearly > 0.0498);
+  CHECK(nearly <= 0.05);
+}
+
 TEST_CASE("A betting test certifies 0.01 within a few hundred observations of mean 0.003") {
   SplitMix64 random(11);
   int64_t most = 0, total = 0;

@@ -497,6 +497,73 @@ TEST_CASE("Attempts of one seed and verifications share neither chips nor sample
   CHECK(samples.size() == seen);
 }
 
+TEST_CASE("What is certified is what was tested, by its own attempt") {
+  Network loud = ordinary();
+  loud.chip_noise = 1.5;
+  Network alike;  // whose least limit is above a coarse rate that took less effort
+  alike.sensitivity = {10.0, 10.0, 10.0};
+  int failed = 0, raised = 0, tested_anew = 0;
+  for (const Network& network : {ordinary(), loud, alike}) {
+    for (const double aim : {0.0, 0.3, 1.1}) {
+      for (uint64_t seed = 0; seed < 8; ++seed) {
+        SearchSettings settings = settings_for(network, seed);
+        settings.max_drop = 0.05;
+        settings.aim = aim;
+        Search search(settings);
+        std::vector<Trial> trials;
+        while (const std::optional<Trial> trial = search.next_trial()) {
+          trials.push_back(*trial);
+          search.report(trial->id, network.observe(*trial));
+        }
+        REQUIRE(search.state() == SearchState::kDone);
+        for (const bool limits : {false, true}) {
+          const auto phase = limits ? SearchPhase::kConfirmation : SearchPhase::kCoarseConfirmation;
+          const eden::Certificate& found =
+              limits ? *search.limits_certificate() : *search.coarse_certificate();
+          const std::vector<double> rates =
+              limits ? search.limits()
+                     : std::vector<double>(settings.operands.size(), search.coarse());
+          const auto first = static_cast<size_t>(found.first_trial);
+          const auto count = static_cast<size_t>(found.chips);
+          double drop = 0.0;
+          for (size_t i = first; i < first + count; ++i) {
+            REQUIRE(trials.at(i).phase == phase);
+            REQUIRE(trials[i].rates == rates);
+            drop += search.history()[i].difference / static_cast<double>(count);
+          }
+          CHECK(found.mean_drop == Approx(drop));
+          CHECK(found.upper_bound <= settings.max_drop);
+          // Attempts are runs of equal rates, which a test of the coarse rate may follow later.
+          int64_t attempt = 0, attempts = 0;
+          for (size_t i = 0; i < trials.size(); ++i) {
+            if (trials[i].phase != phase) continue;
+            const bool next =
+                i == 0 || trials[i - 1].phase != phase || trials[i - 1].rates != trials[i].rates;
+            attempts += next ? 1 : 0;
+            if (i == first) attempt = attempts;
+          }
+          double total = 0.0;
+          for (int64_t k = 1; k <= attempt; ++k) total += settings.attempt_alpha(k);
+          CHECK(found.alpha == Approx(settings.attempt_alpha(attempt)));
+          CHECK(found.total_alpha == Approx(total));
+          // Of those before it all failed, or all but one or two that it has raised.
+          CHECK(found.back_offs <= attempt - 1);
+          CHECK(found.back_offs >= attempt - 3);
+          if (aim == 1.1 && limits) CHECK(found.back_offs == attempt - 1);
+          failed += found.back_offs > 0 ? 1 : 0;
+          raised += attempts > attempt ? 1 : 0;
+          tested_anew +=
+              !limits && first > static_cast<size_t>(search.limits_certificate()->first_trial) ? 1
+                                                                                               : 0;
+        }
+      }
+    }
+  }
+  CHECK(failed > 10);
+  CHECK(raised > 3);
+  CHECK(tested_anew > 0);
+}
+
 TEST_CASE("A search replayed at any point asks the same and ends the same") {
   const Network network = ordinary();
   Search whole(settings_for(network, 9));
@@ -750,6 +817,8 @@ TEST_CASE("A bad report names its trial, and changes nothing") {
     }
   }
   CHECK_THROWS_WITH(search.report(5, 0.0), "trial 5 is not the one asked for; allowed is trial 0");
+  CHECK_THROWS_WITH(search.report(-1, 0.0),
+                    "trial -1 is not the one asked for; allowed is trial 0");
   CHECK(search.history().empty());
   run(search, network);
   CHECK_THROWS_AS(search.report(static_cast<int64_t>(search.history().size()), 0.0),
