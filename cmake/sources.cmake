@@ -3,6 +3,7 @@ set(EDEN_CORE_SOURCES
   csrc/base/block_pool.cpp
   csrc/base/fork_lock.cpp
   csrc/base/refusal.cpp
+  csrc/base/sha256.cpp
   csrc/costs/array.cpp
   csrc/costs/cache.cpp
   csrc/devices/condition_likelihood.cpp
@@ -100,6 +101,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/base/test_numerics.cpp
   tests/csrc/base/test_philox.cpp
   tests/csrc/base/test_refusal.cpp
+  tests/csrc/base/test_sha256.cpp
   tests/csrc/costs/test_array.cpp
   tests/csrc/costs/test_cache.cpp
   tests/csrc/devices/test_curves.cpp

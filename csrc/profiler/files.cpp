@@ -1,6 +1,5 @@
 #include "profiler/files.h"
 
-#include <c10/util/hash.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "base/refusal.h"
+#include "base/sha256.h"
 
 namespace eden::profiler {
 namespace {
@@ -95,7 +95,11 @@ std::string read_file(const std::string& path) {
   return content;
 }
 
-std::string digest_of(const std::string& content) { return c10::sha1(content).str(); }
+std::string digest_of(const std::string& content) {
+  Sha256 digest;
+  digest.update(content);
+  return digest.digits();
+}
 
 void check_output(const std::string& path, const std::vector<std::string>& inputs) {
   std::error_code error;

@@ -12,7 +12,7 @@ namespace eden::profiler {
 // Throws FileError if it cannot be read.
 std::string read_file(const std::string& path);
 
-// SHA-1 in hexadecimal digits: what journals know a file by.
+// SHA-256 in hexadecimal digits: what journals and results name a file by.
 std::string digest_of(const std::string& content);
 
 // Makes the folder of a file that is to be written and tries whether it can be, before anything is

@@ -176,6 +176,8 @@ void run(const Options& options) {
     if (operand.errors) found.operands.push_back(&operand);
   }
   found.samples = samples.inputs.size(0);
+  found.made_of = {{"package", package.digest()}, {"data", samples.digest}};
+  if (!package.network().empty()) found.made_of["network"] = package.network();
   found.batch = options.quantile ? found.samples : std::min(options.samples, found.samples);
   SearchSettings settings = settings_of(options, found.operands);
   settings.check();

@@ -161,6 +161,7 @@ void Package::read_metadata(const std::string& text) {
   try {
     input_shape_ = body.at("input_shape").get<std::vector<int64_t>>();
     input_dtype_ = body.at("input_dtype");
+    network_ = body.value("network", "");
     const int64_t entries = count_of(body, "table_entries");
     table_ = at::zeros({entries}, at::kLong);
     if (input_shape_.empty() || input_shape_[0] < 1) {

@@ -39,6 +39,8 @@ class Package {
 
   const std::vector<Operand>& operands() const { return operands_; }
   const std::string& digest() const { return digest_; }
+  // Of the network in it; empty where the package does not say.
+  const std::string& network() const { return network_; }
 
   // Throws FileError, naming `path` as what holds them, for samples that it does not take.
   void check_samples(const at::Tensor& inputs, const std::string& path) const;
@@ -54,7 +56,7 @@ class Package {
   void set_rates(const std::vector<double>& rates);
 
   std::string path_;
-  std::string digest_;
+  std::string digest_, network_;
   at::Device device_ = at::kCPU;
   std::unique_ptr<torch::inductor::AOTIModelPackageLoader> loader_;
   std::vector<int64_t> input_shape_;  // the first number counts samples

@@ -7,6 +7,7 @@
 #include <map>
 #include <vector>
 
+#include "base/sha256.h"
 #include "profiler/files.h"
 #include "profiler/json.h"
 
@@ -55,7 +56,6 @@ class Reader {
 
   bool has(const std::string& name) const { return header_.contains(name); }
   size_t count() const { return header_.size(); }
-  std::string digest() const { return digest_of(content_); }
 
   at::Tensor tensor(const std::string& name) const {
     const Json& entry = header_[name];
@@ -123,6 +123,18 @@ std::string shape_text(const at::Tensor& tensor) {
   return text + ")";
 }
 
+// SHA-256 of dtype, shape behind the samples, as Python writes both, and bytes.
+std::string digest_of_tensor(const at::Tensor& tensor) {
+  std::string shape = shape_text(tensor[0]);
+  if (tensor.dim() == 2) shape.insert(shape.size() - 1, 1, ',');
+  Sha256 digest;
+  digest.update("torch.");
+  digest.update(c10::getDtypeNames(tensor.scalar_type()).first);
+  digest.update(shape);
+  digest.update(tensor.data_ptr(), tensor.nbytes());
+  return digest.digits();
+}
+
 }  // namespace
 
 Samples read_samples(const std::string& path) {
@@ -130,7 +142,7 @@ Samples read_samples(const std::string& path) {
   if (reader.count() != 2 || !reader.has("inputs") || !reader.has("targets")) {
     reader.fail("holds ", reader.names(), "; allowed are inputs and targets");
   }
-  Samples samples{reader.tensor("inputs"), reader.tensor("targets"), reader.digest()};
+  Samples samples{reader.tensor("inputs"), reader.tensor("targets"), ""};
   if (samples.inputs.dim() < 1 || samples.inputs.size(0) == 0) {
     reader.fail("tensor inputs has the shape ", shape_text(samples.inputs),
                 "; allowed is (N, ...), N of 1 or more");
@@ -144,6 +156,9 @@ Samples read_samples(const std::string& path) {
         "tensor targets holds numbers of a floating-point dtype; allowed are I64, I32, "
         "I16, I8 and U8");
   }
+  const Json parts = {{"[0]", digest_of_tensor(samples.inputs)},
+                      {"[1]", digest_of_tensor(samples.targets)}};
+  samples.digest = digest_of(parts.dump());
   samples.targets = samples.targets.to(at::kLong);
   return samples;
 }

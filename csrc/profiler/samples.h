@@ -10,7 +10,7 @@ namespace eden::profiler {
 struct Samples {
   at::Tensor inputs;   // (N, ...)
   at::Tensor targets;  // (N,), int64: the class of each sample
-  std::string digest;  // of the file
+  std::string digest;  // SHA-256 of both, as eden.faults.digests.SamplesDigest has it
 };
 
 // Reads the tensors "inputs" and "targets" of a file. Throws FileError naming the file, the tensor,

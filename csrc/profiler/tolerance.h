@@ -16,8 +16,9 @@ namespace eden::profiler {
 
 struct Found {
   const Search* search;
-  std::vector<const Operand*> operands;  // in the search's order
-  double reference = 0.0;                // score on reliable memory
+  std::vector<const Operand*> operands;        // in the search's order
+  std::map<std::string, std::string> made_of;  // SHA-256 by what it is
+  double reference = 0.0;                      // score on reliable memory
   int64_t samples = 0;
   int64_t batch = 0;                                          // samples of one observation
   int64_t confirming = 0;                                     // of one that confirms

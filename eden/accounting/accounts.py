@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from eden.accounting.assumptions import assumptions
 from eden.accounting.results import ACCESSES, Account, EnergyTerm, OperandAccount, PlatformAccount, Savings, Sensitivity
+from eden.common.provenance import Provenance
 from eden.common.renames import renamed
 from eden.costs.count_traffic import traffic
 from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
@@ -22,6 +23,7 @@ from eden.costs.model import Case, CostModel, Outcome, check_same_operands, outc
 from eden.costs.platforms import PLATFORMS, SHARES, Platform, Range
 from eden.costs.traffic_file import OperandInfo, OperandTraffic, Traffic
 from eden.devices.partition import OperatingPoint
+from eden.faults.digests import network_digest
 from eden.placement.placement import Placement
 
 if TYPE_CHECKING:
@@ -54,7 +56,8 @@ def savings(
 
     Raises:
         ValueError: for an unknown platform or one that differs from the traffic's, unknown currents, an unknown law,
-            and for an operand of the placement that the model lacks or has with another size.
+            for a placement of another network, and for an operand of the placement that the model lacks or has with
+            another size.
         FileError: for a file of currents that cannot be used.
 
     """
@@ -63,8 +66,15 @@ def savings(
     else:
         chosen = Platform.named(PLATFORM if platform is None else platform)
         moved = traffic(model_or_traffic, chosen)
-    found = _Count(moved, placement, chosen, Currents.named(currents), vdd_law)
-    return Savings(platform=chosen.name, device=placement.device, sensitivity=found.sensitivity(), **found.saved())
+    of_dram = Currents.named(currents)
+    found = _Count(moved, placement, chosen, of_dram, vdd_law)
+    return Savings(
+        platform=chosen.name,
+        device=placement.device,
+        sensitivity=found.sensitivity(),
+        provenance=_made(model_or_traffic, placement, of_dram, vdd_law),
+        **found.saved(),
+    )
 
 
 @renamed(rank="currents")
@@ -109,7 +119,18 @@ def account(
             name: PlatformAccount(operands=one.operands(), **one.saved(), **one.times())
             for name, one in counted.items()
         },
+        provenance=_made(model_or_traffics, placement, of_dram, vdd_law),
     )
+
+
+def _made(counted: Any, placement: Placement, currents: Currents, vdd_law: str | Mapping[str, str]) -> Provenance:
+    """What an account is made from. Raises ValueError where it is of a network that the placement is not of."""
+    of: dict[str, Any] = {"placement": placement, "currents": currents}
+    if not isinstance(counted, (Traffic, Sequence, Mapping)):
+        of["network"] = network_digest(counted)
+        placement.check_made_from("placement", network=of["network"])
+    settings = {"vdd_law": vdd_law if isinstance(vdd_law, str) else dict(vdd_law)}
+    return Provenance.made(placement.provenance, settings=settings, **of)
 
 
 class _Count:

@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar, Literal, Self
 import pydantic
 
 from eden.common.checks import at_most, rounding
-from eden.common.files import FiniteRecord, Record, VersionedFile, stored_as
+from eden.common.files import FiniteRecord, Record, stored_as
+from eden.common.provenance import Result
 from eden.common.tables import text_table
 
 ACCESSES = ("activate", "read", "write")
@@ -76,7 +77,7 @@ class Sensitivity(FiniteRecord):
     """Lowest and highest, baseline time over new time, less 1."""
 
 
-class Savings(_Energy, _Saved, VersionedFile):
+class Savings(_Energy, _Saved, Result):
     """What a placement saves per inference. Saved and loaded as JSON."""
 
     FORMAT: ClassVar[str] = "eden-savings"
@@ -159,7 +160,7 @@ class PlatformAccount(_Energy, _Saved, FiniteRecord):
         return self
 
 
-class Account(VersionedFile):
+class Account(Result):
     """Energy and time of a placement by platform, term and operand. Saved and loaded as JSON."""
 
     FORMAT: ClassVar[str] = "eden-account"
@@ -210,7 +211,7 @@ class ParetoPoint(_Saved, FiniteRecord):
     """On the worst of them."""
 
 
-class Pareto(VersionedFile):
+class Pareto(Result):
     """Energy against accuracy: placements for several ``max_drop``. Saved and loaded as JSON."""
 
     FORMAT: ClassVar[str] = "eden-pareto"

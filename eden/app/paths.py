@@ -275,7 +275,8 @@ _OF_A_STAGE = (
     *("placement.json", "verification.json", "verification.journal"),
 )
 RUN_FILES = (
-    *("recipe.toml", *REPORT_FILES, "network.safetensors", "verification.json", "memory-map.csv", "rounds.json"),
+    *("manifest.json", "recipe.toml", "network.safetensors", "verification.json", "memory-map.csv", "rounds.json"),
+    *REPORT_FILES,
     *(f"boost/{name}" for name in RETRAIN_FILES),
     *(f"{stage}/{name}" for stage in _STAGES for name in _OF_A_STAGE),
 )

@@ -22,6 +22,7 @@ from eden.boosting.recipe import Recipe
 from eden.common.files import FileError, Record, VersionedFile, place_in, read_text, toml_table, write_text
 from eden.common.renames import RECIPE_KEYS
 from eden.devices.device import Device
+from eden.devices.margin import Margin
 from eden.memory.errors import ErrorModel
 
 if TYPE_CHECKING:
@@ -402,6 +403,11 @@ def find_device(name: str, margin: float = 1.0) -> Device:
         raise ValueError(f"device is {name!r}; allowed are a device file and {', '.join(Device.builtin_names())}")
     found = Device.builtin(name) if name in Device.builtin_names() else Device.load(name)
     return found if margin == 1.0 else found.with_margin(margin)
+
+
+def with_margin_of(device: Device, margin: Margin) -> Device:
+    """The device that a placement was made from: one without a margin has the placement's."""
+    return device if device.margin.factor != 1.0 or margin.factor == 1.0 else device.with_margin(margin.factor)
 
 
 def setting(text: str) -> tuple[str, Any]:

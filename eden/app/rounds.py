@@ -6,7 +6,8 @@ from typing import ClassVar
 
 import pydantic
 
-from eden.common.files import Record, VersionedFile
+from eden.common.files import Record
+from eden.common.provenance import Result
 from eden.common.tables import text_table
 
 
@@ -50,7 +51,7 @@ class OnTestSet(Record):
     """On the worst of them."""
 
 
-class Rounds(VersionedFile):
+class Rounds(Result):
     """What a run found, round by round. Saved and loaded as JSON."""
 
     FORMAT: ClassVar[str] = "eden-rounds"

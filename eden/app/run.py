@@ -8,47 +8,35 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
-import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
-from eden.accounting.accounts import account, savings
+from eden.accounting.accounts import account
 from eden.accounting.results import Account, Pareto, ParetoPoint, Savings
 from eden.app.paths import RUN_FILES
-from eden.app.recipe import NAME, find_device
-from eden.app.retrain import kept_as, prepared, retrain
 from eden.app.rounds import OnTestSet, Round, Rounds
 from eden.app.run_recipe import RunRecipe
-from eden.app.steps import accuracy_curves, rates_with_progress, threads_of, train_with_progress
-from eden.app.tasks import Task, load_task
-from eden.boosting.curriculum import Curriculum
-from eden.boosting.recipe import Recipe
+from eden.app.run_stages import RunStages
+from eden.app.steps import threads_of
+from eden.app.tasks import load_task
 from eden.common.extras import require
-from eden.common.files import FileError, VersionedFile, output_folder
-from eden.common.folder import Claim, claimed
-from eden.costs.count_traffic import traffic
-from eden.devices.device import Device
+from eden.common.folder import claimed
+from eden.common.provenance import Provenance
 from eden.faults import inject
-from eden.faults.checkpoint import load_, save
-from eden.faults.memories import operands, set_errors_
+from eden.faults.checkpoint import save
 from eden.memory.errors import ErrorModel
 from eden.placement.map_file import MemoryMap
 from eden.placement.mapping import memory_map
 from eden.placement.placement import Placement
-from eden.placement.solvers import place
 from eden.reporting.accuracy import AccuracyCurves
 from eden.reporting.page import ReportError, report
 from eden.reporting.sections.placement import point_shares
-from eden.tolerance.evaluation import clean_accuracy, evaluate
-from eden.tolerance.profile import profile
+from eden.tolerance.evaluation import OverChips, clean_accuracy, evaluate
 from eden.tolerance.question import SearchError
-from eden.tolerance.search import Search
 from eden.tolerance.tolerance import Tolerance
-from eden.tolerance.verification import Verification, certify
+from eden.tolerance.verification import Verification
 
-_Stage = TypeVar("_Stage", bound=VersionedFile)
 _TIGHTER = 0.5
 
 
@@ -67,15 +55,6 @@ class Outcome:
     report: Path
 
 
-def _kept(path: Path, kind: type[_Stage], make: Callable[[], _Stage]) -> _Stage:
-    """A stage's result: of its file if there is one, else made and written."""
-    if path.exists():
-        return kind.load(path)
-    made = make()
-    made.save(path)
-    return made
-
-
 def tightened(tolerance: Tolerance, factor: float) -> Tolerance:
     """A tolerance with all limits multiplied, so that networks placed by it meet fewer errors.
 
@@ -90,145 +69,50 @@ def tightened(tolerance: Tolerance, factor: float) -> Tolerance:
     models = {
         name: ErrorModel.from_dict(spec).scaled(limits[name]).to_dict() for name, spec in tolerance.error_models.items()
     }
-    return tolerance.model_copy(
+    found = tolerance.model_copy(
         update={"limits": limits, "error_models": models, "coarse": max(FLOOR, tolerance.coarse * factor)}
     )
+    return found.made_from(tolerance=tolerance, settings={"limits_factor": factor})
+
+
+class Certified(NamedTuple):
+    """A placement that is certified, with what it was made from."""
+
+    network: Path
+    tolerance: Tolerance
+    placement: Placement
+    verification: Verification
 
 
 class _Run:
-    """A run under way: what its stages share."""
+    """A run under way: its rounds, and what it ends with."""
 
-    def __init__(self, recipe: RunRecipe, task: Task, out: Path, resume: bool, say: Callable[[str], None]) -> None:
-        self.recipe, self.out, self.say, self.resume = recipe, out, say, resume
-        self.task = kept_as(task, recipe)
-        assert recipe.place.device is not None  # resolved
-        self.errors = recipe.errors(recipe.device())
-        self.device = find_device(recipe.place.device, recipe.place.margin)
-        self.attempts = 0
+    def __init__(self, stages: RunStages, started: float) -> None:
+        self.stages, self.recipe, self.say, self.started = stages, stages.recipe, stages.say, started
         self.lacks: ReportError | None = None
-        self.started = time.monotonic()
-
-    def start(self, claim: Claim) -> None:
-        """Check folder and recipe, and make the networks that the rounds start from."""
-        device_file, recipe_file = self.out / "device.json", self.out / NAME
-        if self.resume:
-            if recipe_file.exists():
-                self.recipe.compare(recipe_file)
-            if device_file.exists() and Device.load(device_file) != self.device:
-                raise FileError(device_file, f"is of another run: here {self.recipe.place.device} is another device")
-        # What can be refused is looked at before the earlier run goes.
-        self.train_set, self.validation = self.task.sets()
-        self.test_set = self.task.test_set()
-        if self.recipe.network is None:
-            prepared(self.recipe.retraining(), self.task)
-        else:
-            self.load(Path(self.recipe.network))
-        claim.clear()
-        self.device.save(device_file)
-        self.recipe.save(recipe_file)
-        self.say(
-            f"memory {self.device.name}: boosting for BER {self.errors.ber_zero:.2g} of zeros, "
-            f"{self.errors.ber_one:.2g} of ones"
-        )
-        before = self.out / "boost" / "baseline.safetensors"
-        if self.recipe.network is None:
-            self.say(f"training and boosting {self.task.name}")
-            retrain(self.recipe.retraining(), self.out / "boost", resume=True, say=self.say)
-            self.first = self.out / "boost" / "boosted.safetensors"
-        else:
-            self.first = Path(self.recipe.network)
-        self.reference = self.load(before if self.recipe.certify.reference == "baseline" else self.first)
         self.curves: list[AccuracyCurves] = []
         self.before: float | None = None
+        self.tolerance: Tolerance | None = None
+        errors = stages.errors
+        self.say(
+            f"memory {stages.device.name}: boosting for BER {errors.ber_zero:.2g} of zeros, {errors.ber_one:.2g} of "
+            "ones"
+        )
+        baseline, self.first = stages.networks()
+        self.reference = baseline if self.recipe.certify.reference == "baseline" else self.first
         if self.recipe.comparison.chips:
-            self.compared(before)
+            self.compare(baseline)
 
-    def compared(self, network: Path) -> None:
+    def compare(self, network: Path) -> None:
         """What the network tolerates before boosting, and its accuracy against the bit error rate."""
-        folder = output_folder(self.out / "before")
-        model = self.load(network)
         drop = self.recipe.profile.max_drop
         try:
-            self.before = self.profiled(model, folder, drop, 1, coarse_only=True).coarse
+            self.before = self.stages.tolerance(network, "before", drop, coarse_only=True).coarse
             tolerates = f"BER {self.before:.2g} in all operands"
         except SearchError as error:
             tolerates = f"nothing: {error}"
         self.say(f"before boosting it tolerates {tolerates} (drop at most {drop:.1%})")
-        self.curves.append(self.shown(model, folder / "accuracy.json", "baseline", self.before))
-
-    def shown(self, model: nn.Module, path: Path, label: str, tolerated: float | None) -> AccuracyCurves:
-        """A network's accuracy against the bit error rate, measured or read."""
-        chips, seed = self.recipe.comparison.chips, self.recipe.seed
-
-        def measure() -> AccuracyCurves:
-            found = rates_with_progress(model, self.validation, chips, seed)
-            clean = clean_accuracy(model, self.validation)
-            return accuracy_curves(label, found, clean, self.task.name, seed, tolerated)
-
-        return _kept(path, AccuracyCurves, measure)
-
-    def load(self, path: Path) -> nn.Module:
-        """A network of the task, under the errors that it was boosted for."""
-        model = load_(self.task.model(), path)
-        set_errors_(model, dict.fromkeys(operands(model), self.errors))
-        return model
-
-    def loader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
-        return DataLoader(self.validation, batch_size=self.recipe.profile.samples)
-
-    def profiled(
-        self, model: nn.Module, folder: Path, max_drop: float, attempt: int, coarse_only: bool = False
-    ) -> Tolerance:
-        """The network's tolerance, searched for or read; ``attempt`` is of this search alone in the run."""
-        wanted = self.recipe.profile
-        return _kept(
-            folder / "tolerance.json",
-            Tolerance,
-            lambda: profile(
-                model,
-                self.loader(),
-                max_drop=max_drop,
-                confidence=wanted.confidence,
-                seed=self.recipe.seed,
-                attempt=attempt,
-                # Others than the first have seen the samples that confirm; their files say of which data they are.
-                population=wanted.population if attempt == 1 else "samples",
-                search=Search(
-                    strategy=wanted.strategy,
-                    weigh=wanted.weigh,
-                    # A coarse rate alone is compared with one beside limits, which has a third of the effort.
-                    effort=max(1.5, wanted.effort / 3) if coarse_only else wanted.effort,
-                    batch_size=wanted.batch_size,
-                    coarse_only=coarse_only,
-                ),
-                journal=folder / "profile.journal",
-                **wanted.criterion(),
-            ),
-        )
-
-    def placed(self, model: nn.Module, tolerance: Tolerance, path: Path) -> Placement:
-        """The placement by a tolerance. It is read where it was found: a solver that runs out of time may differ."""
-        wanted = self.recipe.place
-        return _kept(
-            path,
-            Placement,
-            lambda: place(
-                tolerance,
-                self.device,
-                self.recipe.solver(),
-                traffic(model, platform=wanted.platform),
-                wanted.objective,
-                constraints=self.recipe.constraints(),
-                granularity=wanted.granularity,
-                points=wanted.points,
-                rates=self.recipe.rates(),
-            ),
-        )
-
-    def accounted(self, model: nn.Module, placement: Placement) -> Savings:
-        """Energy and time of a placement on the platform of the objective."""
-        wanted = self.recipe.place
-        return savings(model, placement, platform=wanted.platform, currents=wanted.currents, vdd_law=wanted.vdd_law)
+        self.curves.append(self.stages.curves(network, "before/accuracy.json", "baseline", self.before))
 
     def objective(self, saved: Savings) -> float:
         """What rounds are compared by, 1 within specification."""
@@ -236,40 +120,13 @@ class _Run:
         weight = {"energy": 1.0, "latency": 0.0, "weighted": wanted.energy_weight}[wanted.objective]
         return weight * (1.0 - saved.energy_reduction) + (1.0 - weight) / (1.0 + saved.speedup)
 
-    def verified(self, model: nn.Module, placement: Placement, path: Path) -> Verification:
-        """The test of a placed network; every attempt of a run has its part of 1 - confidence."""
-        self.attempts += 1
-        attempt, wanted = self.attempts, self.recipe.profile
-
-        def test() -> Verification:
-            inject.inject_(model, placement)
-            try:
-                return certify(
-                    model,
-                    self.loader(),
-                    max_drop=wanted.max_drop,
-                    confidence=self.recipe.certify.confidence,
-                    seed=self.recipe.seed,
-                    attempt=attempt,
-                    search=Search(effort=self.recipe.certify.effort, batch_size=wanted.batch_size),
-                    reference=self.reference,
-                    rates=placement.rates,
-                    journal=path.with_suffix(".journal"),
-                    **wanted.criterion(),
-                )
-            finally:
-                set_errors_(model, dict.fromkeys(operands(model), self.errors))
-
-        return _kept(path, Verification, test)
-
-    def round(self, number: int, network: Path) -> tuple[Round, Path | None]:
-        """Profile, place and verify; what was found, and the folder of the attempt that is certified."""
-        folder = output_folder(self.out / f"round-{number}")
+    def round(self, number: int, network: Path) -> tuple[Round, Certified | None]:
+        """Profile, place and verify; what was found, and what is certified."""
+        folder = f"round-{number}"
         self.say(f"round {number} of {self.recipe.rounds.most}")
-        model = self.load(network)
-        # Networks and placements of later rounds come of what earlier ones found: each search has chips of its own.
-        tolerance = self.profiled(model, folder, self.recipe.profile.max_drop, 1 + number)
-        own = clean_accuracy(model, self.validation)
+        model = self.stages.load(network)
+        tolerance = self.tolerance = self.stages.tolerance(network, folder, self.recipe.profile.max_drop)
+        own = clean_accuracy(model, self.stages.validation)
         lowest, highest = min(tolerance.limits.values()), max(tolerance.limits.values())
         times = f", {tolerance.coarse / self.before:.1f} times what it did before boosting" if self.before else ""
         self.say(
@@ -279,15 +136,15 @@ class _Run:
         before: Placement | None = None
         for tightening in range(self.recipe.certify.tightenings + 1):
             factor = _TIGHTER**tightening
-            attempt = output_folder(folder / f"attempt-{tightening + 1}")
+            attempt = f"{folder}/attempt-{tightening + 1}"
             limits = tolerance if tightening == 0 else tightened(tolerance, factor)
-            placement = self.placed(model, limits, attempt / "placement.json")
+            placement = self.stages.placement(network, limits, attempt)
             if before is not None and placement.memory == before.memory:
                 continue  # what was not certified once is not asked again
             before = placement
-            found = self.verified(model, placement, attempt / "verification.json")
+            found = self.stages.verification(network, placement, self.reference, attempt)
             self.say(found.statement)
-            saved = self.accounted(model, placement) if found.certified else None
+            saved = self.stages.saved(model, placement) if found.certified else None
             certificate = found.certificate
             result = Round(
                 number=number,
@@ -307,57 +164,24 @@ class _Run:
                     f"objective {result.objective:.4f}: {saved.energy_reduction:.2%} of the DRAM energy saved, "
                     f"{saved.speedup:.2%} faster on {self.recipe.place.platform}"
                 )
-                return result, attempt
+                return result, Certified(network, tolerance, placement, found)
         return result, None
 
-    def tuned(self, network: Path, placement: Placement, number: int) -> Path | None:
-        """The network after some epochs under a placement's errors on fresh chips, or None where there are none."""
-        if not any(placement.ber.values()):
-            return None
-        folder = output_folder(self.out / f"round-{number}")
-        path = folder / "network.safetensors"
-        if path.exists():
-            return path
-        wanted = self.recipe.rounds
-        model = self.load(network)
-        set_errors_(model, placement.errors)
-        boost = self.recipe.recipe("boost")
-        assert wanted.learning_rate is not None  # resolved
-        tuning: Recipe = dataclasses.replace(
-            boost,
-            epochs=wanted.epochs,
-            learning_rate=wanted.learning_rate,
-            seed=boost.seed + number,
-            clip_percentile=None,
-        )
-        targets = {name: model_of.ber for name, model_of in placement.errors.items()}
-        curriculum = Curriculum(
-            model, targets, wanted.epochs, epochs_per_step=wanted.epochs, seed=self.recipe.seed + number
-        )
-        checkpoint = folder / "tune.safetensors"
-        train_with_progress(
-            *("tune", model, self.train_set, tuning, self.task, curriculum, checkpoint, True),
-            every=self.recipe.checkpoint_every,
-        )
-        set_errors_(model, dict.fromkeys(operands(model), self.errors))
-        save(model, path)
-        return path
-
-    def rounds(self) -> tuple[list[Round], int, str, dict[int, tuple[Path, Path]]]:
-        """All rounds, the one that is taken, why there are no more, and of those certified network and attempt."""
+    def rounds(self) -> tuple[list[Round], int, str, dict[int, Certified]]:
+        """All rounds, the one that is taken, why there are no more, and what is certified by round."""
         most, gain = self.recipe.rounds.most, self.recipe.rounds.least_gain
         done: list[Round] = []
-        certified: dict[int, tuple[Path, Path]] = {}
+        certified: dict[int, Certified] = {}
         network, taken, lowest = self.first, 0, math.inf
         for number in range(1, most + 1):
             try:
-                found, attempt = self.round(number, network)
+                found, chosen = self.round(number, network)
             except SearchError as error:
                 if not taken:
                     raise
                 return done, taken, f"the network of round {number} tolerates nothing: {error}", certified
             done.append(found)
-            if attempt is None or found.objective is None:
+            if chosen is None or found.objective is None:
                 if not taken:
                     raise SearchError(
                         f"no placement is certified, with limits down to {found.limits_factor:g} of those profiled; "
@@ -365,7 +189,7 @@ class _Run:
                         "certify.reference='boosted'"
                     )
                 return done, taken, f"the placement of round {number} is not certified", certified
-            certified[number] = network, attempt
+            certified[number] = chosen
             improved = found.objective < lowest * (1.0 - gain)
             if found.objective < lowest:
                 taken, lowest = number, found.objective
@@ -373,47 +197,51 @@ class _Run:
                 return done, taken, "no more were asked for", certified
             if not improved:
                 return done, taken, f"round {number} does not lower the objective by {gain:.2%}", certified
-            placement = Placement.load(attempt / "placement.json")
-            following = self.tuned(network, placement, number + 1)
+            following = self.stages.tuned(network, chosen.placement, number + 1)
             if following is None:
                 return done, taken, "the placement makes no errors to tune the network for", certified
             network = following
         raise AssertionError("unreachable: the last round returns")
 
-    def pareto(self, network: Path, taken: ParetoPoint, reference: float) -> Pareto | None:
+    def pareto(self, network: Path, taken: ParetoPoint, over: OverChips) -> Pareto | None:
         """Energy against accuracy over the drops that the recipe lists, or None where it lists none."""
         wanted = self.recipe.account.max_drops
         if not wanted:
             return None
         points = {taken.max_drop: taken}
-        for number, drop in enumerate(sorted(set(wanted) - set(points)), start=2 + self.recipe.rounds.most):
+        for drop in sorted(set(wanted) - set(points)):
             self.say(f"a drop of {drop:g}")
-            folder = output_folder(self.out / "pareto" / f"drop-{drop:g}")
-            model = self.load(network)
-            tolerance = self.profiled(model, folder, drop, number)
-            placement = self.placed(model, tolerance, folder / "placement.json")
-            points[drop] = self.point(model, tolerance, placement, drop)
+            folder = f"pareto/drop-{drop:g}"
+            tolerance = self.stages.tolerance(network, folder, drop)
+            placement = self.stages.placement(network, tolerance, folder)
+            points[drop], _ = self.point(self.stages.load(network), tolerance, placement, drop)
         chips, confidence = self.recipe.certify.chips, self.recipe.profile.confidence
+        assert over.clean is not None
+        assert over.provenance is not None  # of evaluate
+        made = over.provenance
         return Pareto(
-            device=self.device.name,
+            device=self.stages.device.name,
             platform=self.recipe.place.platform,
-            reference_accuracy=reference,
+            reference_accuracy=over.clean,
             chips=chips,
             confidence=confidence,
             points=tuple(points[drop] for drop in sorted(points)),
+            provenance=Provenance.made(made.without("memory"), chips=made.chips, device=self.stages.device),
         )
 
-    def point(self, model: nn.Module, tolerance: Tolerance, placement: Placement, drop: float) -> ParetoPoint:
+    def point(
+        self, model: nn.Module, tolerance: Tolerance, placement: Placement, drop: float
+    ) -> tuple[ParetoPoint, OverChips]:
         """What a placement saves, and its accuracy on chips that nothing has used."""
-        saved = self.accounted(model, placement)
+        saved = self.stages.saved(model, placement)
         over = evaluate(
             model,
-            self.validation,
+            self.stages.validation,
             errors=placement.memory,
             chips=self.recipe.certify.chips,
             seed=self.recipe.seed,
         )
-        return ParetoPoint(
+        point = ParetoPoint(
             max_drop=drop,
             coarse=tolerance.coarse,
             energy_reduction=saved.energy_reduction,
@@ -423,16 +251,18 @@ class _Run:
             accuracy=over.mean,
             worst=over.worst,
         )
+        return point, over
 
     def tested(self, model: nn.Module, placement: Placement) -> OnTestSet | None:
         """The placed network on the task's test set, which no step before has seen."""
-        if self.test_set is None:
+        test_set = self.stages.test_set
+        if test_set is None:
             return None
         chips = self.recipe.certify.chips
-        over = evaluate(model, self.test_set, errors=placement.memory, chips=chips, seed=self.recipe.seed)
+        over = evaluate(model, test_set, errors=placement.memory, chips=chips, seed=self.recipe.seed)
         return OnTestSet(
-            samples=len(self.test_set),
-            reference_accuracy=clean_accuracy(self.reference, self.test_set),
+            samples=len(test_set),
+            reference_accuracy=clean_accuracy(self.stages.load(self.reference), test_set),
             accuracy=over.mean,
             worst=over.worst,
         )
@@ -443,19 +273,16 @@ class _Run:
             done, taken, why, certified = self.rounds()
         except SearchError as error:
             raise SearchError(f"{error}; what was found until then is in {self.unfinished()}") from error
-        network, attempt = certified[taken]
-        model = self.load(network)
-        placement = Placement.load(attempt / "placement.json")
-        verification = Verification.load(attempt / "verification.json")
-        tolerance = Tolerance.load(self.out / f"round-{taken}" / "tolerance.json")
+        network, tolerance, placement, verification = certified[taken]
+        model = self.stages.load(network)
         chips = self.recipe.certify.chips
-        found = self.point(model, tolerance, placement, self.recipe.profile.max_drop)
+        found, over = self.point(model, tolerance, placement, self.recipe.profile.max_drop)
         wanted = self.recipe.place
         accounts = account(model, placement, self.recipe.account.platforms, wanted.currents, wanted.vdd_law)
-        pareto = self.pareto(network, found, clean_accuracy(model, self.validation))
+        pareto = self.pareto(network, found, over)
         rounds = Rounds(
-            task=self.task.name,
-            device=self.device.name,
+            task=self.stages.task.name,
+            device=self.stages.device.name,
             objective=self.recipe.place.objective,
             platform=self.recipe.place.platform,
             max_drop=self.recipe.profile.max_drop,
@@ -469,26 +296,36 @@ class _Run:
             chips=chips,
             rounds=tuple(done),
             test=self.tested(model, placement),
+            provenance=Provenance.made(
+                *(placement.provenance, verification.provenance, over.provenance),
+                chips=() if over.provenance is None else over.provenance.chips,
+                placement=placement,
+            ),
         )
         if self.recipe.comparison.chips:
-            path = self.out / f"round-{taken}" / "accuracy.json"
-            self.curves.append(self.shown(model, path, "boosted", tolerance.coarse))
-        saved = self.accounted(model, placement)
+            curves = f"round-{taken}/accuracy.json"
+            self.curves.append(self.stages.curves(network, curves, "boosted", tolerance.coarse))
+        saved = self.stages.saved(model, placement)
         inject.inject_(model, placement)
-        mapped = memory_map(model, placement, self.device)
-        save(model, self.out / "network.safetensors")
-        verification.save(self.out / "verification.json")
-        mapped.save_csv(self.out / "memory-map.csv")
-        rounds.save(self.out / "rounds.json")
-        page = self.reported(
-            tolerance=tolerance,
-            placement=placement,
-            savings=saved,
-            title=f"{self.task.name} on {self.device.name}",
-            memory_map=mapped,
-            account=accounts,
-            pareto=pareto,
-        )
+        mapped = memory_map(model, placement, self.stages.device)
+        out = self.stages.out
+
+        def write() -> None:
+            save(model, out / "network.safetensors")
+            verification.save(out / "verification.json")
+            mapped.save_csv(out / "memory-map.csv")
+            rounds.save(out / "rounds.json")
+            self.report(
+                tolerance=tolerance,
+                placement=placement,
+                savings=saved,
+                title=f"{self.stages.task.name} on {self.stages.device.name}",
+                memory_map=mapped,
+                account=accounts,
+                pareto=pareto,
+            )
+
+        self.stages.results(write)
         self.say(rounds.table())
         self.say(accounts.summary())
         if pareto is not None:
@@ -514,26 +351,24 @@ class _Run:
             f"{energy_high:.1%} by what is assumed), {saved.speedup:.1%} faster ({speedup_low:.1%} to "
             f"{speedup_high:.1%})"
         )
-        self.say(f"done in {time.monotonic() - self.started:.0f} s; report: {page}")
+        self.say(f"done in {time.monotonic() - self.started:.0f} s; report: {self.page}")
         if self.lacks is not None:
             raise self.lacks
-        return Outcome(model, tolerance, placement, verification, saved, mapped, accounts, rounds, page)
+        return Outcome(model, tolerance, placement, verification, saved, mapped, accounts, rounds, self.page)
 
     def unfinished(self) -> Path:
         """The report of a run that ends without a certified placement: what is known before the placement."""
-        tolerances = sorted(self.out.glob("round-*/tolerance.json"), key=lambda path: int(path.parent.name[6:]))
-        return self.reported(
-            tolerance=Tolerance.load(tolerances[-1]) if tolerances else None,
-            title=f"{self.task.name} on {self.device.name}, not placed",
-        )
+        title = f"{self.stages.task.name} on {self.stages.device.name}, not placed"
+        self.stages.results(lambda: self.report(tolerance=self.tolerance, title=title))
+        return self.page
 
-    def reported(self, **parts: Any) -> Path:
-        """The page of what was found; what it lacks is told last."""
+    def report(self, **parts: Any) -> None:
+        """Write the page of what was found; what it lacks is told last."""
         try:
-            return report(self.out, device=self.device, accuracy=AccuracyCurves.joined(self.curves), **parts)
+            accuracy = AccuracyCurves.joined(self.curves)
+            self.page = report(self.stages.out, device=self.stages.device, accuracy=accuracy, **parts)
         except ReportError as error:
-            self.lacks = error
-            return error.page
+            self.lacks, self.page = error, error.page
 
 
 def run(
@@ -547,12 +382,13 @@ def run(
     """Do all of a recipe: train, boost, profile, place, verify; tune under the placement, and again while it improves.
 
     Every stage keeps its file in the folder; a run that was killed at any moment goes on with ``resume`` to the same
-    answer.
+    answer. What a stage was made from is kept with it: where that has changed, ``resume`` makes it again, searches and
+    tests on chips that none before them has seen.
 
     Args:
         recipe: what to do.
         folder: where everything goes (docs/reference/files.md).
-        resume: go on with the run in the folder, if there is one.
+        resume: go on with the run in the folder, if there is one, by this recipe.
         force: begin anew in place of the run there. With neither, a folder that holds one is refused.
         say: told in sentences what was found.
 
@@ -560,7 +396,8 @@ def run(
         What is known of the round that was taken: the lowest objective of those certified.
 
     Raises:
-        FileError: for a folder or file that cannot be used, that is of another run, or in which another run works.
+        FileError: for a folder or file that cannot be used, that was altered or put there, or in which another run
+            works.
         ValueError: for what the recipe gives and the task or the device refuses, before anything is computed.
         SearchError: if no rate keeps the accuracy drop, or no placement is certified; what is known then is in the
             report.
@@ -568,9 +405,12 @@ def run(
         ImportError: with the remedy, where the extra "report" is not installed, before anything is computed.
 
     """
+    started = time.monotonic()
     require("report")  # the page comes last, and what it draws with is asked for first
     task = load_task(recipe.task)
     with threads_of(task), claimed(folder, RUN_FILES, resume=resume, force=force) as claim:
-        running = _Run(recipe.resolved(task), task, claim.path, resume, say)
-        running.start(claim)
-        return running.finish()
+        # What can be refused is looked at before the earlier run goes.
+        stages = RunStages(recipe.resolved(task), task, claim.path, say)
+        claim.clear()
+        stages.start()
+        return _Run(stages, started).finish()

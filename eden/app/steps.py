@@ -166,6 +166,6 @@ def accuracy_curves(
         points=tuple(points),
         network=network,
         seed=seed,
-        chips=tuple({over.chips: None for over in found.values() if over.chips is not None}),
+        provenance=next((over.provenance for over in found.values()), None),
         tolerated={} if tolerated is None else {label: tolerated},
     )

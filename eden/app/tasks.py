@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import importlib
@@ -284,6 +285,38 @@ def load_task(name: str) -> Task:
     if not isinstance(task, Task):
         raise ValueError(f"task {name!r}: {function_name}() returned a {type(task).__name__}; allowed is eden.Task")
     return task
+
+
+def task_files(name: str) -> list[Path]:
+    """The files that a task's code is in: its own, and those beside it that it imports; none of EDEN's own tasks."""
+    module_name, colon, _ = name.rpartition(":")
+    if not colon:
+        return []
+    if module_name.endswith(".py"):
+        first = Path(module_name).resolve()
+    else:
+        first = Path(sys.modules[module_name].__file__ or "").resolve()
+    found: dict[Path, None] = {}
+    waiting = [first]
+    while waiting:
+        path = waiting.pop()
+        if path in found or not path.is_file():
+            continue
+        found[path] = None
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            for module in _imported(node):
+                beside = first.parent.joinpath(*module.split("."))
+                waiting += [beside.with_suffix(".py"), beside / "__init__.py"]
+    return sorted(found)
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        before = f"{node.module}." if node.module else ""
+        return [*([node.module] if node.module else []), *(f"{before}{alias.name}" for alias in node.names)]
+    return []
 
 
 class TaskError(ValueError):

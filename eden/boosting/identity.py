@@ -14,10 +14,9 @@ from eden.boosting.batches import samples_of
 from eden.boosting.curriculum import Curriculum
 from eden.boosting.recipe import Recipe
 from eden.faults.calibration import ranges
+from eden.faults.digests import described, update_digest
 from eden.faults.faulty_layers import layer_operands
 from eden.faults.memories import operands
-from eden.faults.samples import update_digest
-from eden.memory.region import Memory
 
 
 def _digest(value: Any) -> str:
@@ -50,7 +49,7 @@ def run_identity(
             operand.affine,
             operand.channels,
             operand.contiguous,
-            _errors_of(operand.errors) if curriculum is None else None,  # whose settings hold them
+            described(operand.errors) if curriculum is None else None,  # whose settings hold them
         ]
         for layer, operand in layer_operands(model)
     }
@@ -67,9 +66,3 @@ def run_identity(
         "teacher": {"digest": None if teacher is None else _digest(dict(teacher.state_dict()))},
     }
     return json.loads(json.dumps(identity))  # type: ignore[no-any-return]
-
-
-def _errors_of(memory: Memory) -> Any:
-    if isinstance(memory, tuple):
-        return [[_errors_of(model), address, bits] for model, address, bits in memory]
-    return None if memory is None else memory.to_dict()

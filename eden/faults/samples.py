@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, SubsetRandomSampler
 
-from eden.common.torch_internals import inner_tensors, keeps_other_numbers
+from eden.faults.digests import update_digest
 
 
 class Samples(Protocol):
@@ -37,28 +37,6 @@ def map_tensors(value: Any, function: Callable[[torch.Tensor], torch.Tensor]) ->
     if isinstance(value, Mapping):
         return {key: map_tensors(item, function) for key, item in value.items()}
     return value
-
-
-def update_digest(digest: hashlib._Hash, value: Any) -> None:
-    """Feed a nested value to a hash: tensors and arrays by type, shape and bytes, other values by their text."""
-    if isinstance(value, torch.Tensor) and keeps_other_numbers(value):
-        update_digest(digest, inner_tensors(value))
-    elif isinstance(value, torch.Tensor):
-        digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    elif isinstance(value, np.ndarray) and value.dtype != object:
-        digest.update(f"{value.dtype}{value.shape}".encode())
-        digest.update(np.ascontiguousarray(value).tobytes())
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            digest.update(repr(key).encode())
-            update_digest(digest, item)
-    elif isinstance(value, (tuple, list)):
-        digest.update(f"{type(value).__name__}{len(value)}".encode())
-        for item in value:
-            update_digest(digest, item)
-    else:
-        digest.update(repr(value).encode())
 
 
 def _bytes(value: Any) -> int | None:

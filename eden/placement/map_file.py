@@ -11,7 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import pydantic
 
 from eden import _core
-from eden.common.files import FiniteRecord, VersionedFile, stored_as, write_text
+from eden.common.files import FiniteRecord, stored_as, write_text
+from eden.common.provenance import Result
 from eden.devices.device import GeometryField
 from eden.devices.margin import Margin
 from eden.devices.partition import Errors, OperatingPoint
@@ -88,7 +89,7 @@ class MappedOperand(FiniteRecord):
         return self.pieces[0].address_bits
 
 
-class MemoryMap(VersionedFile):
+class MemoryMap(Result):
     """What a runtime and a memory controller need of a placement, and ``inject_`` takes: a deployable result.
 
     Saved and loaded as JSON; ``save_csv`` writes the table for a controller's configuration

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eden.common.provenance import Provenance
 from eden.devices.device import Device
 from eden.devices.partition import Errors, OperatingPoint, Partition, off_nominal
 from eden.faults.buffers import range_of
+from eden.faults.digests import network_digest
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.operand import Operand, operand_numel
 from eden.memory.storage import STORAGE_BITS
@@ -69,12 +71,15 @@ def memory_map(model: nn.Module, placement: Placement, device: Device) -> Memory
         device: what it was placed in.
 
     Raises:
-        ValueError: if the placement is of another device or network, an operand has no place or no known range, a
-            partition is at an operating point that the device does not offer there, or samples have cells of their own.
+        ValueError: if the placement was made from another device or network, an operand has no place or no known range,
+            a partition is at an operating point that the device does not offer there, or samples have cells of their
+            own.
 
     """
     if placement.device != device.name:
         raise ValueError(f"the placement is of device {placement.device!r}; allowed is {device.name!r}")
+    network = network_digest(model)
+    placement.check_made_from("placement", device=device, network=network)
     partitions = {}
     for name, placed in placement.partitions.items():
         part = _partition(device, name)
@@ -118,6 +123,7 @@ def memory_map(model: nn.Module, placement: Placement, device: Device) -> Memory
         partitions=partitions,
         operands=operands,
         notes=placement.notes,
+        provenance=Provenance.made(placement.provenance, placement=placement, device=device, network=network),
     )
 
 

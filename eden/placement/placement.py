@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar, Literal, Self
 import pydantic
 
 from eden.common.checks import same
-from eden.common.files import Record, VersionedFile, stored_as
+from eden.common.files import Record, stored_as
+from eden.common.provenance import Result
 from eden.common.tables import text_table
 from eden.devices.margin import Margin
 from eden.devices.partition import Errors, OperatingPoint
@@ -109,8 +110,8 @@ class PlacedPartition(Record):
     """Its first bit in the device's geometry; None in files of before it was kept."""
 
 
-class Placement(VersionedFile):
-    """A placement of a network's operands in a device. Saved and loaded as JSON."""
+class Placement(Result):
+    """A placement of a network's operands in a device, made from a tolerance. Saved and loaded as JSON."""
 
     FORMAT: ClassVar[str] = "eden-placement"
     VERSION: ClassVar[int] = 1

@@ -5,10 +5,14 @@ A solver is an entry of ``SOLVERS``, an objective one of ``OBJECTIVES``.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+import pydantic
+
+from eden.common.provenance import Provenance
 from eden.common.renames import renamed
 from eden.costs.defaults import PLATFORM
 from eden.devices.device import Device
@@ -160,7 +164,24 @@ def place(
     question = Question(wanted, device, traffic, constraints, coarse, points, ends)
     fixed = OBJECTIVES[objective].energy_weight
     weight = exact.energy_weight if fixed is None else fixed
-    return SOLVERS[name].solve(question, Order(objective, weight, exact, lambda: _costs(question, exact, weight)))
+    found = SOLVERS[name].solve(question, Order(objective, weight, exact, lambda: _costs(question, exact, weight)))
+    before = tolerance.provenance
+    settings = {**({} if before is None else before.settings), "granularity": granularity, "points": _as_json(points)}
+    settings["constraints"] = dataclasses.asdict(constraints)
+    if name == "exact":
+        settings |= {"gap": exact.gap, "time_limit": exact.time_limit, "vdd_law": _as_json(exact.vdd_law)}
+    # Of a tolerance whose limits were lowered, the one that was found.
+    origin = tolerance if before is None else before.of.get("tolerance", tolerance)
+    made = Provenance.made(before, tolerance=origin, device=device, traffic=traffic, settings=settings)
+    return found.model_copy(update={"provenance": made})
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _as_json(one) for name, one in value.items()}
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json")
+    return value if isinstance(value, str) else [_as_json(one) for one in value]
 
 
 def _costs(question: Question, exact: ExactSolver, weight: float) -> Costs:

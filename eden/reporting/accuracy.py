@@ -8,8 +8,8 @@ from typing import ClassVar
 import pydantic
 
 from eden.common.checks import at_most
-from eden.common.files import Record, VersionedFile
-from eden.common.provenance import DrawnChips
+from eden.common.files import Record
+from eden.common.provenance import Provenance, Result
 
 
 class AccuracyPoint(Record):
@@ -39,8 +39,11 @@ class AccuracyPoint(Record):
         return self
 
 
-class AccuracyCurves(VersionedFile):
-    """Accuracy against the bit error rate, for one network or several. Saved and loaded as JSON."""
+class AccuracyCurves(Result):
+    """Accuracy against the bit error rate, for one network or several. Saved and loaded as JSON.
+
+    It is made from the data and the network; of several networks, from "network LABEL" for each label.
+    """
 
     FORMAT: ClassVar[str] = "eden-accuracy"
     VERSION: ClassVar[int] = 1
@@ -53,8 +56,6 @@ class AccuracyCurves(VersionedFile):
     """What ``low`` and ``high`` of the points are."""
     seed: int | None = None
     """Seed that the chips were drawn from."""
-    chips: tuple[DrawnChips, ...] = ()
-    """All that were seen; empty in files of before purposes kept chips apart."""
     tolerated: dict[str, float] = pydantic.Field(default_factory=dict)
     """Highest bit error rate tolerated by the whole network, by label, where it was searched for."""
 
@@ -70,5 +71,23 @@ class AccuracyCurves(VersionedFile):
             return None
         points = tuple(point for one in curves for point in one.points)
         tolerated = {label: rate for one in curves for label, rate in one.tolerated.items()}
-        chips = tuple(dict.fromkeys(drawn for one in curves for drawn in one.chips))
-        return curves[0].model_copy(update={"points": points, "tolerated": tolerated, "chips": chips})
+        provenance = curves[0].provenance
+        if len(curves) > 1:
+            provenance = _joined(curves)
+        return curves[0].model_copy(update={"points": points, "tolerated": tolerated, "provenance": provenance})
+
+
+def _joined(curves: Sequence[AccuracyCurves]) -> Provenance | None:
+    """What several files were made from. Raises ValueError for those of different data."""
+    known = [(one.labels[0], one.provenance) for one in curves if one.provenance is not None]
+    data = {provenance.of["data"] for _, provenance in known if "data" in provenance.of}
+    if len(data) > 1:
+        raise ValueError("the accuracy files were measured on different data; allowed are those of one set")
+    networks = {
+        role if " " in role else f"{role} {label}": digest
+        for label, provenance in known
+        for role, digest in provenance.of.items()
+        if role.startswith("network")
+    }
+    chips = tuple(dict.fromkeys(drawn for _, provenance in known for drawn in provenance.chips))
+    return Provenance.made(*(provenance for _, provenance in known), chips=chips, **networks).without("network")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from eden.accounting.results import Account, Pareto, Savings
 from eden.common.extras import require
 from eden.common.files import FileError, VersionedFile, output_folder, write_text
+from eden.common.provenance import check_together
 from eden.common.tables import numeric_columns
 from eden.devices.device import Device
 from eden.placement.map_file import MemoryMap
@@ -117,8 +118,8 @@ def report(
 
     Raises:
         FileError: if the folder cannot be made or written to, before anything is computed.
-        ValueError: if nothing to report is given, or the placement is of another device or lacks operands of the
-            tolerance.
+        ValueError: if nothing to report is given, or parts do not belong together: they were made from different
+            things, or the placement lacks operands of the tolerance.
         ReportError: if the page is written, but lacks something, that of ``lacks`` included.
         ImportError: with the remedy, where the extra "report" is not installed, before anything is written.
 
@@ -225,6 +226,7 @@ def _check_agreement(given: Mapping[str, Any]) -> None:
                     f"operand {name} of the tolerance is not in the placement of {len(placed)} operands; are they of "
                     "one network?"
                 )
+    check_together(given)
 
 
 def _render(**context: Any) -> str:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from eden import _core
+from eden.common.provenance import SHOWN
 from eden.reporting.sections.placement import point_shares
 from eden.reporting.text import (
     count_text,
@@ -75,6 +76,18 @@ def summary(parts: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _made_from(part: Any) -> str:
+    """What a part was made from and which chips it has seen, in words."""
+    made = part.provenance
+    if made is None:
+        return "not known: the file is of a version that did not keep it"
+    of = ", ".join(f"{role} {digest[:SHOWN]}" for role, digest in sorted(made.of.items()))
+    chips = "; ".join(
+        f"{drawn.count:,} of {drawn.purpose}, seed {drawn.seed}, from {drawn.first:,} on" for drawn in made.chips
+    )
+    return f"{of} (SHA-256, first digits)" + (f"; chips: {chips}" if chips else "")
+
+
 def provenance(parts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Versions, seeds and sources of the parts by name."""
     device, tolerance, placement = (parts.get(name) for name in ("device", "tolerance", "placement"))
@@ -89,6 +102,7 @@ def provenance(parts: Mapping[str, Any]) -> list[tuple[str, str]]:
             str(placement.random_layout if placement is not None else _core.RANDOM_LAYOUT_VERSION),
         ),
     ]
+    lines += [(f"Made from ({name})", _made_from(part)) for name, part in parts.items() if name != "device"]
     if tolerance is not None:
         spent = ", ".join(f"{phase} {count:,}" for phase, count in tolerance.observations.items())
         lines.append(("Seed of the tolerance", f"{tolerance.seed} (eden-dram {tolerance.eden_version})"))

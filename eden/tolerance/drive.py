@@ -101,6 +101,10 @@ class Subject(Protocol):
     def check_read(self) -> None:
         """Raise ValueError for operands that the observations have not read through their memory."""
 
+    @property
+    def made_of(self) -> Mapping[str, str]:
+        """SHA-256 of it and of the samples, once they were scored, by what they are."""
+
     def fingerprint(self) -> dict[str, Any]:
         """What a journal names it and the samples by, once they were scored."""
 

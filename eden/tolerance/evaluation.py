@@ -15,10 +15,11 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from eden.boosting.curriculum import unscaled_errors
 from eden.common import checks
 from eden.common.arguments import check_int, check_seed
-from eden.common.provenance import DrawnChips
+from eden.common.provenance import DrawnChips, Provenance
 from eden.faults.chips import chips_of, set_chip_
+from eden.faults.digests import SamplesDigest, memory_digest, network_digest
 from eden.faults.faulty_layers import faulty_layers
-from eden.faults.memories import set_errors_, set_scaled_errors_
+from eden.faults.memories import operands, set_errors_, set_scaled_errors_
 from eden.faults.network import evaluating, model_device
 from eden.faults.reads import Reads
 from eden.faults.reliable import clean
@@ -39,12 +40,12 @@ class OverChips:
     Attributes:
         values: accuracy on each chip, from 0 to 1.
         clean: accuracy on reliable memory, in the same storage; None where it was not measured.
-        chips: those that they are of.
+        provenance: the network, the data, and the chips that they are of; of ``errors`` what operands lay in, too.
     """
 
     values: tuple[float, ...]
     clean: float | None = None
-    chips: DrawnChips | None = None
+    provenance: Provenance | None = None
 
     @property
     def mean(self) -> float:
@@ -79,11 +80,11 @@ class _Evaluation:
         forward = functools.partial(self._reads.call, model)
         self._scorer = Scorer(forward, _samples(data, batch_size), metric, model_device(model))
 
-    def mean(self, checked: bool = True) -> float:
+    def mean(self, checked: bool = True, digest: SamplesDigest | None = None) -> float:
         """It, in the mode and at the errors that the network has. Raises ValueError for operands that are not read."""
         self._reads.forget()
         self._reads.begin()
-        scores = self._scorer.scores(range(len(self._scorer.samples)), "evaluation")
+        scores = self._scorer.scores(range(len(self._scorer.samples)), "evaluation", digest)
         self._reads.end()
         if checked:
             self._reads.check()
@@ -168,23 +169,31 @@ def evaluate(
     check_int("chips", chips, 1)
     check_seed("seed", seed)
     with borrowed(model):
+        of = {"network": network_digest(model)}
         if errors is not None:
             set_errors_(model, errors)
+            of["memory"] = memory_digest({name: info.errors for name, info in operands(model).items()})
         if ber is not None:
             set_scaled_errors_(model, _errors_at(model, ber))
+        samples = SamplesDigest()
         with clean(model):
-            own = evaluation.mean()
+            own = evaluation.mean(digest=samples)
         drawn = DrawnChips(purpose="evaluation", seed=seed, first=0, count=chips)
-        return OverChips(_on_chips(model, evaluation, drawn, on_chip), own, drawn)
+        made = Provenance.made(chips=(drawn,), data=samples.hexdigest(), **of)
+        return OverChips(_on_chips(model, evaluation, drawn, on_chip), own, made)
 
 
 def _on_chips(
-    model: nn.Module, evaluation: _Evaluation, chips: DrawnChips, on_chip: Callable[[], None] | None
+    model: nn.Module,
+    evaluation: _Evaluation,
+    chips: DrawnChips,
+    on_chip: Callable[[], None] | None,
+    digest: SamplesDigest | None = None,
 ) -> tuple[float, ...]:
     values = []
-    for seed in chips_of(chips):
+    for number, seed in enumerate(chips_of(chips)):
         set_chip_(model, seed)
-        values.append(evaluation.mean())
+        values.append(evaluation.mean(digest=digest if number == 0 else None))
         if on_chip is not None:
             on_chip()
     return tuple(values)
@@ -232,10 +241,12 @@ def at_rates(
     evaluation = _Evaluation(model, data, "top1")
     check_int("chips", chips, 1)
     check_seed("seed", seed)
-    found = {}
+    found: dict[float, tuple[float, ...]] = {}
+    drawn = DrawnChips(purpose="curves", seed=seed, first=0, count=chips)
     with borrowed(model):
+        network, samples = network_digest(model), SamplesDigest()
         for rate, errors in errors_at.items():
             set_scaled_errors_(model, errors)
-            drawn = DrawnChips(purpose="curves", seed=seed, first=0, count=chips)
-            found[rate] = OverChips(_on_chips(model, evaluation, drawn, on_chip), chips=drawn)
-    return found
+            found[rate] = _on_chips(model, evaluation, drawn, on_chip, None if found else samples)
+    made = Provenance.made(chips=(drawn,), network=network, data=samples.hexdigest())
+    return {rate: OverChips(values, provenance=made) for rate, values in found.items()}

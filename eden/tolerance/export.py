@@ -22,6 +22,7 @@ from eden import _core
 from eden.common.files import FileError, atomic_path
 from eden.common.torch_internals import compile_package
 from eden.faults import memories
+from eden.faults.digests import network_digest
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.memories import scalable_errors
 from eden.faults.reads import Reads
@@ -184,6 +185,7 @@ def export(
             classes=output.shape[1],
             table_entries=table_entries(operands),
             operands=operands,
+            network=network_digest(model),
         )
         errors = {operand.name: one for operand in operands if (one := operand.model) is not None}
         regions, chip, access, table = inputs_of(info, errors, 0, 0, inputs.device)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import functools
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from eden import _core
 from eden.faults.calibration import ranges
 from eden.faults.chips import set_chip_
+from eden.faults.digests import SamplesDigest, described, memory_digest, network_digest
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.memories import OperandInfo, operands, scalable_errors, set_scaled_errors_
 from eden.faults.network import model_device
 from eden.faults.reads import Reads
 from eden.faults.reliable import clean
-from eden.faults.samples import Samples, update_digest
-from eden.memory.region import Memory
+from eden.faults.samples import Samples
 from eden.tolerance.borrow import borrowed
 from eden.tolerance.question import Searched
 from eden.tolerance.reuse import Reuse
@@ -67,12 +67,6 @@ def moved_bytes(infos: Mapping[str, OperandInfo]) -> dict[str, float]:
     return {name: moved.read_bytes + moved.written_bytes for name, moved in traffic(infos).operands.items()}
 
 
-def _described(memory: Memory) -> Any:
-    if isinstance(memory, tuple):
-        return [[None if errors is None else errors.to_dict(), address, bits] for errors, address, bits in memory]
-    return None if memory is None else memory.to_dict()
-
-
 class PlacedNetwork:
     """A network whose operands' errors stay as they are.
 
@@ -91,7 +85,7 @@ class PlacedNetwork:
         self.model, self.infos = model, operands(model)
         self.scorer = Scorer(self._forward, samples, metric, model_device(model), lower_is_better)
         self.reads = Reads(model)
-        self._data = hashlib.sha256()
+        self._data = SamplesDigest()
 
     def _forward(self, inputs: Any) -> Any:
         if self.reuse is not None:
@@ -130,16 +124,22 @@ class PlacedNetwork:
         """Raise ValueError for operands that the observations have not read through their memory."""
         self.reads.check()
 
+    @functools.cached_property
+    def made_of(self) -> dict[str, str]:
+        """SHA-256 of the network and of the samples that were scored."""
+        return {"network": network_digest(self.model), "data": self._data.hexdigest()}
+
+    @property
+    def memory(self) -> str:
+        """SHA-256 of where its operands lie, with their errors."""
+        return memory_digest({name: info.errors for name, info in self.infos.items()})
+
     def fingerprint(self) -> dict[str, Any]:
         """What a journal names it by: operands, ranges, layers, state and the samples that were scored."""
-        model = hashlib.sha256()
-        update_digest(
-            model, {name: value for name, value in self.model.state_dict().items() if isinstance(value, Tensor)}
-        )
         return {
             "chunk": self.scorer.chunk,
             "operands": [
-                [name, info.kind, info.bytes, info.storage, info.address, _described(info.errors)]
+                [name, info.kind, info.bytes, info.storage, info.address, described(info.errors)]
                 for name, info in self.infos.items()
             ],
             "layers": {
@@ -148,8 +148,7 @@ class PlacedNetwork:
             },
             "ranges": {name: list(bounds) for name, bounds in ranges(self.model).items()},
             "samples": len(self.scorer.samples),
-            "model": model.hexdigest(),
-            "data": self._data.hexdigest(),
+            **self.made_of,
         }
 
 

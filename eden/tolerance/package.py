@@ -16,7 +16,9 @@ from torch import Tensor
 
 from eden import _core
 from eden.common.files import FileError, Record, VersionedFile
+from eden.common.provenance import Sha256
 from eden.common.torch_internals import load_package, package_loader
+from eden.faults.digests import SamplesDigest
 from eden.faults.memories import OperandInfo
 from eden.memory import library as _library
 from eden.memory.cell_map import CellMap
@@ -92,6 +94,9 @@ class PackageInfo(VersionedFile):
     """Elements of the table of lines, 0 where it takes none."""
     operands: Annotated[tuple[PackagedOperand, ...], pydantic.Field(min_length=1)]
     """In the order of their rows."""
+    network: Sha256 | Literal[""] = ""
+    """SHA-256 of the network that was compiled (``eden.faults.digests.network_digest``); empty in files of before it
+    was kept."""
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> PackageInfo:
@@ -170,7 +175,7 @@ class Package:
 
     Attributes:
         info: what it says of itself.
-        digest: SHA-1 of the file, which journals name it by.
+        digest: SHA-256 of the file.
         device: what it runs on; of a GPU, torch's current one.
 
     Raises:
@@ -256,7 +261,7 @@ class Package:
 def _digest(path: str | os.PathLike[str]) -> str:
     try:
         with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha1").hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise FileError(path, f"cannot be read: {error.strerror}") from error
 
@@ -306,7 +311,9 @@ class SearchedPackage:
         weights = weights_of(weigh, infos, {name: operand.moved_bytes for name, operand in packaged.items()})
         self.searched = Searched(infos, errors, weights)
         self._rates: dict[str, ErrorModel] | None = None
-        self._chip, self._data = 0, _digest(samples)
+        data = SamplesDigest()
+        data.update((inputs, targets))
+        self._chip, self._data = 0, data.hexdigest()
         self.scorer = Scorer(self._forward, TensorSamples(inputs, targets), metric, inputs.device, lower_is_better)
 
     def _forward(self, inputs: Tensor) -> Tensor:
@@ -336,3 +343,9 @@ class SearchedPackage:
     def fingerprint(self) -> dict[str, Any]:
         """What a journal names it and the samples by, as ``eden-profile`` does."""
         return {"samples": len(self.scorer.samples), "data": self._data, "package": self._package.digest}
+
+    @property
+    def made_of(self) -> dict[str, str]:
+        """SHA-256 of the package, of the network in it and of the samples."""
+        network = self._package.info.network
+        return {"package": self._package.digest, "data": self._data, **({"network": network} if network else {})}

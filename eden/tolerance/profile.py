@@ -165,6 +165,7 @@ def profile(
         searched,
         metric=subject.scorer.name,
         clean=clean,
+        made_of=subject.made_of,
         plan=plan,
         observations=observations,
         float_accuracy=float_accuracy,

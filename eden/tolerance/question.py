@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from eden import _core
 from eden.common.arguments import check_int, check_seed
-from eden.common.provenance import DrawnChips
+from eden.common.provenance import DrawnChips, Provenance
 from eden.faults.memories import OperandInfo
 from eden.memory.errors import ErrorModel
 from eden.tolerance.population import Plan, Population, plan_samples
@@ -232,6 +232,7 @@ class Question:
         clean: Scores,
         plan: Plan,
         observations: Mapping[str, int],
+        made_of: Mapping[str, str],
         float_accuracy: float | None = None,
     ) -> Tolerance:
         """The tolerance of a search that has ended. Raises SearchError if it ended without limits."""
@@ -260,7 +261,7 @@ class Question:
             coarse_certificate=certificate_of(search, search.coarse_certificate, plan),
             limits_certificate=None if confirmed is None else certificate_of(search, confirmed, plan),
             seed=self.seed,
-            chips=self.chips(search),
+            provenance=Provenance.made(chips=self.chips(search), **made_of),
             random_layout=_core.RANDOM_LAYOUT_VERSION,
             eden_version=importlib.metadata.version("eden-dram"),
             observations=dict(observations),

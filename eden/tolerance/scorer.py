@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -12,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eden.faults.samples import Samples, map_tensors, update_digest
+from eden.faults.digests import SamplesDigest
+from eden.faults.samples import Samples, map_tensors
 from eden.memory.reading import check_reads
 
 Metric = Callable[[Any, Any], Tensor]
@@ -122,7 +122,7 @@ class Scorer:
         self.samples = samples
         self._forward, self._device, self._lower_is_better = forward, device, lower_is_better
 
-    def scores(self, indices: Sequence[int], where: str, digest: hashlib._Hash | None = None) -> Scores:
+    def scores(self, indices: Sequence[int], where: str, digest: SamplesDigest | None = None) -> Scores:
         """Score of each sample, float64.
 
         Args:
@@ -142,13 +142,13 @@ class Scorer:
         check_reads(self._device)
         return 1.0 - values if self._lower_is_better else values
 
-    def _of_each(self, metric: Metric, indices: Sequence[int], where: str, digest: hashlib._Hash | None) -> Scores:
+    def _of_each(self, metric: Metric, indices: Sequence[int], where: str, digest: SamplesDigest | None) -> Scores:
         parts = []
         for rows, inputs, targets in self._batches(indices, digest):
             parts.append(self._checked(metric(self._forward(inputs), targets), rows, where))
         return np.concatenate(parts)
 
-    def _of_all(self, metric: CorpusMetric, indices: list[int], where: str, digest: hashlib._Hash | None) -> Scores:
+    def _of_all(self, metric: CorpusMetric, indices: list[int], where: str, digest: SamplesDigest | None) -> Scores:
         outputs, all_targets = [], []
         for _, inputs, targets in self._batches(indices, digest):
             outputs.append(map_tensors(self._forward(inputs), Tensor.cpu))
@@ -166,13 +166,13 @@ class Scorer:
         return np.full(len(indices), score)
 
     def _batches(
-        self, indices: Sequence[int], digest: hashlib._Hash | None
+        self, indices: Sequence[int], digest: SamplesDigest | None
     ) -> Iterator[tuple[Sequence[int], Any, Any]]:
         for start in range(0, len(indices), self.chunk):
             rows = indices[start : start + self.chunk]
             batch = self.samples.batch(rows)
             if digest is not None:
-                update_digest(digest, batch)
+                digest.update(batch)
             inputs, targets = map_tensors(batch, lambda tensor: tensor.to(self._device))
             yield rows, inputs, targets
 

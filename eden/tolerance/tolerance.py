@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
-from eden.common.files import Record, VersionedFile
-from eden.common.provenance import DrawnChips
+from eden.common.files import Record
+from eden.common.provenance import Result
 from eden.common.tables import text_table
 from eden.memory.cell_map import CellMap
 from eden.memory.errors import ErrorModel
@@ -103,8 +103,11 @@ class Alone(Record):
     """How many it rests on."""
 
 
-class Tolerance(VersionedFile):
-    """The bit error rates that a network stands, with the evidence. ``eden.profile`` makes it."""
+class Tolerance(Result):
+    """The bit error rates that a network stands, with the evidence. ``eden.profile`` makes it.
+
+    Its provenance names the network and the data, or the package, and all chips that were seen.
+    """
 
     FORMAT = "eden-tolerance"
     VERSION = 2
@@ -144,8 +147,6 @@ class Tolerance(VersionedFile):
     """Evidence for ``limits``; None in a coarse profile, whose limits are ``coarse``."""
     seed: int
     """What all chips and draws derive from."""
-    chips: tuple[DrawnChips, ...] = ()
-    """All that were seen; empty in files of before purposes kept chips apart."""
     random_layout: int
     """Version of the layout of random numbers."""
     eden_version: str

@@ -20,8 +20,7 @@ from torch import nn
 
 from eden import _core
 from eden.common import progress as eden_progress
-from eden.common.files import VersionedFile
-from eden.common.provenance import DrawnChips
+from eden.common.provenance import Provenance, Result
 from eden.common.renames import renamed
 from eden.devices.upper_rates import Rates
 from eden.faults.reliable import refuse_inside_clean
@@ -38,8 +37,12 @@ _SEARCH = Search()
 _BUDGET = Budget()
 
 
-class Verification(VersionedFile):
-    """What was found of a placed network on fresh chips. Saved and loaded as JSON."""
+class Verification(Result):
+    """What was found of a placed network on fresh chips. Saved and loaded as JSON.
+
+    Its provenance names the network, what its operands lie in ("memory"), the data, the reference where there is one,
+    and all chips that were seen.
+    """
 
     FORMAT = "eden-verification"
     VERSION = 1
@@ -68,8 +71,6 @@ class Verification(VersionedFile):
     """What the chips and draws derive from."""
     attempt: Annotated[int, pydantic.Field(ge=1)] = 1
     """Which verification of this seed it is."""
-    chips: tuple[DrawnChips, ...] = ()
-    """All that were seen; empty in files of before purposes kept chips apart."""
     rates: Rates | None = None
     """What the rates of the operands are; None where it was not said."""
     random_layout: int
@@ -204,8 +205,10 @@ def certify(
     run = question.put_to_one_level(plan)
     question.check_budget(run, budget)
     own = clean = subject.borrowed_clean_scores()
+    of = None
     if reference is not None:
-        clean = PlacedNetwork(reference, *given).borrowed_clean_scores()
+        other = PlacedNetwork(reference, *given)
+        clean, of = other.borrowed_clean_scores(), other.made_of["network"]
     with subject.borrowed(), eden_progress.task("verify", run.expected_trials, show=progress is True) as task:
         observations = ask(
             *(question, run, subject, clean, task, plan),
@@ -235,7 +238,7 @@ def certify(
         reason=re.sub(r" even at a bit error rate of 1(, the least that is tried)?", "", run.message),
         seed=seed,
         attempt=attempt,
-        chips=question.chips(run),
+        provenance=Provenance.made(chips=question.chips(run), memory=subject.memory, reference=of, **subject.made_of),
         random_layout=_core.RANDOM_LAYOUT_VERSION,
         eden_version=importlib.metadata.version("eden-dram"),
         observations=dict(observations),

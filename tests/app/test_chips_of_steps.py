@@ -17,7 +17,7 @@ import tiny_task
 import torch
 
 import eden
-from eden.common.provenance import DrawnChips
+from eden.common.provenance import DrawnChips, Provenance
 from eden.common.tables import text_table
 from eden.faults.chips import chips_of, draw_chip
 from eden.faults.faulty_layers import FaultyLayer
@@ -70,27 +70,28 @@ def train(seed: int, chips: Any) -> None:
     reestimate_(model, [x], 2, seed)
 
 
+def seen_by(provenance: Provenance | None) -> tuple[DrawnChips, ...]:
+    assert provenance is not None
+    return provenance.chips
+
+
 def profile(seed: int, attempt: int = 1) -> tuple[DrawnChips, ...]:
-    return eden.profile(
-        network(), tiny_profile.loader(), **tiny_profile.FAST, search=SEARCH, seed=seed, attempt=attempt
-    ).chips
+    given = {**tiny_profile.FAST, "search": SEARCH, "seed": seed, "attempt": attempt}
+    return seen_by(eden.profile(network(), tiny_profile.loader(), **given).provenance)
 
 
 def certify(seed: int, attempt: int = 1) -> tuple[DrawnChips, ...]:
-    return eden.certify(
-        network(), tiny_profile.loader(), **tiny_profile.FAST, search=SEARCH, seed=seed, attempt=attempt
-    ).chips
+    given = {**tiny_profile.FAST, "search": SEARCH, "seed": seed, "attempt": attempt}
+    return seen_by(eden.certify(network(), tiny_profile.loader(), **given).provenance)
 
 
 def show(seed: int) -> tuple[DrawnChips, ...]:
-    found = evaluate(network(), tiny_profile.loader(), chips=20, seed=seed)
-    assert found.chips is not None
-    return (found.chips,)
+    return seen_by(evaluate(network(), tiny_profile.loader(), chips=20, seed=seed).provenance)
 
 
 def draw_curves(seed: int) -> tuple[DrawnChips, ...]:
     found = at_rates(network(), tiny_profile.make_data(), [1e-3, 1e-2], 20, seed)
-    return tuple({one.chips for one in found.values() if one.chips is not None})
+    return seen_by(found[1e-3].provenance)
 
 
 STEPS: Mapping[str, Callable[[int], tuple[DrawnChips, ...] | None]] = {

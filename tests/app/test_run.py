@@ -15,16 +15,18 @@ import torch
 import eden
 from eden.accounting.results import Account, Pareto
 from eden.app import run as running
+from eden.app import run_stages
 from eden.app.recipe import NAME
 from eden.app.rounds import Rounds
 from eden.app.run import Outcome, tightened
 from eden.app.run_recipe import DEMO, RunRecipe
+from eden.app.stages import MANIFEST, Manifest
 from eden.app.steps import RATES, train_with_progress
 from eden.app.tasks import load_task
 from eden.common.files import FileError, VersionedFile
 from eden.common.folder import LOCK
 from eden.common.journal import Journal
-from eden.common.provenance import DrawnChips
+from eden.common.provenance import DrawnChips, Result, digest_of
 from eden.faults.chips import chips_of, draw_chip
 from eden.placement.map_file import MemoryMap
 from eden.reporting.accuracy import AccuracyCurves
@@ -143,7 +145,8 @@ def test_the_network_before_boosting_stands_beside_the_one_that_is_placed(done: 
     assert curves.tolerated == {"baseline": before.coarse, "boosted": outcome.tolerance.coarse}
     assert before.limits_certificate is None
     assert curves.seed is not None
-    assert curves.chips == (DrawnChips(purpose="curves", seed=curves.seed, first=0, count=2),)
+    assert curves.provenance is not None
+    assert curves.provenance.chips == (DrawnChips(purpose="curves", seed=curves.seed, first=0, count=2),)
     validation = tiny_task.data()[1]
     model = eden.load_(tiny_task.network(), folder / "boost" / "baseline.safetensors")
     over = at_rates(model, validation, [1e-2], 2, curves.seed)[1e-2]
@@ -154,17 +157,16 @@ def test_the_network_before_boosting_stands_beside_the_one_that_is_placed(done: 
 def test_a_network_that_tolerates_nothing_before_boosting_is_compared_all_the_same(
     done: tuple[Path, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = running.profile
+    whole = run_stages.profile
 
     def profile(*arguments: Any, **options: Any) -> eden.Tolerance:
         if options["search"].coarse_only:
             raise SearchError("no rate keeps the drop")
         return whole(*arguments, **options)
 
-    monkeypatch.setattr(running, "profile", profile)
+    monkeypatch.setattr(run_stages, "profile", profile)
     said: list[str] = []
-    out = planted(done, tmp_path, ("rounds.most", 1))
-    shutil.copytree(done[0] / "boost", out / "boost")
+    out = copied(done, tmp_path, "before/tolerance.json")
     running.run(recipe(tmp_path, ("rounds.most", 1)), out, resume=True, say=said.append)
     assert "before boosting it tolerates nothing: no rate keeps the drop (drop at most 10.0%)" in said
     assert set(AccuracyCurves.load(out / "accuracy.json").tolerated) == {"boosted"}
@@ -196,16 +198,14 @@ def test_attempts_share_the_error_probability(done: tuple[Path, Outcome]) -> Non
 
 def test_every_step_of_a_run_sees_chips_of_its_own(done: tuple[Path, Outcome]) -> None:
     folder, outcome = done
-    seen: list[tuple[str, tuple[DrawnChips, ...]]] = [
-        ("accuracy.json", AccuracyCurves.load(folder / "accuracy.json").chips)
-    ]
-    seen += [(path.name, eden.Tolerance.load(path).chips) for path in sorted(folder.glob("*/tolerance.json"))]
-    seen += [(path.name, Verification.load(path).chips) for path in sorted(folder.glob("*/*/verification.json"))]
-    assert len(seen) == 6  # curves; before boosting and two rounds, each with its certificate
-    chips = [chip for _, drawn in seen for one in drawn for chip in chips_of(one)]
-    shown = [draw_chip(0, "evaluation", index) for index in range(outcome.rounds.chips)]
-    trained = [draw_chip(seed, "training", index) for seed in range(3) for index in range(100)]
-    assert len({*chips, *shown, *trained}) == len(chips) + len(shown) + len(trained)
+    results: list[Result] = [AccuracyCurves.load(folder / "accuracy.json"), outcome.rounds]
+    results += [eden.Tolerance.load(path) for path in folder.glob("*/tolerance.json")]
+    results += [Verification.load(path) for path in folder.glob("*/*/verification.json")]
+    assert len(results) == 7  # curves, accuracy as placed; before boosting and two rounds, each with its certificate
+    chips = [chip for one in results if one.provenance for drawn in one.provenance.chips for chip in chips_of(drawn)]
+    chips += [draw_chip(seed, "training", index) for seed in range(3) for index in range(100)]
+    assert len(set(chips)) == len(chips)
+    assert {draw_chip(0, "evaluation", index) for index in range(outcome.rounds.chips)} <= set(chips)
 
 
 def test_killed_anywhere_it_goes_on_to_the_same(
@@ -258,8 +258,6 @@ def test_a_run_is_not_mixed_with_another(done: tuple[Path, Outcome], tmp_path: P
         running.run(recipe(tmp_path), folder, say=quiet)
     with pytest.raises(ValueError, match=r"profile.max_drop"):  # the earlier run stays where the new one is refused
         running.run(recipe(tmp_path, ("profile.max_drop", 2.0)), folder, force=True, say=quiet)
-    with pytest.raises(FileError, match=r"is of another run: profile.max_drop is 0.1, here it is 0.2"):
-        running.run(recipe(tmp_path, ("profile.max_drop", 0.2)), folder, resume=True, say=quiet)
     assert results(folder) == before
 
 
@@ -286,36 +284,145 @@ def test_a_run_begins_anew_by_force(
         left.extend(sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(running, "retrain", stop)
+    monkeypatch.setattr(run_stages, "retrain", stop)
     with pytest.raises(KeyboardInterrupt):
         running.run(recipe(tmp_path), out, force=True, say=quiet)
-    assert left == [LOCK, "device.json", "notes.txt", NAME]
+    assert left == [LOCK, "device.json", MANIFEST, "notes.txt", NAME]
 
 
-def planted(done: tuple[Path, Outcome], folder: Path, *overrides: tuple[str, Any], name: str = "out") -> Path:
-    """A folder whose run, by a recipe with overrides, was killed after the profile of the first round."""
+def copied(done: tuple[Path, Outcome], folder: Path, *without: str, name: str = "out") -> Path:
+    """The folder of a whole run that some files were removed from."""
     out = folder / name
-    (out / "round-1").mkdir(parents=True)
-    recipe(folder, *overrides).resolved(load_task(TASK)).save(out / NAME)
-    shutil.copy(done[0] / "round-1" / "tolerance.json", out / "round-1")
+    shutil.copytree(done[0], out)
+    for file in without:
+        (out / file).unlink()
     return out
 
 
-def test_a_network_from_elsewhere_starts_the_rounds(done: tuple[Path, Outcome], tmp_path: Path) -> None:
+def harmed(path: Path) -> None:
+    """One digit of a file is another."""
+    text = bytearray(path.read_bytes())
+    place = max(i for i, byte in enumerate(text) if byte in b"12345678")
+    text[place] += 1
+    path.write_bytes(bytes(text))
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        *("before/tolerance.json", "round-1/tolerance.json", "round-2/network.safetensors", "round-1/profile.journal"),
+        *("round-1/attempt-1/placement.json", "round-1/attempt-1/verification.json", "boost/boosted.safetensors"),
+        *("rounds.json", "memory-map.json"),
+    ],
+)
+def test_a_file_that_was_altered_or_put_there_is_refused(
+    file: str, done: tuple[Path, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_stages, "retrain", lambda *_, **__: pytest.fail("trained first"))
+    out = copied(done, tmp_path)
+    harmed(out / file)
+    with pytest.raises(FileError, match=rf"{file}: was altered since the run wrote it: its SHA-256 is [0-9a-f]+\.\.\."):
+        running.run(recipe(tmp_path), out, resume=True, say=quiet)
+    shutil.copy(done[0] / file, out / file)
+    manifest = Manifest.load(out / MANIFEST)
+    others = {name: one for name, one in manifest.stages.items() if file not in one.files}
+    manifest.model_copy(update={"stages": others}).save(out / MANIFEST)
+    with pytest.raises(FileError, match=r"is not said to be of this run \(manifest.json\): it was put there"):
+        running.run(recipe(tmp_path), out, resume=True, say=quiet)
+
+
+_ROUND = ["profile", "place", "certify"]
+
+
+@pytest.mark.parametrize(
+    ("what", "again"),
+    [
+        ("the names of files", []),
+        ("certify.effort", ["certify", "certify"]),
+        ("place.alignment", ["place", "certify", "tune", "place", "certify"]),
+        ("profile.effort", ["profile", "curves", *_ROUND, "tune", *_ROUND]),
+        ("the device's file", ["place", "certify", "tune", "place", "certify"]),
+        ("the network's file", [*_ROUND, "tune", *_ROUND]),
+        ("the task's file", ["boost", "profile", "curves", *_ROUND, "tune", *_ROUND, "curves"]),
+        ("the validation set", ["profile", "curves", *_ROUND, "tune", *_ROUND, "curves"]),
+    ],
+)
+def test_what_has_changed_is_made_again_and_nothing_else(
+    what: str, again: list[str], done: tuple[Path, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = copied(done, tmp_path)
+    device, network, task = tmp_path / "device.json", tmp_path / "network.safetensors", tmp_path / "tiny_task.py"
+    eden.Device.builtin("ddr3-b33").save(device)
+    shutil.copy(out / "boost" / "boosted.safetensors", network)
+    shutil.copy(tiny_task.__file__, task)
+    given: list[tuple[str, Any]] = [("place.device", str(device)), ("task", f"{task}:tiny")]
+    if "network" in what:
+        given += [("network", str(network)), ("comparison.chips", 0)]
+    made: list[str] = []
+
+    def counted(name: str, function: str, instead: Any = None) -> None:
+        whole = instead or getattr(run_stages, function)
+
+        def make(*arguments: Any, **options: Any) -> Any:
+            made.append(name)
+            return whole(*arguments, **options)
+
+        monkeypatch.setattr(run_stages, function, make)
+
+    other = {"unfinished": what, "provenance": None}
+    counted("boost", "retrain", lambda _, folder, **__: shutil.copytree(done[0] / "boost", folder, dirs_exist_ok=True))
+    counted("profile", "profile", lambda *_, **__: done[1].tolerance.model_copy(update=other))
+    counted("certify", "certify", lambda *_, **__: done[1].verification)
+    for name, function in (("place", "place"), ("tune", "train_with_progress"), ("curves", "rates_with_progress")):
+        counted(name, function)
+    monkeypatch.setattr(running, "report", lambda folder, **_: folder / "index.html")
+    if what == "the device's file":
+        whole = json.loads(device.read_text())
+        device.write_text(json.dumps({**whole, "source": {**whole["source"], "text": "measured again"}}))
+    elif what == "the network's file":
+        model = eden.load_(tiny_task.network(), network)
+        with torch.no_grad():
+            model[0].weight[0, 0] += 1e-3
+        eden.save(model, network)
+    elif what == "the task's file":
+        task.write_text(task.read_text() + "# another one")
+    elif what == "the validation set":
+        x, y = tiny_task.data()[1].tensors
+        moved = torch.utils.data.TensorDataset(x + 1e-3, y)
+        monkeypatch.setattr("eden.app.tasks.Task.sets", lambda _: (tiny_task.data()[0], moved))
+    elif what != "the names of files":
+        given += [(what, 2.0 if what.endswith("effort") else 128)]
+    before = Manifest.load(out / MANIFEST)
+    said: list[str] = []
+    found = running.run(recipe(tmp_path, *given), out, resume=True, say=said.append)
+    assert made == again
+    # What was certified before was seen, so that further tests are further attempts on other chips.
+    after = Manifest.load(out / MANIFEST)
+    for counts, step in (("certify", "certify"), ("profile", "profile")):
+        assert after.attempts[counts] == before.attempts[counts] + again.count(step)
+    assert found.placement.provenance is not None
+    assert found.placement.provenance.of["device"] == digest_of(eden.Device.load(device))
+    if what == "the network's file":
+        assert "round-1/tolerance.json is made again: changed is network" in said
+
+
+def test_a_network_from_elsewhere_starts_the_rounds(
+    done: tuple[Path, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, outcome = done
     network = str(folder / "boost" / "boosted.safetensors")
     given = (("network", network), ("rounds.most", 1), ("comparison.chips", 0), ("account.max_drops", [0.2, 0.1]))
-    out = planted(done, tmp_path, *given)
+    out = copied(done, tmp_path)
     drops = out / "pareto" / "drop-0.2"
-    drops.mkdir(parents=True)  # its profile is not searched for in this test
-    tightened(outcome.tolerance, 1.5).save(drops / "tolerance.json")
+    # The one profile that is searched for: the others are those of the folder.
+    monkeypatch.setattr(run_stages, "profile", lambda *_, **__: tightened(outcome.tolerance, 1.5))
     found = running.run(recipe(tmp_path, *given), out, resume=True, say=quiet)
     curve = Pareto.load(out / "pareto.json")
     assert [point.max_drop for point in curve.points] == [0.1, 0.2]
     assert curve.points[0].energy_reduction == found.savings.energy_reduction
     assert (
         curve.points[1].energy_reduction
-        == running.savings(found.model, eden.Placement.load(drops / "placement.json")).energy_reduction
+        == eden.savings(found.model, eden.Placement.load(drops / "placement.json")).energy_reduction
     )
     assert Account.load(out / "account.json") == found.account
     assert not (tmp_path / "out" / "boost").exists()
@@ -326,18 +433,17 @@ def test_a_network_from_elsewhere_starts_the_rounds(done: tuple[Path, Outcome], 
 def test_limits_are_tightened_until_a_placement_is_certified(
     done: tuple[Path, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, _ = done
-    whole, asked = running.certify, []
+    whole, asked = run_stages.certify, []
 
     def refuse_first(model: Any, *arguments: Any, **options: Any) -> Verification:
         asked.append({name: info.errors for name, info in eden.operands(model).items()})
         found = whole(model, *arguments, **options)
         return found if len(asked) > 1 else found.model_copy(update={"certificate": None})
 
-    monkeypatch.setattr(running, "certify", refuse_first)
-    network = str(folder / "boost" / "boosted.safetensors")
-    given = (("network", network), ("rounds.most", 1), ("comparison.chips", 0))
-    found = running.run(recipe(tmp_path, *given), planted(done, tmp_path, *given), resume=True, say=quiet)
+    monkeypatch.setattr(run_stages, "certify", refuse_first)
+    given = (("rounds.most", 1), ("comparison.chips", 0))
+    verified = "round-1/attempt-1/verification.json"
+    found = running.run(recipe(tmp_path, *given), copied(done, tmp_path, verified), resume=True, say=quiet)
     one = found.rounds.rounds[0]
     assert one.certified
     assert one.attempts >= 2
@@ -346,8 +452,8 @@ def test_limits_are_tightened_until_a_placement_is_certified(
     tolerance = eden.Tolerance.load(tmp_path / "out" / "round-1" / "tolerance.json")
     tight = tightened(tolerance, one.limits_factor)
     assert all(found.placement.ber[name] <= limit for name, limit in tight.limits.items())
-    monkeypatch.setattr(running, "certify", lambda *a, **o: whole(*a, **o).model_copy(update={"certificate": None}))
-    none = planted(done, tmp_path, *given, name="none")
+    monkeypatch.setattr(run_stages, "certify", lambda *a, **o: whole(*a, **o).model_copy(update={"certificate": None}))
+    none = copied(done, tmp_path, verified, name="none")
     with pytest.raises(SearchError, match=r"no placement is certified, with limits down to 0.\d+ of those") as caught:
         running.run(recipe(tmp_path, *given), none, resume=True, say=quiet)
     # What was found before stays, and a report shows it.
@@ -375,7 +481,7 @@ def test_limits_are_tightened_until_a_placement_is_certified(
 def test_mistakes_are_told_before_anything_is_computed(
     overrides: list[tuple[str, Any]], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "retrain", lambda *_, **__: pytest.fail("trained first"))
+    monkeypatch.setattr(run_stages, "retrain", lambda *_, **__: pytest.fail("trained first"))
     with pytest.raises(ValueError, match=problem):
         running.run(recipe(tmp_path, *overrides), tmp_path / "out", say=quiet)
 
@@ -387,7 +493,7 @@ def test_the_threads_of_a_task_are_its_own(tmp_path: Path, monkeypatch: pytest.M
         seen.append(torch.get_num_threads())
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(running, "retrain", stop)
+    monkeypatch.setattr(run_stages, "retrain", stop)
     before = torch.get_num_threads()
     for threads in (None, before + 1):
         task = dataclasses.replace(tiny_task.tiny(), threads=threads)

@@ -38,6 +38,7 @@ from eden.app.recipe import RetrainRecipe
 from eden.app.rounds import Round, Rounds
 from eden.app.run import tightened
 from eden.app.run_recipe import RunRecipe
+from eden.app.stages import Manifest, Stage
 from eden.app.steps import accuracy_curves
 from eden.common import checks
 from eden.common.files import FileError, VersionedFile
@@ -278,6 +279,7 @@ def tolerances(draw: st.DrawFn) -> Tolerance:
             float_accuracy=draw(st.one_of(st.none(), accuracies())),
             batch_size=samples,
             observations=observations,
+            made_of={"network": "0" * 64},
         )
     except SearchError:  # not even the floor could be confirmed
         found = chain.tolerance(dict.fromkeys(names, FLOOR))
@@ -687,6 +689,12 @@ def rounds(draw: st.DrawFn) -> Rounds:
     )  # fmt: skip
 
 
+def manifests() -> st.SearchStrategy[Manifest]:
+    files = st.dictionaries(st.text(max_size=3), st.sampled_from([None, "0" * 64, "af" * 32]))
+    stages = st.builds(Stage, of=st.just({"network": "n"}), attempt=st.sampled_from([None, 1]), files=files)
+    return st.builds(Manifest, stages=st.dictionaries(st.text(max_size=3), stages), attempts=st.just({"profile": 2}))
+
+
 @st.composite
 def packages(draw: st.DrawFn) -> PackageInfo:
     """Of operands without errors, with rates at their ends, and with tables of lines one behind the other."""
@@ -729,6 +737,7 @@ STRATEGIES: dict[str, st.SearchStrategy[VersionedFile]] = {
     "eden-accuracy": curves_of_accuracy(),
     "eden-currents": ranks(),
     "eden-device": devices(),
+    "eden-manifest": manifests(),
     "eden-memory-map": memory_maps(),
     "eden-package": packages(),
     "eden-pareto": paretos(),
@@ -883,6 +892,7 @@ WRONG: dict[str, tuple[Callable[[Body], None], str]] = {
         )(body),
         r"whole\.points\[4\]: .*zero is .*allowed is an interval that holds the rate",
     ),
+    "eden-manifest": (put("stages/a/files/b", lambda _: "0"), r"stages\.a\.files\.b: .*pattern"),
     "eden-memory-map": (put("operands/0.weight/low", lambda _: 1e30), r"operand 0\.weight: low is 1e\+30, above high"),
     "eden-package": (put("table_entries", lambda _: 5), r"table_entries is 5; allowed is .* 6, or more"),
     "eden-pareto": (lambda body: body["points"].append(body["points"][0]), r"max_drop of points are .*rising"),

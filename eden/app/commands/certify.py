@@ -44,6 +44,7 @@ def certify(
     """Certify a placement on fresh chips; status 1 where it cannot be."""
     from torch.utils.data import DataLoader
 
+    from eden.faults.digests import network_digest
     from eden.faults.inject import inject_
     from eden.placement.placement import Placement
     from eden.tolerance.question import SearchError
@@ -54,6 +55,7 @@ def certify(
     _, validation = chosen.sets()
     placed = Placement.load(placement)
     model = inject_(network_of(chosen, network), placed)
+    placed.check_made_from(f"placement {placement}", network=network_digest(model))
     found = test(
         model,
         DataLoader(validation, batch_size=samples),
@@ -67,6 +69,7 @@ def certify(
         rates=placed.rates,
         journal=journal,
     )
+    found = found.made_from(placement=placed)
     if not found.certified:
         found.save(out)
         raise SearchError(found.reason)

@@ -27,6 +27,7 @@ def evaluate(
 ) -> None:
     """Measure the accuracy over chips never trained on, against the bit error rate or at a placement."""
     from eden.app.steps import accuracy_curves, rates_with_progress
+    from eden.faults.digests import network_digest
     from eden.placement.placement import Placement
     from eden.tolerance import evaluation
 
@@ -40,7 +41,9 @@ def evaluate(
     clean = evaluation.clean_accuracy(model, validation)
     typer.echo(f"without errors: {clean:.2%}")
     if placement is not None:
-        over = evaluation.evaluate(model, validation, errors=Placement.load(placement).memory, chips=chips, seed=seed)
+        placed = Placement.load(placement)
+        placed.check_made_from(f"placement {placement}", network=network_digest(model))
+        over = evaluation.evaluate(model, validation, errors=placed.memory, chips=chips, seed=seed)
         typer.echo(f"as placed: {over.mean:.2%} over {chips} chips, worst {over.worst:.2%}")
         return
     found = rates_with_progress(model, validation, chips, seed)

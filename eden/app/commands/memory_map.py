@@ -23,12 +23,13 @@ def memory_map(
     ] = None,
 ) -> None:
     """Say where in the device each operand lies, in what form, and how the partitions are to be run."""
-    from eden.app.recipe import find_device
+    from eden.app.recipe import find_device, with_margin_of
     from eden.placement.mapping import memory_map as mapped
     from eden.placement.placement import Placement
 
     model = network_of(task, network)
-    found = mapped(model, Placement.load(placement), find_device(device))
+    placed = Placement.load(placement)
+    found = mapped(model, placed, with_margin_of(find_device(device), placed.margin))
     found.save(out)
     wrote(out)
     if csv is not None:

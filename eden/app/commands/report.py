@@ -38,6 +38,7 @@ def report(
 
     A file or figure that fails leaves the rest of the page; then the status is 1.
     """
+    from eden.app.recipe import with_margin_of
     from eden.devices.device import Device
     from eden.reporting import page as reporting
     from eden.reporting.sections import PARTS
@@ -61,6 +62,8 @@ def report(
     parts, problems = reporting.read_parts(paths)
     if device is not None and catalogued:
         parts["device"] = Device.builtin(device)
+    if "device" in parts and "placement" in parts:
+        parts["device"] = with_margin_of(parts["device"], parts["placement"].margin)
     given = {name.replace("-", "_"): part for name, part in parts.items()}
     page = reporting.report(out, **given, title=title, lacks=problems)
     wrote(page)
