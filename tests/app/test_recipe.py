@@ -372,4 +372,4 @@ def test_the_schema_takes_what_loading_takes(tmp_path: Path) -> None:
         assert not validator.is_valid({**tomllib.loads(HEAD), **wrong})
     text = json.dumps(schema)
     assert "row activation latency in ns" in text
-    assert "share of the optimizer steps" in text, "what the class says of its arguments"
+    assert "share of the iterations" in text, "what the class says of its arguments"
