@@ -77,8 +77,9 @@ OUTSIDE = (
 )
 """Beginnings of the modules that are programs, not the package's, or need what is not installed."""
 
-DEVICE = {"devices.device", "devices.margin", "devices.partition"}
-PLACEMENT = {"devices.margin", "devices.partition", "placement.placement"}
+PARTITION = {"devices.margin", "devices.partition", "devices.upper_rates"}
+DEVICE = {"devices.device", *PARTITION}
+PLACEMENT = {*PARTITION, "placement.placement"}
 TOLERANCE = {"common.provenance", "tolerance.tolerance"}
 PLACE = {*PLACEMENT, *TOLERANCE, "devices.device"}
 TRAFFIC = {"costs.platforms", "costs.traffic_file"}
@@ -87,7 +88,7 @@ ACCOUNT = {*PLACEMENT, *TRAFFIC, "accounting.results", "costs.energy"}
 STEPS: dict[str, set[str]] = {
     "load_ save": {"faults.checkpoint"},
     "Tolerance profile SearchError": TOLERANCE,
-    "certify": {*TOLERANCE, "tolerance.verification"},
+    "certify": {*TOLERANCE, *PARTITION, "tolerance.verification"},
     "evaluate": {"common.provenance"},
     "Device fit": DEVICE,
     "Placement": PLACEMENT,
