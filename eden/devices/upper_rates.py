@@ -62,10 +62,10 @@ class Rates(Record):
             return "mean rates of the device: nothing is claimed of how well they are told"
         parts = []
         if self.confidence is not None:
-            parts.append(f"of all {self.readings} rates that were measured at once with confidence {self.confidence:g}")
+            parts.append(f"with confidence {self.confidence:g} for all {self.readings} that were measured at once")
         if self.modules is not None:
-            parts.append(f"for {self.modules:.4g} of the vendor's modules, where rates are of other modules")
-        text = f"upper ends of the device's rates {' and '.join(parts)}" if parts else "rates of the device"
+            parts.append(f"for {self.modules:.4g} of the vendor's modules where rates are of other ones")
+        text = f"upper ends of the device's rates, {' and '.join(parts)}" if parts else "rates of the device"
         return text + (f"; {self.untold} rates have no interval and are taken as they are" if self.untold else "")
 
 

@@ -33,7 +33,7 @@ def test_the_error_of_the_rates_is_a_part_of_what_was_asked_for() -> None:
     assert found.rates == rates
     assert found.certificate is not None
     assert found.certificate.total_alpha <= 0.1 - 0.05
-    assert "of all 8 rates that were measured at once with confidence 0.95, which takes 0.05 of the error of 0.1" in (
+    assert "with confidence 0.95 for all 8 that were measured at once, which takes 0.05 of the error of 0.1" in (
         found.table()
     )
     assert "of no device" in found.model_copy(update={"rates": None}).table()
