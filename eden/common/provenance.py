@@ -128,10 +128,13 @@ def check_together(parts: Mapping[str, VersionedFile]) -> None:
     Raises:
         ValueError: naming two of them and what differs.
     """
-    known = {name: (frozenset({digest_of(part)}), "the one given") for name, part in parts.items()}
-    for name, part in parts.items():
-        provenance = part.provenance if isinstance(part, Result) else None
-        for role, digests in _by_role(provenance).items():
+    made = {name: _by_role(part.provenance if isinstance(part, Result) else None) for name, part in parts.items()}
+    # One whose limits were lowered goes by the one that was found, too.
+    known = {
+        name: (made[name].pop(name, frozenset()) | {digest_of(part)}, "the one given") for name, part in parts.items()
+    }
+    for name, roles in made.items():
+        for role, digests in roles.items():
             there, whose = known.get(role, (digests, f"that of the {name}"))
             if not there & digests:
                 raise ValueError(

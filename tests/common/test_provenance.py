@@ -153,6 +153,7 @@ def test_lowered_limits_are_of_the_tolerance_that_was_found(tolerance: eden.Tole
     assert placed.provenance is not None
     assert placed.provenance.settings["limits_factor"] == 0.5
     check_together({"tolerance": tolerance, "placement": placed})
+    check_together({"tolerance": tightened(tolerance, 0.5), "placement": placed})
 
 
 def test_files_of_before_are_read(tolerance: eden.Tolerance, tmp_path: Path) -> None:

@@ -244,6 +244,12 @@ class Drops:
         return max(-1.0, min(1.0, round(drop * self.samples) / self.samples))
 
 
+def planned(question: Question, samples: int) -> Any:
+    """All samples in every observation."""
+    scorer: Any = SimpleNamespace(samples=range(samples), whole=True)
+    return question.plan(scorer)
+
+
 @st.composite
 def tolerances(draw: st.DrawFn) -> Tolerance:
     """What a search finds of one operand or more, with error models whose rates end at the floor, at F, or anywhere."""
@@ -264,8 +270,9 @@ def tolerances(draw: st.DrawFn) -> Tolerance:
     }
     weights = {name: draw(st.sampled_from([0.0, 1.0, 1e-300])) for name in names}
     searched = Searched(infos, errors, weights)
-    search = question.put(searched)
     samples = draw(st.sampled_from([1, 3, 200]))
+    plan = planned(question, samples)
+    search = question.put(searched, plan)
     # 1e3: nothing drops. 1e-12: everything does, at the floor already.
     observations = drive(search, Drops(draw(st.sampled_from([1e3, 1e-1, 1e-4, 1e-12])), samples), names)
     clean = np.full(samples, draw(st.sampled_from([1.0, 0.995, 2 / 3])))
@@ -277,7 +284,7 @@ def tolerances(draw: st.DrawFn) -> Tolerance:
             metric="top1",
             clean=clean,
             float_accuracy=draw(st.one_of(st.none(), accuracies())),
-            batch_size=samples,
+            plan=plan,
             observations=observations,
             made_of={"network": "0" * 64},
         )
@@ -289,7 +296,8 @@ def tolerances(draw: st.DrawFn) -> Tolerance:
 def test_a_search_whose_only_rate_is_the_floor_knows_how_long_it_takes() -> None:
     question = asked()
     infos: Any = {"fc.weight": SimpleNamespace(bytes=1, kind="weight", storage="int8")}
-    search = question.put(Searched(infos, {"fc.weight": Uniform(FLOOR, failure=FLOOR)}, {"fc.weight": 1.0}))
+    searched = Searched(infos, {"fc.weight": Uniform(FLOOR, failure=FLOOR)}, {"fc.weight": 1.0})
+    search = question.put(searched, planned(question, 1))
     while (trial := search.next_trial()) is not None:
         assert search.trials < search.expected_trials < 1000
         search.report(trial.id, 0.0)
@@ -831,6 +839,7 @@ def records() -> dict[str, VersionedFile]:
         saved,
         account([moved], placed),
         memory_map(network, placed, device),
+        Manifest(stages={"a": Stage(of={"network": "n"}, files={"b": "0" * 64})}),
         AccuracyCurves(points=(accuracy_point("baseline", 1e-3, equal),)),
         Pareto(device="d", platform="cpu", reference_accuracy=1.0, chips=20, confidence=0.95, points=(point,)),
         Rounds(
