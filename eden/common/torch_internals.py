@@ -5,6 +5,7 @@ No other module names what begins with an underscore in torch. A release that ch
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -59,6 +60,14 @@ def _exporting_to_onnx() -> bool:
 def takes_own_operators() -> bool:
     """Whether what watches a call takes operators of others: ``torch.jit.trace`` and ONNX do not (1.0, 2.6)."""
     return not (_exporting_to_onnx() if torch.compiler.is_compiling() else _traced())
+
+
+def eager() -> AbstractContextManager[None]:
+    """Nothing compiled is run, and nothing compiled; the compiler is not loaded for it (2.6)."""
+    if "torch._dynamo" not in sys.modules:
+        return contextlib.nullcontext()
+    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 def below_autograd() -> AbstractContextManager[None]:

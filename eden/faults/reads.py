@@ -9,14 +9,13 @@ whether an operator elsewhere is given the values of an operand, past its memory
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from eden.common.torch_internals import TorchDispatchMode
+from eden.common.torch_internals import TorchDispatchMode, eager
 from eden.faults.chips import accesses
 from eden.faults.faulty_layers import FaultyLayer, faulty_layers
 from eden.faults.operand import Operand
@@ -47,7 +46,7 @@ class Reads:
         if self.watched or not self._layers:
             return forward(*inputs)
         self._watch = _Watch(self._layers)
-        with self._watch.on(), _eager():
+        with self._watch.on(), eager():
             return forward(*inputs)
 
     def begin(self) -> None:
@@ -127,16 +126,6 @@ def reads_since(model: nn.Module, before: Mapping[str, tuple[int, int, int]]) ->
         since = (0, 0) if resets != was[2] else was[:2]
         found[name] = training != since[0], evaluation != since[1]
     return found
-
-
-@contextlib.contextmanager
-def _eager() -> Iterator[None]:
-    """Nothing compiled is run, and nothing compiled; the compiler is not loaded for it."""
-    if "torch._dynamo" not in sys.modules:
-        yield
-        return
-    with torch.compiler.set_stance("force_eager"):
-        yield
 
 
 def _place(tensor: Tensor) -> int:

@@ -21,7 +21,8 @@ class Two(nn.Module):
 
 
 class Named(nn.Module):
-    def forward(self, input_ids=None, labels=None, *, attention_mask=None): ...
+    def forward(self, input_ids=None, labels=None, *, attention_mask=None):
+        return input_ids, labels, attention_mask
 
 
 class Anything(nn.Module):
