@@ -91,6 +91,7 @@ def tolerance_stated(network: Network, storage: str, drop: int, boosted: bool, g
         bytes={name: info.bytes for name, info in work.operands.items()},
         kinds={name: info.kind for name, info in work.operands.items()},
         memory={name: Uniform(limit) for name, limit in limits.items()},
+        provenance=None,
     )
 
 
@@ -104,6 +105,7 @@ def tolerance_measured(path: str, granularity: str) -> Any:
         bytes=found.bytes,
         kinds=found.kinds,
         memory={name: model.scaled(found.coarse) for name, model in found.memory.items()},
+        provenance=None,
     )
 
 

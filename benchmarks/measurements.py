@@ -109,13 +109,15 @@ def bitmap(ber: float) -> Make:
 
 
 HBM_HEADER = b"channel,pseudo_channel,bank,row,column,bit,retention_time_in_ms,data_pattern\n"
+# A log of rowhammer-tester adds a row's flips up over all banks.
+ONE_BANK: dict[str, Any] = {"tested": Tested(banks=1, rows=2**15, row_bits=2**20)}
 BITMAP: dict[str, Any] = {"tested": Tested(banks=1, rows=2**11, row_bits=2**16), "at": Condition(pattern="0xff")}
 FILES: dict[str, tuple[str, bytes, Make, bytes, dict[str, Any]]] = {
     "dram-bender-hbm": ("dram-bender-hbm", HBM_HEADER, hbm, b"", {}),
     "flips": ("flips", b"vdd,trcd,temperature,pattern,bank,row,bit,repeat\n", flips, b"", GEOMETRY),
     "counts": ("counts", b"vdd,trcd,trp,temperature,pattern,bank,repeat,errors,cells\n", counts, b"", {}),
     "softmc": ("softmc", b"", softmc, b"", GEOMETRY),
-    "rowhammer-tester": ("rowhammer-tester", b'{"40000": {\n', rowhammer, b"}}\n", GEOMETRY),
+    "rowhammer-tester": ("rowhammer-tester", b'{"40000": {\n', rowhammer, b"}}\n", ONE_BANK),
     "bitmap, BER 1e-6": ("dram-bender-retention", b"", bitmap(1e-6), b"", BITMAP),
     "bitmap, BER 1e-4": ("dram-bender-retention", b"", bitmap(1e-4), b"", BITMAP),
     "bitmap, BER 1e-2": ("dram-bender-retention", b"", bitmap(1e-2), b"", BITMAP),

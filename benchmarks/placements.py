@@ -111,6 +111,7 @@ def tolerance_of(limits: dict[str, float], sizes: dict[str, int], kinds: dict[st
         bytes=sizes,
         kinds=kinds,
         memory=models,
+        provenance=None,
     )
 
 

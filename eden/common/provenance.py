@@ -63,7 +63,8 @@ class Provenance(Record):
 
         settings = json.loads(json.dumps(of.pop("settings", {})))  # as a file has them
         known = {role: digest for parent in parents if parent is not None for role, digest in parent.of.items()}
-        known |= {role: digest_of(one) for role, one in of.items() if one is not None}
+        # What is simulated, as benchmarks do, is no file and has no digest.
+        known |= {role: digest_of(one) for role, one in of.items() if isinstance(one, (str, VersionedFile))}
         return cls(
             of=known,
             chips=chips,

@@ -79,6 +79,21 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def carrying_nothing(model: nn.Module) -> Iterator[None]:
+    """What modules bind in a forward pass, such as a state that they carry to the next one, is as before afterwards."""
+    before = [(module, dict(vars(module)), dict(module._buffers)) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes, buffers in before:
+            for name in vars(module).keys() - attributes.keys():
+                del vars(module)[name]
+            vars(module).update(attributes)
+            module._buffers.clear()
+            module._buffers.update(buffers)
+
+
+@contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """A network in evaluation mode for a moment."""
     with modes_kept(model):

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from eden.faults.faulty_layers import FaultyLayer
 from eden.faults.forward import ForwardFn, arguments_of, call
-from eden.faults.network import bare
+from eden.faults.network import bare, carrying_nothing
 from eden.faults.operand import Operand, SampleDims
 from eden.faults.watch import Watch, Watched, tensors_in
 
@@ -236,7 +236,7 @@ class SampleFinder:
         self.examine(batch)
         if self.watched is None:
             watch = Watch(self._network)
-            with watch.watching():
+            with carrying_nothing(self._network), watch.watching():
                 call(self._network, batch, self._forward_fn)
             self.watched = Watched.of(watch, None, self.count(batch) or 1)
         return self.watched
@@ -246,7 +246,7 @@ class SampleFinder:
         for number in (FEW, MORE):
             watch = Watch(self._network)
             try:
-                with watch.watching():
+                with carrying_nothing(self._network), watch.watching():
                     output = call(self._network, stack.take(batch, count, number), self._forward_fn)
             except Exception as error:  # whatever a network raises for a batch that it does not take
                 self._why = self._why or f"{type(error).__name__}: {error}".splitlines()[0]

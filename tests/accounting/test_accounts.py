@@ -165,7 +165,8 @@ def test_operands_of_a_network():
     moved = eden.traffic(model)
     assert moved.read_bytes == {"0.weight": 15, "0.input": 3, "2.weight": 10, "2.input": 5}
     placement = eden.place(tolerance(dict.fromkeys(moved.operands, 1e-2), bytes=_sizes(moved)), device())
-    assert eden.savings(model, placement) == eden.savings(moved, placement)
+    alone = eden.savings(moved, placement)  # does not know the network that the other names
+    assert eden.savings(model, placement).model_copy(update={"provenance": alone.provenance}) == alone
 
 
 def _sizes(moved: Traffic) -> dict[str, int]:

@@ -565,13 +565,19 @@ def test_what_reads_tensors_outside_of_layers_is_named():
     before = copy.deepcopy(model)
     rows = {row.name: row for row in eden.coverage(model, sample=randn(3, 4)).rows}
     notes = {name: row.note for name, row in rows.items() if not row.faulty}
-    assert notes["table"] == "read by matmul and linear in Outside, outside of any layer"
-    assert notes["shift"] == "read by getitem and linear in Outside, outside of any layer"
+    assert notes["table"] == "read by mm and addmm in Outside, outside of any layer"
+    assert notes["shift"] == "read by addmm in Outside, outside of any layer"
     assert notes["unused"] == "Outside is reliable"
     assert notes["activation.weight"] == "PReLU is reliable"
     functions = {name: row.note.split(" in ")[0] for name, row in rows.items() if row.kind == "function"}
-    # The sum is in place, and each has two feature maps, not only a parameter.
-    assert functions == {"add": "a sum of feature maps", "einsum": "a matrix product", "cat": "a concatenation"}
+    # The sum is in place; an outer product by einsum is one element by element; products read a feature map, too.
+    assert functions == {
+        "add": "a sum of feature maps",
+        "addmm": "a matrix product",
+        "mm": "a matrix product",
+        "mul": "a product of feature maps, element by element",
+        "cat": "a concatenation",
+    }
     assert torch.equal(model(randn(3, 4)), before(randn(3, 4))), "nothing was changed by looking"
     assert eden.operands(model)["layer.weight"].loads == 1
 

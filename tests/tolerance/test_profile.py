@@ -251,7 +251,7 @@ def test_journal_of_other_data_or_another_network(tmp_path: Path) -> None:
     network = make_network()
     with torch.no_grad():
         network[0].bias[0] += 0.001
-    with pytest.raises(eden.FileError, match="another run: model was"):
+    with pytest.raises(eden.FileError, match="another run: network was"):
         profile(network, loader(), journal=tmp_path / "j", **FAST)
     with pytest.raises(eden.FileError, match="another run: operands was"):
         profile(make_network(eden.Uniform(1e-3)), loader(), journal=tmp_path / "j", **FAST)

@@ -13,6 +13,9 @@ from eden.tolerance.tolerance import Certificate
 ALONE = {"rate": 2e-3, "low": 1.5e-3, "high": 3e-3, "slope": 1.2, "observations": 30}
 
 
+CLAIM = "the limits hold for these 1,000 samples; what is claimed of the data that they were drawn from takes 9,882"
+
+
 def fields(**changes: Any) -> dict[str, Any]:
     certificate = {
         "chips": 400,
@@ -126,6 +129,7 @@ def test_table() -> None:
         "fc.weight           64,000   0.002        20",
         "fc.input               640  0.0001         1",
         "all alike (coarse)  64,640  0.0001         1",
+        CLAIM,
     ]
 
 
@@ -138,4 +142,5 @@ def test_table_with_what_operands_stand_alone() -> None:
         "fc.weight           64,000   0.002        20   0.002   0.0015 to 0.003             5",
         "fc.input               640  0.0001         1  0.0005  0.0003 to 0.0006            20",
         "all alike (coarse)  64,640  0.0001         1",
+        CLAIM,
     ]
