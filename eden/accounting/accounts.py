@@ -23,7 +23,6 @@ from eden.costs.model import Case, CostModel, Outcome, check_same_operands, outc
 from eden.costs.platforms import PLATFORMS, SHARES, Platform, Range
 from eden.costs.traffic_file import OperandInfo, OperandTraffic, Traffic
 from eden.devices.partition import OperatingPoint
-from eden.faults.digests import network_digest
 from eden.placement.placement import Placement
 
 if TYPE_CHECKING:
@@ -127,6 +126,8 @@ def _made(counted: Any, placement: Placement, currents: Currents, vdd_law: str |
     """What an account is made from. Raises ValueError where it is of a network that the placement is not of."""
     of: dict[str, Any] = {"placement": placement, "currents": currents}
     if not isinstance(counted, (Traffic, Sequence, Mapping)):
+        from eden.faults.digests import network_digest
+
         of["network"] = network_digest(counted)
         placement.check_made_from("placement", network=of["network"])
     settings = {"vdd_law": vdd_law if isinstance(vdd_law, str) else dict(vdd_law)}

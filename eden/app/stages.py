@@ -37,6 +37,7 @@ class Manifest(VersionedFile):
     VERSION: ClassVar[int] = 1
 
     stages: dict[str, Stage] = pydantic.Field(default_factory=dict)
+    """Those that were begun, by name."""
     attempts: dict[str, int] = pydantic.Field(default_factory=dict)
     """How many searches and tests there have been, those that were made again included."""
 

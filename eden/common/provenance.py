@@ -46,7 +46,9 @@ class Provenance(Record):
     settings: dict[str, Any] = pydantic.Field(default_factory=dict)
     """What was asked for, beside what the result itself says."""
     eden_version: str
+    """Version of EDEN that made it."""
     random_layout: int
+    """Version of the layout of random numbers; another one's chips are other chips."""
 
     @classmethod
     def made(cls, *parents: Provenance | None, chips: tuple[DrawnChips, ...] = (), **of: Any) -> Provenance:

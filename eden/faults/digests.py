@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eden.common.provenance import digest_of_json
 from eden.common.torch_internals import inner_tensors, keeps_other_numbers
 from eden.faults.buffers import range_of
 from eden.faults.faulty_layers import layer_operands
@@ -72,6 +71,8 @@ class SamplesDigest:
 
     def hexdigest(self) -> str:
         """Of all that was fed."""
+        from eden.common.provenance import digest_of_json
+
         return digest_of_json({place: part.hexdigest() for place, part in self._parts.items()})
 
 
@@ -99,4 +100,6 @@ def described(memory: Memory) -> Any:
 
 def memory_digest(memory: Mapping[str, Memory]) -> str:
     """SHA-256 of where operands lie and with which errors, by operand."""
+    from eden.common.provenance import digest_of_json
+
     return digest_of_json({name: described(one) for name, one in memory.items()})

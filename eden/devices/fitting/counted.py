@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -13,7 +14,6 @@ from eden.devices.fitting.samples import PLURAL, Sample
 from eden.devices.likelihoods import CONFIDENCE, StoredValue
 from eden.devices.partition import OperatingPoint
 
-_Z = float(scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2))
 _WORTH_TELLING = 1.01  # a factor
 
 
@@ -38,6 +38,12 @@ class Raised(NamedTuple):
         return f"{self.part} at {self.point}, stored {PLURAL[self.value]}: {self.below:.3g} to {self.rate:.3g}"
 
 
+@functools.cache
+def _quantile() -> float:
+    """Half the width of an interval, in standard errors."""
+    return float(scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2))
+
+
 def counted(sample: Sample, dispersion: float = 0.0) -> Counted:
     """The rate of a stored value: failures of all reads of its cells.
 
@@ -60,7 +66,7 @@ def counted(sample: Sample, dispersion: float = 0.0) -> Counted:
         total, all_ = float(failed.sum()), float(cells.sum())
         if total > 0:
             relative.append(float(np.sqrt(((failed - total / all_ * cells) ** 2).sum())) / total)
-    error = _Z * math.sqrt(max(relative) ** 2 + dispersion / counts.reads)
+    error = _quantile() * math.sqrt(max(relative) ** 2 + dispersion / counts.reads)
     return Counted(rate, rate * math.exp(-error), min(1.0, rate * math.exp(error)))
 
 
