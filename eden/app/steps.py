@@ -20,6 +20,7 @@ from eden.boosting.training import Epoch, train
 from eden.boosting.weights import weight_bounds
 from eden.common.progress import task as progress_task
 from eden.faults.calibration import calibrate_
+from eden.faults.chips import chip_of_run
 from eden.faults.config import Faults
 from eden.faults.inject import inject_
 from eden.faults.learned_ranges import LearnedRanges
@@ -125,7 +126,7 @@ def faults_of(task: Task, errors: ErrorModel, seed: int = 0, which: str = "all")
         errors if inputs else None,
         task.storage,
         task.correction,
-        seed,
+        chip_of_run(seed),
         quantization=task.quantization,
         weight_channels=task.weight_channels,
         input_storage=task.input_storage,

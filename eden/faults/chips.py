@@ -81,6 +81,11 @@ def draw_chip(seed: int, purpose: str, index: int) -> int:
     return int(_core.derive_chip(seed, purposes[purpose], index))
 
 
+def chip_of_run(seed: int) -> int:
+    """The chip that a run trains a network on: the one of its seed, where that can be named by hand, else one drawn."""
+    return seed if not _core.purpose_of(seed) else draw_chip(seed, "training", 0)
+
+
 def chips_of(drawn: DrawnChips) -> list[int]:
     """Seeds of the chips that a record names."""
     return [draw_chip(drawn.seed, drawn.purpose, drawn.first + k) for k in range(drawn.count)]

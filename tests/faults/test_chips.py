@@ -6,6 +6,7 @@ import torch._dynamo.testing
 from faulty_networks import images, injected
 
 import eden
+from eden.faults import chips
 
 
 def test_chips_and_accesses():
@@ -34,3 +35,15 @@ def test_a_chip_is_a_64_bit_integer():
         with pytest.raises(ValueError, match="seed is 9223372036854775808"):
             put(model, 2**63)
     assert eden.faults.chips.chip(model) == 0
+
+
+def test_the_chip_of_a_run_can_be_trained_on_whatever_its_seed():
+    for seed in (0, 7, 2**60 - 1, -(2**60)):
+        assert chips.chip_of_run(seed) == seed
+    for seed in (
+        2**60,
+        2**63 - 1,
+        -(2**63),
+        *(chips.draw_chip(1, purpose, 0) for purpose in ("evaluation", "training")),
+    ):
+        chips.check_trainable("the chip", chips.chip_of_run(seed))
