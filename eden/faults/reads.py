@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eden.common.torch_internals import TorchDispatchMode, eager
+from eden.common.torch_internals import StorageKey, TorchDispatchMode, eager
 from eden.faults.chips import accesses
 from eden.faults.faulty_layers import FaultyLayer, faulty_layers
 from eden.faults.operand import Operand
@@ -129,11 +129,9 @@ def reads_since(model: nn.Module, before: Mapping[str, tuple[int, int, int]]) ->
 
 
 def _place(tensor: Tensor) -> int:
-    """Where a tensor's values are, the same of all its views; 0 where that cannot be told."""
-    try:
-        return tensor.untyped_storage().data_ptr()
-    except (RuntimeError, NotImplementedError):  # a wrapper of other tensors, or one without values
-        return 0
+    """Where a tensor's values are, the same of all its views; 0 for one without memory of its own."""
+    key = StorageKey.of(tensor)
+    return 0 if key is None else key.number
 
 
 def _held(layer: nn.Module, operand: Operand) -> list[Tensor]:
