@@ -42,8 +42,8 @@ def traffic(
             the meta device included: its operands are the weights and inputs of its convolutions and linear layers.
         platform: "cpu", "gpu", "eyeriss", "tpu", the path of a file ending in .json, or a Platform.
         batch: samples that share one read of the weights; the platform's where none is given.
-        inputs: one sample with its batch dimension, shape (1, ...); a tuple or a dictionary is handed to the network
-            as arguments.
+        inputs: one sample with its batch dimension, shape (1, ...); a tuple is handed to the network as arguments, and
+            a mapping by name; of a batch of a loader, such as (input, target), as in ``eden.calibrate_``.
         storage: of a network without faults, the form in which the memory keeps weights and maps.
         repeated: of a cache, count an inference that follows an equal one, instead of one that finds the cache empty.
         forward_fn: runs the network on ``inputs``, whatever they are then, as in ``eden.calibrate_``.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from eden import _core
 from eden.faults.faulty_layers import faulty_layers
-from eden.faults.forward import ForwardFn, call
+from eden.faults.forward import ForwardFn, call, most_by_place
 from eden.faults.layers import base_of, layer_class, stored
 from eden.faults.memories import operands
 from eden.faults.network import evaluating
@@ -241,8 +241,8 @@ def trace(
                 call(model, inputs, forward_fn)
             elif isinstance(inputs, Tensor):
                 model(inputs)
-            elif isinstance(inputs, Mapping):
-                model(**inputs)
+            elif isinstance(inputs, Mapping) or len(inputs) > most_by_place(model):
+                call(model, inputs)
             else:
                 model(*inputs)
     finally:

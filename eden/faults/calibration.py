@@ -44,7 +44,7 @@ def calibrate_(
 
     Args:
         model: a network under faults.
-        loader: yields inputs, tuples that begin with them, or mappings that hold them by name.
+        loader: yields batches: inputs, tuples that begin with them, or mappings that hold them by name.
         percentile: share of an input's values, in percent, that its range holds counted from either side, above 50 to
             100; None for that of the ``Faults`` of each operand. Below 100 the few largest values are clipped to codes,
             and the harm of a flip, which grows with the range, is less. For floating-point storages leave it at 100
@@ -58,7 +58,7 @@ def calibrate_(
         ranges: in place of a loader, ranges of inputs set by hand, (low, high) by operand name, ``low`` at most
             ``high``, both finite. Inputs not named keep theirs, and the mean magnitude that "sign" storage needs stays.
         forward_fn: runs the network on what the loader yields: a function of the network and a batch, whose tensors are
-            on the network's device; None for ``eden.faults.forward.arguments_of``.
+            on the network's device; None for what ``eden.faults.forward.Arguments`` makes of a batch, as a loop would.
         samples: for inputs of which that cannot be found, where the samples are: by operand or pattern (``*.input``)
             the dimension and how many entries of it one sample has; (-1, 1) for one that is the same for all samples.
             ``(0, 1)`` reads each entry of dimension 0 from the same cells, such as the tokens that reach an expert.

@@ -27,7 +27,7 @@ def update_digest(digest: hashlib._Hash, value: Any) -> None:
     elif isinstance(value, np.ndarray) and value.dtype != object:
         digest.update(f"{value.dtype}{value.shape}".encode())
         digest.update(np.ascontiguousarray(value).tobytes())
-    elif isinstance(value, dict):
+    elif isinstance(value, Mapping):
         for key, item in value.items():
             digest.update(repr(key).encode())
             update_digest(digest, item)
@@ -52,7 +52,7 @@ class SamplesDigest:
 
     def update(self, value: Any, place: str = "") -> None:
         """Feed the next batch: nested tuples, lists and dictionaries of tensors with the samples along dimension 0."""
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             for key, item in value.items():
                 self.update(item, f"{place}[{key!r}]")
         elif isinstance(value, (tuple, list)):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from eden.faults.faulty_layers import FaultyLayer
-from eden.faults.forward import ForwardFn, arguments_of, call
+from eden.faults.forward import Arguments, ForwardFn, call
 from eden.faults.network import bare, carrying_nothing
 from eden.faults.operand import Operand, SampleDims
 from eden.faults.watch import Watch, Watched, tensors_in
@@ -27,17 +27,15 @@ class Stack:
 
     dim: int
 
-    def count(self, model: nn.Module, batch: Any, forward_fn: ForwardFn | None) -> int | None:
-        """Samples of a batch, None where it is not stacked like this."""
-        if forward_fn is None:
-            batch = arguments_of(model, batch)
-        return self._count(batch)
+    def count(self, given: Any) -> int | None:
+        """Samples of what a network is given, or of a batch; None where they are not stacked like this."""
+        return next((found for item in _items(given) if (found := self._count(item)) is not None), None)
 
     def _count(self, value: Any) -> int | None:
         if self.dim < 0:
             if isinstance(value, PackedSequence):
                 return int(value.batch_sizes[0])
-            if isinstance(value, list) and value and isinstance(value[0], (Tensor, Mapping)):
+            if _is_list(value):
                 return len(value)
             items = value if isinstance(value, (list, tuple)) else value.values() if isinstance(value, Mapping) else ()
             return next((found for item in items if (found := self._count(item)) is not None), None)
@@ -46,8 +44,16 @@ class Stack:
         first = next(tensors_in(value), None)
         return first.shape[self.dim] if first is not None and first.dim() > self.dim else None
 
-    def take(self, value: Any, count: int, number: int) -> Any:
-        """A batch of ``number`` samples made of one of ``count``; those that it lacks, or has twice, are made up."""
+    def take(self, given: Any, count: int, number: int) -> Any:
+        """The same of ``number`` samples, of one of ``count``; those that it lacks, or has twice, are made up."""
+        if isinstance(given, Arguments):
+            args = tuple(self._take(item, count, number) for item in given.args)
+            return Arguments(args, {key: self._take(item, count, number) for key, item in given.named.items()})
+        if type(given) in (tuple, list):
+            return type(given)(self._take(item, count, number) for item in given)
+        return self._take(given, count, number)
+
+    def _take(self, value: Any, count: int, number: int) -> Any:
         if isinstance(value, PackedSequence):
             padded, lengths = pad_packed_sequence(value, batch_first=True)
             kept = [index % count for index in range(number)]
@@ -55,15 +61,15 @@ class Stack:
             return pack_padded_sequence(rows, lengths[kept], batch_first=True, enforce_sorted=False)
         if isinstance(value, Tensor):
             return value if self.dim < 0 else self._tensor(value, count, number)
-        if self.dim < 0 and isinstance(value, list) and len(value) == count:
+        if self.dim < 0 and _is_list(value) and len(value) == count:
             items = [value[index % count] for index in range(number)]
-            return [_shaken(item, index) if index >= count else item for index, item in enumerate(items)]
+            return type(value)(_shaken(item, index) if index >= count else item for index, item in enumerate(items))
         if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*(self.take(item, count, number) for item in value))
+            return type(value)(*(self._take(item, count, number) for item in value))
         if isinstance(value, (list, tuple)):
-            return type(value)(self.take(item, count, number) for item in value)
+            return type(value)(self._take(item, count, number) for item in value)
         if isinstance(value, Mapping):
-            return {key: self.take(item, count, number) for key, item in value.items()}
+            return {key: self._take(item, count, number) for key, item in value.items()}
         return value
 
     def _tensor(self, x: Tensor, count: int, number: int) -> Tensor:
@@ -73,6 +79,18 @@ class Stack:
             return x
         kept = torch.tensor([index % count for index in range(number)], device=x.device)
         return _different(x.index_select(dim, kept), dim, count)
+
+
+def _items(given: Any) -> list[Any]:
+    """What stands side by side in what a network is given, or in a batch."""
+    if isinstance(given, Arguments):
+        return [*given.args, *given.named.values()]
+    return list(given) if type(given) in (tuple, list) else [given]
+
+
+def _is_list(value: Any) -> bool:
+    """Whether a value holds a sample in each of its items, as detectors are given images."""
+    return type(value) in (list, tuple) and bool(value) and all(isinstance(item, (Tensor, Mapping)) for item in value)
 
 
 def _shaken(value: Any, index: int) -> Any:
@@ -207,18 +225,22 @@ class SampleFinder:
 
     def count(self, batch: Any) -> int | None:
         """Samples of a batch, as far as it is known how they are stacked."""
-        return (self._stack or Stack(0)).count(self._network, batch, self._forward_fn)
+        return (self._stack or Stack(0)).count(self._given(batch))
+
+    def _given(self, batch: Any) -> Any:
+        return batch if self._forward_fn is not None else Arguments.of(self._network, batch)
 
     def examine(self, batch: Any) -> None:
         """Look for what is not known yet, on a few samples of a batch."""
         if self.watched is not None and self.dims.keys() >= self._operands.keys():
             return
+        given = self._given(batch)
         best: tuple[tuple[bool, bool], Stack, _Trial] | None = None
         for stack in (Stack(0), Stack(-1), Stack(1)) if self._stack is None else (self._stack,):
-            count = stack.count(self._network, batch, self._forward_fn)
+            count = stack.count(given)
             if not count:
                 continue
-            trial = self._try(stack, batch, count)
+            trial = self._try(stack, given, count)
             if trial is None:
                 continue
             rank = trial.grows, trial.agrees
@@ -241,13 +263,13 @@ class SampleFinder:
             self.watched = Watched.of(watch, None, self.count(batch) or 1)
         return self.watched
 
-    def _try(self, stack: Stack, batch: Any, count: int) -> _Trial | None:
+    def _try(self, stack: Stack, given: Any, count: int) -> _Trial | None:
         runs, outputs = [], []
         for number in (FEW, MORE):
             watch = Watch(self._network)
             try:
                 with carrying_nothing(self._network), watch.watching():
-                    output = call(self._network, stack.take(batch, count, number), self._forward_fn)
+                    output = call(self._network, stack.take(given, count, number), self._forward_fn)
             except Exception as error:  # whatever a network raises for a batch that it does not take
                 self._why = self._why or f"{type(error).__name__}: {error}".splitlines()[0]
                 return None

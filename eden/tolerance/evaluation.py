@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from eden.boosting.curriculum import unscaled_errors
 from eden.common import checks
@@ -19,17 +17,17 @@ from eden.common.provenance import DrawnChips, Provenance
 from eden.faults.chips import chips_of, set_chip_
 from eden.faults.digests import SamplesDigest, memory_digest, network_digest
 from eden.faults.faulty_layers import faulty_layers
+from eden.faults.forward import ForwardFn, TargetFn
 from eden.faults.memories import operands, set_errors_, set_scaled_errors_
 from eden.faults.network import evaluating, model_device
 from eden.faults.reads import Reads
 from eden.faults.reliable import clean
-from eden.faults.samples import Samples, samples_of
+from eden.faults.samples import DATASET_BATCH, samples_of
 from eden.memory.errors import ErrorModel
 from eden.memory.region import Piece
 from eden.tolerance.borrow import borrowed
-from eden.tolerance.scorer import CorpusMetric, Metric, Scorer, TensorSamples
+from eden.tolerance.scorer import CorpusMetric, Metric, Scorer, pairs_of
 
-_BATCH = 256
 _MEMORY_BYTES = 2**30
 
 
@@ -74,11 +72,17 @@ class _Evaluation:
     """The mean score of a network over all samples, after which operands that were not read are refused."""
 
     def __init__(
-        self, model: nn.Module, data: Any, metric: str | Metric | CorpusMetric, batch_size: int = _BATCH
+        self,
+        model: nn.Module,
+        data: Any,
+        metric: str | Metric | CorpusMetric,
+        batch_size: int = DATASET_BATCH,
+        forward_fn: ForwardFn | None = None,
+        target_fn: TargetFn | None = None,
     ) -> None:
         self._reads = Reads(model)
-        forward = functools.partial(self._reads.call, model)
-        self._scorer = Scorer(forward, _samples(data, batch_size), metric, model_device(model))
+        pair = pairs_of(model, self._reads, forward_fn, target_fn)
+        self._scorer = Scorer(pair, samples_of(data, _MEMORY_BYTES, batch_size), metric, model_device(model))
 
     def mean(self, checked: bool = True, digest: SamplesDigest | None = None) -> float:
         """It, in the mode and at the errors that the network has. Raises ValueError for operands that are not read."""
@@ -91,20 +95,8 @@ class _Evaluation:
         return math.fsum(scores) / len(scores)
 
 
-def _samples(data: Any, batch_size: int) -> Samples:
-    if isinstance(data, TensorDataset) and len(data.tensors) == 2:
-        samples: Samples = TensorSamples(*data.tensors, batch_size)
-    elif isinstance(data, Dataset) and not isinstance(data, IterableDataset):
-        samples = samples_of(DataLoader(data, batch_size=batch_size), _MEMORY_BYTES)
-    else:
-        samples = samples_of(data, _MEMORY_BYTES)
-    if len(samples) == 0:
-        raise ValueError("dataset has no samples; accuracy needs at least one")
-    return samples
-
-
 def accuracy(
-    model: nn.Module, data: Any, batch_size: int = _BATCH, metric: str | Metric | CorpusMetric = "top1"
+    model: nn.Module, data: Any, batch_size: int = DATASET_BATCH, metric: str | Metric | CorpusMetric = "top1"
 ) -> float:
     """Mean score of a network as it is now, under faults or not, in evaluation mode.
 
@@ -123,7 +115,7 @@ def accuracy(
         return evaluation.mean(checked=not reliable)
 
 
-def clean_accuracy(model: nn.Module, data: Any, batch_size: int = _BATCH) -> float:
+def clean_accuracy(model: nn.Module, data: Any, batch_size: int = DATASET_BATCH) -> float:
     """Accuracy on reliable memory, in the same storage."""
     with clean(model):
         return accuracy(model, data, batch_size)
@@ -134,6 +126,8 @@ def evaluate(
     data: Any,
     *,
     metric: str | Metric | CorpusMetric = "top1",
+    forward_fn: ForwardFn | None = None,
+    target_fn: TargetFn | None = None,
     chips: int = 20,
     seed: int = 0,
     ber: float | None = None,
@@ -146,9 +140,11 @@ def evaluate(
 
     Args:
         model: a network under faults.
-        data: a map-style dataset of (input, target), a DataLoader of one, or an iterable of batches.
+        data: what ``eden.profile`` takes as a loader: a DataLoader, a map-style dataset or an iterable of batches.
         metric: "top1", "top5", a function of output and target that returns a score in [0, 1] per sample, shape
             (batch,), or a CorpusMetric.
+        forward_fn: runs the network on a batch, as in ``eden.profile``.
+        target_fn: says what its output is compared with, likewise.
         chips: how many.
         seed: a 64-bit integer that they are drawn from.
         ber: mean bit error rate that all operands are brought to, each with the asymmetry of its error model (in a
@@ -165,7 +161,7 @@ def evaluate(
             the data hold no samples, the network has no layer under faults, or an operand with an error model is not
             read through its memory.
     """
-    evaluation = _Evaluation(model, data, metric)
+    evaluation = _Evaluation(model, data, metric, forward_fn=forward_fn, target_fn=target_fn)
     check_int("chips", chips, 1)
     check_seed("seed", seed)
     with borrowed(model):

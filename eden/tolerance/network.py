@@ -14,6 +14,7 @@ from eden.faults.calibration import ranges
 from eden.faults.chips import set_chip_
 from eden.faults.digests import SamplesDigest, described, memory_digest, network_digest
 from eden.faults.faulty_layers import faulty_layers
+from eden.faults.forward import ForwardFn, TargetFn
 from eden.faults.memories import OperandInfo, operands, scalable_errors, set_scaled_errors_
 from eden.faults.network import model_device
 from eden.faults.reads import Reads
@@ -22,7 +23,7 @@ from eden.faults.samples import Samples
 from eden.tolerance.borrow import borrowed
 from eden.tolerance.question import Searched
 from eden.tolerance.reuse import Reuse
-from eden.tolerance.scorer import CorpusMetric, Metric, Scorer, Scores
+from eden.tolerance.scorer import CorpusMetric, Metric, Scorer, Scores, pairs_of
 from eden.tolerance.tolerance import FLOOR
 
 
@@ -75,22 +76,31 @@ class PlacedNetwork:
         samples: what it is scored on.
         metric: scores its outputs.
         lower_is_better: whether 1 minus the metric is the score.
+        forward_fn: as in ``eden.profile``.
+        target_fn: likewise.
     """
 
     reuse: Reuse | None = None
 
     def __init__(
-        self, model: nn.Module, samples: Samples, metric: str | Metric | CorpusMetric, lower_is_better: bool
+        self,
+        model: nn.Module,
+        samples: Samples,
+        metric: str | Metric | CorpusMetric,
+        lower_is_better: bool,
+        forward_fn: ForwardFn | None = None,
+        target_fn: TargetFn | None = None,
     ) -> None:
         self.model, self.infos = model, operands(model)
-        self.scorer = Scorer(self._forward, samples, metric, model_device(model), lower_is_better)
         self.reads = Reads(model)
+        self._pair_of = pairs_of(model, self.reads, forward_fn, target_fn)
+        self.scorer = Scorer(self._pair, samples, metric, model_device(model), lower_is_better)
         self._data = SamplesDigest()
 
-    def _forward(self, inputs: Any) -> Any:
+    def _pair(self, batch: Any) -> tuple[Any, Any]:
         if self.reuse is not None:
             self.reuse.begin_forward()
-        return self.reads.call(self.model, inputs)
+        return self._pair_of(batch)
 
     def borrowed(self) -> contextlib.AbstractContextManager[None]:
         """Evaluation mode for a moment, everything afterwards as it was."""
@@ -161,6 +171,8 @@ class SearchedNetwork(PlacedNetwork):
         metric: see there.
         lower_is_better: see there.
         weigh: what a factor in an operand's rate is worth (``Search.weigh``).
+        forward_fn: as of ``PlacedNetwork``.
+        target_fn: likewise.
     """
 
     def __init__(
@@ -170,8 +182,10 @@ class SearchedNetwork(PlacedNetwork):
         metric: str | Metric | CorpusMetric,
         lower_is_better: bool,
         weigh: Any,
+        forward_fn: ForwardFn | None = None,
+        target_fn: TargetFn | None = None,
     ) -> None:
-        super().__init__(model, samples, metric, lower_is_better)
+        super().__init__(model, samples, metric, lower_is_better, forward_fn, target_fn)
         self.infos = check_searchable(self.infos, self.model)
         moved = moved_bytes(self.infos) if weigh == "energy" else {}
         self.searched = Searched(self.infos, scalable_errors(self.model), weights_of(weigh, self.infos, moved))

@@ -20,6 +20,7 @@ from eden.common.provenance import Sha256
 from eden.common.torch_internals import load_package, package_loader
 from eden.faults.digests import SamplesDigest
 from eden.faults.memories import OperandInfo
+from eden.faults.samples import TensorSamples
 from eden.memory import library as _library
 from eden.memory.cell_map import CellMap
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
@@ -29,7 +30,7 @@ from eden.memory.storage import STORAGE_BITS
 from eden.tolerance.network import weights_of
 from eden.tolerance.question import Searched
 from eden.tolerance.samples_file import load_samples
-from eden.tolerance.scorer import CorpusMetric, Metric, Scorer, Scores, TensorSamples
+from eden.tolerance.scorer import CorpusMetric, Metric, Scorer, Scores
 
 METADATA_KEY = "eden"
 """Where a package's metadata holds EDEN's part of it."""
@@ -314,10 +315,11 @@ class SearchedPackage:
         data = SamplesDigest()
         data.update((inputs, targets))
         self._chip, self._data = 0, data.hexdigest()
-        self.scorer = Scorer(self._forward, TensorSamples(inputs, targets), metric, inputs.device, lower_is_better)
+        self.scorer = Scorer(self._pair, TensorSamples(inputs, targets), metric, inputs.device, lower_is_better)
 
-    def _forward(self, inputs: Tensor) -> Tensor:
-        return self._package(inputs, self._rates, self._chip)
+    def _pair(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        inputs, targets = batch
+        return self._package(inputs, self._rates, self._chip), targets
 
     def borrowed(self) -> contextlib.AbstractContextManager[None]:
         """A package holds nothing that would have to come back."""

@@ -16,6 +16,7 @@ from torch import nn
 from eden.common import progress as eden_progress
 from eden.common.ranks import Ranks
 from eden.common.renames import renamed
+from eden.faults.forward import ForwardFn, TargetFn
 from eden.faults.samples import samples_of
 from eden.tolerance.drive import Step, ask, end_of
 from eden.tolerance.network import SearchedNetwork
@@ -47,6 +48,8 @@ def profile(
     metric: str | Metric | CorpusMetric = "top1",
     guarantee: Guarantee = "mean",
     lower_is_better: bool = False,
+    forward_fn: ForwardFn | None = None,
+    target_fn: TargetFn | None = None,
     seed: int = 0,
     attempt: int = 1,
     population: Population | None = None,
@@ -71,8 +74,9 @@ def profile(
             searched; or the path of a package of one (``eden.export``). The program ``eden-profile`` finds the same of
             a package, and either goes on with the other's journal.
         loader: a DataLoader over a map-style dataset without random transforms, drawn by index through its
-            ``collate_fn``, or an iterable of (input, target) batches, which is held in memory. With a package: the path
-            of a file of samples (``eden.tolerance.samples_file.save_samples``).
+            ``collate_fn``; such a dataset; or an iterable of batches, which is held in memory. A batch is a pair
+            (input, target), each nested as it likes, a mapping with "labels", or what the two functions below make one
+            of. With a package: the path of a file of samples (``eden.tolerance.samples_file.save_samples``).
         max_drop: accepted drop in score, inside (0, 1).
         confidence: inside (0, 1).
         metric: "top1", "top5", a function of output and target that returns a score in [0, 1] per sample, shape
@@ -80,6 +84,11 @@ def profile(
         guarantee: "mean", or ("quantile", q): the drop of a fraction q of the chips is at most ``max_drop``. Then a
             chip is observed on all samples: by a part of them its drop is not told.
         lower_is_better: whether the metric is one of harm, such as an error rate: then its rise is the drop.
+        forward_fn: runs the network on a batch: a function of the network and of what the loader yields, whose tensors
+            are on the network's device, as in ``eden.calibrate_``; None for what a loop would do: of (input, target)
+            the input, of a mapping by name what ``forward`` takes, without labels that it does not need.
+        target_fn: a function of the same batch to the ``target`` of the metric; None for what is left of the batch:
+            the other one of (input, target), the "labels" of a mapping.
         seed: a 64-bit integer that all chips and draws derive from. No other step draws the same chips from it.
         attempt: which profile of this seed it is, from 1 on. Each has chips of its own: where one leads to another,
             such as after a training under its placement, the latter takes the next.
@@ -127,10 +136,14 @@ def profile(
     if isinstance(model, (str, os.PathLike)):
         from eden.tolerance.package import SearchedPackage
 
+        if forward_fn is not None or target_fn is not None:
+            raise ValueError(
+                "forward_fn or target_fn is given with a package, which runs inputs as they are in its file"
+            )
         subject: Any = SearchedPackage(model, loader, metric, lower_is_better, search.weigh)
     elif isinstance(model, nn.Module):
         samples = samples_of(loader, budget.memory_bytes)
-        subject = SearchedNetwork(model, samples, metric, lower_is_better, search.weigh)
+        subject = SearchedNetwork(model, samples, metric, lower_is_better, search.weigh, forward_fn, target_fn)
     else:
         raise TypeError(
             f"model is a {type(model).__name__}; allowed is a torch.nn.Module, or the path of a package of one"

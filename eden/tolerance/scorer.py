@@ -9,10 +9,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eden.faults.digests import SamplesDigest
-from eden.faults.samples import Samples, map_tensors
+from eden.faults.forward import ForwardFn, TargetFn, call, target_of
+from eden.faults.reads import Reads
+from eden.faults.samples import Samples, map_tensors, moved
 from eden.memory.reading import check_reads
 
 Metric = Callable[[Any, Any], Tensor]
@@ -70,36 +72,33 @@ def named_metric(metric: str | Metric | CorpusMetric) -> tuple[str, Metric | Cor
     return getattr(function, "__qualname__", type(function).__name__), metric
 
 
-class TensorSamples:
-    """Inputs and their targets, one tensor each, drawn by index.
+def pairs_of(
+    model: nn.Module, reads: Reads, forward_fn: ForwardFn | None, target_fn: TargetFn | None
+) -> Callable[[Any], tuple[Any, Any]]:
+    """A function of a batch of a loader that gives a network's output and the target.
 
     Args:
-        inputs: shape (N, ...).
-        targets: shape (N, ...).
-        batch_size: samples of a batch; all of those asked for if None.
+        model: the network.
+        reads: watches its first pass.
+        forward_fn: as in ``eden.profile``.
+        target_fn: likewise.
     """
 
-    def __init__(self, inputs: Tensor, targets: Tensor, batch_size: int | None = None) -> None:
-        self.inputs, self.targets = inputs, targets
-        self.batch_size: int | None = batch_size or max(1, len(inputs))
+    def pair(batch: Any) -> tuple[Any, Any]:
+        target = target_of(model, batch, forward_fn, target_fn)
+        return reads.call(call, model, batch, forward_fn), target
 
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Input and target of these samples, in this order."""
-        rows: Any = slice(indices.start, indices.stop) if isinstance(indices, range) else list(indices)
-        return self.inputs[rows], self.targets[rows]
+    return pair
 
 
 class Scorer:
     """Scores of outputs, checked; higher is better.
 
     Args:
-        forward: inputs of a batch to the network's output.
+        pair: a batch, on the device, to the network's output and the target.
         samples: what it is scored on, in batches of their loader's size.
         metric: its name or function.
-        device: where inputs and targets are wanted.
+        device: where batches are wanted.
         lower_is_better: whether 1 minus the metric is the score.
 
     Attributes:
@@ -110,7 +109,7 @@ class Scorer:
 
     def __init__(
         self,
-        forward: Callable[[Any], Any],
+        pair: Callable[[Any], tuple[Any, Any]],
         samples: Samples,
         metric: str | Metric | CorpusMetric,
         device: torch.device,
@@ -120,7 +119,7 @@ class Scorer:
         self.whole = isinstance(self._metric, CorpusMetric)
         self.chunk = samples.batch_size or _BATCH_WITHOUT_LOADER
         self.samples = samples
-        self._forward, self._device, self._lower_is_better = forward, device, lower_is_better
+        self._pair, self._device, self._lower_is_better = pair, device, lower_is_better
 
     def scores(self, indices: Sequence[int], where: str, digest: SamplesDigest | None = None) -> Scores:
         """Score of each sample, float64.
@@ -144,14 +143,15 @@ class Scorer:
 
     def _of_each(self, metric: Metric, indices: Sequence[int], where: str, digest: SamplesDigest | None) -> Scores:
         parts = []
-        for rows, inputs, targets in self._batches(indices, digest):
-            parts.append(self._checked(metric(self._forward(inputs), targets), rows, where))
+        for rows, batch in self._batches(indices, digest):
+            parts.append(self._checked(metric(*self._pair(batch)), rows, where))
         return np.concatenate(parts)
 
     def _of_all(self, metric: CorpusMetric, indices: list[int], where: str, digest: SamplesDigest | None) -> Scores:
         outputs, all_targets = [], []
-        for _, inputs, targets in self._batches(indices, digest):
-            outputs.append(map_tensors(self._forward(inputs), Tensor.cpu))
+        for _, batch in self._batches(indices, digest):
+            output, targets = self._pair(batch)
+            outputs.append(map_tensors(output, Tensor.cpu))
             all_targets.append(map_tensors(targets, Tensor.cpu))
         value = metric.function(outputs, all_targets)
         what = f"{where}: metric {self.name!r} of all samples"
@@ -165,16 +165,13 @@ class Scorer:
             )
         return np.full(len(indices), score)
 
-    def _batches(
-        self, indices: Sequence[int], digest: SamplesDigest | None
-    ) -> Iterator[tuple[Sequence[int], Any, Any]]:
+    def _batches(self, indices: Sequence[int], digest: SamplesDigest | None) -> Iterator[tuple[Sequence[int], Any]]:
         for start in range(0, len(indices), self.chunk):
             rows = indices[start : start + self.chunk]
             batch = self.samples.batch(rows)
             if digest is not None:
                 digest.update(batch)
-            inputs, targets = map_tensors(batch, lambda tensor: tensor.to(self._device))
-            yield rows, inputs, targets
+            yield rows, moved(batch, self._device)
 
     def _checked(self, scores: Any, indices: Sequence[int], where: str) -> Scores:
         what = f"{where}: metric {self.name!r}"

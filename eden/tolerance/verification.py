@@ -23,6 +23,7 @@ from eden.common import progress as eden_progress
 from eden.common.provenance import Provenance, Result
 from eden.common.renames import renamed
 from eden.devices.upper_rates import Rates
+from eden.faults.forward import ForwardFn, TargetFn
 from eden.faults.reliable import refuse_inside_clean
 from eden.faults.samples import samples_of
 from eden.tolerance.drive import Step, ask, end_of
@@ -128,6 +129,8 @@ def certify(
     metric: str | Metric | CorpusMetric = "top1",
     guarantee: Guarantee = "mean",
     lower_is_better: bool = False,
+    forward_fn: ForwardFn | None = None,
+    target_fn: TargetFn | None = None,
     seed: int = 0,
     attempt: int = 1,
     population: Population = "samples",
@@ -153,6 +156,8 @@ def certify(
         metric: a name or a function.
         guarantee: "mean" or ("quantile", q).
         lower_is_better: whether the metric is one of harm.
+        forward_fn: runs the network on a batch.
+        target_fn: says what its output is compared with.
         seed: a 64-bit integer that all chips and draws derive from.
         attempt: which verification of this seed it is, from 1 on. The k-th spends 6 / (pi^2 k^2) of 1 - confidence,
             whose sum over all k is 1 - confidence.
@@ -199,7 +204,7 @@ def certify(
     until = end_of(budget)
     for each in (model,) if reference is None else (model, reference):
         refuse_inside_clean(each, "certify")
-    given = (samples_of(loader, budget.memory_bytes), metric, lower_is_better)
+    given = (samples_of(loader, budget.memory_bytes), metric, lower_is_better, forward_fn, target_fn)
     subject = PlacedNetwork(model, *given)
     plan = question.plan(subject.scorer)
     run = question.put_to_one_level(plan)

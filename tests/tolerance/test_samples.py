@@ -1,5 +1,6 @@
 """Are samples the same however they are drawn, is the user's generator left alone, is what has no set refused?"""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler, TensorDataset
 from torch.utils.data import WeightedRandomSampler as Weighted
 
-from eden.faults.samples import samples_of
+from eden.faults.samples import map_tensors, samples_of
 
 X = torch.arange(40.0).reshape(10, 4)
 Y = torch.arange(10)
@@ -98,8 +99,9 @@ class Augmented(Dataset[tuple[Tensor, int]]):
         (DataLoader(Stream(), batch_size=2), ValueError, "more than 1,048,576 bytes"),
         (DataLoader(TensorDataset(X, Y), sampler=Weighted([1.0] * 10, 10)), ValueError, "WeightedRandomSampler"),
         (DataLoader(Augmented()), ValueError, "random transforms"),
-        ([X], ValueError, "batch 0 of the loader: found Tensor"),
-        ([(X, Y, Y)], ValueError, "found 3 items"),
+        ([(X, 3)], ValueError, "batch 0 of the loader holds a int beside tensors"),
+        ([((X, X), ({"x": X}, {"x": X}))], ValueError, "which of these are the samples cannot be told"),
+        ([(X, Y), ([X, X[:2]], [Y, Y])], ValueError, "batch 1 of the loader holds lists of samples or tensors"),
         ([(X, Y[:3])], ValueError, r"batch 0 of the loader holds tensors of \[3, 10\] samples"),
         ([(X, "text")], ValueError, "more than tensors"),
     ],
@@ -113,3 +115,76 @@ def test_shapes_that_differ() -> None:
     samples = samples_of([(X, Y), (X[:, :2], Y)], LIMIT)
     with pytest.raises(ValueError, match="differ in shape"):
         samples.batch([0, 15])
+
+
+IMAGES = [torch.rand(3, 4 + i, 5) for i in range(5)]
+BOXES = [{"boxes": torch.rand(i, 4), "labels": torch.arange(i)} for i in range(5)]
+
+
+class Detection(Dataset[Any]):
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> Any:
+        return IMAGES[index], BOXES[index]
+
+
+def zipped(items: list[Any]) -> Any:
+    return tuple(zip(*items, strict=True))
+
+
+class DetectionStream(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        return iter(zip(IMAGES, BOXES, strict=True))
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [
+        DataLoader(Detection(), batch_size=2, collate_fn=zipped),
+        DataLoader(DetectionStream(), batch_size=2, collate_fn=zipped),
+        [{"images": IMAGES[:2], "labels": BOXES[:2]}, {"images": IMAGES[2:], "labels": BOXES[2:]}],
+    ],
+    ids=["by index", "stream", "mappings"],
+)
+def test_images_of_several_sizes(loader: Any) -> None:
+    samples = samples_of(loader, LIMIT)
+    assert len(samples) == 5
+    batch = samples.batch([4, 0, 3])
+    images, boxes = batch.values() if isinstance(batch, dict) else batch
+    assert [image.shape[1] for image in images] == [8, 4, 7]
+    assert [len(each["boxes"]) for each in boxes] == [4, 0, 3]
+
+
+def test_mappings_and_datasets_without_a_loader() -> None:
+    rows = [{"x": X[i], "nested": {"pair": (X[i], Y[i])}, "labels": i} for i in range(10)]
+    torch_rows: Any = Subset(rows, range(10))  # type: ignore[arg-type]
+    batches = [{"x": X[:5], "nested": {"pair": (X[:5], Y[:5])}, "labels": Y[:5]}]
+    for loader, indices in ((torch_rows, [7, 2]), (DataLoader(torch_rows), [7, 2]), (batches, [4, 2])):
+        batch = samples_of(loader, LIMIT).batch(indices)
+        assert torch.equal(batch["x"], X[indices])
+        assert torch.equal(batch["nested"]["pair"][1], Y[indices])
+        assert batch["labels"].tolist() == indices
+
+
+def test_padding_collators() -> None:
+    rows: Any = Subset([X[0, : 1 + i % 4] for i in range(10)], range(10))  # type: ignore[arg-type]
+
+    def padded(items: list[Tensor]) -> dict[str, Tensor]:
+        return {"input_ids": torch.nn.utils.rnn.pad_sequence(items, batch_first=True)}
+
+    assert samples_of(DataLoader(rows, collate_fn=padded), LIMIT).batch([0, 2])["input_ids"].shape == (2, 3)
+
+
+def test_nested_values_keep_their_classes() -> None:
+    class Output(OrderedDict[str, Tensor]):
+        pass
+
+    packed = torch.nn.utils.rnn.pack_sequence([torch.ones(2), torch.ones(1)])
+    value = {"a": (X, [Y]), "b": Output(logits=X), "c": packed, "d": "text"}
+    found = map_tensors(value, lambda tensor: tensor + 1)
+    assert torch.equal(found["a"][1][0], Y + 1)
+    assert type(found["b"]) is Output
+    assert torch.equal(found["b"]["logits"], X + 1)
+    assert torch.equal(found["c"].data, packed.data + 1)
+    assert torch.equal(value["b"]["logits"], X)  # type: ignore[call-overload,index]
