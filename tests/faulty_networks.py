@@ -1,7 +1,10 @@
 """Small networks under faults."""
 
+from typing import Any
+
 import torch
 import torch._dynamo.testing
+import torch.nn.functional as F
 from torch import nn
 
 import eden
@@ -45,3 +48,49 @@ MODELS = [
     eden.Wordline(0.03, 0.1, 0.5, GEOMETRY),
     eden.Bitline.measured([0.0, 0.1, 0.02], geometry=GEOMETRY),
 ]
+
+
+class GroupedAttention(nn.Module):
+    """Causal attention of two heads for each head of keys and values, computed by functions, with a cache.
+
+    Args:
+        kind: by which functions.
+    """
+
+    KINDS = ("sdpa", "sdpa of groups", "matmul", "baddbmm", "repeat")
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.queries, self.keys, self.values = nn.Linear(8, 16), nn.Linear(8, 8), nn.Linear(8, 8)
+
+    @property
+    def held(self) -> list[str]:
+        """The operands that a cache holds."""
+        return ["key", "value"] if self.kind.startswith("sdpa") else ["product0.second", "product1.second"]
+
+    def forward(self, x: torch.Tensor, past: Any = None, keep: bool = False, cache: Any = None) -> Any:
+        """For (N, T, 8): (N, T, 16), and the keys and values of all positions if these are to be kept."""
+        q, k, v = (each(x).view(*x.shape[:2], -1, 4).transpose(1, 2) for each in (self.queries, self.keys, self.values))
+        if past is not None:
+            k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
+        y = self._attention(q, k, v).transpose(1, 2).flatten(2)
+        return (y, (k, v)) if keep else y
+
+    def _attention(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        samples, _, new, width = q.shape
+        positions = k.shape[2]
+        mask = torch.full((new, positions), -torch.inf).triu(positions - new + 1)
+        if self.kind == "sdpa of groups":
+            return F.scaled_dot_product_attention(q, k, v, mask, enable_gqa=True)
+        if self.kind == "repeat":
+            k, v = k.repeat_interleave(2, 1), v.repeat_interleave(2, dim=1)
+        else:
+            k, v = (x[:, :, None].expand(-1, -1, 2, -1, -1).reshape(samples, 4, positions, width) for x in (k, v))
+        if self.kind == "sdpa":
+            return F.scaled_dot_product_attention(q, k, v, mask)
+        if self.kind == "baddbmm":
+            q, k, v = (x.reshape(samples * 4, -1, width) for x in (q, k, v))
+            scores = torch.baddbmm(mask.expand(samples * 4, -1, -1), q, k.transpose(1, 2))
+            return torch.bmm(scores.softmax(-1), v).view(samples, 4, new, width)
+        return torch.matmul((torch.matmul(q, k.mT) + mask).softmax(-1), v)

@@ -37,6 +37,12 @@ def outside_of_graphs(function: Callable[P, T]) -> Callable[P, T]:
     return _disable_dynamo(function)
 
 
+def function_modes() -> list[Any]:
+    """The modes around that see calls of functions, the innermost last (2.0)."""
+    modes: list[Any] = torch.overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+    return modes
+
+
 def transformed() -> bool:
     """Whether ``torch.func``'s transforms or forward-mode gradients are around; nothing public tells (2.0)."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0

@@ -250,7 +250,9 @@ class _Calibration:
             operand.arithmetic = next(iter(seen.dtypes)) if len(seen.dtypes) == 1 else None
             operand.sample_dims, operand.dims_known = found[id(operand)], True
             operand.sample_numel = seen.sample_numel()
-            operand.name, operand.address = owners.setdefault(tuple(seen.first_readers), operand).own
+            # One tensor that memory holds in two orders is two operands.
+            ordered = operand.role.by_position and any(len(shape) > 3 for shape, _ in seen.shapes)
+            operand.name, operand.address = owners.setdefault((*seen.first_readers, ordered), operand).own
             write_region(seen.layer, operand)
 
 

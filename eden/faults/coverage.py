@@ -22,6 +22,7 @@ from eden.faults.reach import eligible_layers, join_names
 from eden.faults.reliable import clean
 from eden.faults.sample_dims import SampleFinder
 from eden.faults.watch import Place, Watched, tensors_of
+from eden.memory.storage import STORAGE_BITS
 
 _WHAT = {
     "add": "a sum of feature maps",
@@ -158,6 +159,8 @@ def watched_coverage(model: nn.Module, watched: Watched | None, counts: Mapping[
     for _, operand in layer_operands(model, "weight"):
         own.setdefault(operand.name, []).append(operand.own[0])
     read = set() if watched is None else {name for of in watched.through.values() for name in of}
+    positions = {} if watched is None else watched.positions
+    positions = {x.name: positions[x.own[0]] for _, x in layer_operands(model, "input") if x.own[0] in positions}
     for info in operands(model).values():
         faulty, note = info.errors is not None, _memory(info)
         if watched is not None and info.kind == "weight":
@@ -166,6 +169,8 @@ def watched_coverage(model: nn.Module, watched: Watched | None, counts: Mapping[
                 faulty, note = False, "not read from its memory in this forward pass"
             if beside:
                 note += f"; read by {_names(beside)} beside its memory"
+        if info.name in positions:
+            note += f"; {-(-positions[info.name] * STORAGE_BITS[info.storage] // 8)} bytes for each position"
         rows.append(CoverageRow(info.name, info.kind, info.bytes, faulty, note, info.loads, counts.get(info.name)))
     reliable = _Reliable(model, watched)
     rows += reliable.parameters()

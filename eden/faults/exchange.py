@@ -156,9 +156,14 @@ def make_faulty(module: nn.Module, faults: LayerFaults, seed: int, device: torch
 
 
 def tell_owners(module: nn.Module) -> None:
-    """Tell the layers whose parameters a module's functions read that it does."""
+    """Tell the layers inside of a module whose functions read operands, and those whose parameters they read."""
     functions = module.__dict__.get("eden_functions")
-    for owner, *_ in () if functions is None else functions.owners:
+    if functions is None:
+        return
+    for inside in module.modules():
+        if inside is not module and isinstance(inside, FaultyLayer):
+            inside.eden_faults.inside = True
+    for owner, *_ in functions.owners:
         if isinstance(owner, FaultyLayer):
             owner.eden_faults.read_elsewhere = True
 

@@ -26,6 +26,7 @@ from eden.common.torch_internals import (
 )
 from eden.faults import classes
 from eden.faults.layers import stored
+from eden.faults.layers.functions import reads_around
 from eden.faults.network import named_modules
 from eden.faults.operand import Operand
 from eden.faults.packed import codes_of, with_codes
@@ -76,6 +77,7 @@ class LayerFaults:
         versions: of a copy, how often its regions were written when EDEN last did so.
         read_elsewhere: whether functions of another module read its parameters, too.
         reading: whether it is being called, if that is so.
+        inside: whether it belongs to a module whose functions read operands, and reads for itself when it is called.
     """
 
     by_role: dict[str, Operand]
@@ -88,6 +90,7 @@ class LayerFaults:
     resets: int = 0
     read_elsewhere: bool = False
     reading: bool = False
+    inside: bool = False
     before_forward: Callable[[], None] | None = None
     repeatable: bool = False
     seed: int = 0
@@ -175,11 +178,16 @@ class FaultyLayer(nn.Module):
             follow_source(self)
         again = self.eden_begin()
         faults.reading = faults.read_elsewhere
+        around = reads_around() if faults.inside else ()
+        for reads in around:
+            reads.nested += 1
         try:
             reuse = faults.reuse
             output = self.eden_forward(*args, **kwargs) if reuse is None else reuse.output(self, args, kwargs)
         finally:
             faults.reading = False
+            for reads in around:
+                reads.nested -= 1
         if not again:
             self.eden_end()
         return output
@@ -272,11 +280,13 @@ class FaultyLayer(nn.Module):
                     zero_point = held[buffers.zero_point]
         shape = x.shape
         x, batch_dim = (x, -1) if operand.contiguous else operand.samples_of(x)
+        x, batch_dim, first = operand.positions_first(x, batch_dim)
         if operand.most_elements is not None:
             _check_held(operand, x, batch_dim)
         region, table = held[buffers.region], held[buffers.table]
         chip, access = self._eden_chip_and_access()
         y = _read(operand, x, region, table, chip, access, scale, zero_point, bounds, -1, batch_dim)
+        y = y if first < 0 else y.movedim(first, -2)
         return y if y.dim() == len(shape) else y.reshape(shape)
 
     def _eden_read_stored(self, operand: Operand, x: Tensor) -> Tensor:

@@ -181,7 +181,8 @@ def read_functions_(model: nn.Module, watched: Watched) -> bool:
         described.reliable = first.eden_faults.reliable
         describe(described, name, None, module)
         make_faulty(module, described, int(first.eden_chip), model_device(model))
-        tell_owners(module)
+    for name in found:
+        tell_owners(modules[name])
     return bool(found)
 
 

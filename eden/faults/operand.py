@@ -149,6 +149,22 @@ class Operand:
             refuse_entries(self.name, x.shape[dim], dim, outer * inner)
         return x.reshape(*x.shape[:dim], outer, -1, inner, *x.shape[dim + 1 :]), dim + 1
 
+    def positions_first(self, x: Tensor, batch_dim: int) -> tuple[Tensor, int, int]:
+        """An input as memory holds it: a sample's positions first, where it is held by position.
+
+        Args:
+            x: the input.
+            batch_dim: dimension of its samples, -1 if it is one sample or each has cells of its own.
+
+        Returns:
+            It, where its samples are then, and to which dimension its positions went; -1 if they are where they were.
+        """
+        first = 1 if batch_dim == 0 else 0
+        at = x.dim() - 2
+        if not self.role.by_position or at <= first or batch_dim >= at:
+            return x, batch_dim, -1
+        return x.movedim(at, first), batch_dim + (batch_dim > 0), first
+
     @property
     def found_dims(self) -> SampleDims | None:
         """Where its samples are, if that is known and not what is assumed anyway."""

@@ -18,7 +18,7 @@ from eden.faults.network import named_modules
 from eden.faults.operand import Operand
 
 _PRODUCT = re.compile(
-    r"(^|_)(add|badd|addb|b|grouped_|packed_|int_)?mm($|_)|matmul|conv|attention|lstm|gru|rnn|linear|^(add)?mv$|dot$"
+    r"(^|_)(add|addb|baddb|b|grouped_|packed_|int_)?mm($|_)|matmul|conv|attention|lstm|gru|rnn|linear|^(add)?mv$|dot$"
 )
 _NO_PRODUCT = re.compile(r"upsample|im2col")
 _COPIES = {
@@ -117,6 +117,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         reads: the inputs that were read through memory, by the operand's id.
         memory_bytes: of the feature maps that products read from the faulty memory.
         products: by module, most products of several feature maps in one call, where memory did not give all of them.
+        positions: of inputs that memory holds by position, by their own name, elements of one position.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -126,6 +127,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.reads: dict[int, list[Tensor]] = {}
         self.memory_bytes = 0
         self.products: dict[str, int] = {}
+        self.positions: dict[str, int] = {}
         self._counts: list[int] = []
         self._whole = 0
         modules = dict(named_modules(model))
@@ -191,6 +193,10 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if operand.kind == "input":
             if x.numel() > 0:  # an expert can get no token
                 self.reads.setdefault(id(operand), []).append(x.detach())
+                if operand.role.by_position and x.dim() > 1:
+                    taken, samples = operand.samples_of(x)
+                    entries = x.shape[-2] * (taken.shape[samples] if samples >= 0 else 1)
+                    self.positions[operand.own[0]] = x.numel() // entries
         else:
             for name in self._origin(x).stored:
                 self.through.setdefault(name, []).append(operand.own[0])
@@ -287,12 +293,14 @@ class Watched:
         through: by parameter, buffer or tensor of a module, the operands that it was read as, or made into.
         memory_bytes: of the feature maps that products read from the faulty memory, in the format of the computation.
         products: by module, most products of several feature maps in one call, where memory did not give all of them.
+        positions: of inputs that memory holds by position, by their own name, elements of one position.
     """
 
     places: tuple[Place, ...]
     through: Mapping[str, tuple[str, ...]]
     memory_bytes: int
     products: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    positions: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, few: Watch, more: Watch | None, samples: int) -> Watched:
@@ -313,9 +321,8 @@ class Watched:
             for key, place in few.places.items()
         ]
         through = {name: tuple(dict.fromkeys(operands)) for name, operands in few.through.items()}
-        return cls(
-            tuple(places), through, of_one(few.memory_bytes, None if more is None else more.memory_bytes), few.products
-        )
+        memory_bytes = of_one(few.memory_bytes, None if more is None else more.memory_bytes)
+        return cls(tuple(places), through, memory_bytes, few.products, few.positions)
 
     @property
     def open_bytes(self) -> int:

@@ -18,7 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from eden.common.torch_internals import recomputing
+from eden.common.torch_internals import function_modes, recomputing
+from eden.faults.layers.arranged import Arranged
+from eden.faults.layers.caches import check_caches
 from eden.faults.layers.registry import OTHERS, LayerClass, Role, stored
 
 # Functions that look at a tensor and not at its values, or that write to it.
@@ -29,6 +31,8 @@ _LOOKS = frozenset(
         *("data_ptr", "storage_offset", "untyped_storage", "element_size", "requires_grad_", "copy_", "detach_"),
     ]
 )
+# Properties whose values are those of the tensor.
+_VIEWS: frozenset[Any] = frozenset(getattr(Tensor, name).__get__ for name in ("T", "mT", "H", "mH"))
 _PRODUCTS: frozenset[Callable[..., Any]] = frozenset(
     [
         *(F.linear, F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
@@ -62,9 +66,17 @@ class Functions:
         return [
             *(Role(path, "weight") for path in self.stored),
             *(Role(_of_input(path), "input", optional=True) for path in self.multiplied),
-            *(Role(name, "input", optional=True) for name in ("query", "key", "value") if self.attention),
-            *(Role(name, "input", optional=True) for index in range(self.products) for name in _of_product(index)),
+            *(Role(name, "input", optional=True, by_position=True) for name in self._by_position()),
         ]
+
+    def keys_and_values(self) -> list[str]:
+        """The roles of what a cache can hold."""
+        seconds = [_of_product(index)[1] for index in range(self.products)]
+        return [*(("key", "value") if self.attention else ()), *seconds]
+
+    def _by_position(self) -> list[str]:
+        products = [name for index in range(self.products) for name in _of_product(index)]
+        return [*(("query", "key", "value") if self.attention else ()), *products]
 
 
 def _of_input(path: str) -> str:
@@ -94,12 +106,16 @@ class _Reads(TorchFunctionMode):
                 self._stored.append((stored(owner, role), (owner, role, *of_map)))
         self._read: list[tuple[Any, str, Tensor]] = []
         self._made: list[tuple[Any, _Reader]] = []  # of a parameter alone
+        self._arranged = Arranged()
+        self.nested = 0  # calls of layers under faults inside, which read for themselves
         self._products = 0
         self.touched: list[Any] = []
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if getattr(function, "__name__", "") in _LOOKS:
+        if self.nested:
+            return function(*args, **kwargs)
+        if getattr(function, "__name__", "") in _LOOKS and function not in _VIEWS:
             return function(*args, **kwargs)
         found: list[_Reader] = []
         others: list[Tensor] = []
@@ -110,13 +126,14 @@ class _Reads(TorchFunctionMode):
         elif function in _PRODUCTS:
             maps = [x for x in others if x.is_floating_point() and x.dim() > 1 and not isinstance(x, nn.Parameter)]
             if found and maps:
-                args, kwargs = self._map(found[0][2], found[0][3], maps[0], args, kwargs)
+                args, kwargs = self._map(found[0][2], found[0][3], maps[0], args, kwargs, turned=False)
             elif len(maps) > 1:
                 first, second = _of_product(self._products)
                 self._products += 1
-                args, kwargs = self._map(self._reader, first, maps[-2], args, kwargs)
-                args, kwargs = self._map(self._reader, second, maps[-1], args, kwargs)
+                args, kwargs = self._map(self._reader, first, maps[-2], args, kwargs, turned=False)
+                args, kwargs = self._map(self._reader, second, maps[-1], args, kwargs, turned=True)
         result = function(*args, **kwargs)
+        self._arranged.note(function, args, kwargs, result)
         if found and all(each is found[0] for each in found) and not any(x.is_floating_point() for x in others):
             results = result if isinstance(result, (tuple, list)) else (result,)
             self._made.extend((each, found[0]) for each in results if isinstance(each, Tensor))
@@ -149,14 +166,14 @@ class _Reads(TorchFunctionMode):
         self._read.append((layer, role, once))
         return once
 
-    @staticmethod
     def _map(
-        layer: Any, role: str, x: Tensor, args: list[Any], kwargs: dict[str, Any]
+        self, layer: Any, role: str, x: Tensor, args: list[Any], kwargs: dict[str, Any], turned: bool
     ) -> tuple[list[Any], dict[str, Any]]:
         """The arguments with a feature map as read from memory, where that is an operand."""
         if role not in layer.eden_faults.by_role:
             return args, kwargs
-        read = layer.eden_read(role, x)
+        held, again = self._arranged.source(x, turned)
+        read = again(layer.eden_read(role, held))
 
         def taken(value: Any) -> Any:
             if type(value) in (tuple, list):
@@ -168,13 +185,25 @@ class _Reads(TorchFunctionMode):
     def _attention(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         names = ("query", "key", "value")
         given = dict(zip(names, args, strict=False)) | {name: kwargs[name] for name in names if name in kwargs}
-        read = dict(zip(names, self._reader.eden_read_inputs(**given), strict=True))
+        held = {name: self._arranged.source(x, turned=False) for name, x in given.items()}
+        reads = self._reader.eden_read_inputs(**{name: x for name, (x, _) in held.items()})
+        read = {name: again(x) for (name, (_, again)), x in zip(held.items(), reads, strict=True)}
         return [read.get(name, each) for name, each in zip((*names, *args[3:]), args, strict=False)], {
             name: read.get(name, each) for name, each in kwargs.items()
         }
 
 
+def reads_around() -> list[Any]:
+    """What hands functions what memory gives, of the modules around whose ``forward`` runs."""
+    return [mode for mode in function_modes() if isinstance(mode, _Reads)]
+
+
 def _run(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    faults = layer.eden_faults
+    held = [faults.by_role[role] for role in layer.eden_functions.keys_and_values() if role in faults.by_role]
+    cached = tuple(operand.name for operand in held if operand.errors is not None)
+    if cached and not faults.reliable:
+        check_caches(layer, cached, (*args, *kwargs.values()))
     reads = _Reads(layer, layer.eden_functions)
     with reads:
         output = layer.eden_original.forward(layer, *args, **kwargs)

@@ -26,6 +26,8 @@ class Role:
         batch_dim: of an input, the dimension of its samples; None: 0, or 1 inside a sequence-first transformer layer.
         batched_dims: of an input, its number of dimensions when it is a batch; with one less it is a single sample.
         optional: whether the layer can do without it; calibration finds out whether it is used.
+        by_position: of an input (samples, ..., positions, width), whether memory holds its positions first, each with
+            all that belongs to it, so that they keep their cells while a sequence grows: what attention reads.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Role:
     batch_dim: int | None = None
     batched_dims: int = 2
     optional: bool = False
+    by_position: bool = False
 
     @property
     def kind(self) -> str:
