@@ -364,9 +364,9 @@ class Device(VersionedFile):
         Args:
             partition: name of a partition; the whole module if None.
             point: ``vdd`` in V, ``trcd`` and ``trp`` in ns, ``temperature`` in degrees Celsius (one of
-                ``temperatures``), ``refresh_interval`` in ms; ``between``: what answers between measured latencies,
-                the harsher one's rates (``"bound"``, the default) or the fitted curve's (``"curve"``);
-                ``extrapolate``: answer by the curve beyond what was measured, too.
+                ``temperatures``, or between two), ``refresh_interval`` in ms; ``between``: what answers between
+                measured points, the harsher one's rates (``"bound"``, the default) or an estimate along curves
+                (``"curve"``); ``extrapolate``: answer by the curve beyond what was measured, too.
 
         Raises:
             ValueError: naming the parameter, what was found and what is allowed.

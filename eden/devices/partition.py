@@ -11,6 +11,7 @@ import pydantic
 
 from eden.common.checks import around, at_most
 from eden.common.files import FiniteRecord
+from eden.devices.between import log_odds, multilinear
 from eden.devices.curves.rates import Formula
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 
@@ -85,7 +86,7 @@ class PointArguments(TypedDict, total=False):
     extrapolate: bool
 
 
-class _Axis(NamedTuple):
+class Axis(NamedTuple):
     """A parameter that a memory is run harder by: its name, unit, and the sign in which it is harsher."""
 
     name: Literal["vdd", "trcd", "trp", "refresh_interval"]
@@ -94,20 +95,41 @@ class _Axis(NamedTuple):
     title: str
 
     def harshness(self, point: OperatingPoint) -> float:
+        """A point's value with the sign in which it is harsher."""
         value: float = getattr(point, self.name)
         return self.harsher * value
+
+    def need(self, value: float) -> float:
+        """The value on the scale on which the needs of cells are spread about their mean, the larger the milder.
+
+        Latencies and voltages as they are; of a refresh interval, less its logarithm, since retention times are
+        lognormal.
+        """
+        return value if self.harsher < 0 else -math.log(value)
+
+    def value(self, need: float) -> float:
+        """The value of a need."""
+        if self.harsher < 0:
+            return need
+        return math.exp(-need) if need > -700.0 else math.inf
 
 
 # In the order in which points are listed: those off nominal in tRCD alone, in tRP alone, in both, and so on.
 AXES = (
-    _Axis(name="trcd", unit="ns", harsher=-1, title="row activation latency tRCD"),
-    _Axis(name="trp", unit="ns", harsher=-1, title="precharge latency tRP"),
-    _Axis(name="vdd", unit="V", harsher=-1, title="supply voltage VDD"),
-    _Axis(name="refresh_interval", unit="ms", harsher=1, title="refresh interval"),
+    Axis(name="trcd", unit="ns", harsher=-1, title="row activation latency tRCD"),
+    Axis(name="trp", unit="ns", harsher=-1, title="precharge latency tRP"),
+    Axis(name="vdd", unit="V", harsher=-1, title="supply voltage VDD"),
+    Axis(name="refresh_interval", unit="ms", harsher=1, title="refresh interval"),
 )
 
 
-def axis(name: str) -> _Axis:
+def shares_between(along: Axis, value: float, mild: float, harsh: float) -> float:
+    """How far a value lies from a milder to a harsher one, 0 to 1, in the cells' needs."""
+    first, last = along.need(mild), along.need(harsh)
+    return min(max((along.need(value) - first) / (last - first), 0.0), 1.0) if last != first else 1.0
+
+
+def axis(name: str) -> Axis:
     """The parameter of a name. Raises ValueError for one that there is not."""
     for found in AXES:
         if found.name == name:
@@ -189,8 +211,10 @@ class Answer(FittedPoint):
 
     basis: str
     """``"measured"``: the fitted point itself; ``"bound"``: the least harsh measured point that is as harsh in every
-    parameter; ``"curve"``: a fitted curve between two measured points; ``"extrapolated"``: a fitted curve beyond
-    them; each with ``", joined"`` where a voltage curve was joined to it."""
+    parameter; ``"curve"``: a fitted curve between two measured points; ``"interpolated"``: log-odds that are linear
+    between measured points; ``"extrapolated"``: a fitted curve beyond them. Where the values differ, such as ``"zeros:
+    bound, ones: curve"``; with ``", joined"`` where a voltage curve was joined to it, and with ``", between 50 and 70
+    C"`` where the temperature was not measured."""
 
 
 CurveEnds = tuple[Number | None, Number | None]
@@ -200,33 +224,37 @@ class CurveIntervals(Part):
     """95% intervals of the parameters of a curve, of its own link and kind of asymptote; None: an end that is open."""
 
     location: CurveEnds
-    """In ns."""
+    """In ns, V or ms."""
     scale: CurveEnds
-    """In ns; open downwards where a step would describe the readings as well."""
+    """In ns or V, or of the natural logarithm of the refresh interval; open downwards where a step would describe the
+    readings as well."""
     asymptote: CurveEnds
     """Share of the cells that can fail; (1, 1) where it was not fitted."""
 
 
 class FittedCurve(Part):
-    """The bit error rate of one stored value along one latency: asymptote G((location - latency) / scale)."""
+    """The bit error rate of one stored value along one parameter: asymptote G((location - value) / scale).
 
-    parameter: Literal["trcd", "trp"]
-    """The latency, ``trcd`` or ``trp``."""
+    Of refresh intervals it is asymptote G((ln value - ln location) / scale).
+    """
+
+    parameter: Literal["trcd", "trp", "vdd", "refresh_interval"]
+    """The parameter: ``trcd``, ``trp``, ``vdd`` or ``refresh_interval``."""
     stored: Literal["zero", "one"]
     """The stored value."""
     temperature: Number
     """In degrees Celsius."""
     mildest: Number
-    """The longest latency in ns, of those with errors, that it was fitted to; between this and the next milder point
-    monotony alone bounds the rate."""
+    """The mildest value in ns, V or ms, of those with errors, that it was fitted to; between this and the next milder
+    point monotony alone bounds the rate."""
     harshest: Number
-    """The shortest one."""
+    """The harshest one."""
     link: Literal["probit", "logit"]
     """G, ``probit`` (the normal distribution function) or ``logit`` (the logistic one)."""
     location: Number
-    """Latency in ns at which half of the asymptote is reached."""
+    """Value in ns, V or ms at which half of the asymptote is reached."""
     scale: Annotated[Number, pydantic.Field(gt=0.0)]
-    """Spread of the cells' needs in ns."""
+    """Spread of the cells' needs in ns or V, or of the natural logarithm of their retention times."""
     asymptote: Annotated[Number, pydantic.Field(gt=0.0, le=1.0)]
     """Share of the cells that can fail."""
     factor: Annotated[Number, pydantic.Field(ge=1.0)] = 1.0
@@ -243,15 +271,40 @@ class FittedCurve(Part):
                 raise ValueError(f"intervals: {name} is {[low, high]}; allowed is an interval that holds {value:g}")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _times_have_logarithms(self) -> Self:
+        for name in ("location", "mildest", "harshest"):
+            if axis(self.parameter).harsher > 0 and getattr(self, name) <= 0.0:
+                raise ValueError(f"{name} is {getattr(self, name):g} ms; allowed is above 0")
+        return self
+
     @property
     def open(self) -> tuple[str, ...]:
         """The parameters that the measurements do not bound on both sides."""
         return tuple(name for name, ends in self.intervals or () if None in ends)
 
-    def rate(self, latency: float) -> float:
-        """The bit error rate at a latency in ns, inside what was measured or not."""
-        formula = Formula(self.link, self.location, self.scale, self.asymptote)
-        return min(formula.rate(latency) * self.factor, 1.0)
+    def covers(self, value: float) -> bool:
+        """Whether a value in ns, V or ms lies between the mildest and the harshest one."""
+        need = axis(self.parameter).need
+        return need(self.harshest) - _SAME <= need(value) <= need(self.mildest) + _SAME
+
+    def rate(self, value: float) -> float:
+        """The bit error rate at a value in ns, V or ms, inside what was measured or not."""
+        along = axis(self.parameter)
+        formula = Formula(self.link, along.need(self.location), self.scale, self.asymptote)
+        return min(formula.rate(along.need(value)) * self.factor, 1.0)
+
+    def between(self, value: float, mild: tuple[float, float], harsh: tuple[float, float]) -> float:
+        """The rate between two points (value, rate) that it covers, equal to theirs at both.
+
+        Its log-odds run from the milder point's to the harsher one's as the curve's own do.
+        """
+        first, last = (log_odds(self.rate(place)) for place, _ in (mild, harsh))
+        if last <= first:
+            share = shares_between(axis(self.parameter), value, mild[0], harsh[0])
+        else:
+            share = (log_odds(self.rate(value)) - first) / (last - first)
+        return multilinear([min(max(share, 0.0), 1.0)], {(0,): mild[1], (1,): harsh[1]})
 
 
 class VoltageRow(Part):
@@ -305,8 +358,11 @@ class Voltage(Part):
         )
         return self.model_copy(update={"rows": rows})
 
-    def row(self, vdd: float) -> VoltageRow:
-        """The row of a voltage, or of the next lower one, whose rate bounds it from above.
+    def row(self, vdd: float, between: Literal["bound", "curve"] = "bound") -> VoltageRow:
+        """The row of a voltage.
+
+        Between two rows it is the lower one's, whose rate bounds it from above; with ``between="curve"`` its log-odds
+        are linear in the voltage where both have errors.
 
         Raises:
             ValueError: outside of the rows.
@@ -317,7 +373,13 @@ class Voltage(Part):
                 f"vdd is {vdd:g} V; allowed for the voltage curve of vendor {self.vendor} is {self.rows[-1].vdd:g} to "
                 f"{self.rows[0].vdd:g} V"
             )
-        return next(row for row in self.rows if row.vdd <= vdd + _SAME)
+        index = next(i for i, row in enumerate(self.rows) if row.vdd <= vdd + _SAME)
+        harsh, mild = self.rows[index], self.rows[max(index - 1, 0)]
+        if between == "bound" or mild.ber == 0.0 or abs(vdd - harsh.vdd) <= _SAME:
+            return harsh
+        share = shares_between(axis("vdd"), vdd, mild.vdd, harsh.vdd)
+        ber = multilinear([share], {(0,): mild.ber, (1,): harsh.ber})
+        return VoltageRow(vdd=vdd, ber=ber, low=min(mild.low, ber), high=max(harsh.high, ber))
 
 
 def with_rates(model: ErrorModel, zero: float, one: float) -> ErrorModel:
@@ -343,6 +405,79 @@ def _joined(point: FittedPoint, row: VoltageRow) -> FittedPoint:
         for name, rate, (low, high) in (("zero", errors.ber_zero, point.zero), ("one", errors.ber_one, point.one))
     }
     return point.model_copy(update={"vdd": row.vdd, "errors": errors, **intervals})
+
+
+def _answer_of(
+    wanted: OperatingPoint, errors: ErrorModel, intervals: dict[str, tuple[float, float]], basis: str
+) -> Answer:
+    return Answer.model_validate(
+        {
+            **dict(wanted),
+            "errors": errors,
+            "zero": around(intervals["zero"], errors.ber_zero),
+            "one": around(intervals["one"], errors.ber_one),
+            "readings": (0, 0),
+            "dispersion": 0.0,
+            "dispersion_fitted": False,
+            "basis": basis,
+        }
+    )
+
+
+def _basis_text(basis: Sequence[str]) -> str:
+    """What both values rest on, or each of them."""
+    zero, one = basis
+    return zero if zero == one else f"zeros: {zero}, ones: {one}"
+
+
+def _box(
+    wanted: OperatingPoint, along: Sequence[Axis], points: Sequence[FittedPoint]
+) -> tuple[list[float], dict[tuple[int, ...], FittedPoint]] | None:
+    """The measured points around one, by side of each parameter, and how far it lies from the milder sides.
+
+    None where not all combinations of the nearest values around it were measured.
+    """
+    nominal = points[0]
+    known = [point for point in points if set(off_nominal(nominal, point)) <= {one.name for one in along}]
+    shares, values = [], []
+    for one in along:
+        value = getattr(wanted, one.name)
+        grid = sorted({getattr(point, one.name) for point in known}, key=lambda at: one.harsher * at)
+        milder = [at for at in grid if one.harsher * (value - at) >= -_SAME]
+        harsher = [at for at in grid if one.harsher * (at - value) >= -_SAME]
+        if not milder or not harsher:
+            return None
+        values.append((milder[-1], harsher[0]))
+        shares.append(shares_between(one, value, milder[-1], harsher[0]))
+    corners: dict[tuple[int, ...], FittedPoint] = {}
+    for sides in itertools.product((0, 1), repeat=len(along)):
+        place = {one.name: pair[side] for one, pair, side in zip(along, values, sides, strict=True)}
+        found = [point for point in known if all(getattr(point, name) == value for name, value in place.items())]
+        if not found:
+            return None
+        corners[sides] = found[0]
+    return shares, corners
+
+
+def _between_temperatures(wanted: OperatingPoint, cold: Answer, warm: Answer, between: str) -> Answer:
+    """The answer at a temperature between two: the worse rates, or log-odds linear in the temperature."""
+    share = (wanted.temperature - cold.temperature) / (warm.temperature - cold.temperature)
+    rates, intervals = {}, {}
+    for stored in ("zero", "one"):
+        ends = [getattr(answer.errors, f"ber_{stored}") for answer in (cold, warm)]
+        rates[stored] = max(ends)
+        if between == "curve" and min(ends) > 0.0:
+            rates[stored] = multilinear([share], {(0,): ends[0], (1,): ends[1]})
+        lows, highs = zip(getattr(cold, stored), getattr(warm, stored), strict=True)
+        intervals[stored] = (min(lows), max(highs))
+    worse = max((cold, warm), key=lambda answer: answer.errors.ber)
+    basis = cold.basis if cold.basis == warm.basis else f"{cold.basis} and {warm.basis}"
+    return _answer_of(
+        wanted,
+        with_rates(worse.errors, rates["zero"], rates["one"]),
+        intervals,
+        f"{basis}, between {cold.temperature:g} and {warm.temperature:g} C",
+    )
 
 
 class LeftOut(OperatingPoint):
@@ -373,9 +508,11 @@ class Partition(Part):
     left_out: tuple[LeftOut, ...]
     """Measured operating points that are not offered."""
     curves: tuple[FittedCurve, ...] = ()
-    """The rates along a latency as fitted curves, where the measurements tell one."""
+    """The rates along a parameter as fitted curves, where the measurements tell one."""
     # The device's, which it hands to its partitions.
     _voltage: Voltage | None = pydantic.PrivateAttr(default=None)
+    # Upper ends are no estimates: between them only a curve that is raised as they are answers.
+    _interpolates: bool = pydantic.PrivateAttr(default=True)
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -481,15 +618,21 @@ class Partition(Part):
 
         At a measured point it is the fit. Elsewhere it is the least harsh measured point that is as harsh or harsher in
         every parameter: a cell that fails under some stress fails under a larger one, so its rates bound those asked
-        for from above. ``between="curve"`` answers with the fitted curve instead, between two measured latencies whose
-        rates it never leaves. A voltage below nominal that was not measured here is answered by the device's voltage
-        curve, if it has one, joined to the latencies' answer.
+        for from above. ``between="curve"`` estimates the rates instead, for each stored value: from the measured rates
+        on both sides along the fitted curve where it covers both, else with log-odds that are linear in each parameter
+        (in the logarithm of the refresh interval). These estimates are continuous and rise as the point gets harsher.
+        Where the milder side has no errors, or was not measured in all combinations, the bound stays.
+
+        A voltage below nominal that was not measured here is answered by the device's voltage curve, if it has one,
+        joined to the latencies' answer. A temperature between two measured ones has the worse rates of both, or with
+        ``between="curve"`` log-odds that are linear between them: what is taken for granted is that rates there lie
+        between those at both.
 
         Args:
             vdd: supply voltage in V.
             trcd: row activation latency in ns.
             trp: precharge latency in ns.
-            temperature: in degrees Celsius, one of the measured ones; nominal is the device's.
+            temperature: in degrees Celsius, from the lowest to the highest measured one; nominal is the device's.
             refresh_interval: in ms.
             between: what answers between measured points.
             extrapolate: answer by the curve beyond the measured latencies and in regions that were left out, too. The
@@ -508,32 +651,45 @@ class Partition(Part):
                 raise TypeError(f"{name} is a {type(value).__name__}; allowed is a number")
         if between not in ("bound", "curve"):
             raise ValueError(f"between is {between!r}; allowed are 'bound' and 'curve'")
-        if temperature is not None and temperature not in self.temperatures:
-            raise ValueError(
-                f"temperature is {temperature} C; allowed for {self.name} are the measured "
-                f"{', '.join(f'{value:g}' for value in self.temperatures)} C"
-            )
         wanted = OperatingPoint.model_construct(
             None, **{name: getattr(nominal, name) if value is None else float(value) for name, value in given.items()}
         )
-        row = self._voltage_row(wanted)
+        known = self.temperatures
+        if wanted.temperature in known:
+            return self._point(wanted, between, extrapolate)
+        if not known[0] < wanted.temperature < known[-1]:
+            raise ValueError(
+                f"temperature is {temperature} C; allowed for {self.name} are the measured "
+                f"{', '.join(f'{value:g}' for value in known)} C"
+                + (f" and what lies between {known[0]:g} and {known[-1]:g} C" if len(known) > 1 else "")
+            )
+        after = next(i for i, value in enumerate(known) if value > wanted.temperature)
+        cold, warm = (
+            self._point(wanted.model_copy(update={"temperature": value}), between, extrapolate)
+            for value in (known[after - 1], known[after])
+        )
+        return _between_temperatures(wanted, cold, warm, between)
+
+    def _point(self, wanted: OperatingPoint, between: Literal["bound", "curve"], extrapolate: bool) -> Answer:
+        """What is known of an operating point at a measured temperature."""
+        row = self._voltage_row(wanted, between)
         if row is None:
             return self._answer(wanted, between, extrapolate)
-        at_nominal = wanted.model_copy(update={"vdd": nominal.vdd})
+        at_nominal = wanted.model_copy(update={"vdd": self.points[0].vdd})
         answer = self._answer(at_nominal, between, extrapolate)
         joined = _joined(answer, row)
         return Answer.model_validate(
             {**dict(joined), "vdd": wanted.vdd, "basis": f"{answer.basis}, joined"},
         )
 
-    def _voltage_row(self, wanted: OperatingPoint) -> VoltageRow | None:
+    def _voltage_row(self, wanted: OperatingPoint, between: Literal["bound", "curve"]) -> VoltageRow | None:
         """The row that answers for a voltage which was not measured on this device, or None."""
         nominal = self.points[0]
         if self._voltage is None or self.nominal or "vdd" not in off_nominal(nominal, wanted):
             return None
         if any(point.vdd != nominal.vdd for point in self._at(wanted.temperature)):
             return None
-        return self._voltage.row(wanted.vdd)
+        return self._voltage.row(wanted.vdd, between)
 
     def _answer(self, wanted: OperatingPoint, between: str, extrapolate: bool) -> Answer:
         nominal = self.points[0]
@@ -541,8 +697,8 @@ class Partition(Part):
         for point in points:
             if as_harsh(point, wanted) and as_harsh(wanted, point):
                 return Answer.model_validate({**dict(point), "basis": "measured"})
-        if extrapolate and off in (("trcd",), ("trp",)) and not self._is_inside(wanted, points):
-            return self._on_curve(wanted, off[0], "extrapolated")
+        if extrapolate and len(off) == 1 and not self._is_inside(wanted, points):
+            return self._extrapolated(wanted, axis(off[0]))
         self._check_range(wanted, points)
         bounds = [point for point in points if as_harsh(point, wanted)]
         if not bounds:
@@ -554,11 +710,7 @@ class Partition(Part):
         bound = min(bounds, key=lambda point: (point.errors.ber, sort_key(nominal, point)))
         self._check_gaps(wanted, bound, points)
         if between == "curve":
-            if off not in (("trcd",), ("trp",)):
-                raise ValueError(
-                    f"{_values(wanted, off, ' is')}; allowed with between='curve' is trcd or trp alone off nominal"
-                )
-            return self._on_curve(wanted, off[0], "curve")
+            return self._between(wanted, off, points, bound)
         return Answer.model_validate({**dict(bound), **dict(wanted), "basis": "bound"})
 
     def _is_inside(self, wanted: OperatingPoint, points: Sequence[FittedPoint]) -> bool:
@@ -570,44 +722,91 @@ class Partition(Part):
             return False
         return True
 
-    def _on_curve(self, wanted: OperatingPoint, parameter: str, basis: str) -> Answer:
-        """The curves' rates, kept between those of the nearest measured points; where there is none, the harsher's."""
-        latency = getattr(wanted, parameter)
-        sweep = self.sweep(parameter, wanted.temperature)
+    def _between(
+        self, wanted: OperatingPoint, off: Sequence[str], points: Sequence[FittedPoint], bound: FittedPoint
+    ) -> Answer:
+        """Rates between the measured points around one, along a curve or linear in the log-odds; else the bound's."""
+        box = _box(wanted, [axis(name) for name in off], points)
+        if box is None:
+            return Answer.model_validate({**dict(bound), **dict(wanted), "basis": "bound"})
+        shares, corners = box
+        mildest, harshest = corners[(0,) * len(off)], corners[(1,) * len(off)]
+        rates, basis = self._estimates(wanted, off, shares, corners, bound.errors)
+        return _answer_of(
+            wanted,
+            with_rates(harshest.errors, *rates),
+            {name: (getattr(mildest, name)[0], getattr(harshest, name)[1]) for name in ("zero", "one")},
+            _basis_text(basis),
+        )
+
+    def _estimates(
+        self,
+        wanted: OperatingPoint,
+        off: Sequence[str],
+        shares: Sequence[float],
+        corners: dict[tuple[int, ...], FittedPoint],
+        bound: ErrorModel,
+    ) -> tuple[list[float], list[str]]:
+        """The rates of zeros and of ones inside a box of measured points, and what each rests on."""
+        rates, basis = [bound.ber_zero, bound.ber_one], ["bound", "bound"]
+        for i, stored in enumerate(("zero", "one")):
+            found = {sides: getattr(point.errors, f"ber_{stored}") for sides, point in corners.items()}
+            least, most = min(found.values()), max(found.values())
+            curve = self._curve(off[0], stored, wanted.temperature) if len(off) == 1 else None
+            if least == most or least == 0.0:
+                rates[i] = min(rates[i], most)
+            elif curve is not None and all(curve.covers(getattr(point, off[0])) for point in corners.values()):
+                mild, harsh = ((getattr(corners[side,], off[0]), found[side,]) for side in (0, 1))
+                rates[i], basis[i] = curve.between(getattr(wanted, off[0]), mild, harsh), "curve"
+            elif self._interpolates:
+                rates[i], basis[i] = multilinear(shares, found), "interpolated"
+        return rates, basis
+
+    def rates_between(self, parameter: str, value: float, mild: FittedPoint, harsh: FittedPoint) -> tuple[float, float]:
+        """The rates of zeros and ones that ``point`` estimates between two neighbours along one parameter.
+
+        Args:
+            parameter: the one that is off nominal.
+            value: in ns, V or ms, between those of the points.
+            mild: the milder measured point.
+            harsh: the harsher one.
+
+        """
+        share = shares_between(axis(parameter), value, getattr(mild, parameter), getattr(harsh, parameter))
+        wanted = point_of(harsh).model_copy(update={parameter: value})
+        rates, _ = self._estimates(wanted, (parameter,), (share,), {(0,): mild, (1,): harsh}, harsh.errors)
+        errors = with_rates(harsh.errors, *rates)
+        return errors.ber_zero, errors.ber_one
+
+    def _extrapolated(self, wanted: OperatingPoint, along: Axis) -> Answer:
+        """The curves' rates beyond what was measured or in a region left out, not beyond the nearest points' rates."""
+        value = getattr(wanted, along.name)
+        sweep = self.sweep(along.name, wanted.temperature)
         milder = [point for point in sweep if as_harsh(wanted, point)]
         harsher = [point for point in sweep if as_harsh(point, wanted)]
-        rates, intervals, used = {}, {}, False
+        rates, basis, intervals = [], [], {}
         for stored in ("zero", "one"):
             low = max((getattr(point.errors, f"ber_{stored}") for point in milder), default=0.0)
             high = min((getattr(point.errors, f"ber_{stored}") for point in harsher), default=1.0)
-            curve = self._curve(parameter, stored, wanted.temperature)
-            if curve is not None and (basis == "extrapolated" or curve.harshest <= latency <= curve.mildest):
-                rates[stored], used = min(max(curve.rate(latency), low), high), True
+            curve = self._curve(along.name, stored, wanted.temperature)
+            if curve is not None:
+                rates.append(min(max(curve.rate(value), low), high))
+                basis.append("extrapolated")
             elif harsher:
-                rates[stored] = high
+                rates.append(high)
+                basis.append("bound")
             else:
                 raise ValueError(
-                    f"{parameter} is {latency:g} ns; no curve of stored {stored}s is fitted for {self.name} at "
-                    f"{wanted.temperature:g} C to extrapolate with"
+                    f"{along.name} is {value:g} {along.unit}; no curve of stored {stored}s is fitted for {self.name} "
+                    f"at {wanted.temperature:g} C to extrapolate with"
                 )
             ends = (
                 max((getattr(point, stored)[0] for point in milder), default=0.0),
                 min((getattr(point, stored)[1] for point in harsher), default=1.0),
             )
             intervals[stored] = (min(ends), max(ends))
-        errors = with_rates((harsher or milder)[0].errors, rates["zero"], rates["one"])
-        return Answer.model_validate(
-            {
-                **dict(wanted),
-                "errors": errors,
-                "zero": around(intervals["zero"], errors.ber_zero),
-                "one": around(intervals["one"], errors.ber_one),
-                "readings": (0, 0),
-                "dispersion": 0.0,
-                "dispersion_fitted": False,
-                "basis": basis if used else "bound",
-            }
-        )
+        errors = with_rates((harsher or milder)[0].errors, *rates)
+        return _answer_of(wanted, errors, intervals, _basis_text(basis))
 
     def _curve(self, parameter: str, stored: str, temperature: float) -> FittedCurve | None:
         for curve in self.curves:
@@ -647,7 +846,7 @@ class Partition(Part):
                 f"{along.unit}{self._gaps(along, wanted)}"
             )
 
-    def _gaps(self, along: _Axis, wanted: OperatingPoint) -> str:
+    def _gaps(self, along: Axis, wanted: OperatingPoint) -> str:
         nominal = self.points[0]
         return "".join(
             f"; {getattr(gap, along.name):g} {along.unit} is left out: {gap.reason}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from eden.devices import curves
 from eden.devices.device import Device, Population, PopulationKnot, Source
 from eden.devices.fitting import fit
-from eden.devices.fitting.counts import AXES_OF_CURVES
 from eden.devices.fitting.rounding import rounded
 from eden.devices.partition import FittedPoint, Partition, Voltage, VoltageRow, with_rates
 from eden.measurements.campaign import Condition
@@ -18,6 +18,7 @@ from eden.memory.errors import DataDependent
 
 UNTOLD_DISPERSION = 1.0
 """Variance of the log-odds of a vendor's shares where no module has errors at three voltages, so that none is told."""
+_LATENCIES: tuple[Literal["trcd", "trp"], ...] = ("trcd", "trp")
 
 
 def _rounded(matrix: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
@@ -142,7 +143,7 @@ def fit_vendor(
     model = fit(path, format, modules[0], nominal=nominal, name=name, source=source, voltage=voltage)
     of_module: dict[str, dict[str, curves.Curve]] = {}
     for module, campaign in campaigns.items():
-        for parameter in AXES_OF_CURVES:
+        for parameter in _LATENCIES:
             try:
                 found = curves.fit_latency(campaign, parameter, temperature)
             except ValueError:  # this module was not measured along this latency
@@ -204,7 +205,7 @@ def _points(model: Device, population: curves.Population) -> tuple[FittedPoint, 
             dispersion_fitted=False,
         )
     ]
-    for parameter in AXES_OF_CURVES:
+    for parameter in _LATENCIES:
         by_value: Mapping[str, dict[float, curves.Knot]] = {
             stored: {knot.at: knot for knot in population.knots if knot.group == f"{parameter} {stored}"}
             for stored in ("zero", "one")

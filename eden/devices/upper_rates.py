@@ -178,7 +178,7 @@ def upper(
         points = part.points if part.nominal else (part.points[0], *_points(device, part.points[1:], tails))
         curves = tuple(filter(None, (_curve(curve, part, points) for curve in part.curves)))
         made = part.model_copy(update={"points": points, "curves": curves})
-        made._voltage = voltage
+        made._voltage, made._interpolates = voltage, False
         found.append(made)
     rates = Rates(
         kind="upper",
@@ -246,10 +246,14 @@ class _RaisedCurve(FittedCurve):
 
     odds: float
 
-    def rate(self, latency: float) -> float:
+    def rate(self, value: float) -> float:
         """As of ``FittedCurve``."""
-        rate = super().rate(latency)
+        rate = super().rate(value)
         return rate * self.odds / (1.0 - rate + rate * self.odds)
+
+    def between(self, value: float, mild: tuple[float, float], harsh: tuple[float, float]) -> float:
+        """The raised rate, inside those of the points: whatever the milder point's was raised by."""
+        return min(max(self.rate(value), mild[1]), harsh[1])
 
 
 def _curve(curve: FittedCurve, part: Partition, points: Sequence[FittedPoint]) -> FittedCurve | None:
@@ -258,7 +262,7 @@ def _curve(curve: FittedCurve, part: Partition, points: Sequence[FittedPoint]) -
     for before, after in zip(part.points, points, strict=True):
         if off_nominal(part.points[0], before) != (curve.parameter,):
             continue
-        if not curve.harshest <= getattr(before, curve.parameter) <= curve.mildest:
+        if not curve.covers(getattr(before, curve.parameter)):
             continue
         was, now = (getattr(point.errors, f"ber_{curve.stored}") for point in (before, after))
         if 0.0 < was < now < 1.0:

@@ -7,11 +7,10 @@ tolerated. Only these need be tried (docs/explanation/placement.md has the proof
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from eden.devices.partition import AXES, FittedCurve, OperatingPoint, Partition, VoltageRow, off_nominal, point_of
+from eden.devices.partition import AXES, FittedPoint, OperatingPoint, Partition, VoltageRow, point_of
 from eden.memory.errors import ErrorModel, Uniform
 
 PICOSECOND = 1e-3
@@ -43,20 +42,17 @@ class Limit(NamedTuple):
 
 
 def answer_at(partition: Partition, point: OperatingPoint) -> ErrorModel:
-    """The error model of a partition at an operating point: of its curve, where one latency alone is off nominal.
+    """The error model of a partition at an operating point: along its curves, where it has any.
 
     Raises:
         ValueError: naming the partition and the parameter that lies outside of its curve.
 
     """
-    # A voltage from elsewhere is joined to what the latencies answer, so it does not count as off nominal here.
-    off = set(off_nominal(partition.points[0], point)) - {"vdd"}
-    alone = bool(partition.curves) and off in ({"trcd"}, {"trp"})
     try:
         return partition.errors(
             **{along.name: getattr(point, along.name) for along in AXES},
             temperature=point.temperature,
-            between="curve" if alone else "bound",
+            between="curve" if partition.curves else "bound",
         )
     except ValueError as error:
         raise ValueError(f"partition {partition.name}: {error}") from error
@@ -139,23 +135,17 @@ def _implied(partition: Partition, levels: Sequence[Limit]) -> list[Choice]:
 def _shortest(partition: Partition, parameter: Literal["trcd", "trp"], limit: Limit) -> float | None:
     """The shortest latency between two measured points that a limit tolerates; None where it is a measured one."""
     temperature = partition.points[0].temperature
-    curves: dict[str, FittedCurve] = {
-        c.stored: c for c in partition.curves if (c.parameter, c.temperature) == (parameter, temperature)
-    }
     sweep = sorted(partition.sweep(parameter, temperature), key=lambda point: -getattr(point, parameter))
     for mild, harsh in itertools.pairwise(sweep):
         if limit.above(harsh.errors.ber_zero, harsh.errors.ber_one):
             continue
-        if not curves or not limit.above(mild.errors.ber_zero, mild.errors.ber_one):
+        if not any((c.parameter, c.temperature) == (parameter, temperature) for c in partition.curves):
+            return None
+        if not limit.above(mild.errors.ber_zero, mild.errors.ber_one):
             return None
 
-        def tolerated(latency: float, mild: ErrorModel = mild.errors, harsh: ErrorModel = harsh.errors) -> bool:
-            ends = ((mild.ber_zero, harsh.ber_zero), (mild.ber_one, harsh.ber_one))
-            zero, one = (
-                _rate(curves.get(stored), latency, low, high)
-                for stored, (low, high) in zip(("zero", "one"), ends, strict=True)
-            )
-            return limit.above(zero, one)
+        def tolerated(latency: float, mild: FittedPoint = mild, harsh: FittedPoint = harsh) -> bool:
+            return limit.above(*partition.rates_between(parameter, latency, mild, harsh))
 
         # Rates fall with the latency, so the tolerated ones are an interval that ends at the milder point.
         refused, allowed = round(getattr(harsh, parameter) / PICOSECOND), round(getattr(mild, parameter) / PICOSECOND)
@@ -168,10 +158,3 @@ def _shortest(partition: Partition, parameter: Literal["trcd", "trp"], limit: Li
         latency = round(allowed * PICOSECOND, 3)
         return latency if latency < getattr(mild, parameter) - PICOSECOND / 2 else None
     return None
-
-
-def _rate(curve: FittedCurve | None, latency: float, low: float, high: float) -> float:
-    """What ``Partition.point`` answers between two measured points: the curve between their rates, or the harsher's."""
-    if curve is None or not curve.harshest <= latency <= curve.mildest or math.isnan(latency):
-        return high
-    return min(max(curve.rate(latency), low), high)

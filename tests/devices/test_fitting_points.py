@@ -159,8 +159,9 @@ def test_curves_are_of_single_sweeps(tmp_path: Path) -> None:
     rows = campaign(np.random.default_rng(2))
     alone = [row for row in rows if row["vdd"] == 1.35]
     curves = report(tmp_path, rows).device.whole.curves
-    assert curves == report(tmp_path, alone).device.whole.curves
-    assert {curve.parameter for curve in curves} == {"trcd"}
+    of_latencies = tuple(curve for curve in curves if curve.parameter == "trcd")
+    assert of_latencies == report(tmp_path, alone).device.whole.curves
+    assert {curve.parameter for curve in curves} == {"trcd", "vdd"}
 
 
 def test_refresh_temperature_and_tRP_beside_the_others(tmp_path: Path) -> None:  # noqa: N802

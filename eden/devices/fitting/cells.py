@@ -22,7 +22,7 @@ from eden.devices import curves
 from eden.devices.device import Device, FitRow
 from eden.devices.fitting.checks import Checks
 from eden.devices.fitting.counted import Raised, counted, told
-from eden.devices.fitting.counts import AXES_OF_CURVES, device_curves, informative, regimes
+from eden.devices.fitting.counts import device_curves, informative, regimes
 from eden.devices.fitting.differences import compare_counts
 from eden.devices.fitting.intervals import as_independent, widened
 from eden.devices.fitting.nominal import Nominal, nominal_point
@@ -55,7 +55,7 @@ from eden.devices.likelihoods import (
     fit_models,
     information_criterion,
 )
-from eden.devices.partition import FittedCurve, FittedPoint, OperatingPoint, Partition, off_nominal, point_of
+from eden.devices.partition import AXES, FittedCurve, FittedPoint, OperatingPoint, Partition, off_nominal, point_of
 from eden.measurements.campaign import Campaign
 from eden.measurements.tested import TestedCells
 from eden.memory.cell_map import CellMap
@@ -65,8 +65,8 @@ from eden.memory.lines import HIGHEST_DISPERSION, LOWEST_DISPERSION, Bitline, Li
 
 # Passes whose rates differ by less than a ten-thousandth, beyond chance, do not differ.
 NO_DISPERSION = 1e-8
-# Latencies of a sweep from which a curve is fitted.
-FEWEST_LATENCIES = 3
+# Values of a sweep from which a curve is fitted.
+FEWEST_VALUES = 3
 
 _MODELS: tuple[Model, ...] = ("uniform", "bitline", "wordline", "data_dependent")
 
@@ -425,31 +425,31 @@ class CellFitter:
                 yield Candidate(point, None, fit.reason, highest)
 
     def _curves(self, offered: Offer, fits: Mapping[OperatingPoint, PointCounts]) -> Iterator[FittedCurve]:
-        """The curves along a latency that was swept at three or more, where the offered points tell one.
+        """The curves along a parameter that was swept at three values or more, where the offered points tell one.
 
         The rates of a point are told as well as their intervals say, which lines on which cells cluster and passes that
         differ make wider than independent cells would: it counts as so many fewer cells.
         """
         if self.settings.cell_map:
             return
-        for parameter in AXES_OF_CURVES:
+        for along in AXES:
             sweep = [
                 point
                 for point in (offered.nominal, *offered.points)
                 if point.temperature == self.nominal.temperature
-                and set(off_nominal(self.nominal, point)) <= {parameter}
+                and set(off_nominal(self.nominal, point)) <= {along.name}
                 and point_of(point) in fits
             ]
-            if len(sweep) < FEWEST_LATENCIES:
+            if len(sweep) < FEWEST_VALUES:
                 continue
             conditions: dict[str, list[curves.Condition]] = {}
             for point in sweep:
                 for value, sample in fits[point_of(point)].samples.items():
                     reading = as_independent(sample.counts, point.one if value == "one" else point.zero)
-                    at = curves.Condition(getattr(point, parameter), (reading,))
+                    at = curves.Condition(along.need(getattr(point, along.name)), (reading,))
                     conditions.setdefault(value, []).append(at)
-            fitted = curves.fit_conditions(conditions, lent=0.0)
-            yield from device_curves(fitted, parameter, self.nominal.temperature)
+            fitted = curves.fit_conditions(conditions, unit=along.unit, lent=0.0)
+            yield from device_curves(fitted, along, self.nominal.temperature)
 
     def _errors(self, zero: float, one: float) -> ErrorModel:
         zero, one = (min(rounded_rate(rate), self.failure) for rate in (zero, one))

@@ -28,6 +28,8 @@ from eden.devices.fitting.rounding import outwards, rounded, rounded_rate
 from eden.devices.fitting.settings import FitSettings
 from eden.devices.likelihoods import DECISIVE, fit_counts, information_criterion
 from eden.devices.partition import (
+    AXES,
+    Axis,
     CurveIntervals,
     FittedCurve,
     FittedPoint,
@@ -41,8 +43,6 @@ from eden.devices.partition import (
 from eden.measurements.campaign import Campaign, Reading
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.geometry import Geometry
-
-AXES_OF_CURVES: tuple[Literal["trcd", "trp"], ...] = ("trcd", "trp")
 
 Model = Literal["uniform", "data_dependent"]
 Counts = list[tuple[float, float]]
@@ -395,15 +395,37 @@ class _Fitter:
                 yield Candidate(point, None, reason, (zero, one))
 
     def _curves(self, region: Region) -> Iterator[FittedCurve]:
-        """The curves along both latencies at the device's temperature, where the readings tell one."""
+        """The curves along each parameter at the device's temperature, where the readings tell one."""
         sweeps = self._sweeps(region)
         bank = region.banks[0] if len(region.banks) == 1 else None
-        for parameter in AXES_OF_CURVES:
+        for along in AXES:
             try:
-                fitted = curves.fit_latency(sweeps, parameter, self.nominal.temperature, bank=bank)
-            except ValueError:  # nothing was measured along this latency
+                fitted = (
+                    curves.fit_latency(sweeps, along.name, self.nominal.temperature, bank=bank)
+                    if along.name in ("trcd", "trp")
+                    else self._along(along, region)
+                )
+            except ValueError:  # nothing was measured along this parameter
                 continue
-            yield from device_curves(fitted, parameter, self.nominal.temperature)
+            yield from device_curves(fitted, along, self.nominal.temperature)
+
+    def _along(self, along: Axis, region: Region) -> curves.Curves:
+        """The curves along a parameter that is no latency. Raises ValueError where it was not swept."""
+        scope = self._scope(region)
+        groups: dict[str, list[curves.Condition]] = {}
+        swept = set()
+        for point, values in scope.conditions.items():
+            off = set(off_nominal(self.nominal, point))
+            if not off <= {along.name} or point.temperature != self.nominal.temperature:
+                continue
+            swept |= off
+            for stored, counts in (("zero", values.zero), ("one", values.one)):
+                if counts and as_harsh(point, self.nominal):
+                    at = along.need(getattr(point, along.name))
+                    groups.setdefault(stored, []).append(curves.Condition(at, tuple(counts)))
+        if not swept:
+            raise ValueError(f"nothing was measured along {along.name}")
+        return curves.fit_conditions(groups, unit=along.unit, lent=self._lent_dispersion(scope, self._between_banks()))
 
     def _sweeps(self, region: Region) -> Campaign:
         """The readings along one latency or the other, all else nominal; of a region with several banks, theirs."""
@@ -543,26 +565,40 @@ class _Fitter:
         return tuple(lines)
 
 
-def device_curves(
-    fitted: curves.Curves, parameter: Literal["trcd", "trp"], temperature: float
-) -> Iterator[FittedCurve]:
+def device_curves(fitted: curves.Curves, along: Axis, temperature: float) -> Iterator[FittedCurve]:
     """The curves of stored zeros and ones as a device file has them; of groups without a curve, none."""
     for stored, curve in fitted.groups.items():
         formula = curve.formula
         failing = [c.at for c in curve.conditions if c.at in curve.fitted and c.rate > 0]
-        if formula is not None:
-            parameters = curve.parameters()
-            yield FittedCurve(
-                parameter=parameter,
-                stored="zero" if stored == "zero" else "one",
+        # Of a step, a place on the logarithm can lie where no number is.
+        if formula is None or not 0.0 < abs(along.value(formula.location)) < math.inf:
+            continue
+        ends = {name: (found.low, found.high) for name, found in curve.parameters().items()}
+        if along.harsher > 0:
+            high, low = ends["location"]
+            ends["location"] = along.value(low), along.value(high)
+        values: tuple[Literal["zero", "one"], ...] = ("zero", "one")
+        of = {"zero": values[:1], "one": values[1:]}.get(stored, values)
+        yield from (
+            FittedCurve(
+                parameter=along.name,
+                stored=value,
                 temperature=temperature,
-                mildest=max(failing),
-                harshest=min(failing),
+                mildest=_printed(along, max(failing)),
+                harshest=_printed(along, min(failing)),
                 link=formula.link,
-                location=rounded(formula.location),
+                location=rounded(along.value(formula.location)),
                 scale=rounded(formula.scale),
                 asymptote=rounded(formula.asymptote),
                 intervals=CurveIntervals(
-                    **{name: (outwards(found.low, -1), outwards(found.high, 1)) for name, found in parameters.items()}
+                    **{name: (outwards(low, -1), outwards(high, 1)) for name, (low, high) in ends.items()}
                 ),
             )
+            for value in of
+        )
+
+
+def _printed(along: Axis, need: float) -> float:
+    """The value of a need, without what its logarithm has rounded."""
+    value = along.value(need)
+    return value if along.harsher < 0 else float(f"{value:.12g}")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import scipy
+
 from eden.common.checks import around
 from eden.common.files import FileError
+from eden.devices.between import log_odds
+from eden.devices.curves.fit import FALL
 from eden.devices.fitting.regions import Region
 from eden.devices.fitting.settings import FitSettings
+from eden.devices.likelihoods import CONFIDENCE
 from eden.devices.partition import (
     AXES,
     FittedCurve,
@@ -72,9 +78,9 @@ class _Seen(NamedTuple):
 def offer(nominal: FittedPoint, candidates: Iterable[Candidate]) -> Offer:
     """The points that are offered: no rate of theirs is below that of a milder point.
 
-    Along one parameter, a rate that is below a milder point's ends the range: that point and all that are harsher than
-    it are left out. Points off nominal in several parameters have milder neighbours in each of them, so that some
-    rates fall by chance alone: where the 95% intervals of both overlap, the rate is raised to the milder point's.
+    Some rates are below a milder point's by chance. Where a test does not tell them apart, the rate is raised to the
+    milder point's. Where it does, the range ends: that point and all that are harsher than it are left out. A rate of
+    a cell map, which is exact, is never raised.
 
     Args:
         nominal: the nominal point; a candidate at its place takes its part.
@@ -152,24 +158,35 @@ def _falls(home: OperatingPoint, entry: _Seen, seen: Sequence[_Seen], exact: boo
     for i, stored in enumerate(("zeros", "ones")):
         highest, at = 0.0, home
         for other in seen:
-            mild, rate = other.point, other.rates[i]
-            if mild.temperature != entry.point.temperature or not as_harsh(entry.point, mild):
+            if other.point.temperature != entry.point.temperature or not as_harsh(entry.point, other.point):
                 continue
-            chance = (
-                not exact
-                and _one_parameter(home, entry.point, mild) is None
-                and bool(off_nominal(home, mild))
-                and entry.intervals[i][1] >= other.intervals[i][0]
-            )
-            if chance:
-                lifted[i] = max(lifted[i], rate)
-            elif rate >= highest:
-                highest, at = rate, mild
+            if exact or _differ(other.rates[i], other.intervals[i], entry.rates[i], entry.intervals[i]):
+                if other.rates[i] >= highest:
+                    highest, at = other.rates[i], other.point
+            else:
+                lifted[i] = max(lifted[i], other.rates[i])
         if entry.rates[i] < highest:
             rate = entry.rates[i]
             place = _place(home, entry.point, at)
             found.append(f"stored {stored} fail at {rate:.3g}, but at {highest:.3g} at the milder {place}")
     return found, (lifted[0], lifted[1])
+
+
+def _differ(
+    mild: float, mild_ends: tuple[float, float], harsh: float, harsh_ends: tuple[float, float], level: float = FALL
+) -> bool:
+    """Whether a harsher point's rate lies below a milder one's beyond chance, by a one-sided test of their log-odds.
+
+    The halves of their 95% intervals that face each other are taken for normal errors and joined in quadrature (Zou and
+    Donner, "Construction of confidence limits about effect measures", Stat. Med. 27, 2008).
+    """
+    if harsh >= mild:
+        return False
+    if harsh <= 0.0:  # its log-odds have an upper end alone
+        harsh = harsh_ends[1]
+    quantile = float(scipy.stats.norm.ppf(1.0 - level) / scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2))
+    errors = math.hypot(log_odds(mild) - log_odds(mild_ends[0]), log_odds(harsh_ends[1]) - log_odds(harsh))
+    return log_odds(mild) - log_odds(harsh) > quantile * errors
 
 
 def refuse_nothing(path: Path, whole: Partition) -> None:
@@ -203,8 +220,8 @@ def partition_of(
     """
     if offered.raised:
         notes.append(
-            f"raised rates of {region.name} to those of milder points, which they were below by chance (95% "
-            f"intervals overlap), at {'; '.join(map(str, offered.raised))}"
+            f"raised rates of {region.name} to those of milder points, which they were below by no more than chance "
+            f"makes them (one-sided test, {FALL:g}), at {'; '.join(map(str, offered.raised))}"
         )
     temperature = nominal.temperature
     has_curves = region.name == "whole" or (settings.bank_curves and not nominal_only)
