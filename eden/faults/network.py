@@ -80,17 +80,24 @@ def modes_kept(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def carrying_nothing(model: nn.Module) -> Iterator[None]:
-    """What modules bind in a forward pass, such as a state that they carry to the next one, is as before afterwards."""
-    before = [(module, dict(vars(module)), dict(module._buffers)) for module in model.modules()]
+    """What modules bind in a forward pass, such as a state that they carry to the next one, is as before afterwards.
+
+    So is what they put into dictionaries of theirs, such as hooks that the first pass registers, and buffers.
+    """
+    before = [
+        (module, dict(vars(module)), [(held, dict(held)) for held in vars(module).values() if isinstance(held, dict)])
+        for module in model.modules()
+    ]
     try:
         yield
     finally:
-        for module, attributes, buffers in before:
+        for module, attributes, held_before in before:
             for name in vars(module).keys() - attributes.keys():
                 del vars(module)[name]
             vars(module).update(attributes)
-            module._buffers.clear()
-            module._buffers.update(buffers)
+            for held, items in held_before:
+                held.clear()
+                held.update(items)
 
 
 @contextlib.contextmanager

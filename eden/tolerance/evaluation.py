@@ -26,7 +26,8 @@ from eden.faults.samples import DATASET_BATCH, samples_of
 from eden.memory.errors import ErrorModel
 from eden.memory.region import Piece
 from eden.tolerance.borrow import borrowed
-from eden.tolerance.scorer import CorpusMetric, Metric, Scorer, pairs_of
+from eden.tolerance.metrics import Metric
+from eden.tolerance.scorer import CorpusMetric, Scorer, pairs_of
 
 _MEMORY_BYTES = 2**30
 
@@ -141,7 +142,8 @@ def evaluate(
     Args:
         model: a network under faults.
         data: what ``eden.profile`` takes as a loader: a DataLoader, a map-style dataset or an iterable of batches.
-        metric: "top1", "top5", a function of output and target that returns a score in [0, 1] per sample, shape
+        metric: a name of ``eden.tolerance.metrics.METRICS``, a function of output and target that returns a score in
+            [0, 1] per sample, shape
             (batch,), or a CorpusMetric.
         forward_fn: runs the network on a batch, as in ``eden.profile``.
         target_fn: says what its output is compared with, likewise.

@@ -21,9 +21,10 @@ from eden.faults.reads import Reads
 from eden.faults.reliable import clean
 from eden.faults.samples import Samples
 from eden.tolerance.borrow import borrowed
+from eden.tolerance.metrics import Metric
 from eden.tolerance.question import Searched
 from eden.tolerance.reuse import Reuse
-from eden.tolerance.scorer import CorpusMetric, Metric, Scorer, Scores, pairs_of
+from eden.tolerance.scorer import CorpusMetric, Scorer, Scores, pairs_of
 from eden.tolerance.tolerance import FLOOR
 
 

@@ -27,10 +27,11 @@ from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.lines import LineModel
 from eden.memory.region import region_rows
 from eden.memory.storage import STORAGE_BITS
+from eden.tolerance.metrics import Metric
 from eden.tolerance.network import weights_of
 from eden.tolerance.question import Searched
 from eden.tolerance.samples_file import load_samples
-from eden.tolerance.scorer import CorpusMetric, Metric, Scorer, Scores
+from eden.tolerance.scorer import CorpusMetric, Scorer, Scores
 
 METADATA_KEY = "eden"
 """Where a package's metadata holds EDEN's part of it."""

@@ -19,11 +19,12 @@ from eden.common.renames import renamed
 from eden.faults.forward import ForwardFn, TargetFn
 from eden.faults.samples import samples_of
 from eden.tolerance.drive import Step, ask, end_of
+from eden.tolerance.metrics import Metric
 from eden.tolerance.network import SearchedNetwork
 from eden.tolerance.population import Population
 from eden.tolerance.question import Question
 from eden.tolerance.reuse import Reuse
-from eden.tolerance.scorer import CorpusMetric, Metric
+from eden.tolerance.scorer import CorpusMetric
 from eden.tolerance.search import Budget, Search, check_kinds
 from eden.tolerance.tolerance import Guarantee, Tolerance
 
@@ -79,7 +80,8 @@ def profile(
             of. With a package: the path of a file of samples (``eden.tolerance.samples_file.save_samples``).
         max_drop: accepted drop in score, inside (0, 1).
         confidence: inside (0, 1).
-        metric: "top1", "top5", a function of output and target that returns a score in [0, 1] per sample, shape
+        metric: a name of ``eden.tolerance.metrics.METRICS``, a function of output and target that returns a score in
+            [0, 1] per sample, shape
             (batch,), or a CorpusMetric, for which each chip is observed on all samples.
         guarantee: "mean", or ("quantile", q): the drop of a fraction q of the chips is at most ``max_drop``. Then a
             chip is observed on all samples: by a part of them its drop is not told.

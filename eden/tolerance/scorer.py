@@ -16,9 +16,7 @@ from eden.faults.forward import ForwardFn, TargetFn, call, target_of
 from eden.faults.reads import Reads
 from eden.faults.samples import Samples, map_tensors, moved
 from eden.memory.reading import check_reads
-
-Metric = Callable[[Any, Any], Tensor]
-"""Output and target of a batch to a score in [0, 1] per sample, shape (batch,), of any real dtype."""
+from eden.tolerance.metrics import METRICS, Metric
 
 Scores: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
@@ -39,37 +37,17 @@ class CorpusMetric:
     function: Callable[[list[Any], list[Any]], float]
 
 
-def top(k: int, output: Any, target: Any) -> Tensor:
-    """Whether the target is among the k highest outputs: shapes (batch, classes), (batch,) to (batch,) bool."""
-    name = f"metric 'top{k}'"
-    if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[1] < k:
-        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ValueError(f"{name}: the network's output is {found}; allowed is a tensor (batch, classes >= {k})")
-    if not isinstance(target, Tensor) or target.shape != output.shape[:1] or target.is_floating_point():
-        found = f"{tuple(target.shape)} {target.dtype}" if isinstance(target, Tensor) else type(target).__name__
-        raise ValueError(f"{name}: the target is {found}; allowed is an integer tensor of shape ({len(output)},)")
-    best = output.topk(k, dim=1).indices
-    # A sample whose output holds a NaN has no prediction, whatever place the NaN takes in an order.
-    return (best == target.unsqueeze(1)).any(1) & ~output.isnan().any(1)
-
-
-METRICS: dict[str, Metric] = {
-    "top1": functools.partial(top, 1),
-    "top5": functools.partial(top, 5),
-}
-"""Metrics by name."""
-
-
 def named_metric(metric: str | Metric | CorpusMetric) -> tuple[str, Metric | CorpusMetric]:
     """A metric with its name. Raises ValueError or TypeError for what is none."""
     if isinstance(metric, str):
         if metric not in METRICS:
             raise ValueError(f"metric is {metric!r}; allowed are {', '.join(METRICS)} or a function (output, target)")
         return metric, METRICS[metric]
-    function = metric.function if isinstance(metric, CorpusMetric) else metric
+    function: Any = metric.function if isinstance(metric, CorpusMetric) else metric
     if not callable(function):
         raise TypeError(f"metric is a {type(metric).__name__}; allowed are {', '.join(METRICS)} or a function")
-    return getattr(function, "__qualname__", type(function).__name__), metric
+    inner = function.func if isinstance(function, functools.partial) else function
+    return getattr(inner, "__qualname__", type(inner).__name__), metric
 
 
 def pairs_of(

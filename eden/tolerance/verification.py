@@ -27,10 +27,11 @@ from eden.faults.forward import ForwardFn, TargetFn
 from eden.faults.reliable import refuse_inside_clean
 from eden.faults.samples import samples_of
 from eden.tolerance.drive import Step, ask, end_of
+from eden.tolerance.metrics import Metric
 from eden.tolerance.network import PlacedNetwork
 from eden.tolerance.population import Population
 from eden.tolerance.question import Question, certificate_of
-from eden.tolerance.scorer import CorpusMetric, Metric
+from eden.tolerance.scorer import CorpusMetric
 from eden.tolerance.search import Budget, Search, check_kinds
 from eden.tolerance.tolerance import Accuracy, Certificate, Count, Guarantee, Probability
 

@@ -176,3 +176,30 @@ def test_a_compiled_network_reads_folded_windows_as_it_does_otherwise():
         expected = model(x)
         eden.set_chip_(model, 1)
         torch.testing.assert_close(compiled(x), expected)
+
+
+class Recording(nn.Module):
+    """Registers hooks in its first pass, as Hugging Face's do, and reads what they record."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 2)
+        self.hooked, self.seen = False, dict[int, torch.Tensor]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        recorded: list[torch.Tensor] = []
+        if not self.hooked:
+            self.first.register_forward_hook(lambda module, inputs, output: self.seen.update({len(self.seen): output}))
+            self.hooked = True
+        self.seen.clear()
+        self.first(x)
+        recorded += [self.last(output) for output in self.seen.values()]
+        return torch.cat(recorded)
+
+
+def test_hooks_of_a_first_pass_are_no_part_of_the_next() -> None:
+    model = Recording()
+    eden.inject_(model, eden.Faults(None, eden.Uniform(1e-3), "int8"))
+    eden.calibrate_(model, [torch.rand(4, 4)] * 2)
+    assert eden.operands(model)["last.input"].bytes == 4
+    assert len(model.first._forward_hooks) == 1

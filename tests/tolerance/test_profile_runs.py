@@ -22,7 +22,7 @@ from eden import _core
 from eden.common.deadline import Deadline
 from eden.common.journal import Journal
 from eden.tolerance.drive import Step, TimeBudget, drive
-from eden.tolerance.scorer import METRICS
+from eden.tolerance.metrics import METRICS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
