@@ -11,7 +11,7 @@ JOBS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$(( n < 8 ? n : 8 )))
 OWN_BUILD := -DEDEN_WERROR=ON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup build build-time test demo cifar reference prediction recovery boost bench bench-gpu bench-placements \
+.PHONY: help setup build build-time test demo cifar reference prediction checks recovery boost bench bench-gpu bench-placements \
   bench-profile bench-fits bench-readers bench-traffic bench-imports bench-headline lint lint-python lint-cpp lint-rooms lint-words format docs \
   check lines test-cpp test-python test-gpu test-slow soak mutants sdist wheel test-install catalogue schemas figures sanitize clean
 
@@ -106,6 +106,9 @@ reference: setup  ## ResNet-20 under uniform errors beside figures of an indepen
 
 prediction: setup  ## how well half of the measurements predicts the other, patterns, left-out latencies and modules; needs EDEN_DATA
 	$(BIN)/python benchmarks/prediction.py
+
+checks: setup  ## how devices predict readings that they were not fitted to, for every vendor; needs EDEN_DATA
+	$(BIN)/python benchmarks/checks.py
 
 EXPERIMENT ?= resnet20 lenet5 resnet32 modules randbet ablation
 boost: setup  ## the experiments of docs/results.md, hours on two cores; EXPERIMENT=lenet5 runs one of them; needs EDEN_DATA

@@ -11,6 +11,7 @@ from .common.files import FileError
 from .costs.count_traffic import traffic
 from .devices.device import Device
 from .devices.fitting import fit
+from .devices.prediction import check
 from .faults.calibration import calibrate_, ranges
 from .faults.checkpoint import load_, save
 from .faults.chips import set_chip_
@@ -71,6 +72,7 @@ __all__ = [
     "account",
     "calibrate_",
     "certify",
+    "check",
     "clean",
     "corrupt",
     "corrupt_",

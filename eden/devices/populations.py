@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from eden.devices import curves
+from eden.devices.curves.population import UNTOLD_DECADES
 from eden.devices.device import Device, Population, PopulationKnot, Source
 from eden.devices.fitting import fit
 from eden.devices.fitting.rounding import rounded
-from eden.devices.partition import FittedPoint, Partition, Voltage, VoltageRow, with_rates
+from eden.devices.likelihoods import CONFIDENCE
+from eden.devices.partition import FittedPoint, Partition, Voltage, VoltageRow, axis, with_rates
 from eden.measurements.campaign import Condition
 from eden.measurements.readers import read
 from eden.memory.errors import DataDependent
@@ -58,7 +61,9 @@ def vendor_voltage(
     assumed = assumption or curves.LineErrors()
     told = any(sum(share > 0 for _, share in module.points) > 2 for module in modules)
     fitted = curves.fit_voltage(modules, assumed, dispersion=None if told else UNTOLD_DISPERSION, share=False)
-    population = curves.fit_population(vendor, {name: {"lines": found.lines} for name, found in fitted.curves.items()})
+    lines = {name: {"lines": found.lines} for name, found in fitted.curves.items()}
+    # A share has the variance about curves in it, which is that of modules, too: nine of ten left out are inside.
+    population = curves.fit_population(vendor, lines, outliers=False)
     rows = [VoltageRow(vdd=nominal, ber=0.0, low=0.0, high=0.0)]
     for knot in population.knots:
         if knot.at >= nominal:
@@ -179,7 +184,8 @@ def fit_vendor(
                 f"read {sum(len(campaign.readings) for campaign in campaigns.values())} readings of the modules "
                 f"{', '.join(modules)}",
                 "the rates are those of the median module, the intervals hold 95% of modules that were not measured, "
-                "if log-odds are normal over modules",
+                "if they lie from one another as these do",
+                *_unknown(fitted, model),
             ),
             "choice": (),
             "measured": (),
@@ -188,6 +194,28 @@ def fit_vendor(
             "partitions": tuple(parts[1:]),
         }
     )
+
+
+def _unknown(population: curves.Population, model: Device) -> Iterator[str]:
+    """What the modules do not tell of one that was not measured, a sentence each."""
+    for knot in population.knots:
+        parameter, stored = knot.group.split()
+        if knot.at >= getattr(model.nominal, parameter):
+            continue
+        where = f"stored {stored}s at {axis(parameter).title} {knot.at:g} {axis(parameter).unit}"
+        rate = population.rate(knot.group, knot.at)
+        if knot.mean is None:
+            # None of n modules has errors where a share s of all has them with the probability (1 - s)^n.
+            share = 1.0 - (1.0 - CONFIDENCE) ** (1.0 / knot.modules)
+            yield (
+                f"{where}: none of {knot.modules} modules has errors, which leaves up to {share:.0%} of a vendor's "
+                "modules that have, at rates that nothing tells"
+            )
+        elif rate.low < rate.high * 10.0**-UNTOLD_DECADES:
+            yield (
+                f"{where}: nothing is known of a module that was not measured but that its rate is below "
+                f"{rate.high:.2g}: the interval spans {math.log10(rate.high / rate.low):.1f} decades"
+            )
 
 
 def _points(model: Device, population: curves.Population) -> tuple[FittedPoint, ...]:

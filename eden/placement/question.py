@@ -217,6 +217,11 @@ class Question:
         if device.margin.factor > 1.0:
             notes.append(f"The device's rates hold a margin: {device.margin}.")
         notes.append(f"Rates: {self.rates}.")
+        if device.population is not None and self.rates.kind == "mean":
+            notes.append(
+                f"The device is the median of {len(device.population.modules)} modules of a vendor: half of all "
+                "modules are worse than it at any point."
+            )
         if self.coarse:
             notes.append(
                 "Coarse: the whole module is at one operating point, the partitions that the device keeps reliable "

@@ -10,11 +10,17 @@ import numpy as np
 
 from eden import _core
 from eden.devices.curves.curve import Curve
+from eden.devices.curves.dispersion import Outliers, upper_of
 from eden.devices.curves.rates import Rate
 from eden.devices.curves.scale import drop, student
 from eden.devices.likelihoods import CONFIDENCE
 from eden.devices.likelihoods.odds import logistic
 from eden.devices.margin import Margin
+
+LEAST_DEVIATION = 0.1
+"""Of the log-odds between modules, in intervals: that a few of them agree to a thousandth tells nothing of others."""
+UNTOLD_DECADES = 4.0
+"""Width of an interval from which on it says that nothing is known but its upper end."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class Population:
         knots: one per group and place.
         correlation: between the knots with a mean, in their order, shrunk towards none.
         margin: what every rate has added to it.
+        outliers: what makes intervals wider: how far modules lie from the others.
 
     """
 
@@ -96,12 +103,14 @@ class Population:
     knots: tuple[Knot, ...]
     correlation: tuple[tuple[float, ...], ...]
     margin: Margin = field(default_factory=Margin)
+    outliers: Outliers = field(default_factory=Outliers)
 
     def rate(self, group: str, at: float) -> Rate:
         """The rate that a reading of a module that was not measured will show, with a 95% prediction interval.
 
         At a knot it is mean -+ t sqrt(deviation^2 (1 + 1 / n) + dispersion) on the log-odds scale, n modules, Student's
-        t with n - 1 degrees of freedom; between knots a bracket; where no module fails, from 0 to the largest bound.
+        t with n - 1 degrees of freedom, a deviation of ``LEAST_DEVIATION`` or more, made as wide as the modules that
+        lie far from the others ask for; between knots a bracket; where no module fails, from 0 to the largest bound.
 
         Raises:
             ValueError: for an unknown group or outside the knots.
@@ -144,18 +153,25 @@ class Population:
             drawn[knot.at] = max([values.get((knot.group, knot.at), 0.0), *drawn.values()])
         return DrawnModule(seed, rates, self.margin)
 
-    @staticmethod
-    def _interval(knot: Knot) -> tuple[float, float, float]:
-        if knot.mean is None or knot.deviation is None or knot.dispersion is None:
+    def _interval(self, knot: Knot) -> tuple[float, float, float]:
+        if knot.mean is None:
             return 0.0, 0.0, knot.bound
         if knot.modules < 2:
             return 0.0, logistic(knot.mean), 1.0
-        spread = knot.deviation**2 * (1 + 1 / knot.modules) + knot.dispersion
-        half = student(knot.modules - 1) * math.sqrt(spread)
+        half = self.outliers.half_width(_half_width(knot))
         return logistic(knot.mean - half), logistic(knot.mean), logistic(knot.mean + half)
 
 
-def fit_population(name: str, modules: Mapping[str, Mapping[str, Curve]], margin: Margin | None = None) -> Population:
+def _half_width(knot: Knot) -> float:
+    assert knot.deviation is not None
+    assert knot.dispersion is not None
+    deviation = max(knot.deviation, LEAST_DEVIATION)
+    return student(knot.modules - 1) * math.sqrt(deviation**2 * (1 + 1 / knot.modules) + knot.dispersion)
+
+
+def fit_population(
+    name: str, modules: Mapping[str, Mapping[str, Curve]], margin: Margin | None = None, *, outliers: bool = True
+) -> Population:
     """The distribution of modules' rates at the places where two of them or more were measured.
 
     The mean and deviation at a knot maximize the likelihood of all modules' readings, integrated over the normal
@@ -167,6 +183,8 @@ def fit_population(name: str, modules: Mapping[str, Mapping[str, Curve]], margin
         name: of the population.
         modules: the curves of each module by group, all on one axis.
         margin: added to every rate that is asked for.
+        outliers: make intervals as wide as the modules ask for that lie far from the others: each is predicted from the
+            others in turn, at every knot.
 
     Raises:
         ValueError: for less than two modules.
@@ -183,20 +201,40 @@ def fit_population(name: str, modules: Mapping[str, Mapping[str, Curve]], margin
                     found.setdefault((group, condition.at), {})[module] = likelihood
     knots, best = [], []
     for (group, at), likelihoods in sorted(found.items(), key=lambda item: (item[0][0], -item[0][1])):
-        n = len(likelihoods)
-        if n < 2:
+        if len(likelihoods) < 2:
             continue
-        failing = {m: like.best for m, like in likelihoods.items() if like.informative}
-        bound = max(logistic(like.upper(drop())) for like in likelihoods.values())
-        if not failing:
-            knots.append(Knot(group, at, n, 0, None, None, None, bound))
-            continue
-        fit = _core.fit_population(list(likelihoods.values()))
-        between = fit.deviation * math.sqrt(n / (n - 1))
-        within = float(np.median([like.dispersion for like in likelihoods.values() if like.informative]))
-        knots.append(Knot(group, at, n, len(failing), fit.mean, between, within, bound))
-        best.append(failing)
-    return Population(name, tuple(modules), tuple(knots), _shrunk(best), margin or Margin())
+        knots.append(_knot(group, at, list(likelihoods.values())))
+        if knots[-1].mean is not None:
+            best.append({m: like.best for m, like in likelihoods.items() if like.informative})
+    wider = _outliers(found) if outliers else Outliers()
+    return Population(name, tuple(modules), tuple(knots), _shrunk(best), margin or Margin(), wider)
+
+
+def _knot(group: str, at: float, likelihoods: Sequence[_core.ConditionLikelihood]) -> Knot:
+    n, failing = len(likelihoods), [like for like in likelihoods if like.informative]
+    bound = max(logistic(like.upper(drop())) for like in likelihoods)
+    if not failing:
+        return Knot(group, at, n, 0, None, None, None, bound)
+    fit = _core.fit_population(likelihoods)
+    between = fit.deviation * math.sqrt(n / (n - 1))
+    within = float(np.median([like.dispersion for like in failing]))
+    return Knot(group, at, n, len(failing), fit.mean, between, within, bound)
+
+
+def _outliers(found: Mapping[tuple[str, float], Mapping[str, _core.ConditionLikelihood]]) -> Outliers:
+    """How far modules lie from what the others of their population say, each left out in turn."""
+    ratios, deviations = [], []
+    for (group, at), likelihoods in found.items():
+        for module, own in likelihoods.items():
+            others = [like for name, like in likelihoods.items() if name != module]
+            if not own.informative or not math.isfinite(own.best) or len(others) < 2:
+                continue
+            knot = _knot(group, at, others)
+            # Where no other module fails there is nothing to be far from.
+            if knot.mean is not None:
+                deviations.append(abs(own.best - knot.mean))
+                ratios.append(deviations[-1] / _half_width(knot))
+    return Outliers(max(1.0, upper_of(ratios)), upper_of(deviations))
 
 
 def _shrunk(best: Sequence[Mapping[str, float]]) -> tuple[tuple[float, ...], ...]:
