@@ -116,9 +116,12 @@ set(EDEN_TEST_SOURCES
   tests/csrc/memory/test_scaling.cpp
   tests/csrc/memory/test_simd.cpp
   tests/csrc/memory/test_storage.cpp
-  tests/csrc/memory/test_tile.cpp
   tests/csrc/memory/test_value_range.cpp
   tests/csrc/memory/test_weak_cells.cpp
+  tests/csrc/ops/test_kernel.cpp
+  tests/csrc/simt/kernel_on_host.cpp
+  tests/csrc/simt/simt.cpp
+  tests/csrc/simt/test_simt.cpp
   tests/csrc/tolerance/test_betting.cpp
   tests/csrc/tolerance/test_possible_drops.cpp
   tests/csrc/tolerance/test_response.cpp

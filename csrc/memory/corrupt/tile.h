@@ -1,7 +1,6 @@
 // How a group of threads corrupts one tile of an operand, as a CUDA block does it: the flips of the
 // tile's cells become two bit masks (cells that flip if they store 0, or 1), then every sample's
-// elements pass through them once. Written as phases for one thread among many, so that the host
-// runs the very same code, one thread after another, to check it without a GPU.
+// elements pass through them once. Written as phases for one thread among many.
 #pragma once
 
 #include "memory/corrupt/load.h"

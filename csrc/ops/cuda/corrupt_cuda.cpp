@@ -108,9 +108,9 @@ void launch_cuda(const Tensor& x, const CorruptArguments& arguments, Tensor& out
   load.conversion.zero_point = data<int32_t>(arguments.zero_point);
   load.conversion.channels = arguments.channels;
   load.conversion.channel_inner = arguments.channel_inner;
-  cuda::launch(load, arguments.value, arguments.storage, x.const_data_ptr(), out.mutable_data_ptr(),
-               current_stream(device));
-  check_cuda(cudaGetLastError(), "the CUDA kernel was not launched");
+  check_cuda(cuda::launch(load, arguments.value, arguments.storage, x.const_data_ptr(),
+                          out.mutable_data_ptr(), current_stream(device)),
+             "the CUDA kernel was not launched");
 }
 
 }  // namespace

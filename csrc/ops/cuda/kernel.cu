@@ -1,6 +1,8 @@
 // The kernel of every codec: a block of threads for each tile of tile.h. There is one kernel
 // for all, because finding the flips is most of its code and knows no codec: what a value is and
 // how it is stored is asked once for each tile.
+#include <cuda_runtime.h>
+
 #include <algorithm>
 
 #include "memory/corrupt/tile.h"
@@ -103,14 +105,17 @@ __global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
 
 }  // namespace
 
-void launch(const DeviceLoad& load, ValueType value, Storage storage, const void* in, void* out,
-            cudaStream_t stream) {
+cudaError_t launch(const DeviceLoad& load, ValueType value, Storage storage, const void* in,
+                   void* out, cudaStream_t stream) {
   // As many as a single region of whole tiles would have; what else there is, is strided over.
   const int64_t tiles = load.shape.sample_size() / (kTileCells / storage_bits(storage)) + 1;
   const int64_t columns = std::min(tiles, kBlocksWanted);
   const int64_t rows = std::min(load.shape.batch, std::max<int64_t>(1, kBlocksWanted / columns));
-  corrupt_kernel<<<dim3(static_cast<unsigned>(columns), static_cast<unsigned>(rows)), kThreads, 0,
-                   stream>>>(load, value, storage, in, out);
+  cudaLaunchConfig_t config{};
+  config.gridDim = {static_cast<unsigned>(columns), static_cast<unsigned>(rows), 1};
+  config.blockDim = {kThreads, 1, 1};
+  config.stream = stream;
+  return cudaLaunchKernelEx(&config, corrupt_kernel, load, value, storage, in, out);
 }
 
 }  // namespace eden::cuda

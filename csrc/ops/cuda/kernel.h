@@ -23,7 +23,7 @@ struct DeviceLoad {
 
 // Puts a load's kernel into a stream; in and out are dense and may be the same memory. The value
 // type can be kept in the storage.
-void launch(const DeviceLoad& load, ValueType value, Storage storage, const void* in, void* out,
-            cudaStream_t stream);
+cudaError_t launch(const DeviceLoad& load, ValueType value, Storage storage, const void* in,
+                   void* out, cudaStream_t stream);
 
 }  // namespace eden::cuda

@@ -1,7 +1,8 @@
-// Do the phases of a CUDA block, run here one thread after another, give the bits that the host's
-// way gives, for every error model and storage? (test_load_work.cpp judges the host's cell by
-// cell.)
+// Does the CUDA kernel, run here in shuffled schedules (simt/simt.cpp), give the bits that the
+// host's way gives, for every error model and storage? (test_load_work.cpp judges the host's cell
+// by cell.) Would it be seen if it raced?
 #include <array>
+#include <cstdio>
 #include <cstring>
 #include <iterator>
 #include <limits>
@@ -17,6 +18,7 @@
 #include "memory/corrupt/load_work.h"
 #include "memory/corrupt/tile.h"
 #include "memory/region_check.h"
+#include "ops/cuda/kernel.h"
 
 namespace {
 
@@ -33,79 +35,118 @@ struct Buffer {
         data(reinterpret_cast<char*>(memory.data()) + skip) {}
 };
 
-template <class C>
-void as_block(const eden::Load& load, const char* in, char* out, int threads) {
-  using Bits = typename C::Unsigned;
-  if (eden::find_fault(load, C::kWidthBits).fault != eden::RegionFault::kNone) {
-    const int64_t bytes = load.shape.sample_size() * load.shape.batch * (C::kValueBits / 8);
-    for (int t = 0; t < threads; ++t) eden::poison(out, bytes, t, threads);
-    return;
-  }
-  auto scratch = std::make_unique<eden::TileScratch>();
-  const auto join = [&](uint32_t* word, uint32_t set) {
-    const bool in_masks = word >= scratch->masks && word < std::end(scratch->masks);
-    if (!in_masks && word != &scratch->reached) FAIL("a bit is joined outside of the masks");
-    *word |= set;
-  };
-  const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * C::kWidthBits;
+// Both ways need what the flips of a tile share to fit its room.
+void check_rooms(const eden::Load& load, uint64_t width) {
+  const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * width;
   for (int64_t which = 0; which < load.region_count && load.first_bit(which) < bits; ++which) {
     const eden::Region region = load.region(which);
     const auto grid = eden::TileGrid::cut(
         region, eden::PatchGrid::smaller(region.end, bits) - load.first_bit(which));
     for (int64_t i = 0; i < grid.tiles; ++i) {
       const auto tile = eden::Tile::make(load, which, region, grid, i);
-      if (tile.patch.rows == 0) continue;
-      // What is shared has to fit its room.
-      const int masks = tile.lines == 0 ? 1 : 2;
-      REQUIRE(tile.mask_words() <= static_cast<uint32_t>(masks * eden::kTileMaskWords));
+      const uint32_t masks = tile.lines == 0 ? 1 : 2;
+      REQUIRE(tile.mask_words() <= masks * eden::kTileMaskWords);
       REQUIRE(tile.lines <= static_cast<uint32_t>(eden::kTileLines));
-      for (int phase = 0; phase < eden::kTilePhases; ++phase) {
-        for (int t = 0; t < threads; ++t) {
-          eden::tile_phase(phase, load, tile, *scratch, t, threads, join);
-        }
-      }
-      for (int64_t sample = 0; sample < load.shape.batch; ++sample) {
-        for (int t = 0; t < threads; ++t) {
-          const auto* from = reinterpret_cast<const Bits*>(in);
-          auto* to = reinterpret_cast<Bits*>(out);
-          if (C::kCorrectable && load.conversion.correction != eden::Correction::kNone) {
-            eden::tile_elements<C, true>(load, tile, *scratch, sample, from, to, t, threads);
-          } else {
-            eden::tile_elements<C, false>(load, tile, *scratch, sample, from, to, t, threads);
-          }
-        }
-      }
     }
   }
 }
 
+// Launches the kernel; what it complains of is returned.
+int64_t run_kernel(const eden::Load& load, ValueType value, Storage storage, const void* in,
+                   void* out) {
+  std::vector<int64_t> rows(load.regions, load.regions + load.region_count * eden::kRegionFields);
+  const auto chip = static_cast<int64_t>(load.chip), access = static_cast<int64_t>(load.access);
+  const float bounds[2] = {load.conversion.low, load.conversion.high};
+  int64_t complaint = 0;
+  eden::cuda::DeviceLoad device{};
+  if (load.conversion.correction != eden::Correction::kNone) {
+    rows[eden::kCorrection] = static_cast<int64_t>(load.conversion.correction);
+    device.bounds = bounds;
+  }
+  device.regions = rows.data();
+  device.region_count = load.region_count;
+  device.table = load.table;
+  device.table_size = load.table_size;
+  device.chip = &chip;
+  device.access = &access;
+  device.shape = load.shape;
+  device.conversion = load.conversion;
+  device.complaint = &complaint;
+  const cudaError_t launched = eden::cuda::launch(device, value, storage, in, out, nullptr);
+  REQUIRE(launched == cudaSuccess);
+  return complaint;
+}
+
+// An operand's bytes as they are, as the host reads them, and as the kernel does.
+struct Reads {
+  Buffer in, expected, out;
+  size_t bytes;
+
+  Reads(const eden::Load& load, ValueType value, Storage storage, size_t skip_in = 0,
+        size_t skip_out = 0)
+      : Reads(load, value, storage, static_cast<size_t>(storage_bits(own_storage(value)) / 8),
+              skip_in, skip_out) {}
+
+  bool differ() const { return std::memcmp(expected.data, out.data, bytes) != 0; }
+
+ private:
+  Reads(const eden::Load& load, ValueType value, Storage storage, size_t unit, size_t skip_in,
+        size_t skip_out)
+      : in(size_of(load) * unit, skip_in * unit),
+        expected(size_of(load) * unit, 0),
+        out(size_of(load) * unit, skip_out * unit),
+        bytes(size_of(load) * unit) {
+    for (size_t i = 0; i < bytes; ++i) {
+      in.data[i] = static_cast<char>((i * 2654435761u) >> 13);
+    }
+    if (unit == 4) {
+      // Of sizes that an integer storage keeps, mostly.
+      for (size_t i = 0; i < bytes / 4; i += 3) {
+        const float number = static_cast<float>(i % 301) * 0.01f - 1.5f;
+        std::memcpy(in.data + 4 * i, &number, 4);
+      }
+    }
+    const eden::LoadWork work(load, value, storage, in.data, expected.data);
+    work.run(0, work.pieces());
+    run_kernel(load, value, storage, in.data, out.data);
+  }
+  static size_t size_of(const eden::Load& load) {
+    return static_cast<size_t>(load.shape.sample_size() * load.shape.batch);
+  }
+};
+
+// A race is found in whatever schedule, and ThreadSanitizer is slow: there, every so many loads.
+#if defined(__SANITIZE_THREAD__)
+constexpr int kEvery = 37;
+#else
+constexpr int kEvery = 1;
+#endif
+
+// Told when the tests are through.
+struct Account {
+  int64_t launches = 0;  // whose bits were compared, each in a schedule of its own
+  ~Account() {
+    if (launches == 0) return;
+    std::printf("kernels: the same bits in %lld schedules, of %lld threads\n",
+                static_cast<long long>(launches), static_cast<long long>(simt::threads_run()));
+  }
+} account;
+
 // Compares both ways; whether anything but the storage's own rounding was changed is the caller's
 // matter, who gets the number of bytes that the memory changed.
-template <ValueType kValue, Storage kStorage>
-int64_t check(const eden::Load& load, int threads = 33, size_t skip_in = 0, size_t skip_out = 0) {
-  using C = eden::Codec<kValue, kStorage>;
-  const size_t size = static_cast<size_t>(load.shape.sample_size() * load.shape.batch);
-  const size_t bytes = size * C::kValueBits / 8;
-  const size_t unit = C::kValueBits / 8;
-  Buffer in(bytes, skip_in * unit), expected(bytes, 0), out(bytes, skip_out * unit);
-  for (size_t i = 0; i < bytes; ++i) {
-    in.data[i] = static_cast<char>((i * 2654435761u) >> 13);
-  }
-  if (unit == 4) {
-    // Of sizes that an integer storage keeps, mostly.
-    for (size_t i = 0; i < size; i += 3) {
-      const float value = static_cast<float>(i % 301) * 0.01f - 1.5f;
-      std::memcpy(in.data + 4 * i, &value, 4);
-    }
-  }
-  const eden::LoadWork work(load, kValue, kStorage, in.data, expected.data);
-  work.run(0, work.pieces());
-  as_block<C>(load, in.data, out.data, threads);
-  REQUIRE(std::memcmp(expected.data, out.data, bytes) == 0);
+int64_t check(const eden::Load& load, ValueType value, Storage storage, size_t skip_in = 0,
+              size_t skip_out = 0) {
+  static int turn = 0;
+  if (turn++ % kEvery != 0) return 1;
+  INFO("schedule " << simt::seed);
+  check_rooms(load, static_cast<uint64_t>(storage_bits(storage)));
+  Reads reads(load, value, storage, skip_in, skip_out);
+  REQUIRE(!reads.differ());
   int64_t changed = 0;
-  for (size_t i = 0; i < bytes; ++i) changed += out.data[i] != in.data[i];
-  as_block<C>(load, in.data, in.data, threads);
-  REQUIRE(std::memcmp(expected.data, in.data, bytes) == 0);
+  for (size_t i = 0; i < reads.bytes; ++i) changed += reads.out.data[i] != reads.in.data[i];
+  run_kernel(load, value, storage, reads.in.data, reads.in.data);
+  REQUIRE(std::memcmp(reads.expected.data, reads.in.data, reads.bytes) == 0);
+  account.launches += 2;
   return changed;
 }
 
@@ -145,9 +186,9 @@ eden::Load load_of(const std::vector<int64_t>& rows, const std::vector<int64_t>&
   return load;
 }
 
-int64_t check_own(const eden::Load& load, int threads = 33) {
-  return check<ValueType::kInt8, Storage::kInt8>(load, threads) +
-         check<ValueType::kInt32, Storage::kInt32>(load, threads);
+int64_t check_own(const eden::Load& load) {
+  return check(load, ValueType::kInt8, Storage::kInt8) +
+         check(load, ValueType::kInt32, Storage::kInt32);
 }
 
 }  // namespace
@@ -161,14 +202,15 @@ TEST_CASE("tiles of cells that stand for themselves") {
     for (const uint64_t address : {uint64_t{0}, (uint64_t{5} << 40) + 32 * 1001}) {
       const auto row = cells(zero, one, failure, address);
       CHECK(check_own(load_of(row, {}, {1, 2, 10007})) > 0);
-      CHECK(check_own(load_of(row, {}, {3, 2, 3000}), 256) > 0);
+      CHECK(check_own(load_of(row, {}, {3, 2, 3000})) > 0);
     }
   }
   const auto reliable = cells(0.0, 0.0, 1.0, 64);
-  CHECK(check_own(load_of(reliable, {}, {1, 1, 10007})) == 0);
+  CHECK((check_own(load_of(reliable, {}, {1, 1, 10007})) == 0 || kEvery != 1));
 }
 
 TEST_CASE("tiles of lines") {
+  bool wide = false;
   for (const auto kind : {eden::TableKind::kMeasured, eden::TableKind::kPopulation}) {
     const int64_t length = kind == eden::TableKind::kPopulation ? eden::kLineBins : 1009;
     const auto table = line_table(length, 2e-3);
@@ -182,7 +224,10 @@ TEST_CASE("tiles of lines") {
         for (const uint64_t address : {uint64_t{0}, uint64_t{32 * 1001}, uint64_t{3} << 40}) {
           for (const double failure : {1.0, 0.6}) {
             const auto row = lines(model, kind, failure, address, length, row_bits, rows);
-            CHECK(check_own(load_of(row, table, {1, 2, 60013})) > 0);
+            const auto load = load_of(row, table, {1, 2, 60013});
+            wide = !wide;
+            CHECK((wide ? check(load, ValueType::kInt32, Storage::kInt32)
+                        : check(load, ValueType::kInt8, Storage::kInt8)) > 0);
           }
         }
       }
@@ -205,28 +250,23 @@ TEST_CASE("tiles of several regions, one of them a map") {
   rows.insert(rows.end(), bitline.begin(), bitline.end());
   rows.insert(rows.end(), map.begin(), map.end());
   CHECK(check_own(load_of(rows, table, {1, 1, 25000})) > 0);
-  CHECK(check_own(load_of(rows, table, {5, 4, 2400}), 256) > 0);
+  CHECK(check_own(load_of(rows, table, {5, 4, 2400})) > 0);
   // Ends within the first region.
   CHECK(check_own(load_of(rows, table, {1, 3, 300})) > 0);
 }
 
-namespace {
-
-template <ValueType kValue, Storage... kStorages>
-void check_storages(const eden::Load& load, size_t skip_in, size_t skip_out) {
-  const bool changed[] = {check<kValue, kStorages>(load, 33, skip_in, skip_out) > 0 ...};
-  for (const bool any : changed) CHECK(any);
+// Every type in every storage that holds it.
+std::vector<std::pair<ValueType, Storage>> every_codec() {
+  std::vector<std::pair<ValueType, Storage>> found;
+  for (int64_t value = 0; value < eden::kValueTypes; ++value) {
+    for (int64_t storage = 0; storage < eden::kStorages; ++storage) {
+      const auto type = static_cast<ValueType>(value);
+      const auto form = static_cast<Storage>(storage);
+      if (eden::can_store(type, form)) found.push_back({type, form});
+    }
+  }
+  return found;
 }
-
-template <ValueType kValue>
-void check_every_storage(const eden::Load& load, size_t skip_in, size_t skip_out) {
-  check_storages<kValue, Storage::kFloat32, Storage::kInt8, Storage::kFloat16, Storage::kBFloat16,
-                 Storage::kFloat8E4M3, Storage::kFloat8E5M2, Storage::kInt16, Storage::kUint8,
-                 Storage::kInt4, Storage::kSign, Storage::kInt16SignMagnitude,
-                 Storage::kInt8SignMagnitude, Storage::kInt4SignMagnitude>(load, skip_in, skip_out);
-}
-
-}  // namespace
 
 TEST_CASE("tiles of every storage, alignment, layout of channels and correction") {
   const std::vector<float> scale = {0.025f, 0.3f, 1.5f};
@@ -243,13 +283,12 @@ TEST_CASE("tiles of every storage, alignment, layout of channels and correction"
                              channels,     inner,
                              correction,   -1.2f,
                              2.5f};
-          check_every_storage<ValueType::kFloat32>(load, skip_in, skip_out);
-          check_every_storage<ValueType::kFloat16>(load, skip_in, skip_out);
-          check_every_storage<ValueType::kBFloat16>(load, skip_in, skip_out);
-          check_storages<ValueType::kFloat8E4M3, Storage::kFloat8E4M3>(load, skip_in, skip_out);
-          check_storages<ValueType::kFloat8E5M2, Storage::kFloat8E5M2>(load, skip_in, skip_out);
-          check_storages<ValueType::kUint8, Storage::kUint8>(load, skip_in, skip_out);
-          check_storages<ValueType::kInt16, Storage::kInt16>(load, skip_in, skip_out);
+          for (const auto& [value, storage] : every_codec()) {
+            if (skip_in != skip_out && value != ValueType::kFloat32) continue;
+            const int64_t changed = check(load, value, storage, skip_in, skip_out);
+            INFO("type " << static_cast<int>(value) << ", storage " << static_cast<int>(storage));
+            CHECK(changed > 0);
+          }
         }
       }
     }
@@ -277,8 +316,9 @@ void check_poisons(const eden::Load& load) {
   CHECK_THROWS_WITH(eden::LoadWork(load, ValueType::kInt32, Storage::kInt32, in.data(), out.data()),
                     Catch::Contains("region " + std::to_string(found.region) + " " +
                                     eden::describe(found.fault)));
-  as_block<eden::Codec<ValueType::kInt32, Storage::kInt32>>(
-      load, reinterpret_cast<const char*>(in.data()), reinterpret_cast<char*>(out.data()), 33);
+  const int64_t complaint =
+      run_kernel(load, ValueType::kInt32, Storage::kInt32, in.data(), out.data());
+  CHECK(complaint == eden::pack_fault(found));
   CHECK((out == std::vector<int32_t>(size, -1)));
 }
 
@@ -421,7 +461,7 @@ TEST_CASE("whatever numbers a row and its table hold, both ways give the same or
     if (is_map(0) || is_map(eden::kRegionFields)) continue;
     const auto load = load_of(rows, table, {1, 1, 900});
     if (eden::find_fault(load, 32).fault == eden::RegionFault::kNone) {
-      check<ValueType::kInt32, Storage::kInt32>(load);
+      check(load, ValueType::kInt32, Storage::kInt32);
       ++followed;
     } else {
       check_poisons(load);
@@ -446,7 +486,62 @@ TEST_CASE("entries of a map that are out of order lead nowhere else") {
     std::vector<int32_t> in(3000, 5), out(3000), same(3000);
     const eden::LoadWork work(load, ValueType::kInt32, Storage::kInt32, in.data(), out.data());
     work.run(0, work.pieces());
-    as_block<eden::Codec<ValueType::kInt32, Storage::kInt32>>(
-        load, reinterpret_cast<const char*>(in.data()), reinterpret_cast<char*>(same.data()), 33);
+    run_kernel(load, ValueType::kInt32, Storage::kInt32, in.data(), same.data());
   }
+}
+
+// ThreadSanitizer says here that it found a race. What this test plants is none of the project's,
+// so there it runs alone, and what is reported is no failure (cmake/tests.cmake).
+#if defined(__SANITIZE_THREAD__)
+#define EDEN_PLANTED "[.planted]"
+#else
+#define EDEN_PLANTED "[planted]"
+#endif
+
+namespace {
+
+// Whether a planted mistake is seen: by other bits, or a block that is stuck or was seen to race.
+bool is_seen(const std::vector<std::pair<eden::Load, ValueType>>& loads) {
+  constexpr int kSchedules = 20;
+  for (int i = 0; i < kSchedules; ++i) {
+    for (const auto& [load, value] : loads) {
+      try {
+        if (Reads(load, value, eden::own_storage(value)).differ()) return true;
+      } catch (const simt::Stuck&) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("every barrier that is missing and atomics that are torn are seen", EDEN_PLANTED) {
+  // Tiles one behind another, in one block; marks, dense parts and lines.
+  const auto table = line_table(300, 0.05);
+  auto rows = cells(0.2, 0.1, 0.7, 4096);
+  rows[eden::kEnd] = 32 * 500;
+  auto bitline = lines(ModelKind::kBitline, eden::TableKind::kMeasured, 0.5, 32 * 77, 300, 256, 32);
+  bitline[eden::kEnd] = 32 * 1203;
+  const auto wordline =
+      lines(ModelKind::kWordline, eden::TableKind::kMeasured, 1.0, 4096, 300, 256, 32);
+  rows.insert(rows.end(), bitline.begin(), bitline.end());
+  rows.insert(rows.end(), wordline.begin(), wordline.end());
+  const auto sparse = cells(0.02, 0.03, 1.0, 64);
+  const std::vector<std::pair<eden::Load, ValueType>> loads = {
+      {load_of(rows, table, {1, 1, 4000}), ValueType::kInt32},
+      {load_of(sparse, {}, {1, 2, 3000}), ValueType::kInt32},
+      {load_of(bitline, table, {1, 1, 1200}), ValueType::kInt32}};
+  simt::barriers.clear();
+  CHECK(!is_seen(loads));
+  CHECK(!simt::barriers.empty());
+  for (const int line : simt::barriers) {
+    INFO("the barrier of line " << line);
+    simt::plant.missing_barrier = line;
+    CHECK(is_seen(loads));
+  }
+  simt::plant = {0, true};
+  CHECK(is_seen(loads));
+  simt::plant = {};
 }

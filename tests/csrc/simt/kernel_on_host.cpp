@@ -1,0 +1,2 @@
+// The kernels' own sources, as C++.
+#include "ops/cuda/kernel.cu"
