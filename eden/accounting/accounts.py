@@ -13,13 +13,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from eden.accounting.assumptions import assumptions
-from eden.accounting.results import ACCESSES, Account, EnergyTerm, OperandAccount, PlatformAccount, Savings, Sensitivity
+from eden.accounting.results import (
+    ACCESSES,
+    Account,
+    EnergyTerm,
+    Free,
+    OperandAccount,
+    PlatformAccount,
+    Savings,
+    Sensitivity,
+)
 from eden.common.provenance import Provenance
 from eden.common.renames import renamed
 from eden.costs.count_traffic import traffic
 from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
 from eden.costs.energy import TERMS, VDD_LAWS, Currents
-from eden.costs.model import Case, CostModel, Outcome, check_same_operands, outcome, typical_case
+from eden.costs.model import Case, CostModel, Outcome, Placed, check_same_operands, outcome, typical_case
 from eden.costs.platforms import PLATFORMS, SHARES, Platform, Range
 from eden.costs.traffic_file import OperandInfo, OperandTraffic, Traffic
 from eden.devices.partition import OperatingPoint
@@ -184,11 +193,21 @@ class _Count:
             "energy_reduction_range": _ends([one.energy_reduction for one in outcomes]),
             "speedup": typical.speedup,
             "speedup_range": _ends([one.speedup for one in outcomes]),
+            "free": self._free(),
             "terms": _terms(typical.terms),
             "assumptions": assumptions(
                 self._moved, self._placement, self._platform, self._currents, self._usual.vdd_laws
             ),
         }
+
+    def _free(self) -> Free | None:
+        """What points without errors save; None where the placement does not tell them."""
+        placed = self._placement.without_errors
+        if placed is None:
+            return None
+        found = outcome(CostModel(_merged(self._moved, placed), placed.nominal, self._currents, self._usual), placed)
+        assert found is not None  # the placement's own was not
+        return Free(energy_reduction=found.energy_reduction, speedup=found.speedup)
 
     def sensitivity(self) -> dict[str, Sensitivity]:
         """What each assumption decides alone."""
@@ -239,7 +258,7 @@ def _terms(found: Mapping[str, tuple[float, float]]) -> dict[str, EnergyTerm]:
     return {name: EnergyTerm(nominal_nj=nominal, placed_nj=placed) for name, (nominal, placed) in found.items()}
 
 
-def _merged(moved: Traffic, placement: Placement) -> Traffic:
+def _merged(moved: Traffic, placement: Placed) -> Traffic:
     """The traffic with all operands that share an operating point, and may stay on the chip or not, as one of them."""
     first: dict[tuple[OperatingPoint, bool], str] = {}
     sums: dict[str, OperandTraffic] = {}

@@ -48,6 +48,15 @@ class _Energy(Record):
         return sum(term.placed_nj for term in self.terms.values())
 
 
+class Free(FiniteRecord):
+    """What operating points without errors save, whatever the network tolerates, at typical assumptions."""
+
+    energy_reduction: float
+    """Share of the DRAM's energy."""
+    speedup: float
+    """Baseline time over new time, less 1."""
+
+
 class _Saved(Record):
     energy_reduction: _Finite
     """Share of the DRAM's energy that is saved, at typical assumptions."""
@@ -57,6 +66,20 @@ class _Saved(Record):
     """Baseline time over new time, less 1, at typical assumptions."""
     speedup_range: tuple[float, float]
     """Its lowest and highest value over all ends of the assumptions."""
+    free: Free | None = None
+    """The part that needs no tolerance: points without errors give it. None in files of before it was counted."""
+
+    @property
+    def energy_by_tolerance(self) -> float | None:
+        """Share of the DRAM's energy that tolerance adds to what is free; below 0 where a solver does worse by it."""
+        return None if self.free is None else self.energy_reduction - self.free.energy_reduction
+
+    @property
+    def energy_split(self) -> str:
+        """What is free and what tolerance adds, in words; empty where it was not counted."""
+        if self.free is None:
+            return ""
+        return f"{self.free.energy_reduction:.2%} free, {self.energy_by_tolerance:+.2%} by tolerance"
 
     @pydantic.model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -101,6 +124,14 @@ class Savings(_Energy, _Saved, Result):
                 ("speedup", self.speedup, self.speedup_range),
             )
         ]
+        if self.free is not None:
+            for place, (whole, free) in enumerate(
+                ((self.energy_reduction, self.free.energy_reduction), (self.speedup, self.free.speedup))
+            ):
+                results[3 * place + 1 : 3 * place + 1] = [
+                    ("  free, at points without errors", f"{free:.2%}", ""),
+                    ("  added by what is tolerated", f"{whole - free:.2%}", ""),
+                ]
         terms = [(name, f"{term.nominal_nj:.1f}", f"{term.placed_nj:.1f}") for name, term in self.terms.items()]
         alone = [(name, _spread(one.energy_reduction), _spread(one.speedup)) for name, one in self.sensitivity.items()]
         tables = [
@@ -175,14 +206,18 @@ class Account(Result):
 
     def summary(self) -> str:
         """The account by platform as text."""
-        header = ("platform", "within (nJ)", "placed (nJ)", "saved", "range", "within (us)", "placed (us)", "faster")
+        header = ("platform", "within (nJ)", "placed (nJ)", "saved", "range", "free", "by tolerance", "within (us)")
         rows = []
         for name, one in self.platforms.items():
             low, high = one.energy_reduction_range
             cells = [name, f"{one.nominal_nj:.1f}", f"{one.placed_nj:.1f}", f"{one.energy_reduction:.2%}"]
-            cells += [f"{low:.1%} to {high:.1%}", f"{one.nominal_ns / 1e3:.2f}", f"{one.placed_ns / 1e3:.2f}"]
-            rows.append([*cells, f"{one.speedup:.2%}"])
-        return f"device {self.device}, currents of {self.currents}; per inference\n\n{text_table(header, rows)}"
+            cells.append(f"{low:.1%} to {high:.1%}")
+            added = one.energy_by_tolerance
+            cells += ["", ""] if one.free is None else [f"{one.free.energy_reduction:.2%}", f"{added:.2%}"]
+            cells += [f"{one.nominal_ns / 1e3:.2f}", f"{one.placed_ns / 1e3:.2f}", f"{one.speedup:.2%}"]
+            rows.append(cells)
+        table = text_table((*header, "placed (us)", "faster"), rows)
+        return f"device {self.device}, currents of {self.currents}; per inference\n\n{table}"
 
     def table(self) -> str:
         """The account as text: platforms, then terms, then the operands that take most."""

@@ -247,6 +247,7 @@ class _Run:
             energy_reduction_range=saved.energy_reduction_range,
             speedup=saved.speedup,
             speedup_range=saved.speedup_range,
+            free=saved.free,
             accuracy=over.mean,
             worst=over.worst,
         )
@@ -352,6 +353,7 @@ class _Run:
             f"{energy_high:.1%} by what is assumed), {saved.speedup:.1%} faster ({speedup_low:.1%} to "
             f"{speedup_high:.1%})"
         )
+        self.say(f"of the energy: {saved.energy_split}")
         self.say(f"done in {time.monotonic() - self.started:.0f} s; report: {self.page}")
         if self.lacks is not None:
             raise self.lacks

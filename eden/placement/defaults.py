@@ -23,7 +23,7 @@ RatesName = Literal["upper", "mean"]
 """Of ``eden.devices.upper_rates.Rates``."""
 RATES_HELP = "upper ends of what was measured, or the mean"
 
-SOLVER: SolverName = "greedy"
+SOLVER: SolverName = "exact"
 OBJECTIVE: ObjectiveName = "energy"
 RATES: RatesName = "upper"
 MARGIN = 1.0
@@ -42,10 +42,10 @@ class ExactSolver:
     """How energy depends on VDD, as in ``savings``."""
     energy_weight: float = 0.5
     """Of the objective "weighted", what the share of the energy counts; the share of the time counts the rest of 1."""
-    gap: float = 1e-4
+    gap: float = 1e-6
     """How far the objective may be above the bound, as a share of it."""
-    time_limit: float = 60.0
-    """Seconds after which the best placement found so far is taken, with its gap."""
+    time_limit: float = 30.0
+    """Seconds after which the best placement found so far is taken, at least the greedy one, with its gap."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.energy_weight <= 1.0:

@@ -13,7 +13,7 @@ from eden.costs.model import CostModel, outcome
 from eden.devices.partition import OperatingPoint
 from eden.placement.placement import Optimum, Placement
 from eden.placement.program.problem import Assignment, Problem, State, idle_points, undominated
-from eden.placement.program.solve import solve
+from eden.placement.program.solve import ROUNDING, solve
 from eden.placement.question import Answer, Part, Question, tolerated
 
 
@@ -35,7 +35,13 @@ class Costs:
 
 
 def place_exact(
-    question: Question, objective: str, costs: Costs, start: Placement | None, gap: float, seconds: float
+    question: Question,
+    objective: str,
+    costs: Costs,
+    greedy: Placement | None,
+    free: Placement | None,
+    gap: float,
+    seconds: float,
 ) -> Placement:
     """The placement with the least objective.
 
@@ -43,7 +49,8 @@ def place_exact(
         question: what is to be placed where.
         objective: its name.
         costs: what it counts by.
-        start: a placement that is known, such as the greedy one.
+        greedy: the greedy placement, None where that solver finds none.
+        free: a placement without errors, None where none is known; what is found is never above either.
         gap: how far above the bound it may be, as a share of it.
         seconds: after which the best placement found so far is taken.
 
@@ -53,8 +60,12 @@ def place_exact(
 
     """
     if costs.model.bursts == 0.0:
-        raise ValueError("the traffic moves no bytes; allowed is one operand or more that crosses the interface")
+        raise ValueError(
+            "the traffic moves no bytes; allowed is one operand or more that crosses the interface, or solver='greedy'"
+        )
     problem, better = _problem(question, costs.model, costs.energy_weight)
+    whole = [one for one in (greedy, free) if one is not None and not any(o.pieces for o in one.operands.values())]
+    start = min(whole, key=costs.value_of, default=None)
     known = None if start is None else _assignment(question, start, problem, better)
     solved = solve(problem, known, gap, seconds)
     answer = Answer([state.choice for state in solved.assignment.states], _parts(question, solved.assignment))
@@ -64,14 +75,17 @@ def place_exact(
         value=value,
         bound=min(solved.bound, value),
         gap=max(0.0, value - solved.bound) / value,
-        greedy=None if start is None else costs.value_of(start),
+        greedy=None if greedy is None else costs.value_of(greedy),
         energy_weight=costs.energy_weight,
         time_weight=1.0 - costs.energy_weight,
         platform=costs.platform,
         currents=costs.model.currents.name,
     )
-    notes = (*found.notes, f"Objective: {optimum.text(objective)}.")
-    return found.model_copy(update={"optimum": optimum, "notes": notes})
+    notes = [*found.notes, f"Objective: {optimum.text(objective)}."]
+    if solved.gap > max(gap, ROUNDING):
+        best = "the greedy solver's" if value == optimum.greedy else "the best one found until then"
+        notes.append(f"The exact solver ended above the gap asked for, after {seconds:g} s at most: this is {best}.")
+    return found.model_copy(update={"optimum": optimum, "notes": tuple(notes)})
 
 
 def _problem(question: Question, model: CostModel, weight: float) -> tuple[Problem, list[list[int]]]:

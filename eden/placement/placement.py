@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self
 
 import pydantic
@@ -13,7 +15,7 @@ from eden.common.tables import text_table
 from eden.devices.margin import Margin
 from eden.devices.partition import Errors, OperatingPoint
 from eden.devices.upper_rates import Rates
-from eden.memory.errors import ErrorModel
+from eden.memory.errors import ErrorModel, Uniform
 from eden.placement.constraints import OPERAND_ALIGNMENT
 from eden.placement.defaults import ObjectiveName, SolverName
 
@@ -110,6 +112,30 @@ class PlacedPartition(Record):
     """Its first bit in the device's geometry; None in files of before it was kept."""
 
 
+class ErrorFree(Record):
+    """Where the operands would lie if they tolerated nothing: at points without errors, by the same solver."""
+
+    partition: dict[str, str]
+    """Of each operand, the name of its partition, or of its first piece's."""
+    operating_point: dict[str, OperatingPoint]
+    """Of each partition."""
+
+
+@dataclass(frozen=True)
+class PlacedWithoutErrors:
+    """A placement at operating points without errors, as accounts read one."""
+
+    nominal: OperatingPoint
+    partitions: Mapping[str, PlacedPartition]
+    partition: Mapping[str, str]
+    """Of each operand."""
+
+    def point_of(self, operand: str) -> OperatingPoint:
+        """The operating point of an operand's partition; nominal for an operand that is not placed."""
+        home = self.partition.get(operand)
+        return self.nominal if home is None else self.partitions[home].operating_point
+
+
 class Placement(Result):
     """A placement of a network's operands in a device, made from a tolerance. Saved and loaded as JSON."""
 
@@ -137,6 +163,9 @@ class Placement(Result):
     """How each partition is run, by its name."""
     optimum: Optimum | None = None
     """Of an exact placement, how good it is."""
+    free: ErrorFree | None = None
+    """What the device gives to operands that tolerate nothing; None where the solver finds none, and in files of
+    before it was kept."""
     notes: tuple[str, ...] = ()
     """What a reader must know about how limits and points were compared."""
 
@@ -160,6 +189,8 @@ class Placement(Result):
             ends[part.partition] = part.address_bytes + part.bytes
         for name, operand in self.operands.items():
             self._check_parts(name, operand)
+        if self.free is not None:
+            self._check_free(self.free)
         for name, partition in self.partitions.items():
             if partition.used_bytes != ends[name]:
                 raise ValueError(
@@ -183,6 +214,30 @@ class Placement(Result):
         first = operand.parts[0]
         if (first.partition, first.address_bytes) != (operand.partition, operand.address_bytes):
             raise ValueError(f"operand {name} does not start where its first piece does")
+
+    def _check_free(self, free: ErrorFree) -> None:
+        for what, found, expected in (
+            ("operands", set(free.partition), set(self.operands)),
+            ("partitions", set(free.operating_point), set(self.partitions)),
+            ("partitions of operands", set(free.partition.values()) - set(self.partitions), set[str]()),
+        ):
+            if found != expected:
+                raise ValueError(
+                    f"free: its {what} differ from the placement's in {', '.join(sorted(found ^ expected))}; allowed "
+                    "are the same"
+                )
+
+    @property
+    def without_errors(self) -> PlacedWithoutErrors | None:
+        """The operands at points without errors; None where the file does not tell."""
+        if self.free is None:
+            return None
+        points = self.free.operating_point
+        partitions = {
+            name: one.model_copy(update={"operating_point": points[name], "errors": Uniform(ber=0.0)})
+            for name, one in self.partitions.items()
+        }
+        return PlacedWithoutErrors(self.nominal, partitions, self.free.partition)
 
     @property
     def ber(self) -> dict[str, float]:

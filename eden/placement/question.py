@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -132,6 +133,16 @@ class Question:
             ((first, *others),) = self.choices
             by_all = np.all(tolerated(self.limits, [model for _, model in others]), axis=0)
             self.choices = [[first, *itertools.compress(others, by_all.tolist())]]
+
+    def without_errors(self) -> Question:
+        """The same of operands that tolerate nothing: of all points those without errors are left."""
+        found = copy.copy(self)
+        found.limits = [Limit(0.0, 0.0, 0.0)] * len(self.limits)
+        found.choices = [
+            [first, *(choice for choice in others if not (choice[1].ber_zero or choice[1].ber_one))]
+            for first, *others in self.choices
+        ]
+        return found
 
     def stored(self) -> dict[str, OperandBytes]:
         """The operands as the traffic reads them."""

@@ -18,7 +18,7 @@ from eden.costs.defaults import PLATFORM
 from eden.devices.device import Device
 from eden.placement.constraints import Constraints
 from eden.placement.defaults import OBJECTIVE, RATES, SOLVER, ExactSolver, RatesName, UpperRates
-from eden.placement.placement import Placement
+from eden.placement.placement import ErrorFree, Placement
 from eden.placement.points import Points
 from eden.placement.question import Question
 from eden.tolerance.tolerance import Tolerance
@@ -55,6 +55,8 @@ class Order:
     """How the exact solver counts and when it ends."""
     costs: Callable[[], Costs]
     """Counts the energy and time of placements."""
+    free: Placement | None = None
+    """A placement without errors, where one is known."""
 
 
 class Solver(NamedTuple):
@@ -84,7 +86,7 @@ def _exact(question: Question, order: Order) -> Placement:
         start = question.answered("greedy", nearest, place_greedy(question, OBJECTIVES[nearest].first))
     except ValueError:
         start = None
-    return place_exact(question, order.objective, costs, start, order.exact.gap, order.exact.time_limit)
+    return place_exact(question, order.objective, costs, start, order.free, order.exact.gap, order.exact.time_limit)
 
 
 SOLVERS: Mapping[str, Solver] = {
@@ -114,16 +116,17 @@ def place(
 ) -> Placement:
     """Put each operand into a partition, and each partition at an operating point, that its operands tolerate.
 
-    The greedy solver is Algorithm 1 of the EDEN paper (Koppula et al., MICRO 2019): operands from the most to the least
-    tolerant, each into the partition and operating point with the largest parameter reduction among those that have
-    room and whose error rates it tolerates. The exact solver finds the placement with the least energy or time, by the
-    account of ``savings`` at the platform's typical assumptions, with a bound (docs/explanation/placement.md). An
+    The exact solver finds the placement with the least energy or time, by the account of ``savings`` at the platform's
+    typical assumptions, with a bound (docs/explanation/placement.md): operands that tolerate more never cost more, but
+    for its gap. The greedy solver, the reference, is Algorithm 1 of the EDEN paper (Koppula et al., MICRO 2019):
+    operands from the most to the least tolerant, each into the partition and operating point with the largest parameter
+    reduction among those that have room and whose error rates it tolerates; with more tolerance it may save less. An
     input's bytes are one sample's.
 
     Args:
         tolerance: limits, bytes, kinds and error models of the operands.
         device: partitions and their operating points.
-        solver: "greedy" or "exact"; or an ``ExactSolver``, which says what it counts by and when it ends.
+        solver: "exact" or "greedy"; or an ``ExactSolver``, which says what it counts by and when it ends.
         traffic: bytes that each operand moves per inference; by the greedy solver, of equally tolerant operands the
             busier one chooses first; by the exact one, counted from the tolerance's operands where none is given.
         objective: "energy", "latency" or, exact only, "weighted"; by the greedy solver, whether the reduction of the
@@ -164,7 +167,12 @@ def place(
     question = Question(wanted, device, traffic, constraints, coarse, points, ends)
     fixed = OBJECTIVES[objective].energy_weight
     weight = exact.energy_weight if fixed is None else fixed
-    found = SOLVERS[name].solve(question, Order(objective, weight, exact, lambda: _costs(question, exact, weight)))
+    order = Order(objective, weight, exact, lambda: _costs(question, exact, weight))
+    try:
+        free = SOLVERS[name].solve(question.without_errors(), order)
+    except (ValueError, TimeoutError):
+        free = None  # where nothing fits the solver says so itself
+    found = SOLVERS[name].solve(question, dataclasses.replace(order, free=free))
     before = tolerance.provenance
     settings = {**({} if before is None else before.settings), "granularity": granularity, "points": _as_json(points)}
     settings["constraints"] = dataclasses.asdict(constraints)
@@ -173,7 +181,12 @@ def place(
     # Of a tolerance whose limits were lowered, the one that was found.
     origin = tolerance if before is None else before.of.get("tolerance", tolerance)
     made = Provenance.made(before, tolerance=origin, device=device, traffic=traffic, settings=settings)
-    return found.model_copy(update={"provenance": made})
+    return found.model_copy(update={"provenance": made, "free": None if free is None else _points_of(free)})
+
+
+def _points_of(free: Placement) -> ErrorFree:
+    points = {name: one.operating_point for name, one in free.partitions.items()}
+    return ErrorFree(partition=free.partition, operating_point=points)
 
 
 def _as_json(value: Any) -> Any:

@@ -71,6 +71,8 @@ def test_bounds_of_the_relaxation_are_below_the_optimum(envelope: bool, monkeypa
     def watched(problem: Problem, gap: float, seconds: float, relaxed: bool) -> tuple[object, float | None]:
         found = pooled(problem, gap, seconds, relaxed)
         assert found[1] is not None
+        if relaxed:
+            bounds.clear()  # those of operands that tolerate nothing come first
         if watching == problem.names:
             bounds.append(found[1])
         return found

@@ -23,7 +23,7 @@ NETWORK = {"conv1.weight": 1e-6, "conv1.input": 5e-5, "conv2.weight": 2e-2, "con
 
 
 def test_each_operand_gets_the_most_aggressive_point_it_tolerates():
-    placement = eden.place(tolerance(NETWORK), device())
+    placement = eden.place(tolerance(NETWORK), device(), "greedy")
     trcd = {name: placement.partitions[where].operating_point.trcd for name, where in placement.partition.items()}
     assert trcd == {
         "conv1.weight": 10.0,
@@ -50,7 +50,7 @@ def test_contracts_on_random_networks():
         memory = device(banks=rng.randrange(1, 9), capacity=40_000 + rng.randrange(60_000))
         wanted = tolerance(limits, bytes=sizes, model=model)
         try:
-            placement = eden.place(wanted, memory, objective=rng.choice(["energy", "latency"]))
+            placement = eden.place(wanted, memory, "greedy", objective=rng.choice(["energy", "latency"]))
         except ValueError as error:
             assert "cannot be placed" in str(error)  # noqa: PT017
             continue
@@ -100,11 +100,11 @@ def test_the_busier_of_equally_tolerant_operands_chooses_first():
     moved = eden.traffic(
         {"a.weight": SimpleNamespace(bytes=1000, kind="weight"), "b.input": SimpleNamespace(bytes=1000, kind="input")}
     )
-    assert eden.place(wanted, memory).partition["a.weight"] == "fast"
+    assert eden.place(wanted, memory, "greedy").partition["a.weight"] == "fast"
     # A feature map is written and read, a weight only read.
-    assert eden.place(wanted, memory, traffic=moved).partition["b.input"] == "fast"
+    assert eden.place(wanted, memory, "greedy", traffic=moved).partition["b.input"] == "fast"
     with pytest.raises(ValueError, match=r"operand c\.weight of the tolerance is not in the traffic"):
-        eden.place(tolerance({"c.weight": 0.1}), memory, traffic=moved)
+        eden.place(tolerance({"c.weight": 0.1}), memory, "greedy", traffic=moved)
 
 
 def test_file_round_trip(tmp_path: Path):
@@ -135,7 +135,7 @@ def test_an_edited_file_that_breaks_a_contract(tmp_path: Path, change: dict[str,
 
 def test_overlapping_operands_in_a_file(tmp_path: Path):
     path = tmp_path / "placement.json"
-    eden.place(tolerance(NETWORK), device()).save(path)
+    eden.place(tolerance(NETWORK), device(), "greedy").save(path)
     body = json.loads(path.read_text())
     body["operands"]["conv2.input"]["address"] = 0
     body["operands"]["conv2.weight"]["address"] = 64
@@ -169,12 +169,12 @@ def test_other_failure_probability_is_noted():
 
 def test_operand_larger_than_the_device():
     with pytest.raises(ValueError, match=r"fc\.weight \(134217729 bytes.*largest is bank0 with 134217728 bytes"):
-        eden.place(tolerance({"fc.weight": 0.1}, size=128 * MIB + 1), device())
+        eden.place(tolerance({"fc.weight": 0.1}, size=128 * MIB + 1), device(), "greedy")
 
 
 def test_no_room_left():
     with pytest.raises(ValueError, match=r"operand a\.input \(1000 bytes.*the most room left .* is 976 bytes"):
-        eden.place(tolerance({"a.weight": 0.1, "a.input": 0.1}), device(banks=1, capacity=2000))
+        eden.place(tolerance({"a.weight": 0.1, "a.input": 0.1}), device(banks=1, capacity=2000), "greedy")
 
 
 def test_every_solver_and_objective_has_its_name():

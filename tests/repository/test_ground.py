@@ -117,7 +117,7 @@ def chain(folder: Path) -> dict[str, Any]:
     search = eden.Search(batch_size=50)
     tolerance = eden.profile(model, loader, max_drop=0.05, confidence=0.9, seed=3, search=search, progress=False)
     made: dict[str, Any] = {"device": fitted, "tolerance": tolerance}
-    made["placement"] = eden.place(tolerance, fitted)
+    made["placement"] = eden.place(tolerance, fitted, "greedy")
     made["exact"] = eden.place(tolerance, fitted, solver=eden.ExactSolver(platform="gpu"))
     made["traffic"] = eden.traffic(model, platform="eyeriss", inputs=samples().tensors[0][:1])
     made["savings"] = eden.savings(model, made["exact"], platform="gpu")

@@ -41,7 +41,19 @@ def section(account: Account) -> Section:
     """The section."""
     platforms = Table(
         "Platforms, at typical assumptions",
-        ("platform", "energy within", "as placed", "saved", "range", "time within", "as placed", "faster", "range"),
+        (
+            "platform",
+            "energy within",
+            "as placed",
+            "saved",
+            "range",
+            "free",
+            "by tolerance",
+            "time within",
+            "as placed",
+            "faster",
+            "range",
+        ),
         [
             (
                 name,
@@ -49,6 +61,8 @@ def section(account: Account) -> Section:
                 f"{one.placed_nj / 1e3:,.3f} µJ",
                 fine_percent(one.energy_reduction),
                 range_text(*one.energy_reduction_range, percent),
+                "" if one.free is None else fine_percent(one.free.energy_reduction),
+                "" if one.energy_by_tolerance is None else fine_percent(one.energy_by_tolerance),
                 f"{one.nominal_ns / 1e3:,.2f} µs",
                 f"{one.placed_ns / 1e3:,.2f} µs",
                 fine_percent(one.speedup),
