@@ -20,6 +20,7 @@ from eden.boosting import rates
 from eden.boosting.iterations import Iterations
 from eden.boosting.recovery import Recovery
 from eden.common.arguments import check_choice, check_fields, number, whole
+from eden.common.records import Log
 from eden.common.torch_internals import after_backward, recomputing
 from eden.faults.chips import accesses, check_trainable, chip, draw_chip, set_accesses_, set_training_chip_
 from eden.faults.faulty_layers import faulty_layers
@@ -85,6 +86,9 @@ class Curriculum:
         recovery: of "adaptive": what the loss may be above the reference, relative, or the score below it; from 0.
         reference: of "adaptive", the loss or the score to recover to, such as that of the clean network; None takes
             what the first epoch ends with.
+        log: called by ``step`` with a record of the epoch that ends, such as a logger's: "epoch" from 0, "step", the
+            iterations so far, "ber", the rate that it was trained at, and the latest "loss" and "score" that were
+            reported. Copies and pickles of the curriculum have none.
 
     Steps drawn clean, or at a lower rate, are those after the first of each epoch: ``step`` leaves the network at the
     present rate, and so to be evaluated.
@@ -111,6 +115,7 @@ class Curriculum:
         factor: float = 2.0,
         recovery: float = 0.05,
         reference: float | None = None,
+        log: Log | None = None,
     ) -> None:
         self.epochs = epochs
         self.epochs_per_step = epochs_per_step
@@ -124,6 +129,8 @@ class Curriculum:
         self.factor = factor
         self.recovery = recovery
         self.reference = reference
+        self.log = log
+        self._reported: dict[str, float] = {}
         check_fields(
             self,
             ("epochs", whole(epochs, 1), "a whole number from 1"),
@@ -200,7 +207,7 @@ class Curriculum:
         _release(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_model": self.model}
+        return {**self.__dict__, "_model": self.model, "log": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A copy is of the copied network, and moved by no optimizer.
@@ -290,6 +297,8 @@ class Curriculum:
         for name, value in (("score", score), ("loss", loss)):
             if value is not None and not number(value):
                 raise ValueError(f"{name} is {value!r}; allowed is a finite number")
+            if value is not None:
+                self._reported[name] = float(value)
         self._recovery.report(score, loss)
 
     def step(self) -> None:
@@ -320,12 +329,15 @@ class Curriculum:
                 "norm, may stay in evaluation mode), or give chips='one'"
             )
         self._check_read()
+        record = {"epoch": self.epoch, "step": self.optimizer_steps, "ber": self.ber, **self._reported}
         if self.schedule == "adaptive":
             self._recovery.end_epoch(self._ladder, self.reference, self.recovery, self.factor, self.epochs_per_step)
         self._steps_at_last_epoch, self._trained, self._told = self.optimizer_steps, set(), 0
         self._counted_from = self.optimizer_steps, reads_of(self.model)
         self.epoch += 1
         self._apply()
+        if self.log is not None:
+            self.log(record)
 
     def step_iteration(self) -> None:
         """End an iteration by hand, after the last optimizer step of it; the chip changes.

@@ -33,6 +33,7 @@ from eden.boosting.weights import clip_weights_, weight_bounds
 from eden.common.arguments import whole
 from eden.common.files import output_file
 from eden.common.ranks import Ranks
+from eden.common.records import Log
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.inject import remove_
 from eden.faults.learned_ranges import LearnedRanges
@@ -91,6 +92,7 @@ def train(
     *,
     checkpoint_every: int | None = None,
     teacher: nn.Module | None = None,
+    log: Log | None = None,
 ) -> list[Epoch]:
     """Train a classifier, under faults if a curriculum is given.
 
@@ -110,6 +112,8 @@ def train(
         on_step: called after each optimizer step with (steps done, steps in all).
         checkpoint_every: write the checkpoint also after each so many optimizer steps.
         teacher: network to distil from, by ``recipe.distillation``; a copy of ``model`` without faults if None.
+        log: called on the first rank with a record of each optimizer step, such as a logger's: "step" from 1, "epoch"
+            from 0, "loss", and "ber", the mean bit error rate of the step, 0 without a curriculum.
 
     Returns:
         What each epoch ended with, those before a resumption included.
@@ -187,9 +191,13 @@ def train(
                     set_random_states(run.random)
                     samples.generator.bit_generator.state = run.generator
                 while run.step < steps:
-                    run.total += loop.step(samples, number, run.step)
+                    ber = curriculum.step_ber if curriculum is not None else 0.0
+                    loss = loop.step(samples, number, run.step)
+                    run.total += loss
                     run.step += 1
                     done = number * steps + run.step
+                    if log is not None and ranks.rank == 0:
+                        log({"step": done, "epoch": number, "loss": loss, "ber": ber})
                     run.generator = cast(dict[str, Any], samples.generator.bit_generator.state)
                     if checkpoint_every is not None and done % checkpoint_every == 0 and run.step < steps:
                         save()

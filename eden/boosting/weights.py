@@ -64,8 +64,8 @@ def clip_weights_(model: nn.Module, bounds: Mapping[str, float]) -> None:
             parameters[name].clamp_(-bound, bound)
 
 
-def distilled(output: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """The distance to a teacher: T^2 KL(softmax(teacher / T) || softmax(output / T)), a mean over samples.
+def distilled(output: Tensor, teacher: Tensor, temperature: float, dim: int = 1) -> Tensor:
+    """The distance to a teacher: T^2 KL(softmax(teacher / T) || softmax(output / T)), a mean over all but the classes.
 
     The factor keeps its gradient's size independent of T (Hinton, Vinyals and Dean, arXiv 1503.02531).
 
@@ -73,8 +73,9 @@ def distilled(output: Tensor, teacher: Tensor, temperature: float) -> Tensor:
         output: logits, shape (N, classes), or (N, classes, ...).
         teacher: logits of the same shape, without a gradient.
         temperature: T.
+        dim: where the classes are, such as -1 for tokens, (N, tokens, vocabulary).
     """
-    ours = (output / temperature).log_softmax(1)
-    theirs = (teacher / temperature).log_softmax(1)
-    distances = (theirs.exp() * (theirs - ours)).sum(1)
+    ours = (output / temperature).log_softmax(dim)
+    theirs = (teacher / temperature).log_softmax(dim)
+    distances = (theirs.exp() * (theirs - ours)).sum(dim)
     return distances.mean() * temperature**2

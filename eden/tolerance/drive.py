@@ -20,6 +20,7 @@ from eden.common import progress as eden_progress
 from eden.common.deadline import Deadline
 from eden.common.journal import Journal
 from eden.common.ranks import RankError, Ranks
+from eden.common.records import Log
 from eden.tolerance.population import Plan
 from eden.tolerance.question import Question, SearchError
 from eden.tolerance.reuse import Reuse
@@ -388,6 +389,7 @@ def ask(
     until: int | TimeBudget | None,
     ranks: Ranks | None = None,
     of_rates: bool = True,
+    log: Log | None = None,
     **fingerprint: Any,
 ) -> Counter[str]:
     """Put a question's search to a subject until it ends.
@@ -407,6 +409,7 @@ def ask(
         until: when its observations end, as ``drive`` takes it.
         ranks: who share the observations.
         of_rates: whether rates are looked for, for the progress.
+        log: called with a record of each observation, on rank 0.
         fingerprint: more that a journal names the run by.
 
     Returns:
@@ -430,9 +433,15 @@ def ask(
         if book is not None and book.history:
             task.advance(len(book.history))
 
+        score = question.shown(clean)
+
         def on_step(step: Step) -> None:
             if callable(progress):
                 progress(step)
+            if log is not None:
+                faulty = score + step.difference if question.lower_is_better else score - step.difference
+                drop = step.difference
+                log({"step": step.trial + 1, "ber": step.rate, "drop": drop, "clean": score, "faulty": faulty})
             task.expect(step.expected)
             task.note(note(step, question.bound, of_rates))
             task.advance()

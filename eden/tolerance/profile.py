@@ -15,6 +15,7 @@ from torch import nn
 
 from eden.common import progress as eden_progress
 from eden.common.ranks import Ranks
+from eden.common.records import Log
 from eden.common.renames import renamed
 from eden.faults.forward import ForwardFn, TargetFn
 from eden.faults.samples import samples_of
@@ -58,6 +59,7 @@ def profile(
     budget: Budget = _BUDGET,
     journal: str | os.PathLike[str] | None = None,
     progress: bool | Callable[[Step], None] = True,
+    log: Log | None = None,
     float_accuracy: float | None = None,
     group: torch.distributed.ProcessGroup | None = None,
 ) -> Tolerance:
@@ -104,6 +106,8 @@ def profile(
         journal: a file that takes every report as soon as it is made; one that exists is resumed from, to the same
             answer.
         progress: True shows it on standard error, False does not, a function is called with a Step per observation.
+        log: called with a record of each observation, such as a logger's: its "step" from 1, the rate "ber", the "drop"
+            of its samples on its chip, and the score of all: "clean", on reliable memory, and "faulty", less the drop.
         float_accuracy: the network's score without the storage, only to be recorded.
         group: the ranks that share the observations, such as ``torch.distributed.group.WORLD`` under torchrun; each of
             them calls ``profile`` alike, and all get the same tolerance, that of one rank to the bit. None for this
@@ -171,6 +175,7 @@ def profile(
             weights=searched.weights,
             journal=journal,
             progress=progress,
+            log=log,
             budget=budget,
             until=until,
             ranks=ranks,

@@ -21,6 +21,7 @@ from torch import nn
 from eden import _core
 from eden.common import progress as eden_progress
 from eden.common.provenance import Provenance, Result
+from eden.common.records import Log
 from eden.common.renames import renamed
 from eden.devices.upper_rates import Rates
 from eden.faults.forward import ForwardFn, TargetFn
@@ -141,6 +142,7 @@ def certify(
     rates: Rates | None = None,
     journal: str | os.PathLike[str] | None = None,
     progress: bool | Callable[[Step], None] = True,
+    log: Log | None = None,
 ) -> Verification:
     """Certify a network as it is placed: its drop in score on chips that nothing before has seen.
 
@@ -174,6 +176,7 @@ def certify(
             operands have, and of no device.
         journal: a file that takes every observation; one that exists is resumed from, to the same answer.
         progress: True shows it on standard error, False does not, a function is called with a Step per observation.
+        log: called with a record of each observation.
 
     Returns:
         What was found; ``certified`` says whether the statement holds.
@@ -222,6 +225,7 @@ def certify(
             weights={},
             journal=journal,
             progress=progress,
+            log=log,
             budget=budget,
             until=until,
             of_rates=False,

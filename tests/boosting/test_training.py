@@ -1,5 +1,6 @@
 """Is training a function of its recipe, and does an interrupted run go on to the same bits, or say what differs?"""
 
+import copy
 import dataclasses
 import json
 import math
@@ -35,7 +36,9 @@ from eden.boosting.recipe import Recipe
 from eden.boosting.training import Epoch, train
 from eden.boosting.weights import clip_weights_, distilled, weight_bounds
 from eden.common.files import FileError
+from eden.common.records import Record
 from eden.faults.faulty_layers import faulty_layers
+from eden.faults.learned_ranges import LearnedRanges
 from eden.memory.errors import ErrorModel
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -763,6 +766,7 @@ def test_distances_to_a_teacher() -> None:
     )
     assert torch.allclose(distilled(ours, theirs, 3.0), 9.0 * expected)
     assert distilled(ours, ours, 2.0) == 0.0
+    assert torch.allclose(distilled(ours[:, None], theirs[:, None], 3.0, dim=-1), 9.0 * expected)
 
 
 def test_the_teacher_is_the_clean_network_before_the_training() -> None:
@@ -1197,3 +1201,61 @@ def test_checkpoints_of_another_loop_are_refused(tmp_path: Path) -> None:
         eden.save_checkpoint(run.model, path, extra={"a": [1, {2}]})
     with pytest.raises(TypeError, match="model is a PosixPath; allowed is a network, before the path"):
         eden.save_checkpoint(path, run.model)
+
+
+def test_a_loop_of_ones_own_trains_to_the_same_bits() -> None:
+    """With the functions that docs/how-to/boost.md shows, in the order in which it shows them."""
+    options = {"clip_percentile": 99.0, "distillation": 0.5, "learn_ranges": True, "range_decay": 0.1}
+    run = make("fresh", hidden=8)
+    recipe = Recipe(epochs=2, batch_size=tiny_task.BATCH, warmup=0.0, decay="constant", clean_loss=0.25, **options)
+    model, dataset = copy.deepcopy(run.model), run.dataset
+    train(run.model, dataset, recipe, run.curriculum)
+
+    curriculum = eden.Curriculum(model, 1e-2, RECIPE.epochs, chips="fresh", seed=7)
+    teacher = eden.remove_(copy.deepcopy(model)).eval()
+    bounds = weight_bounds(model, percentile=99.0)
+    learned = LearnedRanges(model)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9, weight_decay=5e-4, nesterov=True)
+    optimizer.add_param_group({"params": learned.parameters(), "weight_decay": 0.1})
+
+    def loss_of(x: Tensor, y: Tensor) -> Tensor:
+        output = model(x)
+        with torch.no_grad():
+            theirs = teacher(x)
+        return 0.5 * nn.functional.cross_entropy(output, y) + 0.5 * distilled(output, theirs, temperature=2.0)
+
+    clip_weights_(model, bounds)
+    model.train()
+    for epoch in range(2):
+        samples = Samples(dataset, recipe, epoch, None, torch.device("cpu"), 0, 1)
+        with learned.training():
+            for step in range(STEPS):
+                x, y, _ = samples.batch(step)
+                optimizer.zero_grad()
+                (0.75 * loss_of(x, y)).backward()
+                with eden.clean(model):
+                    (0.25 * loss_of(x, y)).backward()
+                optimizer.step()
+                clip_weights_(model, bounds)
+                learned.apply_()
+        curriculum.step()
+    for name, value in run.model.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+    assert eden.ranges(run.model) == eden.ranges(model)
+    assert any(float(factor.detach()) < 1.0 for factor in learned.parameters())
+
+
+def test_records_for_a_logger() -> None:
+    run, steps, epochs = make("fresh", hidden=8), list[Record](), list[Record]()
+    assert run.curriculum is not None
+    run.curriculum.log = epochs.append
+    run.curriculum.report(0.5, loss=2.0)
+    history = run.train(log=steps.append)
+    assert [record["step"] for record in steps] == list(range(1, RECIPE.epochs * STEPS + 1))
+    for epoch in history:
+        of_epoch = [record for record in steps if record["epoch"] == epoch.number]
+        assert math.fsum(record["loss"] for record in of_epoch) / STEPS == pytest.approx(epoch.loss)
+        assert {record["ber"] for record in of_epoch} == {epoch.ber}
+    expected = [(epoch.number, (epoch.number + 1) * STEPS, epoch.ber, 2.0, 0.5) for epoch in history]
+    assert [tuple(record[key] for key in ("epoch", "step", "ber", "loss", "score")) for record in epochs] == expected
+    assert copy.deepcopy(run.curriculum).log is None

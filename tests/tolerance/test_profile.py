@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import eden
 from eden import _core
+from eden.common.records import Record
 from eden.faults.chips import chip, draw_chip
 from eden.faults.config import Faults
 from eden.memory.errors import ErrorModel
@@ -322,8 +323,12 @@ def test_operands_without_errors_are_left_alone() -> None:
 
 
 def test_steps_and_progress(capsys: pytest.CaptureFixture[str]) -> None:
-    steps: list[Step] = []
-    profile(make_network(), loader(), **{**FAST, "progress": steps.append})
+    steps, records = list[Step](), list[Record]()
+    profile(make_network(), loader(), **{**FAST, "progress": steps.append, "log": records.append})
+    assert [(record["step"], record["ber"], record["drop"]) for record in records] == [
+        (step.trial + 1, step.rate, step.difference) for step in steps
+    ]
+    assert {record["faulty"] + record["drop"] for record in records} == {pytest.approx(records[0]["clean"])}
     assert [step.trial for step in steps] == list(range(len(steps)))
     assert {step.operand for step in steps if step.phase == "operand"} == {"0.weight", "0.input", "3.weight", "3.input"}
     assert steps[-1].expected == len(steps)
