@@ -24,6 +24,7 @@ set(EDEN_CORE_SOURCES
   csrc/measurements/parser.cpp
   csrc/measurements/pattern.cpp
   csrc/measurements/retention.cpp
+  csrc/measurements/row_counts.cpp
   csrc/measurements/rowhammer_tester.cpp
   csrc/measurements/rowscout.cpp
   csrc/measurements/softmc.cpp

@@ -40,14 +40,13 @@ class CountsCsv : public ConditionCsvParser {
     wanted_ = of_module(kModuleColumn, kVendorColumn);
     if (!wanted_) return true;
     if (!read_condition(line)) return false;
-    Statistics& statistics = output_.statistics;
-    const Pattern& pattern = statistics.condition_of(condition_).pattern;
+    const Pattern& pattern = output_.statistics.condition_of(condition_).pattern;
     if (pattern.text().empty()) {
       output_.log.damaged(line, "neither a pattern nor a stored value", "one of them");
       return false;
     }
     value_ = stored_ != kUnknown ? stored_ : pattern.solid();
-    if (!repeat) repeat = statistics.next_repeat(condition_, static_cast<uint32_t>(*bank), value_);
+    repeat = pass(repeat, static_cast<uint32_t>(*bank));
     if (*repeat >= kMostRepeats) {
       output_.log.damaged(line, "pass " + std::to_string(*repeat),
                           "fewer than " + std::to_string(kMostRepeats));
@@ -72,10 +71,9 @@ class CountsCsv : public ConditionCsvParser {
       return false;
     }
     if (wanted_) {
-      if (repeat == kNoDigits) {
-        repeat = output_.statistics.next_repeat(condition_, static_cast<uint32_t>(bank), value_);
-        if (repeat >= kMostRepeats) return false;
-      }
+      repeat = pass(repeat == kNoDigits ? std::nullopt : std::optional(repeat),
+                    static_cast<uint32_t>(bank));
+      if (repeat >= kMostRepeats) return false;
       if (!count(line, repeat, bank, static_cast<double>(errors), static_cast<double>(cells))) {
         return false;
       }
@@ -84,12 +82,19 @@ class CountsCsv : public ConditionCsvParser {
     return true;
   }
 
+  // The number of a pass: that which is stated, in its session, or that of the next count.
+  uint64_t pass(std::optional<uint64_t> stated, uint32_t bank) {
+    if (stated) return pass_of(*stated);
+    return output_.statistics.next_repeat(condition_, bank, value_);
+  }
+
   bool count(uint64_t line, uint64_t repeat, uint64_t bank, double errors, double cells) {
     return output_.statistics.count(condition_, static_cast<uint32_t>(repeat),
                                     static_cast<uint32_t>(bank), value_, errors, cells, line);
   }
 
   void at_end() override {
+    ConditionCsvParser::at_end();
     if (broken_ > 0) {
       output_.log.note("kept " + std::to_string(broken_) +
                        " counts that are no whole numbers, such as means of several passes");

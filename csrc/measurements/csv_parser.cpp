@@ -1,6 +1,7 @@
 #include "measurements/csv_parser.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -12,6 +13,7 @@ namespace {
 
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 constexpr size_t kMostColumns = 1024;
+constexpr size_t kMostSessions = 4096;
 
 // What names of a condition or of a part of the memory have in them.
 constexpr std::string_view kTelling[] = {"vdd",       "volt",    "trcd",    "trp",    "tras",
@@ -282,7 +284,8 @@ template <class Column>
 std::vector<Column> with_condition_columns(std::vector<Column> own) {
   std::vector<Column> columns;
   for (const char* name : kConditionNames) columns.push_back({name, false, false});
-  for (const char* name : {"pattern", "stored", "module", "vendor"}) {
+  for (const InUnit& unit : kInUnits) columns.push_back({unit.name, false, false});
+  for (const char* name : {"session", "pattern", "stored", "module", "vendor"}) {
     columns.push_back({name, false, false});
   }
   columns.insert(columns.end(), own.begin(), own.end());
@@ -300,13 +303,35 @@ bool ConditionCsvParser::read_condition(uint64_t line) {
   for (int i = 0; same && i <= kStoredColumn; ++i) same = field(i) == last_[i];
   if (same) return true;
   condition_ = -1;
-  Condition condition = settings_.at;
+  Condition condition = settings_.at, stated;
+  auto& told = stated.field;
   for (int i = 0; i < kConditionFields; ++i) {
     if (field(i).empty()) continue;
     const std::optional<double> value =
         real(line, i, kConditionRanges[i].low, kConditionRanges[i].high);
     if (!value) return false;
     condition.field[i] = *value;
+  }
+  for (int i = 0; i < kUnits; ++i) {
+    const InUnit& unit = kInUnits[i];
+    if (field(kConditionFields + i).empty()) continue;
+    const Range& range = kConditionRanges[unit.field];
+    const std::optional<double> value =
+        real(line, kConditionFields + i, (range.low - unit.offset) / unit.factor,
+             (range.high - unit.offset) / unit.factor);
+    if (!value) return false;
+    if (!field(unit.field).empty() || !std::isnan(told[unit.field])) {
+      damaged(line, kConditionFields + i, "one column of a quantity");
+      return false;
+    }
+    // Not the last digits that the unit's factor rounds.
+    condition.field[unit.field] = told[unit.field] =
+        std::round((unit.factor * *value + unit.offset) * 1e9) / 1e9;
+  }
+  session_ =
+      sessions_.try_emplace(std::string(field(kSessionColumn)), sessions_.size()).first->second;
+  if (sessions_.size() > kMostSessions) {
+    refuse<FormatError>("found more than ", kMostSessions, " sessions; allowed are fewer");
   }
   stored_ = kUnknown;
   if (const std::string_view text = field(kStoredColumn); !text.empty()) {
@@ -336,6 +361,20 @@ bool ConditionCsvParser::read_condition(uint64_t line) {
   condition_ = output_.statistics.condition(condition);
   for (int i = 0; i <= kStoredColumn; ++i) last_[i] = field(i);
   return true;
+}
+
+uint64_t ConditionCsvParser::pass_of(uint64_t repeat) {
+  if (!has(kSessionColumn)) return repeat;
+  const auto [pass, added] = passes_.try_emplace({condition_, session_, repeat}, 0);
+  if (added) pass->second = next_pass_[condition_]++;
+  return pass->second;
+}
+
+void ConditionCsvParser::at_end() {
+  if (sessions_.size() > 1) {
+    output_.log.note("numbered the passes of " + std::to_string(sessions_.size()) +
+                     " sessions on, by condition");
+  }
 }
 
 }  // namespace eden::measurements

@@ -2,8 +2,10 @@
 // the columns that say under what a line was measured.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "measurements/parser.h"
@@ -106,26 +108,50 @@ struct Range {
 inline constexpr Range kConditionRanges[kConditionFields] = {
     {0.1, 10.0}, {1e-3, 1e6}, {1e-3, 1e6}, {-273.15, 1000.0}, {1e-3, 1e9}, {0.0, 1e15}};
 
-// A file whose first columns are kConditionNames, then pattern, stored, module and vendor.
+// Columns of the same in other units: the value is factor x number + offset.
+struct InUnit {
+  const char* name;
+  ConditionField field;
+  double factor, offset;
+};
+inline constexpr InUnit kInUnits[] = {{"vdd_mv", kVdd, 1e-3, 0.0},
+                                      {"trcd_ps", kTrcd, 1e-3, 0.0},
+                                      {"trp_ps", kTrp, 1e-3, 0.0},
+                                      {"temperature_k", kTemperature, 1.0, -273.15},
+                                      {"refresh_interval_us", kRefreshInterval, 1e-3, 0.0},
+                                      {"refresh_interval_s", kRefreshInterval, 1e3, 0.0}};
+inline constexpr int kUnits = sizeof(kInUnits) / sizeof(kInUnits[0]);
+
+// A file whose first columns are kConditionNames, then those of kInUnits, session, pattern, stored,
+// module and vendor.
 class ConditionCsvParser : public CsvParser {
  protected:
-  static constexpr int kPatternColumn = kConditionFields;
-  static constexpr int kStoredColumn = kConditionFields + 1;
-  static constexpr int kModuleColumn = kConditionFields + 2;
-  static constexpr int kVendorColumn = kConditionFields + 3;
-  static constexpr int kOwnColumns = kConditionFields + 4;
+  static constexpr int kSessionColumn = kConditionFields + kUnits;
+  static constexpr int kPatternColumn = kSessionColumn + 1;
+  static constexpr int kStoredColumn = kSessionColumn + 2;
+  static constexpr int kModuleColumn = kSessionColumn + 3;
+  static constexpr int kVendorColumn = kSessionColumn + 4;
+  static constexpr int kOwnColumns = kSessionColumn + 5;
 
   ConditionCsvParser(std::vector<Column> own, const Settings& settings, Output& output);
 
   // The condition of a line, and the value that its field `stored` names; damage and false where
   // they are none.
   bool read_condition(uint64_t line);
+  // The pass that a session's own number of a pass stands for: passes of all sessions of a
+  // condition are numbered on. Without sessions the number itself.
+  uint64_t pass_of(uint64_t repeat);
+  void at_end() override;
   int condition_ = -1;
   Stored stored_ = kUnknown;
 
  private:
   // Consecutive lines mostly agree in these fields: their text is compared before it is parsed.
   std::string last_[kStoredColumn + 1];
+  std::map<std::string, uint32_t, std::less<>> sessions_;  // numbers by label
+  uint32_t session_ = 0;
+  std::map<std::tuple<int, uint32_t, uint64_t>, uint32_t> passes_;  // of condition and session
+  std::map<int, uint32_t> next_pass_;                               // by condition
 };
 
 }  // namespace eden::measurements

@@ -69,6 +69,7 @@ class FlipsCsv : public ConditionCsvParser {
       damaged(line, kStoredColumn, "the value that the pattern stores in this cell");
       return false;
     }
+    repeat = pass_of(repeat);
     if (!count(repeat, *bank, *row, *bit, *stored)) {
       output_.log.damaged(line, outside(*bank, *row, *bit), kInside);
       return false;
@@ -90,7 +91,7 @@ class FlipsCsv : public ConditionCsvParser {
     if (repeat >= kMostRepeats) return false;
     if (wanted_) {
       const std::optional<Stored> stored = stored_in(row, bit);
-      if (!stored || !count(repeat, bank, row, bit, *stored)) return false;
+      if (!stored || !count(pass_of(repeat), bank, row, bit, *stored)) return false;
     }
     same_module();
     return true;

@@ -31,7 +31,8 @@ class SoftMc : public Parser {
  public:
   SoftMc(const Settings& settings, Output& output) : output_(output), condition_(settings.at) {
     // The pattern that the tool's source has.
-    if (condition_.pattern.text().empty()) condition_.pattern = Pattern::of_byte(0xff);
+    assumed_ = condition_.pattern.text().empty();
+    if (assumed_) condition_.pattern = Pattern::of_byte(0xff);
     if (!condition_.pattern.known()) {
       refuse("pattern is '", condition_.pattern.text(),
              "'; allowed for softmc are bytes, such as 0xff");
@@ -40,7 +41,21 @@ class SoftMc : public Parser {
     output_.statistics.pass(number_, 0);
   }
 
+  // The tool draws its progress over the last one, behind a carriage return, which ends a line
+  // here.
   void feed(std::string_view bytes) override {
+    if (!held_ && bytes.find('\r') == std::string_view::npos) return take_bytes(bytes);
+    std::string text = held_ ? "\r" : "";
+    text += bytes;
+    held_ = text.ends_with('\r');
+    if (held_) text.pop_back();
+    for (size_t i = text.find('\r'); i != std::string::npos; i = text.find('\r', i + 1)) {
+      if (i + 1 < text.size() && text[i + 1] != '\n') text[i] = '\n';
+    }
+    take_bytes(text);
+  }
+
+  void take_bytes(std::string_view bytes) {
     // Behind the last end of a line there is nothing to look for.
     const char* const end = bytes.data() + (bytes.rfind('\n') + 1);
     lines_.feed(
@@ -63,6 +78,11 @@ class SoftMc : public Parser {
     if (output_.log.records() == 0) {
       refuse<FormatError>("found no line with '", kMark,
                           "'; allowed is the output of SoftMC's retention test");
+    }
+    if (assumed_ && 2 * wrong_bits_ > 8 * bytes_) {
+      refuse<FormatError>("found ", wrong_bits_, " wrong bits in ", bytes_,
+                          " bytes that are not 0xff; allowed without a pattern is data that was ",
+                          "written as 0xff, of which few bits of a byte fail: give the pattern");
     }
     output_.log.note(
         "the lines name a burst of 64 bytes and not the byte, so there are no counts of bitlines "
@@ -102,6 +122,8 @@ class SoftMc : public Parser {
   // False, and nothing counted, for a byte that is not wrong or a row that was not tested.
   bool count(uint32_t bank, uint32_t row, unsigned byte) {
     const unsigned stored = condition_.pattern.byte(row), wrong = stored ^ byte;
+    wrong_bits_ += static_cast<uint64_t>(std::popcount(wrong));
+    ++bytes_;
     Statistics& statistics = output_.statistics;
     return wrong != 0 &&
            statistics.flips_in_row(number_, 0, bank, row, kZero,
@@ -114,9 +136,11 @@ class SoftMc : public Parser {
     if (trimmed(text).empty()) return;
     const size_t mark = text.find(kMark);
     if (mark == std::string_view::npos) {
-      // A report that lost its beginning is damage; other output of the program is not.
-      if (text.find("Row:") == std::string_view::npos &&
-          text.find("DATA:") == std::string_view::npos) {
+      // A report that lost its beginning is damage; other output of the program is not, as the
+      // progress that it shows.
+      if (text.find("Current Bank:") != std::string_view::npos ||
+          (text.find("Row:") == std::string_view::npos &&
+           text.find("DATA:") == std::string_view::npos)) {
         other_.line(line, text);
         return;
       }
@@ -151,6 +175,9 @@ class SoftMc : public Parser {
   Output& output_;
   Condition condition_;
   int number_ = -1;
+  bool assumed_ = false;  // the pattern is that of the tool's source
+  uint64_t bytes_ = 0, wrong_bits_ = 0;
+  bool held_ = false;  // the last byte was a carriage return
   Lines lines_;
   OtherText other_;
 };

@@ -116,8 +116,9 @@ class Measured(OperatingPoint):
 class FitRow(Part):
     """One model's fit at one operating point, or the sum over all points."""
 
-    model: Literal["uniform", "bitline", "wordline", "data_dependent"]
-    """``uniform`` (Model 0), ``bitline`` (1), ``wordline`` (2) or ``data_dependent`` (3)."""
+    model: Literal["uniform", "bitline", "wordline", "data_dependent", "bitline_by_value", "wordline_by_value"]
+    """``uniform`` (Model 0), ``bitline`` (1), ``wordline`` (2), ``data_dependent`` (3), or lines with a rate for each
+    stored value, ``bitline_by_value`` and ``wordline_by_value``."""
     point: OperatingPoint | None
     """The operating point, None in the sum."""
     parameters: Annotated[Whole, pydantic.Field(ge=1)]

@@ -6,6 +6,7 @@ import gc
 import math
 import operator
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from eden.measurements.campaign import UNKNOWN, Reading, Statistics
 _HIGHEST_PERCENTAGE = 100.0
 _MOST_PASSES = 20  # means of so many, and sums of those with the digits that programs print
 _NEARLY_WHOLE = 1e-3
+_FEWEST_CELLS = 2**16  # from which on a hundred errors are few
+_NO_CHANCE = 1e-9
 
 
 def refuse_rates(path: Path, reader: _core.MeasurementReader, statistics: Statistics) -> None:
@@ -45,6 +48,50 @@ def refuse_rates(path: Path, reader: _core.MeasurementReader, statistics: Statis
             "percentages are; allowed are counts of errors (a percentage is to be multiplied with cells / 100, a "
             "mean of passes with their number)",
         )
+
+
+def refuse_percentages(path: Path, readings: Sequence[Reading], cells_per_bank: int) -> str | None:
+    """Refuse whole numbers up to 100 that agree better than counts can; a note where too few tell it.
+
+    Counts of rare errors vary at least as the Poisson distribution does, from bank to bank and from pass to pass, real
+    ones far more. Percentages without decimals agree.
+
+    Returns:
+        What is to be noted, or None.
+
+    """
+    # Loaded here, as most reading needs none of it.
+    from scipy.stats import chi2, skellam
+
+    counted = [errors for reading in readings for errors in reading.errors if errors is not None]
+    if not counted or not 0.0 < max(counted) <= _HIGHEST_PERCENTAGE or cells_per_bank < _FEWEST_CELLS:
+        return None
+    groups: dict[tuple[Any, ...], list[float]] = {}
+    for reading in readings:
+        groups.setdefault(tuple(map(str, reading._replace(line=0, errors=()))), []).extend(
+            errors for errors in reading.errors if errors is not None
+        )
+    # Of pairs of counts, the differences, which are Skellam variables if the counts are Poisson ones; the chances of
+    # ones no larger are combined as Fisher did.
+    statistic, pairs = 0.0, 0
+    for errors in groups.values():
+        mean = math.fsum(errors) / len(errors)
+        for first, second in zip(errors[::2], errors[1::2], strict=False) if mean > 0.0 else ():
+            apart = math.floor(abs(first - second))
+            chance = skellam.cdf(apart, mean, mean) - skellam.cdf(-apart - 1, mean, mean)
+            statistic -= 2.0 * math.log(min(float(chance), 1.0))
+            pairs += 1
+    if pairs and float(chi2.sf(statistic, 2 * pairs)) < _NO_CHANCE:
+        raise FileError(
+            path,
+            f"column errors: found whole numbers up to {max(counted):g} in {cells_per_bank} cells of which {pairs} "
+            "pairs agree from pass to pass and bank to bank as counts do not and percentages do; allowed are counts of "
+            "errors (a percentage is to be multiplied with cells / 100)",
+        )
+    return (
+        f"all errors are whole numbers up to {max(counted):g} in {cells_per_bank} cells: taken for counts; as "
+        "percentages they would be to be multiplied with cells / 100"
+    )
 
 
 _NEEDED = ("trcd", "trp", "temperature")  # fields of a reading that are NaN where they are not stated

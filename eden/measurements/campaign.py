@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eden import _core
+from eden.common.files import FileError
 
 MOST_LINES = 2**24
 """Wordlines or bitlines whose counts ``ConditionStatistics.lines`` gives one by one."""
@@ -98,6 +99,15 @@ class Flips(NamedTuple):
     bit: NDArray[np.int32]
     stored: NDArray[np.int32]
     failures: NDArray[np.int32]
+
+
+class SeveralModulesError(FileError):
+    """A file that holds several modules, of which none was chosen: ``modules`` has their labels."""
+
+    def __init__(self, path: Path, column: str, modules: Mapping[str, int], records: str) -> None:
+        listed = ", ".join(f"{name} ({times} {records})" for name, times in list(modules.items())[:50])
+        super().__init__(path, f"column {column}: the file holds {len(modules)} modules; choose one of: {listed}")
+        self.modules = tuple(modules)
 
 
 StoredBit = Literal[0, 1] | None

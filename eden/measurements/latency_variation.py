@@ -15,7 +15,7 @@ from pathlib import Path
 
 from eden import _core
 from eden.common.files import FileError
-from eden.measurements.campaign import Campaign, Reading, Statistics
+from eden.measurements.campaign import Campaign, Reading, SeveralModulesError, Statistics
 from eden.measurements.copies import without_copies, without_silent_banks
 from eden.measurements.damage import KEPT_DAMAGES, damage_note
 
@@ -270,7 +270,7 @@ def read(source: Path, chunks: Iterable[bytes], module: str | None, cells: int, 
     damage = damage_note(source, damaged, records, "; ".join(damages[:1]), max_damaged)
     listed = ", ".join(f"{name} ({times} readings)" for name, times in sorted(modules.items())[:50])
     if module is None and len(modules) > 1:
-        raise FileError(source, f"column {_MODULE}: the file holds {len(modules)} modules; choose one of: {listed}")
+        raise SeveralModulesError(source, _MODULE, dict(sorted(modules.items())), "readings")
     if not readings:
         raise FileError(source, f"column {_MODULE}: found no module {module!r}; there are: {listed}")
     if len(activation_times) > 1:

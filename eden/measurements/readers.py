@@ -18,8 +18,17 @@ from eden import _core
 from eden.common import progress as eden_progress
 from eden.common.files import FileError
 from eden.measurements import latency_variation
-from eden.measurements.bank_readings import readings_of_banks, refuse_rates
-from eden.measurements.campaign import POINT_FIELDS, CacheLines, Campaign, Condition, Reading, Statistics, axis_of
+from eden.measurements.bank_readings import readings_of_banks, refuse_percentages, refuse_rates
+from eden.measurements.campaign import (
+    POINT_FIELDS,
+    CacheLines,
+    Campaign,
+    Condition,
+    Reading,
+    SeveralModulesError,
+    Statistics,
+    axis_of,
+)
 from eden.measurements.compression import PackedFile
 from eden.measurements.copies import HIGH_RATE, silent_banks, without_copies
 from eden.measurements.damage import MAX_DAMAGED, damage_note
@@ -168,7 +177,7 @@ def _read_core(
     listed = ", ".join(f"{name} ({times} lines)" for name, times in list(modules.items())[:50])
     all_modules = format.content == _core.MeasurementContent.cache_lines
     if not all_modules and module is None and len(modules) > 1:
-        raise FileError(path, f"column module: the file holds {len(modules)} modules; choose one of: {listed}")
+        raise SeveralModulesError(path, "module", modules, "lines")
     if modules and module is not None and module not in modules:
         raise FileError(path, f"found no module {module!r}; there are: {listed}")
     label = module if module is not None else next(iter(modules)) if len(modules) == 1 else path.name
@@ -190,6 +199,7 @@ def _read_core(
     if format.content == _core.MeasurementContent.banks:
         refuse_rates(path, reader, statistics)
         readings, cells_per_bank, banks, note = readings_of_banks(reader, statistics)
+        percentages = refuse_percentages(path, readings, cells_per_bank)
         readings, copied = without_copies(readings, cells_per_bank)
         silent = {bank for reading in readings for bank in silent_banks(reading, cells_per_bank)}
         suspected = (
@@ -198,7 +208,7 @@ def _read_core(
             if silent
             else None
         )
-        notes.extend(text for text in (note, copied, suspected) if text is not None)
+        notes.extend(text for text in (note, percentages, copied, suspected) if text is not None)
     return Campaign(path, format.name, label, vendor, cells_per_bank, banks, readings, tuple(notes), statistics)
 
 

@@ -46,12 +46,14 @@ COMMANDS = {
     "evaluate": "--network INPUT --out OUT",
 }
 FOLDERS = {
+    "fit": "INPUT --all OUT",
     "retrain": "--device INPUT --out OUT",
     "run": "recipe --network INPUT --out OUT",
     "report": "OUT --device INPUT",
     "demo": "--device INPUT --out OUT",
 }
 HELD = {
+    "fit": "m1.json",
     "retrain": "boosted.safetensors",
     "run": "network.safetensors",
     "report": "index.html",
@@ -217,7 +219,8 @@ def test_folders_that_hold_an_input(command: str, tmp_path: Path) -> None:
     for source in (held, linked, out / ".." / "out" / held.name):
         before = snapshot(tmp_path)
         said = said_by(words_of(command, FOLDERS[command], source, out))
-        assert re.search(r"is --(device|network), and (--out|OUT) would replace it; allowed is another", said)
+        replaced = r"is (--device|--network|MEASUREMENTS), and (--out|OUT|--all) would replace it; allowed is another"
+        assert re.search(replaced, said)
         assert snapshot(tmp_path) == before
 
 

@@ -69,6 +69,12 @@ inline std::vector<Sample> samples() {
                  "\"ret_ms\": 512, \"data_pattern_type\": 3}\n",
                  {}});
   settings = {};
+  settings.tested = {{1}, 0, 2048, 65536, 0};
+  all.push_back({"dram-bender-rows",
+                 "Temp,Pattern,tWAIT,Row,NumBitflips\n90,00000000,16,1483,1\n"
+                 "90,00000000,32,750,1\n90,00000000,32,1483,2\n90,FFFFFFFF,32,0,65536\n",
+                 settings});
+  settings = {};
   settings.at.pattern = *Pattern::parse("01_in_row");
   settings.tested = {{1}, 0, 64, 1024, 0};
   all.push_back({"rowhammer-tester",

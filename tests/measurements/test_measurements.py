@@ -298,7 +298,7 @@ def test_columns_are_known_in_any_case_and_conditions_in_other_words_are_not_poo
     for name in ("VDD", "Vdd", "vdd"):
         path.write_text(text.format(name))
         assert [(one.vdd, one.errors) for one in read(path).readings] == [(1.35, (3.0,)), (1.2, (900.0,))]
-    for name in ("vdd_mv", "Voltage (V)", "session", "tRAS", "DIMM", "tWAIT", "Chip"):
+    for name in ("vdd_volts", "Voltage (V)", "session_id", "tRAS", "DIMM", "tWAIT", "Chip"):
         path.write_text(text.format(name))
         with pytest.raises(FileError, match=rf"line 3: found '1.2' in the column {re.escape(name)}, which is left out"):
             read(path)
@@ -388,6 +388,7 @@ VOLTAGE = "dimm_name,vdd,vendor,error_cacheline_percent\nA1,1.1,A,0.5\nB1,1.1,B,
 TEXTS = {
     "counts": COUNTS,
     "dram-bender-hbm": HBM,
+    "dram-bender-rows": "Temp,Pattern,tWAIT,Row,NumBitflips\n90,00000000,16,1483,1\n90,FFFFFFFF,16,3,2\n",
     "flips": FLIPS,
     "rowhammer-tester": HAMMER,
     "rowscout": ROWSCOUT,
@@ -818,4 +819,12 @@ def test_the_examples_of_the_documentation_are_read(tmp_path: Path) -> None:
         assert campaign.statistics is not None
         assert campaign.statistics.conditions
         formats.append(campaign.format)
-    assert formats == ["counts", "flips", "softmc", "dram-bender-hbm", "rowscout", "rowhammer-tester"]
+    assert formats == [
+        "counts",
+        "flips",
+        "softmc",
+        "dram-bender-rows",
+        "dram-bender-hbm",
+        "rowscout",
+        "rowhammer-tester",
+    ]

@@ -1,19 +1,28 @@
 """``eden fit``."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from eden.app.options import FIGURES, OUT, app, wrote
-from eden.app.paths import FIGURE, Input, Output, json_file
+from eden.app.paths import FIGURE, Input, Output, OutputFolder, json_file
+
+if TYPE_CHECKING:
+    from eden.devices.fitting import FitSettings
 
 
 @app.command()
 def fit(
     measurements: Annotated[Path, typer.Argument(help="file of a measurement campaign"), Input()],
-    out: Annotated[Path, OUT, Output("device file", json_file("device"))],
+    out: Annotated[Path | None, OUT, Output("device file", json_file("device"))] = None,
+    all_modules: Annotated[
+        Path | None,
+        typer.Option("--all", help="folder to write a device file for every module of the file to, instead of --out"),
+        OutputFolder(("*.json",), {"*.json": json_file("device")}),
+    ] = None,
     module: Annotated[str | None, typer.Option(help="which module, where the file holds several")] = None,
     format: Annotated[str | None, typer.Option(help="format of the file; recognized if left out")] = None,
     name: Annotated[str | None, typer.Option(help="what the device is called; the module's label if left out")] = None,
@@ -33,6 +42,9 @@ def fit(
     ] = None,
     pattern: Annotated[str | None, typer.Option(help="the data that was stored, such as 0xff or 0xff/0x00")] = None,
     banks: Annotated[str | None, typer.Option(help="tested banks: how many (8), or which (0,2,5)")] = None,
+    bank: Annotated[
+        list[int] | None, typer.Option(help="number of a bank that was tested, instead of --banks; several times")
+    ] = None,
     rows: Annotated[str | None, typer.Option(help="tested rows of each: how many, or first:end")] = None,
     row_bits: Annotated[int | None, typer.Option(help="cells of a row")] = None,
     subarray_rows: Annotated[int | None, typer.Option(help="rows of a subarray, where bitlines end")] = None,
@@ -59,7 +71,7 @@ def fit(
 ) -> None:
     """Fit a device to a measurement campaign; tells what was read, left out and chosen, and why."""
     from eden.common.extras import require
-    from eden.devices.fitting import analyse
+    from eden.devices.fitting import FitSettings, analyse_with
     from eden.measurements.campaign import Condition
     from eden.measurements.tested import Tested
     from eden.memory.geometry import Geometry
@@ -67,19 +79,26 @@ def fit(
     from eden.reporting.plots.devices import device_figure
     from eden.reporting.plots.goodness import goodness_figure
 
+    if (out is None) == (all_modules is None):
+        raise ValueError("allowed is one of --out and --all")
+    if all_modules is not None and (module, name, plot) != (None, None, None):
+        raise ValueError("--all is given; allowed with it are neither --module, nor --name, nor --plot")
+    if banks is not None and bank:
+        raise ValueError("--banks and --bank are given; allowed is one of them")
     if plot is not None:
         require("report")
     shape = _pairs("--geometry", geometry, int)
     if shape:
         given = {"row_bits": row_bits, "subarray_rows": subarray_rows}
         shape = {**{key: value for key, value in given.items() if value is not None}, **shape}
-    found = analyse(
-        measurements,
+    settings = FitSettings(
         format,
         module,
         nominal=Condition(vdd, trcd, trp, temperature, refresh_interval),
         at=replace(Condition.of(_pairs("--at", at, float)), pattern=pattern),
-        tested=Tested(_banks(banks), _rows(rows), row_bits, subarray_rows, column_bits, cells_per_bank, repeats, grid),
+        tested=Tested(
+            bank or _banks(banks), _rows(rows), row_bits, subarray_rows, column_bits, cells_per_bank, repeats, grid
+        ),
         name=name,
         failure=failure,
         reliable=reliable,
@@ -89,12 +108,46 @@ def fit(
         cell_map=cell_map,
         max_damaged=max_damaged,
     )
+    if all_modules is not None:
+        _fit_all(measurements, settings, all_modules)
+        return
+    assert out is not None
+    found = analyse_with(measurements, settings)
     found.device.save(out)
     typer.echo(found.text())
     wrote(out)
     if plot is not None:
         save_figure(goodness_figure(found) if found.fits else device_figure(found.device), plot)
         wrote(plot)
+
+
+def _fit_all(measurements: Path, settings: "FitSettings", folder: Path) -> None:
+    """A device file for every module of a file; those that cannot be fitted are named in the end."""
+    from eden.devices.fitting import analyse_with
+    from eden.measurements.campaign import SeveralModulesError
+
+    try:
+        modules: tuple[str, ...] = (settings.read(measurements).module,)
+    except SeveralModulesError as error:
+        modules = error.modules
+    files = {label: re.sub(r"[^\w.-]", "_", label).lstrip(".") + ".json" for label in modules}
+    if len(set(files.values())) < len(files) or ".json" in files.values():
+        raise ValueError(
+            f"--all: labels {', '.join(modules)} give no names of files of their own; fit them by --module"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    refused = []
+    for label, file in files.items():
+        try:
+            found = analyse_with(measurements, replace(settings, module=label))
+        except ValueError as error:
+            refused.append(f"{label}: {error}")
+            continue
+        found.device.save(folder / file)
+        typer.echo(f"{label}: {found.device.model}, {len(found.device.whole.points)} points")
+        wrote(folder / file)
+    if refused:
+        raise ValueError(f"{len(refused)} of {len(files)} modules could not be fitted: {'; '.join(refused)}")
 
 
 def _pairs(option: str, given: list[str] | None, number: type[float] | type[int]) -> dict[str, float]:

@@ -22,7 +22,18 @@ from eden.measurements.damage import MAX_DAMAGED
 from eden.measurements.tested import Tested
 from eden.memory.geometry import Geometry
 
-__all__ = ["FORMS", "MODELS", "FitReport", "FitSettings", "Form", "PointFit", "analyse", "fit", "fit_counts"]
+__all__ = [
+    "FORMS",
+    "MODELS",
+    "FitReport",
+    "FitSettings",
+    "Form",
+    "PointFit",
+    "analyse",
+    "analyse_with",
+    "fit",
+    "fit_counts",
+]
 
 # Formats that tell counts of banks; all others tell single flips, or none.
 COUNTS = ("counts", "latency-variation")
@@ -35,10 +46,14 @@ def analyse(
     path: str | os.PathLike[str], format: str | None = None, module: str | None = None, **settings: Any
 ) -> FitReport:
     """The same as ``fit``, with the report of what was read, left out, assumed and chosen."""
-    chosen = FitSettings(format, module, **settings)
-    campaign = chosen.read(path)
-    chosen.refuse_hammering(campaign)
-    return fit_banks(campaign, chosen) if campaign.format in COUNTS else fit_cells(campaign, chosen)
+    return analyse_with(path, FitSettings(format, module, **settings))
+
+
+def analyse_with(path: str | os.PathLike[str], settings: FitSettings) -> FitReport:
+    """The same with settings that are put together already."""
+    campaign = settings.read(path)
+    settings.refuse_hammering(campaign)
+    return fit_banks(campaign, settings) if campaign.format in COUNTS else fit_cells(campaign, settings)
 
 
 @renamed(

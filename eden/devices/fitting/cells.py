@@ -43,6 +43,7 @@ from eden.devices.fitting.settings import FitSettings
 from eden.devices.likelihoods import (
     CONFIDENCE,
     DECISIVE,
+    KINDS,
     MODEL_NAMES,
     Axis,
     Common,
@@ -71,7 +72,7 @@ FEWEST_VALUES = 3
 _MODELS: tuple[Model, ...] = ("uniform", "bitline", "wordline", "data_dependent")
 
 
-def default_geometry(tested: TestedCells, subarray_rows: int | None) -> Geometry:
+def default_geometry(tested: TestedCells, subarray_rows: int | None, fewest_banks: int = 1) -> Geometry:
     """A geometry that just holds the tested cells, in subarrays of 512 rows if nothing else is said.
 
     Raises:
@@ -80,10 +81,10 @@ def default_geometry(tested: TestedCells, subarray_rows: int | None) -> Geometry
     """
     height = subarray_rows or Geometry().subarray_rows
     return Geometry(
-        row_bits=tested.row_bits,
+        row_bits=-(-tested.row_bits // _core.ROW_BITS_MULTIPLE) * _core.ROW_BITS_MULTIPLE,
         subarray_rows=height,
         bank_rows=-(-tested.rows.stop // height) * height,
-        banks=tested.banks[-1] + 1,
+        banks=max(tested.banks[-1] + 1, fewest_banks),
     )
 
 
@@ -115,6 +116,8 @@ class CellFitter:
         self.notes = [*campaign.notes, *self.sampler.notes]
         self.assumptions = [*assumptions, *nominal.assumptions]
         self.model: Model = "uniform"
+        # Lines with a rate for each value: what rates and intervals are of where the device draws less.
+        self.joint: str | None = None
         self.failure = 1.0
         self.dispersion = 0.0
         self.lent = 0.0
@@ -149,7 +152,7 @@ class CellFitter:
         compare = None if self.settings.cell_map else lambda parts: self._compare(parts, fits)
         division = divide(self.geometry, form, nominal, rows, compare)
         self.notes += division.notes
-        needed = {"uniform", "data_dependent" if self.settings.cell_map else self.model}
+        needed = {"uniform", "data_dependent" if self.settings.cell_map else self.model, self.joint or "uniform"}
         parts = []
         for region in division.regions:
             nominal_only = region.kind == "bank" and region.banks[0] in nominal
@@ -159,7 +162,16 @@ class CellFitter:
             mine = {} if nominal_only else {point: self._fit(place, point, needed) for point in by_point}
             parts.append(self._partition(place, mine, nominal_only))
         self._assume(reliable, [f"bank{bank}" for bank in untested])
-        checks = Checks(self.sampler, self.whole, self.model, self.failure, self.settings.cell_map, self.notes)
+        likelihood = KINDS[self.joint].axis if self.joint else self.model
+        checks = Checks(
+            self.sampler,
+            self.whole,
+            likelihood or self.model,
+            self.failure,
+            self.settings.cell_map,
+            self.notes,
+            MODEL_NAMES[self.joint or self.model],
+        )
         tests = tuple(checks.tests(whole, fits))
         measured = checks.measured(whole)
         if (text := told(self.raised)) is not None:
@@ -356,9 +368,8 @@ class CellFitter:
                 row = found.parameters, observations, log_likelihood, bic
                 for i, number in enumerate(row):
                     sums[name][i] += number
-                if name in _MODELS:
-                    rows.append(_row(name, point, row))
-        rows += [_row(name, None, sums[name]) for name in names if name in _MODELS]
+                rows.append(_row(name, point, row))
+        rows += [_row(name, None, sums[name]) for name in names]
         total = {name: row[3] for name, row in sums.items()}
         others = [name for name in names if name in _MODELS and name != "uniform"]
         if others:
@@ -372,20 +383,45 @@ class CellFitter:
             )
         else:
             self.notes.append("chose Model 0 (uniform): the counts tell neither lines nor stored values apart")
-        for name in names:
-            if name not in _MODELS and total[self.model] - total[name] > DECISIVE:
-                axis = name.removesuffix("_by_value")
-                self.notes.append(
-                    f"{axis}s with a rate for each stored value would describe the counts better still (BIC "
-                    f"{total[self.model] - total[name]:.1f} below), but no error model has both: the chosen one leaves "
-                    "out the other"
-                )
+        self._choose_joint(told, total)
         # Lines of each value tell clusters from what sets the values apart.
         suffix = "_by_value" if "data_dependent" in total else ""
         alike = total["data_dependent" if suffix else "uniform"]
         if all(f"{axis}{suffix}" in total and alike - total[f"{axis}{suffix}"] > DECISIVE for axis in LINE_AXES):
             self.notes.append("cells cluster along bitlines and along wordlines, but an error model has one of them")
         return tuple(rows)
+
+    def _choose_joint(self, told: Mapping[OperatingPoint, PointCounts], total: Mapping[str, float]) -> None:
+        """Lines with a rate for each stored value, where they describe the counts decisively better than the choice.
+
+        No error model has both. The device draws what keeps the rates right: each value's own where they differ (Model
+        3), or else lines with the rate of both.
+        """
+        name = min((name for name in total if name not in _MODELS), key=lambda name: total[name], default=None)
+        if name is None or total[self.model] - total[name] <= DECISIVE:
+            return
+        gain, before, axis = total[self.model] - total[name], self.model, KINDS[name].axis
+        assert axis is not None
+        apart, dispersion = False, 0.0
+        for fit in told.values():
+            assert fit.choice is not None
+            found = fit.choice.fit(name)
+            zero, one = found.ber
+            apart = apart or zero.high < one.low or one.high < zero.low
+            dispersion = max(dispersion, found.dispersion.estimate if found.dispersion else 0.0)
+        self.joint, self.model = name, "data_dependent" if apart else axis
+        lost = (
+            f"the device draws each value at its own rate and spreads the errors evenly over {axis}s, whose cells fail "
+            f"together in the measurements (intra-class correlation up to {dispersion:.3g}): parts of the memory "
+            "smaller than many lines differ more than its chips do"
+            if apart
+            else f"the device draws {axis}s at one rate of both values, which do not differ in the mean; that a {axis} "
+            "fails for one value and not for the other is lost"
+        )
+        self.notes.append(
+            f"{MODEL_NAMES[name]} describes the counts better than {MODEL_NAMES[before]} (BIC {gain:.1f} below): "
+            f"rates, intervals and goodness of fit are its; no error model has both, so that {lost}"
+        )
 
     def _choose_dispersion(self, fits: Mapping[OperatingPoint, PointCounts]) -> None:
         if self.model not in LINE_AXES:
@@ -525,7 +561,10 @@ class CellFitter:
         """The rates of zeros and of ones with their intervals, in the order of the values."""
         assert fit.choice is not None
         # A bank can have too few lines for a model that the module has; its mean rate is told all the same.
-        found = fit.choice.fit(model if model in fit.choice.fits else "uniform")
+        joint = self.joint if self.joint in fit.choice.fits and not self.settings.cell_map else None
+        if joint and model in LINE_AXES:  # one rate of both values, whose lines are those of the joint model
+            joint = None
+        found = fit.choice.fit(joint or (model if model in fit.choice.fits else "uniform"))
         passes = [sample.counts.reads for sample in fit.samples.values()]
         rates: list[float] = []
         intervals: list[tuple[float, float]] = []
@@ -564,6 +603,10 @@ class CellFitter:
             mine = counted(sample, dispersion)
             own = len(fit.samples) == 1 or self.model == "data_dependent"
             for i in {"zero": (0,), "one": (1,), "both": (0, 1)}[value]:
+                if self.joint and own and rates[i] > mine.high:
+                    # A mean over lines that are not distributed as the model has it; the count's own says it better.
+                    found[i], widened_to[i] = mine.rate, (mine.low, mine.high)
+                    continue
                 least = max(mine.rate if own or rates[i] < mine.low else 0.0, 0.0 if own else together)
                 if rounded_rate(rates[i]) >= least:
                     continue
@@ -756,7 +799,9 @@ def _geometry(tested: TestedCells, settings: FitSettings) -> tuple[Geometry, lis
     geometry, subarray_rows = settings.geometry, settings.tested.subarray_rows
     assumptions: list[str] = []
     if geometry is None:
-        geometry = default_geometry(tested, subarray_rows)
+        # A sole bank has another beside it, which is kept at the nominal point; a map is of the tested cells alone.
+        alone = settings.reliable is None and not settings.cell_map
+        geometry = default_geometry(tested, subarray_rows, 2 if alone else 1)
         assumptions.append(
             f"a memory of {geometry.banks} banks of {geometry.bank_rows} rows of {geometry.row_bits} bits"
             + (f", in subarrays of {geometry.subarray_rows} rows" if subarray_rows is None else "")
@@ -768,7 +813,7 @@ def _geometry(tested: TestedCells, settings: FitSettings) -> tuple[Geometry, lis
         )
     ranks = geometry.ranks or 1
     if (
-        geometry.row_bits != tested.row_bits
+        geometry.row_bits < tested.row_bits
         or geometry.bank_rows < tested.rows.stop
         or geometry.banks * ranks <= tested.banks[-1]
     ):

@@ -16,7 +16,6 @@ from eden.devices.fitting.rounding import rounded_rate
 from eden.devices.fitting.samples import LINE_AXES, PLURAL, Measurement, PointCounts, Sampler
 from eden.devices.likelihoods import (
     LEVEL,
-    MODEL_NAMES,
     Counts,
     Goodness,
     Model,
@@ -34,18 +33,26 @@ class Checks:
     Args:
         sampler: of the counts.
         whole: the whole module.
-        model: the device's.
+        model: whose likelihood one value's counts are held against.
         failure: its F.
         cell_map: whether its error models are cell maps.
         notes: what is found is added to them, one sentence each.
+        name: the likelihood's in words.
 
     """
 
     def __init__(
-        self, sampler: Sampler, whole: Region, model: Model, failure: float, cell_map: bool, notes: list[str]
+        self,
+        sampler: Sampler,
+        whole: Region,
+        model: Model,
+        failure: float,
+        cell_map: bool,
+        notes: list[str],
+        name: str,
     ) -> None:
         self.sampler, self.whole, self.model, self.failure = sampler, whole, model, failure
-        self.cell_map, self.notes = cell_map, notes
+        self.cell_map, self.notes, self.name = cell_map, notes, name
 
     def tests(self, whole: Partition, fits: Mapping[OperatingPoint, PointCounts]) -> Iterator[PointFit]:
         """The goodness of fit of the device's model at each point of the whole module at which cells failed."""
@@ -72,7 +79,7 @@ class Checks:
             yield PointFit(point, fit.choice, tuple(tests))
         if refused:
             self.notes.append(
-                f"{MODEL_NAMES[self.model]} does not describe the counts of {'; '.join(refused)}: the intervals there "
+                f"{self.name} does not describe the counts of {'; '.join(refused)}: the intervals there "
                 "are those of the model, and the truth may lie outside"
             )
 

@@ -44,6 +44,8 @@ from eden.measurements.campaign import Campaign, Reading
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.geometry import Geometry
 
+_SMALL_ROW_BITS, _SMALL_SUBARRAY_ROWS = 128, 32
+
 Model = Literal["uniform", "data_dependent"]
 Counts = list[tuple[float, float]]
 
@@ -105,14 +107,14 @@ def fit_banks(campaign: Campaign, settings: FitSettings) -> FitReport:
         )
     if not campaign.readings:
         raise FileError(campaign.path, f"no readings to fit: {campaign.notes[-1]}; allowed are counts of whole banks")
-    arrays = settings.geometry or _default_geometry(campaign)
+    arrays = settings.geometry or _default_geometry(campaign, settings.reliable)
     banks = arrays.banks * (arrays.ranks or 1)
-    if (banks, arrays.bank_rows * arrays.row_bits) != (campaign.banks, campaign.cells_per_bank):
+    if banks < campaign.banks or arrays.bank_rows * arrays.row_bits < campaign.cells_per_bank:
         raise ValueError(
-            f"geometry has {banks} banks of {arrays.bank_rows * arrays.row_bits} cells; allowed are the "
+            f"geometry has {banks} banks of {arrays.bank_rows * arrays.row_bits} cells; allowed is one that holds the "
             f"measurements' {campaign.banks} banks of {campaign.cells_per_bank} cells"
         )
-    labels = [f"bank{bank}" for bank in range(campaign.banks)]
+    labels = [f"bank{bank}" for bank in range(banks)]
     if settings.reliable is not None and settings.reliable not in labels:
         raise ValueError(f"reliable is {settings.reliable!r}; allowed are {', '.join(labels)}")
     telling = [_stated(reading) for reading in campaign.readings if reading.stored != "mixed"]
@@ -133,15 +135,17 @@ def _stated(reading: Reading) -> Stated:
     return {name: None if value is None or math.isnan(value) else value for name, value in values.items()}
 
 
-def _default_geometry(campaign: Campaign) -> Geometry:
-    usual = Geometry()
-    subarray = usual.row_bits * usual.subarray_rows
-    if campaign.cells_per_bank % subarray:
-        raise ValueError(
-            f"cells_per_bank is {campaign.cells_per_bank}; allowed without a geometry is a multiple of {subarray}, the "
-            f"cells of a subarray of {usual.subarray_rows} rows of {usual.row_bits} bits"
-        )
-    return Geometry(bank_rows=campaign.cells_per_bank // usual.row_bits, banks=campaign.banks)
+def _default_geometry(campaign: Campaign, reliable: str | None) -> Geometry:
+    """Rows and subarrays as usual, or smaller ones for cells that fill none, in as many as hold the measured cells.
+
+    A sole bank has another beside it, which is kept at the nominal point.
+    """
+    banks = max(campaign.banks, 2 if reliable is None else 1)
+    rows, subarray = Geometry().row_bits, Geometry().subarray_rows
+    if campaign.cells_per_bank < rows * subarray:
+        rows, subarray = _SMALL_ROW_BITS, _SMALL_SUBARRAY_ROWS
+    cells = -(-campaign.cells_per_bank // (rows * subarray)) * rows * subarray
+    return Geometry(row_bits=rows, subarray_rows=subarray, bank_rows=cells // rows, banks=banks)
 
 
 @dataclass
@@ -158,11 +162,15 @@ class _Fitter:
         self.campaign, self.settings, self.geometry = campaign, settings, geometry
         self.nominal, self.nominal_assumptions = nominal
         self.failure = 1.0 if settings.failure is None else settings.failure
-        self.reliable = settings.reliable or "bank0"
+        told = {bank for r in campaign.readings for bank, errors in enumerate(r.errors) if errors is not None}
+        banks = geometry.banks * (geometry.ranks or 1)
+        self.untested = [bank for bank in range(banks) if bank not in told]
+        # A bank that was not tested is kept at its nominal point anyway.
+        self.reliable = settings.reliable or ("bank0" if not self.untested else None)
         self.notes = list(campaign.notes)
         self.readings = self._at_points()
-        told = {reading.stored for _, reading in self.readings}
-        self.unmeasured = [i for i, stored in enumerate(("zero", "one")) if stored not in told]
+        stored_values = {reading.stored for _, reading in self.readings}
+        self.unmeasured = [i for i, stored in enumerate(("zero", "one")) if stored not in stored_values]
         self._check_nominal()
         self._check_voltage()
         self.model: Model = "uniform"
@@ -176,14 +184,14 @@ class _Fitter:
         whole.lent = self._lent_dispersion(whole, between)
         self.lent_assumption = self._lent_from(whole, between)
         choice = self._choose(whole)
-        reliable = int(self.reliable.removeprefix("bank"))
+        kept = [*self.untested, *([] if self.reliable is None else [int(self.reliable.removeprefix("bank"))])]
         division = divide(
-            self.geometry, self.settings.partitions, [reliable], None, lambda parts: self._compare(parts, whole.lent)
+            self.geometry, self.settings.partitions, kept, None, lambda parts: self._compare(parts, whole.lent)
         )
         self.notes += division.notes
         parts = []
         for region in division.regions:
-            nominal_only = region.banks == (reliable,)
+            nominal_only = len(region.banks) == 1 and region.banks[0] in kept
             scope = self._scope(region)
             if nominal_only:
                 scope.conditions = {}
@@ -247,7 +255,8 @@ class _Fitter:
             if reading.stored == "mixed":
                 continue
             values = conditions.setdefault(point, Values([], []))
-            errors = [count for bank in region.banks if (count := reading.errors[bank]) is not None]
+            banks = (bank for bank in region.banks if bank < len(reading.errors))
+            errors = [count for bank in banks if (count := reading.errors[bank]) is not None]
             if errors:
                 counts = values.zero if reading.stored == "zero" else values.one
                 counts.append((math.fsum(errors), len(errors) * cells))
@@ -538,7 +547,12 @@ class _Fitter:
             f"failure F = {self.failure:g}: totals of banks tell only the product of F and the share of weak cells"
             + ("; with 1, a weak cell fails at every read" if self.failure == 1.0 else ""),
             *self.nominal_assumptions,
-            f"{self.reliable} is kept at the nominal operating point with BER 0, as the specification promises",
+            *(
+                f"{bank} is kept at the nominal operating point with BER 0, as the specification promises"
+                + ("" if bank == self.reliable else ": it was not tested")
+                for bank in ([self.reliable] if self.reliable else [])
+                + [f"bank{bank}" for bank in self.untested if f"bank{bank}" != self.reliable]
+            ),
             f"between two measured {'latencies' if sweeps else 'points'} the rates of the harsher one hold as an upper "
             "bound",
         ]
@@ -561,6 +575,11 @@ class _Fitter:
             lines.append(
                 f"rows of {self.geometry.row_bits} bits and subarrays of {self.geometry.subarray_rows} rows: the "
                 "measurements do not state them, and Models 0 and 3 do not depend on them"
+            )
+        cells = self.geometry.bank_rows * self.geometry.row_bits
+        if cells > self.campaign.cells_per_bank:
+            lines.append(
+                f"{self.campaign.cells_per_bank} cells of a bank were measured, which stand for all {cells} of it"
             )
         return tuple(lines)
 

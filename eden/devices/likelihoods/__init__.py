@@ -12,6 +12,7 @@ from eden.devices.likelihoods.counts import Axis, Counts, Lines, StoredValue
 from eden.devices.likelihoods.estimates import (
     CONFIDENCE,
     DECISIVE,
+    KINDS,
     LEVEL,
     MODEL_NAMES,
     Estimate,
@@ -34,6 +35,7 @@ from eden.devices.likelihoods.totals import PatternTest, compare_pattern, fit_co
 __all__ = [
     "CONFIDENCE",
     "DECISIVE",
+    "KINDS",
     "LEVEL",
     "MODEL_NAMES",
     "REPLICATES",
