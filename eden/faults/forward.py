@@ -161,7 +161,9 @@ def _takes_mapping(parameters: tuple[inspect.Parameter, ...]) -> bool:
     return isinstance(origin, type) and issubclass(origin, Mapping)
 
 
-def target_of(model: nn.Module, batch: Any, forward_fn: ForwardFn | None, target_fn: TargetFn | None) -> Any:
+def target_of(
+    model: nn.Module, batch: Any, forward_fn: ForwardFn | None, target_fn: TargetFn | None, given: Any = None
+) -> Any:
     """What a network's output for a batch is compared with.
 
     Args:
@@ -170,6 +172,7 @@ def target_of(model: nn.Module, batch: Any, forward_fn: ForwardFn | None, target
         forward_fn: what runs the network on it, of which it is not known what it takes: then the second of a pair, or
             what a mapping calls a target.
         target_fn: what says it; None for ``Arguments``.
+        given: the batch's ``Arguments``, where they are known.
 
     Raises:
         ValueError: where that cannot be told, saying what the batch is and which argument says it.
@@ -178,7 +181,7 @@ def target_of(model: nn.Module, batch: Any, forward_fn: ForwardFn | None, target
         return target_fn(batch)
     try:
         if forward_fn is None:
-            return Arguments.of(model, batch).target
+            return (Arguments.of(model, batch) if given is None else given).target
         if isinstance(batch, (tuple, list)) and len(batch) == 2 and not isinstance(batch, PackedSequence):
             return batch[1]
         if isinstance(batch, Mapping):
@@ -209,7 +212,11 @@ def call(model: nn.Module, batch: Any, forward_fn: ForwardFn | None = None) -> A
         batch: what the loader yields, or its ``Arguments``.
         forward_fn: what runs the network on it; None for ``Arguments``.
     """
-    batch = moved(batch, model_device(model))
+    return run(model, moved(batch, model_device(model)), forward_fn)
+
+
+def run(model: nn.Module, batch: Any, forward_fn: ForwardFn | None) -> Any:
+    """The same, of a batch that is on the network's device."""
     if forward_fn is not None:
         return forward_fn(model, batch)
     arguments = batch if isinstance(batch, Arguments) else Arguments.of(model, batch)

@@ -21,6 +21,7 @@ from torch.utils.data import (
     SequentialSampler,
     SubsetRandomSampler,
     TensorDataset,
+    default_collate,
 )
 
 from eden.faults.digests import update_digest
@@ -43,7 +44,7 @@ class Samples(Protocol):
 
 def map_leaves(value: Any, function: Callable[[Any], Any]) -> Any:
     """Apply a function to all that is no tuple, list, mapping or instance of a dataclass, in a nesting of these."""
-    if isinstance(value, PackedSequence):
+    if isinstance(value, (Tensor, PackedSequence)):
         return function(value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(map_leaves(item, function) for item in value))
@@ -154,7 +155,8 @@ class IndexedSamples:
 
     def batch(self, indices: Sequence[int]) -> Any:
         """A batch of these samples, in this order, as the loader would yield it."""
-        return self._collate([self._item(index) for index in indices])
+        items = [self._item(index) for index in indices]
+        return _stack(items) if self._collate is default_collate else self._collate(items)
 
 
 class TensorSamples:
@@ -276,10 +278,10 @@ def _count(batch: Any, where: str) -> tuple[int, bool]:
 
 def _stack(items: list[Any]) -> Any:
     try:
-        return torch.utils.data.default_collate(items)
+        return default_collate(items)
     except RuntimeError as error:
         raise ValueError(
-            f"samples of the loader's batches differ in shape ({error}); hand over a DataLoader over a map-style "
+            f"samples of the loader differ in shape ({error}); hand over a DataLoader over a map-style "
             "dataset with a collate_fn that pads them"
         ) from error
 
@@ -310,7 +312,7 @@ def samples_of(loader: Any, memory_limit: int, batch_size: int = DATASET_BATCH) 
         and loader.batch_sampler is not None
     ):
         samples = IndexedSamples(loader, memory_limit)
-    elif isinstance(loader, Iterable):
+    elif isinstance(loader, Iterable) and not isinstance(loader, Mapping):
         samples = CachedSamples(loader, memory_limit)
     else:
         raise TypeError(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from eden.faults.digests import SamplesDigest
-from eden.faults.forward import ForwardFn, TargetFn, call, target_of
+from eden.faults.forward import Arguments, ForwardFn, TargetFn, run, target_of
 from eden.faults.reads import Reads
 from eden.faults.samples import Samples, map_tensors, moved
 from eden.memory.reading import check_reads
@@ -63,8 +63,9 @@ def pairs_of(
     """
 
     def pair(batch: Any) -> tuple[Any, Any]:
-        target = target_of(model, batch, forward_fn, target_fn)
-        return reads.call(call, model, batch, forward_fn), target
+        given = batch if forward_fn is not None else Arguments.of(model, batch)
+        target = target_of(model, batch, forward_fn, target_fn, given)
+        return reads.call(run, model, given, forward_fn), target
 
     return pair
 

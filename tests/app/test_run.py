@@ -4,6 +4,7 @@ import dataclasses
 import importlib.resources
 import json
 import shutil
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import tiny_profile
 import tiny_task
 import torch
+from torch.utils.data import TensorDataset
 
 import eden
 from eden.accounting.results import Account, Pareto
@@ -22,12 +24,13 @@ from eden.app.run import Outcome, tightened
 from eden.app.run_recipe import DEMO, RunRecipe
 from eden.app.stages import MANIFEST, Manifest
 from eden.app.steps import RATES, train_with_progress
-from eden.app.tasks import load_task
+from eden.app.tasks import Task, load_task
 from eden.common.files import FileError, VersionedFile
 from eden.common.folder import LOCK
 from eden.common.journal import Journal
 from eden.common.provenance import DrawnChips, Result, digest_of
 from eden.faults.chips import chips_of, draw_chip
+from eden.faults.digests import SamplesDigest
 from eden.placement.map_file import MemoryMap
 from eden.reporting.accuracy import AccuracyCurves
 from eden.reporting.page import ReportError
@@ -98,11 +101,39 @@ def results(folder: Path) -> dict[str, bytes]:
     }
 
 
+readers: list[set[str]] = []
+"""The functions that were running at each read of the test set's tensors."""
+
+
+class HeldBack(TensorDataset):
+    """Tells who reads it."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "tensors":
+            readers.append({frame.name for frame in traceback.extract_stack()})
+        return super().__getattribute__(name)
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
     """An undisturbed run."""
     folder = tmp_path_factory.mktemp("run")
-    return folder / "out", running.run(recipe(folder), folder / "out", say=quiet)
+    whole = Task.test_set
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Task, "test_set", lambda task: HeldBack(*whole(task).tensors))
+        return folder / "out", running.run(recipe(folder), folder / "out", say=quiet)
+
+
+def test_no_step_but_the_last_sees_the_test_set(done: tuple[Path, Outcome]) -> None:
+    assert readers
+    assert all({"finish", "tested"} <= each for each in readers)
+    assert not set.union(*readers) & {"profile", "place", "certify", "train", "rounds"}
+    folder, _ = done
+    test_set = SamplesDigest()
+    test_set.update(tiny_task.unseen().tensors)
+    files = [path.read_text() for path in folder.rglob("*.json")]
+    assert files
+    assert not any(test_set.hexdigest() in text for text in files)
 
 
 def test_the_placement_is_certified_and_its_files_agree(done: tuple[Path, Outcome]) -> None:

@@ -96,6 +96,7 @@ class Augmented(Dataset[tuple[Tensor, int]]):
         (DataLoader(TensorDataset(X[:0], Y[:0])), ValueError, "no samples"),
         ([], ValueError, "no samples"),
         (5, TypeError, "loader is a int"),
+        ({"x": X, "y": Y}, TypeError, "loader is a dict"),
         (DataLoader(Stream(), batch_size=2), ValueError, "more than 1,048,576 bytes"),
         (DataLoader(TensorDataset(X, Y), sampler=Weighted([1.0] * 10, 10)), ValueError, "WeightedRandomSampler"),
         (DataLoader(Augmented()), ValueError, "random transforms"),
@@ -154,6 +155,11 @@ def test_images_of_several_sizes(loader: Any) -> None:
     images, boxes = batch.values() if isinstance(batch, dict) else batch
     assert [image.shape[1] for image in images] == [8, 4, 7]
     assert [len(each["boxes"]) for each in boxes] == [4, 0, 3]
+
+
+def test_samples_of_several_sizes_need_a_collate_fn() -> None:
+    with pytest.raises(ValueError, match=r"differ in shape .* with a collate_fn"):
+        samples_of(Detection(), LIMIT).batch([0, 1])
 
 
 def test_mappings_and_datasets_without_a_loader() -> None:
