@@ -298,9 +298,21 @@ class SamplePlan:
     def confirmations(self) -> int: ...
     def of(self, trial: Trial) -> list[int]: ...
 
-LEAST_EFFORT_OF_DATA: float
-
 def samples_needed(*, max_drop: float, confidence: float, effort: float, coarse_only: bool = False) -> int: ...
+def confirming_batch(
+    *,
+    samples: int,
+    batch: int,
+    population: str | None,
+    max_drop: float,
+    confidence: float,
+    effort: float,
+    coarse_only: bool,
+    quantile: float | None,
+    strategy: str,
+    attempt: int,
+    unfit: str,
+) -> int: ...
 
 class Search:
     def __init__(

@@ -24,4 +24,10 @@ std::string shortest(Number number) {
 std::string digits_of(double number) { return shortest(number); }
 std::string digits_of(float number) { return shortest(number); }
 
+std::string grouped(int64_t number) {
+  std::string text = std::to_string(number);
+  for (size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, 1, ',');
+  return text;
+}
+
 }  // namespace eden

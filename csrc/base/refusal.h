@@ -3,6 +3,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -28,6 +29,9 @@ std::string digits_of(float number);
 std::string digits_of(std::integral auto number) { return std::to_string(number); }
 inline std::string_view digits_of(std::string_view text) { return text; }
 inline std::string digits_of(char character) { return {character}; }
+
+// A whole number with commas between its thousands.
+std::string grouped(int64_t number);
 
 // Words and numbers, one after the other.
 template <class... Part>

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "base/refusal.h"
@@ -19,28 +20,29 @@ namespace eden::profiler {
 namespace {
 
 constexpr const char* kFormat = "eden-journal";
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 
-// The end of a line whose bytes before it are `body`.
-std::string seal(const std::string& body) {
-  const uLong checksum =
-      crc32(0, reinterpret_cast<const Bytef*>(body.data()), static_cast<uInt>(body.size()));
+// The end of a line whose bytes before it are `body`. `checksum` is that of the line before, and
+// afterwards its own.
+std::string seal(const std::string& body, uint32_t& checksum) {
+  checksum = static_cast<uint32_t>(
+      crc32(checksum, reinterpret_cast<const Bytef*>(body.data()), static_cast<uInt>(body.size())));
   char text[32];
-  std::snprintf(text, sizeof text, ",\"crc32\":\"%08lx\"}", checksum);
+  std::snprintf(text, sizeof text, ",\"crc32\":\"%08x\"}", static_cast<unsigned>(checksum));
   return text;
 }
 
-std::string encode(const Json& entry) {
+std::string encode(const Json& entry, uint32_t& checksum) {
   std::string body = entry.dump(-1, ' ', /*ensure_ascii=*/true);
   body.pop_back();  // the brace, which the seal sets again
-  return body + seal(body);
+  return body + seal(body, checksum);
 }
 
-std::optional<Json> decode(const std::string& line) {
-  const size_t length = seal("").size();
-  if (line.size() < length) return std::nullopt;
-  const std::string body = line.substr(0, line.size() - length);
-  if (line.substr(body.size()) != seal(body)) return std::nullopt;
+std::optional<Json> decode(const std::string& line, uint32_t& checksum) {
+  constexpr size_t kSealBytes = std::string_view(R"(,"crc32":"00000000"})").size();
+  if (line.size() < kSealBytes) return std::nullopt;
+  const std::string body = line.substr(0, line.size() - kSealBytes);
+  if (line.substr(body.size()) != seal(body, checksum)) return std::nullopt;
   const Json entry = Json::parse(line, nullptr, /*allow_exceptions=*/false);
   return entry.is_object() ? std::optional(entry) : std::nullopt;
 }
@@ -80,7 +82,8 @@ void Journal::open(const Json& fingerprint) {
   size_t begin = 0, number = 0;
   for (size_t end; (end = content.find('\n', begin)) != std::string::npos; begin = end + 1) {
     const std::string line = content.substr(begin, end - begin);
-    const std::optional<Json> entry = decode(line);
+    uint32_t checksum = checksum_;
+    const std::optional<Json> entry = decode(line, checksum);
     ++number;
     if (number == 1) check_version(entry ? *entry : Json::parse(line, nullptr, false));
     // A torn line, behind which only its newline came, is dropped.
@@ -90,9 +93,10 @@ void Journal::open(const Json& fingerprint) {
                   ": damaged, its checksum is wrong; or this is no journal");
     }
     number == 1 ? compare(*entry, header) : read(*entry, number);
+    checksum_ = checksum;
   }
   if (number == 0) {
-    const std::string wanted = encode(header), beginning = wanted.substr(0, 24);
+    const std::string wanted = encode(header, checksum_), beginning = wanted.substr(0, 24);
     if (content.substr(0, beginning.size()) != beginning.substr(0, content.size())) {
       refuse_file(path_, "line 1: no journal, and it is not overwritten");
     }
@@ -158,11 +162,11 @@ void Journal::write(const std::string& line) const {
 }
 
 void Journal::append(const Report& report) {
-  write(encode({{"trial", report.id}, {"difference", report.difference}}));
+  write(encode({{"trial", report.id}, {"difference", report.difference}}, checksum_));
 }
 
 void Journal::append(const Budget& budget) {
-  write(encode({{"trial", budget.trial}, {"budget", budget.observations}}));
+  write(encode({{"trial", budget.trial}, {"budget", budget.observations}}, checksum_));
 }
 
 }  // namespace eden::profiler

@@ -44,6 +44,7 @@ class Journal {
 
   std::string path_;
   int file_ = -1;
+  uint32_t checksum_ = 0;  // of the last line
   std::vector<Report> history_;
   std::vector<Budget> budgets_;
 };

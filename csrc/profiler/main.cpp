@@ -24,7 +24,6 @@
 #include "profiler/samples.h"
 #include "profiler/signals.h"
 #include "profiler/tolerance.h"
-#include "tolerance/budget.h"
 #include "tolerance/samples.h"
 #include "tolerance/search.h"
 
@@ -121,37 +120,6 @@ Json fingerprint_of(const Options& options, const SearchSettings& settings, cons
           {"package", package.digest()}};
 }
 
-// Of what the statement is, and how many samples confirm in one observation: those of `eden
-// profile`.
-int64_t confirming_of(const Options& options, const SearchSettings& settings, int64_t samples,
-                      int64_t batch) {
-  std::string unfit;
-  if (options.quantile) {
-    unfit = "a quantile, which counts chips by their drop over samples that are given";
-  } else if (options.strategy == "sweep") {
-    unfit = "the strategy 'sweep', whose every step would take samples of its own";
-  } else if (options.attempt > 1) {
-    unfit =
-        text_of("attempt ", options.attempt, ", before which the samples that confirm were seen");
-  }
-  const int64_t usual = samples_needed(settings, settings.effort);
-  if (options.population == "data") {
-    if (!unfit.empty()) {
-      refuse("population is 'data' with ", unfit, "; allowed of it is 'samples'");
-    }
-    const int64_t least = samples_needed(settings, kLeastEffortOfData);
-    if (samples < least) {
-      refuse("population is 'data' with ", grouped(samples), " samples; allowed with max_drop ",
-             options.max_drop, " and confidence ", options.confidence, " are ", grouped(least),
-             " or more, and ", grouped(usual), " for an effort of ", options.effort,
-             "; or 'samples', which claims nothing of other data");
-    }
-  } else if (!options.population.empty() || !unfit.empty() || samples < usual) {
-    return 0;
-  }
-  return std::max<int64_t>(1, std::min(batch, samples / usual));
-}
-
 void check_budget(const Options& options, const SearchSettings& settings) {
   const int64_t least = settings.strategy == SearchStrategy::kSweep ? settings.sweep_observations()
                                                                     : settings.least_confirmation();
@@ -181,7 +149,8 @@ void run(const Options& options) {
   found.batch = options.quantile ? found.samples : std::min(options.samples, found.samples);
   SearchSettings settings = settings_of(options, found.operands);
   settings.check();
-  const int64_t confirming = confirming_of(options, settings, found.samples, found.batch);
+  const int64_t confirming =
+      SamplePlan::confirming_batch(settings, found.samples, found.batch, options.population);
   const SamplePlan plan(settings.seed, found.samples, found.batch, confirming);
   if (confirming > 0) plan.tell(settings);
   found.population = confirming > 0 ? "data" : "samples";

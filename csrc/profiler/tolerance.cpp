@@ -5,6 +5,7 @@
 
 #include "base/drawn_chips.h"
 #include "base/random_layout.h"
+#include "base/refusal.h"
 #include "tolerance/samples.h"
 
 namespace eden::profiler {
@@ -62,12 +63,6 @@ std::string account_of(const Json& certificate) {
 }
 
 }  // namespace
-
-std::string grouped(int64_t value) {
-  std::string text = std::to_string(value);
-  for (size_t i = text.size(); i > 3; i -= 3) text.insert(i - 3, 1, ',');
-  return text;
-}
 
 std::string short_number(double value, int digits) {
   char text[32];

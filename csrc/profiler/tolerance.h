@@ -26,9 +26,6 @@ struct Found {
   std::vector<std::pair<std::string, int64_t>> observations;  // by phase, in their order
 };
 
-// A whole number with commas between its thousands.
-std::string grouped(int64_t value);
-
 // A number in so many significant digits.
 std::string short_number(double value, int digits);
 

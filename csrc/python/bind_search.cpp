@@ -25,6 +25,19 @@ SearchStrategy strategy_named(const std::string& name) {
   refuse("strategy is '", name, "'; allowed are 'shares' and 'sweep'");
 }
 
+// A question as far as it decides how many samples it takes.
+SearchSettings asked_of_samples(double max_drop, double confidence, double effort,
+                                bool coarse_only) {
+  SearchSettings settings;
+  settings.operands = {{"", 1, 0.5}};
+  settings.max_drop = max_drop;
+  settings.confidence = confidence;
+  settings.effort = effort;
+  settings.coarse_only = coarse_only;
+  settings.check();
+  return settings;
+}
+
 }  // namespace
 
 void bind_search(py::module_& m) {
@@ -83,19 +96,30 @@ void bind_search(py::module_& m) {
   m.def(
       "samples_needed",
       [](double max_drop, double confidence, double effort, bool coarse_only) {
-        SearchSettings settings;
-        settings.operands = {{"", 1, 0.5}};
-        settings.max_drop = max_drop;
-        settings.confidence = confidence;
-        settings.effort = effort;
-        settings.coarse_only = coarse_only;
-        settings.check();
+        const SearchSettings settings = asked_of_samples(max_drop, confidence, effort, coarse_only);
         return samples_needed(settings, effort);
       },
       py::kw_only(), py::arg("max_drop"), py::arg("confidence"), py::arg("effort"),
       py::arg("coarse_only") = false,
       "Samples that a statement about their distribution takes with an effort.");
-  m.attr("LEAST_EFFORT_OF_DATA") = kLeastEffortOfData;
+  m.def(
+      "confirming_batch",
+      [](int64_t samples, int64_t batch, const std::optional<std::string>& population,
+         double max_drop, double confidence, double effort, bool coarse_only,
+         std::optional<double> quantile, const std::string& strategy, int64_t attempt,
+         const std::string& unfit) {
+        SearchSettings settings = asked_of_samples(max_drop, confidence, effort, coarse_only);
+        settings.quantile = quantile.value_or(0.0);
+        settings.strategy = strategy_named(strategy);
+        settings.attempt = attempt;
+        return SamplePlan::confirming_batch(settings, samples, batch, population.value_or(""),
+                                            unfit);
+      },
+      py::kw_only(), py::arg("samples"), py::arg("batch"), py::arg("population"),
+      py::arg("max_drop"), py::arg("confidence"), py::arg("effort"), py::arg("coarse_only"),
+      py::arg("quantile"), py::arg("strategy"), py::arg("attempt"), py::arg("unfit"),
+      "The samples of an observation that confirms; 0 for a statement about the samples alone. "
+      "unfit: what else of the question data cannot be asked of, empty for nothing.");
 
   py::class_<Search>(m, "Search", "The search for tolerable bit error rates, as ask and tell.")
       .def(py::init([](const std::vector<std::tuple<std::string, int64_t, double>>& operands,

@@ -62,12 +62,33 @@ std::vector<int64_t> SamplePlan::of(const Trial& trial) const {
   return drawn;
 }
 
-int64_t SamplePlan::confirming_batch(const SearchSettings& settings, int64_t samples,
-                                     int64_t batch) {
-  if (samples < samples_needed(settings, kLeastEffortOfData)) return 0;
-  const double parts =
-      static_cast<double>(samples) / static_cast<double>(samples_needed(settings, settings.effort));
-  return std::clamp<int64_t>(static_cast<int64_t>(parts), 1, batch);
+int64_t SamplePlan::confirming_batch(const SearchSettings& settings, int64_t samples, int64_t batch,
+                                     const std::string& population, std::string unfit) {
+  if (!(population.empty() || population == "data" || population == "samples")) {
+    refuse_value("population", text_of('\'', population, '\''), "'data' or 'samples'");
+  }
+  if (settings.quantile > 0.0) {
+    unfit = "a quantile, which counts chips by their drop over samples that are given";
+  } else if (settings.strategy == SearchStrategy::kSweep) {
+    unfit = "the strategy 'sweep', whose every step would take samples of its own";
+  } else if (settings.attempt > 1) {
+    unfit =
+        text_of("attempt ", settings.attempt, ", before which the samples that confirm were seen");
+  }
+  if (population == "data" && !unfit.empty()) {
+    refuse("population is 'data' with ", unfit, "; allowed of it is 'samples'");
+  }
+  if (population == "samples" || !unfit.empty()) return 0;
+  const int64_t usual = samples_needed(settings, settings.effort);
+  const int64_t least = samples_needed(settings, kLeastEffortOfData);
+  if (population == "data" && samples < least) {
+    refuse("population is 'data' with ", grouped(samples), " samples; allowed with max_drop ",
+           settings.max_drop, " and confidence ", settings.confidence, " are ", grouped(least),
+           " or more, and ", grouped(usual), " for an effort of ", settings.effort,
+           "; or 'samples', which claims nothing of other data");
+  }
+  if (population.empty() && samples < usual) return 0;
+  return std::max<int64_t>(1, std::min(batch, samples / usual));
 }
 
 int64_t samples_needed(SearchSettings settings, double effort) {

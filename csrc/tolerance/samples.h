@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "tolerance/settings.h"
@@ -21,9 +22,13 @@ class SamplePlan {
   // that its part of the samples does not have.
   SamplePlan(uint64_t seed, int64_t samples, int64_t batch, int64_t confirming);
 
-  // Of so many samples, for a search of these settings about the distribution: the samples that
-  // an observation of a confirmation may have, 0 where they do not do for the least effort.
-  static int64_t confirming_batch(const SearchSettings& settings, int64_t samples, int64_t batch);
+  // The samples of an observation that confirms, of so many in all: for a statement about
+  // "samples" 0, for one about "data", that is their distribution, as many as there is room for;
+  // an empty population is that of data where it can be. `unfit` says what of the question beside
+  // these settings data cannot be asked of, empty for nothing. Throws std::invalid_argument where
+  // data are asked of and cannot be, or the samples do not do for the least effort.
+  static int64_t confirming_batch(const SearchSettings& settings, int64_t samples, int64_t batch,
+                                  const std::string& population, std::string unfit = "");
 
   // Observations that the confirmations may have in all; 0 for no end.
   int64_t confirmations() const;

@@ -28,7 +28,6 @@ from eden.common.provenance import digest_of
 from eden.costs.count_traffic import traffic
 from eden.costs.energy import Currents
 from eden.costs.platforms import Platform
-from eden.faults import inject
 from eden.faults.checkpoint import load_, save
 from eden.faults.digests import SamplesDigest, described
 from eden.faults.memories import operands, set_errors_
@@ -197,9 +196,8 @@ class RunStages:
         journal = f"{folder}/verification.journal"
 
         def test(attempt: int) -> Verification:
-            model = inject.inject_(self.load(network), placement)
-            found = certify(
-                model,
+            return certify(
+                self.load(network),
                 self.loader(),
                 max_drop=wanted.max_drop,
                 confidence=asked.confidence,
@@ -207,11 +205,10 @@ class RunStages:
                 attempt=attempt,
                 search=Search(effort=asked.effort, batch_size=wanted.batch_size),
                 reference=self.load(reference),
-                rates=placement.rates,
+                placement=placement,
                 journal=self.out / journal,
                 **wanted.criterion(),
             )
-            return found.made_from(placement=placement)
 
         settings = {"max_drop": wanted.max_drop, "samples": wanted.samples, "seed": seed, **wanted.criterion()}
         settings |= {"confidence": asked.confidence, "effort": asked.effort}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from eden.boosting.packing import pack, unpack
 from eden.common.files import HEADER_KEY, FileError, write_tensors
 from eden.faults.buffers import range_of, set_range, write_region
 from eden.faults.chips import accesses, set_accesses_
+from eden.faults.digests import update_digest
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.network import bare
 from eden.faults.operand import SampleDims
@@ -135,6 +137,7 @@ def save_checkpoint(
         },
         **{name: pack(part, name, tensors) for name, part in parts.items()},
     }
+    header["sha256"] = _digest(header, tensors)
     write_tensors(path, tensors, json.dumps(header, allow_nan=False))
 
 
@@ -239,7 +242,17 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tenso
             f"random_layout: found {header.get('random_layout')!r}, allowed is {_core.RANDOM_LAYOUT_VERSION} (this "
             "version of eden's), because chips drawn with another differ",
         )
+    written = header.pop("sha256", None)  # files that were written before it was kept lack it
+    if written is not None and written != _digest(header, tensors):
+        raise FileError(path, "was altered since it was written: its SHA-256 is not the one that its header has")
     return header, tensors
+
+
+def _digest(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of all that a checkpoint holds."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    update_digest(digest, dict(sorted(tensors.items())))
+    return digest.hexdigest()
 
 
 def _difference(found: Any, expected: dict[str, dict[str, Any]]) -> str | None:

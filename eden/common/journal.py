@@ -2,8 +2,9 @@
 
 JSON lines. The first names the run by a fingerprint of its settings, data and model; each further one holds the report
 of one trial, or the budget that the search was given before the next one. Every line ends in a CRC-32 of its bytes
-before it. A line is only ever appended, so a kill can tear none but the last, and that one is dropped. What the machine
-itself loses in a crash is made again. csrc/profiler/journal.cpp reads and writes the same.
+before it, which goes on from that of the line before: so a line that was altered, left out, or put there from another
+journal is damage. A line is only ever appended, so a kill can tear none but the last, and that one is dropped. What the
+machine itself loses in a crash is made again. csrc/profiler/journal.cpp reads and writes the same.
 """
 
 from __future__ import annotations
@@ -20,21 +21,23 @@ from typing import Any, Self
 from eden.common.files import FileError
 
 FORMAT = "eden-journal"
-VERSION = 2
+VERSION = 3
 
 
-def _seal(body: bytes) -> bytes:
-    """The end of a line whose bytes before it are ``body``."""
-    return b',"crc32":"%08x"}' % zlib.crc32(body)
+def _seal(checksum: int) -> bytes:
+    """The end of a line."""
+    return b',"crc32":"%08x"}' % checksum
 
 
-_SEAL_BYTES = len(_seal(b""))
+_SEAL_BYTES = len(_seal(0))
 
 
-def _encode(entry: dict[str, Any]) -> bytes:
+def _encode(entry: dict[str, Any], before: int) -> tuple[bytes, int]:
+    """A line after one of the checksum ``before``, and its own checksum."""
     # Without the brace, which the seal sets again.
     body = json.dumps(entry, separators=(",", ":"))[:-1].encode()
-    return body + _seal(body) + b"\n"
+    checksum = zlib.crc32(body, before)
+    return body + _seal(checksum) + b"\n", checksum
 
 
 def _parsed(line: bytes) -> Any:
@@ -44,10 +47,12 @@ def _parsed(line: bytes) -> Any:
         return None
 
 
-def _decode(line: bytes) -> dict[str, Any] | None:
+def _decode(line: bytes, before: int) -> tuple[dict[str, Any] | None, int]:
+    """The entry of a line after one of the checksum ``before``, None if it is damaged; and its own checksum."""
     body = line[:-_SEAL_BYTES]
-    entry = _parsed(line) if line == body + _seal(body) else None
-    return entry if isinstance(entry, dict) else None
+    checksum = zlib.crc32(body, before)
+    entry = _parsed(line) if line == body + _seal(checksum) else None
+    return entry if isinstance(entry, dict) else None, checksum
 
 
 class Journal:
@@ -70,6 +75,7 @@ class Journal:
         self.path = Path(path)
         self.history: list[tuple[int, float]] = []
         self.budgets: list[tuple[int, int]] = []
+        self._checksum = 0  # of the last line
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
@@ -95,7 +101,7 @@ class Journal:
         *lines, torn = content.split(b"\n")
         length = 0
         for number, line in enumerate(lines, start=1):
-            entry = _decode(line)
+            entry, checksum = _decode(line, self._checksum)
             if number == 1:
                 self._check_version(_parsed(line) if entry is None else entry)
             if entry is None:
@@ -108,14 +114,15 @@ class Journal:
             else:
                 self._read(entry, number)
             length += len(line) + 1
+            self._checksum = checksum
         if lines:
             os.ftruncate(self._file, length)
             return
-        beginning = _encode(header)[:24]
+        beginning = _encode(header, 0)[0][:24]
         if torn[: len(beginning)] != beginning[: len(torn)]:
             raise FileError(self.path, "line 1: no journal, and it is not overwritten")
         os.ftruncate(self._file, 0)
-        self._write(_encode(header))
+        self._append(header)
 
     def _check_version(self, found: Any) -> None:
         if not isinstance(found, dict) or found.get("format") != FORMAT or found.get("version") == VERSION:
@@ -155,13 +162,17 @@ class Journal:
         except OSError as error:
             raise FileError(self.path, f"cannot be written: {error.strerror}") from error
 
+    def _append(self, entry: dict[str, Any]) -> None:
+        line, self._checksum = _encode(entry, self._checksum)
+        self._write(line)
+
     def append(self, trial: int, difference: float) -> None:
         """Add a report. Raises FileError if it cannot be written."""
-        self._write(_encode({"trial": trial, "difference": difference}))
+        self._append({"trial": trial, "difference": difference})
 
     def append_budget(self, trial: int, observations: int) -> None:
         """Add a budget that is given before the report of a trial. Raises FileError if it cannot be written."""
-        self._write(_encode({"trial": trial, "budget": observations}))
+        self._append({"trial": trial, "budget": observations})
 
     def close(self) -> None:
         """Put everything on the disk and release the file."""

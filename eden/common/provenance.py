@@ -65,8 +65,10 @@ class Provenance(Record):
 
         settings = json.loads(json.dumps(of.pop("settings", {})))  # as a file has them
         known = {role: digest for parent in parents if parent is not None for role, digest in parent.of.items()}
-        # What is simulated, as benchmarks do, is no file and has no digest.
-        known |= {role: digest_of(one) for role, one in of.items() if isinstance(one, (str, VersionedFile))}
+        for role, one in of.items():
+            if not (one is None or isinstance(one, (str, VersionedFile))):
+                raise TypeError(f"{role} is a {type(one).__name__}; allowed is a digest, a result, or None")
+        known |= {role: digest_of(one) for role, one in of.items() if one is not None}
         return cls(
             of=known,
             chips=chips,

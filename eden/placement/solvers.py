@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import pydantic
 
+from eden.common.files import VersionedFile
 from eden.common.provenance import Provenance
 from eden.common.renames import renamed
 from eden.costs.defaults import PLATFORM
@@ -180,7 +181,10 @@ def place(
         settings |= {"gap": exact.gap, "time_limit": exact.time_limit, "vdd_law": _as_json(exact.vdd_law)}
     # Of a tolerance whose limits were lowered, the one that was found.
     origin = tolerance if before is None else before.of.get("tolerance", tolerance)
-    made = Provenance.made(before, tolerance=origin, device=device, traffic=traffic, settings=settings)
+    # Benchmarks and tests simulate some of these, which then are no files.
+    given = {"tolerance": origin, "device": device, "traffic": traffic}
+    files = {role: one for role, one in given.items() if isinstance(one, (str, VersionedFile))}
+    made = Provenance.made(before, settings=settings, **files)
     return found.model_copy(update={"provenance": made, "free": None if free is None else _points_of(free)})
 
 

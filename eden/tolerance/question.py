@@ -140,15 +140,6 @@ class Question:
 
     def plan(self, scorer: Scorer) -> Plan:
         """Which samples its observations are made on. Raises ValueError for what data cannot be asked of."""
-        unfit = ""
-        if self.quantile is not None:
-            unfit = "a quantile, which counts chips by their drop over samples that are given"
-        elif scorer.whole:
-            unfit = "a CorpusMetric, which scores all samples together"
-        elif self.search.strategy == "sweep":
-            unfit = "the strategy 'sweep', whose every step would take samples of its own"
-        elif self.attempt > 1:
-            unfit = f"attempt {self.attempt}, before which the samples that confirm were seen"
         return plan_samples(
             self.population,
             seed=self.seed,
@@ -158,7 +149,10 @@ class Question:
             confidence=self.confidence,
             effort=float(self.search.effort),
             coarse_only=self.search.coarse_only,
-            unfit=unfit,
+            quantile=self.quantile,
+            strategy=self.search.strategy,
+            attempt=self.attempt,
+            unfit="a CorpusMetric, which scores all samples together" if scorer.whole else "",
         )
 
     def _samples_per_observation(self, scorer: Scorer) -> int:

@@ -6,13 +6,14 @@ given.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
 import os
 import re
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
 import pydantic
@@ -24,9 +25,14 @@ from eden.common.provenance import Provenance, Result
 from eden.common.records import Log
 from eden.common.renames import renamed
 from eden.devices.upper_rates import Rates
+from eden.faults.digests import network_digest
 from eden.faults.forward import ForwardFn, TargetFn
+from eden.faults.inject import inject_
+from eden.faults.layout import Layout
+from eden.faults.memories import operands
 from eden.faults.reliable import refuse_inside_clean
 from eden.faults.samples import samples_of
+from eden.tolerance.borrow import borrowed
 from eden.tolerance.drive import Step, ask, end_of
 from eden.tolerance.metrics import Metric
 from eden.tolerance.network import PlacedNetwork
@@ -118,6 +124,18 @@ class Verification(Result):
         return "\n".join(filter(None, lines))
 
 
+@runtime_checkable
+class Placed(Layout, Protocol):
+    """Where a network's operands lie, and what the rates there are, as ``eden.Placement`` says it."""
+
+    @property
+    def rates(self) -> Rates:
+        """What the rates of its operating points are."""
+
+    def check_made_from(self, what: str, **of: Any) -> None:
+        """Raise ValueError if it was made from something else."""
+
+
 @renamed(
     **{name: f"search=eden.Search({name}=...)" for name in ("effort", "batch_size", "max_trials")},
     memory_limit="budget=eden.Budget(memory_bytes=...)",
@@ -139,6 +157,7 @@ def certify(
     search: Search = _SEARCH,
     budget: Budget = _BUDGET,
     reference: nn.Module | None = None,
+    placement: Placed | None = None,
     rates: Rates | None = None,
     journal: str | os.PathLike[str] | None = None,
     progress: bool | Callable[[Step], None] = True,
@@ -146,10 +165,10 @@ def certify(
 ) -> Verification:
     """Certify a network as it is placed: its drop in score on chips that nothing before has seen.
 
-    The network's operands keep their errors and addresses (``inject_`` with a placement or a memory map). Some chips
-    steer how the test bets; those of the test are used by nothing else. No other step draws either from any seed. Where
-    several attempts are made, such as on one placement after another, say which one it is: then each has chips of its
-    own, and all of them hold together.
+    The network's operands lie where ``placement`` puts them, and without one keep their errors and addresses. Some
+    chips steer how the test bets; those of the test are used by nothing else. No other step draws either from any seed.
+    Where several attempts are made, such as on one placement after another, say which one it is: then each has chips of
+    its own, and all of them hold together.
 
     Args:
         model: a network under faults; mode, chip and access numbers are what they were afterwards.
@@ -171,9 +190,11 @@ def certify(
         budget: what it may cost.
         reference: the network from whose score on reliable memory the drop is counted, such as the one before
             boosting; the network itself if None.
-        rates: what the operands' rates are (``Placement.rates``). The probability that a rate of the device is higher
-            is a part of 1 - ``confidence``, and the test has the rest. If None, the statement is of the rates that the
-            operands have, and of no device.
+        placement: where the operands are put for the test, and what the rates there are. The probability that a rate of
+            the device is higher is a part of 1 - ``confidence``, and the test has the rest. If None, the statement is
+            of the rates that the operands have, and of no device.
+        rates: the rates of a network that lies as a device's partitions already (a memory map of the placement); not
+            with ``placement``, which says them.
         journal: a file that takes every observation; one that exists is resumed from, to the same answer.
         progress: True shows it on standard error, False does not, a function is called with a Step per observation.
         log: called with a record of each observation.
@@ -183,7 +204,7 @@ def certify(
 
     Raises:
         ValueError, TypeError: naming the argument that is wrong, what was found and what is allowed; the operand that
-            is not read through its memory.
+            is not read through its memory; the placement that was made from another network.
         TrialTimeoutError: if an observation takes longer than ``budget.timeout``.
         FileError: if the journal cannot be used or is of another run.
     """
@@ -194,44 +215,46 @@ def certify(
                 f"search.{field} is {getattr(search, field)!r}; nothing is searched for, so allowed is "
                 f"{getattr(_SEARCH, field)!r}"
             )
-    question = Question(
-        max_drop=max_drop,
-        confidence=_confidence_of_test(confidence, rates),
-        guarantee=guarantee,
-        seed=seed,
-        attempt=attempt,
-        population=population,
-        # One rate is all that there is.
-        search=dataclasses.replace(search, coarse_only=True),
-        lower_is_better=lower_is_better,
-    )
-    until = end_of(budget)
-    for each in (model,) if reference is None else (model, reference):
-        refuse_inside_clean(each, "certify")
-    given = (samples_of(loader, budget.memory_bytes), metric, lower_is_better, forward_fn, target_fn)
-    subject = PlacedNetwork(model, *given)
-    plan = question.plan(subject.scorer)
-    run = question.put_to_one_level(plan)
-    question.check_budget(run, budget)
-    own = clean = subject.borrowed_clean_scores()
-    of = None
-    if reference is not None:
-        other = PlacedNetwork(reference, *given)
-        clean, of = other.borrowed_clean_scores(), other.made_of["network"]
-    with subject.borrowed(), eden_progress.task("verify", run.expected_trials, show=progress is True) as task:
-        observations = ask(
-            *(question, run, subject, clean, task, plan),
-            names=["as placed"],
-            weights={},
-            journal=journal,
-            progress=progress,
-            log=log,
-            budget=budget,
-            until=until,
-            of_rates=False,
-            purpose="verification",
-            reference=hashlib.sha256(np.ascontiguousarray(clean).tobytes()).hexdigest(),
+    with _as_placed(model, placement, rates) as rates:
+        question = Question(
+            max_drop=max_drop,
+            confidence=_confidence_of_test(confidence, rates),
+            guarantee=guarantee,
+            seed=seed,
+            attempt=attempt,
+            population=population,
+            # One rate is all that there is.
+            search=dataclasses.replace(search, coarse_only=True),
+            lower_is_better=lower_is_better,
         )
+        until = end_of(budget)
+        for each in (model,) if reference is None else (model, reference):
+            refuse_inside_clean(each, "certify")
+        given = (samples_of(loader, budget.memory_bytes), metric, lower_is_better, forward_fn, target_fn)
+        subject = PlacedNetwork(model, *given)
+        plan = question.plan(subject.scorer)
+        run = question.put_to_one_level(plan)
+        question.check_budget(run, budget)
+        own = clean = subject.borrowed_clean_scores()
+        of = None
+        if reference is not None:
+            other = PlacedNetwork(reference, *given)
+            clean, of = other.borrowed_clean_scores(), other.made_of["network"]
+        with subject.borrowed(), eden_progress.task("verify", run.expected_trials, show=progress is True) as task:
+            observations = ask(
+                *(question, run, subject, clean, task, plan),
+                names=["as placed"],
+                weights={},
+                journal=journal,
+                progress=progress,
+                log=log,
+                budget=budget,
+                until=until,
+                of_rates=False,
+                purpose="verification",
+                reference=hashlib.sha256(np.ascontiguousarray(clean).tobytes()).hexdigest(),
+            )
+        memory = subject.memory
     found = run.coarse_certificate if run.state == "done" else None
     return Verification(
         max_drop=question.max_drop,
@@ -248,11 +271,37 @@ def certify(
         reason=re.sub(r" even at a bit error rate of 1(, the least that is tried)?", "", run.message),
         seed=seed,
         attempt=attempt,
-        provenance=Provenance.made(chips=question.chips(run), memory=subject.memory, reference=of, **subject.made_of),
+        provenance=Provenance.made(
+            chips=question.chips(run), memory=memory, reference=of, placement=placement, **subject.made_of
+        ),
         random_layout=_core.RANDOM_LAYOUT_VERSION,
         eden_version=importlib.metadata.version("eden-dram"),
         observations=dict(observations),
     )
+
+
+@contextlib.contextmanager
+def _as_placed(model: nn.Module, placement: Any, rates: Rates | None) -> Iterator[Rates | None]:
+    """A network where a placement puts it, for a moment, and what the rates there are."""
+    if placement is None:
+        yield rates
+        return
+    if not isinstance(placement, Placed):
+        raise TypeError(f"placement is a {type(placement).__name__}; allowed is an eden.Placement, or None")
+    if rates is not None:
+        raise ValueError("rates and placement are both given; allowed is one of them: a placement says its rates")
+    refuse_inside_clean(model, "certify")
+    placement.check_made_from("placement", network=network_digest(model))
+    lies: Mapping[str, Any] = placement.operands
+    elsewhere = [name for name, info in operands(model).items() if info.errors is not None and name not in lies]
+    if elsewhere:
+        raise ValueError(
+            f"operand {elsewhere[0]} has errors and is in no partition of the placement; allowed is a placement of all "
+            "operands that have errors, or none in the others (eden.set_errors_)"
+        )
+    with borrowed(model):
+        inject_(model, placement)
+        yield placement.rates
 
 
 def _confidence_of_test(confidence: float, rates: Rates | None) -> float:

@@ -52,14 +52,15 @@ def test_damage_elsewhere_names_the_line(tmp_path: Path, line: int) -> None:
 
 def test_a_line_is_checked_as_it_was_written(tmp_path: Path) -> None:
     """Another driver may write the same values otherwise."""
-    write(tmp_path / "j", 0)
+    checksum = int(write(tmp_path / "j", 0)[-11:-3], 16)
     with (tmp_path / "j").open("ab") as file:
         for body in (
             b'{ "trial": 0, "difference": 1.0E-05',
             b'{"trial":1,"budget":90',
             b'{"difference":0.25,"trial":1',
         ):
-            file.write(body + b',"crc32":"%08x"}\n' % zlib.crc32(body))
+            checksum = zlib.crc32(body, checksum)
+            file.write(body + b',"crc32":"%08x"}\n' % checksum)
     with Journal(tmp_path / "j", RUN) as journal:
         assert journal.history == [(0, 1e-5), (1, 0.25)]
         assert journal.budgets == [(1, 90)]
@@ -71,16 +72,26 @@ def test_a_journal_of_version_1_is_refused_by_its_version(tmp_path: Path) -> Non
     header = {"format": "eden-journal", "version": 1, "fingerprint": RUN}
     old = json.dumps({**header, "crc32": f"{zlib.crc32(json.dumps(header).encode()):08x}"}) + "\n"
     (tmp_path / "j").write_text(old)
-    with pytest.raises(FileError, match="line 1: version: found 1, allowed is 2, this version of eden's"):
+    with pytest.raises(FileError, match="line 1: version: found 1, allowed is 3, this version of eden's"):
         Journal(tmp_path / "j", RUN)
     assert (tmp_path / "j").read_text() == old
 
 
-def test_left_out_report(tmp_path: Path) -> None:
+def test_lines_that_are_left_out_or_of_another_journal_are_damage(tmp_path: Path) -> None:
+    """A checksum goes on from the line before, so that no line stands anywhere but where it was written."""
     lines = write(tmp_path / "j").splitlines(keepends=True)
-    (tmp_path / "j").write_bytes(b"".join(lines[:2] + lines[3:]))
-    with pytest.raises(FileError, match=r"line 3: found .*; allowed is trial 1"):
-        Journal(tmp_path / "j", RUN)
+    with Journal(tmp_path / "other", {**RUN, "data": "cd34"}) as journal:
+        for trial in range(3):
+            journal.append(trial, 0.0)
+    theirs = (tmp_path / "other").read_bytes().splitlines(keepends=True)
+    for number, planted in (
+        (3, [*lines[:2], *lines[3:]]),
+        (2, [lines[0], *theirs[1:]]),
+        (4, [*lines[:3], theirs[3], b""]),
+    ):
+        (tmp_path / "j").write_bytes(b"".join(planted) + theirs[3])
+        with pytest.raises(FileError, match=f"line {number}: damaged"):
+            Journal(tmp_path / "j", RUN)
 
 
 @pytest.mark.parametrize("field", list(RUN))

@@ -162,3 +162,10 @@ def test_files_of_before_are_read(tolerance: eden.Tolerance, tmp_path: Path) -> 
     del body["provenance"]
     (tmp_path / "old.json").write_text(json.dumps(body))
     assert eden.Tolerance.load(tmp_path / "old.json").provenance is None
+
+
+def test_what_has_no_digest_is_no_part_of_what_a_result_was_made_from(tolerance: eden.Tolerance) -> None:
+    for slip in ({"device": "ddr3-b33"}, {"device": Path("device.json")}, {"placement": {"fc.weight": 1e-3}}):
+        with pytest.raises((TypeError, ValueError), match=r"device|placement is a dict; allowed is a digest"):
+            tolerance.made_from(**slip)
+    assert tolerance.made_from(reference=None).provenance == tolerance.provenance

@@ -644,8 +644,8 @@ def test_journals_that_cannot_be_used(folder: Path, tmp_path: Path) -> None:
     assert says(*arguments, "--coarse-only") == (
         f"{journal}: line 3: damaged, its checksum is wrong; or this is no journal"
     )
-    journal.write_bytes(lines[0].replace(b'"version":2', b'"version":1'))
-    assert says(*arguments) == f"{journal}: line 1: version: found 1, allowed is 2, this version of eden's: begin anew"
+    journal.write_bytes(lines[0].replace(b'"version":3', b'"version":1'))
+    assert says(*arguments) == f"{journal}: line 1: version: found 1, allowed is 3, this version of eden's: begin anew"
     journal.write_text("a letter")
     assert says(*arguments) == f"{journal}: line 1: no journal, and it is not overwritten"
     assert journal.read_text() == "a letter"

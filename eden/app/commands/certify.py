@@ -44,8 +44,6 @@ def certify(
     """Certify a placement on fresh chips; status 1 where it cannot be."""
     from torch.utils.data import DataLoader
 
-    from eden.faults.digests import network_digest
-    from eden.faults.inject import inject_
     from eden.placement.placement import Placement
     from eden.tolerance.question import SearchError
     from eden.tolerance.search import Search
@@ -53,11 +51,8 @@ def certify(
 
     chosen = task_of(task)
     _, validation = chosen.sets()
-    placed = Placement.load(placement)
-    model = inject_(network_of(chosen, network), placed)
-    placed.check_made_from(f"placement {placement}", network=network_digest(model))
     found = test(
-        model,
+        network_of(chosen, network),
         DataLoader(validation, batch_size=samples),
         max_drop=max_drop,
         confidence=confidence,
@@ -66,10 +61,9 @@ def certify(
         population=cast(Any, population),
         search=Search(effort=effort, batch_size=samples),
         reference=None if reference is None else network_of(chosen, reference),
-        rates=placed.rates,
+        placement=Placement.load(placement),
         journal=journal,
     )
-    found = found.made_from(placement=placed)
     if not found.certified:
         found.save(out)
         raise SearchError(found.reason)

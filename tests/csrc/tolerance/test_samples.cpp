@@ -59,7 +59,7 @@ Shares violations(int runs, int64_t samples, bool of_data, double effort) {
     SearchSettings settings = settings_for(static_cast<uint64_t>(run));
     settings.effort = effort;
     const int64_t confirming =
-        of_data ? SamplePlan::confirming_batch(settings, samples, 64) : int64_t{0};
+        of_data ? SamplePlan::confirming_batch(settings, samples, 64, "data") : int64_t{0};
     const SamplePlan plan(settings.seed, samples, 64, confirming);
     plan.tell(settings);
     Search search(settings);
@@ -118,10 +118,22 @@ TEST_CASE("How many samples a statement of data takes is said beforehand") {
   const int64_t usual = eden::samples_needed(settings, 6.0);
   CHECK(usual == 9882);
   CHECK(least == 6588);
-  CHECK(SamplePlan::confirming_batch(settings, least - 1, 64) == 0);
-  CHECK(SamplePlan::confirming_batch(settings, least, 64) == 1);
-  CHECK(SamplePlan::confirming_batch(settings, 10 * usual, 64) == 10);
-  CHECK(SamplePlan::confirming_batch(settings, 1000 * usual, 64) == 64);
+  const auto confirming = [&](int64_t samples, const char* population) {
+    return SamplePlan::confirming_batch(settings, samples, 64, population);
+  };
+  CHECK_THROWS_WITH(confirming(least - 1, "data"),
+                    Catch::Contains("with 6,587 samples") && Catch::Contains("are 6,588 or more"));
+  CHECK(confirming(least, "data") == 1);
+  CHECK(confirming(10 * usual, "data") == 10);
+  CHECK(confirming(1000 * usual, "data") == 64);
+  // Unasked, data are the population where there are enough for the effort.
+  CHECK(confirming(usual - 1, "") == 0);
+  CHECK(confirming(usual, "") == 1);
+  CHECK(confirming(1000 * usual, "samples") == 0);
+  CHECK_THROWS_WITH(confirming(usual, "all"), Catch::Contains("population is 'all'"));
+  settings.attempt = 2;
+  CHECK(confirming(usual, "") == 0);
+  CHECK_THROWS_WITH(confirming(usual, "data"), Catch::Contains("with attempt 2"));
 }
 
 TEST_CASE("Limits of data hold for the distribution, those of samples do not") {
