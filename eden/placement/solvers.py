@@ -183,7 +183,7 @@ def place(
     origin = tolerance if before is None else before.of.get("tolerance", tolerance)
     # Benchmarks and tests simulate some of these, which then are no files.
     given = {"tolerance": origin, "device": device, "traffic": traffic}
-    files = {role: one for role, one in given.items() if isinstance(one, (str, VersionedFile))}
+    files: dict[str, Any] = {role: one for role, one in given.items() if isinstance(one, (str, VersionedFile))}
     made = Provenance.made(before, settings=settings, **files)
     return found.model_copy(update={"provenance": made, "free": None if free is None else _points_of(free)})
 
