@@ -1,6 +1,7 @@
 """Do the fits give back what campaigns were drawn from, with intervals that hold and a choice that is right?
 
-For each of Models 0 to 3, campaigns are drawn cell by cell with parameters from wide ranges, fitted with
+For each of Models 0 to 3, and for lines with a rate for each stored value, campaigns are drawn cell by cell with
+parameters from wide ranges, fitted with
 ``eden.devices.likelihoods.fit_models``, and compared with what they were drawn from. The n-th campaign has the seed
 ``--seed`` + n.
 
@@ -21,7 +22,9 @@ from a share of 95% at 5% ("at least").
 Ranges, each drawn log-uniformly: P 1e-7 to 0.3, rho 1e-4 to 0.5, F 0.05 to 1, lines 16 to 65,536, cells of a line 512
 to 65,536, reads of a cell 2 to 64; in a quarter of the campaigns each cell is read once, and F is 1. Cells are at most
 2^32 and those expected to fail at most 2^18: a line's cells are reduced until they are (to no fewer than 64). In half
-of the campaigns of Models 0 to 2, and in all of Model 3, two arrays are drawn, one for each stored value.
+of the campaigns of Models 0 to 2, and in all others, two arrays are drawn, one for each stored value. Lines with a rate
+for each value are held against the best of Models 0 to 3, and chosen where a device's fit has them: by a BIC of more
+than 10.
 """
 
 from __future__ import annotations
@@ -33,18 +36,16 @@ import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 from scipy import special, stats
 from simulated_counts import simulate_counts
 
-from eden.devices.likelihoods import Axis, Counts, Estimate, fit_models
-from eden.devices.likelihoods.estimates import KINDS
+from eden.devices.likelihoods import DECISIVE, KINDS, Counts, Estimate, FittedChoice, fit_models
 from eden.devices.likelihoods.fit import fit_model
 
-MODELS = ("uniform", "bitline", "wordline", "data_dependent")
-LINE_MODELS = ("bitline", "wordline")
+MODELS = tuple(KINDS)
+JOINT = tuple(name for name, kind in KINDS.items() if kind.axis and kind.by_value)
 MOST_CELLS = 2**32
 MOST_FAILED = 2**18
 LEAST_COVERAGE = 0.93
@@ -69,18 +70,16 @@ class Truth:
     def parameters(self) -> dict[str, float]:
         """By the names of the table."""
         values = {"rho": self.dispersion, "F": self.failure}
-        for i, weak in enumerate(self.weak if self.model == "data_dependent" else self.weak[:1]):
+        for i, weak in enumerate(self.weak if KINDS[self.model].by_value else self.weak[:1]):
             values[f"P{i}"] = weak
             values[f"BER{i}"] = weak * self.failure
         return values
 
     def draw(self, seed: int) -> list[Counts]:
         """A campaign of its own for every seed."""
-        axis = self.model if self.model in LINE_MODELS else None
+        axis = KINDS[self.model].axis
         return [
-            simulate_counts(
-                cast(Axis | None, axis), weak, self.dispersion, self.failure, self.reads, self.rows, self.columns, chip
-            )
+            simulate_counts(axis, weak, self.dispersion, self.failure, self.reads, self.rows, self.columns, chip)
             for i, weak in enumerate(self.weak)
             for chip in [int(np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0])]
         ]
@@ -88,13 +87,16 @@ class Truth:
     def failed_lines(self) -> float:
         """How many lines are expected to have failed cells; without lines, how many cells."""
         share = -math.expm1(self.reads * math.log1p(-self.failure)) if self.failure < 1 else 1.0
-        if self.model not in LINE_MODELS:
+        axis = KINDS[self.model].axis
+        if axis is None:
             return min(self.weak) * share * self.rows * self.columns
-        lines, length = (self.columns, self.rows) if self.model == "bitline" else (self.rows, self.columns)
+        lines, length = (self.columns, self.rows) if axis == "bitline" else (self.rows, self.columns)
         size = (1 - self.dispersion) / self.dispersion
-        a, b = self.weak[0] * size, (1 - self.weak[0]) * size
-        spared = math.exp(special.betaln(a, b + length * share) - special.betaln(a, b))
-        return len(self.weak) * lines * (1 - spared)
+        found = 0.0
+        for weak in self.weak:
+            a, b = weak * size, (1 - weak) * size
+            found += lines * (1 - math.exp(special.betaln(a, b + length * share) - special.betaln(a, b)))
+        return found
 
 
 def draw_truth(model: str, seed: int) -> Truth:
@@ -107,14 +109,15 @@ def draw_truth(model: str, seed: int) -> Truth:
     once = random.random() < 0.25
     reads = 1 if once else round(log_uniform(2, 64))
     failure = 1.0 if once else log_uniform(0.05, 1.0)
-    two = model == "data_dependent" or random.random() < 0.5
+    kind = KINDS[model]
+    two = kind.by_value or random.random() < 0.5
     first, second = log_uniform(1e-7, 0.3), log_uniform(1e-7, 0.3)
-    weak = (first, second if model == "data_dependent" else first)[: 1 + two]
+    weak = (first, second if kind.by_value else first)[: 1 + two]
     lines, length = round(log_uniform(16, 65536)), round(log_uniform(512, 65536))
     most = min(MOST_CELLS, MOST_FAILED / max(weak))
     length = max(64, min(length, int(most / lines)))
-    rows, columns = (length, lines) if model == "bitline" else (lines, length)
-    dispersion = log_uniform(1e-4, 0.5) if model in LINE_MODELS else 0.0
+    rows, columns = (length, lines) if kind.axis == "bitline" else (lines, length)
+    dispersion = log_uniform(1e-4, 0.5) if kind.axis else 0.0
     return Truth(model, weak, dispersion, failure, reads, rows, columns)
 
 
@@ -157,13 +160,23 @@ def _bic(values: Sequence[Counts], model: str) -> float:
     return fit_model(values, KINDS[model], None, 3.84, intervals=False).bic
 
 
+def _chosen(model: str, result: FittedChoice) -> str:
+    """What a fit chooses; of lines with a rate for each value, whether a device's fit does."""
+    if model not in JOINT:
+        return result.chosen.model
+    best = min((result.fits[name] for name in JOINT if name in result.fits), key=lambda fit: fit.bic)
+    return best.model if result.chosen.bic - best.bic > DECISIVE else "uniform"
+
+
 def run(model: str, seed: int, redraws: int) -> Outcome:
     """Draw and fit one campaign."""
     truth = draw_truth(model, seed)
     values = truth.draw(seed)
     result = fit_models(**_named(values), replicates=0)
     fit = result.fit(model)
-    outcome = Outcome(truth, sum(counts.failed for counts in values), truth.failed_lines(), chosen=result.chosen.model)
+    outcome = Outcome(
+        truth, sum(counts.failed for counts in values), truth.failed_lines(), chosen=_chosen(model, result)
+    )
     estimates = {"F": fit.failure}
     if fit.dispersion is not None:
         estimates["rho"] = fit.dispersion
@@ -182,7 +195,8 @@ def run(model: str, seed: int, redraws: int) -> Outcome:
         for redraw in range(redraws):
             # Apart from the seeds of the campaigns themselves.
             again = truth.draw(2**32 + seed * 1000 + redraw)
-            differences.append(_bic(again, "uniform") - _bic(again, model))
+            others = [name for name in KINDS if name not in JOINT] if model in JOINT else ["uniform"]
+            differences.append(min(_bic(again, name) for name in others) - _bic(again, model))
         outcome.expected = float(np.mean(differences))
     else:
         outcome.expected = -math.inf

@@ -319,6 +319,25 @@ def test_damaged_device_files(fails: Fails, tmp_path: Path) -> None:
     assert "cannot be read: Is a directory" in fails("devices", "show", tmp_path)
 
 
+def test_all_modules_of_a_file(run: Eden, fails: Fails, tmp_path: Path) -> None:
+    """Each that can be fitted has its file, the others are named; a bank is named by its number."""
+    header = "module,refresh_interval,temperature,stored,bank,row,bit"
+    rows = [
+        f"{module},4000,50,{v},1,{row},{7 * row + v}" for module in ("m1", "m/2") for v in (0, 1) for row in range(8)
+    ]
+    path, folder, tested = tmp_path / "a.csv", tmp_path / "devices", ("--bank", 1, "--rows", 8, "--row-bits", 128)
+    path.write_text("\n".join([header, *rows]) + "\n")
+    printed = run("fit", path, "--all", folder, *tested)
+    assert "m1: " in printed
+    assert sorted(file.name for file in folder.iterdir()) == ["m1.json", "m_2.json"]
+    device = eden.Device.load(folder / "m_2.json")
+    assert device.source.module == "m/2"
+    assert [(part.name, part.nominal) for part in device.partitions] == [("bank0", True), ("bank1", False)]
+    path.write_text("\n".join([header, *rows, "m3,64,50,1,1,0,3"]) + "\n")
+    assert "1 of 3 modules could not be fitted: m3: " in fails("fit", path, "--all", folder, *tested)
+    assert "--banks and --bank are given" in fails("fit", path, "--all", folder, *tested, "--banks", 8)
+
+
 def test_bad_measurements(fails: Fails, tmp_path: Path) -> None:
     from latency_csv import HEADER
 
@@ -338,6 +357,7 @@ def test_bad_measurements(fails: Fails, tmp_path: Path) -> None:
     message = fails("fit", path, "--out", out)
     assert "m1" in message
     assert "m2" in message
+    assert "allowed is one of --out and --all" in fails("fit", path)
     assert "m3" in fails("fit", path, "--out", out, "--module", "m3")
     assert "abc" in fails("fit", path, "--out", out, "--format", "abc")
     assert "cannot be read: No such file" in fails("fit", tmp_path / "none.csv", "--out", out)

@@ -171,6 +171,7 @@ def test_a_surface_over_points_measured_together(tmp_path: Path) -> None:
         assert answer.basis == "interpolated"
         for i, rate in enumerate(rates(answer)):
             assert rate == pytest.approx(of_stress(vdd, interval, i), rel=0.35)
+    assert any("take log-odds for linear in each parameter" in text for text in device.assumptions)
     # Across the borders of boxes, too.
     before = 0.0
     for interval in np.geomspace(1024.0, 16384.0, 40):

@@ -25,7 +25,7 @@ from eden.devices.fitting.counted import Raised, counted, told
 from eden.devices.fitting.counts import device_curves, informative, regimes
 from eden.devices.fitting.differences import compare_counts
 from eden.devices.fitting.intervals import as_independent, widened
-from eden.devices.fitting.nominal import Nominal, nominal_point
+from eden.devices.fitting.nominal import JOINT_SURFACE, Nominal, nominal_point
 from eden.devices.fitting.operating_range import Candidate, Offer, offer, partition_of, refuse_nothing
 from eden.devices.fitting.regions import Region, Told, divide, whole_module
 from eden.devices.fitting.report import FitReport
@@ -718,6 +718,8 @@ class CellFitter:
                     "a cell that never stored a value in the measurements is taken to be sound when it does"
                 )
         self.assumptions.append("between two measured points the rates of the harsher one hold as an upper bound")
+        if any(len(off_nominal(self.nominal, point)) > 1 for point in self.sampler.by_point):
+            self.assumptions.append(JOINT_SURFACE)
         self.assumptions.append(
             "the largest dispersion between passes at other points holds where the passes tell none (a single one of "
             "each value, or no failures)"

@@ -20,7 +20,7 @@ from eden.devices import curves
 from eden.devices.curves.dispersion import LONE_REGIME_ODDS, REGIME_ERRORS
 from eden.devices.device import Device, FitRow, Measured
 from eden.devices.fitting.differences import compare_readings
-from eden.devices.fitting.nominal import Nominal, Stated, nominal_point
+from eden.devices.fitting.nominal import JOINT_SURFACE, Nominal, Stated, nominal_point
 from eden.devices.fitting.operating_range import Candidate, offer, partition_of, refuse_nothing
 from eden.devices.fitting.regions import Region, Told, divide, whole_module
 from eden.devices.fitting.report import FitReport
@@ -562,6 +562,8 @@ class _Fitter:
                 "where all banks but half of them or fewer failed at a high rate"
             )
             lines.append(f"a bank has {self.campaign.cells_per_bank} cells: the measurements do not state it")
+        if any(len(off_nominal(self.nominal, point)) > 1 for point, _ in self.readings):
+            lines.append(JOINT_SURFACE)
         for i in self.unmeasured:
             this, other = ("zeros", "ones") if i == 0 else ("ones", "zeros")
             lines.append(

@@ -10,6 +10,11 @@ from typing import NamedTuple
 from eden.devices.fitting.settings import FitSettings
 from eden.devices.partition import AXES, OperatingPoint
 
+JOINT_SURFACE = (
+    "between points that were measured together, estimates (between='curve') take log-odds for linear in each "
+    "parameter, in the logarithm of the refresh interval; nothing is joined from sweeps of one parameter each"
+)
+"""What is assumed where points are off nominal in several parameters."""
 # What a nominal parameter is where neither the measurements nor the user say: DDR3's.
 USUAL = {"vdd": 1.5, "trcd": 12.5, "trp": 12.5, "refresh_interval": 64.0}
 # Temperatures that a heater does not tell apart, in degrees.
