@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup build build-time test demo cifar reference prediction checks recovery boost bench bench-gpu bench-placements \
   bench-profile bench-chips bench-fits bench-readers bench-traffic bench-imports bench-headline lint lint-python lint-cpp lint-rooms lint-words format docs \
-  check lines test-cpp test-python test-gpu test-slow soak mutants sdist wheel test-install catalogue schemas figures sanitize clean
+  check lines test-cpp test-python test-gpu test-networks test-slow soak mutants sdist wheel test-install catalogue schemas figures sanitize clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -157,6 +157,11 @@ soak: setup  ## the demo's chain, shortened, for 40 seeds (or SEEDS="1 2"), each
 
 mutants: build  ## the share of wrong versions of the search that its tests catch; a quarter of an hour
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/mutants.py
+
+NETWORKS := build-networks
+test-networks: setup  ## language models of Transformers, adapters of PEFT, vision transformers of timm, and examples of them (downloads all three)
+	@PYTHON=$(BIN)/python bash tools/setup_networks.sh $(abspath $(NETWORKS))
+	HF_HUB_OFFLINE=1 PYTHONPATH=$(abspath $(NETWORKS)) $(BIN)/python -m pytest -m networks --durations 10 tests/networks tests/repository/test_examples.py
 
 test-slow: setup  ## the tests that take minutes: a package of AOTInductor in a C++ program, networks of full width
 	$(BIN)/python -m pytest -m slow

@@ -14,6 +14,7 @@ from eden.common.tables import text_table
 from eden.faults.counting import FlipCounts
 from eden.faults.faulty_layers import faulty_layers, layer_operands
 from eden.faults.forward import ForwardFn
+from eden.faults.inject import HELD_FAULTS
 from eden.faults.layers import Role, layer_class
 from eden.faults.memories import OperandInfo, operands
 from eden.faults.network import bare, evaluating, looking, named_modules
@@ -223,6 +224,8 @@ class _Reliable:
         self._faulty = faulty_layers(model)
         self._eligible, self._left_out = eligible_layers(model)
         self._parts = {operand.role.part for _, operand in layer_operands(model, absent=True)}
+        held = [module.__dict__[HELD_FAULTS] for module in self._modules.values() if HELD_FAULTS in module.__dict__]
+        self._filtered = not held or any(filtered for _, filtered in held)
         self._watched = watched or Watched((), {}, 0)
         self._open = {id(place): place for place in self._watched.places if place.bytes}
         self._operands: dict[str, Operand] = {}  # by their own layer's name for them
@@ -323,7 +326,7 @@ class _Reliable:
 
     def _why(self, layer: str, role: Role) -> str:
         if role.part in self._parts:
-            return "filter_fn left the layer out"
+            return "filter_fn left the layer out" if self._filtered else "not there when faults came: inject again"
         if role.part == "bias":
             return "biases are reliable"
         if role.part == "normalization":

@@ -192,6 +192,14 @@ def outputs_of_the_original(name: str, model: nn.Module, x: torch.Tensor) -> tor
     return fresh(x)
 
 
+def test_layers_that_came_after_the_faults_are_named():
+    model = nn.Sequential(nn.Linear(8, 8))
+    eden.inject_(model, eden.Faults(RATE))
+    model.append(nn.Linear(8, 8))
+    rows = {row.name: row.note for row in eden.coverage(model).rows}
+    assert rows["1.weight"] == "not there when faults came: inject again"
+
+
 def test_functions_that_a_filter_left_out_are_named_with_a_warning():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 8), Swin(), Own(8, 8))

@@ -9,11 +9,14 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import processes
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+OTHERS = ("peft", "timm", "transformers")
+"""Libraries that examples of networks of others import."""
 
 _HEADER = re.compile(r"Expected output \((exact|figures after ~ differ from machine to machine)\):\n")
 _FIGURE = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(%?)")
@@ -48,8 +51,15 @@ def differences(found: str, expected: str) -> list[str]:
     return problems + [f"found {one!r}, expected {other!r}" for one, other in pairs if not _agree(one, other)]
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_prints_what_its_header_says(example: Path, tmp_path: Path) -> None:
+def _case(example: Path) -> Any:
+    needed = [name for name in OTHERS if re.search(rf"^(from|import) {name}\b", example.read_text(), re.MULTILINE)]
+    return pytest.param(example, needed, id=example.stem, marks=pytest.mark.networks if needed else ())
+
+
+@pytest.mark.parametrize(("example", "needed"), map(_case, EXAMPLES))
+def test_prints_what_its_header_says(example: Path, needed: list[str], tmp_path: Path) -> None:
+    for library in needed:
+        pytest.importorskip(library)
     expected = expected_output(example.read_text(encoding="utf-8"))
     ran = processes.run(example, folder=tmp_path, timeout=500)
     assert ran.returncode == 0, ran.stderr
@@ -59,7 +69,7 @@ def test_prints_what_its_header_says(example: Path, tmp_path: Path) -> None:
 
 def test_examples_are_numbered_without_gaps() -> None:
     assert [path.name[:3] for path in EXAMPLES] == [f"{number:02}_" for number in range(1, len(EXAMPLES) + 1)]
-    assert len(EXAMPLES) == 6
+    assert len(EXAMPLES) == 9
 
 
 EXPECTED = "flips:  10,\nat 1e-03 ~88.0%, limit ~0.002 in ~bank3: 7"
