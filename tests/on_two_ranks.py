@@ -21,7 +21,7 @@ from eden.boosting.recipe import Recipe
 from eden.boosting.training import train
 from eden.common.ranks import RankError
 from eden.faults.faulty_layers import faulty_layers
-from eden.tolerance.metrics import METRICS
+from eden.faults.metrics import METRICS
 
 RECIPE = Recipe(
     epochs=3,

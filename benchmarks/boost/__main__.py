@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 
 import ablation
+import found
 import limits
 import modules
 import randbet
@@ -23,6 +24,7 @@ EXPERIMENTS: dict[str, Callable[[], None]] = {
     "modules": modules.table,
     "randbet": randbet.table,
     "ablation": ablation.table,
+    "found": found.table,
 }
 
 

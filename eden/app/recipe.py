@@ -118,10 +118,11 @@ else:
     _Curriculum = _section(
         "Curriculum",
         Curriculum,
-        ("model", "epochs", "seed", "target_ber"),
+        ("model", "epochs", "seed", "target_ber", "validation", "metric", "forward_fn", "target_fn"),
         {
             "target_ber": _field(
-                float | dict[str, float], "mean bit error rate to reach, for all operands or by operand"
+                float | dict[str, float],
+                "mean bit error rate to reach, for all operands or by operand; found if the task has none either",
             ),
             "tolerance": _field(str, "a tolerance file, whose limits are to be reached"),
             "placement": _field(str, "a placement file, whose rates are to be reached"),
@@ -248,8 +249,14 @@ class RetrainRecipe(VersionedFile):
         aims = [key for key in ("target_ber", "tolerance", "placement", "walk") if key in curriculum]
         if len(aims) > 1:
             raise ValueError(f"curriculum: has {' and '.join(aims)}; allowed is one of them")
-        if not aims:
+        if not aims and "max_drop" not in curriculum and task.target_ber is not None:
             curriculum["target_ber"] = task.target_ber
+        if not aims and "target_ber" not in curriculum:
+            drop = curriculum.setdefault("max_drop", 0.01)
+            if not 0.0 < drop < 1.0:
+                raise ValueError(f"curriculum.max_drop is {drop}; allowed is in (0, 1)")
+        elif "max_drop" in curriculum:
+            raise ValueError(f"curriculum: has {aims[0]} and max_drop, which finds a target; allowed is one of them")
         if "walk" in curriculum:
             if "errors" in memory:
                 raise ValueError("curriculum.walk: memory is an error model; allowed is a device to walk along")
@@ -303,8 +310,12 @@ class RetrainRecipe(VersionedFile):
             raise ValueError(f"{device.name} has no errors at {where}, so there is nothing to retrain for")
         return found
 
-    def target(self, device: Device | None) -> float | dict[str, float] | list[ErrorModel]:
-        """What the curriculum of a resolved recipe is to reach. Raises FileError or ValueError naming what is wrong."""
+    def target(self, device: Device | None) -> float | dict[str, float] | list[ErrorModel] | None:
+        """What the curriculum of a resolved recipe is to reach; None: it is found.
+
+        Raises:
+            FileError, ValueError: naming what is wrong.
+        """
         from eden.placement.placement import Placement
         from eden.tolerance.tolerance import Tolerance
 
@@ -316,7 +327,7 @@ class RetrainRecipe(VersionedFile):
             return dict(Tolerance.load(chosen.tolerance).limits)
         if chosen.placement is not None:
             return Placement.load(chosen.placement).ber
-        target: float | dict[str, float] = chosen.target_ber
+        target: float | dict[str, float] | None = chosen.target_ber
         return target
 
     def curriculum_options(self) -> dict[str, Any]:

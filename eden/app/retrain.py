@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -74,9 +76,9 @@ class Prepared:
     train_set: TensorDataset
     validation: TensorDataset
     errors: ErrorModel
-    target: float | dict[str, float] | list[ErrorModel]
+    target: float | dict[str, float] | list[ErrorModel] | None
     options: dict[str, Any]
-    """Of the curriculum."""
+    """Of the curriculum, its own validation set included where it finds its target."""
 
 
 def prepared(recipe: RetrainRecipe, task: Task) -> Prepared:
@@ -103,7 +105,18 @@ def prepared(recipe: RetrainRecipe, task: Task) -> Prepared:
             f"reestimate_chips is {whole.reestimate_chips}; allowed for {type(model).__name__}, which has no batch "
             "norm with running statistics, is 0"
         )
+    if target is None:
+        train_set, options["validation"] = _split(train_set)
     return Prepared(whole, task, model, train_set, validation, errors, target, options)
+
+
+def _split(train_set: TensorDataset) -> tuple[TensorDataset, TensorDataset]:
+    """What is trained on, and a tenth that a curriculum makes its choices by: the validation set stays unseen."""
+    order = torch.randperm(len(train_set), generator=torch.Generator().manual_seed(0))
+    first = math.ceil(len(train_set) / 10)
+    kept, rest = order[:first].sort().values, order[first:].sort().values
+    parts = [TensorDataset(*(tensor[rows] for tensor in train_set.tensors)) for rows in (rest, kept)]
+    return parts[0], parts[1]
 
 
 def kept_as(task: Task, recipe: RetrainRecipe) -> Task:
@@ -133,6 +146,8 @@ def _trained(ready: Prepared, out: Path, resume: bool, say: Callable[[str], None
         curriculum = Curriculum(model, ready.target, boost.epochs, **ready.options)
         checkpoint = out / "boost.safetensors"
         train_with_progress("boost", model, train_set, boost, task, curriculum, checkpoint, resume, every=every)
+        if first and curriculum.tried:
+            say(curriculum.table())
         set_errors_(model, dict.fromkeys(operands(model), errors))
         if whole.reestimate_chips:
             inputs = train_set.tensors[0].split(boost.batch_size)  # type: ignore[no-untyped-call]

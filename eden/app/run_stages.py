@@ -242,9 +242,7 @@ class RunStages:
             model = self.load(network)
             set_errors_(model, placement.errors)
             targets = {name: errors.ber for name, errors in placement.errors.items()}
-            curriculum = Curriculum(
-                model, targets, wanted.epochs, epochs_per_step=wanted.epochs, seed=self.recipe.seed + number
-            )
+            curriculum = Curriculum(model, targets, wanted.epochs, schedule="constant", seed=self.recipe.seed + number)
             train_with_progress(
                 *("tune", model, self.train_set, tuning, self.task, curriculum, self.out / files[1], True),
                 every=self.recipe.checkpoint_every,

@@ -81,7 +81,7 @@ def check_boost(
     model: nn.Module,
     task: Task,
     errors: ErrorModel,
-    target_ber: float | Mapping[str, float] | Sequence[ErrorModel],
+    target_ber: float | Mapping[str, float] | Sequence[ErrorModel] | None,
     recipe: Recipe,
     seed: int = 0,
     which: str = "all",
@@ -99,7 +99,8 @@ def check_boost(
     if train_set is not None:
         check_network(task, model, train_set)
     copied = inject_(copy.deepcopy(model), faults_of(task, errors, seed, which))
-    Curriculum(copied, target_ber, recipe.epochs, seed=seed, **options)
+    if target_ber is not None:
+        Curriculum(copied, target_ber, recipe.epochs, seed=seed, **options)
     weight_bounds(copied, recipe.clip_weights, recipe.clip_percentile)
     if train_set is not None:
         calibrate_(copied, [train_set.tensors[0][:_SAMPLES_OF_A_CHECK]], task.percentile)
@@ -121,6 +122,7 @@ OPERANDS = {"all": (True, True), "weights": (True, False), "inputs": (False, Tru
 def faults_of(task: Task, errors: ErrorModel, seed: int = 0, which: str = "all") -> Faults:
     """A task's faults with one error model for all operands, or for those that ``OPERANDS`` names."""
     weights, inputs = OPERANDS[which]
+    assert task.storage is not None  # a task fills it in
     return Faults(
         errors if weights else None,
         errors if inputs else None,

@@ -29,6 +29,8 @@ from eden.boosting.augmentation import Augment
 from eden.boosting.recipe import Recipe
 from eden.faults.network import evaluating
 
+_BOOST = Recipe.boosting()
+
 
 @dataclasses.dataclass(frozen=True)
 class Task:
@@ -42,11 +44,14 @@ class Task:
             them; None where there are none.
         train: recipe of the training on reliable memory, None for a pretrained network.
         boost: recipe of the retraining under faults.
-        target_ber: mean bit error rate that the retraining ends with.
+        target_ber: mean bit error rate that the retraining ends with; None: as high as it can rise for a drop of 0.01,
+            judged by a tenth of the training set, which is kept from training and boosting.
         augment: changes a batch of training inputs: a function of the batch and of the numpy generator to draw from, or
             one of the batch alone, such as a transform of torchvision, which draws from torch's generators; these are
             seeded for each epoch.
-        storage: form in which the memory keeps weights and inputs; this and the next four as in ``eden.Faults``.
+        storage: form in which the memory keeps weights and inputs; this and the next four as in ``eden.Faults``. None:
+            "int8_sign_magnitude", inputs "uint8" in ranges of the 99.9th percentile where nothing else is said: weights
+            are small numbers of either sign, inputs after a ReLU never negative, and flips harm these codes least.
         correction: what replaces implausible values.
         input_storage: form in which it keeps the inputs, None for that of the weights.
         quantization: "symmetric" or "affine" codes.
@@ -62,21 +67,28 @@ class Task:
     name: str
     model: Callable[[], nn.Module]
     data: Callable[[], tuple[TensorDataset, TensorDataset]]
-    boost: Recipe
-    target_ber: float
+    boost: Recipe = _BOOST
+    target_ber: float | None = None
     train: Recipe | None = None
     augment: Augment | None = None
-    storage: str = "int8"
+    storage: str | None = None
     correction: str = "zero"
     input_storage: str | None = None
     quantization: str = "symmetric"
     weight_channels: bool = False
-    percentile: float = 100.0
+    percentile: float | None = None
     calibration_samples: int = 500
     threads: int | None = None
     test: Callable[[], TensorDataset] | None = None
 
     def __post_init__(self) -> None:
+        if self.storage is None:
+            object.__setattr__(self, "storage", "int8_sign_magnitude")
+            for name, value in (("input_storage", "uint8"), ("percentile", 99.9)):
+                if getattr(self, name) is None:
+                    object.__setattr__(self, name, value)
+        elif self.percentile is None:
+            object.__setattr__(self, "percentile", 100.0)
         if isinstance(self.model, nn.Module):
             kind = type(self.model).__name__
             raise TypeError(
@@ -130,10 +142,6 @@ class Task:
             )
 
 
-# Weights are small numbers of either sign, and inputs after a ReLU never negative: the codes that flips harm least.
-_EIGHT_BITS: dict[str, Any] = {"storage": "int8_sign_magnitude", "input_storage": "uint8", "percentile": 99.9}
-
-
 def _digits_network() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -149,7 +157,6 @@ def digits_task() -> Task:
         train=Recipe(epochs=20, learning_rate=0.1, batch_size=128),
         boost=Recipe(epochs=120, learning_rate=0.05, batch_size=64, seed=1),
         target_ber=1e-2,
-        **_EIGHT_BITS,
         calibration_samples=1197,
         threads=1,
     )
@@ -171,9 +178,7 @@ def cifar_task() -> Task:
         name="ResNet-20 on CIFAR-10",
         model=pretrained_resnet,
         data=cifar10,
-        boost=Recipe(epochs=2, learning_rate=0.01, batch_size=128, weight_decay=1e-4, seed=1),
-        target_ber=1e-3,
-        **_EIGHT_BITS,
+        boost=Recipe.boosting(4, seed=1),
         augment=flip_and_crop,
     )
 

@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import sys
+import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +19,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from eden import _core
 from eden.boosting import rates
+from eden.boosting.climb import Attempt, Climb, Judge
 from eden.boosting.iterations import Iterations
 from eden.boosting.recovery import Recovery
 from eden.common.arguments import check_choice, check_fields, number, whole
@@ -24,13 +27,16 @@ from eden.common.records import Log
 from eden.common.torch_internals import after_backward, recomputing
 from eden.faults.chips import accesses, check_trainable, chip, draw_chip, set_accesses_, set_training_chip_
 from eden.faults.faulty_layers import faulty_layers
+from eden.faults.forward import ForwardFn, TargetFn
 from eden.faults.inject import HELD_CURRICULUM
 from eden.faults.memories import operands, scalable_errors, set_scaled_errors_
+from eden.faults.metrics import Metric
 from eden.faults.network import bare
 from eden.faults.reads import reads_of, reads_since
+from eden.faults.reliable import refuse_inside_clean
 from eden.memory.errors import ErrorModel
 
-SCHEDULES = ("linear", "logarithmic", "step", "adaptive")
+SCHEDULES = ("linear", "logarithmic", "step", "constant", "adaptive")
 _MIXTURE_STREAM = 1  # sets the draws of a mixture apart from whatever else a seed may key
 
 
@@ -51,12 +57,21 @@ class Curriculum:
     layers takes its place. ``eden.inject_`` and ``eden.load_`` set rates of their own, which hold until the next
     ``step``: make the curriculum after them.
 
+    Without ``target_ber`` it finds how far the network can rise. It is given what its owner has: a ``max_drop``, a
+    ``validation`` set and ``epochs``. At the start and at the end of epochs it measures the score that is lost without
+    errors, from that of the network as it is given, and the rate at which ``max_drop`` is lost. The rate of training
+    rises while both allow, and goes back where they do not; the network that tolerates most is kept. The last ``step``
+    (or ``end``) leaves it in place, at the rate that it tolerates, and never one that tolerates less than what was
+    given: where none tolerates more on chips that no decision was made by, that is what comes back. ``tried`` and
+    ``table`` say what it tried.
+
     Schedules, for step k of K and a target rate p (docs/explanation/boosting.md):
 
     - "linear": p k / K; with ``start_ber`` s, s + (p - s) (k - 1) / (K - 1).
     - "logarithmic": p (s / p)^((K - k) / (K - 1)), s being ``start_ber``, or p / 100.
     - "step": linear from reliable memory, s + (p - s) (k - 1) / (K - 1) with s = 0 unless ``start_ber`` is given: as
       the paper's curriculum is told of by third parties, beginning without errors and adding as much each time.
+    - "constant": p from the first epoch on.
     - "adaptive": from s on, times ``factor`` as soon as the network has recovered, at an epoch's end: when the loss
       under faults (``report(loss=...)``, smoothed) is at most (1 + ``recovery``) times the reference, or the score
       (``report(score)``) at least the reference minus ``recovery``. After ``epochs_per_step`` epochs without recovery
@@ -67,7 +82,7 @@ class Curriculum:
         model: a network under faults; of what torch.compile or DistributedDataParallel make of one, the one inside.
         target_ber: mean bit error rate to reach, above 0, up to 1; or one for each operand that has an error model,
             from 0, such as the ``limits`` of a tolerance or the ``ber`` of a placement; or error models from mild to
-            harsh that all operands go through, such as ``eden.Device.walk`` gives.
+            harsh that all operands go through, such as ``eden.Device.walk`` gives. None: it is found.
         epochs: how many epochs the whole curriculum takes.
         epochs_per_step: after how many epochs the rate rises; of "adaptive", in how many it has to recover.
         chips: "fresh", a new chip after each iteration; "one", the chip of the injection; a number of chips
@@ -89,19 +104,30 @@ class Curriculum:
         log: called by ``step`` with a record of the epoch that ends, such as a logger's: "epoch" from 0, "step", the
             iterations so far, "ber", the rate that it was trained at, and the latest "loss" and "score" that were
             reported. Copies and pickles of the curriculum have none.
+        max_drop: without ``target_ber``: accepted drop in score, inside (0, 1), from the network as it is given; 0.01
+            where it is None.
+        validation: without ``target_ber``: a loader as in ``eden.profile``, or a dataset, of samples that the training
+            does not see. Choices that are made by them are not seen by a test set alone.
+        metric: without ``target_ber``: as in ``eden.profile``, a score for each sample; and so are the next two.
+        forward_fn: runs the network on a batch of the validation set.
+        target_fn: takes the target out of one.
 
     Steps drawn clean, or at a lower rate, are those after the first of each epoch: ``step`` leaves the network at the
     present rate, and so to be evaluated.
 
     Raises:
         ValueError: if the network has no operand with an error model, or an argument is out of range.
+
+    Warns:
+        UserWarning: if there is a single rate, the full one from the first epoch on, and ``schedule`` is not
+            "constant".
     """
 
     def __init__(
         self,
         model: nn.Module,
-        target_ber: float | Mapping[str, float] | Sequence[ErrorModel],
-        epochs: int,
+        target_ber: float | Mapping[str, float] | Sequence[ErrorModel] | None = None,
+        epochs: int = 10,
         epochs_per_step: int = 2,
         chips: str | int | Sequence[int] = "fresh",
         schedule: str = "linear",
@@ -116,6 +142,11 @@ class Curriculum:
         recovery: float = 0.05,
         reference: float | None = None,
         log: Log | None = None,
+        max_drop: float | None = None,
+        validation: Any = None,
+        metric: str | Metric = "top1",
+        forward_fn: ForwardFn | None = None,
+        target_fn: TargetFn | None = None,
     ) -> None:
         self.epochs = epochs
         self.epochs_per_step = epochs_per_step
@@ -138,8 +169,29 @@ class Curriculum:
         )
         model = bare(model)
         self._model = weakref.ref(model)
-        self._ladder = rates.of_target(_error_models(model), target_ber)
+        found = target_ber is None
+        self.max_drop = (0.01 if max_drop is None else max_drop) if found else None
         check_choice("schedule", schedule, SCHEDULES)
+        check_fields(
+            self,
+            (
+                "max_drop",
+                found or (max_drop is None and validation is None),
+                "None, and so is validation, with a target_ber: give one or the other",
+            ),
+            ("max_drop", not found or (number(self.max_drop) and 0.0 < float(self.max_drop or 0.0) < 1.0), "in (0, 1)"),
+        )
+        if found and validation is None:
+            raise ValueError("found neither target_ber nor validation; allowed is a rate, or a set to find one by")
+        if found and (schedule, start_ber, steps_per_epoch) != ("linear", None, None):
+            raise ValueError(
+                "found schedule, start_ber or steps_per_epoch without a target_ber; allowed is to leave them, as the "
+                "rate is found"
+            )
+        models = _error_models(model)
+        self._ladder = rates.of_target(
+            models, min(0.5, *(m.highest_ber for m in models.values())) if found else target_ber
+        )
         self.chips = _checked_chips(chips)
         highest = self._ladder.target_ber
         below = f"above 0 and below the target's {highest:.3g}, or None"
@@ -171,6 +223,19 @@ class Curriculum:
         self._trained: set[str] = set()  # layers in training mode at an optimizer step since the last epoch
         self._counted_from = 0, reads_of(model)  # optimizer steps, and what was read until then
         self._recovery = Recovery(self._ladder.first(self._start), factor)
+        self._climb: Climb | None = None
+        if found:
+            assert isinstance(self._ladder, rates.Rates)  # of one number
+            refuse_inside_clean(model, "Curriculum")
+            judge = Judge(model, validation, metric, float(self.max_drop or 0.0), seed, forward_fn, target_fn)
+            self._climb = Climb(judge, model, self._ladder, epochs)
+        elif schedule not in ("adaptive", "constant") and self.steps == 1:
+            warnings.warn(
+                f"the curriculum has a single rate, {self.highest_ber:.3g} from the first step on: {epochs} epochs "
+                f"with epochs_per_step={epochs_per_step}; give fewer epochs_per_step, steps_per_epoch, or "
+                "schedule='constant' where that is meant",
+                stacklevel=_frames_inside(),
+            )
         self._iterations = Iterations()
         self._told = 0  # of optimizer_steps, how many of this epoch optimizers told of
         self._by_hand = False
@@ -195,11 +260,26 @@ class Curriculum:
         model = self._model()
         return model is not None and _holder(model) is self
 
+    @property
+    def tried(self) -> tuple[Attempt, ...]:
+        """What a curriculum without a target tried, the network that it was given first; none of another one."""
+        return () if self._climb is None else tuple(self._climb.tried)
+
+    def table(self) -> str:
+        """What a curriculum without a target tried, as text."""
+        return "" if self._climb is None else self._climb.table()
+
     def end(self) -> None:
-        """Stop to change the network: it stays at the present rate, in training too on the chip of the injection."""
+        """Stop to change the network: it stays at the present rate, in training too on the chip of the injection.
+
+        Without a target, the network that tolerates most comes back, at the rate that it tolerates.
+        """
         if not self.moving:
             return
         layers = faulty_layers(self.model)
+        if self._climb is not None:
+            self._forget_pending()
+            self._climb.rate = self._climb.finish(self.model)
         set_scaled_errors_(self.model, self._ladder.errors(self._level, 1.0))
         for layer in layers.values():
             layer.eden_training_chip.copy_(layer.eden_chip)
@@ -215,7 +295,7 @@ class Curriculum:
 
     @property
     def target_ber(self) -> float | dict[str, float]:
-        """Mean bit error rate to reach; one for each operand where they differ."""
+        """Mean bit error rate to reach; one for each operand where they differ; the highest that there is if found."""
         return self._ladder.target if isinstance(self._ladder, rates.Rates) else self._ladder.target_ber
 
     @property
@@ -232,6 +312,10 @@ class Curriculum:
         """How many rates the curriculum goes through; of "adaptive" it is not known before."""
         if self.schedule == "adaptive":
             raise ValueError("an adaptive curriculum's rates depend on what is reported to it")
+        if self._climb is not None:
+            raise ValueError("the rates of a curriculum without a target are found")
+        if self.schedule == "constant":
+            return 1
         rising = max(1, math.ceil(self.ramp * self.epochs))
         if self.steps_per_epoch is not None:
             return rising * self.steps_per_epoch
@@ -245,12 +329,14 @@ class Curriculum:
         """Mean bit error rate that is trained with in an epoch, counted from 0; in its first step, if it rises there.
 
         Raises:
-            ValueError: of "adaptive".
+            ValueError: of "adaptive", and without a target.
         """
         return self._ladder.ber(self._scheduled(epoch, epoch * (self.steps_per_epoch or 0)))
 
     @property
     def _level(self) -> float:
+        if self._climb is not None:
+            return self._climb.rate / self._ladder.target_ber
         if self.schedule == "adaptive":
             return self._recovery.level
         return self._scheduled(self.epoch, self.optimizer_steps)
@@ -333,9 +419,15 @@ class Curriculum:
         if self.schedule == "adaptive":
             self._recovery.end_epoch(self._ladder, self.reference, self.recovery, self.factor, self.epochs_per_step)
         self._steps_at_last_epoch, self._trained, self._told = self.optimizer_steps, set(), 0
-        self._counted_from = self.optimizer_steps, reads_of(self.model)
         self.epoch += 1
-        self._apply()
+        if self._climb is not None and (self.epoch % self._climb.period == 0 or self.epoch >= self.epochs):
+            self._forget_pending()
+            self._climb.end_epochs(self.model, self.epoch)
+        self._counted_from = self.optimizer_steps, reads_of(self.model)
+        if self._climb is not None and self.epoch >= self.epochs:
+            self.end()
+        else:
+            self._apply()
         if self.log is not None:
             self.log(record)
 
@@ -436,7 +528,8 @@ class Curriculum:
         chips = list(self.chips) if isinstance(self.chips, tuple) else self.chips
         # Those of a seed are others in another version, those by hand are not.
         drawn = {"drawn_chips": _core.DRAWN_CHIPS_VERSION} if _are_drawn(self.chips) else {}
-        return {**self._ladder.settings(), **own, "chips": chips, **drawn}
+        found = {} if self._climb is None else {"max_drop": self.max_drop}
+        return {**self._ladder.settings(), **own, "chips": chips, **drawn, **found}
 
     def state_dict(self) -> dict[str, Any]:
         """What the curriculum is and where it is, as plain numbers; ``eden.save`` keeps the network's own weights."""
@@ -446,6 +539,7 @@ class Curriculum:
             "optimizer_steps": self.optimizer_steps,
             "steps_at_last_epoch": self._steps_at_last_epoch,
             "by_hand": self._by_hand,
+            **({} if self._climb is None else {"climb": self._climb.state_dict()}),
             "adapted": dataclasses.asdict(self._recovery),
             "accesses": accesses(self.model),
         }
@@ -472,12 +566,16 @@ class Curriculum:
             if found != expected:
                 different = sorted(set(found) ^ set(expected))
                 raise ValueError(f"the state is of another network: its {key} differ in {', '.join(different)}")
+        if ("climb" in state) != (self._climb is not None):
+            raise ValueError("the state is of a curriculum with a target and this one has none, or the other way round")
         ladder = rates.of_settings(state)
         adapted = Recovery(**state["adapted"])
         chips = _checked_chips(state["chips"])
         numbers = {name: [int(number) for number in state["accesses"][name]] for name in layers}
         for key in (*_SETTINGS, "epoch", "optimizer_steps"):
             setattr(self, key, state[key])
+        if self._climb is not None:
+            self._climb.load_state_dict(state["climb"])
         self._ladder, self._recovery, self.chips = ladder, adapted, chips
         self._steps_at_last_epoch = state["steps_at_last_epoch"]
         # In which mode layers were, nobody wrote down.
@@ -513,6 +611,14 @@ class Curriculum:
         else:
             index = self.optimizer_steps if self.chips == "fresh" else self.optimizer_steps % int(self.chips)
             set_training_chip_(self.model, draw_chip(self.seed, "training", index))
+
+
+def _frames_inside() -> int:
+    """How many frames up the first one is that is not EDEN's: whose caller a warning is for."""
+    depth, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("eden."):
+        depth, frame = depth + 1, frame.f_back
+    return depth
 
 
 _SETTINGS = (

@@ -157,7 +157,8 @@ def train(
             run, bounds = _resumed(checkpoint, model, optimizer, curriculum, identity, taught, learned, scaler)
     if not run.history and not run.step:
         clip_weights_(model, bounds)
-    if curriculum is not None and curriculum.schedule != "adaptive" and len(run.history) < recipe.epochs:
+    scheduled = curriculum is not None and curriculum.schedule != "adaptive" and not curriculum.tried
+    if curriculum is not None and scheduled and len(run.history) < recipe.epochs:
         last = curriculum.ber_at(curriculum.epoch + recipe.epochs - len(run.history) - 1)
         if last < curriculum.highest_ber:
             warnings.warn(

@@ -21,10 +21,10 @@ from eden.common.deadline import Deadline
 from eden.common.journal import Journal
 from eden.common.ranks import RankError, Ranks
 from eden.common.records import Log
+from eden.faults.scorer import Scorer, Scores
 from eden.tolerance.population import Plan
 from eden.tolerance.question import Question, SearchError
 from eden.tolerance.reuse import Reuse
-from eden.tolerance.scorer import Scorer, Scores
 from eden.tolerance.search import Budget
 
 _TRIALS_BETWEEN_ESTIMATES = 20

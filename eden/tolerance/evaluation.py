@@ -14,20 +14,20 @@ from eden.boosting.curriculum import unscaled_errors
 from eden.common import checks
 from eden.common.arguments import check_int, check_seed
 from eden.common.provenance import DrawnChips, Provenance
+from eden.faults.borrow import borrowed
 from eden.faults.chips import chips_of, set_chip_
 from eden.faults.digests import SamplesDigest, memory_digest, network_digest
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.forward import ForwardFn, TargetFn
 from eden.faults.memories import operands, set_errors_, set_scaled_errors_
+from eden.faults.metrics import Metric
 from eden.faults.network import evaluating, model_device
 from eden.faults.reads import Reads
 from eden.faults.reliable import clean
 from eden.faults.samples import DATASET_BATCH, samples_of
+from eden.faults.scorer import CorpusMetric, Scorer, pairs_of
 from eden.memory.errors import ErrorModel
 from eden.memory.region import Piece
-from eden.tolerance.borrow import borrowed
-from eden.tolerance.metrics import Metric
-from eden.tolerance.scorer import CorpusMetric, Scorer, pairs_of
 
 _MEMORY_BYTES = 2**30
 
@@ -142,7 +142,7 @@ def evaluate(
     Args:
         model: a network under faults.
         data: what ``eden.profile`` takes as a loader: a DataLoader, a map-style dataset or an iterable of batches.
-        metric: a name of ``eden.tolerance.metrics.METRICS``, a function of output and target that returns a score in
+        metric: a name of ``eden.faults.metrics.METRICS``, a function of output and target that returns a score in
             [0, 1] per sample, shape
             (batch,), or a CorpusMetric.
         forward_fn: runs the network on a batch, as in ``eden.profile``.

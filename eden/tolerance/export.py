@@ -22,12 +22,12 @@ from eden import _core
 from eden.common.files import FileError, atomic_path
 from eden.common.torch_internals import compile_package
 from eden.faults import memories
+from eden.faults.borrow import borrowed
 from eden.faults.digests import network_digest
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.memories import scalable_errors
 from eden.faults.reads import Reads
 from eden.memory.lines import LineModel
-from eden.tolerance.borrow import borrowed
 from eden.tolerance.network import check_searchable, moved_bytes
 from eden.tolerance.package import (
     METADATA_KEY,

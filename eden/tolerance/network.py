@@ -10,21 +10,21 @@ from typing import Any
 from torch import nn
 
 from eden import _core
+from eden.faults.borrow import borrowed
 from eden.faults.calibration import ranges
 from eden.faults.chips import set_chip_
 from eden.faults.digests import SamplesDigest, described, memory_digest, network_digest
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.forward import ForwardFn, TargetFn
 from eden.faults.memories import OperandInfo, operands, scalable_errors, set_scaled_errors_
+from eden.faults.metrics import Metric
 from eden.faults.network import model_device
 from eden.faults.reads import Reads
 from eden.faults.reliable import clean
 from eden.faults.samples import Samples
-from eden.tolerance.borrow import borrowed
-from eden.tolerance.metrics import Metric
+from eden.faults.scorer import CorpusMetric, Scorer, Scores, pairs_of
 from eden.tolerance.question import Searched
 from eden.tolerance.reuse import Reuse
-from eden.tolerance.scorer import CorpusMetric, Scorer, Scores, pairs_of
 from eden.tolerance.tolerance import FLOOR
 
 

@@ -20,18 +20,18 @@ from eden.common.provenance import Sha256
 from eden.common.torch_internals import load_package, package_loader
 from eden.faults.digests import SamplesDigest
 from eden.faults.memories import OperandInfo
+from eden.faults.metrics import Metric
 from eden.faults.samples import TensorSamples
+from eden.faults.scorer import CorpusMetric, Scorer, Scores
 from eden.memory import library as _library
 from eden.memory.cell_map import CellMap
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.lines import LineModel
 from eden.memory.region import region_rows
 from eden.memory.storage import STORAGE_BITS
-from eden.tolerance.metrics import Metric
 from eden.tolerance.network import weights_of
 from eden.tolerance.question import Searched
 from eden.tolerance.samples_file import load_samples
-from eden.tolerance.scorer import CorpusMetric, Scorer, Scores
 
 METADATA_KEY = "eden"
 """Where a package's metadata holds EDEN's part of it."""

@@ -18,14 +18,14 @@ from eden.common.ranks import Ranks
 from eden.common.records import Log
 from eden.common.renames import renamed
 from eden.faults.forward import ForwardFn, TargetFn
+from eden.faults.metrics import Metric
 from eden.faults.samples import samples_of
+from eden.faults.scorer import CorpusMetric
 from eden.tolerance.drive import Step, ask, end_of
-from eden.tolerance.metrics import Metric
 from eden.tolerance.network import SearchedNetwork
 from eden.tolerance.population import Population
 from eden.tolerance.question import Question
 from eden.tolerance.reuse import Reuse
-from eden.tolerance.scorer import CorpusMetric
 from eden.tolerance.search import Budget, Search, check_kinds
 from eden.tolerance.tolerance import Guarantee, Tolerance
 
@@ -82,7 +82,7 @@ def profile(
             of. With a package: the path of a file of samples (``eden.tolerance.samples_file.save_samples``).
         max_drop: accepted drop in score, inside (0, 1).
         confidence: inside (0, 1).
-        metric: a name of ``eden.tolerance.metrics.METRICS``, a function of output and target that returns a score in
+        metric: a name of ``eden.faults.metrics.METRICS``, a function of output and target that returns a score in
             [0, 1] per sample, shape
             (batch,), or a CorpusMetric, for which each chip is observed on all samples.
         guarantee: "mean", or ("quantile", q): the drop of a fraction q of the chips is at most ``max_drop``. Then a

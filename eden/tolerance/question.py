@@ -12,9 +12,9 @@ from eden import _core
 from eden.common.arguments import check_int, check_seed
 from eden.common.provenance import DrawnChips, Provenance
 from eden.faults.memories import OperandInfo
+from eden.faults.scorer import Scorer, Scores
 from eden.memory.errors import ErrorModel
 from eden.tolerance.population import Plan, Population, plan_samples
-from eden.tolerance.scorer import Scorer, Scores
 from eden.tolerance.search import Budget, Search
 from eden.tolerance.tolerance import CEILING, FLOOR, Alone, Certificate, Guarantee, PossibleDrop, Tolerance
 

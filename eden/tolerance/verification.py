@@ -25,20 +25,20 @@ from eden.common.provenance import Provenance, Result
 from eden.common.records import Log
 from eden.common.renames import renamed
 from eden.devices.upper_rates import Rates
+from eden.faults.borrow import borrowed
 from eden.faults.digests import network_digest
 from eden.faults.forward import ForwardFn, TargetFn
 from eden.faults.inject import inject_
 from eden.faults.layout import Layout
 from eden.faults.memories import operands
+from eden.faults.metrics import Metric
 from eden.faults.reliable import refuse_inside_clean
 from eden.faults.samples import samples_of
-from eden.tolerance.borrow import borrowed
+from eden.faults.scorer import CorpusMetric
 from eden.tolerance.drive import Step, ask, end_of
-from eden.tolerance.metrics import Metric
 from eden.tolerance.network import PlacedNetwork
 from eden.tolerance.population import Population
 from eden.tolerance.question import Question, certificate_of
-from eden.tolerance.scorer import CorpusMetric
 from eden.tolerance.search import Budget, Search, check_kinds
 from eden.tolerance.tolerance import Accuracy, Certificate, Count, Guarantee, Probability
 

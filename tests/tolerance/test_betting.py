@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from eden import _core
-from eden.tolerance.scorer import Scores as Floats
+from eden.faults.scorer import Scores as Floats
 
 STAKE = 0.95
 PRIOR_COUNT, PRIOR_MEAN, PRIOR_DEVIATION = 8.0, 0.25, 0.5  # of the core's test, parts of the bound

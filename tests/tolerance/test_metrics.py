@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from eden.tolerance.metrics import METRICS, within
+from eden.faults.metrics import METRICS, within
 
 GENERATOR = torch.Generator().manual_seed(0)
 PIXELS = torch.randn(3, 4, 5, 6, generator=GENERATOR)

@@ -7,7 +7,7 @@ import pytest
 from tiny_profile import FAST, SAMPLES, loader, make_network, profile
 
 import eden
-from eden.tolerance.scorer import CorpusMetric
+from eden.faults.scorer import CorpusMetric
 
 # Few samples do for a drop this large.
 WIDE: dict[str, Any] = {**FAST, "max_drop": 0.25, "effort": 3.0}

@@ -19,11 +19,11 @@ from eden import _core
 from eden.common.records import Record
 from eden.faults.chips import chip, draw_chip
 from eden.faults.config import Faults
+from eden.faults.metrics import METRICS
+from eden.faults.scorer import CorpusMetric
 from eden.memory.errors import ErrorModel
 from eden.tolerance.drive import Step, drive, note
-from eden.tolerance.metrics import METRICS
 from eden.tolerance.network import moved_bytes, weights_of
-from eden.tolerance.scorer import CorpusMetric
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -21,8 +21,8 @@ import eden
 from eden import _core
 from eden.common.deadline import Deadline
 from eden.common.journal import Journal
+from eden.faults.metrics import METRICS
 from eden.tolerance.drive import Step, TimeBudget, drive
-from eden.tolerance.metrics import METRICS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

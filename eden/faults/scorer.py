@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from eden.faults.digests import SamplesDigest
 from eden.faults.forward import Arguments, ForwardFn, TargetFn, run, target_of
+from eden.faults.metrics import METRICS, Metric
 from eden.faults.reads import Reads
 from eden.faults.samples import Samples, map_tensors, moved
 from eden.memory.reading import check_reads
-from eden.tolerance.metrics import METRICS, Metric
 
 Scores: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 

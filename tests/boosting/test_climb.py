@@ -1,0 +1,142 @@
+"""Does a curriculum without a target find one, keep the best network and never return a worse one?"""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import eden
+from eden.boosting.recipe import Recipe
+from eden.boosting.resume import load_checkpoint_, save_checkpoint
+from eden.faults.memories import scalable_errors
+
+
+def samples(count: int, seed: int) -> TensorDataset:
+    """Two clouds of points that lie apart."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 2, (count,), generator=generator)
+    return TensorDataset(torch.randn(count, 8, generator=generator) + 2.0 * labels[:, None] - 1.0, labels)
+
+
+def network() -> nn.Module:
+    """Trained, under faults, calibrated."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+    eden.train(model, samples(400, 1), Recipe(3, learning_rate=0.05))
+    eden.inject_(model, eden.Faults.int8(eden.Uniform(1e-3)))
+    return eden.calibrate_(model, [samples(100, 1).tensors[0]])
+
+
+def curriculum_of(model: nn.Module, **options: object) -> eden.Curriculum:
+    return eden.Curriculum(model, validation=samples(200, 2), max_drop=0.05, **{"epochs": 4, **options})  # type: ignore[arg-type]
+
+
+def harm(model: nn.Module) -> None:
+    """What a learning rate that is too high does."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+
+
+def epoch(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    model.train()
+    for x, y in DataLoader(samples(400, 1), batch_size=100):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+
+def test_a_training_that_harms_gives_the_network_back():
+    model = network()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    curriculum = curriculum_of(model)
+    first = curriculum.ber
+    assert first == pytest.approx(curriculum.tried[0].tolerated)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-9)
+    for _ in range(4):
+        epoch(model, optimizer)
+        harm(model)
+        curriculum.step()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not curriculum.moving
+    assert [one.taken for one in curriculum.tried] == [True, False, False, False, False]
+    # The second failure in a row brings the best state back.
+    assert [one.restored for one in curriculum.tried[1:3]] == [False, True]
+    assert curriculum.tried[1].clean_drop > 0.3
+    assert "kept" in curriculum.table()
+    assert all(errors.ber == pytest.approx(curriculum.ber) for errors in scalable_errors(model).values())
+
+
+def test_what_tolerates_more_is_kept():
+    """A large weight that both outputs share decides nothing, and makes every flip of its layer large."""
+    model = network()
+    weight = model[2].weight.detach().clone()
+    with torch.no_grad():
+        model[2].weight[:, 0] = 10.0 * weight.abs().max()
+    curriculum = curriculum_of(model, epochs=2)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-9)
+    for number in range(2):
+        epoch(model, optimizer)
+        with torch.no_grad():
+            model[2].weight.copy_(weight if number == 0 else torch.zeros(2, 16))
+        curriculum.step()
+    given, first, second = curriculum.tried
+    assert (first.taken, second.taken) == (True, False)
+    assert first.tolerated > 1.5 * given.tolerated
+    assert second.tolerated == 0.0
+    assert torch.equal(model[2].weight, weight)
+
+
+def test_it_goes_on_from_a_checkpoint(tmp_path: Path):
+    def run(interrupted: bool) -> tuple[dict[str, Tensor], object]:
+        model = network()
+        curriculum = curriculum_of(model)
+        optimizer = torch.optim.SGD(model.parameters(), 0.01)
+        for number in range(4):
+            epoch(model, optimizer)
+            curriculum.step()
+            if interrupted and number == 1:
+                save_checkpoint(model, tmp_path / "run.safetensors", optimizer, None, curriculum)
+                model = network()
+                curriculum = curriculum_of(model)
+                optimizer = torch.optim.SGD(model.parameters(), 0.01)
+                load_checkpoint_(model, tmp_path / "run.safetensors", optimizer, None, curriculum)
+        return dict(model.state_dict()), curriculum.tried
+
+    whole, gone_on = run(False), run(True)
+    assert whole[1] == gone_on[1]
+    assert all(torch.equal(value, gone_on[0][name]) for name, value in whole[0].items())
+
+
+def test_the_loop_uses_it_and_its_recipe():
+    model = network()
+    curriculum = curriculum_of(model, epochs=2)
+    history = eden.train(model, samples(400, 1), Recipe.boosting(2, batch_size=100), curriculum)
+    assert len(history) == 2
+    assert len(curriculum.tried) == 3
+    assert not curriculum.moving
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"validation": None}, "found neither target_ber nor validation"),
+        ({"target_ber": 1e-3}, "max_drop is None; allowed is None, and so is validation"),
+        ({"max_drop": 1.5}, r"max_drop is 1.5; allowed is in \(0, 1\)"),
+        ({"schedule": "step"}, "found schedule, start_ber or steps_per_epoch without a target_ber"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(options: dict[str, object], message: str):
+    with pytest.raises(ValueError, match=message):
+        eden.Curriculum(network(), **{"validation": samples(50, 2), "epochs": 2, **options})  # type: ignore[arg-type]
+
+
+def test_a_single_rate_is_a_warning():
+    model = network()
+    with pytest.warns(UserWarning, match=r"single rate, 0.001 from the first step on: 2 epochs with epochs_per_step=2"):
+        eden.Curriculum(model, 1e-3, epochs=2)
+    eden.Curriculum(model, 1e-3, epochs=2, schedule="constant")
+    eden.Curriculum(model, 1e-3, epochs=2, epochs_per_step=1)
