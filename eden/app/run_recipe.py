@@ -219,11 +219,18 @@ class RunRecipe(RetrainRecipe):
             if self.comparison.chips:
                 chips = self.comparison.chips
                 raise ValueError(f"comparison.chips is {chips}; allowed with a network that was boosted elsewhere is 0")
-        if self.profile.population == "data" and self.rounds.most > 1:
-            raise ValueError(
-                f"rounds.most is {self.rounds.most} with profile.population 'data'; allowed is 1, because a second "
-                "round would confirm on samples that the first has seen"
-            )
+        if self.profile.population == "data":
+            drops = sorted({*self.account.max_drops} - {self.profile.max_drop})
+            for name, found, allowed in (
+                ("rounds.most", self.rounds.most, 1),
+                ("comparison.chips", self.comparison.chips, 0),
+                ("account.max_drops", drops, []),
+            ):
+                if found != allowed:
+                    raise ValueError(
+                        f"{name} is {found} with profile.population 'data'; allowed is {allowed}, because a further "
+                        "profile would confirm on samples that the first has seen"
+                    )
         solver, objective, split = self.place.solver, self.place.objective, self.place.split
         chosen = SOLVERS[solver]
         if objective not in chosen.objectives:

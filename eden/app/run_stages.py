@@ -145,8 +145,7 @@ class RunStages:
                     coarse_only=coarse_only,
                 ),
                 journal=self.out / journal,
-                # Others than the first have seen the samples that confirm; their files say of which data they are.
-                population=wanted.population if attempt == 1 else "samples",
+                population=wanted.population,
                 **wanted.criterion(),
             )
 

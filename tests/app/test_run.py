@@ -493,6 +493,9 @@ def test_limits_are_tightened_until_a_placement_is_certified(
     assert "not placed" in (none / "index.html").read_text()
 
 
+DATA = [("profile.population", "data"), ("rounds.most", 1), ("comparison.chips", 0), ("account.max_drops", [])]
+
+
 @pytest.mark.parametrize(
     ("overrides", "problem"),
     [
@@ -507,6 +510,10 @@ def test_limits_are_tightened_until_a_placement_is_certified(
         ([("place.device", "ddr9")], r"device is 'ddr9'; allowed are a device file and"),
         ([("rounds.most", 0)], r"rounds.most: .*greater than or equal to 1"),
         ([("memory.trcd", 1.0)], r"trcd is 1.0 ns; allowed for"),
+        # Samples that confirm are seen once: what would profile again is refused.
+        ([*DATA, ("rounds.most", 2)], r"rounds.most is 2 with profile.population 'data'; allowed is 1, because"),
+        ([*DATA, ("comparison.chips", 2)], r"comparison.chips is 2 with profile.population 'data'; allowed is 0"),
+        ([*DATA, ("account.max_drops", [0.3])], r"account.max_drops is \[0.3\] with profile.population 'data'"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_computed(
