@@ -132,6 +132,10 @@ class Placed(Layout, Protocol):
     def rates(self) -> Rates:
         """What the rates of its operating points are."""
 
+    @property
+    def provenance(self) -> Provenance | None:
+        """What it was made from, where that is known."""
+
     def check_made_from(self, what: str, **of: Any) -> None:
         """Raise ValueError if it was made from something else."""
 
@@ -184,7 +188,7 @@ def certify(
         attempt: which verification of this seed it is, from 1 on. The k-th spends 6 / (pi^2 k^2) of 1 - confidence,
             whose sum over all k is 1 - confidence.
         population: as in ``eden.profile``; "data" needs samples that no profile, placement or earlier
-            certificate has seen.
+            certificate has seen, and refuses those that the placement's limits were found on.
         search: its ``effort`` (the more, the smaller a gap between the drop and ``max_drop`` is shown), ``batch_size``
             and ``max_trials``; nothing is searched for, so the others stay as they are.
         budget: what it may cost.
@@ -236,6 +240,12 @@ def certify(
         run = question.put_to_one_level(plan)
         question.check_budget(run, budget)
         own = clean = subject.borrowed_clean_scores()
+        seen = None if placement is None or placement.provenance is None else placement.provenance.of.get("data")
+        if plan.population == "data" and seen == subject.made_of["data"]:
+            raise ValueError(
+                "population is 'data' with the samples that the placement's limits were found on; allowed is "
+                "'samples', or samples that neither profile nor placement has seen"
+            )
         of = None
         if reference is not None:
             other = PlacedNetwork(reference, *given)

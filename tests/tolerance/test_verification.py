@@ -64,6 +64,8 @@ def test_a_placement_is_where_the_network_lies_for_the_test() -> None:
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             eden.certify(model, loader(), **{"placement": placement, **other}, **wanted)
+    with pytest.raises(ValueError, match="'data' with the samples that the placement's limits were found on"):
+        eden.certify(model, loader(), placement=placement, population="data", **wanted)
     *others, last = placement.operands
     some = {name: placement.operands[name] for name in others}
     lacking = placement.model_copy(update={"operands": some})
