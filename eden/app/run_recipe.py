@@ -221,14 +221,14 @@ class RunRecipe(RetrainRecipe):
                 raise ValueError(f"comparison.chips is {chips}; allowed with a network that was boosted elsewhere is 0")
         if self.profile.population == "data":
             drops = sorted({*self.account.max_drops} - {self.profile.max_drop})
-            for name, found, allowed in (
-                ("rounds.most", self.rounds.most, 1),
-                ("comparison.chips", self.comparison.chips, 0),
-                ("account.max_drops", drops, []),
+            for place, found, one in (
+                ("rounds.most", self.rounds.most, "1"),
+                ("comparison.chips", self.comparison.chips, "0"),
+                ("account.max_drops", drops, "[]"),
             ):
-                if found != allowed:
+                if str(found) != one:
                     raise ValueError(
-                        f"{name} is {found} with profile.population 'data'; allowed is {allowed}, because a further "
+                        f"{place} is {found} with profile.population 'data'; allowed is {one}, because a further "
                         "profile would confirm on samples that the first has seen"
                     )
         solver, objective, split = self.place.solver, self.place.objective, self.place.split

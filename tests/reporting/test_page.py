@@ -126,6 +126,14 @@ def test_the_summary_says_what_an_architect_acts_on(parts: dict, tmp_path: Path)
         assert name in text
 
 
+def test_limits_say_which_chips_they_rest_on_and_of_what_they_are(parts: dict, tmp_path: Path):
+    rare = parts["tolerance"].coarse_certificate.model_copy(update={"worst": 0.4, "worst_share": 0.7})
+    tolerance = parts["tolerance"].model_copy(update={"limits_certificate": rare})
+    text = re.sub(r"\s+", " ", parse(eden.report(tmp_path, tolerance=tolerance)).text)
+    assert "a few chips make the drop: the worst hundredth of 60 makes 70% of it, the worst lost 40.0%" in text
+    assert tolerance.claim in text
+
+
 @pytest.mark.parametrize("name", ["device", "tolerance", "placement", "savings", "accuracy"])
 def test_each_part_can_be_reported_alone(parts: dict, tmp_path: Path, name: str):
     page = parse(eden.report(tmp_path, **{name: parts[name]}))

@@ -66,6 +66,7 @@ def section(tolerance: Tolerance) -> Section:
                 f"{rate_text(alone.low)} to {rate_text(alone.high)}",
                 f"{tolerance.sensitivity[cells[0]]:.2g}",
             ]
+    shown = tolerance.limits_certificate or tolerance.coarse_certificate
     table = Table("Operands from the least to the most tolerant", heads, rows_of)
     cut = f" The figure shows the {MOST_OPERANDS} least tolerant." if len(ordered) > MOST_OPERANDS else ""
     beside = (
@@ -81,4 +82,5 @@ def section(tolerance: Tolerance) -> Section:
         lambda: _figure(tolerance),
         "Tolerated bit error rate of each operand on a logarithmic axis",
         [table],
+        tuple(filter(None, (shown.account, tolerance.claim))),
     )
