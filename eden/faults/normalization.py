@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from eden.common.torch_internals import BatchNorm
 from eden.faults.chips import check_trainable, chips_kept, draw_chip, set_chip_
 from eden.faults.faulty_layers import require_faults
-from eden.faults.forward import call
+from eden.faults.forward import ForwardFn, call
 from eden.faults.network import bare, evaluating, looking
 
 
@@ -48,7 +48,12 @@ def batch_norms(model: nn.Module) -> dict[str, BatchNorm]:
 
 
 def reestimate_(
-    model: nn.Module, loader: Iterable[Any], chips: str | int | Sequence[int] = 4, seed: int = 0
+    model: nn.Module,
+    loader: Iterable[Any],
+    chips: str | int | Sequence[int] = 4,
+    seed: int = 0,
+    *,
+    forward_fn: ForwardFn | None = None,
 ) -> nn.Module:
     """Estimate the running statistics of all batch-norm layers anew, under the network's faults, in place.
 
@@ -62,10 +67,10 @@ def reestimate_(
 
     Args:
         model: a network under faults, compiled or not.
-        loader: yields inputs of the network, or tuples whose first item is the input; it is gone through once for
-            each chip.
+        loader: yields batches, as that of ``eden.calibrate_``; it is gone through once for each chip.
         chips: how many chips of those that training draws, the seeds of such chips, or "one", the network's own.
         seed: what chips are drawn from. No chip that is drawn for an evaluation is among them.
+        forward_fn: runs the network on a batch, as in ``eden.calibrate_``.
 
     Returns:
         The same network.
@@ -96,7 +101,7 @@ def reestimate_(
                 set_chip_(eager, chip)
                 batches = 0
                 for batch in loader:
-                    call(eager, batch)
+                    call(eager, batch, forward_fn)
                     batches += 1
                 if batches == 0:
                     raise ValueError(

@@ -41,7 +41,9 @@ def test_statistics_are_those_of_all_values() -> None:
                 expected(x)
     hook.remove()
     values = torch.cat(seen).double().transpose(0, 1).reshape(4, -1)
-    assert reestimate_(model, batches(), chips=3, seed=9) is model
+    named = [{"image": batch} for batch in batches()]
+    found = reestimate_(model, named, chips=3, seed=9, forward_fn=lambda model, batch: model(batch["image"]))
+    assert found is model
     assert torch.allclose(model[1].running_mean.double(), values.mean(1), rtol=1e-6)
     assert torch.allclose(model[1].running_var.double(), values.var(1), rtol=1e-6)
 
