@@ -83,6 +83,7 @@ def tiny() -> Task:
         boost=Recipe(epochs=BOOST_EPOCHS, learning_rate=0.05, batch_size=BATCH, seed=1),
         target_ber=1e-2,
         augment=jitter,
+        storage="int8",
         calibration_samples=100,
         test=unseen,
     )

@@ -96,7 +96,8 @@ LENET5 = Base("lenet5", lenet, mnist_held_out, Recipe(epochs=10, learning_rate=0
 
 def _task(name: str, model: Callable[[], nn.Module], data: Callable[[], Split], augment: Augment | None) -> Task:
     # What is boosted towards, and how, is the recipe's to say.
-    return Task(name=name, model=model, data=data, boost=Recipe(epochs=1), target_ber=1e-3, augment=augment)
+    boost = Recipe(epochs=1)
+    return Task(name, model, data, boost=boost, target_ber=1e-3, augment=augment, storage="int8")
 
 
 def resnet20() -> Task:

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
+from eden.app.recipe import RetrainRecipe
+from eden.app.retrain import retrain
 from eden.app.tasks import TASKS, Task, TaskError, check_network, flip_and_crop, is_users, load_task
 from eden.boosting.augmentation import Augment, augmented
 from eden.boosting.recipe import Recipe
@@ -314,3 +316,22 @@ def test_labels_and_outputs_fit() -> None:
         TypeError, match="model of task 'tiny' is a Network; allowed is what makes one, such as Network"
     ):
         given(model=tiny_task.network())
+
+
+def test_a_task_without_a_target_is_boosted_as_far_as_it_allows(tmp_path: Path) -> None:
+    """A tenth of the training set makes the choices; the validation set is not looked at."""
+    made = tmp_path / "made.py"
+    made.write_text(
+        "import dataclasses\nfrom tiny_task import tiny\n"
+        "def task():\n    return dataclasses.replace(tiny(), target_ber=None, augment=None)\n"
+    )
+    told: list[str] = []
+    recipe = RetrainRecipe.of({"task": f"{made}:task", "boost": {"epochs": 2}})
+    retrain(recipe, tmp_path / "out", say=told.append)
+    (table,) = [text for text in told if "trained at BER" in text]
+    assert len(table.splitlines()) == 3 + 1
+    assert "kept" in table
+    resolved = RetrainRecipe.load(tmp_path / "out" / "recipe.toml")
+    assert (resolved.curriculum.target_ber, resolved.curriculum.max_drop) == (None, 0.01)
+    with pytest.raises(ValueError, match=r"curriculum: has target_ber and max_drop, which finds a target"):
+        RetrainRecipe.of({"curriculum": {"target_ber": 1e-3, "max_drop": 0.01}}).resolved(load_task("digits"))

@@ -125,6 +125,7 @@ def where_a_reader_stands() -> dict[str, Any]:
         "model": faulty,
         "clean_model": model,
         "loader": loader,
+        "held_out_loader": loader,
         "x": validation[:32][0],
         "errors": errors,
         "device": device,

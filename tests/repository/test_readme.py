@@ -44,6 +44,7 @@ def test_the_ten_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "model": model,
         "loader": loader,
         "validation_loader": DataLoader(validation, batch_size=32),
+        "held_out_loader": DataLoader(train_set, batch_size=32),
         "train_one_epoch": train_one_epoch,
     }
     exec(text, names)

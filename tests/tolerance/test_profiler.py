@@ -84,7 +84,7 @@ def data() -> tuple[TensorDataset, TensorDataset]:
 
 def task() -> Task:
     """What the command line loads from this file."""
-    return Task(name="mixed", model=network, data=data, boost=Recipe(epochs=1), target_ber=1e-3)
+    return Task(name="mixed", model=network, data=data, boost=Recipe(epochs=1), target_ber=1e-3, storage="int8")
 
 
 # Small subarrays: bitlines are drawn for all rows of one at once.
