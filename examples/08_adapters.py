@@ -66,9 +66,9 @@ def main() -> None:
     for name in (f"{layer}.base_layer.weight", f"{layer}.lora_A.default.weight", f"{layer}.lora_B.default.weight"):
         print(f"{name}: {eden.operands(model)[name].bytes} bytes")
 
-    before = eden.evaluate(model, texts, metric=next_letters, chips=5)
-    train(model, texts, 10, eden.Curriculum(model, errors.ber, epochs=10, epochs_per_step=1))
-    after = eden.evaluate(model, texts, metric=next_letters, chips=5)
+    before = eden.evaluate(model, texts, metric=next_letters, chips=3)
+    train(model, texts, 6, eden.Curriculum(model, errors.ber, epochs=6, epochs_per_step=1))
+    after = eden.evaluate(model, texts, metric=next_letters, chips=3)
     trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
     print(f"trained: {trained} of {sum(each.numel() for each in model.parameters())} parameters")
     print(
@@ -79,7 +79,7 @@ def main() -> None:
     merged = model.merge_and_unload()  # layers, and so names and places, are others: inject again
     eden.inject_(merged, eden.Faults(errors, errors, "int8_sign_magnitude", "zero"))
     eden.calibrate_(merged, texts)
-    found = eden.evaluate(merged, texts, metric=next_letters, chips=5)
+    found = eden.evaluate(merged, texts, metric=next_letters, chips=3)
     print(f"merged: {found.clean:.1%} and {found.mean:.1%}, in {len(eden.operands(merged))} operands")
 
 

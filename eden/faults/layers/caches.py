@@ -28,8 +28,13 @@ def check_caches(reader: nn.Module, names: tuple[str, ...], given: tuple[Any, ..
             held = layers[index]
             if hasattr(held, "_dequantize"):
                 _refuse(names, held, "keeps codes of its own, which are not what memory holds under faults")
-            if getattr(held, "is_sliding", False) and held.get_seq_length() >= held.get_max_length():
-                _refuse(names, held, f"moves its tokens once they are {held.get_max_length()} or more")
+            if getattr(held, "is_sliding", False) and held.get_seq_length() >= _window(held):
+                _refuse(names, held, f"moves its tokens once they are {_window(held)} or more")
+
+
+def _window(held: Any) -> int:
+    length = getattr(held, "get_max_length", None) or held.get_max_cache_shape  # in earlier versions
+    return int(length())
 
 
 # Outside of graphs: an exception that the compiler meets would keep it from compiling this module ever again.
