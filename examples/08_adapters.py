@@ -1,4 +1,4 @@
-"""Low-rank adapters of PEFT make up for a memory's errors: the base stays as it is, the adapters are boosted.
+"""Low-rank adapters of PEFT make up for a part of a memory's errors: the base stays as it is, the adapters are boosted.
 
 A Llama of 20,000 parameters is trained on reliable memory and frozen. Adapters beside its layers learn under faults in
 base and adapters; at first an adapter is all zero, and reads as zero whatever its cells do. Merged into the base,
@@ -6,6 +6,13 @@ they are part of one matrix again. Needs Transformers and PEFT: `make test-netwo
 
 Expected output (figures after ~ differ from machine to machine):
 
+    base_model.model.model.layers.0.self_attn.q_proj.base_layer.weight: 1024 bytes
+    base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight: 256 bytes
+    base_model.model.model.layers.0.self_attn.q_proj.lora_B.default.weight: 256 bytes
+    trained: 8192 of 28832 parameters
+    letters predicted with adapters of zero: ~48.9% on reliable memory, ~37.1% with errors
+    with boosted ones: ~49.2% and ~38.8%
+    merged: ~48.8% and ~37.7%, in 31 operands
 """
 
 from __future__ import annotations

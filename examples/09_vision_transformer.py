@@ -19,8 +19,10 @@ import eden
 from eden.app.datasets import digits
 
 
-def train(model: nn.Module, images: DataLoader, epochs: int, curriculum: eden.Curriculum | None = None) -> None:
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+def train(
+    model: nn.Module, images: DataLoader, epochs: int, lr: float, curriculum: eden.Curriculum | None = None
+) -> None:
+    optimizer = torch.optim.AdamW(model.parameters(), lr)
     for _ in range(epochs):
         model.train()
         for x, y in images:
@@ -39,9 +41,9 @@ def main() -> None:
     images, others = DataLoader(Subset(train_set, range(512)), batch_size=32), DataLoader(validation, batch_size=100)
     sizes = {"img_size": 8, "patch_size": 2, "in_chans": 1, "num_classes": 10, "window_size": 2, "mlp_ratio": 2}
     model = timm.models.SwinTransformer(**sizes, embed_dim=32, depths=(2, 2), num_heads=(2, 4))
-    train(model, images, 15)
+    train(model, images, 15, 5e-3)
 
-    errors = eden.Uniform(3e-3)
+    errors = eden.Uniform(1e-2)
     eden.inject_(model, eden.Faults(errors, errors, "int8_sign_magnitude", "zero"))
     eden.calibrate_(model, images)
     coverage = eden.coverage(model, sample=train_set[0][0][None])
@@ -51,7 +53,7 @@ def main() -> None:
         print(f"{info.name}: {info.bytes} bytes")
 
     before = eden.evaluate(model, others, chips=5)
-    train(model, images, 4, eden.Curriculum(model, errors.ber, epochs=4, epochs_per_step=1))
+    train(model, images, 4, 1e-3, eden.Curriculum(model, errors.ber, epochs=4, epochs_per_step=1))
     after = eden.evaluate(model, others, chips=5)
     print(f"accuracy: {before.clean:.1%} on reliable memory, {before.mean:.1%} with errors")
     print(f"after boosting: {after.clean:.1%} and {after.mean:.1%}")
