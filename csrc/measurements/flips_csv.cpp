@@ -206,6 +206,55 @@ class HbmCsv : public CsvParser {
   std::string retention_, pattern_;
 };
 
+// The flips of PaCRAM's tests of RowHammer under a short tRAS (files *.ber): a row of one bank and
+// a bit of it. Its programs take lines that agree for one flip.
+class PacramCsv : public CsvParser {
+ public:
+  PacramCsv(const Settings& settings, Output& output)
+      : CsvParser({{"PivotRow", true, true}, {"BitLoc", true, true}}, settings, output) {
+    if (!(settings.at.field[kHammerCount] > 0.0)) {
+      refuse("hammer_count is missing; allowed for pacram is at with the activations of the test, ",
+             "because its rows were hammered: what failed did not fail of tRAS alone");
+    }
+    const auto& banks = settings.tested.banks;
+    if (banks.size() > 1) {
+      refuse("banks has ", banks.size(), " of them; allowed for pacram is the one that was tested");
+    }
+    if (!banks.empty()) bank_ = banks[0];
+    condition_ = output.statistics.condition(settings.at);
+    output.statistics.pass(condition_, 0);
+  }
+
+ private:
+  bool row(uint64_t line) override {
+    const auto row = number(line, 0, 0, kMostRows - 1);
+    if (!row) return false;
+    const auto bit = number(line, 1, 0, kMostRowBits - 1);
+    if (!bit) return false;
+    if (!count(*row, *bit)) {
+      output_.log.damaged(line, outside(bank_, *row, *bit), kInside);
+      return false;
+    }
+    return true;
+  }
+
+  bool alike(uint64_t) override {
+    return digits(0) < kMostRows && digits(1) < kMostRowBits && count(digits(0), digits(1));
+  }
+
+  bool count(uint64_t row, uint64_t bit) {
+    Statistics& statistics = output_.statistics;
+    const auto r = static_cast<uint32_t>(row), b = static_cast<uint32_t>(bit);
+    return statistics.flip(condition_, 0, bank_, r, b,
+                           statistics.condition_of(condition_).pattern.stored(r, b));
+  }
+
+  uint32_t bank_ = 0;
+  int condition_ = -1;
+};
+
+bool is_pacram_csv(std::string_view head) { return has_columns(head, {"PivotRow", "BitLoc"}); }
+
 bool is_hbm_csv(std::string_view head) {
   return has_columns(head, {"channel", "pseudo_channel", "bank", "retention_time_in_ms"});
 }
@@ -222,6 +271,11 @@ const Format kFlipsFormat{
     {"at", "pattern", "banks", "rows", "row_bits", "subarray_rows", "column_bits", "repeats"},
     is_flips_csv,
     make<FlipsCsv>};
+const Format kPacramFormat{"pacram",
+                           "lines",
+                           {"at", "pattern", "banks", "rows", "row_bits", "subarray_rows"},
+                           is_pacram_csv,
+                           make<PacramCsv>};
 const Format kHbmFormat{"dram-bender-hbm",
                         "lines",
                         {"at", "banks", "rows", "row_bits", "subarray_rows", "column_bits"},

@@ -43,9 +43,9 @@ uint64_t* Output::add_vendor(std::string_view label) {
 
 const std::vector<const Format*>& formats() {
   static const std::vector<const Format*> all = {
-      &kCountsFormat,    &kHbmFormat,    &kRetentionFormat,
-      &kRowCountsFormat, &kFlipsFormat,  &kRowhammerTesterFormat,
-      &kRowScoutFormat,  &kSoftMcFormat, &kVoltageFormat,
+      &kCountsFormat, &kHbmFormat,     &kRetentionFormat,       &kRowCountsFormat,
+      &kFlipsFormat,  &kPacramFormat,  &kRowhammerTesterFormat, &kRowScoutFormat,
+      &kSoftMcFormat, &kVoltageFormat,
   };
   return all;
 }

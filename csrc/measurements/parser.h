@@ -85,8 +85,8 @@ std::unique_ptr<Parser> make(const Settings& settings, Output& output) {
   return std::make_unique<Kind>(settings, output);
 }
 
-extern const Format kCountsFormat, kFlipsFormat, kHbmFormat, kRetentionFormat, kRowCountsFormat,
-    kRowhammerTesterFormat, kRowScoutFormat, kSoftMcFormat, kVoltageFormat;
+extern const Format kCountsFormat, kFlipsFormat, kHbmFormat, kRetentionFormat, kPacramFormat,
+    kRowCountsFormat, kRowhammerTesterFormat, kRowScoutFormat, kSoftMcFormat, kVoltageFormat;
 
 // All formats that are parsed here, in alphabetical order.
 const std::vector<const Format*>& formats();

@@ -69,6 +69,11 @@ inline std::vector<Sample> samples() {
                  "\"ret_ms\": 512, \"data_pattern_type\": 3}\n",
                  {}});
   settings = {};
+  settings.at.field[kHammerCount] = 1e5;
+  settings.at.pattern = *Pattern::parse("0x00");
+  settings.tested = {{1}, 0, 2048, 65536, 0};
+  all.push_back({"pacram", "PivotRow,BitLoc\n1024,77\n1024,91\n1024,91\n5,0\n", settings});
+  settings = {};
   settings.tested = {{1}, 0, 2048, 65536, 0};
   all.push_back({"dram-bender-rows",
                  "Temp,Pattern,tWAIT,Row,NumBitflips\n90,00000000,16,1483,1\n"

@@ -222,7 +222,8 @@ CASES: list[Case] = [
     ),
     Case("its sweep of hammer counts", _csv("Temp,Vic Row,HC,Itr", "50,1024,21000,0")),
     # PaCRAM, RowPress
-    Case("PaCRAM's flips", _csv("PivotRow,BitLoc", "1024,77", "1024,91")),
+    Case("PaCRAM's flips", _csv("PivotRow,BitLoc", "1024,77", "1024,91", "1024,91"), at={"hammer_count": 1e5}),
+    Case("PaCRAM's flips, hammering not said", _csv("PivotRow,BitLoc", "1024,77", "1024,91")),
     Case("PaCRAM's thresholds", _csv("PivotRow,nRH", "1024,21000")),
     Case("RowPress's log", "Found row 1024 with 17 bitflips\n"),
     # SoftMC

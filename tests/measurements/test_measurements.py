@@ -399,7 +399,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "bz2": bz2.
 
 
 def test_every_format_is_known() -> None:
-    assert {*TEXTS, "latency-variation", "dram-bender-retention"} == set(FORMATS)
+    assert {*TEXTS, "latency-variation", "dram-bender-retention", "pacram"} == set(FORMATS)
 
 
 @pytest.mark.parametrize("format", sorted(TEXTS))
