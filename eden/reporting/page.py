@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _Made = TypeVar("_Made")
+_ROUNDING = 1e-9  # of limits that were scaled
 
 
 class ReportError(RuntimeError):
@@ -227,6 +228,22 @@ def _check_agreement(given: Mapping[str, Any]) -> None:
                     "one network?"
                 )
     check_together(given)
+    if "tolerance" in given and "placement" in given:
+        _check_limits(given["tolerance"], given["placement"])
+
+
+def _check_limits(tolerance: Tolerance, placement: Placement) -> None:
+    """Refuse a placement of limits that are not the tolerance's. Raises ValueError."""
+    settings = {} if placement.provenance is None else placement.provenance.settings
+    granularity: Any = settings.get("granularity")  # not known of files of before
+    for name, limit in tolerance.limits.items():
+        by = {"coarse": tolerance.coarse, "fine": limit}
+        allowed, found = by.get(granularity, max(by.values())), placement.operands[name].limit
+        if found > allowed * (1.0 + _ROUNDING):
+            raise ValueError(
+                f"operand {name} of the placement has the limit {found:g}; allowed is the tolerance's, {allowed:g}: "
+                "was the file altered?"
+            )
 
 
 def _render(**context: Any) -> str:

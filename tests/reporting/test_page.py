@@ -294,6 +294,12 @@ def test_parts_that_do_not_belong_together(parts: dict, tmp_path: Path):
         eden.report(tmp_path, device=other, placement=parts["placement"])
     with pytest.raises(ValueError, match=r"operand x\.weight of the tolerance is not in the placement"):
         eden.report(tmp_path, tolerance=chain.tolerance({"x.weight": 0.1}), placement=parts["placement"])
+    placed = parts["placement"].operands
+    name = next(iter(placed))
+    raised = {**placed, name: placed[name].model_copy(update={"limit": placed[name].limit * 2})}
+    altered = parts["placement"].model_copy(update={"operands": raised})
+    with pytest.raises(ValueError, match=f"operand {name} of the placement has the limit .*: was the file altered"):
+        eden.report(tmp_path, tolerance=parts["tolerance"], placement=altered)
     assert not list(tmp_path.iterdir())
 
 
