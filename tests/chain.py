@@ -58,6 +58,7 @@ class Device:
     nominal: Point = field(default_factory=Point)
     margin: Margin = field(default_factory=Margin)
     voltage: Voltage | None = None
+    population: None = None
 
     def upper_ends(self, partitions: tuple[Partition, ...], *level: float) -> tuple[tuple[Partition, ...], Rates]:
         """Nothing was measured."""

@@ -58,7 +58,7 @@ def savings(
         platform: "cpu" (where none is given for a model), "gpu", "eyeriss", "tpu" or a Platform; for a Traffic, the
             platform that it was counted for.
         currents: of the DRAM, with its timing: "ddr3-1600", "ddr3l-1600", "ddr4-2400", "lpddr3-1600", "lpddr4-3200",
-            the path of a file ending in .json, or a Currents.
+            "lpddr5x-8533", "hbm2-1200", "hbm3e-6400", the path of a file ending in .json, or a Currents.
         vdd_law: how energy depends on VDD in the typical case, "linear" or "quadratic", or one by term ("activate",
             "read", "write", "background", "refresh"); the range includes both for all terms.
 

@@ -11,7 +11,7 @@ import pydantic
 from eden.common.checks import at_most, rounding
 from eden.common.files import FiniteRecord, Record, stored_as
 from eden.common.provenance import Result
-from eden.common.tables import text_table
+from eden.common.tables import notebook, text_table
 
 ACCESSES = ("activate", "read", "write")
 """The terms that an operand's own accesses take; the others are the device's."""
@@ -117,6 +117,14 @@ class Savings(_Energy, _Saved, Result):
 
     def table(self) -> str:
         """The savings as text, assumptions included."""
+        tables = [text_table(header, rows) for header, rows in self._tables() if rows]
+        return "\n\n".join([*tables, "\n".join(["assumed:", *(f"- {one}" for one in self.assumptions)])])
+
+    def _repr_html_(self) -> str:
+        title = f"saved by {self.device} on {self.platform}"
+        return notebook(title, *((header, rows) for header, rows in self._tables() if rows), notes=self.assumptions)
+
+    def _tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
         results = [
             (label, f"{value:.2%}", _spread(limits))
             for label, value, limits in (
@@ -134,12 +142,11 @@ class Savings(_Energy, _Saved, Result):
                 ]
         terms = [(name, f"{term.nominal_nj:.1f}", f"{term.placed_nj:.1f}") for name, term in self.terms.items()]
         alone = [(name, _spread(one.energy_reduction), _spread(one.speedup)) for name, one in self.sensitivity.items()]
-        tables = [
-            text_table((f"{self.platform}, {self.device}", "typical", "range"), results),
-            text_table(("energy per inference", "nominal (nJ)", "placed (nJ)"), terms),
-            *([text_table(("each assumption alone", "energy reduction", "speedup"), alone)] if alone else []),
+        return [
+            ((f"{self.platform}, {self.device}", "typical", "range"), [*results]),
+            (("energy per inference", "nominal (nJ)", "placed (nJ)"), [*terms]),
+            (("each assumption alone", "energy reduction", "speedup"), [*alone]),
         ]
-        return "\n\n".join([*tables, "\n".join(["assumed:", *(f"- {one}" for one in self.assumptions)])])
 
 
 def _spread(limits: tuple[float, float]) -> str:

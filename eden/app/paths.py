@@ -264,7 +264,10 @@ REPORT_FILES: Mapping[str, str] = {
     "index.html": PAGE,
     **{
         f"{kind}.json": json_file(kind)
-        for kind in ("device", "tolerance", "placement", "savings", "accuracy", "memory-map", "account", "pareto")
+        for kind in (
+            *("device", "tolerance", "placement", "savings", "accuracy", "memory-map", "account", "pareto"),
+            "verification",
+        )
     },
 }
 """The files that a report writes into its folder, and how each begins."""
@@ -275,7 +278,7 @@ _OF_A_STAGE = (
     *("placement.json", "verification.json", "verification.journal"),
 )
 RUN_FILES = (
-    *("manifest.json", "recipe.toml", "network.safetensors", "verification.json", "memory-map.csv", "rounds.json"),
+    *("manifest.json", "recipe.toml", "network.safetensors", "memory-map.csv", "rounds.json"),
     *REPORT_FILES,
     *(f"boost/{name}" for name in RETRAIN_FILES),
     *(f"{stage}/{name}" for stage in _STAGES for name in _OF_A_STAGE),

@@ -314,7 +314,6 @@ class _Run:
 
         def write() -> None:
             save(model, out / "network.safetensors")
-            verification.save(out / "verification.json")
             mapped.save_csv(out / "memory-map.csv")
             rounds.save(out / "rounds.json")
             self.report(
@@ -325,6 +324,7 @@ class _Run:
                 memory_map=mapped,
                 account=accounts,
                 pareto=pareto,
+                verification=verification,
             )
 
         self.stages.results(write)

@@ -1,7 +1,8 @@
-"""Tables of text, for terminals; the report's page lays out its tables by the same rule."""
+"""Tables of text, for terminals, and of HTML, for notebooks; the report's page lays out its tables by the same rule."""
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Sequence
 
 _UNKNOWN = ("", "?", "none")
@@ -43,3 +44,27 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         "  ".join(side(cell, width) for side, cell, width in zip(sides, line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def notebook(title: str, *tables: tuple[Sequence[str], Sequence[Sequence[str]]], notes: Sequence[str] = ()) -> str:
+    """Tables as HTML, as a notebook shows them: a title, each a header with its rows, and what stands below.
+
+    Args:
+        title: what they are of.
+        tables: each a header and its rows.
+        notes: sentences.
+
+    """
+
+    def line(cells: Sequence[str], numbers: Sequence[bool], tag: str) -> str:
+        sides = ("right" if number else "left" for number in numbers)
+        pairs = zip(cells, sides, strict=True)
+        return "".join(f'<{tag} style="text-align:{side}">{html.escape(cell)}</{tag}>' for cell, side in pairs)
+
+    parts = [f"<p><strong>{html.escape(title)}</strong></p>"]
+    for header, rows in tables:
+        numbers = numeric_columns(rows or [header])
+        body = "".join(f"<tr>{line(row, numbers, 'td')}</tr>" for row in rows)
+        parts.append(f"<table><thead><tr>{line(header, numbers, 'th')}</tr></thead><tbody>{body}</tbody></table>")
+    parts += [f"<p>{html.escape(note)}</p>" for note in notes]
+    return f"<div>{''.join(parts)}</div>"

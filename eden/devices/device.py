@@ -14,6 +14,7 @@ import pydantic
 from eden import _core
 from eden.common.checks import at_most, rounding
 from eden.common.files import VersionedFile
+from eden.common.tables import notebook
 from eden.devices import curves
 from eden.devices.margin import Margin
 from eden.devices.partition import (
@@ -596,6 +597,25 @@ class Device(VersionedFile):
             if row.temperature == temperature and set(off_nominal(self.nominal, row)) <= {parameter}
         ]
         return sorted(rows, key=lambda row: (along.harshness(row), int(row.pattern, 16)))
+
+    def _repr_html_(self) -> str:
+        header = ("operating point", "BER of zeros", "95% interval", "BER of ones", "95% interval", "readings")
+        rows = [
+            (
+                str(point),
+                f"{point.errors.ber_zero:.3g}",
+                f"{point.zero[0]:.3g} to {point.zero[1]:.3g}",
+                f"{point.errors.ber_one:.3g}",
+                f"{point.one[0]:.3g} to {point.one[1]:.3g}",
+                f"{point.readings[0]} and {point.readings[1]}",
+            )
+            for point in self.whole.points
+        ]
+        size = sum(partition.capacity_bytes for partition in self.partitions) / 2**20
+        about = (
+            f"{self.source.text}; {size:g} MiB in {len(self.partitions)} partitions; model {self.model}; {self.margin}"
+        )
+        return notebook(self.name, (header, rows), notes=[about])
 
     def describe(self) -> str:
         """What the device is and what it rests on, for a terminal."""

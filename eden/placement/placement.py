@@ -11,7 +11,7 @@ import pydantic
 from eden.common.checks import same
 from eden.common.files import Record, stored_as
 from eden.common.provenance import Result
-from eden.common.tables import text_table
+from eden.common.tables import notebook, text_table
 from eden.devices.margin import Margin
 from eden.devices.partition import Errors, OperatingPoint
 from eden.devices.upper_rates import Rates
@@ -314,6 +314,21 @@ class Placement(Result):
             for part in operand.parts
             if part.partition == partition
         )
+
+    def _repr_html_(self) -> str:
+        header = ("partition", "VDD, latencies, refresh", "BER", "operands", "used (bytes)", "capacity (bytes)")
+        rows = []
+        for name, part in self.partitions.items():
+            if part.used_bytes:
+                point = part.operating_point
+                held = sum(
+                    any(piece.partition == name for piece in operand.parts) for operand in self.operands.values()
+                )
+                cells = [name, f"{point.vdd:g} V, {point.trcd:g} and {point.trp:g} ns, {point.refresh_interval:g} ms"]
+                cells += [f"{part.errors.ber:.2e}", str(held), f"{part.used_bytes:,}", f"{part.capacity_bytes:,}"]
+                rows.append(cells)
+        title = f"{len(self.operands)} operands in {self.device}, {self.solver} for {self.objective}"
+        return notebook(title, (header, rows), notes=[f"rates: {self.rates}", *filter(None, [self.caution])])
 
     def table(self) -> str:
         """The placement as text: partitions in use, then operands from the least to the most tolerant."""

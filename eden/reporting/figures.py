@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import os
 import re
@@ -83,12 +84,22 @@ def shares_on(axis: Axis) -> None:
     axis.set_major_formatter(lambda value, _: f"{value * 100:g}%")
 
 
+_TIP = "tip:"
+
+
+def tip(axes: Axes, x: float, y: float, text: str) -> None:
+    """Say more of a place to who points at it, on a page; on paper it shows nothing."""
+    axes.plot([x], [y], marker="o", markersize=11, alpha=0.0, linestyle="none", gid=f"{_TIP}{text}")
+
+
 def svg(figure: Figure, prefix: str) -> str:
     """The figure as an SVG element; its ids begin with ``prefix``, so that several fit into one page."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    tips = itertools.count()
+    text = re.sub(f'<g id="{_TIP}([^"]*)">', lambda found: f'<g id="tip-{next(tips)}"><title>{found[1]}</title>', text)
     return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
 
 

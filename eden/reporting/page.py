@@ -18,11 +18,13 @@ from eden.devices.device import Device
 from eden.placement.map_file import MemoryMap
 from eden.placement.placement import Placement
 from eden.reporting.accuracy import AccuracyCurves
+from eden.reporting.claims import claims
 from eden.reporting.figures import styled, svg
 from eden.reporting.section import Section
-from eden.reporting.sections import PARTS
+from eden.reporting.sections import PARTS, comparison
 from eden.reporting.summary import provenance, summary
 from eden.tolerance.tolerance import Tolerance
+from eden.tolerance.verification import Verification
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,15 +48,19 @@ class ReportError(RuntimeError):
         self.page, self.failed = page, dict(failed)
 
 
-def paths_in(folder: str | os.PathLike[str]) -> dict[str, list[Path]]:
+def paths_in(folder: str | os.PathLike[str], empty: bool = False) -> dict[str, list[Path]]:
     """The files of a report that are in a folder, for ``read_parts``.
+
+    Args:
+        folder: where they are.
+        empty: whether there may be none.
 
     Raises:
         FileError: for a folder without any.
 
     """
     found = {name: [path] for name in PARTS if (path := Path(folder) / f"{name}.json").exists()}
-    if not found:
+    if not found and not empty:
         names = ", ".join(f"{name}.json" for name in PARTS)
         raise FileError(folder, f"found nothing to report; allowed is a folder with one or more of {names}")
     return found
@@ -93,13 +99,16 @@ def report(
     memory_map: MemoryMap | None = None,
     account: Account | None = None,
     pareto: Pareto | None = None,
+    verification: Verification | None = None,
+    compare: Mapping[str, Mapping[str, Any]] | None = None,
     lacks: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a self-contained ``index.html`` and, beside it, the JSON file of everything that was given.
 
-    The page needs no network and no scripts: its figures are inlined as SVG, its style is in the page. The files are
-    written first. Where a figure or a part of the page fails, a sentence takes its place, and the rest is there. What
-    was not given is named, with the command that makes it.
+    The page needs no network: its figures are inlined as SVG, its style and the script that sorts its tables are in it.
+    What was asked and what is certified stands on top. The files are written first. Where a figure or a part of the
+    page fails, a sentence takes its place, and the rest is there. What was not given is named, with the command that
+    makes it.
 
     Args:
         folder: made where it is missing.
@@ -112,6 +121,8 @@ def report(
         memory_map: shown by where in each partition the operands lie.
         account: shown by platform, term and operand.
         pareto: shown as energy against accuracy.
+        verification: shown on top as what is certified, and by its evidence.
+        compare: other runs by name, each a mapping of parts as ``read_parts`` gives it, shown beside this one.
         lacks: by part, why it is not given though it was to be, such as a file that cannot be read; for the page.
 
     Returns:
@@ -129,7 +140,7 @@ def report(
     target = output_folder(folder)
     parts: dict[str, VersionedFile | None] = {
         **{"device": device, "tolerance": tolerance, "placement": placement, "savings": savings, "accuracy": accuracy},
-        **{"memory-map": memory_map, "account": account, "pareto": pareto},
+        **{"memory-map": memory_map, "account": account, "pareto": pareto, "verification": verification},
     }
     given = {name: part for name in PARTS if (part := parts[name]) is not None}
     failed = dict(lacks or {})
@@ -158,9 +169,17 @@ def report(
     for name, part in given.items():
         sections[name] = section = attempt(
             f"the part {name}",
-            functools.partial(PARTS[name].section, part),
+            functools.partial(PARTS[name].section, part, given),
             functools.partial(_not_shown, name),
         )
+    if compare:
+        runs = {"this report": given, **compare}
+        sections["comparison"] = attempt(
+            "the comparison",
+            functools.partial(comparison.section, runs),
+            functools.partial(_not_shown, "comparison"),
+        )
+    for name, section in sections.items():
         if (draw := section.draw) is not None:
             figures[name] = attempt(
                 f"the figure of {name}",
@@ -169,6 +188,7 @@ def report(
             )
     page = _render(
         title=title,
+        claims=attempt("what is certified", lambda: claims(given), lambda _: []),
         summary=attempt("the summary", lambda: summary(given), lambda why: [f"The summary could not be made ({why})."]),
         sections=sections,
         figures=figures,

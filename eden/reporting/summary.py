@@ -14,10 +14,8 @@ from eden.reporting.sections.placement import point_shares
 from eden.reporting.text import (
     count_text,
     drop_text,
-    fine_percent,
     percent,
     points_text,
-    range_text,
     rate_text,
     size_text,
 )
@@ -26,7 +24,7 @@ from eden.reporting.text import (
 def summary(parts: Mapping[str, Any]) -> list[str]:
     """What an architect acts on, in sentences; of the parts by name."""
     device, tolerance, placement = (parts.get(name) for name in ("device", "tolerance", "placement"))
-    savings, accuracy = parts.get("savings"), parts.get("accuracy")
+    accuracy = parts.get("accuracy")
     lines = []
     network = accuracy.network if accuracy is not None and accuracy.network else "The network"
     if tolerance is not None:
@@ -64,15 +62,6 @@ def summary(parts: Mapping[str, Any]) -> list[str]:
         total = sum(operand.bytes for operand in placement.operands.values())
         shares = "; ".join(f"{percent(share / total)} at {label}" for label, share in point_shares(placement).items())
         lines.append(f"Of the operands' bytes, {shares}.")
-    if savings is not None:
-        energy, speed = (
-            range_text(low, high, fine_percent) for low, high in (savings.energy_reduction_range, savings.speedup_range)
-        )
-        lines.append(
-            f"On the platform {savings.platform}, this saves {energy} of the DRAM's energy and makes inference {speed} "
-            f"faster, over the ends of what is assumed (typical: {fine_percent(savings.energy_reduction)} and "
-            f"{fine_percent(savings.speedup)})."
-        )
     return lines
 
 

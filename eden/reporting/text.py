@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
+from eden.devices.partition import AXES, OperatingPoint, off_nominal
 from eden.tolerance.tolerance import Tolerance
+from eden.tolerance.verification import Verification
+
+SHORT = {"trcd": "tRCD", "trp": "tRP", "vdd": "VDD", "refresh_interval": "refresh"}
+"""Parameters of an operating point as tables have them."""
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -24,11 +29,11 @@ def points_text(drop: float) -> str:
     return f"{text} percentage point{'' if text == '1' else 's'}"
 
 
-def drop_text(tolerance: Tolerance) -> str:
-    """Which drop a tolerance bounds."""
-    if tolerance.guarantee == "mean":
+def drop_text(of: Tolerance | Verification) -> str:
+    """Which drop a tolerance or a verification bounds."""
+    if of.guarantee == "mean":
         return "mean drop over chips"
-    return f"drop of {tolerance.guarantee[1] * 100:g}% of the chips"
+    return f"drop of {of.guarantee[1] * 100:g}% of the chips"
 
 
 def size_text(count: float) -> str:
@@ -57,3 +62,24 @@ def rate_text(value: float) -> str:
     if exponent >= -2:
         return f"{value:.3g}"
     return f"{value / 10**exponent:.2g} × 10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def point_text(nominal: OperatingPoint, point: OperatingPoint, every: bool = False) -> str:
+    """An operating point by what of it is off nominal, or by VDD, tRCD and tRP and what else is, too."""
+    off = off_nominal(nominal, point)
+    named = {*off, "vdd", "trcd", "trp"} if every else {*off}
+    ordered = sorted((along for along in AXES if along.name in named), key=lambda along: along.name != "vdd")
+    text = ", ".join(
+        f"{'' if along.name == 'vdd' else SHORT[along.name] + ' '}{getattr(point, along.name):g} {along.unit}"
+        for along in ordered
+    )
+    return (f"{text} (nominal)" if every else "nominal") if not off else text
+
+
+def folded(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """Notes of several, each once: those of all as they are, others with whose they are."""
+    of: dict[str, list[str]] = {}
+    for name, texts in notes.items():
+        for text in dict.fromkeys(texts):
+            of.setdefault(text, []).append(name)
+    return [text if len(names) == len(notes) else f"{', '.join(names)}: {text}" for text, names in of.items()]

@@ -8,7 +8,7 @@ import pydantic
 
 from eden.common.files import Record
 from eden.common.provenance import Result
-from eden.common.tables import text_table
+from eden.common.tables import notebook, text_table
 from eden.memory.cell_map import CellMap
 from eden.memory.errors import ErrorModel
 from eden.tolerance.population import Population, samples_needed
@@ -206,6 +206,15 @@ class Tolerance(Result):
         Operand, bytes, limit and its ratio to the coarse rate; where it was measured, the rate that each operand stands
         alone with its interval of 90%, and its sensitivity. Below, what kind of chips the limits were confirmed on.
         """
+        shown = self.limits_certificate or self.coarse_certificate
+        return "\n".join(filter(None, (text_table(*self._rows()), shown.account, self.claim)))
+
+    def _repr_html_(self) -> str:
+        shown = self.limits_certificate or self.coarse_certificate
+        title = f"tolerance of {len(self.limits)} operands, for a drop of {self.max_drop:g}"
+        return notebook(title, self._rows(), notes=[*filter(None, [shown.account]), self.claim])
+
+    def _rows(self) -> tuple[list[str], list[list[str]]]:
         heads = ["operand", "bytes", "limit", "x coarse"]
         if self.alone:
             heads += ["alone", "90% interval", "drop per BER"]
@@ -218,8 +227,7 @@ class Tolerance(Result):
             rows.append(row)
         total = ["all alike (coarse)", f"{sum(self.bytes.values()):,}", f"{self.coarse:.3g}", "1"]
         rows.append(total + [""] * (len(heads) - len(total)))
-        shown = self.limits_certificate or self.coarse_certificate
-        return "\n".join(filter(None, (text_table(heads, rows), shown.account, self.claim)))
+        return heads, rows
 
     @property
     def claim(self) -> str:

@@ -148,6 +148,9 @@ def test_the_standards_of_the_issue_are_there():
         "DDR4",
         "LPDDR3",
         "LPDDR4",
+        "LPDDR5X",
+        "HBM2",
+        "HBM3E",
     }
 
 

@@ -9,12 +9,18 @@ import chain
 import pytest
 
 import eden
+from eden.app import cli
 from eden.common.files import FileError
+from eden.devices.partition import LeftOut
 from eden.reporting import page as reporting
 from eden.reporting.accuracy import AccuracyCurves, AccuracyPoint
 from eden.reporting.page import ReportError
+from eden.reporting.plots.devices import device_figure, swept
 from eden.reporting.sections import PARTS
-from eden.reporting.text import rate_text
+from eden.reporting.sections.device import left_out
+from eden.reporting.text import folded, point_text, rate_text
+from eden.tolerance.tolerance import Certificate
+from eden.tolerance.verification import Verification
 
 SECTIONS = ("summary", "accuracy", "tolerance", "device", "placement", "savings", "provenance")
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -91,7 +97,7 @@ def test_the_page_stands_alone_and_has_every_section(parts: dict, tmp_path: Path
     path = eden.report(tmp_path / "out", **parts, title="A <report> & more")
     assert path == tmp_path / "out" / "index.html"
     page = parse(path)
-    assert "script" not in page.tags
+    assert path.read_text().count("<script>") == 1
     assert page.references
     assert all(reference.startswith("#") for reference in page.references)
     assert {reference[1:] for reference in page.references} <= set(page.ids)
@@ -117,7 +123,10 @@ def test_the_summary_says_what_an_architect_acts_on(parts: dict, tmp_path: Path)
         "tolerates from 1 × 10⁻⁴ (baseline) to 1 × 10⁻³ (boosted), 10 times as much",
         "The memory is ddr3-b33: 1 GiB in 8 partitions",
         "Of the operands' bytes,",
-        "On the platform cpu, this saves ",
+        "of the DRAM's energy on cpu (",
+        "Energy depends on VDD by the linear law in the typical case, and the range includes all linear and all",
+        "Asked the mean drop over chips of top1, from 93.0% on reliable memory, is at most 1 percentage point, with",
+        "Not certified this report holds no verification of the placement (eden certify makes one).",
     ):
         assert sentence in text
     shares = [float(share) for share in re.findall(r"([\d.]+)% at 1\.\d+ V", text.split("Of the operands' bytes, ")[1])]
@@ -146,12 +155,13 @@ def test_names_are_escaped_and_are_no_formulas(tmp_path: Path):
     name = "<script>alert(1)</script>$x_1$.weight"
     path = eden.report(tmp_path, tolerance=chain.tolerance({name: 1e-3}), accuracy=curves("<img src=x>"))
     page = parse(path)
-    assert not page.tags & {"script", "img"}
+    assert "img" not in page.tags
+    assert path.read_text().count("<script") == 1
     assert page.text.count(name) >= 2
 
 
-@pytest.mark.parametrize("builtin", eden.Device.builtin_names())
-def test_every_device_of_the_catalogue(tmp_path: Path, builtin: str):
+@pytest.mark.parametrize("builtin", ["ddr3-b3", "ddr3-p9", "ddr3-g35", "ddr3-vendor-b"])
+def test_every_kind_of_device_of_the_catalogue(tmp_path: Path, builtin: str):
     page = parse(eden.report(tmp_path, device=eden.Device.builtin(builtin)))
     assert builtin in page.text
 
@@ -249,9 +259,9 @@ def test_what_is_not_there_is_named_with_what_makes_it(parts: dict, tmp_path: Pa
     assert "absent" in page.ids
     told = re.sub(r"\s+", " ", page.text.split("Not in this report")[1].split("Provenance")[0]).strip()
     assert told == (
-        "accuracy (made by eden evaluate) placement (made by eden place) memory-map (made by eden memory-map) account "
-        "(made by eden account) pareto (made by eden run, with account.max_drops in its recipe) savings (made by "
-        "eden savings)"
+        "accuracy (made by eden evaluate) placement (made by eden place) verification (made by eden certify) "
+        "memory-map (made by eden memory-map) account (made by eden account) pareto (made by eden run, with "
+        "account.max_drops in its recipe) savings (made by eden savings)"
     )
 
 
@@ -284,6 +294,113 @@ def test_accuracies_at_their_ends_are_drawn(tmp_path: Path):
     for accuracy in (0.0, 0.995, 1.0):
         point = AccuracyPoint(label="network", ber=0.0, mean=accuracy, low=accuracy, high=accuracy, chips=1)
         eden.report(tmp_path, accuracy=AccuracyCurves(points=(point,)))
+
+
+def verified(**changes: object) -> Verification:
+    certificate = Certificate(
+        **{"chips": 60, "samples": 3840, "batch": 64, "mean_drop": 0.004, "violating": 0.0, "upper_bound": 0.009},
+        **{"back_offs": 0, "alpha": 0.05, "total_alpha": 0.05},
+    )
+    fields = {
+        **{"max_drop": 0.01, "confidence": 0.95, "guarantee": "mean", "metric": "top1", "reference_accuracy": 0.93},
+        **{"own_accuracy": 0.93, "samples": 500, "certificate": certificate, "reason": "confirmed", "seed": 3},
+        **{"random_layout": 2, "eden_version": "1", "observations": {"confirm": 60}},
+    }
+    return Verification.model_validate({**fields, **changes})
+
+
+def test_what_is_certified_stands_on_top(parts: dict, tmp_path: Path):
+    given = {name: parts[name] for name in ("device", "tolerance", "placement")}
+    text = re.sub(r"\s+", " ", parse(eden.report(tmp_path, **given, verification=verified())).text)
+    top = text.split("The network keeps")[0]
+    assert "Certified of the network as it is placed, of these 500 samples, and of no others: the mean drop" in top
+    assert "As placed 92.60% accuracy (top1), mean over 60 chips that nothing else had seen" in top
+    assert "Take care the verification does not say which placement it is of." in top
+    assert "confidence bound 0.90% lost" in text.split("Verification of the placement")[2]
+    failed = verified(certificate=None, reason="the drop is 0.2")
+    text = re.sub(r"\s+", " ", parse(eden.report(tmp_path, **given, verification=failed)).text)
+    assert "Not certified the drop is 0.2." in text.split("The network keeps")[0]
+
+
+def test_partitions_have_their_measured_rates_beside_those_that_are_taken(parts: dict, tmp_path: Path):
+    placement, device = parts["placement"], parts["device"]
+    text = re.sub(r"\s+", " ", parse(eden.report(tmp_path, device=device, placement=placement)).text)
+    name, part = next((name, part) for name, part in placement.partitions.items() if part.errors.ber > 0)
+    point = part.operating_point
+    answer = device.partition(name).point(vdd=point.vdd, trcd=point.trcd, trp=point.trp)
+    assert f"{rate_text(answer.errors.ber_zero)} [{rate_text(answer.zero[0])} to {rate_text(answer.zero[1])}]" in text
+    assert "BER taken: upper ends of the device's rates" in text
+
+
+def test_runs_are_compared(parts: dict, tmp_path: Path):
+    given = {name: parts[name] for name in ("tolerance", "placement", "savings")}
+    path = eden.report(tmp_path, **given, compare={"<other>": {**given, "verification": verified()}})
+    page = parse(path)
+    assert "comparison" in page.ids
+    row = re.sub(r"\s+", " ", page.text.split("Runs side by side")[-1])
+    assert "<other> ddr3-b33 int8 1 percentage point" in row
+    assert "yes 92.60%" in row
+    assert "this report ddr3-b33" in row
+    assert "not verified" in row
+
+
+def test_what_is_given_joins_what_the_folder_has(parts: dict, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    parts["device"].save(tmp_path / "mine.json")
+    for name in ("tolerance", "placement"):
+        parts[name].save(tmp_path / f"{name}.json")
+    other = tmp_path / "other"
+    other.mkdir()
+    parts["placement"].save(other / "placement.json")
+    for device in (str(tmp_path / "mine.json"), "ddr3-b33"):
+        words = ["report", str(tmp_path), "--device", device, "--compare", str(other)]
+        monkeypatch.setattr("sys.argv", ["eden", *words])
+        with pytest.raises(SystemExit, match="0"):
+            cli.main()
+        ids = parse(tmp_path / "index.html").ids
+        assert {"device", "tolerance", "placement", "comparison"} <= set(ids)
+
+
+def test_alike_reasons_are_told_once(parts: dict):
+    device = parts["device"]
+    gaps = [
+        LeftOut(**{**device.nominal.model_dump(), "vdd": vdd}, reason=f"its rate of {rate:g} is below")
+        for vdd, rate in ((1.2, 3e-4), (1.1, 0.02), (1.05, 1e-3))
+    ]
+    (told,) = left_out(device, gaps)
+    assert told.startswith("Left out 3 points (1.2 V, 20 °C; 1.1 V, 20 °C; 1.05 V, 20 °C), as the first: its rate of")
+    (alone,) = left_out(device, gaps[:1])
+    assert alone == "Left out: 1.2 V, 20 °C: its rate of 0.0003 is below"
+    assert folded({"cpu": ["all", "own"], "gpu": ["all"]}) == ["all", "cpu: own"]
+
+
+def test_each_parameter_that_was_swept_is_drawn(parts: dict):
+    assert swept(parts["device"]) == ("trcd", "trp", "vdd")
+    device = parts["device"]
+    bare = device.model_copy(update={"voltage": None, "measured": ()})
+    joint = device.whole.points[1].model_copy(update={"vdd": 1.2, "refresh_interval": 256.0})
+    whole = device.whole.model_copy(update={"points": (device.whole.points[0], joint), "curves": ()})
+    bare = bare.model_copy(update={"whole": whole})
+    assert swept(bare) == ()
+    (axes,) = device_figure(bare).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["1.2 V, tRCD 10 ns, refresh 256 ms"]
+    texts = {axes.get_xlabel() for axes in device_figure(device).axes}
+    assert {"row activation latency tRCD (ns)", "supply voltage VDD (V)"} <= texts
+
+
+def test_refresh_alone_is_not_nominal(parts: dict):
+    nominal = parts["device"].nominal
+    longer = nominal.model_copy(update={"refresh_interval": 256.0})
+    assert point_text(nominal, longer, every=True) == "1.35 V, tRCD 12.5 ns, tRP 12.5 ns, refresh 256 ms"
+    assert point_text(nominal, nominal, every=True).endswith("(nominal)")
+
+
+def test_notebooks_show_results(parts: dict):
+    for name in ("device", "tolerance", "placement", "savings"):
+        page = Page()
+        page.feed(parts[name]._repr_html_())
+        page.close()
+        assert not page.open
+        assert "table" in page.tags
 
 
 def test_parts_that_do_not_belong_together(parts: dict, tmp_path: Path):

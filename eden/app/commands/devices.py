@@ -37,10 +37,12 @@ def devices_plot(
         typer.Option("--out", "-o", help="file to write: .svg, .pdf or .png"),
         Output("figure", FIGURE, FIGURES),
     ],
-    parameter: Annotated[str, typer.Option(help="trcd, trp, vdd or refresh_interval")] = "trcd",
+    parameter: Annotated[
+        str | None, typer.Option(help="trcd, trp, vdd or refresh_interval; each that was swept if left out")
+    ] = None,
     temperature: Annotated[float | None, typer.Option(help="in degrees Celsius; the device's if left out")] = None,
 ) -> None:
-    """Draw a device's bit error rates along one parameter, as measured and as fitted."""
+    """Draw a device's bit error rates along one parameter or each, as measured and as fitted."""
     from eden.app.recipe import find_device
     from eden.reporting.figures import save_figure
     from eden.reporting.plots.devices import device_figure

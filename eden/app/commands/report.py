@@ -8,7 +8,7 @@ import typer
 from eden.app.options import DEVICE_HELP, app, wrote
 from eden.app.paths import REPORT_FILES, Input, OutputFolder, if_there
 
-_PARTS = ("device", "tolerance", "placement", "savings", "accuracy", "memory_map", "account", "pareto")
+_PARTS = ("device", "tolerance", "placement", "savings", "accuracy", "memory_map", "account", "pareto", "verification")
 
 
 @app.command()
@@ -32,10 +32,15 @@ def report(
     memory_map: Annotated[Path | None, typer.Option(help="memory map"), Input()] = None,
     account: Annotated[Path | None, typer.Option(help="account file"), Input()] = None,
     pareto: Annotated[Path | None, typer.Option(help="file of energy against accuracy"), Input()] = None,
+    verification: Annotated[Path | None, typer.Option(help="verification file"), Input()] = None,
+    compare: Annotated[
+        list[Path] | None, typer.Option(help="folder of another run, shown beside this one; may be given several times")
+    ] = None,
     title: Annotated[str, typer.Option(help="heading of the page")] = "EDEN report",
 ) -> None:
-    """Write one self-contained HTML page from whatever files of the chain are given, or are in the folder already.
+    """Write one self-contained HTML page from the files of the chain that are in the folder, and those that are given.
 
+    A file that is given takes the place of the folder's.
     A file or figure that fails leaves the rest of the page; then the status is 1.
     """
     from eden.app.recipe import with_margin_of
@@ -50,6 +55,7 @@ def report(
         "memory-map": memory_map,
         "account": account,
         "pareto": pareto,
+        "verification": verification,
     }
     paths: dict[str, list[Path]] = {name: [path] for name, path in files.items() if path is not None}
     if accuracy:
@@ -57,15 +63,21 @@ def report(
     catalogued = device is not None and device in Device.builtin_names()
     if device is not None and not catalogued:
         paths["device"] = [Path(device)]
-    if not paths and not catalogued:
-        paths = reporting.paths_in(out)
+    there = reporting.paths_in(out, empty=bool(paths) or catalogued)
+    if catalogued:
+        there.pop("device", None)
+    paths = {**there, **paths}
     parts, problems = reporting.read_parts(paths)
     if device is not None and catalogued:
         parts["device"] = Device.builtin(device)
     if "device" in parts and "placement" in parts:
         parts["device"] = with_margin_of(parts["device"], parts["placement"].margin)
     given = {name.replace("-", "_"): part for name, part in parts.items()}
-    page = reporting.report(out, **given, title=title, lacks=problems)
+    runs = {}
+    for folder in compare or []:
+        runs[str(folder)], wrong = reporting.read_parts(reporting.paths_in(folder))
+        problems |= {f"{name} of {folder}": why for name, why in wrong.items()}
+    page = reporting.report(out, **given, title=title, compare=runs, lacks=problems)
     wrote(page)
     for name, part in PARTS.items():
         if name not in parts:

@@ -132,7 +132,7 @@ class Currents(ShippedFile):
     """What files and reports call it."""
     title: str
     """What the rank consists of, in words."""
-    standard: Literal["DDR3", "DDR3L", "DDR4", "LPDDR3", "LPDDR4"]
+    standard: Literal["DDR3", "DDR3L", "DDR4", "LPDDR3", "LPDDR4", "LPDDR5X", "HBM2", "HBM3E"]
     """That its chips follow."""
     source: str
     """Where currents and timing come from."""
@@ -141,8 +141,8 @@ class Currents(ShippedFile):
     the same shares of this rank's own ones as they are of the device's nominal ones, for a standard with others."""
     chips: Annotated[int, pydantic.Field(ge=1)]
     """Chips of the rank."""
-    width: Literal[4, 8, 16, 32]
-    """Data bits of a chip."""
+    width: Literal[4, 8, 16, 32, 64]
+    """Data bits of a chip, or of what works like one: a channel, a pseudo-channel."""
     burst_length: Literal[4, 8, 16]
     """Transfers of one read or write."""
     clock_mhz: Positive

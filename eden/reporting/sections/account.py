@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from eden.accounting.results import Account
 from eden.reporting.figures import COLOURS, new_figure, shares_on
 from eden.reporting.section import Section, Table
-from eden.reporting.text import fine_percent, percent, range_text
+from eden.reporting.text import fine_percent, folded, percent, range_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +38,7 @@ def _figure(account: Account) -> Figure:
     return figure
 
 
-def section(account: Account) -> Section:
+def section(account: Account, _: Mapping[str, Any]) -> Section:
     """The section."""
     platforms = Table(
         "Platforms, at typical assumptions",
@@ -96,5 +97,5 @@ def section(account: Account) -> Section:
         lambda: _figure(account),
         "Energy within specification and as placed, by term, on every platform",
         [platforms, *operands],
-        [f"{name}: {text}" for name, one in account.platforms.items() for text in one.assumptions],
+        folded({name: one.assumptions for name, one in account.platforms.items()}),
     )

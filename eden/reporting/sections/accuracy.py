@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from eden.reporting.accuracy import AccuracyCurves
 from eden.reporting.figures import COLOURS, new_figure, rates_on, shares_on
@@ -40,7 +41,7 @@ def _figure(accuracy: AccuracyCurves) -> Figure:
     return figure
 
 
-def section(accuracy: AccuracyCurves) -> Section:
+def section(accuracy: AccuracyCurves, _: Mapping[str, Any]) -> Section:
     """The section."""
     table = Table(
         "Accuracy over chips",

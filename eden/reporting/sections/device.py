@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from eden.devices.device import Device
-from eden.reporting.plots.devices import device_figure
+from eden.devices.partition import AXES, LeftOut, axis, off_nominal
+from eden.reporting.plots.devices import device_figure, swept
 from eden.reporting.section import Section, Table
-from eden.reporting.text import range_text, rate_text, size_text
+from eden.reporting.text import SHORT, count_text, point_text, range_text, rate_text, size_text
 
 
-def section(device: Device) -> Section:
+def section(device: Device, _: Mapping[str, Any]) -> Section:
     """The section."""
+    every = [*device.whole.points, *device.whole.points_at_other_temperatures]
+    # A column for each parameter that differs between points; of a device at its nominal point alone, of the latencies.
+    varied = {name for point in every for name in off_nominal(device.nominal, point)} or {"trcd", "trp"}
+    shown = [along for along in AXES if along.name in varied]
     fits = Table(
         "Fitted operating points of the whole module",
-        ("tRCD (ns)", "tRP (ns)", "BER of zeros", "95% interval", "BER of ones", "95% interval", "readings"),
+        (
+            *(f"{SHORT[along.name]} ({along.unit})" for along in shown),
+            *("°C", "BER of zeros", "95% interval", "BER of ones", "95% interval", "readings"),
+        ),
         [
             (
-                f"{p.trcd:g}",
-                f"{p.trp:g}",
+                *(f"{getattr(p, along.name):g}" for along in shown),
+                f"{p.temperature:g}",
                 rate_text(p.errors.ber_zero),
                 range_text(*p.zero, rate_text),
                 rate_text(p.errors.ber_one),
                 range_text(*p.one, rate_text),
-                f"{p.readings[0]} and {p.readings[1]}" if any(p.readings) else "specification",
+                f"{p.readings[0]} and {p.readings[1]}" if any(p.readings) else "none of its own",
             )
-            for p in device.whole.points
+            for p in every
         ],
     )
     partitions = Table(
@@ -39,18 +50,42 @@ def section(device: Device) -> Section:
             for part in device.partitions
         ],
     )
-    left_out = [
-        f"Left out: tRCD {gap.trcd:g} ns, tRP {gap.trp:g} ns, {gap.temperature:g} °C: {gap.reason}"
-        for gap in device.whole.left_out
-    ]
+    parameters = swept(device)
+    along = " and ".join(axis(name).title for name in parameters) or "every operating point"
+    model = device.model.replace("_", "-")
     return Section(
         f"Bit error rate of {device.name}",
-        f"The whole module at {device.nominal.temperature:g} °C, {device.nominal.vdd:g} V, tRP {device.nominal.trp:g} "
-        f"ns. Bars are 95% intervals over readings; mixed patterns store zeros and ones together. Between two "
-        f"measured latencies the rate of the shorter one is used. "
-        f"Model: {device.model.replace('_', '-')}, failure probability {device.failure:g}.",
-        lambda: device_figure(device, "trcd"),
-        "Fitted and measured bit error rates of stored zeros and ones against tRCD",
+        f"The whole module at {device.nominal.temperature:g} °C, along {along}, all else nominal: {device.nominal}. "
+        "Bars are 95% intervals over readings; mixed patterns store zeros and ones together. Between two measured "
+        f"values the rate of the harsher one is used. Model: {model}, failure probability {device.failure:g}.",
+        lambda: device_figure(device),
+        f"Fitted and measured bit error rates of stored zeros and ones along {along}",
         [fits, partitions],
-        [*left_out, *(f"Assumed: {text}." for text in device.assumptions), *device.notes],
+        [
+            *left_out(device, device.whole.left_out),
+            *(f"Assumed: {text}." for text in device.assumptions),
+            *device.notes,
+        ],
     )
+
+
+def left_out(device: Device, gaps: Sequence[LeftOut]) -> list[str]:
+    """What is not offered, a sentence for each reason: of figures apart, alike reasons are one."""
+    reasons: dict[str, list[LeftOut]] = {}
+    for gap in gaps:
+        reasons.setdefault(_kind(gap.reason), []).append(gap)
+    found = []
+    for mine in reasons.values():
+        places = [f"{point_text(device.nominal, gap)}, {gap.temperature:g} °C" for gap in mine]
+        if len(mine) == 1:
+            found.append(f"Left out: {places[0]}: {mine[0].reason}")
+        else:
+            found.append(
+                f"Left out {count_text(len(mine), 'point')} ({'; '.join(places)}), as the first: {mine[0].reason}"
+            )
+    return found
+
+
+def _kind(reason: str) -> str:
+    """A reason without its figures."""
+    return "".join(letter for letter in reason if not letter.isdigit() and letter not in ".-+e[],x")

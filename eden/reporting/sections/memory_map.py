@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from eden.placement.map_file import MemoryMap
 from eden.reporting.figures import COLOURS, new_figure
@@ -47,7 +48,7 @@ def _figure(memory_map: MemoryMap) -> Figure:
     return figure
 
 
-def section(memory_map: MemoryMap) -> Section:
+def section(memory_map: MemoryMap, _: Mapping[str, Any]) -> Section:
     """The section."""
     rows = []
     for name, operand in memory_map.operands.items():
@@ -64,12 +65,12 @@ def section(memory_map: MemoryMap) -> Section:
                     f"{piece.bytes:,}",
                     operand.storage,
                     f"{operand.low:.3g} to {operand.high:.3g}",
-                    f"{point.vdd:g} V, {point.trcd:g} ns, {point.trp:g} ns",
+                    f"{point.vdd:g} V, {point.trcd:g} ns, {point.trp:g} ns, {point.refresh_interval:g} ms",
                 )
             )
     table = Table(
         "Pieces of operands",
-        ("operand", "partition", "first byte", "bank", "row", "bytes", "storage", "range", "VDD, tRCD, tRP"),
+        ("operand", "partition", "first byte", "bank", "row", "bytes", "storage", "range", "VDD, tRCD, tRP, refresh"),
         rows,
     )
     return Section(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from eden.accounting.results import Pareto
 from eden.reporting.figures import COLOURS, new_figure, shares_on
@@ -36,7 +37,7 @@ def _figure(pareto: Pareto) -> Figure:
     return figure
 
 
-def section(pareto: Pareto) -> Section:
+def section(pareto: Pareto, _: Mapping[str, Any]) -> Section:
     """The section."""
     table = Table(
         "Placements",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from eden.placement.placement import Placement
-from eden.reporting.figures import COLOURS, NEUTRAL, new_figure, shares_on
+from eden.devices.device import Device
+from eden.devices.partition import OperatingPoint
+from eden.placement.placement import PlacedPartition, Placement
+from eden.reporting.figures import COLOURS, NEUTRAL, new_figure, shares_on, tip
 from eden.reporting.section import Section, Table
-from eden.reporting.text import count_text, percent, rate_text, size_text
+from eden.reporting.text import count_text, percent, point_text, range_text, rate_text, size_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,8 +20,7 @@ def point_shares(placement: Placement) -> dict[str, int]:
     """Bytes of operands at each operating point, from the most to the least aggressive."""
     shares: dict[str, int] = {}
     for name, operand in placement.operands.items():
-        point = placement.point_of(name)
-        label = _point_label(placement, point.vdd, point.trcd, point.trp)
+        label = _point_label(placement, placement.point_of(name))
         shares[label] = shares.get(label, 0) + operand.bytes
     order = {label: i for i, label in enumerate(_point_labels(placement))}
     return dict(sorted(shares.items(), key=lambda item: order[item[0]]))
@@ -26,17 +28,13 @@ def point_shares(placement: Placement) -> dict[str, int]:
 
 def _point_labels(placement: Placement) -> list[str]:
     """Operating points in use, the most aggressive first."""
-    points = {
-        (point.vdd, point.trcd + point.trp, point.trcd, point.trp)
-        for point in (part.operating_point for part in placement.partitions.values() if part.used_bytes)
-    }
-    return [_point_label(placement, vdd, trcd, trp) for vdd, _, trcd, trp in sorted(points)]
+    points = [part.operating_point for part in placement.partitions.values() if part.used_bytes]
+    ordered = sorted(points, key=lambda one: (one.vdd, one.trcd + one.trp, one.trcd, one.trp, -one.refresh_interval))
+    return list(dict.fromkeys(_point_label(placement, point) for point in ordered))
 
 
-def _point_label(placement: Placement, vdd: float, trcd: float, trp: float) -> str:
-    nominal = placement.nominal
-    text = f"{vdd:g} V, tRCD {trcd:g} ns, tRP {trp:g} ns"
-    return f"{text} (nominal)" if (vdd, trcd, trp) == (nominal.vdd, nominal.trcd, nominal.trp) else text
+def _point_label(placement: Placement, point: OperatingPoint) -> str:
+    return point_text(placement.nominal, point, every=True)
 
 
 def _figure(placement: Placement) -> Figure:
@@ -63,11 +61,12 @@ def _figure(placement: Placement) -> Figure:
         widths = [placement.bytes_in(name, kind) / total for name in used]
         colours = []
         for name in used:
-            point = placement.partitions[name].operating_point
-            label = _point_label(placement, point.vdd, point.trcd, point.trp)
+            label = _point_label(placement, placement.partitions[name].operating_point)
             red, green, blue = matplotlib.colors.to_rgb(colour_of[label])
             colours.append(tuple(part + (1 - part) * paleness for part in (red, green, blue)))
         axes.barh(used, widths, left=left, color=colours, height=0.66, edgecolor="white", linewidth=0.6)
+        for row, (name, start, width) in enumerate(zip(used, left, widths, strict=True)):
+            tip(axes, start + width / 2, row, f"{name}: {width:.1%} of the bytes, {kind}s")
         left = [before + width for before, width in zip(left, widths, strict=True)]
     axes.set_xlabel("share of the operands' bytes (solid: weights, pale: inputs)")
     shares_on(axes.xaxis)
@@ -78,12 +77,35 @@ def _figure(placement: Placement) -> Figure:
     return figure
 
 
-def section(placement: Placement) -> Section:
+def _rates(device: Device | None, name: str, part: PlacedPartition) -> tuple[str, str, str]:
+    """Zeros' and ones' rates as measured, each with its interval, and the readings behind them, where it is known."""
+    if device is None:
+        return "?", "?", "?"
+    asked = {field: getattr(part.operating_point, field) for field in OperatingPoint.model_fields}
+    try:
+        where = device.whole if name == device.whole.name else device.partition(name)
+        answer = where.point(**asked, between="curve")
+    except ValueError:
+        return "?", "?", "?"
+    zero, one = (
+        f"{rate_text(rate)} [{range_text(low, high, rate_text)}]"
+        for rate, (low, high) in ((answer.errors.ber_zero, answer.zero), (answer.errors.ber_one, answer.one))
+    )
+    readings = f"{answer.readings[0]} and {answer.readings[1]}" if any(answer.readings) else answer.basis
+    return zero, one, readings
+
+
+def section(placement: Placement, others: Mapping[str, Any]) -> Section:
     """The section."""
     total = sum(operand.bytes for operand in placement.operands.values())
+    device = others.get("device")
     partitions = Table(
         "Partitions in use",
-        ("partition", "VDD (V)", "tRCD (ns)", "tRP (ns)", "refresh (ms)", "BER", "used", "capacity", "share of bytes"),
+        (
+            *("partition", "VDD (V)", "tRCD (ns)", "tRP (ns)", "refresh (ms)", "BER taken"),
+            *(("zeros, 95% interval", "ones, 95% interval", "readings") if device is not None else ()),
+            *("used", "capacity", "share of bytes"),
+        ),
         [
             (
                 name,
@@ -92,6 +114,7 @@ def section(placement: Placement) -> Section:
                 f"{part.operating_point.trp:g}",
                 f"{part.operating_point.refresh_interval:g}",
                 rate_text(part.errors.ber),
+                *(_rates(device, name, part) if device is not None else ()),
                 size_text(part.used_bytes),
                 size_text(part.capacity_bytes),
                 percent(placement.bytes_in(name) / total),
@@ -117,7 +140,7 @@ def section(placement: Placement) -> Section:
     rest = f" {count_text(len(unused), 'partition')} {hold} no operand and {how}." if unused else ""
     return Section(
         "Placement by partition",
-        f"Every operand lies in a partition whose BER it tolerates.{rest}",
+        f"Every operand lies in a partition whose BER it tolerates. BER taken: {placement.rates}.{rest}",
         lambda: _figure(placement),
         "Share of the operands' bytes in each partition, coloured by operating point",
         [partitions, operands],

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from eden.accounting.results import Savings
 from eden.reporting.section import Section, Table
 from eden.reporting.text import percent
 
 
-def section(savings: Savings) -> Section:
+def section(savings: Savings, _: Mapping[str, Any]) -> Section:
     """The section."""
     free = savings.free
     rows = []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from eden.common.checks import around
 from eden.reporting.figures import COLOURS, NEUTRAL, new_figure, rates_on
@@ -50,7 +51,7 @@ def _figure(tolerance: Tolerance) -> Figure:
     return figure
 
 
-def section(tolerance: Tolerance) -> Section:
+def section(tolerance: Tolerance, _: Mapping[str, Any]) -> Section:
     """The section."""
     ordered = _ordered(tolerance)
     heads = ["operand", "kind", "size", "tolerated BER"]
