@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.autograd import forward_ad
+from torch.nn.utils import parametrize
 from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode  # documented, not exported (2.0)
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
@@ -155,6 +156,17 @@ def inner_tensors(tensor: Any) -> dict[str, Tensor]:
 def version_of(tensor: Tensor) -> int:
     """How often a tensor was written in place; -1 for one of inference mode, which does not count (0.4)."""
     return -1 if tensor.is_inference() else tensor._version
+
+
+@contextlib.contextmanager
+def uncached_parametrizations() -> Iterator[None]:
+    """What ``parametrize.cached`` keeps of former passes is made anew inside, and is there again afterwards (1.9)."""
+    before = parametrize._cache
+    parametrize._cache = {}
+    try:
+        yield
+    finally:
+        parametrize._cache = before
 
 
 def after_backward(function: Callable[[], None]) -> None:

@@ -41,8 +41,8 @@ def write_region(layer: FaultyLayer, operand: Operand) -> None:
 
 def _region(layer: FaultyLayer, operand: Operand) -> tuple[Tensor, Tensor]:
     rows, entries = operand.rows(layer.eden_faults.reliable > 0, operand_numel(layer, operand))
-    table = torch.empty(0, dtype=torch.int64) if entries is None else torch.from_numpy(entries)
-    return torch.tensor(rows, dtype=torch.int64), table
+    table = torch.empty(0, dtype=torch.int64, device="cpu") if entries is None else torch.from_numpy(entries)
+    return torch.tensor(rows, dtype=torch.int64, device="cpu"), table
 
 
 def written(layer: FaultyLayer, operand: Operand) -> bool:
@@ -69,12 +69,12 @@ def set_range(layer: FaultyLayer, operand: Operand, low: float, high: float, mag
     """Set what is known of an input, in place: its range and, for one bit, its values' mean magnitude."""
     operand.calibrated, operand.magnitude = True, magnitude
     bounds = getattr(layer, operand.buffers.bounds)
-    bounds.copy_(torch.tensor([low, high], dtype=torch.float32))
+    bounds.copy_(torch.tensor([low, high], dtype=torch.float32, device="cpu"))
     # Rounded otherwise, the largest values lie beyond the range that was seen. An end of 0 is one in every format: what
     # is never negative, such as a rectified feature map, stays so.
     margin = ARITHMETIC_MARGIN * max(abs(low), abs(high))
     wide = [low - margin if low else low, high + margin if high else high]
-    getattr(layer, operand.buffers.wide_bounds).copy_(torch.tensor(wide, dtype=torch.float32))
+    getattr(layer, operand.buffers.wide_bounds).copy_(torch.tensor(wide, dtype=torch.float32, device="cpu"))
     held = getattr(layer, operand.buffers.scale)
     if operand.storage == "sign":
         held.fill_(torch.nan if magnitude is None else magnitude)
@@ -101,12 +101,12 @@ def new_buffers(operand: Operand) -> dict[str, Tensor]:
     """The buffers of an operand, by name, before anything is known of it."""
     names = operand.buffers
     found = {
-        names.region: torch.zeros((1, _core.REGION_FIELDS), dtype=torch.int64),
-        names.table: torch.empty(0, dtype=torch.int64),
+        names.region: torch.zeros((1, _core.REGION_FIELDS), dtype=torch.int64, device="cpu"),
+        names.table: torch.empty(0, dtype=torch.int64, device="cpu"),
     }
     if operand.kind == "input":
-        found[names.bounds] = torch.full((2,), torch.nan, dtype=torch.float32)
-        found[names.wide_bounds] = torch.full((2,), torch.nan, dtype=torch.float32)
-        found[names.scale] = torch.tensor(torch.nan, dtype=torch.float32)
-        found[names.zero_point] = torch.tensor(0, dtype=torch.int32)
+        found[names.bounds] = torch.full((2,), torch.nan, dtype=torch.float32, device="cpu")
+        found[names.wide_bounds] = torch.full((2,), torch.nan, dtype=torch.float32, device="cpu")
+        found[names.scale] = torch.tensor(torch.nan, dtype=torch.float32, device="cpu")
+        found[names.zero_point] = torch.tensor(0, dtype=torch.int32, device="cpu")
     return found

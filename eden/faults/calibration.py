@@ -225,7 +225,17 @@ class _Calibration:
     def unread(self) -> list[str]:
         """The layers that no forward pass reached."""
         names = []
+        # Of tied weights one reader will do, such as the tables of an encoder and a decoder beside a shared one.
+        read = {
+            operand.name
+            for layer in self._layers.values()
+            if id(layer) in self._called
+            for operand in layer.eden_faults.by_role.values()
+        }
         for name, layer in self._layers.items():
+            tied = all(operand.name in read for operand in layer.eden_faults.by_role.values())
+            if tied and id(layer) not in self._called:
+                continue
             needed = [self._seen[id(x)] for x in layer.eden_faults.by_role.values() if x.kind == "input"]
             missed = any(not seen.shapes for seen in needed if not seen.operand.role.optional)
             missed = missed and not layer.eden_faults.read_elsewhere

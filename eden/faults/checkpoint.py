@@ -18,11 +18,10 @@ from eden.common.torch_internals import keeps_other_numbers
 from eden.faults.buffers import range_of, set_range
 from eden.faults.exchange import exchange_layers
 from eden.faults.faulty_layers import FaultyLayer, LayerFaults, faulty_layers
-from eden.faults.inject import HELD_FAULTS
 from eden.faults.layers import layer_class
 from eden.faults.layers.functions import Functions
 from eden.faults.memories import operands
-from eden.faults.network import bare, named_modules, plain_names
+from eden.faults.network import HELD_FAULTS, bare, named_modules, plain_names
 from eden.faults.operand import OPERAND_SPACING_BITS, Operand, SampleDims
 from eden.faults.reach import eligible_layers, join_names, operand_numbers
 from eden.faults.reliable import refuse_inside_clean

@@ -36,7 +36,7 @@ class FlipCounts:
         """Float64 [bits, 2], the flips that the error model asks for on average over chips; None without one model."""
         if self.errors is None:
             return None
-        return self.cells * torch.tensor([self.errors.ber_zero, self.errors.ber_one], dtype=torch.float64)
+        return self.cells * torch.tensor([self.errors.ber_zero, self.errors.ber_one], dtype=torch.float64, device="cpu")
 
     @property
     def ber(self) -> float:
@@ -61,7 +61,7 @@ class Account(Mapping[str, FlipCounts]):
         self._operands = operands
         self._by_name = {operand.name: operand for operand in operands}
         self._counts = {
-            name: torch.zeros((STORAGE_BITS[operand.storage], 2, 2), dtype=torch.int64)
+            name: torch.zeros((STORAGE_BITS[operand.storage], 2, 2), dtype=torch.int64, device="cpu")
             for name, operand in self._by_name.items()
         }
 

@@ -14,11 +14,11 @@ from eden.common.tables import text_table
 from eden.faults.counting import FlipCounts
 from eden.faults.faulty_layers import faulty_layers, layer_operands
 from eden.faults.forward import ForwardFn
-from eden.faults.inject import HELD_FAULTS
 from eden.faults.layers import Role, layer_class
 from eden.faults.memories import OperandInfo, operands
-from eden.faults.network import bare, evaluating, looking, named_modules
+from eden.faults.network import asked_of, bare, evaluating, is_inside, looking, named_modules
 from eden.faults.operand import Operand
+from eden.faults.packed import packed_weights
 from eden.faults.reach import eligible_layers, join_names
 from eden.faults.reliable import clean
 from eden.faults.sample_dims import SampleFinder
@@ -222,10 +222,9 @@ class _Reliable:
     def __init__(self, model: nn.Module, watched: Watched | None) -> None:
         self._modules = dict(named_modules(model))
         self._faulty = faulty_layers(model)
+        self._asked = asked_of(model)
         self._eligible, self._left_out = eligible_layers(model)
         self._parts = {operand.role.part for _, operand in layer_operands(model, absent=True)}
-        held = [module.__dict__[HELD_FAULTS] for module in self._modules.values() if HELD_FAULTS in module.__dict__]
-        self._filtered = not held or any(filtered for _, filtered in held)
         self._watched = watched or Watched((), {}, 0)
         self._open = {id(place): place for place in self._watched.places if place.bytes}
         self._operands: dict[str, Operand] = {}  # by their own layer's name for them
@@ -287,13 +286,11 @@ class _Reliable:
     @staticmethod
     def _packed(name: str, module: nn.Module) -> list[CoverageRow]:
         """Weights that are no tensors of the module, as torch's quantized layers pack them."""
-        unpack = getattr(module, "_weight_bias", None)
-        if not callable(unpack) or type(module).__name__ == "LinearPackedParams":  # of the layer around it
-            return []
-        weight = unpack()[0]
-        size = weight.numel() * weight.element_size()
         why = f"{type(module).__name__} keeps it packed, where faults do not reach it"
-        return [CoverageRow(join_names(name, "weight"), "packed", size, False, why)]
+        return [
+            CoverageRow(join_names(name, which), "packed", weight.numel() * weight.element_size(), False, why)
+            for which, weight in packed_weights(module).items()
+        ]
 
     def _held(self, name: str) -> Any:
         path, _, attribute = name.rpartition(".")
@@ -312,7 +309,7 @@ class _Reliable:
                 return "integers, such as packed values, which faults do not reach", False
             return "a counter or index, not a value", True
         if name in self._roles:
-            return self._why(*self._roles[name]), True
+            return self._why(*self._roles[name])
         if owner_name in self._left_out:
             # What has one dimension is a bias or of a normalization, which are reliable by default.
             return "biases are reliable" if "bias" in name else self._left_out[owner_name], tensor.dim() < 2
@@ -324,16 +321,21 @@ class _Reliable:
             return f"read by {functions} in {outside[0].module_type}, outside of any layer", small
         return f"{type(owner).__name__} is reliable", tensor.dim() < 2 or type(owner).__module__.startswith("torch.nn.")
 
-    def _why(self, layer: str, role: Role) -> str:
+    def _why(self, layer: str, role: Role) -> tuple[str, bool]:
+        """Why no fault reaches an operand that a layer could have, and whether that was chosen."""
         if role.part in self._parts:
-            return "filter_fn left the layer out" if self._filtered else "not there when faults came: inject again"
+            if self._asked is not None and not is_inside(layer, self._asked[0]):
+                return f"inject_ was called for {self._asked[0]} alone", True
+            if self._asked is not None and not self._asked[2]:
+                return "not there when faults came: inject again", False
+            return "filter_fn left the layer out", True
         if role.part == "bias":
-            return "biases are reliable"
+            return "biases are reliable", True
         if role.part == "normalization":
-            return f"{type(self._eligible[layer]).__name__} is reliable"
+            return f"{type(self._eligible[layer]).__name__} is reliable", True
         if role.part == "weight" and self._parts - {"input"}:
-            return "Faults.parameters does not name weight"
-        return f"Faults gave no error model for {role.kind}s"
+            return "Faults.parameters does not name weight", True
+        return f"Faults gave no error model for {role.kind}s", True
 
     def inputs(self) -> list[CoverageRow]:
         rows = []
@@ -348,7 +350,7 @@ class _Reliable:
                     if operand is not None and operand.absent:
                         here[role.name] = "calibration saw the layer without it", True
                     elif operand is None and role.kind == "input":
-                        here[role.name] = self._why(name, role), True
+                        here[role.name] = self._why(name, role)
                 here |= {which: (why, False) for which, why in layer_class(module).unreachable.items()}
             elif (
                 name not in parts

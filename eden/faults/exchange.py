@@ -142,10 +142,10 @@ def make_faulty(module: nn.Module, faults: LayerFaults, seed: int, device: torch
     layer.eden_faults = faults
     faults.seed = seed
     buffers = {
-        "eden_chip": torch.tensor(seed, dtype=torch.int64),
-        "eden_access": torch.tensor(0, dtype=torch.int64),
-        "eden_training_chip": torch.tensor(seed, dtype=torch.int64),
-        "eden_training_access": torch.tensor(0, dtype=torch.int64),
+        "eden_chip": torch.tensor(seed, dtype=torch.int64, device="cpu"),
+        "eden_access": torch.tensor(0, dtype=torch.int64, device="cpu"),
+        "eden_training_chip": torch.tensor(seed, dtype=torch.int64, device="cpu"),
+        "eden_training_access": torch.tensor(0, dtype=torch.int64, device="cpu"),
     }
     for operand in faults.by_role.values():
         buffers |= new_buffers(operand)

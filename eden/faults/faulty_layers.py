@@ -11,7 +11,7 @@ import copy
 import dataclasses
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -298,11 +298,16 @@ class FaultyLayer(nn.Module):
             packed = codes_of(x)
             assert packed is not None
             return with_codes(x, _read(operand, packed, region, table, chip, access, None, None, None, -1, -1))
+        if x.layout is not torch.strided:
+            _refuse_kind(operand, x)
         channel_dim = operand.channel_dim
         if operand.flips is None and operand.storage != "sign":
             memory = region, table if table.numel() else None, chip, access
             bounded = operand.correction != "none"
-            return read_measured(x, *memory, operand.storage, operand.zero_pointed, bounded, channel_dim)
+            try:
+                return read_measured(x, *memory, operand.storage, operand.zero_pointed, bounded, channel_dim)
+            except NotImplementedError as error:
+                _refuse_kind(operand, x, error)
         codes = _own_codes(operand, x)
         return _read(operand, x, region, table, chip, access, *codes, channel_dim, -1)
 
@@ -401,6 +406,17 @@ def _check_computed(operand: Operand, x: Tensor) -> None:
         raise TypeError(f"{operand.name} has the dtype {x.dtype}; allowed are {allowed}")
 
 
+def _refuse_kind(operand: Operand, x: Tensor, cause: Exception | None = None) -> NoReturn:
+    if type(x) not in (Tensor, nn.Parameter) or x.layout is not torch.strided or x.is_quantized:
+        what = f"is a {type(x).__name__} of the layout {x.layout}" if x.layout is not torch.strided else ""
+        what = what or f"is a {type(x).__name__}"
+        raise TypeError(
+            f"{operand.name} {what}, which no memory holds; allowed are plain tensors of the layout torch.strided, or, "
+            "of a quantizer's class of weights, what inject_ takes: call it again"
+        ) from cause
+    raise cause or TypeError(operand.name)
+
+
 def _check_held(operand: Operand, x: Tensor, batch_dim: int) -> None:
     samples = x.shape[batch_dim] if batch_dim >= 0 else 1
     elements = x.numel() // samples if samples else 0
@@ -457,19 +473,22 @@ def _read(
         on_host = [None if tensor is None else tensor.detach().cpu() for tensor in arguments]
         operand.flips += torch.ops.eden.count_flips(*on_host, STORAGES[operand.storage], channel_dim, batch_dim)
     # Under autocast too the memory holds its own storage, whatever format the layer computes with.
-    return reading.read(
-        x,
-        region,
-        table if table.numel() else None,
-        chip,
-        access,
-        scale,
-        zero_point,
-        bounds,
-        STORAGES[operand.storage],
-        channel_dim,
-        batch_dim,
-    )
+    try:
+        return reading.read(
+            x,
+            region,
+            table if table.numel() else None,
+            chip,
+            access,
+            scale,
+            zero_point,
+            bounds,
+            STORAGES[operand.storage],
+            channel_dim,
+            batch_dim,
+        )
+    except NotImplementedError as error:
+        _refuse_kind(operand, x, error)
 
 
 def faulty_class(original: type[nn.Module]) -> type[nn.Module]:

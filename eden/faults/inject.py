@@ -15,7 +15,7 @@ from eden.faults.functions import functions_of
 from eden.faults.layers import LAYERS, Role, layer_class
 from eden.faults.layout import Layout
 from eden.faults.memories import operands, set_errors_
-from eden.faults.network import bare, model_device, named_modules
+from eden.faults.network import HELD_FAULTS, asked_of, bare, is_inside, model_device, named_modules
 from eden.faults.operand import OPERAND_SPACING_BITS, Operand, SampleDims, operand_numel
 from eden.faults.reach import (
     FilterFn,
@@ -27,9 +27,6 @@ from eden.faults.reach import (
 )
 from eden.faults.reliable import refuse_inside_clean
 from eden.faults.watch import Watched
-
-HELD_FAULTS = "_eden_asked"
-"""The attribute of a network that keeps the ``Faults`` that it was put under, and whether a filter_fn chose layers."""
 
 HELD_CURRICULUM = "_eden_curriculum"
 """The attribute of a network that keeps its curriculum alive."""
@@ -161,10 +158,11 @@ def read_functions_(model: nn.Module, watched: Watched) -> bool:
         Whether there was any.
     """
     model = bare(model)
-    if HELD_FAULTS not in model.__dict__:  # a memory map or a file says all that there is
+    asked = asked_of(model)
+    if asked is None:  # a memory map or a file says all that there is
         return False
-    faults, filtered = model.__dict__[HELD_FAULTS]
-    found = functions_of(model, watched, filtered)
+    part, faults, filtered = asked
+    found = {name: each for name, each in functions_of(model, watched, filtered).items() if is_inside(name, part)}
     layers = faulty_layers(model)
     first = next(iter(layers.values()))
     modules = dict(named_modules(model))

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
+
+HELD_FAULTS = "_eden_asked"
+"""The attribute of a network that keeps the ``Faults`` that it was put under, and whether a filter_fn chose layers."""
 
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 # Of torch.compile, FullyShardedDataParallel and checkpoint_wrapper.
@@ -56,6 +60,19 @@ def model_device(model: nn.Module) -> torch.device:
     return torch.device("cpu") if tensor is None else tensor.device
 
 
+def asked_of(model: nn.Module) -> tuple[str, Any, bool] | None:
+    """The name of the network, or the part of one, that ``inject_`` was called for, and what it keeps (HELD_FAULTS)."""
+    for name, module in named_modules(model):
+        if HELD_FAULTS in vars(module):
+            return name, *vars(module)[HELD_FAULTS]
+    return None
+
+
+def is_inside(name: str, outer: str) -> bool:
+    """Whether a module is another one or in it, by their names."""
+    return not outer or name == outer or name.startswith(f"{outer}.")
+
+
 @contextlib.contextmanager
 def looking() -> Iterator[None]:
     """No gradients, and torch's global generator is as before afterwards.
@@ -92,6 +109,8 @@ def carrying_nothing(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for module, attributes, held_before in before:
+            if isinstance(module, torch.jit.ScriptModule):  # binds nothing from Python
+                continue
             for name in vars(module).keys() - attributes.keys():
                 del vars(module)[name]
             vars(module).update(attributes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eden.common.torch_internals import inner_tensors, keeps_other_numbers
 
@@ -35,6 +35,16 @@ def codes_of(tensor: Tensor) -> Tensor | None:
             return None
         tensor = inner_tensors(tensor)[name]
     return tensor
+
+
+def packed_weights(module: nn.Module) -> dict[str, Tensor]:
+    """The weights, by name, that a layer of torch's own quantization keeps in a form that only its kernels read."""
+    if type(module).__module__.startswith("torch.ao.nn.") and not hasattr(module, "eden_faults"):
+        if callable(several := getattr(module, "get_weight", None)):
+            return dict(several())
+        if callable(one := getattr(module, "weight", None)):
+            return {"weight": one()}
+    return {}
 
 
 def with_codes(tensor: Tensor, codes: Tensor) -> Tensor:

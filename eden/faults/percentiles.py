@@ -28,7 +28,7 @@ class ValueCounts:
     _BINS = 1 << 16
 
     def __init__(self) -> None:
-        self._counts = torch.zeros(self._BINS, dtype=torch.int64)
+        self._counts = torch.zeros(self._BINS, dtype=torch.int64, device="cpu")
 
     def add(self, x: Tensor) -> None:
         """Count the values of a floating-point tensor, on any device; none may be NaN."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from eden.common.torch_internals import keeps_other_numbers
@@ -11,7 +12,7 @@ from eden.faults.faulty_layers import COMPUTED, FaultyLayer
 from eden.faults.layers import LAYERS, OTHERS, base_of, entry, layer_class
 from eden.faults.network import named_modules
 from eden.faults.operand import FIRST_RELIABLE_PART
-from eden.faults.packed import codes_of
+from eden.faults.packed import codes_of, packed_weights
 
 FilterFn = Callable[[str, nn.Module], bool]
 
@@ -42,6 +43,8 @@ def check_readable(name: str, layer: nn.Module, tensor: Tensor, storage: str) ->
     if tensor.dtype not in COMPUTED:
         allowed = ", ".join(map(str, COMPUTED))
         raise ValueError(f"{name} has the dtype {tensor.dtype}; allowed are {allowed}: convert the network{instead}")
+    if tensor.layout is not torch.strided:
+        raise ValueError(f"{name} has the layout {tensor.layout}; allowed is torch.strided{instead}")
     if tensor.is_meta and hasattr(layer, "_hf_hook"):
         raise ValueError(f"{name} is offloaded; allowed is inject_ before the network is offloaded{instead}")
 
@@ -76,6 +79,10 @@ def eligible_layers(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, s
             if owner in left_out:
                 left_out[name] = f"nn.{owner_base.__name__} reads its weight without calling it"
             continue
+        if isinstance(layer, torch.jit.ScriptModule) and any(True for _ in layer.parameters(recurse=False)):
+            left_out[name] = "made by torch.jit, whose layers nobody can exchange: call inject_ before"
+        if packed_weights(layer):
+            left_out[name] = f"{type(layer).__name__} keeps its weight packed: call inject_ before it is quantized"
         if base is None:
             continue
         reason = _ineligible(layer, base)

@@ -108,7 +108,7 @@ class Reads:
         """int64 [layers, 2] on the device of the first layer."""
         buffers = [held for layer in self._layers.values() for held in (layer.eden_access, layer.eden_training_access)]
         if not buffers:
-            return torch.zeros(0, 2, dtype=torch.int64)
+            return torch.zeros(0, 2, dtype=torch.int64, device="cpu")
         return torch.stack([held.to(buffers[0].device) for held in buffers]).reshape(-1, 2)
 
 

@@ -96,7 +96,7 @@ def _is_list(value: Any) -> bool:
 def _shaken(value: Any, index: int) -> Any:
     """A sample like another one and not the same."""
     if isinstance(value, Tensor) and value.is_floating_point() and value.numel():
-        noise = torch.rand(value.shape, generator=torch.Generator().manual_seed(index))
+        noise = torch.rand(value.shape, generator=torch.Generator().manual_seed(index), device="cpu")
         scale = value.abs().max().item() or 1.0
         return value + (0.5 * scale * noise).to(value)
     if isinstance(value, Tensor) and value.dim() and value.dtype is not torch.bool:

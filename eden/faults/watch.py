@@ -12,7 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from eden.common.torch_internals import StorageKey, TorchDispatchMode
+from eden.common.torch_internals import (
+    StorageKey,
+    TorchDispatchMode,
+    inner_tensors,
+    keeps_other_numbers,
+    uncached_parametrizations,
+)
 from eden.faults.faulty_layers import FaultyLayer, faulty_layers
 from eden.faults.network import named_modules
 from eden.faults.operand import Operand
@@ -50,10 +56,24 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
 def tensors_of(modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, Tensor]]:
     """The parameters, buffers and other tensors that modules have as attributes, by name; not those of EDEN."""
     for name, module in modules.items():
-        for held in (module._parameters, module._buffers, vars(module)):
+        for held, own in ((module._parameters, "eden_"), (module._buffers, "eden_"), (vars(module), ("_", "eden_"))):
             for attribute, value in held.items():
-                if isinstance(value, Tensor) and not attribute.startswith(("_", "eden_")):
+                if isinstance(value, Tensor) and not attribute.startswith(own):
                     yield (f"{name}.{attribute}" if name else attribute), value
+
+
+def _places(tensor: Tensor) -> Iterator[tuple[StorageKey, int, int]]:
+    """Where a tensor lies: the memory, and the first and last element there; of a quantizer's class, all its parts."""
+    if keeps_other_numbers(tensor):
+        for inner in inner_tensors(tensor).values():
+            yield from _places(inner)
+        return
+    key = StorageKey.of(tensor)
+    if key is not None and tensor.numel() > 0:
+        strides = zip(tensor.shape, tensor.stride(), strict=True)
+        reach = sum((size - 1) * stride for size, stride in strides) * tensor.element_size()
+        start = int(tensor.storage_offset()) * tensor.element_size()
+        yield key, start, start + int(reach)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,13 +155,14 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._layers = list(faulty_layers(model).values())
         self._inside: list[nn.Module] = []
         self._origins: dict[int, tuple[StorageKey, _Origin]] = {}
-        self._names: dict[int, frozenset[str]] = {}  # by storage
+        # By memory, the first and last byte of what lies there, and its name: several share one where they are views.
+        self._names: dict[int, dict[tuple[int, int], frozenset[str]]] = {}
         self._held: list[Any] = []  # what names hang on
         for name, tensor in tensors_of(modules):
-            key = StorageKey.of(tensor)
-            if key is not None:
+            for key, *place in _places(tensor):
                 self._held.append(key)
-                self._names[key.number] = self._names.get(key.number, frozenset()) | {name}
+                here, at = self._names.setdefault(key.number, {}), (place[0], place[1])
+                here[at] = here.get(at, frozenset()) | {name}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -153,7 +174,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for layer in self._layers:
             layer.eden_faults.observer = self
         try:
-            with _Attention(self), self:
+            with uncached_parametrizations(), _Attention(self), self:
                 yield
         finally:
             for layer in self._layers:
@@ -201,19 +222,37 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for name in self._origin(x).stored:
                 self.through.setdefault(name, []).append(operand.own[0])
         read = x.clone()
-        self._set(read, dataclasses.replace(self._origin(x), memory=True))
+        origin = dataclasses.replace(self._origin(x), memory=True)
+        for part in self._parts(read):
+            self._set(part, origin)
         return read
 
+    def _parts(self, x: Tensor) -> Iterator[Tensor]:
+        """A tensor, or those that one of a quantizer's class keeps its values in."""
+        if keeps_other_numbers(x):
+            for inner in inner_tensors(x).values():
+                yield from self._parts(inner)
+        else:
+            yield x
+
     def _origin(self, x: Tensor) -> _Origin:
+        if keeps_other_numbers(x):
+            x = next(self._parts(x))
         key = StorageKey.of(x)
         if key is None:
             return _Origin(is_map=True)
         found = self._origins.get(key.number)
         if found is not None and not found[0].gone():
             return found[1]
-        names = self._names.get(key.number)
-        # What nobody made is an input.
-        return _Origin(is_map=True) if names is None else _Origin(names)
+        here = self._names.get(key.number)
+        if here is None or x.numel() == 0:
+            return _Origin(is_map=True)  # what nobody made is an input
+        found_names = frozenset[str]()
+        _, first, last = next(_places(x))
+        for (start, end), names in here.items():
+            if start <= last and first <= end:
+                found_names |= names
+        return _Origin(found_names)
 
     def _set(self, x: Tensor, origin: _Origin) -> None:
         key = StorageKey.of(x)

@@ -106,7 +106,7 @@ def corrupt(
         ImportError: for a tensor on a CUDA device, if this build of EDEN has no CUDA operators.
         ValueError: for an argument out of range, a memory that does not hold the tensor, or an ``out`` that does not
             fit.
-        RuntimeError: under ``torch.vmap``, for an ``out`` or another batched argument than ``x``.
+        RuntimeError: under ``torch.vmap``, for an ``out``.
 
     Under ``torch.compile`` and ``torch.export`` the error model is a constant of the graph, so another object compiles
     again; it must be made outside of the compiled function. So is its table: 27 kB for a population of lines, 16 bytes

@@ -60,7 +60,7 @@ def read(x: Tensor, *arguments: Any) -> Tensor:
     Where operators of others are not taken (``torch.jit.trace``, ONNX) it is what reliable memory gives.
 
     Raises:
-        RuntimeError: for what the operator refuses, such as another batched argument than ``x`` under ``torch.vmap``.
+        RuntimeError: for what the operator refuses.
     """
     result: Tensor
     if not torch.compiler.is_compiling():

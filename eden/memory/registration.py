@@ -110,15 +110,16 @@ def batching_rule(
     call: Callable[..., Tensor], in_dims: Sequence[int | None], arguments: Sequence[Any]
 ) -> tuple[Tensor, int]:
     """One read for the examples of ``torch.vmap``, each of which is to read the cells that it would read alone."""
-    for name, position in POSITION.items():
-        if name != "x" and in_dims[position] is not None:
-            raise RuntimeError(
-                f"eden::corrupt under torch.vmap: {name} is batched; allowed is a batched x, with the same {name} for "
-                "all examples"
-            )
     x, *rest = arguments
     mapped = in_dims[POSITION["x"]]
-    assert mapped is not None
+    others = [value.shape[dim] for value, dim in zip(rest, in_dims[1:], strict=True) if dim is not None]
+    if mapped is None or others:  # memories of their own, such as those of an ensemble's members
+        examples = others[0] if mapped is None else x.shape[mapped]
+        each = [
+            call(*(y if dim is None else y.select(dim, i) for y, dim in zip(arguments, in_dims, strict=True)))
+            for i in range(examples)
+        ]
+        return torch.stack(each), 0
     at = POSITION["batch_dim"] - 1
     batch_dim = rest[at]
     # Either way the numbers of the example's own dimensions stay right, should another argument name one.
@@ -138,6 +139,10 @@ def _register_vmap(registrations: torch.library.Library) -> None:
         lambda info, in_dims, *arguments: batching_rule(operator, in_dims, arguments),
         lib=registrations,
     )
+
+    # Any shape of it is counted.
+    advance = torch.ops.eden.advance_.default
+    torch.library.register_vmap("eden::advance_", lambda info, dims, access: (advance(access), None), lib=registrations)
 
     def refuse(*arguments: Any, **keywords: Any) -> None:
         raise RuntimeError(NOT_IN_PLACE)

@@ -363,7 +363,7 @@ def test_vmap_equals_a_loop(in_dim, batch_dim):
         assert same(torch.vmap(one)(x[0, 0]), torch.stack([one(e) for e in x[0, 0]]))
 
 
-def test_vmap_refuses_what_would_need_other_cells():
+def test_vmap_reads_examples_of_memories_of_their_own():
     x = random(3, 8)
     for name in ("region", "chip", "access"):
         arguments = schema_arguments()
@@ -373,10 +373,18 @@ def test_vmap_refuses_what_would_need_other_cells():
         def read(example: torch.Tensor, value: torch.Tensor, arguments: list[Any] = arguments, at: int = at) -> Any:
             return torch.ops.eden.corrupt(example, *arguments[:at], value, *arguments[at + 1 :])
 
-        with pytest.raises(RuntimeError, match=f"{name} is batched; allowed is a batched x"):
-            torch.vmap(read)(x, batched)
-    with pytest.raises(RuntimeError, match="chip is batched"):
-        torch.vmap(lambda example, seed: eden.corrupt(example, ERRORS, seed))(x, torch.arange(3))
+        assert same(torch.vmap(read)(x, batched), torch.stack([read(*each) for each in zip(x, batched, strict=True)]))
+        assert same(torch.vmap(read, (None, 0))(x[0], batched), torch.stack([read(x[0], each) for each in batched]))
+    chips = torch.arange(3)
+    expected = torch.stack([eden.corrupt(each, ERRORS, int(chip)) for each, chip in zip(x, chips, strict=True)])
+    assert same(torch.vmap(lambda example, seed: eden.corrupt(example, ERRORS, seed))(x, chips), expected)
+    numbers = torch.arange(3)
+    torch.vmap(torch.ops.eden.advance_)(numbers)
+    assert numbers.tolist() == [1, 2, 3]
+
+
+def test_vmap_refuses_what_writes():
+    x = random(3, 8)
     with pytest.raises(RuntimeError, match=r"cannot be used under torch\.vmap"):
         torch.vmap(lambda example: eden.corrupt_(example, ERRORS))(x)
     with pytest.raises(RuntimeError, match=r"cannot be used under torch\.vmap"):
