@@ -5,6 +5,14 @@ test-networks` installs it and runs this.
 
 Expected output (figures after ~ differ from machine to machine):
 
+    read through memory: 97.2% of parameters, 100.0% of feature maps
+    layers.0.blocks.1.attn.qkv.input: 512 bytes
+    layers.0.blocks.1.attn.product0.second: 512 bytes
+    layers.0.blocks.1.attn.relative_position_bias_table: 18 bytes
+    accuracy: ~88.3% on reliable memory, ~80.9% with errors
+    after boosting: ~90.3% and ~86.7%
+    tolerates BER ~6.9e-03 for a drop of 5%
+    DRAM energy saved: ~15.3%
 """
 
 from __future__ import annotations
