@@ -317,10 +317,14 @@ def test_geometry_is_assumed_or_given(tmp_path: Path) -> None:
     assert device.geometry == geometry
     assert not any("subarrays" in text for text in device.assumptions)
     assert [part.address for part in device.partitions] == [bank * 2**30 for bank in range(8)]
-    with pytest.raises(ValueError, match=r"geometry has 8 banks of 2147483648 cells; allowed are the measurements' 8"):
-        report(tmp_path, rows, geometry=eden.Geometry())
-    with pytest.raises(ValueError, match=r"cells_per_bank is 1090519040; allowed without a geometry is a multiple of"):
-        report(tmp_path, sweep(NOMINAL, (7.5, 0, 0)), cells_per_bank=2**30 + 2**24)
+    small = eden.Geometry(row_bits=2**15, subarray_rows=1024, bank_rows=2**14)
+    with pytest.raises(ValueError, match=r"geometry has 8 banks of 536870912 cells; allowed is one that holds the"):
+        report(tmp_path, rows, geometry=small)
+    larger = report(tmp_path, rows, geometry=eden.Geometry()).device
+    assert "1073741824 cells of a bank were measured, which stand for all 2147483648 of it" in larger.assumptions
+    odd = report(tmp_path, sweep(NOMINAL, (7.5, 0, 0)), cells_per_bank=2**30 + 2**24).device
+    assert odd.geometry.bank_rows * odd.geometry.row_bits == 33 * 2**25
+    assert "1090519040 cells of a bank were measured, which stand for all 1107296256 of it" in odd.assumptions
 
 
 def test_failure_is_an_assumption_and_bounds_the_rates(tmp_path: Path) -> None:
