@@ -1,37 +1,41 @@
-// The kernel of every codec: a block of threads for each tile of tile.h. There is one kernel
-// for all, because finding the flips is most of its code and knows no codec: what a value is and
-// how it is stored is asked once for each tile.
+// The kernel of every codec and model: a block of threads for each tile of tile.h. What all its
+// threads know of a load and a tile lies in shared memory, found by the first one; what finds flips
+// (find.cuh) is a function for each layout of weak cells, and what passes elements (pass.cuh) one
+// for each codec, so that a thread has registers for one of them at a time.
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <new>
 
-#include "memory/corrupt/tile.h"
 #include "memory/region_check.h"
+#include "ops/cuda/find.cuh"
 #include "ops/cuda/kernel.h"
+#include "ops/cuda/pass.cuh"
 
 namespace eden::cuda {
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kBlocksOnMultiprocessor = 2;  // at least: bounds what a thread's registers may be
+constexpr int kBlocksOnMultiprocessor = 4;  // of 2,048 threads: half of them
 // Blocks that fill any device a few times over. Samples that share their cells pass through one
 // block's masks; where there are fewer tiles than this, more blocks find the same masks again.
 constexpr int64_t kBlocksWanted = 2048;
+// From so many blocks on, every multiprocessor has some.
+constexpr int64_t kBlocksThatFill = 512;
 
-struct JoinAtomically {
-  __device__ void operator()(uint32_t* word, uint32_t bits) const { atomicOr(word, bits); }
+// What the threads of a block share beside the flips; the first one alone changes it.
+struct Job {
+  Load load;
+  FoundFault fault;
+  int64_t which = -1;  // region that is worked on
+  Region region;
+  TileGrid grid{};
+  int64_t turn;  // among the region's tiles, this block's next one
+  Tile tile;
+  bool done = false;
 };
 
-__device__ __noinline__ void find_flips(const Load& load, const Tile& tile, TileScratch& scratch) {
-  for (int phase = 0; phase < kTilePhases; ++phase) {
-    tile_phase(phase, load, tile, scratch, static_cast<int>(threadIdx.x), kThreads,
-               JoinAtomically{});
-    __syncthreads();
-  }
-}
-
-// The load that a kernel does; false, and a complaint, where it cannot be done.
-__device__ __noinline__ bool make_load(const DeviceLoad& device, uint64_t width, Load& load) {
+__device__ __noinline__ void make_load(const DeviceLoad& device, uint64_t width, Job& job) {
+  Load& load = job.load;
   load.regions = device.regions;
   load.region_count = device.region_count;
   load.table = device.table;
@@ -45,27 +49,30 @@ __device__ __noinline__ bool make_load(const DeviceLoad& device, uint64_t width,
     load.conversion.low = device.bounds[0];
     load.conversion.high = device.bounds[1];
   }
-  const FoundFault found = find_fault(load, width);
-  if (found.fault == RegionFault::kNone) return true;
-  if (blockIdx.x + blockIdx.y + threadIdx.x == 0) *device.complaint = pack_fault(found);
-  return false;
+  job.fault = find_fault(load, width);
+  job.turn = blockIdx.x;
 }
 
-// A tile whose flips are found, of this block's samples.
-template <class C>
-__device__ __noinline__ void pass_samples(const Load& load, const Tile& tile, TileScratch& scratch,
-                                          const void* in, void* out) {
-  const auto* from = static_cast<const typename C::Unsigned*>(in);
-  auto* to = static_cast<typename C::Unsigned*>(out);
-  const int thread = static_cast<int>(threadIdx.x);
-  for (int64_t sample = blockIdx.y; sample < load.shape.batch; sample += gridDim.y) {
-    if constexpr (C::kCorrectable) {
-      if (load.conversion.correction != Correction::kNone) {
-        tile_elements<C, true>(load, tile, scratch, sample, from, to, thread, kThreads);
-        continue;
-      }
+// The block's next tile that holds cells of the operand: tiles of all regions are dealt to the
+// blocks in turn.
+__device__ __noinline__ void next_tile(uint64_t width, uint32_t tile_cells, Job& job) {
+  const Load& load = job.load;
+  const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * width;
+  for (;;) {
+    for (; job.turn < job.grid.tiles; job.turn += gridDim.x) {
+      job.tile.set(load, job.which, job.region, job.grid, job.turn);
+      if (job.tile.patch.rows == 0) continue;
+      job.turn += gridDim.x;
+      return;
     }
-    tile_elements<C, false>(load, tile, scratch, sample, from, to, thread, kThreads);
+    job.turn -= job.grid.tiles;
+    ++job.which;
+    job.done = job.which >= load.region_count || load.first_bit(job.which) >= bits;
+    if (job.done) return;
+    const uint64_t first = load.first_bit(job.which);
+    job.region = load.region(job.which);
+    job.grid =
+        TileGrid::cut(job.region, PatchGrid::smaller(job.region.end, bits) - first, tile_cells);
   }
 }
 
@@ -73,43 +80,51 @@ __global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
     corrupt_kernel(const __grid_constant__ DeviceLoad device, ValueType value, Storage storage,
                    const void* in, void* out) {
   __shared__ TileScratch scratch;
-  Load load;
-  const auto width = static_cast<uint64_t>(storage_bits(storage));
-  if (!make_load(device, width, load)) {
+  alignas(Job) __shared__ unsigned char room[sizeof(Job)];
+  Job& job = *reinterpret_cast<Job*>(room);
+  const int width = storage_bits(storage), value_bytes = storage_bits(own_storage(value)) / 8;
+  if (threadIdx.x == 0) make_load(device, static_cast<uint64_t>(width), *new (room) Job);
+  __syncthreads();
+  const Load& load = job.load;
+  const int64_t elements = load.shape.sample_size();
+  if (job.fault.fault != RegionFault::kNone) {
     const int64_t block = blockIdx.y * static_cast<int64_t>(gridDim.x) + blockIdx.x;
     const int64_t blocks = static_cast<int64_t>(gridDim.x) * gridDim.y;
-    poison(out,
-           load.shape.sample_size() * load.shape.batch * (storage_bits(own_storage(value)) / 8),
-           block * kThreads + threadIdx.x, blocks * kThreads);
+    if (block + threadIdx.x == 0) *device.complaint = pack_fault(job.fault);
+    poison(out, elements * load.shape.batch * value_bytes, block * kThreads + threadIdx.x,
+           blocks * kThreads);
     return;
   }
-  const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * width;
-  int64_t turn = blockIdx.x;  // among the tiles of the region at hand, this block's next one
-  for (int64_t which = 0; which < load.region_count; ++which) {
-    const uint64_t first = load.first_bit(which);
-    if (first >= bits) return;
-    const Region region = load.region(which);
-    const TileGrid grid = TileGrid::cut(region, PatchGrid::smaller(region.end, bits) - first);
-    for (; turn < grid.tiles; turn += gridDim.x) {
-      const Tile tile = Tile::make(load, which, region, grid, turn);
-      if (tile.patch.rows == 0) continue;
-      __syncthreads();  // the masks of the tile before are still being read
-      find_flips(load, tile, scratch);
-      visit_codec(value, storage, [&]<ValueType kValue, Storage kStorage>() {
-        pass_samples<Codec<kValue, kStorage>>(load, tile, scratch, in, out);
-      });
+  for (;;) {
+    __syncthreads();  // the tile before is still being read, and its masks
+    if (threadIdx.x == 0) {
+      next_tile(static_cast<uint64_t>(width), device.tile_cells, job);
+      scratch.reached = 0;
     }
-    turn -= grid.tiles;
+    __syncthreads();
+    if (job.done) return;
+    fetch_elements(load, job.tile, value_bytes, width, in);
+    find_flips(load, job.tile, scratch);
+    visit_codec(value, storage, [&]<ValueType kValue, Storage kStorage>() {
+      pass_samples<Codec<kValue, kStorage>>(load, job.tile, scratch, in, out);
+    });
   }
 }
 
 }  // namespace
 
-cudaError_t launch(const DeviceLoad& load, ValueType value, Storage storage, const void* in,
-                   void* out, cudaStream_t stream) {
+cudaError_t launch(DeviceLoad load, ValueType value, Storage storage, const void* in, void* out,
+                   cudaStream_t stream) {
+  const int64_t cells = load.shape.sample_size() * storage_bits(storage);
+  if (load.tile_cells == 0) {
+    load.tile_cells = kTileCells;
+    while (load.tile_cells > kLeastTileCells &&
+           cells / load.tile_cells * load.shape.batch < kBlocksThatFill) {
+      load.tile_cells /= 2;
+    }
+  }
   // As many as a single region of whole tiles would have; what else there is, is strided over.
-  const int64_t tiles = load.shape.sample_size() / (kTileCells / storage_bits(storage)) + 1;
-  const int64_t columns = std::min(tiles, kBlocksWanted);
+  const int64_t columns = std::min(cells / load.tile_cells + 1, kBlocksWanted);
   const int64_t rows = std::min(load.shape.batch, std::max<int64_t>(1, kBlocksWanted / columns));
   cudaLaunchConfig_t config{};
   config.gridDim = {static_cast<unsigned>(columns), static_cast<unsigned>(rows), 1};

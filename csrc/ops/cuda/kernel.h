@@ -19,11 +19,12 @@ struct DeviceLoad {
   LoadShape shape;
   Conversion conversion;  // all but correction, low and high
   int64_t* complaint;     // in memory of the host: gets a packed fault of the regions
+  uint32_t tile_cells;    // of a tile at most, from kLeastTileCells on; 0 leaves it to launch
 };
 
 // Puts a load's kernel into a stream; in and out are dense and may be the same memory. The value
 // type can be kept in the storage.
-cudaError_t launch(const DeviceLoad& load, ValueType value, Storage storage, const void* in,
-                   void* out, cudaStream_t stream);
+cudaError_t launch(DeviceLoad load, ValueType value, Storage storage, const void* in, void* out,
+                   cudaStream_t stream);
 
 }  // namespace eden::cuda
