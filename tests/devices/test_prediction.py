@@ -13,7 +13,7 @@ from eden.app import cli
 from eden.devices.prediction import check
 
 RATES = {10.0: (1e-7, 2e-7), 7.5: (1e-5, 2e-5), 5.0: (0.01, 0.02), 2.5: (0.2, 0.3)}
-MODULES = 8
+MODULES = 3
 
 
 def later(folder: Path, seed: int, rates: dict[float, tuple[float, float]], repeats: int = 6) -> Path:
@@ -31,9 +31,9 @@ def test_readings_of_the_same_kind_are_inside(tmp_path: Path) -> None:
         fitted = eden.fit(later(tmp_path, 2 * seed, RATES))
         found += eden.check(fitted, later(tmp_path, 2 * seed + 1, RATES)).failing
     assert len(found) == MODULES * 8
-    # 95% each: fewer than 54 of 64 (single readings: than 330 of 384) have a probability below 1e-4.
-    assert sum(one.verdict == "inside" for one in found) >= 54
-    assert sum(one.inside for one in found) >= 330
+    # 95% each: fewer than 18 of 24 have a probability of about 1e-4; single readings of a module go together.
+    assert sum(one.verdict == "inside" for one in found) >= 18
+    assert sum(one.inside for one in found) >= 115
 
 
 def test_a_session_with_higher_rates_shows(

@@ -34,7 +34,9 @@ def report(
     pareto: Annotated[Path | None, typer.Option(help="file of energy against accuracy"), Input()] = None,
     verification: Annotated[Path | None, typer.Option(help="verification file"), Input()] = None,
     compare: Annotated[
-        list[Path] | None, typer.Option(help="folder of another run, shown beside this one; may be given several times")
+        list[Path] | None,
+        typer.Option(help="folder of another run, shown beside this one; may be given several times"),
+        Input(),
     ] = None,
     title: Annotated[str, typer.Option(help="heading of the page")] = "EDEN report",
 ) -> None:
