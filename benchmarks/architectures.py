@@ -264,7 +264,7 @@ def transformers_networks() -> Iterator[tuple[str, Callable[[], Made]]]:
     )
 
 
-_EAGER = ("DebertaV2", "T5")
+_EAGER = ("DebertaV2", "T5", "Bloom")
 LIBRARIES = {"torchvision": torchvision_networks, "timm": timm_networks, "transformers": transformers_networks}
 
 
@@ -290,7 +290,8 @@ class Share:
         through = sum(row.bytes or 0 for row in found.faulty if row.kind == "weight")
         left = [row for row in found.reliable if not row.chosen and row.bytes]
         weights = [row for row in left if row.kind in ("parameter", "weight", "packed", "buffer")]
-        maps = [row for row in left if row.kind in ("function", "input")]
+        maps = [row for row in left if row.kind == "function"]
+        maps += [row for row in found.reliable if row.kind == "input" and row.bytes]
         beside = sum(row.bytes or 0 for row in weights)
         share, inputs = through / (through + beside) if through else 0.0, found.input_share or 0.0
         low = [*(weights if share < ENOUGH else ()), *(maps if inputs < ENOUGH else ())]
