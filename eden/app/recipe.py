@@ -118,7 +118,7 @@ else:
     _Curriculum = _section(
         "Curriculum",
         Curriculum,
-        ("model", "epochs", "seed", "target_ber", "validation", "metric", "forward_fn", "target_fn"),
+        ("model", "epochs", "seed", "target_ber", "log", "validation", "metric", "forward_fn", "target_fn"),
         {
             "target_ber": _field(
                 float | dict[str, float],

@@ -107,12 +107,16 @@ class _Run:
         """What the network tolerates before boosting, and its accuracy against the bit error rate."""
         drop = self.recipe.profile.max_drop
         try:
-            self.before = self.stages.tolerance(network, "before", drop, coarse_only=True).coarse
+            self.before = self.stages.tolerance(network, "before", drop, None, coarse_only=True).coarse
             tolerates = f"BER {self.before:.2g} in all operands"
         except SearchError as error:
             tolerates = f"nothing: {error}"
         self.say(f"before boosting it tolerates {tolerates} (drop at most {drop:.1%})")
         self.curves.append(self.stages.curves(network, "before/accuracy.json", "baseline", self.before))
+
+    def other(self, network: Path) -> Path | None:
+        """The network that drops are counted from, None where it is the one in question."""
+        return None if self.reference == network else self.reference
 
     def objective(self, saved: Savings) -> float:
         """What rounds are compared by, 1 within specification."""
@@ -125,7 +129,9 @@ class _Run:
         folder = f"round-{number}"
         self.say(f"round {number} of {self.recipe.rounds.most}")
         model = self.stages.load(network)
-        tolerance = self.tolerance = self.stages.tolerance(network, folder, self.recipe.profile.max_drop)
+        tolerance = self.tolerance = self.stages.tolerance(
+            network, folder, self.recipe.profile.max_drop, self.other(network)
+        )
         own = clean_accuracy(model, self.stages.validation)
         lowest, highest = min(tolerance.limits.values()), max(tolerance.limits.values())
         self.say(
@@ -185,7 +191,7 @@ class _Run:
                     raise SearchError(
                         f"no placement is certified, with limits down to {found.limits_factor:g} of those profiled; "
                         "allowed are a larger profile.max_drop, more certify.tightenings, or "
-                        "certify.reference='boosted'"
+                        "certify.reference='boosted', which counts drops from the network after boosting"
                     )
                 return done, taken, f"the placement of round {number} is not certified", certified
             certified[number] = chosen
@@ -211,7 +217,7 @@ class _Run:
         for drop in sorted(set(wanted) - set(points)):
             self.say(f"a drop of {drop:g}")
             folder = f"pareto/drop-{drop:g}"
-            tolerance = self.stages.tolerance(network, folder, drop)
+            tolerance = self.stages.tolerance(network, folder, drop, self.other(network))
             placement = self.stages.placement(network, tolerance, folder)
             points[drop], _ = self.point(self.stages.load(network), tolerance, placement, drop)
         chips, confidence = self.recipe.certify.chips, self.recipe.profile.confidence
@@ -287,7 +293,7 @@ class _Run:
             platform=self.recipe.place.platform,
             max_drop=self.recipe.profile.max_drop,
             confidence=self.recipe.certify.confidence,
-            reference=self.recipe.certify.reference,
+            reference=self.recipe.certify.reference or "",
             reference_accuracy=verification.reference_accuracy,
             taken=taken,
             why=why,

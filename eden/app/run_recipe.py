@@ -119,8 +119,10 @@ class CertifyTable(Table):
     confidence: _Inside = pydantic.Field(
         default=0.95, description="probability with which the certificate of the placement that is chosen holds"
     )
-    reference: Literal["boosted", "baseline"] = pydantic.Field(
-        default="boosted", description="from whose accuracy on reliable memory the drop is counted, in every round"
+    reference: Literal["boosted", "baseline"] | None = pydantic.Field(
+        default=None,
+        description="from whose accuracy on reliable memory drops are counted, of limits and of placements: baseline, "
+        "the network before boosting, unless it was boosted elsewhere",
     )
     tightenings: Annotated[int, pydantic.Field(ge=0)] = pydantic.Field(
         default=3, description="how often all limits are halved after a placement that is not certified"
@@ -211,6 +213,8 @@ class RunRecipe(RetrainRecipe):
         """
         whole = self.retraining().resolved(task)
         own = self.model_dump(exclude=set(RetrainRecipe.model_fields), exclude_none=True)
+        if self.certify.reference is None:
+            own["certify"]["reference"] = "baseline" if self.network is None else "boosted"
         if self.network is not None:
             if self.certify.reference == "baseline":
                 raise ValueError(

@@ -123,8 +123,10 @@ class RunStages:
         settings = {"chips": chips, "seed": seed, "label": label, "tolerated": tolerated, "rates": RATES}
         return self.kept.result(file, AccuracyCurves, self._of(network, settings), measure)
 
-    def tolerance(self, network: Path, folder: str, max_drop: float, coarse_only: bool = False) -> Tolerance:
-        """What a network tolerates."""
+    def tolerance(
+        self, network: Path, folder: str, max_drop: float, reference: Path | None, coarse_only: bool = False
+    ) -> Tolerance:
+        """What a network tolerates, from the accuracy of another one, or its own."""
         wanted, seed = self.recipe.profile, self.recipe.seed
         journal = f"{folder}/profile.journal"
 
@@ -144,6 +146,7 @@ class RunStages:
                     batch_size=wanted.batch_size,
                     coarse_only=coarse_only,
                 ),
+                reference=None if reference is None else self.load(reference),
                 journal=self.out / journal,
                 population=wanted.population,
                 **wanted.criterion(),
@@ -152,6 +155,8 @@ class RunStages:
         own = {"seed": seed, "max_drop": max_drop, "coarse_only": coarse_only}
         settings = {**wanted.model_dump(mode="json"), **own}
         made_of = self._of(network, settings)
+        if reference is not None:
+            made_of["reference"] = digest_of_file(reference)
         return self.kept.result(
             f"{folder}/tolerance.json", Tolerance, made_of, search, counts="profile", scratch=[journal]
         )

@@ -6,10 +6,12 @@ The search itself is the C++ core's. docs/explanation/tolerance.md has the state
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch.distributed
 from torch import nn
 
@@ -19,10 +21,11 @@ from eden.common.records import Log
 from eden.common.renames import renamed
 from eden.faults.forward import ForwardFn, TargetFn
 from eden.faults.metrics import Metric
+from eden.faults.reliable import refuse_inside_clean
 from eden.faults.samples import samples_of
 from eden.faults.scorer import CorpusMetric
 from eden.tolerance.drive import Step, ask, end_of
-from eden.tolerance.network import SearchedNetwork
+from eden.tolerance.network import PlacedNetwork, SearchedNetwork
 from eden.tolerance.population import Population
 from eden.tolerance.question import Question
 from eden.tolerance.reuse import Reuse
@@ -61,6 +64,7 @@ def profile(
     progress: bool | Callable[[Step], None] = True,
     log: Log | None = None,
     float_accuracy: float | None = None,
+    reference: nn.Module | None = None,
     group: torch.distributed.ProcessGroup | None = None,
 ) -> Tolerance:
     """Find the highest bit error rates that a network stands.
@@ -109,6 +113,8 @@ def profile(
         log: called with a record of each observation, such as a logger's: its "step" from 1, the rate "ber", the "drop"
             of its samples on its chip, and the score of all: "clean", on reliable memory, and "faulty", less the drop.
         float_accuracy: the network's score without the storage, only to be recorded.
+        reference: the network from whose scores on reliable memory the drop is counted, sample by sample, such as the
+            one before boosting; the network itself if None.
         group: the ranks that share the observations, such as ``torch.distributed.group.WORLD`` under torchrun; each of
             them calls ``profile`` alike, and all get the same tolerance, that of one rank to the bit. None for this
             process alone.
@@ -142,6 +148,8 @@ def profile(
     if isinstance(model, (str, os.PathLike)):
         from eden.tolerance.package import SearchedPackage
 
+        if reference is not None:
+            raise ValueError("reference is given with a package; allowed is None: it is compiled alone")
         if forward_fn is not None or target_fn is not None:
             raise ValueError(
                 "forward_fn or target_fn is given with a package, which runs inputs as they are in its file"
@@ -163,7 +171,13 @@ def profile(
         visible = progress is True and ranks.rank == 0
         task = stack.enter_context(eden_progress.task("profile", run.expected_trials, show=visible))
         task.note("scoring on reliable memory")
-        clean = subject.clean_scores()
+        own = clean = subject.clean_scores()
+        of: dict[str, Any] = {}
+        if reference is not None:
+            refuse_inside_clean(reference, "profile")
+            other = PlacedNetwork(reference, samples, metric, lower_is_better, forward_fn, target_fn)
+            clean = other.borrowed_clean_scores()
+            of["reference"] = hashlib.sha256(np.ascontiguousarray(clean).tobytes()).hexdigest()
         question.check_room(clean, subject.scorer.name)
         if isinstance(model, nn.Module):
             # A sweep's steps have chips of their own, so that nothing comes again.
@@ -179,13 +193,17 @@ def profile(
             budget=budget,
             until=until,
             ranks=ranks,
+            **of,
         )
+    if reference is not None:
+        of = {"reference": other.made_of["network"]}
     return question.answer(
         run,
         searched,
         metric=subject.scorer.name,
         clean=clean,
-        made_of=subject.made_of,
+        made_of={**subject.made_of, **of},
+        own=own if of else None,
         plan=plan,
         observations=observations,
         float_accuracy=float_accuracy,

@@ -228,6 +228,7 @@ class Question:
         observations: Mapping[str, int],
         made_of: Mapping[str, str],
         float_accuracy: float | None = None,
+        own: Scores | None = None,
     ) -> Tolerance:
         """The tolerance of a search that has ended. Raises SearchError if it ended without limits."""
         if search.state != "done" or search.coarse_certificate is None:
@@ -249,6 +250,7 @@ class Question:
             guarantee=self.guarantee,
             metric=metric,
             reference_accuracy=self.shown(clean),
+            own_accuracy=None if own is None else self.shown(own),
             float_accuracy=float_accuracy,
             samples=len(clean),
             population=plan.population,

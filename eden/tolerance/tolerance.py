@@ -134,7 +134,10 @@ class Tolerance(Result):
     metric: str
     """Name of the score."""
     reference_accuracy: Accuracy
-    """Mean score over the whole set on reliable memory in the same storage."""
+    """Mean score over the whole set on reliable memory in the same storage, of the network that drops are counted
+    from."""
+    own_accuracy: Accuracy | None = None
+    """The same of this network, where drops are counted from another one, such as the one before boosting."""
     float_accuracy: Accuracy | None = None
     """The same of the network without that storage, if it was measured."""
     samples: Annotated[int, pydantic.Field(ge=1)]

@@ -42,6 +42,11 @@ def profile(
     quantile: Annotated[
         float | None, typer.Option(help="share of chips whose drop is bounded, instead of the mean over chips")
     ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="network file of before boosting, from whose accuracy drops are counted; --network's"),
+        Input(),
+    ] = None,
     samples: Annotated[
         int, typer.Option(help="samples of one observation; of a quantile, which takes all, of one pass", min=1)
     ] = 64,
@@ -92,6 +97,8 @@ def profile(
     if (package is None) != (data is None):
         found = "--data without --package" if package is None else "--package without --data"
         raise typer.BadParameter(f"{found} given; allowed are both together")
+    if package is not None and reference is not None:
+        raise typer.BadParameter("--reference with --package: it is compiled alone; allowed with --network")
     kept = out.with_name(f"{out.name}.journal") if journal is None else journal
     options: Any = {
         "max_drop": max_drop,
@@ -136,6 +143,7 @@ def profile(
                     model,
                     DataLoader(validation, batch_size=samples),
                     **options,
+                    reference=None if reference is None else network_of(chosen, reference),
                     group=torch.distributed.group.WORLD if torch.distributed.is_initialized() else None,
                 )
             if rank == 0:
