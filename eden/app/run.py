@@ -92,6 +92,7 @@ class _Run:
         self.lacks: ReportError | None = None
         self.curves: list[AccuracyCurves] = []
         self.before: float | None = None
+        self.earned: float | None = 0.0  # by what is tolerated before boosting, a share of the DRAM's energy
         self.tolerance: Tolerance | None = None
         errors = stages.errors
         self.say(
@@ -107,7 +108,8 @@ class _Run:
         """What the network tolerates before boosting, and its accuracy against the bit error rate."""
         drop = self.recipe.profile.max_drop
         try:
-            self.before = self.stages.tolerance(network, "before", drop, None, coarse_only=True).coarse
+            found = self.stages.tolerance(network, "before", drop, None, coarse_only=True)
+            self.before, self.earned = found.coarse, self.stages.by_one_rate(network, found).energy_by_tolerance
             tolerates = f"BER {self.before:.2g} in all operands"
         except SearchError as error:
             tolerates = f"nothing: {error}"
@@ -313,6 +315,12 @@ class _Run:
             self.curves.append(self.stages.curves(network, curves, "boosted", tolerance.coarse))
             before, after = self.curves
             self.say(_gained(before, after, self.recipe.profile.max_drop))
+            alike = self.stages.by_one_rate(network, tolerance)
+            if alike.free is not None and alike.energy_by_tolerance is not None and self.earned is not None:
+                self.say(
+                    f"of the DRAM energy, {alike.free.energy_reduction:.2%} is free; tolerance adds {self.earned:.2%} "
+                    f"before boosting and {alike.energy_by_tolerance:.2%} after, by one rate for all operands"
+                )
         saved = self.stages.saved(model, placement)
         inject.inject_(model, placement)
         mapped = memory_map(model, placement, self.stages.device)
