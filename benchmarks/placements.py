@@ -70,6 +70,7 @@ class Memory:
     nominal: Point = field(default_factory=Point)
     margin: Margin = field(default_factory=Margin)
     voltage: None = None
+    population: None = None
 
     def upper_ends(self, partitions: tuple[Partition, ...], *level: float) -> tuple[tuple[Partition, ...], Rates]:
         """Nothing was measured."""

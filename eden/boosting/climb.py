@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
@@ -22,7 +23,7 @@ from eden.faults.network import model_device
 from eden.faults.reads import Reads
 from eden.faults.reliable import clean
 from eden.faults.samples import Samples, samples_of
-from eden.faults.scorer import CorpusMetric, Scorer, named_metric, pairs_of
+from eden.faults.scorer import CorpusMetric, Scorer, Scores, named_metric, pairs_of
 
 # Rates are looked at in eighths of a decade, and between them the drop is taken to be linear in the rate's logarithm.
 _PER_DECADE = 8
@@ -39,6 +40,7 @@ _FARTHEST = 8.0
 _RISE = 4.0  # from the first rate to the one of the middle of the training
 _FALLEN = 0.7  # of the highest rate tolerated: less is a network that lost what it had
 _PATIENCE = 2  # times in a row, after which the best state comes back
+_JUDGED, _CONFIRMED = 1.0, 1.64  # standard errors by which drops are taken higher, on the way and at the end
 _MARGIN = 1.02  # of a rate, below which two are as good as one another
 
 
@@ -95,21 +97,27 @@ class Judge:
         chunk = max(1, math.ceil(count / _LEAST_CHIPS))
         self._chunk = min(self.samples.batch_size or chunk, chunk)
         self._passes = min(_MOST_PASSES, math.ceil(_LEAST_SCORES / count))
-        self.reference = self.clean(model)
+        self.reference = self._clean_scores(model)
 
     def _scorer(self, model: nn.Module) -> Scorer:
         pair = pairs_of(model, Reads(model), self.forward_fn, self.target_fn)
         return Scorer(pair, self.samples, self.metric, model_device(model))
 
-    def clean(self, model: nn.Module) -> float:
-        """The mean score on reliable memory."""
+    def _clean_scores(self, model: nn.Module) -> Scores:
         with borrowed(model), clean(model):
-            scores = self._scorer(model).scores(range(len(self.samples)), "curriculum")
-        return math.fsum(scores) / len(scores)
+            return self._scorer(model).scores(range(len(self.samples)), "curriculum")
 
-    def drop(self, model: nn.Module, errors: Any, first: int, passes: int) -> float:
-        """The mean drop at error models by operand, over chips from the given one on."""
-        count, number, total = len(self.samples), first, 0.0
+    def clean_drop(self, model: nn.Module) -> float:
+        """The mean score that is lost on reliable memory."""
+        return float((self.reference - self._clean_scores(model)).mean())
+
+    def drop(self, model: nn.Module, errors: Any, first: int, passes: int, errors_of_mean: float) -> float:
+        """The mean drop at error models by operand, over chips from the given one on, and so many standard errors.
+
+        Networks that differ in a few samples are told apart by few, so that a drop is taken as high as they leave it.
+        """
+        count, number = len(self.samples), first
+        total = np.zeros(count)
         with borrowed(model):
             scorer = self._scorer(model)
             set_scaled_errors_(model, errors)
@@ -118,9 +126,10 @@ class Judge:
                     # The chips are the same for every rate and network, so that differences are theirs alone.
                     set_chip_(model, draw_chip(self.seed, "training", number))
                     rows = range(start, min(start + self._chunk, count))
-                    total += math.fsum(scorer.scores(rows, "curriculum"))
+                    total[rows.start : rows.stop] += scorer.scores(rows, "curriculum")
                     number += 1
-        return self.reference - total / (passes * count)
+        lost = self.reference - total / passes
+        return float(lost.mean() + errors_of_mean * lost.std() / math.sqrt(count))
 
     def tolerated(self, model: nn.Module, ladder: Rates, near: float, confirming: bool = False) -> float:
         """The mean rate at which the drop is ``max_drop``; 0 for a network that does not stand the lowest rate.
@@ -139,7 +148,8 @@ class Judge:
             if step not in known:
                 errors = ladder.errors(10.0 ** (step / _PER_DECADE) / ladder.target_ber, 1.0)
                 first = _CONFIRMING if confirming else _JUDGING
-                known[step] = self.drop(model, errors, first, self._passes * (2 if confirming else 1))
+                passes, sure = (2 * self._passes, _CONFIRMED) if confirming else (self._passes, _JUDGED)
+                known[step] = self.drop(model, errors, first, passes, sure)
             return known[step]
 
         at = min(max(round(_PER_DECADE * math.log10(max(near, _LOWEST))), lowest), highest)
@@ -211,7 +221,7 @@ class Climb:
     def end_epochs(self, model: nn.Module, epoch: int) -> None:
         """Judge the network, keep it if it is the best one, and go to the rate of the next epochs."""
         best = self.best.tolerated
-        clean_drop = self._judge.reference - self._judge.clean(model)
+        clean_drop = self._judge.clean_drop(model)
         tolerated = 0.0
         if clean_drop <= self._judge.max_drop:
             tolerated = self._judge.tolerated(model, self._ladder, max(best, self.lowest))
@@ -270,7 +280,7 @@ class Climb:
         """Where it is, tensors included."""
         return {
             **{name: getattr(self, name) for name in _STATE},
-            "reference": self._judge.reference,
+            "reference": torch.from_numpy(self._judge.reference),
             "tried": [dataclasses.asdict(attempt) for attempt in self.tried],
             "states": {which: dict(state) for which, state in self.states.items()},
         }
@@ -280,7 +290,7 @@ class Climb:
         tried = [Attempt(**attempt) for attempt in state["tried"]]
         states = {which: dict(state["states"][which]) for which in self.states}
         values = {name: state[name] for name in _STATE}
-        self._judge.reference = float(state["reference"])
+        self._judge.reference = np.asarray(state["reference"], dtype=np.float64)
         self.tried, self.states = tried, states
         for name, value in values.items():
             setattr(self, name, value)

@@ -38,8 +38,7 @@ def place_exact(
     question: Question,
     objective: str,
     costs: Costs,
-    greedy: Placement | None,
-    free: Placement | None,
+    start: Placement | None,
     gap: float,
     seconds: float,
 ) -> Placement:
@@ -49,8 +48,7 @@ def place_exact(
         question: what is to be placed where.
         objective: its name.
         costs: what it counts by.
-        greedy: the greedy placement, None where that solver finds none.
-        free: a placement without errors, None where none is known; what is found is never above either.
+        start: the greedy placement, None where that solver finds none; what is found is never above it.
         gap: how far above the bound it may be, as a share of it.
         seconds: after which the best placement found so far is taken.
 
@@ -64,8 +62,6 @@ def place_exact(
             "the traffic moves no bytes; allowed is one operand or more that crosses the interface, or solver='greedy'"
         )
     problem, better = _problem(question, costs.model, costs.energy_weight)
-    whole = [one for one in (greedy, free) if one is not None and not any(o.pieces for o in one.operands.values())]
-    start = min(whole, key=costs.value_of, default=None)
     known = None if start is None else _assignment(question, start, problem, better)
     solved = solve(problem, known, gap, seconds)
     answer = Answer([state.choice for state in solved.assignment.states], _parts(question, solved.assignment))
@@ -75,7 +71,7 @@ def place_exact(
         value=value,
         bound=min(solved.bound, value),
         gap=max(0.0, value - solved.bound) / value,
-        greedy=None if greedy is None else costs.value_of(greedy),
+        greedy=None if start is None else costs.value_of(start),
         energy_weight=costs.energy_weight,
         time_weight=1.0 - costs.energy_weight,
         platform=costs.platform,

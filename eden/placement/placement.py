@@ -113,7 +113,7 @@ class PlacedPartition(Record):
 
 
 class ErrorFree(Record):
-    """Where the operands would lie if they tolerated nothing: at points without errors, by the same solver."""
+    """Where operands would lie that tolerate nothing: at points where no error was found, by the same solver."""
 
     partition: dict[str, str]
     """Of each operand, the name of its partition, or of its first piece's."""

@@ -110,6 +110,11 @@ class Question:
         self.tolerance, self.device, self.traffic = tolerance, device, traffic
         self.constraints, self.coarse, self.points = constraints, coarse, points
         self.partitions: Sequence[Partition] = (device.whole,) if coarse else device.partitions
+        # By what was read, whatever may be behind it: upper ends of no errors are above 0.
+        self._error_free = [
+            {point_of(one) for one in part.choices if not (one.errors.ber_zero or one.errors.ber_one)}
+            for part in self.partitions
+        ]
         self.rates = Rates()
         if ends is not None:
             self.partitions, self.rates = device.upper_ends(self.partitions, ends.confidence, ends.modules)
@@ -135,12 +140,12 @@ class Question:
             self.choices = [[first, *itertools.compress(others, by_all.tolist())]]
 
     def without_errors(self) -> Question:
-        """The same of operands that tolerate nothing: of all points those without errors are left."""
-        found = copy.copy(self)
+        """The same of operands that tolerate nothing: of all points those are left at which no error was found."""
+        found, none = copy.copy(self), Uniform(ber=0.0)
         found.limits = [Limit(0.0, 0.0, 0.0)] * len(self.limits)
         found.choices = [
-            [first, *(choice for choice in others if not (choice[1].ber_zero or choice[1].ber_one))]
-            for first, *others in self.choices
+            [first, *((point, none) for point, _ in others if point in known)]
+            for (first, *others), known in zip(self.choices, self._error_free, strict=True)
         ]
         return found
 

@@ -56,8 +56,6 @@ class Order:
     """How the exact solver counts and when it ends."""
     costs: Callable[[], Costs]
     """Counts the energy and time of placements."""
-    free: Placement | None = None
-    """A placement without errors, where one is known."""
 
 
 class Solver(NamedTuple):
@@ -87,7 +85,7 @@ def _exact(question: Question, order: Order) -> Placement:
         start = question.answered("greedy", nearest, place_greedy(question, OBJECTIVES[nearest].first))
     except ValueError:
         start = None
-    return place_exact(question, order.objective, costs, start, order.free, order.exact.gap, order.exact.time_limit)
+    return place_exact(question, order.objective, costs, start, order.exact.gap, order.exact.time_limit)
 
 
 SOLVERS: Mapping[str, Solver] = {
@@ -173,7 +171,7 @@ def place(
         free = SOLVERS[name].solve(question.without_errors(), order)
     except (ValueError, TimeoutError):
         free = None  # where nothing fits the solver says so itself
-    found = SOLVERS[name].solve(question, dataclasses.replace(order, free=free))
+    found = SOLVERS[name].solve(question, order)
     before = tolerance.provenance
     settings = {**({} if before is None else before.settings), "granularity": granularity, "points": _as_json(points)}
     settings["constraints"] = dataclasses.asdict(constraints)
