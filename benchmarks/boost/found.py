@@ -51,9 +51,16 @@ CASES = (
         8,
     ),
     Case(
-        "three convolutions, MNIST", lambda: _convolutions(1, 28), mnist, 4000, Recipe(epochs=3, learning_rate=0.05), 6
+        "two convolutions, MNIST", lambda: _convolutions(1, 28, (8, 16)), mnist, 6000, Recipe(3, learning_rate=0.05), 6
     ),
-    Case("three convolutions, CIFAR-10", lambda: _convolutions(3, 32), cifar10, 6000, Recipe(epochs=8), 8),
+    Case(
+        "three convolutions, CIFAR-10",
+        lambda: _convolutions(3, 32, (16, 32, 32)),
+        cifar10,
+        6000,
+        Recipe(8, learning_rate=0.05),
+        6,
+    ),
 )
 
 
