@@ -103,15 +103,6 @@ def penalty() -> None:
             same(ours, theirs, 1e-4)
 
 
-class Segments(nn.Module):
-    def __init__(self, model: nn.Module, run: object) -> None:
-        super().__init__()
-        self.model, self.run = model, run
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.run(self.model, x)
-
-
 @case(GROUP)
 def checkpointed() -> None:
     """Activation checkpointing, reentrant, not, sequential, nested, stopping early or not: the same gradients."""
