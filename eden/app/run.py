@@ -109,7 +109,8 @@ class _Run:
         drop = self.recipe.profile.max_drop
         try:
             found = self.stages.tolerance(network, "before", drop, None, coarse_only=True)
-            self.before, self.earned = found.coarse, self.stages.by_one_rate(network, found).energy_by_tolerance
+            self.before = found.coarse
+            self.earned = self.stages.by_one_rate(network, found, "before").energy_by_tolerance
             tolerates = f"BER {self.before:.2g} in all operands"
         except SearchError as error:
             tolerates = f"nothing: {error}"
@@ -315,7 +316,7 @@ class _Run:
             self.curves.append(self.stages.curves(network, curves, "boosted", tolerance.coarse))
             before, after = self.curves
             self.say(_gained(before, after, self.recipe.profile.max_drop))
-            alike = self.stages.by_one_rate(network, tolerance)
+            alike = self.stages.by_one_rate(network, tolerance, f"round-{taken}")
             if alike.free is not None and alike.energy_by_tolerance is not None and self.earned is not None:
                 self.say(
                     f"of the DRAM energy, {alike.free.energy_reduction:.2%} is free; tolerance adds {self.earned:.2%} "

@@ -166,7 +166,17 @@ class RunStages:
         wanted = self.recipe.place
 
         def solve(_: int) -> Placement:
-            return self._placed(network, tolerance)
+            return place(
+                tolerance,
+                self.device,
+                self.recipe.solver(),
+                traffic(self.load(network), platform=wanted.platform),
+                wanted.objective,
+                constraints=self.recipe.constraints(),
+                granularity=wanted.granularity,
+                points=wanted.points,
+                rates=self.recipe.rates(),
+            )
 
         made_of = {
             **self._common,
@@ -179,26 +189,12 @@ class RunStages:
         }
         return self.kept.result(f"{folder}/placement.json", Placement, made_of, solve)
 
-    def _placed(self, network: Path, tolerance: Tolerance) -> Placement:
-        wanted = self.recipe.place
-        return place(
-            tolerance,
-            self.device,
-            self.recipe.solver(),
-            traffic(self.load(network), platform=wanted.platform),
-            wanted.objective,
-            constraints=self.recipe.constraints(),
-            granularity=wanted.granularity,
-            points=wanted.points,
-            rates=self.recipe.rates(),
-        )
-
-    def by_one_rate(self, network: Path, tolerance: Tolerance) -> Savings:
+    def by_one_rate(self, network: Path, tolerance: Tolerance, folder: str) -> Savings:
         """What is saved if each operand stands the rate that all stand together, and no more."""
         limits = dict.fromkeys(tolerance.limits, tolerance.coarse)
         models = {name: model.scaled(tolerance.coarse).to_dict() for name, model in tolerance.memory.items()}
         alike = tolerance.model_copy(update={"limits": limits, "error_models": models})
-        return self.saved(self.load(network), self._placed(network, alike))
+        return self.saved(self.load(network), self.placement(network, alike, folder))
 
     def saved(self, model: nn.Module, placement: Placement) -> Savings:
         """Energy and time of a placement on the platform of the objective."""
