@@ -123,6 +123,7 @@ def placement_of(tolerance: Any, device: eden.Device, granularity: str, objectiv
             nominal=device.nominal,
             margin=device.margin,
             voltage=device.voltage,
+            population=device.population,
         )
         return eden.place(tolerance, module, objective=objective, rates="mean")
     return eden.place(tolerance, device, objective=objective, constraints=supplies(device), rates="mean")

@@ -130,6 +130,7 @@ Json tolerance_of(const Options& options, const Found& found) {
       {"metric", options.metric},
       {"reference_accuracy", found.reference},
       {"float_accuracy", nullptr},
+      {"own_accuracy", nullptr},
       {"samples", found.samples},
       {"population", found.population},
       {"coarse_certificate", certificate_of(search, *search.coarse_certificate(), found)},

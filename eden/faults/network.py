@@ -100,11 +100,12 @@ def carrying_nothing(model: nn.Module) -> Iterator[None]:
     """What modules bind in a forward pass, such as a state that they carry to the next one, is as before afterwards.
 
     So is what they put into dictionaries of theirs, such as hooks that the first pass registers, and buffers.
+    Parameters stay, since FSDP2 exchanges them by a state of its own.
     """
-    before = [
-        (module, dict(vars(module)), [(held, dict(held)) for held in vars(module).values() if isinstance(held, dict)])
-        for module in model.modules()
-    ]
+    before = []
+    for module in model.modules():
+        dictionaries = [held for name, held in vars(module).items() if isinstance(held, dict) and name != "_parameters"]
+        before.append((module, dict(vars(module)), [(held, dict(held)) for held in dictionaries]))
     try:
         yield
     finally:

@@ -158,7 +158,8 @@ def test_the_busier_operand_gets_the_lower_voltage():
     """Greedy gives it to the more tolerant one, a weight, which is read and not written."""
     where = memory((KIB, (point(1.1, 1e-3),)), (KIB, ()))
     limits = {"a.weight": 0.1, "b.input": 0.05}
-    assert eden.place(tolerance(limits, model=DataDependent(1e-3, 1e-3)), where).partition["a.weight"] == "bank0"
+    greedy = eden.place(tolerance(limits, model=DataDependent(1e-3, 1e-3)), where, "greedy")
+    assert greedy.partition["a.weight"] == "bank0"
     assert exact(limits, where, gap=0.0).partition == {"a.weight": "bank1", "b.input": "bank0"}
 
 
@@ -170,7 +171,7 @@ def test_a_placement_that_greedy_does_not_find():
         bytes={"a.weight": 512, "b.weight": KIB},
     )
     with pytest.raises(ValueError, match="the greedy order; a placement may exist that it does not find"):
-        eden.place(wanted, where)
+        eden.place(wanted, where, "greedy")
     found = eden.place(wanted, where, "exact")
     assert found.partition == {"a.weight": "bank1", "b.weight": "bank0"}
     assert found.optimum is not None
@@ -332,9 +333,9 @@ def test_bad_input():
     with pytest.raises(TypeError, match=r"'gap'; it is now solver=eden\.ExactSolver\(gap=\.\.\.\)$"):
         eden.place(wanted, where, "exact", gap=0.01)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="split is True; allowed is False: the greedy solver does not split"):
-        eden.place(wanted, where, constraints=Constraints(split=True))
+        eden.place(wanted, where, "greedy", constraints=Constraints(split=True))
     with pytest.raises(ValueError, match="objective is 'weighted'; allowed are 'energy', 'latency' of"):
-        eden.place(wanted, where, objective="weighted")
+        eden.place(wanted, where, "greedy", objective="weighted")
     with pytest.raises(ValueError, match="the device has no partitions"):
         eden.place(wanted, dataclasses.replace(where, partitions=()), "exact")
     other = eden.traffic({"other.weight": placements.SimpleNamespace(bytes=10, kind="weight")})

@@ -90,11 +90,11 @@ STEPS: dict[str, set[str]] = {
     "Tolerance profile SearchError": TOLERANCE,
     "certify": {*TOLERANCE, *PARTITION, "tolerance.verification"},
     "evaluate": {"common.provenance"},
-    "Device fit": DEVICE,
+    "Device check fit": DEVICE,
     "Placement": PLACEMENT,
     "place": PLACE,
     "memory_map": MAP,
-    "report": {*MAP, *TOLERANCE, "accounting.results", "reporting.accuracy"},
+    "report": {*MAP, *TOLERANCE, "accounting.results", "reporting.accuracy", "tolerance.verification"},
     "traffic": TRAFFIC,
     "savings account": ACCOUNT,
     "export": {*TOLERANCE, "tolerance.package"},
@@ -105,6 +105,7 @@ RECORDS = {name: modules for names, modules in STEPS.items() for name in names.s
 OPTIONAL = {"FileError": {"pydantic"}, "save_checkpoint": {"pydantic", "safetensors"}}
 OPTIONAL |= {"load_checkpoint_": OPTIONAL["save_checkpoint"], "Task": OPTIONAL["save_checkpoint"], "read": {"pydantic"}}
 OPTIONAL["train"] = OPTIONAL["save_checkpoint"]
+OPTIONAL["Condition"] = OPTIONAL["FileError"]
 
 
 def forked(code: str, modules: str, *questions: str) -> dict[str, set[str]]:

@@ -443,7 +443,7 @@ def test_version_and_help() -> None:
     options = {
         parameter.name.replace("_", "-") for parameter in typer.main.get_command(shell.app).commands["profile"].params
     }
-    of_networks = {"network", "task", "reuse-limit"}
+    of_networks = {"network", "task", "reference", "reuse-limit"}
     assert {option for option in options if f"--{option} " not in shown} == of_networks
 
 
