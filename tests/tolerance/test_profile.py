@@ -405,6 +405,14 @@ def test_unreachable_target() -> None:
         profile(make_network(), loader(), metric=metric, **FAST)
 
 
+def test_a_network_that_lost_too_much_without_errors_is_told_so() -> None:
+    network = make_network()
+    with torch.no_grad():
+        network[3].weight[0] = 0.0  # one class is never found
+    with pytest.raises(eden.SearchError, match=r"; without errors the network loses 0\.[12]\d+ from its reference$"):
+        profile(network, loader(), reference=make_network(), **FAST)
+
+
 def test_max_trials() -> None:
     with pytest.raises(ValueError, match=r"max_trials is 20, too few samples .* take at least 116 observations"):
         profile(make_network(), loader(), max_trials=20, **FAST)
