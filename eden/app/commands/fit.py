@@ -7,6 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from eden.app.campaign_options import (
+    At,
+    Banks,
+    CellsPerBank,
+    ColumnBits,
+    Format,
+    MaxDamaged,
+    Module,
+    Pattern,
+    Repeats,
+    RowBits,
+    Rows,
+    banks_of,
+    pairs,
+    rows_of,
+)
 from eden.app.options import FIGURES, OUT, app, wrote
 from eden.app.paths import FIGURE, Input, Output, OutputFolder, json_file
 
@@ -23,8 +39,8 @@ def fit(
         typer.Option("--all", help="folder to write a device file for every module of the file to, instead of --out"),
         OutputFolder(("*.json",), {"*.json": json_file("device")}),
     ] = None,
-    module: Annotated[str | None, typer.Option(help="which module, where the file holds several")] = None,
-    format: Annotated[str | None, typer.Option(help="format of the file; recognized if left out")] = None,
+    module: Module = None,
+    format: Format = None,
     name: Annotated[str | None, typer.Option(help="what the device is called; the module's label if left out")] = None,
     temperature: Annotated[float | None, typer.Option(help="the device's, in degrees Celsius")] = None,
     vdd: Annotated[float | None, typer.Option(help="nominal supply voltage in V")] = None,
@@ -35,21 +51,18 @@ def fit(
         float | None, typer.Option(help="F, if it is known: the probability that a read of a weak cell is inverted")
     ] = None,
     reliable: Annotated[str | None, typer.Option(help="the bank that stays at its nominal operating point")] = None,
-    cells_per_bank: Annotated[int | None, typer.Option(help="cells behind a rate, of latency-variation")] = None,
-    at: Annotated[
-        list[str] | None,
-        typer.Option(help="what the file does not state of its conditions, such as trcd=7.5; several times"),
-    ] = None,
-    pattern: Annotated[str | None, typer.Option(help="the data that was stored, such as 0xff or 0xff/0x00")] = None,
-    banks: Annotated[str | None, typer.Option(help="tested banks: how many (8), or which (0,2,5)")] = None,
+    cells_per_bank: CellsPerBank = None,
+    at: At = None,
+    pattern: Pattern = None,
+    banks: Banks = None,
     bank: Annotated[
         list[int] | None, typer.Option(help="number of a bank that was tested, instead of --banks; several times")
     ] = None,
-    rows: Annotated[str | None, typer.Option(help="tested rows of each: how many, or first:end")] = None,
-    row_bits: Annotated[int | None, typer.Option(help="cells of a row")] = None,
+    rows: Rows = None,
+    row_bits: RowBits = None,
     subarray_rows: Annotated[int | None, typer.Option(help="rows of a subarray, where bitlines end")] = None,
-    column_bits: Annotated[int | None, typer.Option(help="cells behind a column's address")] = None,
-    repeats: Annotated[int | None, typer.Option(help="passes of each condition, if the file shows too few")] = None,
+    column_bits: ColumnBits = None,
+    repeats: Repeats = None,
     geometry: Annotated[
         list[str] | None, typer.Option(help="of the module, such as bank_rows=32768; several times")
     ] = None,
@@ -62,7 +75,7 @@ def fit(
         bool, typer.Option("--grid", help="every pattern was tested at every operating point, also without a flip")
     ] = False,
     cell_map: Annotated[bool, typer.Option("--cell-map", help="keep the measured chip's own weak cells")] = False,
-    max_damaged: Annotated[float, typer.Option(help="share of damaged lines above which the file is an error")] = 0.01,
+    max_damaged: MaxDamaged = 0.01,
     plot: Annotated[
         Path | None,
         typer.Option(help="draw the goodness of fit (of counts of banks: the fitted curve) into .svg, .pdf or .png"),
@@ -87,7 +100,7 @@ def fit(
         raise ValueError("--banks and --bank are given; allowed is one of them")
     if plot is not None:
         require("report")
-    shape = _pairs("--geometry", geometry, int)
+    shape = pairs("--geometry", geometry, int)
     if shape:
         given = {"row_bits": row_bits, "subarray_rows": subarray_rows}
         shape = {**{key: value for key, value in given.items() if value is not None}, **shape}
@@ -95,9 +108,9 @@ def fit(
         format,
         module,
         nominal=Condition(vdd, trcd, trp, temperature, refresh_interval),
-        at=replace(Condition.of(_pairs("--at", at, float)), pattern=pattern),
+        at=replace(Condition.of(pairs("--at", at, float)), pattern=pattern),
         tested=Tested(
-            bank or _banks(banks), _rows(rows), row_bits, subarray_rows, column_bits, cells_per_bank, repeats, grid
+            bank or banks_of(banks), rows_of(rows), row_bits, subarray_rows, column_bits, cells_per_bank, repeats, grid
         ),
         name=name,
         failure=failure,
@@ -148,36 +161,3 @@ def _fit_all(measurements: Path, settings: "FitSettings", folder: Path) -> None:
         wrote(folder / file)
     if refused:
         raise ValueError(f"{len(refused)} of {len(files)} modules could not be fitted: {'; '.join(refused)}")
-
-
-def _pairs(option: str, given: list[str] | None, number: type[float] | type[int]) -> dict[str, float]:
-    """NAME=NUMBER, several times."""
-    pairs: dict[str, float] = {}
-    for text in given or []:
-        name, _, value = text.partition("=")
-        try:
-            pairs[name.strip()] = number(value)
-        except ValueError as error:
-            raise ValueError(f"{option} is {text!r}; allowed is a name and a number, such as trcd=7.5") from error
-    return pairs
-
-
-def _banks(text: str | None) -> int | list[int] | None:
-    """A number of banks, or a list of their numbers."""
-    if text is None:
-        return None
-    try:
-        return [int(part) for part in text.split(",") if part] if "," in text else int(text)
-    except ValueError as error:
-        raise ValueError(f"--banks is {text!r}; allowed is how many (8), or which (0,2,5)") from error
-
-
-def _rows(text: str | None) -> int | range | None:
-    """A number of rows, or the first and the one after the last."""
-    if text is None:
-        return None
-    first, colon, end = text.partition(":")
-    try:
-        return range(int(first), int(end)) if colon else int(first)
-    except ValueError as error:
-        raise ValueError(f"--rows is {text!r}; allowed is how many (32768), or first:end (512:1024)") from error
