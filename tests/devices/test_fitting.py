@@ -511,8 +511,7 @@ def differences(found: Any, shipped: Any, place: str = "") -> list[str]:
         ]
         return differences(*numbers, f"{place}, number")
     if type(found) is type(shipped) is float:
-        rounded = (".intervals", "number", ".low", ".high")
-        digits = 1.1e-2 if any(part in place for part in rounded) else 1.1e-3
+        digits = 1.1e-2 if ".intervals" in place or "number" in place else 1.1e-3
         bound = abs(shipped) * digits
         if ".correlation" in place:
             bound = CORRELATION_BOUND
