@@ -321,7 +321,13 @@ def test_answers_that_compute_nothing_load_nothing() -> None:
         # What declares the paths of commands, and what tells a mistake and an old spelling; none needs anything.
         small = {"eden.common", "eden.common.renames", "eden.app", "eden.app.cli", "eden.app.commands"}
         small |= {"eden.costs", "eden.costs.defaults", "eden.placement", "eden.placement.defaults"}
-        small |= {"eden.app.options", "eden.app.shell", "eden.app.paths", "eden.app.mistakes"}
+        small |= {
+            "eden.app.options",
+            "eden.app.campaign_options",
+            "eden.app.shell",
+            "eden.app.paths",
+            "eden.app.mistakes",
+        }
         small |= {f"eden.app.commands.{name}" for name in commands.NAMES}
         assert {"eden.app.cli"} <= ours <= small, line
 
