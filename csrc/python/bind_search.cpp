@@ -91,7 +91,8 @@ void bind_search(py::module_& m) {
            "batch: samples of an observation; confirming: of one that confirms, for a statement "
            "about the distribution of the samples; 0 for one about the samples.")
       .def_property_readonly("confirmations", &SamplePlan::confirmations)
-      .def("of", &SamplePlan::of, py::arg("trial"), "The samples of a trial.");
+      .def("of", &SamplePlan::of, py::arg("trial"), "The samples of a trial.")
+      .def("seen", &SamplePlan::seen, "The samples that decisions see.");
 
   m.def(
       "samples_needed",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/random_layout.h"
 #include "base/refusal.h"
@@ -60,6 +61,13 @@ std::vector<int64_t> SamplePlan::of(const Trial& trial) const {
     for (int64_t& index : drawn) index = order_[static_cast<size_t>(index)];
   }
   return drawn;
+}
+
+std::vector<int64_t> SamplePlan::seen() const {
+  if (!order_.empty()) return {order_.begin(), order_.begin() + seen_};
+  std::vector<int64_t> all(static_cast<size_t>(samples_));
+  std::iota(all.begin(), all.end(), int64_t{0});
+  return all;
 }
 
 int64_t SamplePlan::confirming_batch(const SearchSettings& settings, int64_t samples, int64_t batch,

@@ -36,6 +36,8 @@ class SamplePlan {
   void tell(SearchSettings& settings) const;
 
   std::vector<int64_t> of(const Trial& trial) const;
+  // The samples that decisions see: all of them for a statement about them alone.
+  std::vector<int64_t> seen() const;
 
  private:
   int64_t samples_, batch_, confirming_;

@@ -15,6 +15,7 @@ KINDS: Mapping[str, str] = {
     "eden-accuracy": "eden.reporting.accuracy:AccuracyCurves",
     "eden-currents": "eden.costs.energy:Currents",
     "eden-device": "eden.devices.device:Device",
+    "eden-gain": "eden.app.gain:Gain",
     "eden-manifest": "eden.app.stages:Manifest",
     "eden-memory-map": "eden.placement.map_file:MemoryMap",
     "eden-pareto": "eden.accounting.results:Pareto",

@@ -278,7 +278,7 @@ _OF_A_STAGE = (
     *("placement.json", "verification.json", "verification.journal"),
 )
 RUN_FILES = (
-    *("manifest.json", "recipe.toml", "network.safetensors", "memory-map.csv", "rounds.json"),
+    *("manifest.json", "recipe.toml", "network.safetensors", "memory-map.csv", "rounds.json", "gain.json"),
     *REPORT_FILES,
     *(f"boost/{name}" for name in RETRAIN_FILES),
     *(f"{stage}/{name}" for stage in _STAGES for name in _OF_A_STAGE),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -77,6 +77,10 @@ class Rounds(Result):
     """The round whose placement has the lowest objective of those certified."""
     why: str
     """Why there were no more rounds."""
+    network: Literal["boosted", "baseline"] = "boosted"
+    """What the round that was taken starts from: the boosted network, or the one before boosting."""
+    network_why: str = ""
+    """Why that one; empty where drops do not count from the network before boosting."""
     accuracy: float
     """As placed, mean over chips used by nothing else."""
     worst: float
@@ -98,4 +102,7 @@ class Rounds(Result):
             cells += ["" if value is None else f"{value:.2%}" for value in (one.energy_reduction, one.speedup)]
             rows.append(cells)
         table = text_table((*header, "energy saved", "speedup"), rows)
-        return f"{table}\ntaken: round {self.taken}; {self.why}"
+        told = f"{table}\ntaken: round {self.taken}; {self.why}"
+        if self.network == "baseline":
+            told += f"\nplaced is the network before boosting: {self.network_why}"
+        return told

@@ -38,6 +38,7 @@ from eden.tolerance.tolerance import Tolerance
 from eden.tolerance.verification import Verification
 
 _TIGHTER = 0.5
+_NAMED = {"baseline": "network before boosting", "boosted": "boosted network"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,10 +100,18 @@ class _Run:
             f"memory {stages.device.name}: boosting for BER {errors.ber_zero:.2g} of zeros, {errors.ber_one:.2g} of "
             "ones"
         )
-        baseline, self.first = stages.networks()
-        self.reference = baseline if self.recipe.certify.reference == "baseline" else self.first
+        self.baseline, self.first = stages.networks()
+        self.reference, self.why = self.first, ""
+        if self.recipe.certify.reference == "baseline":
+            self.reference = self.baseline
+            gain = stages.gain(self.baseline, self.first)
+            self.why = f"{gain}"
+            self.say(f"{gain}: the rounds start from the {_NAMED[gain.better]}")
+            if gain.better == "baseline":
+                self.first = self.baseline
+        self.done: list[Round] = []
         if self.recipe.comparison.chips:
-            self.compare(baseline)
+            self.compare(self.baseline)
 
     def compare(self, network: Path) -> None:
         """What the network tolerates before boosting, and its accuracy against the bit error rate."""
@@ -130,7 +139,6 @@ class _Run:
     def round(self, number: int, network: Path) -> tuple[Round, Certified | None]:
         """Profile, place and verify; what was found, and what is certified."""
         folder = f"round-{number}"
-        self.say(f"round {number} of {self.recipe.rounds.most}")
         model = self.stages.load(network)
         tolerance = self.tolerance = self.stages.tolerance(
             network, folder, self.recipe.profile.max_drop, self.other(network)
@@ -175,20 +183,35 @@ class _Run:
                 return result, Certified(network, tolerance, placement, found)
         return result, None
 
-    def rounds(self) -> tuple[list[Round], int, str, dict[int, Certified]]:
-        """All rounds, the one that is taken, why there are no more, and what is certified by round."""
+    def rounds(self) -> tuple[int, str, dict[int, Certified]]:
+        """All rounds: the one that is taken, why there are no more, and what is certified by round.
+
+        Where no placement of the boosted network is certified, those of the one before boosting follow.
+        """
+        try:
+            return self.rounds_from(self.first, 1)
+        except SearchError as error:
+            if self.first == self.reference:
+                raise
+            self.why = f"{self.why}; then the boosted one was not placed: {error}"
+            self.say(f"the boosted network is not placed: {error}; the rounds go on from the {_NAMED['baseline']}")
+            self.first = self.baseline
+            return self.rounds_from(self.first, 2)
+
+    def rounds_from(self, network: Path, start: int) -> tuple[int, str, dict[int, Certified]]:
+        """As ``rounds``, from a network and a number on."""
         most, gain = self.recipe.rounds.most, self.recipe.rounds.least_gain
-        done: list[Round] = []
         certified: dict[int, Certified] = {}
-        network, taken, lowest = self.first, 0, math.inf
-        for number in range(1, most + 1):
+        taken, lowest, last = 0, math.inf, start + most - 1
+        for number in range(start, last + 1):
+            self.say(f"round {number} of {last}")
             try:
                 found, chosen = self.round(number, network)
             except SearchError as error:
                 if not taken:
                     raise
-                return done, taken, f"the network of round {number} tolerates nothing: {error}", certified
-            done.append(found)
+                return taken, f"the network of round {number} tolerates nothing: {error}", certified
+            self.done.append(found)
             if chosen is None or found.objective is None:
                 if not taken:
                     raise SearchError(
@@ -196,18 +219,18 @@ class _Run:
                         "allowed are a larger profile.max_drop, more certify.tightenings, or "
                         "certify.reference='boosted', which counts drops from the network after boosting"
                     )
-                return done, taken, f"the placement of round {number} is not certified", certified
+                return taken, f"the placement of round {number} is not certified", certified
             certified[number] = chosen
             improved = found.objective < lowest * (1.0 - gain)
             if found.objective < lowest:
                 taken, lowest = number, found.objective
-            if number == most:
-                return done, taken, "no more were asked for", certified
+            if number == last:
+                return taken, "no more were asked for", certified
             if not improved:
-                return done, taken, f"round {number} does not lower the objective by {gain:.2%}", certified
+                return taken, f"round {number} does not lower the objective by {gain:.2%}", certified
             following = self.stages.tuned(network, chosen.placement, number + 1)
             if following is None:
-                return done, taken, "the placement makes no errors to tune the network for", certified
+                return taken, "the placement makes no errors to tune the network for", certified
             network = following
         raise AssertionError("unreachable: the last round returns")
 
@@ -279,7 +302,7 @@ class _Run:
     def finish(self) -> Outcome:
         """The rounds, and the files of the one that is taken."""
         try:
-            done, taken, why, certified = self.rounds()
+            taken, why, certified = self.rounds()
         except SearchError as error:
             raise SearchError(f"{error}; what was found until then is in {self.unfinished()}") from error
         network, tolerance, placement, verification = certified[taken]
@@ -303,7 +326,9 @@ class _Run:
             accuracy=found.accuracy,
             worst=found.worst,
             chips=chips,
-            rounds=tuple(done),
+            network="boosted" if self.first != self.baseline or self.recipe.network is not None else "baseline",
+            network_why=self.why,
+            rounds=tuple(self.done),
             test=self.tested(model, placement),
             provenance=Provenance.made(
                 *(placement.provenance, verification.provenance, over.provenance),
@@ -311,7 +336,8 @@ class _Run:
                 placement=placement,
             ),
         )
-        if self.recipe.comparison.chips:
+        unboosted = rounds.network == "baseline"
+        if self.recipe.comparison.chips and network != self.baseline:
             curves = f"round-{taken}/accuracy.json"
             self.curves.append(self.stages.curves(network, curves, "boosted", tolerance.coarse))
             before, after = self.curves
@@ -335,7 +361,7 @@ class _Run:
                 tolerance=tolerance,
                 placement=placement,
                 savings=saved,
-                title=f"{self.stages.task.name} on {self.stages.device.name}",
+                title=f"{self.stages.task.name} on {self.stages.device.name}{', not boosted' if unboosted else ''}",
                 memory_map=mapped,
                 account=accounts,
                 pareto=pareto,

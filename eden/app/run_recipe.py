@@ -212,6 +212,11 @@ class RunRecipe(RetrainRecipe):
 
         """
         whole = self.retraining().resolved(task)
+        if whole.curriculum.max_drop is not None and self.curriculum.max_drop is None:
+            # What boosting may cost is what the placement may.
+            body = whole.model_dump(exclude_none=True)
+            body["curriculum"]["max_drop"] = self.profile.max_drop
+            whole = whole.of(body)
         own = self.model_dump(exclude=set(RetrainRecipe.model_fields), exclude_none=True)
         if self.certify.reference is None:
             own["certify"]["reference"] = "baseline" if self.network is None else "boosted"

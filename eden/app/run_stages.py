@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from eden.accounting.accounts import savings
 from eden.accounting.results import Savings
+from eden.app.gain import Gain
 from eden.app.paths import RUN_FILES
 from eden.app.recipe import NAME, find_device
 from eden.app.retrain import kept_as, prepared, retrain
@@ -22,26 +23,30 @@ from eden.app.stages import MANIFEST, Stages, digest_of_file
 from eden.app.steps import RATES, accuracy_curves, rates_with_progress, train_with_progress
 from eden.app.tasks import Task, task_files
 from eden.boosting.curriculum import Curriculum
+from eden.boosting.judge import FIRST, Judge
+from eden.boosting.rates import reachable
 from eden.boosting.recipe import Recipe
 from eden.common.files import output_folder
-from eden.common.provenance import digest_of
+from eden.common.provenance import Provenance, digest_of
 from eden.costs.count_traffic import traffic
 from eden.costs.energy import Currents
 from eden.costs.platforms import Platform
 from eden.faults.checkpoint import load_, save
-from eden.faults.digests import SamplesDigest, described
-from eden.faults.memories import operands, set_errors_
+from eden.faults.digests import SamplesDigest, described, network_digest
+from eden.faults.memories import operands, scalable_errors, set_errors_
 from eden.placement.placement import Placement
 from eden.placement.solvers import place
 from eden.reporting.accuracy import AccuracyCurves
 from eden.tolerance.evaluation import clean_accuracy
 from eden.tolerance.profile import profile
+from eden.tolerance.question import Question
 from eden.tolerance.search import Search
 from eden.tolerance.tolerance import Tolerance
 from eden.tolerance.verification import Verification, certify
 
+_GAIN = "gain.json"
 _FREE = (NAME, "device.json", "index.html")  # written whatever there is, and read by no stage
-_RESULTS = tuple(name for name in RUN_FILES if "/" not in name and name not in (MANIFEST, *_FREE))
+_RESULTS = tuple(name for name in RUN_FILES if "/" not in name and name not in (MANIFEST, _GAIN, *_FREE))
 
 
 class RunStages:
@@ -106,6 +111,54 @@ class RunStages:
         set_errors_(model, dict.fromkeys(operands(model), self.errors))
         return model
 
+    def gain(self, baseline: Path, boosted: Path) -> Gain:
+        """What boosting gained, by the samples of the validation set that decisions may see, none that confirm."""
+        wanted = self.recipe.profile
+        question = Question(
+            max_drop=wanted.max_drop,
+            confidence=wanted.confidence,
+            guarantee=wanted.criterion()["guarantee"],
+            seed=self.recipe.seed,
+            search=self._search(),
+            population=wanted.population,
+        )
+
+        def compare(_: int) -> Gain:
+            seen = sorted(question.plan(len(self.validation)).draws.seen())
+            before, after = self.load(baseline), self.load(boosted)
+            samples = DataLoader(Subset(self.validation, seen), batch_size=wanted.samples)
+            judge = Judge(before, samples, wanted.metric, wanted.max_drop, self.recipe.seed)
+            ladder = reachable(scalable_errors(before))
+            cost = judge.clean_drop(after)
+            tolerated = judge.tolerated(before, ladder, FIRST)
+            return Gain(
+                max_drop=wanted.max_drop,
+                baseline=tolerated,
+                boosted=judge.tolerated(after, ladder, tolerated) if cost <= wanted.max_drop else 0.0,
+                clean_drop=cost,
+                samples=len(seen),
+                provenance=Provenance.made(
+                    network=network_digest(after), reference=network_digest(before), data=self._data["data"]
+                ),
+            )
+
+        names = ("max_drop", "confidence", "quantile", "metric", "samples", "strategy", "effort", "population")
+        settings = {"seed": self.recipe.seed, **wanted.model_dump(mode="json", include=set(names))}
+        made_of = {**self._of(boosted, settings), "reference": digest_of_file(baseline)}
+        return self.kept.result(_GAIN, Gain, made_of, compare)
+
+    def _search(self, coarse_only: bool = False) -> Search:
+        """How tolerances are searched for."""
+        wanted = self.recipe.profile
+        return Search(
+            strategy=wanted.strategy,
+            weigh=wanted.weigh,
+            # A coarse rate alone is compared with one beside limits, which has a third of the effort.
+            effort=max(1.5, wanted.effort / 3) if coarse_only else wanted.effort,
+            batch_size=wanted.batch_size,
+            coarse_only=coarse_only,
+        )
+
     def loader(self) -> DataLoader[tuple[torch.Tensor, ...]]:
         """The validation set."""
         return DataLoader(self.validation, batch_size=self.recipe.profile.samples)
@@ -138,14 +191,7 @@ class RunStages:
                 confidence=wanted.confidence,
                 seed=seed,
                 attempt=attempt,
-                search=Search(
-                    strategy=wanted.strategy,
-                    weigh=wanted.weigh,
-                    # A coarse rate alone is compared with one beside limits, which has a third of the effort.
-                    effort=max(1.5, wanted.effort / 3) if coarse_only else wanted.effort,
-                    batch_size=wanted.batch_size,
-                    coarse_only=coarse_only,
-                ),
+                search=self._search(coarse_only),
                 reference=None if reference is None else self.load(reference),
                 journal=self.out / journal,
                 population=wanted.population,

@@ -9,38 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from eden.boosting.judge import FIRST, LOWEST, Judge
 from eden.boosting.rates import Rates
 from eden.common.tables import text_table
-from eden.faults.borrow import borrowed
-from eden.faults.chips import draw_chip, set_chip_
 from eden.faults.faulty_layers import faulty_layers
-from eden.faults.forward import ForwardFn, TargetFn
-from eden.faults.memories import set_scaled_errors_
-from eden.faults.metrics import Metric
-from eden.faults.network import model_device
-from eden.faults.reads import Reads
-from eden.faults.reliable import clean
-from eden.faults.samples import Samples, samples_of
-from eden.faults.scorer import CorpusMetric, Scorer, Scores, named_metric, pairs_of
 
-# Rates are looked at in eighths of a decade, and between them the drop is taken to be linear in the rate's logarithm.
-_PER_DECADE = 8
-_LOWEST = 1e-7  # what stands less counts as standing nothing
-_FIRST = 1e-3  # where the first search begins
-_LEAST_CHIPS = 20  # that a drop is a mean over
-_LEAST_SCORES = 1000
-_MOST_PASSES = 3
-_MEMORY_BYTES = 2**30
-# Chips by which a curriculum goes are of its training, and none that it ever trains on.
-_JUDGING, _CONFIRMING = 2**58, 2**59
 # Rates to train at lie up to this multiple of what is tolerated: a network learns nothing from what it cannot stand.
 _FARTHEST = 8.0
 _RISE = 4.0  # from the first rate to the one of the middle of the training
 _FALLEN = 0.7  # of the highest rate tolerated: less is a network that lost what it had
 _PATIENCE = 2  # times in a row, after which the best state comes back
-_JUDGED, _CONFIRMED = 1.0, 1.64  # standard errors by which drops are taken higher, on the way and at the end
 _MARGIN = 1.02  # of a rate, below which two are as good as one another
 
 
@@ -60,115 +39,6 @@ class Attempt:
     """Whether it was the best one until then."""
     restored: bool
     """Whether the best state came back after it."""
-
-
-class Judge:
-    """The mean drop of a network's score from what it was before boosting, at any rate.
-
-    Args:
-        model: the network before boosting, under faults.
-        validation: a loader or a dataset of samples that training does not see.
-        metric: as in ``eden.profile``, a score for each sample.
-        max_drop: that may be lost.
-        seed: of the chips.
-        forward_fn: as in ``eden.profile``.
-        target_fn: likewise.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        validation: Any,
-        metric: str | Metric,
-        max_drop: float,
-        seed: int,
-        forward_fn: ForwardFn | None = None,
-        target_fn: TargetFn | None = None,
-    ) -> None:
-        name, found = named_metric(metric)
-        if isinstance(found, CorpusMetric):
-            raise TypeError(f"metric is the CorpusMetric {name!r}; allowed for a curriculum is a score for each sample")
-        if isinstance(validation, Dataset) and not isinstance(validation, IterableDataset):
-            validation = DataLoader(validation, batch_size=256)
-        self.samples: Samples = samples_of(validation, _MEMORY_BYTES)
-        self.metric, self.max_drop, self.seed = metric, max_drop, seed
-        self.forward_fn, self.target_fn = forward_fn, target_fn
-        count = len(self.samples)
-        chunk = max(1, math.ceil(count / _LEAST_CHIPS))
-        self._chunk = min(self.samples.batch_size or chunk, chunk)
-        self._passes = min(_MOST_PASSES, math.ceil(_LEAST_SCORES / count))
-        self.reference = self._clean_scores(model)
-
-    def _scorer(self, model: nn.Module) -> Scorer:
-        pair = pairs_of(model, Reads(model), self.forward_fn, self.target_fn)
-        return Scorer(pair, self.samples, self.metric, model_device(model))
-
-    def _clean_scores(self, model: nn.Module) -> Scores:
-        with borrowed(model), clean(model):
-            return self._scorer(model).scores(range(len(self.samples)), "curriculum")
-
-    def clean_drop(self, model: nn.Module) -> float:
-        """The mean score that is lost on reliable memory."""
-        return float((self.reference - self._clean_scores(model)).mean())
-
-    def drop(self, model: nn.Module, errors: Any, first: int, passes: int, errors_of_mean: float) -> float:
-        """The mean drop at error models by operand, over chips from the given one on, and so many standard errors.
-
-        Networks that differ in a few samples are told apart by few, so that a drop is taken as high as they leave it.
-        """
-        count, number = len(self.samples), first
-        total = np.zeros(count)
-        with borrowed(model):
-            scorer = self._scorer(model)
-            set_scaled_errors_(model, errors)
-            for _ in range(passes):
-                for start in range(0, count, self._chunk):
-                    # The chips are the same for every rate and network, so that differences are theirs alone.
-                    set_chip_(model, draw_chip(self.seed, "training", number))
-                    rows = range(start, min(start + self._chunk, count))
-                    total[rows.start : rows.stop] += scorer.scores(rows, "curriculum")
-                    number += 1
-        lost = self.reference - total / passes
-        return float(lost.mean() + errors_of_mean * lost.std() / math.sqrt(count))
-
-    def tolerated(self, model: nn.Module, ladder: Rates, near: float, confirming: bool = False) -> float:
-        """The mean rate at which the drop is ``max_drop``; 0 for a network that does not stand the lowest rate.
-
-        Args:
-            model: the network.
-            ladder: makes the error models of a rate.
-            near: a rate from which the search begins.
-            confirming: whether on chips that no decision was made by.
-        """
-        known: dict[int, float] = {}
-        highest = math.floor(_PER_DECADE * math.log10(ladder.target_ber) + 1e-9)
-        lowest = math.ceil(_PER_DECADE * math.log10(_LOWEST))
-
-        def drop(step: int) -> float:
-            if step not in known:
-                errors = ladder.errors(10.0 ** (step / _PER_DECADE) / ladder.target_ber, 1.0)
-                first = _CONFIRMING if confirming else _JUDGING
-                passes, sure = (2 * self._passes, _CONFIRMED) if confirming else (self._passes, _JUDGED)
-                known[step] = self.drop(model, errors, first, passes, sure)
-            return known[step]
-
-        at = min(max(round(_PER_DECADE * math.log10(max(near, _LOWEST))), lowest), highest)
-        upwards = drop(at) <= self.max_drop
-        stride, low, high = 2, at, at
-        while True:
-            following = min(max(at + (stride if upwards else -stride), lowest), highest)
-            if following == at:
-                return 10.0 ** (at / _PER_DECADE) if upwards else 0.0
-            before, at = at, following
-            if (drop(at) <= self.max_drop) != upwards:
-                low, high = min(before, at), max(before, at)
-                break
-            stride = min(2 * stride, _PER_DECADE)
-        while high - low > 2:
-            middle = (low + high) // 2
-            low, high = (middle, high) if drop(middle) <= self.max_drop else (low, middle)
-        share = (self.max_drop - known[low]) / (known[high] - known[low])
-        return float(10.0 ** ((low + share * (high - low)) / _PER_DECADE))
 
 
 def _kept(model: nn.Module) -> dict[str, Tensor]:
@@ -207,9 +77,9 @@ class Climb:
         rises = max(1, math.ceil(epochs / self.period) // 2)
         self.factor = min(2.0, max(1.2, _RISE ** (1.0 / rises)))
         self.failing = 0
-        tolerated = judge.tolerated(model, ladder, _FIRST)
+        tolerated = judge.tolerated(model, ladder, FIRST)
         self.tried = [Attempt(0, 0.0, 0.0, tolerated, True, False)]
-        self.lowest = max(tolerated, _LOWEST)
+        self.lowest = max(tolerated, LOWEST)
         self.rate = min(self.lowest, ladder.target_ber)
         self.states = {"given": _copy(model), "best": {}}
 

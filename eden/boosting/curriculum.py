@@ -19,8 +19,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from eden import _core
 from eden.boosting import rates
-from eden.boosting.climb import Attempt, Climb, Judge
+from eden.boosting.climb import Attempt, Climb
 from eden.boosting.iterations import Iterations
+from eden.boosting.judge import Judge
 from eden.boosting.recovery import Recovery
 from eden.common.arguments import check_choice, check_fields, number, whole
 from eden.common.records import Log
@@ -189,9 +190,7 @@ class Curriculum:
                 "rate is found"
             )
         models = _error_models(model)
-        self._ladder = rates.of_target(
-            models, min(0.5, *(m.highest_ber for m in models.values())) if found else target_ber
-        )
+        self._ladder = rates.reachable(models) if found else rates.of_target(models, target_ber)
         self.chips = _checked_chips(chips)
         highest = self._ladder.target_ber
         below = f"above 0 and below the target's {highest:.3g}, or None"

@@ -140,6 +140,13 @@ def of_settings(settings: Mapping[str, Any]) -> Rates | Points:
     return Points(tuple(settings["errors"]), tuple(ErrorModel.from_dict(spec) for spec in settings["points"]))
 
 
+def reachable(shapes: dict[str, ErrorModel]) -> Rates:
+    """All rates that every operand can reach, up to a half."""
+    found = of_target(shapes, min(0.5, *(model.highest_ber for model in shapes.values())))
+    assert isinstance(found, Rates)  # of one number
+    return found
+
+
 def of_target(shapes: dict[str, ErrorModel], target: Any) -> Rates | Points:
     """The rates or points of a curriculum's ``target_ber``.
 

@@ -163,7 +163,7 @@ def profile(
             f"model is a {type(model).__name__}; allowed is a torch.nn.Module, or the path of a package of one"
         )
     searched = subject.searched
-    plan = question.plan(subject.scorer)
+    plan = question.plan(len(subject.scorer.samples), subject.scorer.whole)
     run = question.put(searched, plan)
     question.check_budget(run, budget)
     with contextlib.ExitStack() as stack:

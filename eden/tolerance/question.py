@@ -12,7 +12,7 @@ from eden import _core
 from eden.common.arguments import check_int, check_seed
 from eden.common.provenance import DrawnChips, Provenance
 from eden.faults.memories import OperandInfo
-from eden.faults.scorer import Scorer, Scores
+from eden.faults.scorer import Scores
 from eden.memory.errors import ErrorModel
 from eden.tolerance.population import Plan, Population, plan_samples
 from eden.tolerance.search import Budget, Search
@@ -138,13 +138,17 @@ class Question:
                 "score drops and no rate is looked for"
             )
 
-    def plan(self, scorer: Scorer) -> Plan:
-        """Which samples its observations are made on. Raises ValueError for what data cannot be asked of."""
+    def plan(self, samples: int, whole: bool = False) -> Plan:
+        """Which of so many samples its observations are made on; ``whole``: the metric scores all of them together.
+
+        Raises:
+            ValueError: for what data cannot be asked of.
+        """
         return plan_samples(
             self.population,
             seed=self.seed,
-            samples=len(scorer.samples),
-            batch=self._samples_per_observation(scorer),
+            samples=samples,
+            batch=self._samples_per_observation(samples, whole),
             max_drop=self.max_drop,
             confidence=self.confidence,
             effort=float(self.search.effort),
@@ -152,15 +156,15 @@ class Question:
             quantile=self.quantile,
             strategy=self.search.strategy,
             attempt=self.attempt,
-            unfit="a CorpusMetric, which scores all samples together" if scorer.whole else "",
+            unfit="a CorpusMetric, which scores all samples together" if whole else "",
         )
 
-    def _samples_per_observation(self, scorer: Scorer) -> int:
+    def _samples_per_observation(self, samples: int, whole: bool) -> int:
         """Samples of one observation."""
-        samples, asked = len(scorer.samples), self.search.batch_size
+        asked = self.search.batch_size
         if asked is None:
-            return samples if scorer.whole or self.quantile is not None else min(SAMPLES_PER_OBSERVATION, samples)
-        if scorer.whole and asked < samples:
+            return samples if whole or self.quantile is not None else min(SAMPLES_PER_OBSERVATION, samples)
+        if whole and asked < samples:
             raise ValueError(
                 f"batch_size is {asked}; with a CorpusMetric, whose drop over a part of the samples is not "
                 f"that over all, allowed is None or all {samples} of them"

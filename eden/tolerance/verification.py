@@ -236,7 +236,7 @@ def certify(
             refuse_inside_clean(each, "certify")
         given = (samples_of(loader, budget.memory_bytes), metric, lower_is_better, forward_fn, target_fn)
         subject = PlacedNetwork(model, *given)
-        plan = question.plan(subject.scorer)
+        plan = question.plan(len(subject.scorer.samples), subject.scorer.whole)
         run = question.put_to_one_level(plan)
         question.check_budget(run, budget)
         own = clean = subject.borrowed_clean_scores()

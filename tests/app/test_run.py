@@ -18,6 +18,7 @@ import eden
 from eden.accounting.results import Account, Pareto
 from eden.app import run as running
 from eden.app import run_stages
+from eden.app.gain import Gain
 from eden.app.recipe import NAME
 from eden.app.rounds import Rounds
 from eden.app.run import Outcome, tightened
@@ -461,6 +462,46 @@ def test_a_network_from_elsewhere_starts_the_rounds(
     assert found.rounds.why == "no more were asked for"
 
 
+@pytest.mark.parametrize("estimated", ["baseline", "boosted"])
+def test_a_boost_that_harms_leaves_the_network_before_it(
+    estimated: str, done: tuple[Path, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by the comparison of both; and where that is mistaken, by what is certified."""
+
+    def retrain(_: Any, folder: Path, **__: Any) -> None:
+        shutil.copytree(done[0] / "boost", folder, dirs_exist_ok=True)
+        model = eden.load_(tiny_task.network(), folder / "boosted.safetensors")
+        with torch.no_grad():
+            model[3].weight.zero_()
+        eden.save(model, folder / "boosted.safetensors")
+
+    monkeypatch.setattr(run_stages, "retrain", retrain)
+    if estimated == "boosted":
+        monkeypatch.setattr(Gain, "better", estimated)
+    out, said = tmp_path / "out", list[str]()
+    given = recipe(tmp_path, ("rounds.most", 1))
+    found = running.run(given, out, say=said.append)
+    gain = Gain.load(out / "gain.json")
+    assert gain.boosted == 0.0 < gain.baseline
+    assert gain.clean_drop > 0.5
+    assert (found.rounds.network, found.rounds.taken) == ("baseline", 1 if estimated == "baseline" else 2)
+    assert "placed is the network before boosting: boosting cost" in found.rounds.table()
+    assert f"{tiny_task.tiny().name} on ddr3-b33, not boosted" in (out / "index.html").read_text()
+    placed = eden.load_(tiny_task.network(), out / "network.safetensors")
+    before = eden.load_(tiny_task.network(), out / "boost" / "baseline.safetensors")
+    assert all(torch.equal(value, placed.state_dict()[name]) for name, value in before.state_dict().items())
+    again = running.run(given, out, resume=True, say=quiet)
+    assert again.rounds == found.rounds
+
+
+def test_a_target_that_is_found_may_cost_what_the_placement_may(tmp_path: Path) -> None:
+    given = recipe(tmp_path, ("curriculum.epochs_per_step", 1), text=RECIPE)
+    task = dataclasses.replace(tiny_task.tiny(), target_ber=None)
+    assert given.resolved(task).curriculum.max_drop == given.profile.max_drop
+    of_its_own = recipe(tmp_path, ("curriculum.max_drop", 0.02))
+    assert of_its_own.resolved(task).curriculum.max_drop == 0.02
+
+
 def test_limits_are_tightened_until_a_placement_is_certified(
     done: tuple[Path, Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -487,7 +528,8 @@ def test_limits_are_tightened_until_a_placement_is_certified(
     none = copied(done, tmp_path, verified, name="none")
     with pytest.raises(SearchError, match=r"no placement is certified, with limits down to 0.\d+ of those") as caught:
         running.run(recipe(tmp_path, *given), none, resume=True, say=quiet)
-    # What was found before stays, and a report shows it.
+    # The network before boosting was tried, too; what was found before stays, and a report shows it.
+    tolerance = eden.Tolerance.load(none / "round-2" / "tolerance.json")
     assert str(caught.value).endswith(f"what was found until then is in {none / 'index.html'}")
     assert eden.Tolerance.load(none / "tolerance.json") == tolerance
     assert "not placed" in (none / "index.html").read_text()

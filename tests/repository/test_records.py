@@ -34,6 +34,7 @@ import eden
 from eden import _core
 from eden.accounting.accounts import account, savings
 from eden.accounting.results import Pareto, ParetoPoint, Savings
+from eden.app.gain import Gain
 from eden.app.recipe import RetrainRecipe
 from eden.app.rounds import Round, Rounds
 from eden.app.run import tightened
@@ -247,7 +248,7 @@ class Drops:
 def planned(question: Question, samples: int) -> Any:
     """All samples in every observation."""
     scorer: Any = SimpleNamespace(samples=range(samples), whole=True)
-    return question.plan(scorer)
+    return question.plan(len(scorer.samples), scorer.whole)
 
 
 @st.composite
@@ -697,6 +698,13 @@ def rounds(draw: st.DrawFn) -> Rounds:
     )  # fmt: skip
 
 
+def gains() -> st.SearchStrategy[Gain]:
+    rate = st.sampled_from([0.0, FLOOR, 1e-300, 1.0])
+    return st.builds(
+        Gain, max_drop=st.just(0.01), baseline=rate, boosted=rate, clean_drop=accuracies(), samples=st.just(3)
+    )
+
+
 def manifests() -> st.SearchStrategy[Manifest]:
     files = st.dictionaries(st.text(max_size=3), st.sampled_from([None, "0" * 64, "af" * 32]))
     stages = st.builds(Stage, of=st.just({"network": "n"}), attempt=st.sampled_from([None, 1]), files=files)
@@ -745,6 +753,7 @@ STRATEGIES: dict[str, st.SearchStrategy[VersionedFile]] = {
     "eden-accuracy": curves_of_accuracy(),
     "eden-currents": ranks(),
     "eden-device": devices(),
+    "eden-gain": gains(),
     "eden-manifest": manifests(),
     "eden-memory-map": memory_maps(),
     "eden-package": packages(),
@@ -839,6 +848,7 @@ def records() -> dict[str, VersionedFile]:
         saved,
         account([moved], placed),
         memory_map(network, placed, device),
+        Gain(max_drop=0.01, baseline=1e-3, boosted=2e-3, clean_drop=-0.01, samples=100),
         Manifest(stages={"a": Stage(of={"network": "n"}, files={"b": "0" * 64})}),
         AccuracyCurves(points=(accuracy_point("baseline", 1e-3, equal),)),
         Pareto(device="d", platform="cpu", reference_accuracy=1.0, chips=20, confidence=0.95, points=(point,)),
@@ -911,6 +921,7 @@ WRONG: dict[str, tuple[Callable[[Body], None], str]] = {
     ),
     "eden-platform": (put("row_hit_share/high", lambda _: 0.0), r"row_hit_share: .*allowed is low <= typical <= high"),
     "eden-recipe": (put("curriculum/target_ber", lambda _: "x"), r"curriculum\.target_ber: .*valid number"),
+    "eden-gain": (put("boosted", lambda _: 2.0), r"boosted: .*less than or equal to 1"),
     "eden-rounds": (put("taken", lambda _: 0), r"taken: .*greater than or equal to 1"),
     "eden-run": (put("profile/max_drop", lambda _: 1.0), r"profile\.max_drop: .*less than 1"),
     "eden-savings": (

@@ -92,6 +92,9 @@ TEST_CASE("Samples that confirm are used once, and decisions see others") {
     for (const int64_t index : plan.of(trial)) seen.insert(index);
   }
   CHECK(seen.size() == 333);
+  const std::vector<int64_t> decided = plan.seen();
+  CHECK(std::set<int64_t>(decided.begin(), decided.end()) == seen);
+  CHECK(SamplePlan(3, 1000, 64, 0).seen().size() == 1000);
   for (trial.confirmation = 0; trial.confirmation < 133; ++trial.confirmation) {
     for (const int64_t index : plan.of(trial)) {
       CHECK(confirmed.insert(index).second);
