@@ -12,7 +12,8 @@ Tables:
 (f) failures per access over errors that persist; samples that share their cells over samples that do not; weak cells
     that are found anew, on another chip at each access, over those kept from the access before, in a tensor and in
     ResNet-20;
-(g) what a call costs, on one element.
+(g) what a call costs, on one element;
+(h) int8 in three planes over the whole word, both at one rate.
 
 How a figure and its interval are found is told in operator_grid.py. The exit status is 0 however the figures turn out,
 1 if one of them could not be measured.
@@ -46,10 +47,13 @@ from torch import Tensor, nn
 
 import eden
 from eden.app.models import ResNet
+from eden.memory.planes import planes_of
 from eden.memory.reading import empty_cache
+from eden.memory.region import plane_rows
 
-TABLES = "acdefg"
+TABLES = "acdefgh"
 THREADS = 2
+PLANES_TARGET = 1.3
 EDEN_BENCH = Path(__file__).parents[1] / "build" / "eden_bench"
 
 corrupt = torch.ops.eden.corrupt
@@ -468,6 +472,38 @@ def table_call(report: Report, sizes: Sizes) -> None:
         report.row(name, [str(figure), f"{1e6 * times.median(name) / sizes.calls:.3g}"])
 
 
+def in_planes(x: Tensor, model: Any, groups: Sequence[str], **others: Any) -> dict[str, Any]:
+    """Arguments of the operator for a tensor whose int8 words lie in planes, one behind the other."""
+    planes = planes_of(groups)
+    pieces = {plane: ((model, i << 40, x.numel() * len(plane)),) for i, plane in enumerate(planes)}
+    rows, table = plane_rows(pieces, x.numel())
+    entries = None if table is None else torch.from_numpy(table)
+    return operator_arguments(x, model, storage="int8", region=torch.tensor(rows), table=entries, **others)
+
+
+def table_planes(report: Report, sizes: Sizes) -> None:
+    size = sizes.tensors[0]
+    report.heading("h", f"int8 in planes 7, 6:5 and 4:0 / whole words, {size_text(size)} of values, by bit error rate")
+    report.row("", [f"{rate:.0e}" for rate in RATES])
+    report.row("demanded", [f"{PLANES_TARGET:g}"] * len(RATES))
+    for dtype in (torch.float32, torch.int8):
+        x = values(dtype, (size // 4,))
+        out = torch.empty_like(x)
+        scale = {"scale": torch.tensor(0.03)} if dtype == torch.float32 else {}
+        for model_name, model in MODELS.items():
+            cells = []
+            for rate in RATES:
+                planes = on_new_chips(in_planes(x, model(rate), ["7", "6:5", "4:0"], **scale))
+                whole = on_new_chips(operator_arguments(x, model(rate), storage="int8", **scale))
+                times = compare(
+                    {"planes": lambda read=planes, out=out: read(out), "whole": lambda read=whole, out=out: read(out)},
+                    sizes.budget(1.0),
+                )
+                name = f"{dtype}, {model_name}, {rate:.0e}"
+                cells.append(str(report.add("h", name, times, "planes", "whole", PLANES_TARGET)))
+            report.row(f"{str(dtype).removeprefix('torch.')}, {model_name}", cells)
+
+
 RUNNERS: dict[str, Callable[[Report, Sizes], None]] = {
     "a": table_copy,
     "c": table_fused,
@@ -475,6 +511,7 @@ RUNNERS: dict[str, Callable[[Report, Sizes], None]] = {
     "e": table_network,
     "f": table_accesses,
     "g": table_call,
+    "h": table_planes,
 }
 
 

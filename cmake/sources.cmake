@@ -33,6 +33,7 @@ set(EDEN_CORE_SOURCES
   csrc/measurements/voltage_csv.cpp
   csrc/memory/corrupt/flips.cpp
   csrc/memory/corrupt/kept_flips.cpp
+  csrc/memory/corrupt/plane_flips.cpp
   csrc/memory/corrupt/load_work.cpp
   csrc/memory/corrupt/reference.cpp
   csrc/memory/corrupt/simd/kernels.cpp
@@ -112,6 +113,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/measurements/test_measurements_fuzz.cpp
   tests/csrc/memory/test_clip.cpp
   tests/csrc/memory/test_kept_flips.cpp
+  tests/csrc/memory/test_planes.cpp
   tests/csrc/memory/test_load_work.cpp
   tests/csrc/memory/test_region.cpp
   tests/csrc/memory/test_scaling.cpp

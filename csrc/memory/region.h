@@ -29,7 +29,7 @@ inline constexpr uint64_t kMaxSparseCode = static_cast<uint64_t>(kLastLevel - kF
 // A 64-bit fraction whose largest value stands for 1.
 inline constexpr uint64_t kAlways = ~uint64_t{0};
 
-enum class Correction : int64_t { kNone = 0, kZero = 1, kClamp = 2 };
+enum class Correction : int32_t { kNone = 0, kZero = 1, kClamp = 2 };
 
 // How the weak cells of a region are laid out.
 enum class ModelKind : int64_t {
@@ -56,7 +56,7 @@ enum RegionField : int {
   kDenseZero = 5,  // probability of the dense part for a cell that stores 0 (kCell)
   kDenseOne = 6,
   kFailure = 7,        // probability that a weak cell's read is inverted
-  kCorrection = 8,     // a Correction; the first row's holds for all
+  kCorrection = 8,     // a Correction, the first row's holds for all; above kPlaneShift a plane
   kTableKind = 9,      // a TableKind (kBitline, kWordline)
   kTableFirst = 10,    // first element of the table that is this region's (all but kCell)
   kTableLength = 11,   // number of entries: pairs (sparse, dense) of lines, or cells of a map
@@ -79,6 +79,20 @@ inline constexpr int kMapFlagBits = 2;
 inline constexpr int64_t kMapFlipsZero = 1;
 inline constexpr int64_t kMapFlipsOne = 2;
 
+// An operand can lie in planes: groups of the bit positions of its words, each with rows of its
+// own, one plane's after the other's. The plane is the mask of the positions, 0 for whole words. It
+// is stored densely: element i has the plane's bits from i x (their number) on, the lowest position
+// first, and kEnd counts them.
+inline constexpr int kPlaneShift = 32;
+
+// The bits that an element has in a plane, of a word of `width`.
+EDEN_HOST_DEVICE constexpr uint64_t plane_bits(uint32_t plane, uint64_t width) {
+  if (plane == 0) return width;
+  uint64_t bits = 0;
+  for (; plane != 0; plane &= plane - 1) ++bits;
+  return bits;
+}
+
 // The same fields by name, in the same order.
 struct Region {
   uint64_t end;
@@ -87,7 +101,8 @@ struct Region {
   uint64_t sparse[2];  // by stored value
   uint64_t dense[2];
   uint64_t failure;
-  Correction correction;
+  Correction correction;  // these two are one field
+  uint32_t plane;
   TableKind table_kind;
   int64_t table_first;
   int64_t table_length;

@@ -20,6 +20,8 @@ enum class RegionFault : int64_t {
   kShape = 7,
   kTooShort = 8,
   kAccess = 9,  // of the load, whatever its regions are
+  kPlane = 10,
+  kPlanesHere = 11,
 };
 
 // The first fault of an operand's regions, and the region that has it.
@@ -53,6 +55,14 @@ constexpr const char* describe(RegionFault fault) {
       return "is the last one and ends before the operand does";
     case RegionFault::kAccess:
       return "is read with an access number that is not allowed; allowed is 0 to 2^54 - 1";
+    case RegionFault::kPlane:
+      return "is of a plane that is not allowed; allowed are planes that share no bit, and hold "
+             "all "
+             "of a word together";
+    case RegionFault::kPlanesHere:
+      return "is of a plane, which this device does not read; allowed are operands in planes on "
+             "the "
+             "CPU";
   }
   return "has a fault of an unknown kind";
 }
@@ -107,23 +117,51 @@ EDEN_HOST_DEVICE inline RegionFault fault_of(const Region& region, uint64_t firs
   return RegionFault::kModel;
 }
 
+// Of an operand in planes, all of whose rows are looked at; a plane's cells may be cut anywhere.
+EDEN_HOST_DEVICE inline FoundFault find_fault_of_planes(const Load& load, uint64_t width) {
+  const uint32_t word = ~uint32_t{0} >> (32 - width);
+  const uint64_t elements = static_cast<uint64_t>(load.shape.sample_size());
+  uint32_t held = 0;
+  for (int64_t i = 0; i < load.region_count; ++i) {
+    const Region region = load.region(i);
+    if (load.begins_plane(i)) {
+      const bool unknown = region.plane == 0 || (region.plane & ~word) != 0;
+      if (unknown || (region.plane & held) != 0) return {RegionFault::kPlane, i};
+      held |= region.plane;
+    }
+    const uint64_t bits = elements * plane_bits(region.plane, width);
+    const uint64_t first = load.first_bit(i);
+    if (first < bits) {
+      if (region.end < first) return {RegionFault::kOrder, i};
+      const uint64_t end = region.end < bits ? region.end : bits;
+      const RegionFault fault = fault_of(region, first, end, 1, load.table_size);
+      if (fault != RegionFault::kNone) return {fault, i};
+    }
+    const bool last = i + 1 == load.region_count || load.begins_plane(i + 1);
+    if (last && region.end < bits) return {RegionFault::kTooShort, i};
+  }
+  if (held != word) return {RegionFault::kPlane, load.region_count - 1};
+  return {RegionFault::kNone, 0};
+}
+
 // Of all regions that the operand's samples reach, whose elements have `width` bits.
 EDEN_HOST_DEVICE inline FoundFault find_fault(const Load& load, uint64_t width) {
   if (load.access >> kAccessBits != 0) return {RegionFault::kAccess, 0};
+  if (load.in_planes()) return find_fault_of_planes(load, width);
   const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * width;
   for (int64_t i = 0; i < load.region_count; ++i) {
     const uint64_t first = load.first_bit(i);
     if (first >= bits) return {RegionFault::kNone, 0};
     const Region region = load.region(i);
+    if (region.plane != 0) return {RegionFault::kPlane, i};
     if (region.end < first) return {RegionFault::kOrder, i};
     const uint64_t end = region.end < bits ? region.end : bits;
     const RegionFault fault = fault_of(region, first, end, width, load.table_size);
     if (fault != RegionFault::kNone) return {fault, i};
   }
-  if (load.region_count > 0 && load.first_bit(load.region_count) >= bits) {
-    return {RegionFault::kNone, 0};
-  }
-  return {RegionFault::kTooShort, load.region_count - 1};
+  const int64_t last = load.region_count - 1;
+  if (last >= 0 && load.region(last).end >= bits) return {RegionFault::kNone, 0};
+  return {RegionFault::kTooShort, last};
 }
 
 // What a device writes, where nobody can be told in time, in place of a read that cannot be done:

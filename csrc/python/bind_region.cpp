@@ -114,6 +114,7 @@ void bind_region(py::module_& m) {
       .value("measured", TableKind::kMeasured);
   m.attr("REGION_END") = static_cast<int>(kEnd);
   m.attr("REGION_CORRECTION") = static_cast<int>(kCorrection);
+  m.attr("PLANE_SHIFT") = kPlaneShift;
   m.attr("REGION_TABLE_FIRST") = static_cast<int>(kTableFirst);
   m.attr("ROW_BITS_MULTIPLE") = kRowBitsMultiple;
   m.attr("MOST_SUBARRAY_CELLS") = kMostSubarrayCells;

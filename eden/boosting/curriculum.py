@@ -478,7 +478,7 @@ class Curriculum:
         readers: dict[str, set[str]] = {}
         for name, layer in faulty_layers(self.model).items():
             for operand in layer.eden_faults.operands():
-                if operand.errors is not None:
+                if operand.faulty:
                     readers.setdefault(operand.name, set()).add(name)
         unread = [name for name, own in readers.items() if not own & read]
         if unread:

@@ -49,7 +49,7 @@ def run_identity(
             operand.affine,
             operand.channels,
             operand.contiguous,
-            described(operand.errors) if curriculum is None else None,  # whose settings hold them
+            described(operand.memory) if curriculum is None else None,  # whose settings hold them
         ]
         for layer, operand in layer_operands(model)
     }

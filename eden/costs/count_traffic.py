@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from eden import _core
 from eden.costs.defaults import PLATFORM
+from eden.costs.planes import by_plane, whole_operands
 from eden.costs.platforms import Array, Cache, Platform
 from eden.costs.traffic_file import OperandInfo, Traffic, checked_operands, operand_traffic
 
@@ -64,16 +65,20 @@ def traffic(
             f"repeated is True; allowed for {chosen.name}, which keeps nothing between inferences, is False"
         )
     if inputs is None:
-        return _once_each(checked_operands(model), chosen, shared, repeated)
+        infos = checked_operands(model)
+        return by_plane(_once_each(whole_operands(infos), chosen, shared, repeated), infos)
     if isinstance(model, Mapping):
         raise ValueError("inputs is given beside operands by name; allowed is a network, whose layers are traced")
     from eden.costs.workload import trace
+    from eden.faults.faulty_layers import faulty_layers
 
     work = trace(model, inputs, storage, forward_fn)
     checked_operands(work.operands)
     if isinstance(chosen.memory, Array):
-        return _through_array(work, chosen, chosen.memory, shared)
-    return _through_cache(work, chosen, chosen.memory, shared, repeated)
+        counted = _through_array(work, chosen, chosen.memory, shared)
+    else:
+        counted = _through_cache(work, chosen, chosen.memory, shared, repeated)
+    return by_plane(counted, checked_operands(model) if faulty_layers(model) else counted.operands)
 
 
 def _fitting_note(infos: Mapping[str, OperandInfo], cache: Cache, repeated: bool) -> list[str]:

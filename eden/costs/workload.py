@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from eden import _core
+from eden.costs.planes import whole_operands
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.forward import ForwardFn, call, most_by_place
 from eden.faults.layers import base_of, layer_class, stored
@@ -140,11 +141,13 @@ class _Trace:
         self._kept: list[Any] = []
         self._faulty = {id(layer): name for name, layer in faulty_layers(model).items()}
         if self._faulty:
-            for name, info in operands(model).items():
+            # Layers read whole words, whatever planes these lie in.
+            words = {info.operand: info.storage for info in operands(model).values()}
+            for name, info in whole_operands(operands(model)).items():
                 if info.bytes is None:
                     raise ValueError(f"operand {name}: its size is not known yet; run calibrate_ on the model first")
                 self.operands[name] = StoredOperand(
-                    "weight" if info.kind == "weight" else "input", info.bytes, STORAGE_BITS[info.storage]
+                    "weight" if info.kind == "weight" else "input", info.bytes, STORAGE_BITS[words[name]]
                 )
 
     def hooks(self, model: nn.Module) -> list[Any]:

@@ -11,8 +11,6 @@ from eden.faults.layers import stored
 from eden.faults.operand import Operand, operand_numel
 from eden.memory import storage as quantization
 from eden.memory.lines import Bitline
-from eden.memory.region import held_bits
-from eden.memory.storage import STORAGE_BITS
 
 ARITHMETIC_MARGIN = 1 / 8
 """Share of an input's largest magnitude by which its range is wider where it is computed in another format."""
@@ -29,8 +27,7 @@ def write_region(layer: FaultyLayer, operand: Operand) -> None:
     """
     reliable = layer.eden_faults.reliable > 0
     rows, table = _region(layer, operand)
-    held = None if reliable else held_bits(operand.errors, operand.address)
-    operand.most_elements = None if held is None else held // STORAGE_BITS[operand.storage]
+    operand.most_elements = None if reliable else operand.held_elements
     # Bitlines are drawn for all rows of a subarray at once.
     bitlines = isinstance(operand.errors, Bitline) and not reliable
     operand.row_elements = _ROW_IN_BITLINES if bitlines else _ROW

@@ -262,7 +262,8 @@ class _Calibration:
             operand.sample_numel = seen.sample_numel()
             # One tensor that memory holds in two orders is two operands.
             ordered = operand.role.by_position and any(len(shape) > 3 for shape, _ in seen.shapes)
-            operand.name, operand.address = owners.setdefault((*seen.first_readers, ordered), operand).own
+            owner = owners.setdefault((*seen.first_readers, ordered), operand)
+            (operand.name, operand.address), operand.planes = owner.own, dict(owner.planes)
             write_region(seen.layer, operand)
 
 

@@ -26,7 +26,29 @@ from eden.faults.operand import OPERAND_SPACING_BITS, Operand, SampleDims
 from eden.faults.reach import eligible_layers, join_names, operand_numbers
 from eden.faults.reliable import refuse_inside_clean
 from eden.memory.errors import ErrorModel
+from eden.memory.planes import plane_of, plane_text
 from eden.memory.region import Memory
+
+
+class _SavedPlane(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    errors: dict[str, Any] | None = None
+    pieces: list[tuple[dict[str, Any] | None, int, int]] | None = None
+
+    @classmethod
+    def of(cls, memory: Memory) -> _SavedPlane:
+        if isinstance(memory, tuple):
+            return cls(
+                pieces=[(None if one is None else one.to_dict(), address, bits) for one, address, bits in memory]
+            )
+        return cls(errors=None if memory is None else memory.to_dict())
+
+    def memory(self) -> Memory:
+        """What it lies in. Raises ValueError or TypeError for what is no error model."""
+        if self.pieces is not None:
+            return tuple((_model(errors), address, bits) for errors, address, bits in self.pieces)
+        return _model(self.errors)
 
 
 class _SavedOperand(BaseModel):
@@ -47,14 +69,14 @@ class _SavedOperand(BaseModel):
     range: tuple[float, float] | None = None
     magnitude: float | None = None
     absent: bool = False
+    planes: dict[str, _SavedPlane] | None = None
+    """By bit positions, such as "6:5", what each plane of its words lies in; None for whole words."""
     samples: tuple[int, int, int, int] | None = None
     """Where an input's samples are (``SampleDims``), where that is not what its layer's class says."""
 
     def memory(self) -> Memory:
         """What the operand lies in. Raises ValueError or TypeError for what is no error model."""
-        if self.pieces is not None:
-            return tuple((_model(errors), address, bits) for errors, address, bits in self.pieces)
-        return _model(self.errors)
+        return _SavedPlane(errors=self.errors, pieces=self.pieces).memory()
 
 
 def _model(spec: dict[str, Any] | None) -> ErrorModel | None:
@@ -121,24 +143,23 @@ _LAYERS_OF_VERSION_1 = TypeAdapter(dict[str, _LayerOfVersion1])
 
 
 def _saved_operand(layer: FaultyLayer, operand: Operand) -> _SavedOperand:
-    errors, pieces = operand.errors, None
+    whole = _SavedPlane.of(operand.errors)
     more: dict[str, Any] = {"percentile": operand.percentile} if operand.percentile < 100.0 else {}
     if operand.arithmetic != torch.float32:
         more["arithmetic"] = None if operand.arithmetic is None else str(operand.arithmetic).removeprefix("torch.")
-    if isinstance(errors, tuple):
-        pieces = [(None if model is None else model.to_dict(), address, bits) for model, address, bits in errors]
-        errors = None
+    if operand.planes:
+        more["planes"] = {plane_text(plane): _SavedPlane.of(memory) for plane, memory in operand.planes.items()}
     if operand.found_dims is not None:
         more["samples"] = operand.found_dims
     return _SavedOperand(
         name=operand.name,
         kind=operand.kind,
         address=operand.address,
-        errors=errors.to_dict() if errors is not None else None,
+        errors=whole.errors,
         storage=operand.storage,
         correction=operand.correction,
         sample_numel=operand.sample_numel,
-        pieces=pieces,
+        pieces=whole.pieces,
         affine=operand.affine,
         channels=operand.channels,
         range=range_of(layer, operand) if operand.kind == "input" else None,
@@ -349,6 +370,7 @@ def _described(header: _Header, eligible: Mapping[str, nn.Module]) -> dict[str, 
                 sample_dims=SampleDims() if kept.samples is None else SampleDims(*kept.samples),
                 dims_known=kept.samples is not None,
                 own=(join_names(name, which), numbers[name, which] * OPERAND_SPACING_BITS),
+                planes={plane_of(text): plane.memory() for text, plane in (kept.planes or {}).items()},
             )
         made[name] = LayerFaults(operands, saved.batch_dim)
     if not any(faults.by_role for faults in made.values()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, Self
 
 from eden.common.arguments import check_choice, check_seed
@@ -10,6 +11,7 @@ from eden.faults.layers import PARTS, Role
 from eden.faults.percentiles import check_percentile
 from eden.memory import storage as quantization
 from eden.memory.errors import ErrorModel
+from eden.memory.planes import Plane, check_planes, planes_of, split
 from eden.memory.storage import CORRECTIONS, STORAGES
 
 _STORAGES = tuple(name for name in STORAGES if name != "int32")
@@ -43,6 +45,11 @@ class Faults:
             weights are, suffer least from flips as "int8_sign_magnitude", and those that are never negative as "uint8".
         percentile: share of an input's values, in percent, that ``eden.calibrate_`` takes its range to hold, above 50
             to 100.
+        planes: groups of the bit positions of a stored word that memory keeps apart, each densely and in a place of its
+            own: a list such as ["7", "6:5", "4:0"] for all operands; or by "weight", "input" or an operand's name, such
+            a list, "search" or None, the name before the kind. "search" takes those that `eden.memory.planes.split`
+            proposes for the storage, of which `eden.profile` finds a limit each and `eden.place` decides where they
+            pay. None keeps words whole. A plane is called by its operand and positions, such as ``conv1.weight[6:5]``.
     """
 
     weights: ErrorModel | None = None
@@ -56,6 +63,7 @@ class Faults:
     parameters: tuple[str, ...] = ("weight",)
     input_storage: str | None = None
     percentile: float = 100.0
+    planes: Any = None
 
     def __post_init__(self) -> None:
         for name in ("weights", "inputs"):
@@ -98,6 +106,17 @@ class Faults:
             found = ", ".join(map(repr, unknown)) or "nothing"
             raise ValueError(f"Faults.parameters names {found}; allowed are one or more of {', '.join(PARTS)}")
         object.__setattr__(self, "parameters", tuple(self.parameters))
+        planes = self.planes if isinstance(self.planes, Mapping) else dict.fromkeys(("weight", "input"), self.planes)
+        for name, given in planes.items():
+            if not isinstance(name, str):
+                raise TypeError(f"Faults.planes names {name!r}; allowed are 'weight', 'input' and names of operands")
+            try:
+                split_in = () if given is None or given == "search" else planes_of(given)
+                if name in ("weight", "input") and isinstance(self.planes, Mapping):
+                    storage = self.storage_of(name)
+                    check_planes(split_in, name, storage, quantization.STORAGE_BITS[storage])
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"Faults.planes: {error}") from error
 
     @classmethod
     def int8(cls, errors: ErrorModel, *, inputs: ErrorModel | None = None, seed: int = 0, **other: Any) -> Self:
@@ -118,6 +137,22 @@ class Faults:
     def storage_of(self, kind: str) -> str:
         """The form in which the memory keeps operands of a kind, "weight" or "input"."""
         return self.input_storage if kind == "input" and self.input_storage is not None else self.storage
+
+    def planes_of(self, name: str, kind: str) -> tuple[Plane, ...]:
+        """The planes of an operand of a kind, "weight" or "input"; none where its words are whole.
+
+        Raises:
+            ValueError: naming it, for planes of words of another width.
+        """
+        given = self.planes
+        if isinstance(given, Mapping):
+            given = given[name] if name in given else given.get(kind)
+        storage = self.storage_of(kind)
+        if given is None:
+            return ()
+        found = split(storage) if given == "search" else planes_of(given)
+        check_planes(found, name, storage, quantization.STORAGE_BITS[storage])
+        return found if len(found) > 1 else ()  # one plane of all bits is the whole word
 
     def model_of(self, role: Role) -> ErrorModel | None:
         """The error model of the memory that an operand is in, None where it stays reliable."""

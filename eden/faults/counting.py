@@ -20,8 +20,9 @@ class FlipCounts:
     """What was read of one operand and what of it was flipped.
 
     Attributes:
-        name: of the operand.
-        cells: int64 [bits, 2], bits read by bit position (the least significant first) and stored value.
+        name: of the operand, or of a plane of it.
+        cells: int64 [bits, 2], bits read by bit position (the least significant first) and stored value; of a plane, by
+            those that it holds.
         realized: int64 [bits, 2], those of them that were flipped.
         errors: the operand's error model; None if it is reliable or lies in several pieces of memory.
     """
@@ -54,27 +55,31 @@ class FlipCounts:
 
 
 class Account(Mapping[str, FlipCounts]):
-    """The counts of each operand under faults, by name; grows as the network runs."""
+    """The counts of each operand under faults, or of its planes, by name; grows as the network runs."""
 
     def __init__(self, operands: list[Operand]) -> None:
         # Layers that share an operand each have a description of it, under one name.
         self._operands = operands
-        self._by_name = {operand.name: operand for operand in operands}
+        self._by_name = {place.name: (operand, i) for operand in operands for i, place in enumerate(operand.places)}
         self._counts = {
-            name: torch.zeros((STORAGE_BITS[operand.storage], 2, 2), dtype=torch.int64, device="cpu")
-            for name, operand in self._by_name.items()
+            operand.name: torch.zeros((STORAGE_BITS[operand.storage], 2, 2), dtype=torch.int64, device="cpu")
+            for operand in operands
         }
 
     def __getitem__(self, name: str) -> FlipCounts:
-        counts, errors = self._counts[name], self._by_name[name].errors
+        operand, which = self._by_name[name]
+        _, plane, _, errors = operand.places[which]
+        counts = self._counts[operand.name]
+        if plane:
+            counts = counts[list(plane[::-1])]
         model = errors if isinstance(errors, ErrorModel) else None
         return FlipCounts(name, counts[..., 0].clone(), counts[..., 1].clone(), model)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._counts)
+        return iter(self._by_name)
 
     def __len__(self) -> int:
-        return len(self._counts)
+        return len(self._by_name)
 
     def __str__(self) -> str:
         return "\n".join(str(counts) for counts in self.values())

@@ -23,7 +23,6 @@ from eden.faults.reach import eligible_layers, join_names
 from eden.faults.reliable import clean
 from eden.faults.sample_dims import SampleFinder
 from eden.faults.watch import Place, Watched, tensors_of
-from eden.memory.storage import STORAGE_BITS
 
 _WHAT = {
     "add": "a sum of feature maps",
@@ -165,13 +164,13 @@ def watched_coverage(model: nn.Module, watched: Watched | None, counts: Mapping[
     for info in operands(model).values():
         faulty, note = info.errors is not None, _memory(info)
         if watched is not None and info.kind == "weight":
-            beside = [place for name in own[info.name] for place in watched.readers(name)]
-            if read.isdisjoint(own[info.name]):
+            beside = [place for name in own[info.operand] for place in watched.readers(name)]
+            if read.isdisjoint(own[info.operand]):
                 faulty, note = False, "not read from its memory in this forward pass"
             if beside:
                 note += f"; read by {_names(beside)} beside its memory"
-        if info.name in positions:
-            note += f"; {-(-positions[info.name] * STORAGE_BITS[info.storage] // 8)} bytes for each position"
+        if info.operand in positions:
+            note += f"; {-(-positions[info.operand] * info.bits // 8)} bytes for each position"
         rows.append(CoverageRow(info.name, info.kind, info.bytes, faulty, note, info.loads, counts.get(info.name)))
     reliable = _Reliable(model, watched)
     rows += reliable.parameters()

@@ -91,8 +91,10 @@ def network_digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def described(memory: Memory) -> Any:
-    """What an operand lies in, as a JSON value."""
+def described(memory: Memory | dict[str, Memory]) -> Any:
+    """What an operand lies in, as a JSON value; of one in planes, by plane."""
+    if isinstance(memory, dict):
+        return {plane: described(errors) for plane, errors in memory.items()}
     if isinstance(memory, tuple):
         return [[described(errors), address, bits] for errors, address, bits in memory]
     return None if memory is None else memory.to_dict()

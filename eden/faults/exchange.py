@@ -59,7 +59,7 @@ def exchange_layers(
         operand.absent = old.absent
         if bounds is not None:
             first = first_readers.setdefault(old.name, operand)
-            operand.name, operand.address = first.name, first.address
+            operand.name, operand.address, operand.planes = first.name, first.address, dict(first.planes)
             operand.sample_numel, operand.arithmetic = old.sample_numel, old.arithmetic
             if old.dims_known:
                 operand.sample_dims, operand.dims_known = old.sample_dims, True

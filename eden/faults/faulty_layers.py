@@ -229,7 +229,7 @@ class FaultyLayer(nn.Module):
             result = None
             if operand is not None and self.eden_faults.observer is None:
                 for other, at, value in read:
-                    if other is x and at is not None and at.address == operand.address and at.errors is operand.errors:
+                    if other is x and at is not None and at.places == operand.places:
                         result = value
             read.append((x, operand, self.eden_read(role, x) if result is None else result))
         return [value for _, _, value in read]
@@ -401,6 +401,8 @@ class FaultyLayer(nn.Module):
 
 
 def _check_computed(operand: Operand, x: Tensor) -> None:
+    if operand.planes and not x.is_cpu:
+        _refuse_device(operand.name, str(x.device))
     if x.dtype not in COMPUTED:
         allowed = ", ".join(str(dtype) for dtype in COMPUTED)
         raise TypeError(f"{operand.name} has the dtype {x.dtype}; allowed are {allowed}")
@@ -425,6 +427,13 @@ def _check_held(operand: Operand, x: Tensor, batch_dim: int) -> None:
 
 
 # Outside of graphs: an exception that the compiler meets would keep it from compiling this layer ever again.
+@outside_of_graphs
+def _refuse_device(name: str, device: str) -> None:
+    raise NotImplementedError(
+        f"{name} lies in planes and is read on {device}; allowed is the CPU, or whole words (Faults.planes is None)"
+    )
+
+
 @outside_of_graphs
 def _refuse_read(name: str, elements: int, in_sample: bool, most: int | None) -> None:
     raise ValueError(

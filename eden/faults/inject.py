@@ -27,6 +27,7 @@ from eden.faults.reach import (
 )
 from eden.faults.reliable import refuse_inside_clean
 from eden.faults.watch import Watched
+from eden.memory.planes import Plane, operand_and_plane
 
 HELD_CURRICULUM = "_eden_curriculum"
 """The attribute of a network that keeps its curriculum alive."""
@@ -102,10 +103,21 @@ def inject_(model: nn.Module, faults: Faults | Layout, filter_fn: FilterFn | Non
         for name, layer in eligible.items()
         if name in chosen
     }
+    _check_named_planes(faults, made)
     _tie(eligible, made)
     exchange_layers(model, eligible, made, faults.seed, known=True)
     bare(model).__dict__[HELD_FAULTS] = faults, filter_fn is not None
     return model
+
+
+def _check_named_planes(faults: Faults, made: Mapping[str, LayerFaults]) -> None:
+    names = {operand.name for described in made.values() for operand in described.by_role.values()}
+    for name in faults.planes if isinstance(faults.planes, Mapping) else ():
+        if name not in names and name not in ("weight", "input"):
+            raise ValueError(
+                f"Faults.planes names {name!r}, which is no operand under faults; allowed are 'weight', 'input', "
+                f"{', '.join(sorted(names))}"
+            )
 
 
 def _operands(
@@ -116,16 +128,19 @@ def _operands(
     for role in layer_class(layer).roles(layer):
         errors = faults.model_of(role)
         if errors is not None:
+            own = join_names(name, role.name)
+            planes = faults.planes_of(own, role.kind)
             found[role.name] = Operand(
-                join_names(name, role.name),
+                own,
                 role,
                 numbers[name, role.name] * OPERAND_SPACING_BITS,
-                errors,
+                None if planes else errors,
                 faults.storage_of(role.kind),
                 faults.correction,
                 affine=faults.quantization == "affine",
                 channels=faults.weight_channels and role.kind == "weight",
                 percentile=faults.percentile,
+                planes=dict.fromkeys(planes, errors),
             )
     return found
 
@@ -138,9 +153,9 @@ def _tie(layers: Mapping[str, nn.Module], made: Mapping[str, LayerFaults]) -> No
             if operand.kind == "weight":
                 tied.setdefault(_key(layers[name], operand.role), []).append(operand)
     for shared in tied.values():
-        name, address = min(((operand.name, operand.address) for operand in shared), key=lambda place: place[1])
+        first = min(shared, key=lambda operand: operand.address)
         for operand in shared:
-            operand.name, operand.address = name, address
+            operand.name, operand.address, operand.planes = first.name, first.address, first.planes
 
 
 def read_functions_(model: nn.Module, watched: Watched) -> bool:
@@ -201,7 +216,12 @@ def _inject_whole(model: nn.Module, layout: Layout) -> nn.Module:
     numbers = operand_numbers(eligible)
     batch_dims = sequence_batch_dims(model)
     places = {join_names(*place): number * OPERAND_SPACING_BITS for place, number in numbers.items()}
-    owner = {reader: name for name, operand in layout.operands.items() for reader in operand.readers}
+    planes: dict[str, dict[Plane, str]] = {}  # of each operand, by plane its name; of whole words that of none
+    for name in layout.operands:
+        operand_name, plane = operand_and_plane(name)
+        planes.setdefault(operand_name, {})[plane] = name
+    listed = {name: layout.operands[next(iter(of.values()))] for name, of in planes.items()}
+    owner = {reader: name for name, operand in listed.items() for reader in operand.readers}
     for reader, name in owner.items():
         if reader not in places or name not in places:
             missing = reader if reader not in places else name
@@ -218,14 +238,14 @@ def _inject_whole(model: nn.Module, layout: Layout) -> nn.Module:
             if own not in owner:
                 continue
             name = owner[own]
-            mapped = layout.operands[name]
+            mapped = listed[name]
             if mapped.kind != role.kind:
                 raise ValueError(f"operand {name} of the map is a {mapped.kind}; allowed for {own} is {role.kind}")
             operand = found[role.name] = Operand(
                 name,
                 role,
                 places[name],
-                memory[name],
+                memory.get(name),
                 mapped.storage,
                 mapped.correction,
                 mapped.elements if role.kind == "input" else None,
@@ -234,6 +254,7 @@ def _inject_whole(model: nn.Module, layout: Layout) -> nn.Module:
                 own=(own, places[own]),
                 sample_dims=SampleDims() if mapped.samples is None else SampleDims(*mapped.samples),
                 dims_known=mapped.samples is not None,
+                planes={plane: memory[planes[name][plane]] for plane in sorted(planes[name], reverse=True) if plane},
             )
             elements = operand_numel(layer, operand)
             if elements != mapped.elements:
@@ -246,7 +267,7 @@ def _inject_whole(model: nn.Module, layout: Layout) -> nn.Module:
     exchange_layers(model, eligible, made, 0, known=False)
     bare(model).__dict__.pop(HELD_FAULTS, None)
     for layer, operand in layer_operands(model, "input"):
-        mapped = layout.operands[operand.name]
+        mapped = listed[operand.name]
         set_range(layer, operand, mapped.low, mapped.high, mapped.magnitude)
     return model
 

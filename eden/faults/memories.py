@@ -9,9 +9,10 @@ from typing import Protocol
 from torch import nn
 
 from eden.faults.buffers import write_region
-from eden.faults.faulty_layers import layer_operands, require_faults
-from eden.faults.operand import operand_numel
+from eden.faults.faulty_layers import FaultyLayer, layer_operands, require_faults
+from eden.faults.operand import Operand, operand_numel
 from eden.memory.errors import ErrorModel
+from eden.memory.planes import Plane
 from eden.memory.region import Memory, Piece
 from eden.memory.storage import STORAGE_BITS
 
@@ -39,10 +40,19 @@ class OperandInfo:
     address: int
     loads: int
     layers: tuple[str, ...]
+    operand: str = ""
+    """The name of what it is a plane of; its own where it is a whole operand."""
+    plane: Plane = ()
+    """The bit positions that it holds, the highest first; () for whole words."""
+
+    @property
+    def bits(self) -> int:
+        """Bits of an element that lie in it."""
+        return len(self.plane) or STORAGE_BITS[self.storage]
 
 
 def operands(model: nn.Module) -> dict[str, OperandInfo]:
-    """The operands of a network that are under faults, in the order of their addresses.
+    """The operands of a network that are under faults, or their planes, in the order of their addresses.
 
     Raises:
         ValueError: if the network has no layer under faults.
@@ -51,18 +61,19 @@ def operands(model: nn.Module) -> dict[str, OperandInfo]:
     for layer_name, layer in require_faults(model).items():
         loads = int(layer.eden_access) + int(layer.eden_training_access)
         for operand in layer.eden_faults.operands():
-            if operand.name in found:
-                info = found[operand.name]
-                if layer_name not in info.layers:
-                    found[operand.name] = dataclasses.replace(
-                        info, loads=info.loads + loads, layers=(*info.layers, layer_name)
-                    )
-                continue
             numel = operand_numel(layer, operand)
-            size = None if numel is None else -(-numel * STORAGE_BITS[operand.storage] // 8)
-            found[operand.name] = OperandInfo(
-                operand.name, operand.kind, size, operand.errors, operand.storage, operand.address, loads, (layer_name,)
-            )
+            for name, plane, address, errors in operand.places:
+                if name in found:
+                    info = found[name]
+                    if layer_name not in info.layers:
+                        found[name] = dataclasses.replace(
+                            info, loads=info.loads + loads, layers=(*info.layers, layer_name)
+                        )
+                    continue
+                bits = len(plane) or STORAGE_BITS[operand.storage]
+                size = None if numel is None else -(-numel * bits // 8)
+                of_layer = operand.storage, address, loads, (layer_name,)
+                found[name] = OperandInfo(name, operand.kind, size, errors, *of_layer, operand.name, plane)
     return dict(sorted(found.items(), key=lambda item: item[1].address))
 
 
@@ -122,7 +133,8 @@ def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Pie
 
     Args:
         model: a network under faults.
-        errors: by operand name: the error model of the memory, the operand staying at its address; or the pieces of
+        errors: by name of an operand, or of a plane, as `operands` has it; of an operand in planes, for all of them:
+            the error model of the memory, the operand staying at its address; or the pieces of
             memory that hold it, in order, each a tuple (error model or None, first bit, bits), as a placement gives
             them; None makes an operand reliable, its storage and correction kept. After pieces, a single model holds
             at the operand's own address again. A tolerance puts the network at its limits, operands in pieces of memory
@@ -145,7 +157,8 @@ def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Pie
             )
         errors = _in_place(model, memory)
     every = list(layer_operands(model, absent=True))
-    names = {operand.name for _, operand in every}
+    # A plane's name says which, an operand's all of its planes.
+    names = {place.name for _, operand in every for place in operand.places} | {operand.name for _, operand in every}
     memories: dict[str, Memory] = {}
     for name, value in errors.items():
         if name not in names:
@@ -159,10 +172,17 @@ def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Pie
                 f"the errors of {name} are a {type(value).__name__}; allowed is an error model, a list of pieces "
                 "(errors, address, bits), or None"
             )
-    changed = [(layer, operand) for layer, operand in every if operand.name in memories]
-    for layer, operand in changed:
-        dataclasses.replace(operand, errors=memories[operand.name]).rows(False, operand_numel(layer, operand))
-    for layer, operand in changed:
-        operand.errors = memories[operand.name]
+    changed: list[tuple[FaultyLayer, Operand, Operand]] = []
+    for layer, operand in every:
+        moved = operand
+        for place in operand.places:
+            name = place.name if place.name in memories else operand.name
+            if name in memories:
+                moved = moved.in_memory(place, memories[name])
+        if moved is not operand:
+            moved.rows(False, operand_numel(layer, operand))
+            changed.append((layer, operand, moved))
+    for layer, operand, moved in changed:
+        operand.errors, operand.planes = moved.errors, moved.planes
         write_region(layer, operand)
     return model

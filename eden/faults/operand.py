@@ -12,11 +12,15 @@ from torch import Tensor, nn
 from eden.common.torch_internals import autocasts, outside_of_graphs
 from eden.faults.layers import Role, stored
 from eden.memory import storage as quantization
-from eden.memory.region import Memory, region_rows
+from eden.memory.planes import Plane, check_planes, plane_text
+from eden.memory.region import Memory, held_bits, plane_rows, region_rows
 from eden.memory.storage import STORAGE_BITS
 
 OPERAND_SPACING_BITS = 2**40
 """Without a placement, operand k begins at bit k x 2^40."""
+
+PLANE_SPACING_BITS = 2**35
+"""Without a placement, the plane whose lowest bit position is b begins so many bits times b after its operand."""
 
 FIRST_RELIABLE_PART = 2**22
 """Number of the first operand among biases and normalization, which are under faults on request alone."""
@@ -39,6 +43,22 @@ class Buffers(NamedTuple):
     wide_bounds: str
     scale: str
     zero_point: str
+
+
+class Place(NamedTuple):
+    """What lies in a memory of its own: an operand, or a plane of one.
+
+    Attributes:
+        name: of the operand, with the plane in brackets.
+        plane: the bit positions that it holds, () for whole words.
+        address: first bit in the memory.
+        errors: error model of the memory, or the pieces of memory that it lies in.
+    """
+
+    name: str
+    plane: Plane
+    address: int
+    errors: Memory
 
 
 class SampleDims(NamedTuple):
@@ -66,7 +86,7 @@ class Operand:
         role: which of its layer's operands it is.
         address: first bit in the memory.
         errors: error model of the memory, None for reliable; or the pieces of memory that it lies in, each with an
-            address of its own.
+            address of its own. None of an operand in planes.
         storage: form in which the memory keeps it.
         correction: what replaces implausible values.
         sample_numel: elements of an input's sample, None before calibration.
@@ -91,6 +111,7 @@ class Operand:
             addresses end. This and the next follow the others at each `write_region`.
         row_elements: to read a row of a table by itself takes about as long as to read so many elements in one piece.
         buffers: names of its buffers.
+        planes: by plane of its words, the one of the highest bit first, what that lies in; empty for whole words.
     """
 
     name: str
@@ -116,6 +137,7 @@ class Operand:
     flips: Tensor | None = None
     clamp: Callable[[Tensor], Tensor] | None = None
     most_elements: int | None = None
+    planes: dict[Plane, Memory] = dataclasses.field(default_factory=dict)
     row_elements: int = dataclasses.field(default=0, init=False)
     buffers: Buffers = dataclasses.field(init=False)
 
@@ -186,11 +208,55 @@ class Operand:
         return self.affine or self.storage == "uint8"
 
     @property
+    def places(self) -> list[Place]:
+        """Itself, or its planes: what lies in a memory of its own."""
+        if not self.planes:
+            return [Place(self.name, (), self.address, self.errors)]
+        return [
+            Place(
+                f"{self.name}[{plane_text(plane)}]",
+                plane,
+                self.address + min(plane) * PLANE_SPACING_BITS,
+                self.planes[plane],
+            )
+            for plane in self.planes
+        ]
+
+    @property
+    def memory(self) -> Memory | dict[str, Memory]:
+        """What it lies in, or by plane what each lies in."""
+        return {plane_text(plane): errors for plane, errors in self.planes.items()} or self.errors
+
+    @property
+    def faulty(self) -> bool:
+        """Whether a memory that it lies in has an error model."""
+        return any(place.errors is not None for place in self.places)
+
+    @property
     def failures(self) -> list[float]:
         """Failure probabilities of the memories that it lies in."""
-        if isinstance(self.errors, tuple):
-            return [model.failure for model, _, _ in self.errors if model is not None]
-        return [] if self.errors is None else [self.errors.failure]
+        found: list[float] = []
+        for place in self.places:
+            pieces = place.errors if isinstance(place.errors, tuple) else ((place.errors, 0, 0),)
+            found += [model.failure for model, _, _ in pieces if model is not None]
+        return found
+
+    @property
+    def held_elements(self) -> int | None:
+        """Elements that its memory holds from its places on, None where only addresses end."""
+        width = STORAGE_BITS[self.storage]
+        held = [
+            bits // (len(place.plane) or width)
+            for place in self.places
+            if (bits := held_bits(place.errors, place.address)) is not None
+        ]
+        return min(held, default=None)
+
+    def in_memory(self, place: Place, errors: Memory) -> Operand:
+        """The same with a place of its own in another memory."""
+        if place.plane:
+            return dataclasses.replace(self, planes={**self.planes, place.plane: errors})
+        return dataclasses.replace(self, errors=errors)
 
     def quantizer(self, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scale and zero point of its codes for a range of values, both of the range's shape."""
@@ -204,16 +270,30 @@ class Operand:
                 elements where known.
         """
         width = STORAGE_BITS[self.storage]
-        size = 0 if numel is None else numel * width
-        pieces = self.errors if isinstance(self.errors, tuple) else ((self.errors, self.address, size),)
+        elements = numel or 0
+        pieces = {
+            place.plane: place.errors
+            if isinstance(place.errors, tuple)
+            else ((place.errors, place.address, elements * (len(place.plane) or width)),)
+            for place in self.places
+        }
         try:
-            rows, table = region_rows(pieces, size, width, self.correction)
+            rows, table = self._rows(pieces, elements, width, self.correction)
         except (TypeError, ValueError) as error:
             raise type(error)(f"the errors of {self.name}: {error}") from error
         if reliable:
             # As many rows, and the same table: nothing is to be compiled again for a moment.
-            rows, _ = region_rows([(None, address, bits) for _, address, bits in pieces], size, width)
+            nowhere = {plane: [(None, *place) for _, *place in of] for plane, of in pieces.items()}
+            rows, _ = self._rows(nowhere, elements, width, "none")
         return rows, table
+
+    def _rows(self, pieces: Any, elements: int, width: int, correction: str) -> tuple[list[list[int]], Any]:
+        if not self.planes:
+            return region_rows(pieces[()], elements * width, width, correction)
+        check_planes(tuple(self.planes), self.name, self.storage, width)
+        if elements > PLANE_SPACING_BITS:
+            raise ValueError(f"it has {elements} elements; allowed in planes is {PLANE_SPACING_BITS} or fewer")
+        return plane_rows(pieces, elements, correction)
 
 
 # Outside of graphs: an exception that the compiler meets would keep it from compiling this layer ever again.

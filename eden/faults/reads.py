@@ -75,7 +75,7 @@ class Reads:
         readers: dict[str, list[tuple[str, Operand]]] = {}
         for name, layer in self._layers.items():
             for operand in layer.eden_faults.operands():
-                if operand.errors is not None:
+                if operand.faulty:
                     readers.setdefault(operand.name, []).append((name, operand))
         unread = [
             name
@@ -175,7 +175,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 assert region is not None
                 self._regions[_place(region)] = id(layer), operand.name
                 self._kept.append(region)
-                if operand.kind == "weight" and operand.errors is not None:
+                if operand.kind == "weight" and operand.faulty:
                     for held in _held(layer, operand):
                         self._stored.setdefault(_place(held), []).append((id(layer), operand.name))
                         self._kept.append(held)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from eden.common.torch_internals import assume_constant, plain
 from eden.memory.cell_map import CellMap
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.lines import LineModel
+from eden.memory.planes import Plane, plane_mask
 from eden.memory.storage import CORRECTIONS
 
 Piece = tuple[ErrorModel | None, int, int]
@@ -49,33 +50,68 @@ def region_rows(
         ValueError: for one out of range: a misplaced address, pieces that do not hold the operand, a piece that does
             not lie in the cells that its model's geometry or map describes.
     """
-    if correction not in CORRECTIONS:
-        raise ValueError(f"correction is {correction!r}; allowed are {', '.join(CORRECTIONS)}")
-    mode = _core.Correction.__members__[correction]
     check_int("width", width, 1)
     if check_int("bits", bits, 0) % width:
         raise ValueError(f"bits is {bits}; allowed is a multiple of the element's {width} bits")
-    if not pieces:
-        raise ValueError("pieces is empty; allowed is one piece or more")
-    rows: list[list[int]] = []
-    parts: list[NDArray[np.int64]] = []
-    places: dict[LineModel | CellMap, tuple[int, int]] = {}
-    used = end = 0
-    for i, (errors, address, size) in enumerate(pieces):
-        _check_piece(f"pieces[{i}]", errors, address, size, width)
-        if errors not in places and isinstance(errors, (LineModel, CellMap)):
-            part, length = _table_part(errors)
-            parts.append(part)
-            places[errors] = used, length
-            used += part.size
-        row = _row(errors, address, mode, places)
-        end += size
-        if i + 1 < len(pieces):
-            row[_core.REGION_END] = end
-        rows.append(row)
-    if end < bits:
-        raise ValueError(f"pieces hold {end} bits; allowed is what the operand takes, {bits}, or more")
-    return rows, np.concatenate(parts) if parts else None
+    rows = _Rows(correction)
+    rows.add(pieces, bits, width)
+    return rows.rows, rows.table
+
+
+def plane_rows(
+    planes: Mapping[Plane, Sequence[Piece]], elements: int, correction: str = "none"
+) -> tuple[list[list[int]], NDArray[np.int64] | None]:
+    """``region_rows`` of an operand in planes, which hold all bits of its words; cells may be cut anywhere.
+
+    Args:
+        planes: by plane, the pieces of memory that hold it, in order.
+        elements: size of the operand.
+        correction: "none", "zero" or "clamp".
+
+    Raises:
+        TypeError, ValueError: as ``region_rows``.
+    """
+    rows = _Rows(correction)
+    for plane, pieces in planes.items():
+        rows.add(pieces, elements * len(plane), 1, plane_mask(plane))
+    return rows.rows, rows.table
+
+
+class _Rows:
+    """Rows of an operand's regions, and the table that those of equal models share."""
+
+    def __init__(self, correction: str) -> None:
+        if correction not in CORRECTIONS:
+            raise ValueError(f"correction is {correction!r}; allowed are {', '.join(CORRECTIONS)}")
+        self.rows: list[list[int]] = []
+        self._mode = _core.Correction.__members__[correction]
+        self._parts: list[NDArray[np.int64]] = []
+        self._places: dict[LineModel | CellMap, tuple[int, int]] = {}
+
+    @property
+    def table(self) -> NDArray[np.int64] | None:
+        return np.concatenate(self._parts) if self._parts else None
+
+    def add(self, pieces: Sequence[Piece], bits: int, width: int, mask: int = 0) -> None:
+        """The rows of pieces that hold so many bits, of a plane's mask or, at 0, of whole words."""
+        if not pieces:
+            raise ValueError("pieces is empty; allowed is one piece or more")
+        end = 0
+        for i, (errors, address, size) in enumerate(pieces):
+            _check_piece(f"pieces[{i}]", errors, address, size, width)
+            if errors not in self._places and isinstance(errors, (LineModel, CellMap)):
+                part, length = _table_part(errors)
+                self._places[errors] = sum(part.size for part in self._parts), length
+                self._parts.append(part)
+            row = _row(errors, address, self._mode, self._places)
+            end += size
+            if i + 1 < len(pieces):
+                row[_core.REGION_END] = end
+            field = row[_core.REGION_CORRECTION] | mask << _core.PLANE_SHIFT
+            row[_core.REGION_CORRECTION] = field - 2**64 if field >= 2**63 else field
+            self.rows.append(row)
+        if end < bits:
+            raise ValueError(f"pieces hold {end} bits; allowed is what the operand takes, {bits}, or more")
 
 
 def _check_piece(name: str, errors: Any, address: Any, size: Any, width: int) -> None:

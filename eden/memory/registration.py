@@ -80,7 +80,8 @@ def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor | None) -> N
         saved = (x, inputs[POSITION["scale"]], inputs[POSITION["zero_point"]])
     elif ctx.bounded:
         # Both can be changed in place before the backward pass: a network leaves eden.clean, or a curriculum steps.
-        correction = inputs[POSITION["region"]].reshape(-1)[_core.REGION_CORRECTION]
+        # A plane's mask lies above it, in the same field.
+        correction = inputs[POSITION["region"]].reshape(-1)[_core.REGION_CORRECTION] % 2**_core.PLANE_SHIFT
         saved = (x, bounds.masked_fill(correction == _core.Correction.none.value, math.nan))
     else:
         return

@@ -17,6 +17,7 @@ from eden.devices.device import GeometryField
 from eden.devices.margin import Margin
 from eden.devices.partition import Errors, OperatingPoint
 from eden.memory.lines import LineModel
+from eden.memory.planes import Plane, operand_and_plane, plane_text
 from eden.memory.storage import CORRECTIONS, STORAGE_BITS
 from eden.placement.constraints import OPERAND_ALIGNMENT
 from eden.placement.placement import MemoryPiece
@@ -113,7 +114,7 @@ class MemoryMap(Result):
     partitions: Annotated[dict[str, MappedPartition], pydantic.Field(min_length=1)]
     """The regions of the device, by name."""
     operands: Annotated[dict[str, MappedOperand], pydantic.Field(min_length=1)]
-    """What lies in them, by name."""
+    """What lies in them, by name; of an operand in planes each plane, such as ``conv1.weight[6:5]``."""
     notes: tuple[str, ...] = ()
     """What a reader must know about how limits and points were compared."""
 
@@ -133,12 +134,28 @@ class MemoryMap(Result):
             if address < start + 8 * size:
                 raise ValueError(f"operand {name} starts at bit {address}, inside operand {before}")
         readers: dict[str, str] = {}
-        for name, operand in self.operands.items():
-            for reader in operand.readers:
-                if reader in readers:
+        planes: dict[str, list[Plane]] = {}
+        for name, mapped in self.operands.items():
+            owner, plane = operand_and_plane(name)
+            planes.setdefault(owner, []).append(plane)
+            for reader in mapped.readers:
+                if readers.setdefault(reader, owner) != owner:
                     raise ValueError(f"{reader} reads both {readers[reader]} and {name}; allowed is one operand")
-                readers[reader] = name
+        for owner, found in planes.items():
+            self._check_planes(owner, found)
         return self
+
+    def _check_planes(self, name: str, planes: list[Plane]) -> None:
+        if planes == [()]:
+            return
+        of = [self.operands[each] for each in self.operands if operand_and_plane(each)[0] == name]
+        forms = {tuple(value for key, value in one if key not in ("bytes", "pieces")) for one in of}
+        width = STORAGE_BITS[of[0].storage]
+        if len(forms) > 1 or sorted(bit for plane in planes for bit in plane) != list(range(width)):
+            raise ValueError(
+                f"the planes of operand {name} are {', '.join(map(plane_text, planes))}; allowed are planes of one "
+                f"form that hold each of its word's {width} bits once"
+            )
 
     def _check_partitions(self) -> None:
         end, before = 0, ""
@@ -164,7 +181,8 @@ class MemoryMap(Result):
         if operand.correction not in CORRECTIONS:
             allowed = ", ".join(CORRECTIONS)
             raise ValueError(f"operand {name}: correction is {operand.correction!r}; allowed are {allowed}")
-        needed = -(-operand.elements * STORAGE_BITS[operand.storage] // 8)
+        plane = operand_and_plane(name)[1]
+        needed = -(-operand.elements * (len(plane) or STORAGE_BITS[operand.storage]) // 8)
         if operand.bytes != needed:
             raise ValueError(
                 f"operand {name} has {operand.bytes} bytes; allowed for {operand.elements} elements of "

@@ -10,7 +10,7 @@ from eden.devices.partition import Errors, OperatingPoint, Partition, off_nomina
 from eden.faults.buffers import range_of
 from eden.faults.digests import network_digest
 from eden.faults.faulty_layers import faulty_layers
-from eden.faults.operand import Operand, operand_numel
+from eden.faults.operand import Operand, Place, operand_numel
 from eden.memory.storage import STORAGE_BITS
 from eden.placement.map_file import MappedOperand, MappedPartition, MemoryMap
 from eden.placement.placement import Placement
@@ -97,7 +97,12 @@ def memory_map(model: nn.Module, placement: Placement, device: Device) -> Memory
     readers = _readers(model)
     for layer in faulty_layers(model).values():
         for operand in layer.eden_faults.operands():
-            if operand.name in operands or (operand.errors is None and operand.name not in placement.operands):
+            places = [
+                place
+                for place in operand.places
+                if place.name not in operands and (place.errors is not None or place.name in placement.operands)
+            ]
+            if not places:
                 continue
             if operand.contiguous:
                 raise ValueError(
@@ -107,7 +112,10 @@ def memory_map(model: nn.Module, placement: Placement, device: Device) -> Memory
             bounds, elements = range_of(layer, operand), operand_numel(layer, operand)
             if bounds is None or elements is None:
                 raise ValueError(f"the range and size of {operand.name} are not known; call eden.calibrate_ first")
-            operands[operand.name] = _mapped(operand, bounds, elements, readers[operand.name], placement, device)
+            for place in places:
+                operands[place.name] = _mapped(
+                    operand, place, bounds, elements, readers[operand.name], placement, device
+                )
     for name in placement.operands:
         if name not in operands:
             raise ValueError(
@@ -129,22 +137,23 @@ def memory_map(model: nn.Module, placement: Placement, device: Device) -> Memory
 
 def _mapped(
     operand: Operand,
+    place: Place,
     bounds: tuple[float, float],
     elements: int,
     readers: list[str],
     placement: Placement,
     device: Device,
 ) -> MappedOperand:
-    placed = placement.operands.get(operand.name)
+    placed = placement.operands.get(place.name)
     if placed is None:
         raise ValueError(
-            f"operand {operand.name} has no place; allowed is a placement of all operands under faults, or to make it "
+            f"operand {place.name} has no place; allowed is a placement of all operands under faults, or to make it "
             "reliable with eden.set_errors_"
         )
-    size = -(-elements * STORAGE_BITS[operand.storage] // 8)
+    size = -(-elements * (len(place.plane) or STORAGE_BITS[operand.storage]) // 8)
     if placed.bytes != size:
         raise ValueError(
-            f"operand {operand.name} has {placed.bytes} bytes in the placement and {size} in the network; allowed is "
+            f"operand {place.name} has {placed.bytes} bytes in the placement and {size} in the network; allowed is "
             "the same size (is the storage the same?)"
         )
     return MappedOperand.model_validate(

@@ -15,6 +15,7 @@ from eden.devices.device import Device
 from eden.devices.partition import OperatingPoint, Partition, point_of
 from eden.devices.upper_rates import Rates
 from eden.memory.errors import ErrorModel, Uniform
+from eden.memory.planes import operand_and_plane
 from eden.placement.constraints import Constraints
 from eden.placement.defaults import UpperRates
 from eden.placement.placement import Optimum, Piece, PlacedOperand, PlacedPartition, Placement
@@ -147,6 +148,21 @@ class Question:
             [first, *((point, none) for point, _ in others if point in known)]
             for (first, *others), known in zip(self.choices, self._error_free, strict=True)
         ]
+        return found
+
+    def planes_alike(self) -> Question | None:
+        """The same where all planes of an operand tolerate what the least tolerant does, as whole words would.
+
+        None where no operand lies in planes.
+        """
+        lowest: dict[str, Limit] = {}
+        owners = [operand_and_plane(name)[0] for name in self.names]
+        if len(set(owners)) == len(owners):
+            return None
+        for owner, limit in zip(owners, self.limits, strict=True):
+            lowest[owner] = Limit(*map(min, limit, lowest.get(owner, limit)))
+        found = copy.copy(self)
+        found.limits = [lowest[owner] for owner in owners]
         return found
 
     def stored(self) -> dict[str, OperandBytes]:

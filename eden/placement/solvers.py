@@ -71,8 +71,21 @@ class Solver(NamedTuple):
 def _greedy(question: Question, order: Order) -> Placement:
     from eden.placement.greedy import place_greedy
 
-    answer = place_greedy(question, OBJECTIVES[order.objective].first)
-    return question.answered("greedy", order.objective, answer)
+    first = OBJECTIVES[order.objective].first
+    alike = question.planes_alike()
+    if alike is None:
+        return question.answered("greedy", order.objective, place_greedy(question, first))
+    # Greedily, planes that tolerate more can save less, as operands can. Whole words stay a choice.
+    found: list[Placement] = []
+    refused: list[ValueError] = []
+    for asked in (question, alike):
+        try:
+            found.append(question.answered("greedy", order.objective, place_greedy(asked, first)))
+        except ValueError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    return min(found, key=order.costs().value_of) if len(found) > 1 else found[0]
 
 
 def _exact(question: Question, order: Order) -> Placement:

@@ -76,6 +76,12 @@ class _Exported(nn.Module):
 
 def _packaged_operands(model: nn.Module) -> tuple[PackagedOperand, ...]:
     infos = memories.operands(model)
+    planes = [name for name, info in infos.items() if info.plane]
+    if planes:
+        raise ValueError(
+            f"{planes[0]} is a plane of {infos[planes[0]].operand}; allowed in a package are operands whose words are "
+            "whole (Faults.planes is None)"
+        )
     errors = scalable_errors(model)
     moved = moved_bytes(infos)
     corrections = {

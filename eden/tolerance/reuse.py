@@ -130,7 +130,12 @@ class Reuse:
         nested = any("eden_functions" in layer.__dict__ for layer in layers)
         self._layers: dict[int, FaultyLayer] = {} if compiled or nested else {id(layer): layer for layer in layers}
         self._operands = {
-            id(layer): [names.index(operand.name) for operand in layer.eden_faults.operands() if operand.name in names]
+            id(layer): [
+                names.index(place.name)
+                for operand in layer.eden_faults.operands()
+                for place in operand.places
+                if place.name in names
+            ]
             for layer in layers
         }
         self._most_bytes = most_bytes

@@ -36,9 +36,18 @@ struct Load {
   EDEN_HOST_DEVICE Region region(int64_t i) const {
     return unpack_region(regions + i * kRegionFields);
   }
-  // The operand's first bit in a region.
+  // That of a region's row, 0 for whole words.
+  EDEN_HOST_DEVICE uint32_t plane(int64_t i) const {
+    return static_cast<uint32_t>(static_cast<uint64_t>(regions[i * kRegionFields + kCorrection]) >>
+                                 kPlaneShift);
+  }
+  // Whether the operand lies in planes.
+  EDEN_HOST_DEVICE bool in_planes() const { return region_count > 0 && plane(0) != 0; }
+  // Whether the rows of a plane, or of whole words, begin with a region.
+  EDEN_HOST_DEVICE bool begins_plane(int64_t i) const { return i == 0 || plane(i) != plane(i - 1); }
+  // The operand's first bit in a region; of a plane, among its own.
   EDEN_HOST_DEVICE uint64_t first_bit(int64_t i) const {
-    return i == 0 ? 0 : static_cast<uint64_t>(regions[(i - 1) * kRegionFields + kEnd]);
+    return begins_plane(i) ? 0 : static_cast<uint64_t>(regions[(i - 1) * kRegionFields + kEnd]);
   }
 };
 

@@ -24,6 +24,22 @@ constexpr uint64_t kColumnMultiple = 512;
 // machines.
 constexpr int64_t kStreamedBytes = int64_t{16} << 20;
 
+// Where elements pass whose flips were found elsewhere: words from cell 0 on, all of which fail
+// that are in a list.
+constexpr Region kNoFlips = {kEndless,
+                             0,
+                             ModelKind::kCell,
+                             {0, 0},
+                             {0, 0},
+                             kAlways,
+                             Correction::kNone,
+                             0,
+                             TableKind::kPopulation,
+                             0,
+                             0,
+                             0,
+                             0};
+
 // The bits of a mask from one on, moved to the front of words of their own.
 const uint64_t* mask_words(const uint64_t* mask, uint64_t bit, uint64_t bits,
                            std::vector<uint64_t>& scratch) {
@@ -127,31 +143,38 @@ LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const voi
   streams_ =
       in != out && load.shape.sample_size() * load.shape.batch * value_bytes_ >= kStreamedBytes;
   const auto width = static_cast<uint64_t>(width_);
-  const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * width;
-  const uint64_t cells = std::min(kPatchCells, kPatchElements * width);
+  const auto elements = static_cast<uint64_t>(load.shape.sample_size());
   check_regions(load, width);
-  uint64_t first = 0;
-  for (int64_t i = 0; first < bits; ++i) {
+  if (in_planes()) add_segment(segments_, patches_, kNoFlips, 0, elements * width);
+  std::vector<Segment>& segments = in_planes() ? plane_segments_ : segments_;
+  int64_t& patches = in_planes() ? plane_patches_ : patches_;
+  for (int64_t i = 0; elements != 0 && i < load.region_count; ++i) {
     const Region region = load.region(i);
-    const uint64_t end = std::min(region.end, bits);
-    if (end == first) continue;
-    const PatchGrid grid = PatchGrid::cut(region, end - first, cells, kColumnMultiple);
-    const bool lines = region.model == ModelKind::kBitline || region.model == ModelKind::kWordline;
-    segments_.push_back(
-        {region, lines ? weak_lines(region, load.table) : WeakLines{}, grid, patches_, first});
-    patches_ += grid.patches;
-    first = end;
+    const uint64_t first = load.first_bit(i), bits = elements * plane_bits(region.plane, width);
+    if (first < bits) add_segment(segments, patches, region, first, std::min(region.end, bits));
+    if (!in_planes() && region.end >= bits) break;  // of whole words nothing follows
   }
+}
+
+void LoadWork::add_segment(std::vector<Segment>& segments, int64_t& patches, const Region& region,
+                           uint64_t first, uint64_t end) const {
+  if (end == first) return;
+  const uint64_t cells = std::min(kPatchCells, kPatchElements * static_cast<uint64_t>(width_));
+  const PatchGrid grid = PatchGrid::cut(region, end - first, cells, kColumnMultiple);
+  const bool lines = region.model == ModelKind::kBitline || region.model == ModelKind::kWordline;
+  segments.push_back(
+      {region, lines ? weak_lines(region, load_.table) : WeakLines{}, grid, patches, first});
+  patches += grid.patches;
 }
 
 int64_t LoadWork::elements_per_piece() const {
   return std::max<int64_t>(1, load_.shape.sample_size() / std::max<int64_t>(1, patches_));
 }
 
-const LoadWork::Segment& LoadWork::segment_of(int64_t patch) const {
-  size_t at = segments_.size() - 1;
-  while (segments_[at].first_patch > patch) --at;
-  return segments_[at];
+const LoadWork::Segment& LoadWork::segment_of(const std::vector<Segment>& segments, int64_t patch) {
+  size_t at = segments.size() - 1;
+  while (segments[at].first_patch > patch) --at;
+  return segments[at];
 }
 
 template <class Flips, class Find>
@@ -162,7 +185,7 @@ void LoadWork::run_with(int64_t first_piece, int64_t last_piece, Flips& flips, F
   for (int64_t piece = first_piece; piece < last_piece; ++piece) {
     const int64_t which = piece / load_.shape.batch, sample = piece % load_.shape.batch;
     if (which != found) {
-      segment = &segment_of(which);
+      segment = &segment_of(segments_, which);
       patch = segment->grid.patch(which - segment->first_patch);
       if (patch.rows != 0) find(*segment, patch, which);
       found = which;
@@ -199,6 +222,48 @@ void LoadWork::run_and_keep(int64_t first_piece, int64_t last_piece, KeptLoad& k
                         true);
              kept.enter(which, found, segment.grid, patch, width_);
              flips.recall(kept.patch(which), load_, segment.region, patch, listable());
+           });
+}
+
+PlaneFlips LoadWork::plane_flips() const {
+  const auto width = static_cast<uint64_t>(width_);
+  return {patches_, segments_.empty() ? 1 : segments_[0].grid.columns / width, width};
+}
+
+void LoadWork::find_planes(int64_t first_patch, int64_t last_patch, const KeptLoad* kept,
+                           KeptLoad* wanted, PlaneFlips& flips) const {
+  static thread_local PatchFlips found;
+  static thread_local RecalledFlips recalled;
+  for (int64_t which = first_patch; which < last_patch; ++which) {
+    const auto& [region, weak, grid, first, first_bit] = segment_of(plane_segments_, which);
+    const Patch patch = grid.patch(which - first);
+    if (patch.rows == 0) continue;
+    const auto enter = [&](const auto& of_patch) {
+      flips.enter(region.plane, first_bit, region.address, grid, patch, of_patch);
+    };
+    // Cell by cell, since a plane's elements need not divide a word of a mask.
+    if (wanted != nullptr) {
+      Region all = region;
+      all.failure = kAlways;
+      found.find(kernels_, load_, all, weak, grid, patch, 1, true);
+      wanted->enter(which, found, grid, patch, 1);
+      kept = wanted;
+    }
+    if (kept != nullptr) {
+      recalled.recall(kept->patch(which), load_, region, patch, true);
+      enter(recalled);
+    } else {
+      found.find(kernels_, load_, region, weak, grid, patch, 1, true);
+      enter(found);
+    }
+  }
+}
+
+void LoadWork::run_planes(int64_t first_piece, int64_t last_piece, const PlaneFlips& all) const {
+  static thread_local RecalledFlips flips;
+  run_with(first_piece, last_piece, flips,
+           [&](const Segment& segment, const Patch& patch, int64_t which) {
+             flips.recall(all.chunk(which), load_, segment.region, patch, listable());
            });
 }
 
@@ -281,41 +346,55 @@ void LoadWork::pass_run(int64_t sample, int64_t first, int64_t count, uint64_t f
   }
 }
 
-void LoadWork::count(int64_t* counts) const {
+template <class Flips>
+void LoadWork::count_patch(const Segment& segment, const Patch& patch, const Flips& flips,
+                           int64_t* counts) const {
   auto* of = &count_run<Codec<ValueType::kFloat32, Storage::kFloat32>>;
   visit_codec(value_, storage_, [&]<ValueType kValue, Storage kStorage>() {
     of = &count_run<Codec<kValue, kStorage>>;
   });
-  PatchFlips flips;
   const auto width = static_cast<uint64_t>(width_);
   const LoadShape& shape = load_.shape;
   std::vector<uint64_t> zero_scratch, one_scratch;
+  for (uint32_t row = 0; row < patch.rows; ++row) {
+    const uint64_t begin = segment.grid.run_begin(patch, row) - segment.region.address;
+    const uint64_t end = segment.grid.run_end(patch, row) - segment.region.address;
+    const uint64_t lead = begin + segment.region.address - patch.origin - row * patch.stride;
+    const auto first = static_cast<int64_t>((begin + segment.first_bit) / width);
+    const auto count = static_cast<int64_t>((end - begin) / width);
+    for (int64_t sample = 0; sample < shape.batch; ++sample) {
+      for (int64_t done = 0, length = 0; done < count; done += length) {
+        const int64_t index = first + done;
+        length =
+            shape.outer == 1 ? count : std::min(count - done, shape.inner - index % shape.inner);
+        const uint64_t bit = lead + static_cast<uint64_t>(done) * width;
+        const uint64_t bits = static_cast<uint64_t>(length) * width;
+        const bool any = flips.masked();
+        of(in_ + shape.tensor_index(sample, index) * value_bytes_, length, index,
+           any ? mask_words(flips.zero(row), bit, bits, zero_scratch) : nullptr,
+           any ? mask_words(flips.one(row), bit, bits, one_scratch) : nullptr, load_.conversion,
+           counts);
+      }
+    }
+  }
+}
+
+void LoadWork::count(int64_t* counts) const {
+  PatchFlips found;
+  RecalledFlips recalled;
+  PlaneFlips planes = plane_flips();
+  if (in_planes()) find_planes(0, plane_patches_, nullptr, nullptr, planes);
   for (int64_t which = 0; which < patches_; ++which) {
-    const Segment& segment = segment_of(which);
+    const Segment& segment = segment_of(segments_, which);
     const Patch patch = segment.grid.patch(which - segment.first_patch);
     if (patch.rows == 0) continue;
-    flips.find(kernels_, load_, segment.region, segment.weak_lines, segment.grid, patch, width_,
-               false);
-    for (uint32_t row = 0; row < patch.rows; ++row) {
-      const uint64_t begin = segment.grid.run_begin(patch, row) - segment.region.address;
-      const uint64_t end = segment.grid.run_end(patch, row) - segment.region.address;
-      const uint64_t lead = begin + segment.region.address - patch.origin - row * patch.stride;
-      const auto first = static_cast<int64_t>((begin + segment.first_bit) / width);
-      const auto count = static_cast<int64_t>((end - begin) / width);
-      for (int64_t sample = 0; sample < shape.batch; ++sample) {
-        for (int64_t done = 0, length = 0; done < count; done += length) {
-          const int64_t index = first + done;
-          length =
-              shape.outer == 1 ? count : std::min(count - done, shape.inner - index % shape.inner);
-          const uint64_t bit = lead + static_cast<uint64_t>(done) * width;
-          const uint64_t bits = static_cast<uint64_t>(length) * width;
-          const bool any = flips.masked();
-          of(in_ + shape.tensor_index(sample, index) * value_bytes_, length, index,
-             any ? mask_words(flips.zero(row), bit, bits, zero_scratch) : nullptr,
-             any ? mask_words(flips.one(row), bit, bits, one_scratch) : nullptr, load_.conversion,
-             counts);
-        }
-      }
+    if (in_planes()) {
+      recalled.recall(planes.chunk(which), load_, segment.region, patch, false);
+      count_patch(segment, patch, recalled, counts);
+    } else {
+      found.find(kernels_, load_, segment.region, segment.weak_lines, segment.grid, patch, width_,
+                 false);
+      count_patch(segment, patch, found, counts);
     }
   }
 }

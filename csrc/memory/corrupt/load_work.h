@@ -9,6 +9,7 @@
 #include "memory/corrupt/flips.h"
 #include "memory/corrupt/kept_flips.h"
 #include "memory/corrupt/load.h"
+#include "memory/corrupt/plane_flips.h"
 
 namespace eden {
 
@@ -28,7 +29,18 @@ class LoadWork {
   void run_kept(int64_t first_piece, int64_t last_piece, const KeptLoad& kept) const;
   // The same, entering the weak cells that are found, for later loads.
   void run_and_keep(int64_t first_piece, int64_t last_piece, KeptLoad& kept) const;
-  int64_t patches() const { return patches_; }
+
+  // An operand in planes is worked on in two passes. The first finds the flips of its planes'
+  // patches, in any order, from earlier ones or into later ones, either of which may be null; the
+  // second runs the pieces with all of them.
+  bool in_planes() const { return load_.in_planes(); }
+  PlaneFlips plane_flips() const;
+  void find_planes(int64_t first_patch, int64_t last_patch, const KeptLoad* kept, KeptLoad* wanted,
+                   PlaneFlips& flips) const;
+  void run_planes(int64_t first_piece, int64_t last_piece, const PlaneFlips& flips) const;
+
+  // Those whose flips are found: of the planes of an operand in planes.
+  int64_t patches() const { return in_planes() ? plane_patches_ : patches_; }
   int width() const { return width_; }
 
   // What a run would do to the stored bits, without doing it: adds to counts[bit][stored value] the
@@ -54,7 +66,12 @@ class LoadWork {
   void pass_run(int64_t sample, int64_t first, int64_t count, uint64_t first_bit,
                 const uint64_t* zero, const uint64_t* one,
                 std::vector<simd::FlipRun>& plain_runs) const;
-  const Segment& segment_of(int64_t patch) const;
+  static const Segment& segment_of(const std::vector<Segment>& segments, int64_t patch);
+  template <class Flips>
+  void count_patch(const Segment& segment, const Patch& patch, const Flips& flips,
+                   int64_t* counts) const;
+  void add_segment(std::vector<Segment>& segments, int64_t& patches, const Region& region,
+                   uint64_t first, uint64_t end) const;
   // Whether elements may be flipped after all have passed.
   bool listable() const { return plain_ || in_ != out_; }
 
@@ -69,8 +86,10 @@ class LoadWork {
   char* out_;
   const simd::Kernels& kernels_;
   simd::Apply apply_;
-  std::vector<Segment> segments_;
+  std::vector<Segment> segments_;  // in which elements pass; one without flips for all planes
   int64_t patches_ = 0;
+  std::vector<Segment> plane_segments_;
+  int64_t plane_patches_ = 0;
 };
 
 }  // namespace eden

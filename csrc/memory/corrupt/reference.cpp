@@ -1,7 +1,9 @@
 #include "memory/corrupt/reference.h"
 
+#include <bit>
 #include <cstring>
 
+#include "base/refusal.h"
 #include "memory/lines.h"
 #include "memory/weak_cells.h"
 
@@ -48,19 +50,36 @@ bool is_weak(const Load& load, const Region& region, uint64_t address, bool stor
   return is_weak(load.chip, cell, line_thresholds(load.chip, region, load.table, line));
 }
 
+// Where a bit of a word lies: the region, and the bit's place in its plane, or in whole words.
+struct Place {
+  int64_t region;
+  uint64_t bit;
+};
+
+Place place_of(const Load& load, uint64_t element, int bit, uint64_t width) {
+  const uint32_t mask = uint32_t{1} << bit;
+  for (int64_t i = 0; i < load.region_count; ++i) {
+    const uint32_t plane = load.region(i).plane;
+    if (plane != 0 && (plane & mask) == 0) continue;
+    const uint64_t before = plane == 0 ? static_cast<uint64_t>(bit)
+                                       : static_cast<uint64_t>(std::popcount(plane & (mask - 1)));
+    const uint64_t place = element * plane_bits(plane, width) + before;
+    if (load.region(i).end > place) return {i, place};
+  }
+  refuse("no region holds bit ", bit, " of element ", element);
+}
+
 template <class C>
 void read_elements(const Load& load, const char* in, char* out) {
   const Conversion& conversion = load.conversion;
-  int64_t which = 0;
   for (int64_t i = 0; i < load.shape.sample_size(); ++i) {
-    const uint64_t first_bit = static_cast<uint64_t>(i) * C::kWidthBits;
-    while (load.region(which).end <= first_bit) ++which;
-    const Region region = load.region(which);
-    const uint64_t address = region.address + first_bit - load.first_bit(which);
     uint32_t flips[2] = {0, 0};
-    for (uint64_t bit = 0; bit < C::kWidthBits; ++bit) {
+    for (int bit = 0; bit < C::kWidthBits; ++bit) {
+      const Place place = place_of(load, static_cast<uint64_t>(i), bit, C::kWidthBits);
+      const Region region = load.region(place.region);
+      const uint64_t address = region.address + place.bit - load.first_bit(place.region);
       for (const bool stored : {false, true}) {
-        const bool flip = cell_flips(load, region, address + bit, stored);
+        const bool flip = cell_flips(load, region, address, stored);
         flips[stored] |= static_cast<uint32_t>(flip) << bit;
       }
     }

@@ -53,6 +53,17 @@ void run(const Load& load, const Tensor& x, const CorruptArguments& arguments, T
   FlipCache::Answer answer = cache.find(load, arguments.table ? arguments.table->numel() : 0,
                                         work.width(), work.patches());
   const int64_t grain = std::max<int64_t>(1, kElementsPerThread / work.elements_per_piece());
+  if (work.in_planes()) {
+    PlaneFlips flips = work.plane_flips();
+    torch::stable::parallel_for(0, work.patches(), grain, [&](int64_t first, int64_t last) {
+      work.find_planes(first, last, answer.kept.get(), answer.wanted.get(), flips);
+    });
+    torch::stable::parallel_for(0, work.pieces(), grain, [&](int64_t first, int64_t last) {
+      work.run_planes(first, last, flips);
+    });
+    cache.keep(std::move(answer));
+    return;
+  }
   torch::stable::parallel_for(0, work.pieces(), grain, [&](int64_t first, int64_t last) {
     if (answer.kept != nullptr) {
       work.run_kept(first, last, *answer.kept);

@@ -50,6 +50,9 @@ __device__ __noinline__ void make_load(const DeviceLoad& device, uint64_t width,
     load.conversion.high = device.bounds[1];
   }
   job.fault = find_fault(load, width);
+  if (job.fault.fault == RegionFault::kNone && load.in_planes()) {
+    job.fault = {RegionFault::kPlanesHere, 0};
+  }
   job.turn = blockIdx.x;
 }
 

@@ -413,6 +413,15 @@ TEST_CASE("regions that cannot be followed are refused by the host and poison a 
   for (const auto& row : {bitline, wordline, map}) {
     for (const auto& bad : in_tables) check_refused(row, table, bad);
   }
+  // Planes, which the host reads.
+  auto plane = cell;
+  plane[eden::kCorrection] = -(int64_t{1} << eden::kPlaneShift);
+  const auto in_planes = load_of(plane, table, {1, 1, 3000});
+  CHECK(eden::find_fault(in_planes, 32).fault == RegionFault::kNone);
+  std::vector<int32_t> in(3000, 1), out(3000, 0);
+  CHECK(run_kernel(in_planes, ValueType::kInt32, Storage::kInt32, in.data(), out.data()) ==
+        eden::pack_fault({RegionFault::kPlanesHere, 0}));
+  CHECK((out == std::vector<int32_t>(3000, -1)));
   // Ends that descend, and a fault of a region that is not the first.
   auto rows = cell;
   rows[eden::kEnd] = 640;

@@ -1,0 +1,171 @@
+"""Is a plane what it says: its bits packed densely from an address of its own, and nothing else?
+
+The expected bits are made without planes: those of a plane, packed into bytes, are read as a tensor of bytes that lies
+where the plane does.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+import eden
+from eden import _core
+from eden.memory.planes import plane_of, plane_text, planes_of, split
+from eden.memory.region import plane_rows, region_rows
+from eden.memory.storage import CODE_BITS, STORAGE_BITS, STORAGES
+
+MODELS = {
+    "cells": eden.DataDependent(ber_zero=2e-2, ber_one=5e-2, failure=0.7),
+    "dense": eden.Uniform(0.2),
+    "bitlines": eden.Bitline(ber=2e-2, dispersion=0.1),
+    "reliable": None,
+}
+ELEMENTS = 1003
+WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32}
+
+
+def read(x, rows, table, storage, scale=None, seed=3, access=2, batch_dim=-1):
+    chip, number = (torch.tensor(value) for value in (seed, access))
+    entries = None if table is None else torch.from_numpy(table)
+    return torch.ops.eden.corrupt(
+        x, torch.tensor(rows), entries, chip, number, scale, None, None, STORAGES[storage], -1, batch_dim
+    )
+
+
+def alone(bits: np.ndarray, errors, address: int) -> np.ndarray:
+    """Bits (a multiple of 8) as they are read from a memory, one after the other."""
+    packed = torch.from_numpy(np.packbits(bits, bitorder="little"))
+    if errors is not None:
+        packed = eden.corrupt(packed, errors, seed=3, address=address, access=2)
+    return np.unpackbits(packed.numpy(), bitorder="little")
+
+
+def expected(words: np.ndarray, planes: dict, width: int) -> np.ndarray:
+    result = np.zeros_like(words)
+    for plane, (errors, address) in planes.items():
+        positions = plane[::-1]
+        bits = np.stack([(words >> bit) & 1 for bit in positions], axis=1).astype(np.uint8).reshape(-1)
+        filled = np.concatenate([bits, np.zeros(-len(bits) % 8, np.uint8)])
+        found = alone(filled, errors, address)[: len(bits)].reshape(len(words), len(positions))
+        for i, bit in enumerate(positions):
+            result |= found[:, i].astype(words.dtype) << bit
+    return result
+
+
+@pytest.mark.parametrize(
+    ("dtype", "groups"),
+    [
+        (torch.int8, ["7", "6:5", "4:0"]),
+        (torch.uint8, ["7,3", "6:4", "2:0"]),
+        (torch.int16, ["15", "14:10", "9:0"]),
+        (torch.bfloat16, ["15", "14:7", "6:0"]),
+        (torch.float32, ["31", "30:23", "22:0"]),
+    ],
+)
+def test_a_plane_is_its_bits_packed_at_its_address(dtype, groups):
+    planes = planes_of(groups)
+    width = sum(map(len, planes))
+    words = np.random.default_rng(1).integers(0, 2**width, ELEMENTS).astype(WORDS[width // 8])
+    x = torch.from_numpy(words.view(f"i{width // 8}" if dtype != torch.uint8 else "u1").copy()).view(dtype)
+    for models in itertools.islice(itertools.permutations(MODELS.values(), len(planes)), 0, 24, 3):
+        places = {
+            plane: (errors, 8 * 4096 * (i + 1)) for i, (plane, errors) in enumerate(zip(planes, models, strict=False))
+        }
+        rows, table = plane_rows(
+            {p: ((errors, at, ELEMENTS * len(p)),) for p, (errors, at) in places.items()}, ELEMENTS
+        )
+        found = read(x, rows, table, str(dtype).removeprefix("torch."))
+        got = found.view({1: torch.int8, 2: torch.int16, 4: torch.int32}[width // 8]).numpy().view(words.dtype)
+        assert np.array_equal(got, expected(words, places, width)), models
+
+
+def test_codes_of_every_storage_are_read_plane_by_plane():
+    """Each plane alone under faults: exactly its bits change, as many as the memory has weak cells there."""
+    x = torch.randn(4, 250, generator=torch.Generator().manual_seed(1))
+    scale = torch.tensor(0.03)
+    for storage in CODE_BITS:
+        planes = split(storage)
+        assert sorted(itertools.chain(*planes)) == list(range(STORAGE_BITS[storage]))
+        for under in planes:
+            pieces = {p: ((eden.Uniform(0.3) if p == under else None, 64, 10**6),) for p in planes}
+            rows, _ = plane_rows(pieces, x.numel())
+            counts = torch.ops.eden.count_flips(
+                x,
+                torch.tensor(rows),
+                None,
+                *(torch.tensor(n) for n in (3, 2)),
+                scale,
+                None,
+                None,
+                STORAGES[storage],
+                -1,
+                0,
+            )
+            flipped = counts[..., 1].sum(1)
+            assert counts[..., 0].sum(1).eq(x.numel()).all()
+            assert [bit for bit, n in enumerate(flipped.tolist()) if n] == sorted(under), storage
+
+
+def test_flips_of_a_plane_are_nested_and_independent_of_the_others():
+    x = torch.randint(-128, 128, (20000,), dtype=torch.int8, generator=torch.Generator().manual_seed(2))
+    planes = planes_of(["7", "6:5", "4:0"])
+    before = torch.zeros_like(x)
+    for rate in (1e-4, 1e-3, 1e-2, 0.08, 0.3):
+        pieces = {p: ((eden.Uniform(rate if len(p) > 1 else 1e-3), 64 * i, 10**6),) for i, p in enumerate(planes)}
+        flips = read(x, plane_rows(pieces, x.numel())[0], None, "int8") ^ x
+        assert torch.equal(flips & before & 0x7F, before & 0x7F)
+        top = flips & -128
+        assert rate == 1e-4 or torch.equal(top, before & -128)
+        before = flips
+    assert before.count_nonzero() > 0.5 * len(x)
+
+
+def test_samples_corrections_and_gradients_are_those_of_whole_words():
+    x = torch.randn(3, 40, generator=torch.Generator().manual_seed(1))
+    rows, _ = plane_rows({p: ((eden.Uniform(0.1), 8 * i, 10**6),) for i, p in enumerate(split("float32"))}, 40, "zero")
+    each = torch.cat([_corrected(one, rows) for one in x.split(1)])
+    assert torch.equal(_corrected(x, rows), each)
+    assert each.abs().max() <= 2.5
+    whole, _ = region_rows([(eden.Uniform(0.1), 0, 10**6)], 40 * 32, 32, "zero")
+    gradients = []
+    for region in (rows, whole):
+        leaf = x.clone().requires_grad_()
+        _corrected(leaf, region).sum().backward()
+        gradients.append(leaf.grad)
+    assert torch.equal(*gradients)
+
+
+def _corrected(x, rows):
+    chip, access, bounds = torch.tensor(3), torch.tensor(2), torch.tensor([-2.5, 2.5])
+    return torch.ops.eden.corrupt(x, torch.tensor(rows), None, chip, access, None, None, bounds, 0, -1, 0)
+
+
+def test_how_planes_are_said():
+    assert planes_of(["4:0", 7, [5, 6]]) == ((7,), (6, 5), (4, 3, 2, 1, 0))
+    assert [plane_text(plane) for plane in planes_of(["7,3:1", "6:4", "0"])] == ["7,3:1", "6:4", "0"]
+    assert plane_of("0:2") == (2, 1, 0)
+    assert split("sign") == ()
+    for given, message in (
+        (["7", "6:1"], "each bit position of a word once"),
+        (["1", "1:0"], "each bit position"),
+        ([], "are none"),
+        (["x"], "such as '7'"),
+        ([[1, 1]], "each once"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            planes_of(given)
+    for given in ("7:0", {"7": 0}, 3, [None], [{}], [[0.5]]):
+        with pytest.raises(TypeError, match="plane"):
+            planes_of(given)
+
+
+def test_rows_that_make_no_word_are_refused():
+    x = torch.zeros(10, dtype=torch.int8)
+    half, _ = plane_rows({(3, 2, 1, 0): ((eden.Uniform(0.1), 0, 40),)}, 10)
+    with pytest.raises(ValueError, match="share no bit, and hold all of a word"):
+        read(x, half, None, "int8")
+    with pytest.raises(ValueError, match="pieces hold 39 bits"):
+        plane_rows({(3, 2, 1, 0): ((eden.Uniform(0.1), 0, 39),)}, 10)
+    assert _core.PLANE_SHIFT == 32
