@@ -11,6 +11,9 @@ namespace {
 // Clearing the words of found cells one by one costs as much as clearing so many in a row.
 constexpr size_t kWordsClearedPerCell = 8;
 
+// Up to so many lines to one with a dense part, masks of whole rows cost less than lists of cells.
+constexpr size_t kLinesPerDenseLineInMasks = 64;
+
 // Sets the bits of found cells; what the loops need is in their arguments, because a store to a
 // mask could, for all that a compiler knows, change a member.
 void join_cells(const simd::FoundCells& found, bool symmetric, uint64_t* always, uint64_t* strong) {
@@ -221,8 +224,14 @@ void PatchFlips::find_lines(const Load& load, const Region& region, const WeakLi
   list_blocks(lines, joint);
   kernels_->find_in_lines(load.chip, lines, blocks_.data(), blocks_.size(), found_);
   if (across && !dense_lines_.empty()) {
+    const bool into_masks =
+        region.failure == kAlways && dense_lines_.size() * kLinesPerDenseLineInMasks >= lines.count;
     kernels_->find_dense_in_lines(load.chip, lines, dense_lines_.data(), dense_lines_.size(),
-                                  found_);
+                                  into_masks ? always_.data() : nullptr, found_);
+    if (into_masks) {
+      masked_ = dense_ = true;
+      dirty_words_ = row_words_ * patch_.rows;
+    }
   }
   if (region.failure != kAlways) {
     kernels_->keep_failing(load.chip, rows_, load.access, region.failure, found_);
@@ -254,8 +263,8 @@ void PatchFlips::find_weak_lines(const Load& load, const Region& region, const W
     }
     return;
   }
-  weak_line_.resize(count);
-  weak_mark_.resize(count);
+  weak_line_.resize(count + simd::kMostLanes);
+  weak_mark_.resize(count + simd::kMostLanes);
   const size_t size = kernels_->find_weak_lines(load.chip, first_line, count, weak.most,
                                                 weak_line_.data(), weak_mark_.data());
   for (size_t i = 0; i < size; ++i) {

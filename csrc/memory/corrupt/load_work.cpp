@@ -44,11 +44,15 @@ constexpr Region kNoFlips = {kEndless,
 const uint64_t* mask_words(const uint64_t* mask, uint64_t bit, uint64_t bits,
                            std::vector<uint64_t>& scratch) {
   if (bit == 0) return mask;
-  scratch.assign(bits / 64 + 2, 0);
-  for (uint64_t i = 0; i < bits; ++i) {
-    const uint64_t from = bit + i;
-    scratch[i / 64] |= ((mask[from / 64] >> (from % 64)) & 1) << (i % 64);
+  const uint64_t words = (bits + 63) / 64;
+  const uint64_t shift = bit % 64;
+  mask += bit / 64;
+  scratch.resize(words + 1);
+  // Words beyond the bits' last one are read (kSpareWords), and not used.
+  for (uint64_t w = 0; w < words; ++w) {
+    scratch[w] = shift == 0 ? mask[w] : (mask[w] >> shift) | (mask[w + 1] << (64 - shift));
   }
+  scratch[words] = 0;
   return scratch.data();
 }
 

@@ -304,12 +304,36 @@ EDEN_LANES void settle_line_groups(const Keys& keys, OpenLineGroups& groups, uin
   groups.size = 0;
 }
 
-void find_dense_in_lines(uint64_t chip, const PatchLines& lines, const DenseLine* dense,
-                         size_t count, FoundCells& found) {
-  const Keys keys = make_keys(chip);
-  // The groups of a line that hold wanted cells.
-  const uint32_t last_row = lines.lead + ((lines.end - 1) >> lines.row_shift);
-  const uint32_t first = lines.lead >> kGroupBits, last = last_row >> kGroupBits;
+// The groups of a line that hold wanted cells.
+struct LineGroups {
+  uint32_t first, last;
+
+  EDEN_INLINE explicit LineGroups(const PatchLines& lines)
+      : first(lines.lead >> kGroupBits),
+        last((lines.lead + ((lines.end - 1) >> lines.row_shift)) >> kGroupBits) {}
+};
+
+// Has the group of a line drawn into `words`, at `slot`.
+EDEN_LANES void enter_group(const PatchLines& lines, const DenseLine& dense, uint32_t group,
+                            size_t slot, OpenLineGroups& groups, uint32_t* words) {
+  const uint64_t cell = lines.first_cell + uint64_t{dense.line} * lines.length;
+  const uint64_t index = (cell >> kGroupBits) + group;
+  const bool all = dense.probability == kAlways;
+  words[slot] = all ? ~0u : 0;
+  const size_t at = groups.size;
+  groups.slot[at] = static_cast<uint32_t>(slot);
+  groups.low_index[at] = low_half(index);
+  groups.high_index[at] = high_half(index);
+  groups.high[at] = high_half(dense.probability);
+  groups.low[at] = low_half(dense.probability);
+  groups.open[at] = ~0u;
+  if (!all) ++groups.size;
+}
+
+// Where lines are few: their cells one by one.
+EDEN_LANES void list_dense_lines(const Keys& keys, const PatchLines& lines, const DenseLine* dense,
+                                 size_t count, FoundCells& found) {
+  const LineGroups of_line(lines);
   OpenLineGroups groups;
   alignas(64) uint32_t words[kBatch], line[kBatch], row[kBatch];
   size_t slots = 0;
@@ -333,25 +357,100 @@ void find_dense_in_lines(uint64_t chip, const PatchLines& lines, const DenseLine
     slots = 0;
   };
   for (size_t i = 0; i < count; ++i) {
-    const uint64_t cell = lines.first_cell + uint64_t{dense[i].line} * lines.length;
-    const bool all = dense[i].probability == kAlways;
-    for (uint32_t group = first; group <= last; ++group) {
-      const uint64_t index = (cell >> kGroupBits) + group;
+    for (uint32_t group = of_line.first; group <= of_line.last; ++group) {
       line[slots] = dense[i].line;
       row[slots] = (group << kGroupBits) - lines.lead;
-      words[slots] = all ? ~0u : 0;
-      const size_t at = groups.size;
-      groups.slot[at] = static_cast<uint32_t>(slots);
-      groups.low_index[at] = low_half(index);
-      groups.high_index[at] = high_half(index);
-      groups.high[at] = high_half(dense[i].probability);
-      groups.low[at] = low_half(dense[i].probability);
-      groups.open[at] = ~0u;
-      if (!all) ++groups.size;
+      enter_group(lines, dense[i], group, slots, groups, words);
       if (++slots == kBatch) find_batch();
     }
   }
   find_batch();
+}
+
+// 32 x kLanes neighbouring lines, of which a lane has 32: the words of 32 cells of each line become
+// the words of 32 lines of each row.
+constexpr uint32_t kTileLines = kGroupCells * static_cast<uint32_t>(kLanes);
+
+EDEN_LANES void transpose_tile(uint32_t* words) {
+  uint32_t low = 0x0000ffffu;
+  EDEN_UNROLL(5)
+  for (uint32_t half = kGroupCells / 2; half != 0; half /= 2, low ^= low << half) {
+    for (uint32_t row = 0; row < kGroupCells; row = (row + half + 1) & ~half) {
+      uint32_t *above = words + row * kLanes, *below = above + half * kLanes;
+      const Words a = load(above), b = load(below);
+      const Words exchanged = ((a >> half) ^ b) & low;
+      store(above, a ^ (exchanged << half));
+      store(below, b ^ exchanged);
+    }
+  }
+}
+
+// Joins a row of a tile, which begins with place `place`, with the mask.
+EDEN_LANES void join_row(const PatchLines& lines, const uint32_t* row, uint32_t place, char* mask) {
+  char* const at = mask + place / 8;
+  Words words = load(row);
+  if (place < lines.begin || place + kTileLines > lines.end) {
+    alignas(64) uint32_t wanted[kLanes];
+    for (uint32_t lane = 0; lane < kLanes; ++lane) {
+      const uint32_t first = place + lane * kGroupCells;
+      const uint32_t before = first < lines.begin ? lines.begin - first : 0;
+      const uint32_t until = first < lines.end ? lines.end - first : 0;
+      wanted[lane] = (before < kGroupCells ? ~0u << before : 0) &
+                     (until < kGroupCells ? ~(~0u << until) : ~0u);
+    }
+    words &= load(wanted);
+  }
+  store(at, load(at) | words);
+}
+
+// Where lines are many: the mask's words, a tile of lines and some groups of each at a time.
+EDEN_LANES void join_dense_lines(const Keys& keys, const PatchLines& lines, const DenseLine* dense,
+                                 size_t count, char* mask) {
+  constexpr size_t kTiles = 4;
+  static_assert(kTileLines <= kBatch);
+  const LineGroups of_line(lines);
+  OpenLineGroups groups;
+  alignas(64) uint32_t words[kTiles * kGroupCells * kLanes];
+  for (size_t i = 0, end = 0; i < count; i = end) {
+    const uint32_t tile = dense[i].line / kTileLines;
+    while (end < count && dense[end].line / kTileLines == tile) ++end;
+    for (uint32_t group = of_line.first, tiles = 0; group <= of_line.last; group += tiles) {
+      for (tiles = 0;
+           tiles < kTiles && group + tiles <= of_line.last && groups.size + (end - i) <= kBatch;
+           ++tiles) {
+        uint32_t* const of_tile = words + tiles * kTileLines;
+        for (uint32_t at = 0; at < kTileLines; at += kLanes) store(of_tile + at, Words{});
+        for (size_t line = i; line < end; ++line) {
+          const uint32_t in_tile = dense[line].line % kTileLines;
+          const size_t slot =
+              tiles * kTileLines + in_tile % kGroupCells * kLanes + in_tile / kGroupCells;
+          enter_group(lines, dense[line], group + tiles, slot, groups, words);
+        }
+      }
+      settle_line_groups(keys, groups, words);
+      for (uint32_t i_tile = 0; i_tile < tiles; ++i_tile) {
+        uint32_t* const of_tile = words + i_tile * kTileLines;
+        transpose_tile(of_tile);
+        for (uint32_t bit = 0; bit < kGroupCells; ++bit) {
+          const uint32_t in_line = ((group + i_tile) << kGroupBits) + bit;
+          const uint32_t row = in_line - lines.lead;
+          if (in_line < lines.lead || row > (lines.end - 1) >> lines.row_shift) continue;
+          join_row(lines, of_tile + bit * kLanes, (row << lines.row_shift) + tile * kTileLines,
+                   mask);
+        }
+      }
+    }
+  }
+}
+
+void find_dense_in_lines(uint64_t chip, const PatchLines& lines, const DenseLine* dense,
+                         size_t count, uint64_t* mask, FoundCells& found) {
+  const Keys keys = make_keys(chip);
+  if (mask == nullptr) {
+    list_dense_lines(keys, lines, dense, count, found);
+  } else {
+    join_dense_lines(keys, lines, dense, count, reinterpret_cast<char*>(mask));
+  }
 }
 
 void keep_failing(uint64_t chip, const Rows& rows, uint64_t access, uint64_t failure,

@@ -28,6 +28,19 @@ class LineOfOffset {
   uint32_t shift_, inverse_;
 };
 
+// The marks of the lanes in `tie`, one by one.
+__attribute__((noinline)) void judge_line_ties(uint64_t chip, const PatchLines& lines,
+                                               const Blocks& blocks, size_t lane, uint32_t ordinal,
+                                               Words word, Mask tie, FoundCells& found) {
+  alignas(64) uint32_t words[kLanes];
+  store(words, word);
+  for (uint32_t lanes = bits_of(tie); lanes != 0; lanes &= lanes - 1) {
+    const auto i = static_cast<size_t>(__builtin_ctz(lanes));
+    const MarkBlock block{blocks.index(lane + i), static_cast<int32_t>(blocks.level[lane + i])};
+    judge_line_mark(chip, lines, block, ordinal, words[i], found);
+  }
+}
+
 // Judges marks by the thresholds of their lines. Of a block's fields, `base` is the offset of its
 // first cell from the lowest wanted one, `span` the number of wanted cells from that one on, and
 // `entry` the lowest one's offset.
@@ -70,7 +83,11 @@ class LineJudge {
     const Mask below = both(inside, less(highest | place.octave, key));
     // Where the bits not drawn yet, or those that a key has not, decide.
     const Mask tie = without(both(inside, at_most(lowest | place.octave, key)), below);
-    if (__builtin_expect(any(tie), 0)) judge_ties(blocks, lane, ordinal, word, tie);
+    if (__builtin_expect(any(tie), 0)) {
+      finish();
+      judge_line_ties(chip_, lines_, blocks, lane, ordinal, word, tie, found_);
+      end_ = found_.cell + found_.size;
+    }
     Words at = offset - lines_.lead;
     if (lines_.across) {
       const Words row = at - line * lines_.length;
@@ -87,19 +104,6 @@ class LineJudge {
   }
 
  private:
-  __attribute__((noinline)) void judge_ties(const Blocks& blocks, size_t lane, uint32_t ordinal,
-                                            Words word, Mask tie) {
-    alignas(64) uint32_t words[kLanes];
-    store(words, word);
-    finish();
-    for (uint32_t lanes = bits_of(tie); lanes != 0; lanes &= lanes - 1) {
-      const auto i = static_cast<size_t>(__builtin_ctz(lanes));
-      const MarkBlock block{blocks.index(lane + i), static_cast<int32_t>(blocks.level[lane + i])};
-      judge_line_mark(chip_, lines_, block, ordinal, words[i], found_);
-    }
-    end_ = found_.cell + found_.size;
-  }
-
   uint64_t chip_;
   const PatchLines& lines_;
   LineOfOffset line_of_;
@@ -107,35 +111,117 @@ class LineJudge {
   uint32_t* end_;
 };
 
+// Judges marks of blocks that lie in one line that crosses the rows, by its threshold. Of a block's
+// fields, `base` is the row of its first cell (negative before the patch), `entry` the line, and
+// `strong` the line's key.
+class OneLineJudge {
+ public:
+  struct OneLinePlace {
+    Words base, line, key, octave;
+    Words bits, shift, unknown;
+  };
+
+  EDEN_INLINE OneLineJudge(uint64_t chip, const PatchLines& lines, FoundCells& found)
+      : chip_(chip), lines_(lines), found_(found), end_(found.cell + found.size) {}
+  EDEN_INLINE void finish() { found_.size = static_cast<size_t>(end_ - found_.cell); }
+
+  EDEN_INLINE OneLinePlace place(const Blocks& blocks, size_t lane) const {
+    const Words level = load(blocks.level + lane), bits = bits_of_blocks(level);
+    return {load(blocks.base + lane),
+            load(blocks.entry + lane),
+            load(blocks.strong + lane),
+            (kLastLevel - level) << (32 - kLineKeyShift),
+            bits,
+            32u - bits,
+            shift_left(broadcast(1), bits) - 1u};
+  }
+
+  EDEN_INLINE void take(const OneLinePlace& place, const Blocks& blocks, size_t lane,
+                        uint32_t ordinal, Words word, Mask valid) {
+    const Words nearest = shift_left(word, place.bits);
+    const Words highest = (nearest | place.unknown) >> kLineKeyShift;
+    const Words lowest = nearest >> kLineKeyShift;
+    const Mask below = both(valid, less(highest | place.octave, place.key));
+    const Mask tie = without(both(valid, at_most(lowest | place.octave, place.key)), below);
+    if (__builtin_expect(any(tie), 0)) {
+      finish();
+      judge_line_ties(chip_, lines_, blocks, lane, ordinal, word, tie, found_);
+      end_ = found_.cell + found_.size;
+    }
+    const Words row = (word >> place.shift) + place.base;
+    const Words at =
+        shift_left(row, broadcast(static_cast<uint32_t>(lines_.row_shift))) + place.line;
+    const Mask wanted = both(below, less(at - lines_.begin, broadcast(lines_.end - lines_.begin)));
+    end_ += compress(end_, wanted, at + at);
+  }
+
+  EDEN_INLINE void squeeze(Blocks& blocks, size_t lane, size_t to, Mask more) const {
+    compress(blocks.base + to, more, load(blocks.base + lane));
+    compress(blocks.entry + to, more, load(blocks.entry + lane));
+    compress(blocks.strong + to, more, load(blocks.strong + lane));
+  }
+
+ private:
+  uint64_t chip_;
+  const PatchLines& lines_;
+  FoundCells& found_;
+  uint32_t* end_;
+};
+
+template <class Judge>
+__attribute__((noinline)) void find_in_line_blocks(uint64_t chip, const Keys& keys,
+                                                   const PatchLines& lines, Blocks& blocks,
+                                                   FoundCells& found) {
+  reserve(found, blocks.size * kPoissonTableSize + kStep);
+  Judge judge(chip, lines, found);
+  draw_blocks(keys, blocks, judge);
+  judge.finish();
+}
+
 void find_in_lines(uint64_t chip, const PatchLines& lines, const MarkBlock* blocks_of, size_t count,
                    FoundCells& found) {
   const Keys keys = make_keys(chip);
   const uint32_t cells = lines.count * lines.length;
-  Blocks blocks;
+  Blocks of_lines, of_line;
   for (size_t i = 0; i < count; ++i) {
     const int bits = bits_of_block(blocks_of[i].level);
     // Modulo 2^64 and 2^32: a block can begin before the first cell.
     const uint64_t base = (blocks_of[i].index << bits) - lines.first_cell;
-    uint32_t low = 0, high = cells;
-    if (bits == 32) {
-      // Such a block is as long as offsets go modulo 2^32, so the wanted cells are cut at its ends.
-      if (base < cells) low = low_half(base);
-      if (base + (uint64_t{1} << 32) < cells) high = low_half(base);
-    }
+    const auto offset = low_half(base);
+    const uint32_t line = lines.across && base < cells ? offset / lines.length : 0;
+    const uint32_t in_line = offset - line * lines.length;
+    const bool one =
+        lines.across && base < cells && in_line + (uint64_t{1} << bits) <= lines.length;
+    Blocks& blocks = one ? of_line : of_lines;
     const size_t at = blocks.size++;
     blocks.low_index[at] = low_half(blocks_of[i].index);
     blocks.high_index[at] = high_half(blocks_of[i].index);
     blocks.level[at] = static_cast<uint32_t>(blocks_of[i].level);
-    blocks.base[at] = low_half(base) - low;
-    blocks.span[at] = high - low;
-    blocks.entry[at] = low;
-    if (blocks.size == kBatch || i + 1 == count) {
-      reserve(found, blocks.size * kPoissonTableSize + kStep);
-      LineJudge judge(chip, lines, found);
-      draw_blocks(keys, blocks, judge);
-      judge.finish();
+    if (one) {
+      blocks.base[at] = in_line - lines.lead;
+      blocks.entry[at] = line;
+      blocks.strong[at] = lines.key[line];
+    } else {
+      uint32_t low = 0, high = cells;
+      if (bits == 32) {
+        // Such a block is as long as offsets go modulo 2^32, so the wanted cells are cut at its
+        // ends.
+        if (base < cells) low = offset;
+        if (base + (uint64_t{1} << 32) < cells) high = offset;
+      }
+      blocks.base[at] = offset - low;
+      blocks.span[at] = high - low;
+      blocks.entry[at] = low;
+    }
+    if (blocks.size < kBatch) continue;
+    if (one) {
+      find_in_line_blocks<OneLineJudge>(chip, keys, lines, blocks, found);
+    } else {
+      find_in_line_blocks<LineJudge>(chip, keys, lines, blocks, found);
     }
   }
+  find_in_line_blocks<OneLineJudge>(chip, keys, lines, of_line, found);
+  find_in_line_blocks<LineJudge>(chip, keys, lines, of_lines, found);
 }
 
 size_t find_weak_lines(uint64_t chip, uint64_t first_line, uint32_t count, uint32_t most,
@@ -151,22 +237,14 @@ size_t find_weak_lines(uint64_t chip, uint64_t first_line, uint32_t count, uint3
         {{low, high, broadcast(0), broadcast(counter_word(Stream::kLine, 0))}}};
     Numbers<1> numbers;
     draw_lanes(keys, counter, numbers);
-    alignas(64) uint32_t words[kLines][kLanes];
-    uint32_t weak[kLines], lanes = 0;
+    // Modulo 2^32: a draw can begin before the first line.
+    const Words offset = (lane_numbers() + low_half(at)) * kLines - low_half(first_line);
     EDEN_UNROLL(4)
     for (uint32_t i = 0; i < kLines; ++i) {
-      store(words[i], numbers.word[0][i]);
-      weak[i] = bits_of(at_most(numbers.word[0][i], broadcast(most)));
-      lanes |= weak[i];
-    }
-    for (; lanes != 0; lanes &= lanes - 1) {
-      const int lane = __builtin_ctz(lanes);
-      for (uint32_t i = 0; i < kLines; ++i) {
-        const uint64_t offset = (at + static_cast<uint64_t>(lane)) * kLines + i - first_line;
-        if (((weak[i] >> lane) & 1) == 0 || offset >= count) continue;
-        line[size] = static_cast<uint32_t>(offset);
-        mark[size++] = words[i][lane];
-      }
+      const Mask weak =
+          both(at_most(numbers.word[0][i], broadcast(most)), less(offset + i, broadcast(count)));
+      compress(line + size, weak, offset + i);
+      size += compress(mark + size, weak, numbers.word[0][i]);
     }
   }
   return size;

@@ -29,6 +29,9 @@ struct SparseQuery {
 // Where the cells of a patch lie: place p is in row p >> row_shift, and the rows begin `stride`
 // cells apart. Places are below 2^31, so kOneRow makes one row of all.
 inline constexpr int kOneRow = 31;
+
+// Lanes of the widest registers.
+inline constexpr size_t kMostLanes = 16;
 struct Rows {
   uint64_t origin;  // the cell at place 0
   uint64_t stride;
@@ -113,11 +116,14 @@ struct Kernels {
   // Appends the cells of lines with a mark in one of the blocks, likewise.
   void (*find_in_lines)(uint64_t chip, const PatchLines& lines, const MarkBlock* blocks,
                         size_t count, FoundCells& found);
-  // Appends the cells of the dense part of lines.
+  // Appends the cells of the dense part of lines that cross the rows; or,
+  // with a mask, joins their bits with it: bit p is place p, rows have 32 places or more, and 64
+  // bytes beyond the last one's can be read and written.
   void (*find_dense_in_lines)(uint64_t chip, const PatchLines& lines, const DenseLine* dense,
-                              size_t count, FoundCells& found);
-  // Writes which of `count` lines have a mark of at most `most`, in ascending order from the first
-  // line on, and their marks; returns how many.
+                              size_t count, uint64_t* mask, FoundCells& found);
+  // Writes which of `count` lines, below 2^31, have a mark of at most `most`, counted from the
+  // first line, and their marks; returns how many. Near ones come near each other, in no particular
+  // order. There is room for kMostLanes further words behind those of all lines.
   size_t (*find_weak_lines)(uint64_t chip, uint64_t first_line, uint32_t count, uint32_t most,
                             uint32_t* line, uint32_t* mark);
   // Leaves of the found cells those whose read at this access fails.
