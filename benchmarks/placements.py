@@ -26,6 +26,7 @@ from eden.costs.traffic_file import Traffic
 from eden.devices.margin import Margin
 from eden.devices.upper_rates import Rates
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
+from eden.memory.geometry import Geometry
 from eden.placement.constraints import Constraints
 from eden.placement.program.problem import InfeasibleError
 
@@ -53,7 +54,7 @@ class Partition:
     capacity_bytes: int
     points: tuple[Point, ...]
     nominal: bool = False
-    address: int | None = None
+    address: int = 0
 
     @property
     def choices(self) -> tuple[Point, ...]:
@@ -71,6 +72,7 @@ class Memory:
     margin: Margin = field(default_factory=Margin)
     voltage: None = None
     population: None = None
+    geometry: Geometry = field(default_factory=Geometry)
 
     def upper_ends(self, partitions: tuple[Partition, ...], *level: float) -> tuple[tuple[Partition, ...], Rates]:
         """Nothing was measured."""
@@ -150,8 +152,8 @@ def random_instance(rng: random.Random, split: bool = False) -> Instance:
         split=split,
         alignment=alignment,
         voltages=rng.choice([None, None, 1, 2]),
-        shared_vdd=(tuple(groups[:2]),) if rng.random() < 0.3 else (),
-        shared_refresh=(tuple(groups[-2:]),) if rng.random() < 0.2 else (),
+        shared_vdd=rng.choice(["module", "partition", (tuple(groups[:2]),)]),
+        shared_refresh=rng.choice(["rank", "partition", (tuple(groups[-2:]),)]),
     )
     traffic = eden.traffic(
         {name: SimpleNamespace(bytes=sizes[name], kind=kinds[name]) for name in names}, rng.choice(list(PLATFORMS))
@@ -250,11 +252,11 @@ def best_by_brute_force(instance: Instance) -> float | None:
     limits = [_limits(instance, name) for name in names]
     index = {partition.name: p for p, partition in enumerate(partitions)}
     constraints = instance.constraints
-    groups = [
-        (parameter, [index[name] for name in group])
-        for parameter, named in (("vdd", constraints.shared_vdd), ("refresh_interval", constraints.shared_refresh))
-        for group in named
-    ]
+    groups = []
+    for parameter, shared in (("vdd", constraints.shared_vdd), ("refresh_interval", constraints.shared_refresh)):
+        # One rank, since all partitions begin at the first address.
+        named = {"module": [list(index)], "rank": [list(index)], "partition": []}.get(str(shared), shared)
+        groups += [(parameter, [index[name] for name in group]) for group in named]
     offers = [[nominal, *(point for point in partition.points)] for partition in partitions]
     best: float | None = None
     for homes in _homes(instance):
@@ -281,7 +283,7 @@ def best_by_brute_force(instance: Instance) -> float | None:
         for points in itertools.product(*allowed):
             if any(len({_key(points[q]) for q, _ in home}) > 1 for home in homes):
                 continue
-            states = _with_idle(points, groups, offers)
+            states = _with_idle(points, groups)
             if states is None:
                 continue
             voltages = {point.vdd for point in points if point is not None} | {nominal.vdd}
@@ -318,9 +320,7 @@ def _key(point: Point | None) -> tuple[float, ...]:
     return (found.vdd, found.trcd, found.trp, found.refresh_interval)
 
 
-def _with_idle(
-    points: tuple[Point | None, ...], groups: list[tuple[str, list[int]]], offers: list[list[Point]]
-) -> list[Point] | None:
+def _with_idle(points: tuple[Point | None, ...], groups: list[tuple[str, list[int]]]) -> list[Point] | None:
     """Points of all partitions, idle ones as their groups are run; None where a group disagrees."""
     resting = [{"vdd": NOMINAL["vdd"], "refresh_interval": NOMINAL["refresh_interval"]} for _ in points]
     for parameter, group in groups:
@@ -329,8 +329,6 @@ def _with_idle(
             return None
         for value in values:
             for p in group:
-                if value not in {getattr(offer, parameter) for offer in offers[p]}:
-                    return None
                 resting[p][parameter] = value
     return [point if point is not None else Point(**rest) for point, rest in zip(points, resting, strict=True)]
 

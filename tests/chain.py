@@ -10,6 +10,7 @@ from eden.devices.device import Margin
 from eden.devices.partition import Voltage
 from eden.devices.upper_rates import Rates
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
+from eden.memory.geometry import Geometry
 from eden.tolerance.tolerance import Certificate, Tolerance
 
 MIB = 1 << 20
@@ -41,7 +42,7 @@ class Partition:
     capacity_bytes: int = 128 * MIB
     nominal: bool = False
     points: tuple[FittedPoint, ...] = ()
-    address: int | None = None
+    address: int = 0
 
     @property
     def choices(self) -> tuple[FittedPoint, ...]:
@@ -59,6 +60,7 @@ class Device:
     margin: Margin = field(default_factory=Margin)
     voltage: Voltage | None = None
     population: None = None
+    geometry: Geometry = field(default_factory=Geometry)
 
     def upper_ends(self, partitions: tuple[Partition, ...], *level: float) -> tuple[tuple[Partition, ...], Rates]:
         """Nothing was measured."""

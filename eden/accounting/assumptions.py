@@ -37,8 +37,8 @@ def assumptions(
         *_law_texts(laws),
         "A lower tRCD or tRP leaves the energy of an activation unchanged; it saves background and refresh energy in "
         "the time that it saves.",
-        "Each partition has its own VDD and takes a share of background and refresh by its capacity; a partition "
-        "without operands stays within specification, and no power-down is used.",
+        "Each partition takes a share of background and refresh by its capacity; one without operands stays within "
+        "specification but for what it shares with others, and no power-down is used.",
         f"DRAM: {currents.title}; {currents.source}.",
         *_currents_texts(currents, placement.nominal),
         "Only DRAM energy for the operands is counted: not the processor's, nor biases, normalization and other data "

@@ -18,6 +18,8 @@ from eden.placement.defaults import (
     OBJECTIVE,
     RATES,
     RATES_HELP,
+    SHARED_REFRESH_HELP,
+    SHARED_VDD_HELP,
     SOLVER,
     SOLVER_HELP,
     ExactSolver,
@@ -85,8 +87,12 @@ class PlaceTable(Table):
     voltages: _AtLeastOne | None = pydantic.Field(
         default=None, description="different supply voltages, nominal included"
     )
-    shared_vdd: list[list[str]] = pydantic.Field(default_factory=list, description="groups of partitions of one supply")
-    shared_refresh: list[list[str]] = pydantic.Field(default_factory=list, description="groups of one refresh")
+    shared_vdd: Literal["module", "partition"] | list[list[str]] = pydantic.Field(
+        default="module", description=SHARED_VDD_HELP
+    )
+    shared_refresh: Literal["rank", "partition"] | list[list[str]] = pydantic.Field(
+        default="rank", description=SHARED_REFRESH_HELP
+    )
     granularity: Literal["fine", "coarse"] = pydantic.Field(
         default="fine", description="partitions at points of their own, or one point for the whole module"
     )
@@ -293,6 +299,10 @@ class RunRecipe(RetrainRecipe):
             split=chosen.split,
             alignment=chosen.alignment,
             voltages=chosen.voltages,
-            shared_vdd=tuple(map(tuple, chosen.shared_vdd)),
-            shared_refresh=tuple(map(tuple, chosen.shared_refresh)),
+            shared_vdd=_groups(chosen.shared_vdd),
+            shared_refresh=_groups(chosen.shared_refresh),
         )
+
+
+def _groups(shared: Any) -> Any:
+    return shared if isinstance(shared, str) else tuple(map(tuple, shared))

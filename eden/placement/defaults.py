@@ -23,6 +23,9 @@ RatesName = Literal["upper", "mean"]
 """Of ``eden.devices.upper_rates.Rates``."""
 RATES_HELP = "upper ends of what was measured, or the mean"
 
+SHARED_VDD_HELP = "module: one supply; partition: one for each; in recipes also groups of partitions"
+SHARED_REFRESH_HELP = "rank: one refresh interval for each; partition: one for each; in recipes also groups"
+
 SOLVER: SolverName = "exact"
 OBJECTIVE: ObjectiveName = "energy"
 RATES: RatesName = "upper"

@@ -120,11 +120,9 @@ def _problem(question: Question, model: CostModel, weight: float) -> tuple[Probl
         better.append(undominated(np.array(costs, dtype=np.float64), np.array(rates)))
         used += [State(p, choices[i][0], i, standby(p, choices[i][0])) for i in sorted(set(better[p]))]
     idle = []
-    for p, choices in enumerate(question.choices):
-        values = [
-            sorted({getattr(point, name) for point, _ in choices}) if p in members else [getattr(nominal, name)]
-            for name, members in grouped.items()
-        ]
+    for p in range(len(question.choices)):
+        # What holds nothing follows its group, whatever it was measured at itself.
+        values = [_offered(question, name, p) for name in grouped]
         idle += [State(p, point, None, standby(p, point)) for point in idle_points(nominal, *values)]
     access = {
         vdd: [sum(model.access_nj(name, vdd).values()) / whole for name in names]
@@ -153,6 +151,13 @@ def _problem(question: Question, model: CostModel, weight: float) -> tuple[Probl
         shared=question.shared,
         nominal=nominal,
     ), better
+
+
+def _offered(question: Question, parameter: str, p: int) -> list[float]:
+    """What a partition may rest at: the nominal value, and those of the partitions that it shares it with."""
+    group = next((group for group in question.shared[parameter] if p in group), ())
+    offered = {getattr(point, parameter) for member in group for point, _ in question.choices[member]}
+    return sorted({getattr(question.nominal, parameter), *offered})
 
 
 def _assignment(question: Question, start: Placement, problem: Problem, better: list[list[int]]) -> Assignment:

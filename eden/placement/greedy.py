@@ -7,7 +7,8 @@ reductions: an open partition before an unused one, then the fuller one, then th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,28 @@ from eden.placement.question import Answer, Flags, Part, Question, tolerated
 _ORDER = "(the greedy order; a placement may exist that it does not find)"
 
 
+class _Shared(NamedTuple):
+    """A value that a group of partitions runs at."""
+
+    parameter: str
+    group: int
+    """Index among the groups that share the parameter."""
+    value: float
+
+
+class _NoPlaceError(ValueError):
+    """Nothing has room for an operand."""
+
+    def __init__(self, operand: int, message: str) -> None:
+        super().__init__(message)
+        self.operand = operand
+
+
 class _Options:
     """Every choice of every partition, one after the other, and what partitions have taken so far."""
 
-    def __init__(self, question: Question, first: Sequence[str]) -> None:
-        self.question = question
+    def __init__(self, question: Question, first: Sequence[str], given_up: Collection[_Shared]) -> None:
+        self.question, self.first, self.given_up = question, first, given_up
         choices = [(p, i, point) for p, mine in enumerate(question.choices) for i, (point, _) in enumerate(mine)]
         self.partition = np.array([p for p, _, _ in choices])
         self.index = [i for _, i, _ in choices]
@@ -54,11 +72,13 @@ class _Options:
         allowed: Flags = np.ones(len(taken), dtype=np.bool_)
         for parameter, groups in self.question.shared.items():
             values = self.values[parameter]
-            for group in groups:
-                agreed = [values[self.taken[p]] for p in group if self.taken[p] >= 0][:1]
-                if not agreed:
-                    agreed = list(set.intersection(*(set(values[self.partition == p]) for p in group)))
-                allowed &= ~np.isin(self.partition, group) | np.isin(values, agreed)
+            for g, group in enumerate(groups):
+                inside = np.isin(self.partition, group)
+                agreed = self._agreed(parameter, group)
+                if agreed is not None:
+                    allowed &= ~inside | (values == agreed)
+                refused = [one.value for one in self.given_up if (one.parameter, one.group) == (parameter, g)]
+                allowed &= ~inside | ~np.isin(values, refused)
         voltages = self.question.constraints.voltages
         if voltages is not None:
             driven = {self.question.nominal.vdd, *self.values["vdd"][self.taken[self.taken >= 0]]}
@@ -66,13 +86,41 @@ class _Options:
                 allowed &= np.isin(self.values["vdd"], list(driven))
         return np.where(taken >= 0, taken == np.arange(len(taken)), allowed)
 
+    def _agreed(self, parameter: str, group: Sequence[int]) -> float | None:
+        """What a group runs at, once one of its partitions holds an operand."""
+        return next((float(self.values[parameter][self.taken[p]]) for p in group if self.taken[p] >= 0), None)
+
+    def to_give_up(self, k: int) -> _Shared | None:
+        """The value off nominal that a group agreed on and that leaves an operand no place; None where there is none.
+
+        One that would do alone, if any; of several the one whose parameter counts least.
+        """
+        nominal = self.question.nominal
+        agreed = [
+            _Shared(parameter, g, value)
+            for parameter, groups in self.question.shared.items()
+            for g, group in enumerate(groups)
+            if (value := self._agreed(parameter, group)) not in (None, getattr(nominal, parameter))
+        ]
+        roomy = (self.question.capacity >= self.question.bytes[k])[self.partition] & self.tolerated[k]
+
+        def does_alone(one: _Shared) -> bool:
+            met = roomy.copy()
+            for other in agreed:
+                inside = np.isin(self.partition, self.question.shared[other.parameter][other.group])
+                same = self.values[other.parameter] == other.value
+                met &= ~inside | (~same if other == one else same)
+            return bool(met.any())
+
+        return max(agreed, key=lambda one: (does_alone(one), self.first.index(one.parameter)), default=None)
+
     def best(self, k: int) -> int:
         """The option for an operand. Raises ValueError naming the operand and the constraint where there is none."""
         runnable = self.runnable() & self.tolerated[k]
         roomy = self.start + self.question.bytes[k] <= self.question.capacity
         (found,) = np.nonzero(runnable & roomy[self.partition])
         if not found.size:
-            raise ValueError(self._no_room(k, runnable))
+            raise _NoPlaceError(k, self._no_room(k, runnable))
         found = found[self.reduction[found] == self.reduction[found].max()]
         home = self.partition[found]
         # Of equals the first.
@@ -90,7 +138,7 @@ class _Options:
             )
         if not runnable.any():
             limits = question.constraints
-            supplies = limits.voltages is not None or limits.shared_vdd or limits.shared_refresh
+            supplies = limits.voltages is not None or any(question.shared.values())
             why = f" under the constraints on supplies, after the more tolerant operands chose theirs {_ORDER}"
             return (
                 f"{head}no partition runs, or can still be run, at an operating point that it tolerates"
@@ -106,6 +154,9 @@ class _Options:
 def place_greedy(question: Question, first: Sequence[str]) -> Answer:
     """The greedy placement.
 
+    Where the value that partitions with one supply or one refresh agreed on leaves an operand no place, it is given up,
+    and all begins anew: so the most is kept of what counts first.
+
     Args:
         question: what is to be placed where; of equally tolerant operands the busier one chooses first.
         first: "vdd", "latency" and "refresh_interval" in the order in which their reductions count.
@@ -114,7 +165,19 @@ def place_greedy(question: Question, first: Sequence[str]) -> Answer:
         ValueError: naming the operand that nothing has room for, and the constraint.
 
     """
-    options = _Options(question, first)
+    given_up: set[_Shared] = set()
+    while True:
+        options = _Options(question, first, given_up)
+        try:
+            return _placed(question, options)
+        except _NoPlaceError as error:
+            refused = options.to_give_up(error.operand)
+            if refused is None:
+                raise
+            given_up.add(refused)
+
+
+def _placed(question: Question, options: _Options) -> Answer:
     parts: list[list[Part]] = [[] for _ in question.names]
     for k in sorted(
         range(len(parts)), key=lambda k: (-question.limits[k].mean, -question.crossing[k], -question.bytes[k])

@@ -166,6 +166,9 @@ class Placement(Result):
     free: ErrorFree | None = None
     """What the device gives to operands that tolerate nothing; None where the solver finds none, and in files of
     before it was kept."""
+    headline: tuple[str, ...] = ()
+    """What decides most of what is saved, in sentences: supplies that are shared, the law of the voltage and its range,
+    a network that a cache holds. None in files of before it was kept."""
     notes: tuple[str, ...] = ()
     """What a reader must know about how limits and points were compared."""
 
@@ -328,7 +331,8 @@ class Placement(Result):
                 cells += [f"{part.errors.ber:.2e}", str(held), f"{part.used_bytes:,}", f"{part.capacity_bytes:,}"]
                 rows.append(cells)
         title = f"{len(self.operands)} operands in {self.device}, {self.solver} for {self.objective}"
-        return notebook(title, (header, rows), notes=[f"rates: {self.rates}", *filter(None, [self.caution])])
+        notes = [*self.headline, f"rates: {self.rates}", *filter(None, [self.caution])]
+        return notebook(title, (header, rows), notes=notes)
 
     def table(self) -> str:
         """The placement as text: partitions in use, then operands from the least to the most tolerant."""
@@ -356,5 +360,6 @@ class Placement(Result):
             ),
             text_table(("operand", "kind", "bytes", "limit", "BER", "partition", "address"), operands),
         ]
-        found = [] if self.optimum is None else [self.optimum.text(self.objective)]
+        found = ["\n".join(self.headline)] if self.headline else []
+        found += [] if self.optimum is None else [self.optimum.text(self.objective)]
         return "\n\n".join([*found, *tables, "\n".join([f"rates: {self.rates}", *filter(None, [self.caution])])])

@@ -123,7 +123,7 @@ class Question:
         self.capacity = np.array([partition.capacity_bytes for partition in self.partitions], dtype=np.int64)
         self.nominal = point_of(device.nominal)
         self.alignment = constraints.alignment_bytes(device)
-        self.shared = constraints.groups({part.name: p for p, part in enumerate(self.partitions)})
+        self.shared = constraints.groups(self.partitions, device.geometry)
         self.names = tuple(tolerance.limits)
         self.bytes = np.array([tolerance.bytes[name] for name in self.names], dtype=np.int64)
         self.models = tolerance.memory
@@ -213,6 +213,7 @@ class Question:
             rates=self.rates,
             operands=operands,
             partitions=placed,
+            headline=self._headline(placed),
             notes=self._notes(),
             **fields,
         )
@@ -230,6 +231,30 @@ class Question:
             if (point := points[member]) is not None
         }
         return self.nominal.model_copy(update=changed)
+
+    def _headline(self, placed: Mapping[str, PlacedPartition]) -> tuple[str, ...]:
+        supplies = f"{self.constraints.supplies}."
+        reserved = [part.name for part in self.partitions if part.nominal]
+        moved = [name for name in reserved if placed[name].operating_point != self.nominal]
+        if moved:
+            supplies += (
+                f" {_listed_names(moved)}, which the device keeps within specification, runs as the others and "
+                "holds no operand: data that is no operand must lie elsewhere, or be protected."
+            )
+        return supplies[0].upper() + supplies[1:], self._law_of_voltage()
+
+    def _law_of_voltage(self) -> str:
+        """Whose rates those at lower voltages are, and in which range."""
+        voltage, nominal = self.device.voltage, self.nominal.vdd
+        if voltage is not None:
+            return (
+                f"Rates along VDD: the median module's of vendor {voltage.vendor}, from {voltage.rows[-1].vdd:g} to "
+                f"{voltage.rows[0].vdd:g} V, taken to join those of latencies as independent failures."
+            )
+        known = {point.vdd for mine in self.choices for point, _ in mine}
+        if known == {nominal}:
+            return f"VDD stays at {nominal:g} V: the device has no rates at another one."
+        return f"Rates along VDD: as measured on this device, from {min(known):g} to {max(known):g} V."
 
     def _notes(self) -> tuple[str, ...]:
         device = self.device
@@ -276,6 +301,10 @@ def _check_points(points: Points, names: Sequence[str]) -> None:
                 raise ValueError(f"points names the partition {name!r}; allowed are {', '.join(names)}")
     elif points not in ("measured", "continuous"):
         raise ValueError(f"points is {points!r}; allowed are 'measured', 'continuous', or points by partition")
+
+
+def _listed_names(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"Each of {', '.join(names)}"
 
 
 def _listed(values: Iterable[float]) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import random
 from pathlib import Path
+from typing import Any
 
 import placements
 import pytest
@@ -12,6 +13,7 @@ from chain import FittedPoint, Partition, device, tolerance
 import eden
 from eden import ExactSolver
 from eden.memory.errors import DataDependent
+from eden.memory.geometry import Geometry
 from eden.placement.constraints import Constraints
 from eden.placement.placement import Placement
 from eden.placement.program import pooled as relaxation
@@ -158,9 +160,10 @@ def test_the_busier_operand_gets_the_lower_voltage():
     """Greedy gives it to the more tolerant one, a weight, which is read and not written."""
     where = memory((KIB, (point(1.1, 1e-3),)), (KIB, ()))
     limits = {"a.weight": 0.1, "b.input": 0.05}
-    greedy = eden.place(tolerance(limits, model=DataDependent(1e-3, 1e-3)), where, "greedy")
+    apart = Constraints(shared_vdd="partition")
+    greedy = eden.place(tolerance(limits, model=DataDependent(1e-3, 1e-3)), where, "greedy", constraints=apart)
     assert greedy.partition["a.weight"] == "bank0"
-    assert exact(limits, where, gap=0.0).partition == {"a.weight": "bank1", "b.input": "bank0"}
+    assert exact(limits, where, gap=0.0, constraints=apart).partition == {"a.weight": "bank1", "b.input": "bank0"}
 
 
 def test_a_placement_that_greedy_does_not_find():
@@ -210,8 +213,10 @@ def test_supplies(solver: str):
     where = memory(*[(KIB, points)] * 3)
     wanted = tolerance({"a.weight": 0.1, "b.weight": 1e-3}, size=KIB, model=DataDependent(1e-3, 1e-3))
 
-    def vdds(**constraints: object) -> dict[str, float]:
-        found = eden.place(wanted, where, solver, constraints=Constraints(**constraints))  # type: ignore[arg-type]
+    def vdds(**constraints: Any) -> dict[str, float]:
+        asked = Constraints(**{"shared_vdd": "partition", **constraints})
+        found = eden.place(wanted, where, solver, constraints=asked)
+        assert asked.supplies[1:] in found.headline[0]
         assert all(found.ber[name] <= limit for name, limit in wanted.limits.items())
         return {name: part.operating_point.vdd for name, part in found.partitions.items()}
 
@@ -222,11 +227,10 @@ def test_supplies(solver: str):
     pair = vdds(shared_vdd=(("bank0", "bank2"),))
     assert pair["bank0"] == pair["bank2"]
     everything = (("bank0", "bank1", "bank2"),)
-    if solver == "exact":
-        assert set(vdds(shared_vdd=everything).values()) == {1.2}
-    else:
-        with pytest.raises(ValueError, match=r"under the constraints on supplies, .* a placement may exist"):
-            vdds(shared_vdd=everything)
+    assert set(vdds(shared_vdd=everything).values()) == {1.2}
+    # Modules have one supply: so it is where nothing is said.
+    assert set(vdds(shared_vdd="module").values()) == {1.2}
+    assert set(vdds(shared_vdd="module", voltages=1).values()) == {1.35}
 
 
 @pytest.mark.parametrize("solver", ["greedy", "exact"])
@@ -238,14 +242,21 @@ def test_a_shared_refresh_and_what_not_all_offer(solver: str):
     )
     wanted = tolerance({"a.weight": 0.1}, model=DataDependent(1e-3, 1e-3))
 
-    def intervals(*groups: tuple[str, ...]) -> list[float]:
-        found = eden.place(wanted, where, solver, constraints=Constraints(shared_refresh=groups))
+    def intervals(*groups: tuple[str, ...], **constraints: Any) -> list[float]:
+        asked = Constraints(**{"shared_refresh": groups, **constraints})
+        found = eden.place(wanted, where, solver, constraints=asked)
         return [part.operating_point.refresh_interval for part in found.partitions.values()]
 
     assert intervals(("bank0", "bank1")) == [256.0, 256.0, 64.0]
-    # The third one offers no other interval, so its group has none.
-    apart = intervals(("bank0", "bank1", "bank2"))
-    assert apart == [64.0, 64.0, 64.0]
+    # The third one was measured at no other interval: it holds nothing, and follows.
+    assert intervals(("bank0", "bank1", "bank2")) == [256.0] * 3
+    assert intervals(shared_refresh="rank") == [256.0] * 3
+    # Two banks to a rank: the other rank stays as it is.
+    ranks = Geometry(bank_rows=512, banks=2)
+    banks = zip(where.partitions, (0, 1, 2), strict=True)
+    apart = tuple(dataclasses.replace(one, address=bank * ranks.capacity_bits // 2) for one, bank in banks)
+    where = dataclasses.replace(where, partitions=apart, geometry=ranks)
+    assert intervals(shared_refresh="rank") == [256.0, 256.0, 64.0]
 
 
 def test_nominal_partitions_and_idle_ones_stay_within_specification():

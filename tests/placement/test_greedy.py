@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chain import Partition
 
 from eden.devices.partition import OperatingPoint
 from eden.memory.errors import DataDependent, ErrorModel
+from eden.memory.geometry import Geometry
 from eden.placement.constraints import Constraints
 from eden.placement.greedy import place_greedy
 from eden.placement.points import Choice, Limit
@@ -38,19 +40,19 @@ def asked(
     **constraints: Any,
 ) -> Any:
     """What the greedy placement reads of a question."""
-    limits = Constraints(**constraints)
-    names = [f"bank{p}" for p in range(len(partitions))]
+    limits = Constraints(**{"shared_vdd": (), "shared_refresh": (), **constraints})
+    where: Any = [Partition(f"bank{p}", capacity) for p, (capacity, _) in enumerate(partitions)]
     return SimpleNamespace(
         names=tuple(operands),
         bytes=np.array([size for size, _ in operands.values()]),
         limits=[one for _, one in operands.values()],
         crossing=crossing or [0.0] * len(operands),
-        partitions=[SimpleNamespace(name=name) for name in names],
+        partitions=where,
         capacity=np.array([capacity for capacity, _ in partitions]),
         choices=[choices for _, choices in partitions],
         alignment=limits.alignment,
         constraints=limits,
-        shared=limits.groups({name: p for p, name in enumerate(names)}),
+        shared=limits.groups(where, Geometry()),
         nominal=NOMINAL,
     )
 
@@ -218,14 +220,17 @@ def test_supplies_that_are_shared_and_how_many_voltages_there_are() -> None:
     # Two voltages, the nominal one included: the second operand stays at it.
     assert greedy(operands, banks, voltages=2).points == [2, 0, None]
     assert greedy(operands, banks, voltages=1).points == [0, 0, None]
-    # A group runs only at what each of its partitions offers.
+    # What holds nothing follows; of the two, where one was never measured at the lowest VDD, both are used or it is.
     tough = {"tough": (64, limit(0.1))}
-    assert greedy(tough, [(64, points), (64, points[:2])], **together).points == [1, None]
+    assert greedy(tough, [(64, points), (64, points[:2])], **together).points == [2, None]
+    # What the first one chose leaves the second no place: the lowest VDD is given up, and all begins anew.
+    assert greedy(operands, banks[:2], **together).points == [1, 1]
+    assert greedy({**operands, "weak": (64, limit(0.0))}, banks, shared_vdd="module").points == [0, 0, 0]
     slow = at(1.35, 12.5, 1e-2, refresh=128.0)
     both = {"a": (64, limit(0.1)), "b": (64, limit(0.1))}
-    # Of the lower voltage, the other partition offers no interval.
-    where = [(64, [slow]), (64, [slow, at(1.1, 12.5, 1e-2)])]
-    assert greedy(both, where, shared_refresh=(("bank0", "bank1"),)).points == [0, 0]
+    # VDD counts first, and at the lower one the second partition has the nominal interval: so has the first.
+    where = [(64, [points[0], slow]), (64, [points[0], slow, at(1.1, 12.5, 1e-2)])]
+    assert greedy(both, where, shared_refresh=(("bank0", "bank1"),)).points == [0, 2]
 
 
 def test_operands_start_at_multiples_of_the_alignment() -> None:
@@ -240,18 +245,22 @@ def test_operands_start_at_multiples_of_the_alignment() -> None:
 
 
 def test_constraints_out_of_range_are_named() -> None:
-    index = {"bank0": 0, "bank1": 1}
+    where: Any = [Partition("bank0", 64), Partition("bank1", 64)]
     for constraints, message in (
         ({"voltages": 0}, "voltages is 0; allowed is 1 or more"),
         ({"shared_vdd": (("bank0",), ("bank1", "bank0"))}, "shared_vdd: partition bank0 appears twice"),
+        ({"shared_vdd": "rank"}, "shared_vdd is 'rank'; allowed are 'module', 'partition', and groups of partitions"),
         ({"shared_refresh": (("bank2",),)}, "shared_refresh names the partition 'bank2'; allowed are bank0, bank1"),
     ):
         with pytest.raises(ValueError, match=message):
-            Constraints(**constraints).groups(index)  # type: ignore[arg-type]
+            Constraints(**constraints).groups(where, Geometry())  # type: ignore[arg-type]
     for alignment in (96, 0):
         with pytest.raises(ValueError, match=f"alignment is {alignment} bytes; allowed are multiples of 64"):
             Constraints(alignment=alignment).alignment_bytes(None)  # type: ignore[arg-type]
-    assert Constraints().groups(index) == {"vdd": (), "refresh_interval": ()}
+    apart = Constraints(shared_vdd="partition", shared_refresh="partition")
+    assert apart.groups(where, Geometry()) == {"vdd": (), "refresh_interval": ()}
+    assert Constraints().groups(where, Geometry()) == {"vdd": ((0, 1),), "refresh_interval": ((0, 1),)}
+    assert Constraints().groups(where[:1], Geometry()) == {"vdd": (), "refresh_interval": ()}
 
 
 def test_errors_name_the_operand_and_the_constraint() -> None:

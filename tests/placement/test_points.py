@@ -110,10 +110,18 @@ def test_limits_hold_at_the_points_that_were_found() -> None:
 
 def test_the_number_of_voltages_holds_for_points_that_are_found() -> None:
     limits = {"a.weight": 1e-8, "a.input": 2e-5, "b.weight": 0.05, "b.input": 0.16}
-    several = placed("continuous", objective="energy", limits=limits, gap=0.01)
+    several = placed(
+        "continuous", objective="energy", limits=limits, gap=0.01, constraints=Constraints(shared_vdd="partition")
+    )
     vdds = {part.operating_point.vdd for part in several.partitions.values()}
     assert len(vdds) > 2
-    few = placed("continuous", objective="energy", limits=limits, gap=0.01, constraints=Constraints(voltages=2))
+    few = placed(
+        "continuous",
+        objective="energy",
+        limits=limits,
+        gap=0.01,
+        constraints=Constraints(voltages=2, shared_vdd="partition"),
+    )
     assert len({part.operating_point.vdd for part in few.partitions.values()} | {DEVICE.nominal.vdd}) <= 2
     assert few.optimum is not None
     assert several.optimum is not None

@@ -13,6 +13,8 @@ from eden.placement.defaults import (
     OBJECTIVE,
     RATES,
     RATES_HELP,
+    SHARED_REFRESH_HELP,
+    SHARED_VDD_HELP,
     SOLVER,
     SOLVER_HELP,
     ExactSolver,
@@ -37,6 +39,8 @@ def place(
     split: Annotated[bool, typer.Option(help="let operands lie in several partitions (exact only)")] = False,
     alignment: Annotated[str, typer.Option(help="bytes of which operands start at multiples, or row")] = "64",
     voltages: Annotated[int | None, typer.Option(help="different supply voltages, the nominal one included")] = None,
+    shared_vdd: Annotated[str, typer.Option(help=SHARED_VDD_HELP)] = "module",
+    shared_refresh: Annotated[str, typer.Option(help=SHARED_REFRESH_HELP)] = "rank",
     coarse: Annotated[bool, typer.Option("--coarse", help="one operating point for the whole module")] = False,
     points: Annotated[
         str, typer.Option(help="measured, or continuous: also those that the limits imply on the fitted curves")
@@ -68,6 +72,8 @@ def place(
             split=split,
             alignment=int(alignment) if alignment.isdecimal() else cast(Any, alignment),
             voltages=voltages,
+            shared_vdd=cast(Any, shared_vdd),
+            shared_refresh=cast(Any, shared_refresh),
         ),
         granularity="coarse" if coarse else "fine",
         points=cast(Any, points),

@@ -93,7 +93,7 @@ def _pack(problem: Problem, pooled: Pooled) -> Assignment | None:
 
 def _milder(problem: Problem, states: Sequence[State], k: int) -> tuple[State, ...] | None:
     """The states with one of them changed to one that an operand tolerates, or None where supplies forbid changes."""
-    if problem.supplied:
+    if problem.voltages is not None:
         return None
     cost = problem.pair_cost.sum(axis=0) / int(problem.units.sum())
 
@@ -106,6 +106,12 @@ def _milder(problem: Problem, states: Sequence[State], k: int) -> tuple[State, .
         state = problem.used[i]
         now = states[state.partition]
         if now.choice is not None and problem.tolerated[k, problem.used_index[now.partition, now.choice]]:
+            continue
+        if any(
+            getattr(state.point, name) != getattr(now.point, name)
+            for name, groups in problem.shared.items()
+            if any(state.partition in group for group in groups)
+        ):
             continue
         if not problem.split and problem.bytes[k] > problem.capacity[state.partition]:
             continue
@@ -170,9 +176,7 @@ def _packed(problem: Problem, pooled: Pooled) -> Assignment | int | None:
     settled = list(pooled.states)
     for p, state in enumerate(pooled.states):
         if state.choice is not None and p not in filled:
-            if any(p in group for groups in problem.shared.values() for group in groups):
-                return None
-            settled[p] = next(idle for idle in problem.idle if idle.partition == p)
+            settled[p] = problem.resting(state)
     return bins.assignment(settled)
 
 

@@ -111,14 +111,11 @@ def narrowed(problem: Problem, pooled: Pooled) -> Problem:
         for group in groups:
             inside = [i for i, state in enumerate(states) if state.partition in group]
             shares: dict[float, float] = {}
-            offering: dict[float, set[int]] = {}
             for i in inside:
                 value = getattr(states[i].point, name)
                 shares[value] = shares.get(value, 0.0) + pooled.shares[i]
-                if allowed[i] and i < len(problem.used):
-                    offering.setdefault(value, set()).add(states[i].partition)
-            common = [value for value, offers in offering.items() if offers == set(group)]
-            taken = max(common, key=lambda value: shares[value], default=getattr(nominal, name))
+            offered = {getattr(states[i].point, name) for i in inside if allowed[i] and i < len(problem.used)}
+            taken = max(sorted(offered), key=lambda value: shares[value], default=getattr(nominal, name))
             for i in inside:
                 allowed[i] = allowed[i] and getattr(states[i].point, name) == taken
     used = [i for i in range(len(problem.used)) if allowed[i]]

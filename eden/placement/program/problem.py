@@ -74,6 +74,20 @@ class Problem:
         """Indices of the partitions."""
         return range(len(self.capacity))
 
+    def resting(self, state: State) -> State:
+        """The idle state of a state's partition that shares what the state shares with others."""
+        shared = {
+            name: getattr(state.point, name)
+            for name, groups in self.shared.items()
+            if any(state.partition in group for group in groups)
+        }
+        return next(
+            idle
+            for idle in self.idle
+            if idle.partition == state.partition
+            and all(getattr(idle.point, name) == value for name, value in shared.items())
+        )
+
     @cached_property
     def pair_cost(self) -> Floats:
         """[operands, used states]: what the objective takes for the pair, standby over the time that it saves apart."""

@@ -61,8 +61,7 @@ def _rounded(problem: Problem, pooled: Pooled, seconds: float) -> list[Assignmen
         again, _ = solve_pooled(narrow, 0.0, seconds, relaxed=True)
     except InfeasibleError:
         return []
-    found = [] if again is None else packings(narrow, again)
-    return [packed for packed in found if _keeps_supplies(problem, packed)]
+    return [] if again is None else packings(narrow, again)
 
 
 def solve(problem: Problem, start: Assignment | None, gap: float, seconds: float) -> Solved:
@@ -101,7 +100,7 @@ def solve(problem: Problem, start: Assignment | None, gap: float, seconds: float
             near = []
             if pooled is not None:
                 near = _rounded(problem, pooled, left) if relaxed else packings(problem, pooled)
-            for packed in near:
+            for packed in (one for one in near if _keeps_supplies(problem, one)):
                 if evaluate(problem, packed) < value:
                     best, value = packed, evaluate(problem, packed)
             if done():
