@@ -15,10 +15,12 @@ from eden.boosting.rates import Rates
 from eden.common.tables import text_table
 from eden.faults.faulty_layers import faulty_layers
 
-# Rates to train at lie up to this multiple of what is tolerated: a network learns nothing from what it cannot stand.
-_FARTHEST = 8.0
+# Rates to train at lie up to this multiple of what is tolerated. Those far above cost the accuracy without errors,
+# and so what errors may cost.
+_FARTHEST = 1.6
 _RISE = 4.0  # from the first rate to the one of the middle of the training
-_FALLEN = 0.7  # of the highest rate tolerated: less is a network that lost what it had
+_FALLEN = 0.7  # of the highest rate tolerated: with less the rate does not rise
+_COLLAPSED = 5.0  # times ``max_drop`` lost without errors: what a learning rate that is too high does
 _PATIENCE = 2  # times in a row, after which the best state comes back
 _MARGIN = 1.02  # of a rate, below which two are as good as one another
 
@@ -98,19 +100,17 @@ class Climb:
         taken = tolerated > best * _MARGIN
         if taken:
             self.states["best"] = _copy(model)
-        allowed = clean_drop <= self._judge.max_drop and tolerated >= _FALLEN * best
-        at, restored = self.rate, False
-        if allowed:
-            self.failing = 0
+        at = self.rate
+        if clean_drop > self._judge.max_drop:
+            self.rate = max(self.rate / self.factor, min(self.lowest, self.rate))
+        elif tolerated >= _FALLEN * best:
             farthest = _FARTHEST * max(best, tolerated, self.lowest)
             self.rate = min(self.rate * self.factor, farthest, self._ladder.target_ber)
-        else:
-            self.failing += 1
-            self.rate = max(self.rate / self.factor, min(self.lowest, self.rate))
-            restored = self.failing >= _PATIENCE
-            if restored:
-                self.restore(model)
-                self.failing, self.factor = 0, max(math.sqrt(self.factor), 1.1)
+        # A network that learns to stand errors is worse before it is better; one that is lost does not come back.
+        self.failing = self.failing + 1 if clean_drop > _COLLAPSED * self._judge.max_drop else 0
+        if restored := self.failing >= _PATIENCE:
+            self.restore(model)
+            self.failing, self.factor = 0, max(math.sqrt(self.factor), 1.1)
         self.tried.append(Attempt(epoch, at, clean_drop, tolerated, taken, restored))
 
     def restore(self, model: nn.Module, which: str = "best") -> None:

@@ -26,11 +26,12 @@ LOWEST = 1e-7
 FIRST = 1e-3
 """A rate to begin a first search with."""
 
-# Rates are looked at in eighths of a decade, and between them the drop is taken to be linear in the rate's logarithm.
+# Rates are looked at in eighths of a decade.
 _PER_DECADE = 8
 _LEAST_CHIPS = 20  # that a drop is a mean over
-_LEAST_SCORES = 1000
-_MOST_PASSES = 3
+# Of single answers, right or wrong, a few hundred tell no network from another one.
+_LEAST_SCORES = 4000
+_MOST_PASSES = 4
 _MEMORY_BYTES = 2**30
 # Chips by which a curriculum goes are of its training, and none that it ever trains on.
 _JUDGING, _CONFIRMING = 2**58, 2**59
@@ -142,5 +143,11 @@ class Judge:
         while high - low > 2:
             middle = (low + high) // 2
             low, high = (middle, high) if drop(middle) <= self.max_drop else (low, middle)
-        share = (self.max_drop - known[low]) / (known[high] - known[low])
-        return float(10.0 ** ((low + share * (high - low)) / _PER_DECADE))
+        # Few errors harm by themselves, so that the drop is a line of the rate; through four points it is less a matter
+        # of chance than through the two at hand.
+        around = sorted({max(low - 2, lowest), low, high, min(high + 2, highest)})
+        rates = 10.0 ** (np.array(around) / _PER_DECADE)
+        slope, offset = np.polyfit(rates, [drop(step) for step in around], 1, w=rates**-0.5)
+        if slope <= 0.0:
+            return float(10.0 ** (low / _PER_DECADE))
+        return float(np.clip((self.max_drop - offset) / slope, rates[0], rates[-1]))

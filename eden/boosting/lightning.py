@@ -85,6 +85,11 @@ class CurriculumCallback(Callback):  # type: ignore[misc]
             curriculum.report(float(metrics[self.monitor]))
         curriculum.step()
 
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """End a curriculum that finds its rate, amid its epochs too: the best network comes back."""
+        if self._present().tried:
+            self._present().end()
+
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint of Lightning's."""
         if self.curriculum is None:

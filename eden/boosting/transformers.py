@@ -56,8 +56,18 @@ class CurriculumCallback(TrainerCallback):  # type: ignore[misc]
 
         Raises:
             FileError: if the checkpoint has none, or one of another curriculum.
+            ValueError: if checkpoints are to be written and the curriculum finds its rate: it holds networks, for which
+                a file of numbers has no room.
         """
         self.curriculum = self.make(model)
+        strategy = getattr(args, "save_strategy", "steps")
+        if self.curriculum.tried and (getattr(strategy, "value", strategy) != "no" or state.global_step > 0):
+            self.curriculum.end()
+            raise ValueError(
+                "the curriculum has no target_ber, and so holds the best network until then, which the Trainer's "
+                "checkpoints have no room for; allowed are save_strategy='no', a target_ber, or a loop with "
+                "eden.save_checkpoint"
+            )
         if state.global_step > 0:
             given = getattr(args, "resume_from_checkpoint", None)
             folder = Path(given) if isinstance(given, str) and Path(given).is_dir() else _folder(args, state)
@@ -99,6 +109,11 @@ class CurriculumCallback(TrainerCallback):  # type: ignore[misc]
         curriculum = self._present()
         curriculum.report(float(metrics[self.monitor]))
         curriculum.step()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """End a curriculum that finds its rate, amid its epochs too: the best network comes back."""
+        if self._present().tried:
+            self._present().end()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write the curriculum's state into the folder of the checkpoint."""

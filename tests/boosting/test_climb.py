@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import eden
+from eden.boosting.judge import Judge
+from eden.boosting.rates import reachable
 from eden.boosting.recipe import Recipe
 from eden.boosting.resume import load_checkpoint_, save_checkpoint
 from eden.faults.memories import scalable_errors
@@ -31,7 +33,7 @@ def network() -> nn.Module:
 
 
 def curriculum_of(model: nn.Module, **options: object) -> eden.Curriculum:
-    return eden.Curriculum(model, validation=samples(200, 2), max_drop=0.05, **{"epochs": 4, **options})  # type: ignore[arg-type]
+    return eden.Curriculum(model, validation=samples(200, 2), **{"epochs": 4, "max_drop": 0.05, **options})  # type: ignore[arg-type]
 
 
 def harm(model: nn.Module) -> None:
@@ -113,11 +115,39 @@ def test_it_goes_on_from_a_checkpoint(tmp_path: Path):
 
 def test_the_loop_uses_it_and_its_recipe():
     model = network()
-    curriculum = curriculum_of(model, epochs=2)
-    history = eden.train(model, samples(400, 1), Recipe.boosting(2, batch_size=100), curriculum)
-    assert len(history) == 2
-    assert len(curriculum.tried) == 3
+    curriculum = curriculum_of(model, epochs=4)
+    history = eden.train(model, samples(400, 1), Recipe.boosting(4, batch_size=100), curriculum)
+    assert len(history) == 4
+    assert len(curriculum.tried) == 5
     assert not curriculum.moving
+    # The rate rises, and not far above what is tolerated: that costs the accuracy without errors.
+    rates = [one.ber for one in curriculum.tried[1:]]
+    assert rates[0] < max(rates) <= 1.6 * max(one.tolerated for one in curriculum.tried)
+
+
+def test_what_is_tolerated_is_hardly_a_matter_of_where_the_search_begins():
+    model = network()
+    judge = Judge(model, samples(200, 2), "top1", 0.05, 0)
+    ladder = reachable(scalable_errors(model))
+    found = [judge.tolerated(model, ladder, near) for near in (1e-4, 1e-3, 1e-2, 1e-1)]
+    assert max(found) < 1.25 * min(found)
+
+
+def test_a_network_that_is_worse_for_a_while_goes_on_learning():
+    """A clean drop above the one allowed lowers the rate; it throws nothing away before the network is lost."""
+    model = network()
+    curriculum = curriculum_of(model, epochs=4, max_drop=0.15)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-9)
+    bias = model[2].bias.detach().clone()
+    for number in range(4):
+        epoch(model, optimizer)
+        with torch.no_grad():
+            model[2].bias.copy_(bias + (torch.tensor([0.0, 100.0]) if number < 2 else 0.0))
+        curriculum.step()
+    dropped = [one.clean_drop for one in curriculum.tried]
+    assert 0.15 < dropped[1] < 0.75
+    assert not any(one.restored for one in curriculum.tried)
+    assert dropped[3] <= 0.15
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ arguments, in the documented order. Where the libraries are installed, their own
 """
 
 import importlib
-import json
+import io
 import subprocess
 import sys
 import types
@@ -43,6 +43,10 @@ def scheduled(model: nn.Module) -> eden.Curriculum:
 
 def adaptive(model: nn.Module) -> eden.Curriculum:
     return eden.Curriculum(model, 1e-2, EPOCHS, 1, schedule="adaptive", start_ber=1e-3, recovery=0.3, **MIXTURE)
+
+
+def found(model: nn.Module) -> eden.Curriculum:
+    return eden.Curriculum(model, max_drop=0.2, validation=tiny_task.data()[1], epochs=EPOCHS)
 
 
 def batch(epoch: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,12 +98,22 @@ class LightningTrainer:
             self.callback_metrics["accuracy"] = torch.tensor(0.5 + 0.1 * (epoch % 2))
             self.callback.on_validation_end(self, model)
             self.callback.on_train_epoch_end(self, model)
+        if last == EPOCHS:
+            self.callback.on_train_end(self, model)
         return {
             "epoch": last,
-            "callback": json.loads(json.dumps(self.callback.state_dict())),
+            "callback": _kept(self.callback.state_dict()),
             "model": {name: value.clone() for name, value in model.state_dict().items()},
             "optimizer": optimizer.state_dict(),
         }
+
+
+def _kept(state: dict[str, Any]) -> dict[str, Any]:
+    """As a checkpoint of Lightning's keeps it, which executes nothing that it reads."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)  # type: ignore[no-any-return]
 
 
 class HuggingFaceTrainer:
@@ -107,7 +121,7 @@ class HuggingFaceTrainer:
 
     def __init__(self, callback: Any, folder: Path) -> None:
         self.callback = callback
-        self.args = SimpleNamespace(output_dir=str(folder), resume_from_checkpoint=None)
+        self.args = SimpleNamespace(output_dir=str(folder), resume_from_checkpoint=None, save_strategy="epoch")
         self.validated: list[set[float]] = []
 
     def fit(self, model: nn.Module, last: int = EPOCHS, checkpoint: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -130,7 +144,9 @@ class HuggingFaceTrainer:
             self.validated.append(rates(model))
             metrics = {"eval_accuracy": 0.5 + 0.1 * (epoch % 2)}
             self.callback.on_evaluate(self.args, state, control, metrics=metrics)
-            self.callback.on_save(self.args, state, control)
+            if self.args.save_strategy != "no":
+                self.callback.on_save(self.args, state, control)
+        self.callback.on_train_end(self.args, state, control)
         weights = {name: value.clone() for name, value in model.state_dict().items()}
         return {"epoch": last, "step": state.global_step, "model": weights, "optimizer": optimizer.state_dict()}
 
@@ -187,10 +203,14 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("library", ["lightning", "transformers"])
-@pytest.mark.parametrize("make", [scheduled, adaptive])
+@pytest.mark.parametrize("make", [scheduled, adaptive, found])
 def test_a_trainer_trains_as_a_plain_loop(library: str, make: Make, trainer_of: Callable[..., Any]) -> None:
     model = network()
     trainer = trainer_of(library, make)
+    if make is found and library == "transformers":
+        with pytest.raises(ValueError, match=r"the curriculum has no target_ber, .* allowed are save_strategy='no'"):
+            trainer.fit(model)
+        trainer.args.save_strategy = "no"
     trainer.fit(model)
     assert trainer.callback.curriculum.epoch == EPOCHS
     assert same(model, plainly(make))
@@ -223,6 +243,22 @@ def test_an_adaptive_curriculum_goes_by_the_metric_at_the_present_rate(
     missing = trainer_of(library, adaptive, "f1")
     with pytest.raises(ValueError, match=r"monitor is 'f1'; (logged are accuracy|evaluated are eval_accuracy)"):
         missing.fit(network())
+
+
+def test_the_best_network_comes_back_from_training_that_ends_early(trainer_of: Callable[..., Any]) -> None:
+    whole, early = network(), network()
+    first = trainer_of("lightning", found)
+    checkpoint = first.fit(early, last=2)
+    assert first.callback.curriculum.moving
+    trainer_of("lightning", found).fit(again := network(), checkpoint=checkpoint)
+    trainer_of("lightning", found).fit(whole)
+    assert same(again, whole)
+    first.callback.on_train_end(first, early)
+    assert not first.callback.curriculum.moving
+    trainer = trainer_of("transformers", found)
+    trainer.args.save_strategy = "no"
+    trainer.fit(network(), last=2)
+    assert not trainer.callback.curriculum.moving
 
 
 def test_a_checkpoint_without_its_curriculum_is_refused(trainer_of: Callable[..., Any], tmp_path: Path) -> None:
