@@ -12,6 +12,7 @@ import torch
 
 import eden
 from eden import _core
+from eden.memory.operators import corrupt
 from eden.memory.planes import plane_of, plane_text, planes_of, split
 from eden.memory.region import plane_rows, region_rows
 from eden.memory.storage import CODE_BITS, STORAGE_BITS, STORAGES
@@ -38,7 +39,7 @@ def alone(bits: np.ndarray, errors, address: int) -> np.ndarray:
     """Bits (a multiple of 8) as they are read from a memory, one after the other."""
     packed = torch.from_numpy(np.packbits(bits, bitorder="little"))
     if errors is not None:
-        packed = eden.corrupt(packed, errors, seed=3, address=address, access=2)
+        packed = corrupt(packed, errors, seed=3, address=address, access=2)
     return np.unpackbits(packed.numpy(), bitorder="little")
 
 
@@ -120,6 +121,27 @@ def test_flips_of_a_plane_are_nested_and_independent_of_the_others():
         assert rate == 1e-4 or torch.equal(top, before & -128)
         before = flips
     assert before.count_nonzero() > 0.5 * len(x)
+
+
+def test_threads_and_kept_cells_change_nothing():
+    size = 300_000
+    x = torch.randint(-128, 128, (size,), dtype=torch.int8, generator=torch.Generator().manual_seed(2))
+    models = eden.Uniform(0.01), eden.Bitline(0.01, 0.1), eden.Bitline(0.02, 0.1)
+    pieces = {
+        plane: ((errors, 64 * i, size * len(plane) // 2), (errors, 2**30 + 1, size * len(plane)))
+        for i, (plane, errors) in enumerate(zip(planes_of(["7", "6:5", "4:0"]), models, strict=True))
+    }
+    rows, table = plane_rows(pieces, size)
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found += [read(x, rows, table, "int8") for _ in range(3)]
+    finally:
+        torch.set_num_threads(threads)
+    assert not torch.equal(found[0], x)
+    assert all(torch.equal(each, found[0]) for each in found)
 
 
 def test_samples_corrections_and_gradients_are_those_of_whole_words():

@@ -81,9 +81,8 @@ WeakLines weak_lines(const Region& region, const int64_t* table) {
   return {};
 }
 
-void PatchFlips::find(const simd::Kernels& kernels, const Load& load, const Region& region,
-                      const WeakLines& weak, const PatchGrid& grid, const Patch& patch, int width,
-                      bool listable) {
+void PatchFlips::gather(const simd::Kernels& kernels, const Load& load, const Region& region,
+                        const WeakLines& weak, const PatchGrid& grid, const Patch& patch) {
   clear_masks();
   kernels_ = &kernels;
   listed_.clear();
@@ -112,6 +111,12 @@ void PatchFlips::find(const simd::Kernels& kernels, const Load& load, const Regi
       find_map(load, region);
       break;
   }
+}
+
+void PatchFlips::find(const simd::Kernels& kernels, const Load& load, const Region& region,
+                      const WeakLines& weak, const PatchGrid& grid, const Patch& patch, int width,
+                      bool listable) {
+  gather(kernels, load, region, weak, grid, patch);
   if (found_.size + weaker_.size == 0 && !masked_) return;
   const size_t cells = static_cast<size_t>(patch.rows) * patch.columns;
   const bool few =

@@ -53,6 +53,18 @@ class PatchFlips {
             const WeakLines& weak, const PatchGrid& grid, const Patch& patch, int width,
             bool listable);
 
+  // The same, but the cells alone, for `visit`.
+  void gather(const simd::Kernels& kernels, const Load& load, const Region& region,
+              const WeakLines& weak, const PatchGrid& grid, const Patch& patch);
+  // Calls visit(cell, zero, one) for the address of each of them, of some more than once, and of
+  // some beside the patch's, with whether it flips if it stores 0, or 1.
+  template <class Visit>
+  void visit(Visit&& visit) const;
+  // How often, at most.
+  size_t most_visits() const {
+    return found_.size + weaker_.size + (dense_ ? 64 * row_words_ * patch_.rows : 0);
+  }
+
   // Whether flips are so many that every element passes its masks; else they are a list.
   bool masked() const { return masked_; }
   const std::vector<FlippedElement>& listed() const { return listed_; }
@@ -110,5 +122,32 @@ class PatchFlips {
   std::vector<uint64_t> reached_;
   std::vector<simd::MarkBlock> blocks_;
 };
+
+template <class Visit>
+void PatchFlips::visit(Visit&& visit) const {
+  const int shift = rows_.row_shift;
+  const bool symmetric = symmetric_, strong_one = strong_one_;
+  const auto address = [&](uint32_t place) {
+    const uint32_t row = place >> shift;
+    return patch_.origin + row * patch_.stride + (place - (row << shift));
+  };
+  for (size_t i = 0; i < found_.size; ++i) {
+    const bool both = symmetric || (found_.cell[i] & 1) == 0;
+    visit(address(found_.cell[i] >> 1), both || !strong_one, both || strong_one);
+  }
+  for (size_t i = 0; i < weaker_.size; ++i) visit(address(weaker_.cell[i] >> 1), true, false);
+  if (!dense_) return;
+  // What was found as masks.
+  for (uint32_t row = 0; row < patch_.rows; ++row) {
+    const uint64_t *zeros = zero(row), *ones = one(row);
+    for (size_t word = 0; word < row_words_; ++word) {
+      for (uint64_t left = zeros[word] | ones[word]; left != 0; left &= left - 1) {
+        const auto bit = static_cast<unsigned>(__builtin_ctzll(left));
+        visit(patch_.origin + row * patch_.stride + word * 64 + bit,
+              ((zeros[word] >> bit) & 1) != 0, ((ones[word] >> bit) & 1) != 0);
+      }
+    }
+  }
+}
 
 }  // namespace eden

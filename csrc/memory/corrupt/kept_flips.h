@@ -47,6 +47,16 @@ class RecalledFlips {
   void recall(const std::vector<FlippedElement>& kept, const Load& load, const Region& region,
               const Patch& patch, bool listable);
 
+  // Of kept cells, elements of one bit, calls visit(cell, zero, one) as PatchFlips does.
+  template <class Visit>
+  void visit(const std::vector<FlippedElement>& kept, const Load& load, const Region& region,
+             Visit&& visit) {
+    if (region.failure != kAlways) keep_failing(kept, load, region);
+    for (const FlippedElement& cell : region.failure == kAlways ? kept : own_) {
+      visit(cell.address, cell.zero != 0, cell.one != 0);
+    }
+  }
+
   bool masked() const { return masked_; }
   const std::vector<FlippedElement>& listed() const { return masked_ ? none_ : *failing_; }
   // As those of PatchFlips, from the cell below the patch's origin on.

@@ -15,6 +15,7 @@ namespace {
 // Large enough that the marks of deep levels, whose blocks span many patches, cost little; small
 // enough for a cache.
 constexpr uint64_t kPatchCells = uint64_t{1} << 21;
+static_assert(kPatchCells <= PlaneBits::kFewBits);
 constexpr uint64_t kPatchElements = uint64_t{1} << 17;
 constexpr uint64_t kColumnMultiple = 512;
 
@@ -150,12 +151,20 @@ LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const voi
   const auto elements = static_cast<uint64_t>(load.shape.sample_size());
   check_regions(load, width);
   if (in_planes()) add_segment(segments_, patches_, kNoFlips, 0, elements * width);
-  std::vector<Segment>& segments = in_planes() ? plane_segments_ : segments_;
-  int64_t& patches = in_planes() ? plane_patches_ : patches_;
   for (int64_t i = 0; elements != 0 && i < load.region_count; ++i) {
     const Region region = load.region(i);
     const uint64_t first = load.first_bit(i), bits = elements * plane_bits(region.plane, width);
-    if (first < bits) add_segment(segments, patches, region, first, std::min(region.end, bits));
+    if (first < bits) {
+      const uint64_t end = std::min(region.end, bits);
+      int64_t none = 0;
+      if (!in_planes()) {
+        add_segment(segments_, patches_, region, first, end);
+      } else if (region.model == ModelKind::kBitline) {
+        add_segment(plane_lines_, plane_patches_, region, first, end);
+      } else {
+        add_segment(plane_segments_, none, region, first, end);
+      }
+    }
     if (!in_planes() && region.end >= bits) break;  // of whole words nothing follows
   }
 }
@@ -230,8 +239,7 @@ void LoadWork::run_and_keep(int64_t first_piece, int64_t last_piece, KeptLoad& k
 }
 
 PlaneFlips LoadWork::plane_flips() const {
-  const auto width = static_cast<uint64_t>(width_);
-  return {patches_, segments_.empty() ? 1 : segments_[0].grid.columns / width, width};
+  return {patches_, segments_.empty() ? 1 : segments_[0].grid.columns};
 }
 
 void LoadWork::find_planes(int64_t first_patch, int64_t last_patch, const KeptLoad* kept,
@@ -239,35 +247,80 @@ void LoadWork::find_planes(int64_t first_patch, int64_t last_patch, const KeptLo
   static thread_local PatchFlips found;
   static thread_local RecalledFlips recalled;
   for (int64_t which = first_patch; which < last_patch; ++which) {
-    const auto& [region, weak, grid, first, first_bit] = segment_of(plane_segments_, which);
-    const Patch patch = grid.patch(which - first);
+    const Segment& segment = segment_of(plane_lines_, which);
+    const Region& region = segment.region;
+    const Patch patch = segment.grid.patch(which - segment.first_patch);
     if (patch.rows == 0) continue;
-    const auto enter = [&](const auto& of_patch) {
-      flips.enter(region.plane, first_bit, region.address, grid, patch, of_patch);
+    const PlaneBits plane(region.plane, static_cast<uint64_t>(width_));
+    PlaneFlips::Writer writer(flips);
+    const auto enter = [&](uint64_t cell, bool zero, bool one) {
+      if (cell < segment.grid.begin || cell >= segment.grid.end) return;
+      writer.enter({plane.in_words(cell - region.address + segment.first_bit), zero, one});
     };
-    // Cell by cell, since a plane's elements need not divide a word of a mask.
+    // Kept cell by cell, since a plane's elements need not divide a word of a mask.
     if (wanted != nullptr) {
       Region all = region;
       all.failure = kAlways;
-      found.find(kernels_, load_, all, weak, grid, patch, 1, true);
-      wanted->enter(which, found, grid, patch, 1);
+      found.find(kernels_, load_, all, segment.weak_lines, segment.grid, patch, 1, true);
+      wanted->enter(which, found, segment.grid, patch, 1);
       kept = wanted;
     }
     if (kept != nullptr) {
-      recalled.recall(kept->patch(which), load_, region, patch, true);
-      enter(recalled);
+      recalled.visit(kept->patch(which), load_, region, enter);
     } else {
-      found.find(kernels_, load_, region, weak, grid, patch, 1, true);
-      enter(found);
+      found.gather(kernels_, load_, region, segment.weak_lines, segment.grid, patch);
+      found.visit(enter);
     }
   }
 }
 
-void LoadWork::run_planes(int64_t first_piece, int64_t last_piece, const PlaneFlips& all) const {
-  static thread_local RecalledFlips flips;
+// All flips of a chunk of words, which is a patch of the words.
+void LoadWork::join(const Segment& chunk, const Patch& patch, int64_t which,
+                    const PlaneFlips& lines, bool listable, JoinedFlips& flips) const {
+  static thread_local PatchFlips of_thread;
+  PatchFlips& found = of_thread;  // which takes a call each time to look up
+  const auto width = static_cast<uint64_t>(width_);
+  const uint64_t first = chunk.grid.run_begin(patch, 0), end = chunk.grid.run_end(patch, 0);
+  const auto symmetric = [](const Segment& segment) {
+    const Region& region = segment.region;
+    return region.model != ModelKind::kMap && region.sparse[0] == region.sparse[1] &&
+           region.dense[0] == region.dense[1];
+  };
+  flips.begin(end - first, std::all_of(plane_segments_.begin(), plane_segments_.end(), symmetric));
+  const std::vector<PlaneFlips::Flip>& in_lines = lines.chunk(which);
+  flips.add(in_lines.size(), [&](auto&& add) {
+    for (const PlaneFlips::Flip& flip : in_lines) add(flip.bit - first, flip.zero, flip.one);
+  });
+  for (const Segment& segment : plane_segments_) {
+    const Region& region = segment.region;
+    const PlaneBits plane(region.plane, width);
+    // The chunk's bits of the plane that lie in the region, and where these are.
+    const uint64_t size = segment.grid.end - segment.grid.begin;
+    const uint64_t low = std::max(first / width * plane.count(), segment.first_bit);
+    const uint64_t high = std::min(end / width * plane.count(), segment.first_bit + size);
+    if (low >= high) continue;
+    PatchGrid grid = segment.grid;
+    grid.begin = region.address + low - segment.first_bit;
+    grid.end = grid.begin + high - low;
+    grid.columns = high - low;
+    found.gather(kernels_, load_, region, segment.weak_lines, grid, grid.patch(0));
+    // Numbers in the chunk: it begins with an element, the region perhaps within one.
+    const uint64_t begin = first / width * plane.count();
+    flips.add(found.most_visits(), [&](auto&& add) {
+      const uint64_t origin = grid.begin, cells = grid.columns, lead = low - begin;
+      found.visit([&add, &plane, origin, cells, lead](uint64_t cell, bool zero, bool one) {
+        if (cell - origin < cells) add(plane.in_few_words(cell - origin + lead), zero, one);
+      });
+    });
+  }
+  flips.end(first, width, listable);
+}
+
+void LoadWork::run_planes(int64_t first_piece, int64_t last_piece, const PlaneFlips& lines) const {
+  static thread_local JoinedFlips flips;
   run_with(first_piece, last_piece, flips,
            [&](const Segment& segment, const Patch& patch, int64_t which) {
-             flips.recall(all.chunk(which), load_, segment.region, patch, listable());
+             join(segment, patch, which, lines, listable(), flips);
            });
 }
 
@@ -385,16 +438,16 @@ void LoadWork::count_patch(const Segment& segment, const Patch& patch, const Fli
 
 void LoadWork::count(int64_t* counts) const {
   PatchFlips found;
-  RecalledFlips recalled;
-  PlaneFlips planes = plane_flips();
-  if (in_planes()) find_planes(0, plane_patches_, nullptr, nullptr, planes);
+  JoinedFlips joined;
+  PlaneFlips lines = plane_flips();
+  find_planes(0, plane_patches_, nullptr, nullptr, lines);
   for (int64_t which = 0; which < patches_; ++which) {
     const Segment& segment = segment_of(segments_, which);
     const Patch patch = segment.grid.patch(which - segment.first_patch);
     if (patch.rows == 0) continue;
     if (in_planes()) {
-      recalled.recall(planes.chunk(which), load_, segment.region, patch, false);
-      count_patch(segment, patch, recalled, counts);
+      join(segment, patch, which, lines, false, joined);
+      count_patch(segment, patch, joined, counts);
     } else {
       found.find(kernels_, load_, segment.region, segment.weak_lines, segment.grid, patch, width_,
                  false);

@@ -30,16 +30,16 @@ class LoadWork {
   // The same, entering the weak cells that are found, for later loads.
   void run_and_keep(int64_t first_piece, int64_t last_piece, KeptLoad& kept) const;
 
-  // An operand in planes is worked on in two passes. The first finds the flips of its planes'
-  // patches, in any order, from earlier ones or into later ones, either of which may be null; the
-  // second runs the pieces with all of them.
+  // An operand in planes is worked on in two passes. The first finds the flips in bitlines, in any
+  // order of their patches, from earlier ones or into later ones, either of which may be null; the
+  // second runs the pieces with these and the flips of all other planes.
   bool in_planes() const { return load_.in_planes(); }
   PlaneFlips plane_flips() const;
   void find_planes(int64_t first_patch, int64_t last_patch, const KeptLoad* kept, KeptLoad* wanted,
                    PlaneFlips& flips) const;
   void run_planes(int64_t first_piece, int64_t last_piece, const PlaneFlips& flips) const;
 
-  // Those whose flips are found: of the planes of an operand in planes.
+  // Those whose flips are found; of an operand in planes, before elements pass.
   int64_t patches() const { return in_planes() ? plane_patches_ : patches_; }
   int width() const { return width_; }
 
@@ -70,6 +70,8 @@ class LoadWork {
   template <class Flips>
   void count_patch(const Segment& segment, const Patch& patch, const Flips& flips,
                    int64_t* counts) const;
+  void join(const Segment& chunk, const Patch& patch, int64_t which, const PlaneFlips& lines,
+            bool listable, JoinedFlips& flips) const;
   void add_segment(std::vector<Segment>& segments, int64_t& patches, const Region& region,
                    uint64_t first, uint64_t end) const;
   // Whether elements may be flipped after all have passed.
@@ -88,8 +90,9 @@ class LoadWork {
   simd::Apply apply_;
   std::vector<Segment> segments_;  // in which elements pass; one without flips for all planes
   int64_t patches_ = 0;
-  std::vector<Segment> plane_segments_;
-  int64_t plane_patches_ = 0;
+  std::vector<Segment> plane_segments_;  // of all planes that are no bitlines
+  std::vector<Segment> plane_lines_;
+  int64_t plane_patches_ = 0;  // of the latter
 };
 
 }  // namespace eden

@@ -1,87 +1,134 @@
-// The flips of an operand in planes: found plane by plane, each in patches of its own cells, and
-// gathered by the elements that they hit, whose words then pass once.
+// The flips of an operand in planes, gathered as bits of its words, which then pass once.
 #pragma once
 
 #include <cstdint>
 #include <mutex>
 #include <vector>
 
-#include "memory/corrupt/kept_flips.h"
+#include "memory/corrupt/flips.h"
 
 namespace eden {
 
+// Where the bits of a plane are in words.
+class PlaneBits {
+ public:
+  PlaneBits(uint32_t plane, uint64_t width)
+      : bits_(plane_bits(plane, width)), width_(width), inverse_((uint64_t{1} << 32) / bits_ + 1) {
+    for (size_t i = 0; plane != 0; plane &= plane - 1) {
+      position_[i++] = static_cast<uint8_t>(__builtin_ctz(plane));
+    }
+  }
+
+  uint64_t count() const { return bits_; }
+  // Of the plane's bit with this number, the bit of all words one after the other.
+  uint64_t in_words(uint64_t bit) const {
+    const uint64_t element = bit / bits_;
+    return element * width_ + position_[bit - element * bits_];
+  }
+  // The same of numbers below kFewBits: a quotient by the rounded-up inverse is exact there.
+  uint64_t in_few_words(uint64_t bit) const {
+    const uint64_t element = (bit * inverse_) >> 32;
+    return element * width_ + position_[bit - element * bits_];
+  }
+  static constexpr uint64_t kFewBits = uint64_t{1} << 27;
+
+ private:
+  uint64_t bits_, width_, inverse_;
+  uint8_t position_[32] = {};
+};
+
+// Flips in bitlines, which are found for whole subarrays, before elements pass: gathered by the
+// chunk of words that they are in.
 class PlaneFlips {
  public:
-  // Gathered in `chunks` runs of `chunk_elements` elements of `width` bits.
-  PlaneFlips(int64_t chunks, uint64_t chunk_elements, uint64_t width)
-      : chunks_(static_cast<size_t>(chunks)), chunk_elements_(chunk_elements), width_(width) {}
+  struct Flip {
+    uint64_t bit;  // of the words
+    bool zero, one;
+  };
 
-  // Enters what was found of one patch of a plane; several threads may, each patch once.
-  // `first_bit` is the plane's at `address`; cells outside of [begin, end) are not the operand's.
-  template <class Flips>
-  void enter(uint32_t plane, uint64_t first_bit, uint64_t address, const PatchGrid& grid,
-             const Patch& patch, const Flips& flips);
+  PlaneFlips(int64_t chunks, uint64_t chunk_bits)
+      : chunks_(static_cast<size_t>(chunks)), chunk_bits_(chunk_bits) {}
 
-  // The flips of a chunk as bits of its words, whose cells are numbered as if they began at 0;
-  // after all have been entered.
-  const std::vector<FlippedElement>& chunk(int64_t which) const;
+  // Enters one flip after another; several threads may have one of these each.
+  class Writer {
+   public:
+    explicit Writer(PlaneFlips& flips) : flips_(flips) {}
+    void enter(const Flip& flip) {
+      const uint64_t which = flip.bit / flips_.chunk_bits_;
+      if (into_ == nullptr || which != which_) {
+        lock_ = {};  // never two at a time
+        Chunk& chunk = flips_.chunks_[which];
+        lock_ = std::unique_lock(chunk.entering);
+        into_ = &chunk.flips, which_ = which;
+      }
+      into_->push_back(flip);
+    }
+
+   private:
+    PlaneFlips& flips_;
+    std::unique_lock<std::mutex> lock_;
+    std::vector<Flip>* into_ = nullptr;
+    uint64_t which_ = 0;
+  };
+
+  const std::vector<Flip>& chunk(int64_t which) const {
+    return chunks_[static_cast<size_t>(which)].flips;
+  }
 
  private:
   struct Chunk {
     std::mutex entering;
-    mutable std::once_flag joined;
-    mutable std::vector<FlippedElement> flips;
+    std::vector<Flip> flips;
   };
   std::vector<Chunk> chunks_;
-  uint64_t chunk_elements_;
-  uint64_t width_;
+  uint64_t chunk_bits_;
 };
 
-template <class Flips>
-void PlaneFlips::enter(uint32_t plane, uint64_t first_bit, uint64_t address, const PatchGrid& grid,
-                       const Patch& patch, const Flips& flips) {
-  const uint64_t bits = plane_bits(plane, width_);
-  uint8_t position[32];
-  for (size_t i = 0; plane != 0; plane &= plane - 1) {
-    position[i++] = static_cast<uint8_t>(__builtin_ctz(plane));
-  }
-  // Of the chunk that was entered last, which the next cell mostly is of, too.
-  std::unique_lock<std::mutex> lock;
-  std::vector<FlippedElement>* into = nullptr;
-  uint64_t first = 0, end = 0;
-  const auto enter_cell = [&](uint64_t cell, uint32_t zero, uint32_t one) {
-    if (cell < grid.begin || cell >= grid.end) return;
-    const uint64_t bit = cell - address + first_bit;
-    const uint64_t element = bit / bits;
-    const uint8_t shift = position[bit - element * bits];
-    if (element < first || element >= end) {
-      const uint64_t which = element / chunk_elements_;
-      Chunk& chunk = chunks_[which];
-      lock = {};  // never two at a time
-      lock = std::unique_lock(chunk.entering);
-      into = &chunk.flips;
-      first = which * chunk_elements_, end = first + chunk_elements_;
+// What a thread keeps of one chunk: all of its flips, as PatchFlips has those of a patch.
+class JoinedFlips {
+ public:
+  // `symmetric` says that each bit flips whatever it stores, if it does.
+  void begin(uint64_t bits, bool symmetric);
+  // Takes the flips with which visit(add) calls add(bit, zero, one), at most so many.
+  template <class Visit>
+  void add(size_t most, Visit&& visit) {
+    if (bits_.size() < size_ + most) bits_.resize(2 * (size_ + most));
+    // For all that a compiler knows, a store to a mask could change a member.
+    uint64_t *const zeros = zero_.data(), *const ones = one_.data();
+    uint32_t* next = bits_.data() + size_;
+    if (symmetric_) {
+      visit([zeros, &next](uint64_t bit, bool, bool) {
+        zeros[bit / 64] |= uint64_t{1} << (bit % 64);
+        *next++ = static_cast<uint32_t>(bit);
+      });
+    } else {
+      visit([zeros, ones, &next](uint64_t bit, bool zero, bool one) {
+        zeros[bit / 64] |= uint64_t{zero} << (bit % 64);
+        ones[bit / 64] |= uint64_t{one} << (bit % 64);
+        *next++ = static_cast<uint32_t>(bit);
+      });
     }
-    into->push_back({element * width_, zero << shift, one << shift});
-  };
-  for (const FlippedElement& cell : flips.listed()) {
-    enter_cell(cell.address, cell.zero & 1, cell.one & 1);
+    size_ = static_cast<size_t>(next - bits_.data());
   }
-  if (!flips.masked()) return;
-  for (uint32_t row = 0; row < patch.rows; ++row) {
-    const uint64_t base = patch.origin + row * patch.stride;
-    const uint64_t *zero = flips.zero(row), *one = flips.one(row);
-    const uint64_t words = (grid.run_end(patch, row) - base + 63) / 64;
-    for (uint64_t word = (grid.run_begin(patch, row) - base) / 64; word < words; ++word) {
-      for (uint64_t left = zero[word] | one[word]; left != 0; left &= left - 1) {
-        const auto bit = static_cast<unsigned>(__builtin_ctzll(left));
-        const uint64_t cell = base + word * 64 + bit;
-        if (cell >= base + patch.columns) break;
-        enter_cell(cell, static_cast<uint32_t>(zero[word] >> bit) & 1,
-                   static_cast<uint32_t>(one[word] >> bit) & 1);
-      }
-    }
-  }
-}
+  // For words of `width` bits, the first at this address; as masks even where flips are few, if a
+  // list of elements is not `listable`.
+  void end(uint64_t address, uint64_t width, bool listable);
+
+  bool masked() const { return masked_; }
+  const std::vector<FlippedElement>& listed() const { return listed_; }
+  const uint64_t* zero(uint32_t) const { return zero_.data(); }
+  const uint64_t* one(uint32_t) const { return (symmetric_ ? zero_ : one_).data(); }
+
+ private:
+  void clear();
+
+  bool masked_ = false;
+  bool symmetric_ = true;
+  uint64_t cells_ = 0;
+  std::vector<uint32_t> bits_;  // the first size_ of them were added
+  size_t size_ = 0;
+  std::vector<uint64_t> zero_, one_;
+  std::vector<FlippedElement> listed_;
+};
 
 }  // namespace eden

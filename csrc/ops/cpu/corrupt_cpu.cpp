@@ -50,8 +50,11 @@ void run(const Load& load, const Tensor& x, const CorruptArguments& arguments, T
   const LoadWork work(load, arguments.value, arguments.storage, x.const_data_ptr(),
                       out.mutable_data_ptr());
   FlipCache& cache = flip_cache();
-  FlipCache::Answer answer = cache.find(load, arguments.table ? arguments.table->numel() : 0,
-                                        work.width(), work.patches());
+  FlipCache::Answer answer;
+  if (work.patches() != 0) {
+    answer = cache.find(load, arguments.table ? arguments.table->numel() : 0, work.width(),
+                        work.patches());
+  }
   const int64_t grain = std::max<int64_t>(1, kElementsPerThread / work.elements_per_piece());
   if (work.in_planes()) {
     PlaneFlips flips = work.plane_flips();
