@@ -29,7 +29,7 @@ def main() -> None:
         if arguments.tolerance is None
         else Tolerance.load(arguments.tolerance)
     )
-    moved = eden.traffic(network.model, "cpu", inputs=network.sample, storage="int8")
+    moved = eden.traffic(network.model, "cpu", inputs=network.sample, storage="int8", repeated=False)
     print("| device | rates at once | saved by means | saved by upper ends | less | less, by latencies alone |")
     print("|---|---|---|---|---|---|")
     lost: dict[bool, list[float]] = {True: [], False: []}

@@ -156,7 +156,7 @@ def table(title: str, rows: dict[str, list[str]], means: list[str], paper: str) 
 
 def optimum(network: Network, tolerance: Any, device: eden.Device, currents: str, vdd_law: str, storage: str) -> str:
     """A row: what is saved on "cpu" by the greedy placement, by the exact one, and its bound, each operand fine."""
-    moved = eden.traffic(network.model, "cpu", inputs=network.sample, storage=storage)
+    moved = eden.traffic(network.model, "cpu", inputs=network.sample, storage=storage, repeated=False)
     solver = eden.ExactSolver(currents=currents, vdd_law=vdd_law, gap=1e-3)
     exact = eden.place(tolerance, device, solver, moved, "energy", constraints=supplies(device), rates="mean")
     found = exact.optimum
@@ -217,7 +217,9 @@ def main() -> None:
     )
     for platform in PLATFORMS:
         moved: dict[str, Traffic] = {
-            network.name: eden.traffic(network.model, platform, inputs=network.sample, storage=options.storage)
+            network.name: eden.traffic(
+                network.model, platform, inputs=network.sample, storage=options.storage, repeated=False
+            )
             for network in found
         }
         for objective in ("energy", "latency") if platform in PAPER_SPEED else ("energy",):

@@ -156,7 +156,9 @@ def random_instance(rng: random.Random, split: bool = False) -> Instance:
         shared_refresh=rng.choice(["rank", "partition", (tuple(groups[-2:]),)]),
     )
     traffic = eden.traffic(
-        {name: SimpleNamespace(bytes=sizes[name], kind=kinds[name]) for name in names}, rng.choice(list(PLATFORMS))
+        {name: SimpleNamespace(bytes=sizes[name], kind=kinds[name]) for name in names},
+        rng.choice(list(PLATFORMS)),
+        repeated=False,
     )
     options = {
         "constraints": constraints,
@@ -397,7 +399,9 @@ def large_instance(operands: int, partitions: int, seed: int = 0) -> Instance:
     kinds = {name: name.rpartition(".")[2] for name in names}
     limits = {name: 10.0 ** rng.uniform(-7.0, -1.5) for name in names}
     sizes = {name: round(2.0 ** rng.uniform(10.0, 21.5)) for name in names}
-    traffic = eden.traffic({name: SimpleNamespace(bytes=sizes[name], kind=kinds[name]) for name in names}, "cpu")
+    traffic = eden.traffic(
+        {name: SimpleNamespace(bytes=sizes[name], kind=kinds[name]) for name in names}, "cpu", repeated=False
+    )
     options = {
         "constraints": Constraints(),
         "objective": "energy",

@@ -301,7 +301,7 @@ def main() -> int:
                 confidence=arguments.confidence,
                 search=eden.Search(effort=arguments.effort),
             )
-        traffic = eden.traffic(model, "cpu")
+        traffic = eden.traffic(model, "cpu", repeated=False)
         # As when the figures in docs/results.md were made.
         apart = eden.Constraints(shared_vdd="partition")
         placement = eden.place(tolerance, device, traffic=traffic, constraints=apart)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import eden
 from eden import _core
+from eden.costs.traffic_file import Traffic
 from eden.devices.device import Margin
 from eden.devices.partition import Voltage
 from eden.devices.upper_rates import Rates
@@ -121,3 +123,8 @@ def tolerance(limits: dict[str, float], size: int = 1000, model: ErrorModel | No
         "observations": {"coarse": 300, "fine": 700},
     }
     return Tolerance(limits=limits, **{**defaults, **fields})
+
+
+def cold(operands: Any, platform: Any = "cpu") -> Traffic:
+    """What operands move in an inference that finds a cache empty: these here would fit in it."""
+    return eden.traffic(operands, platform, repeated=False)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from eden.accounting.assumptions import assumptions
+from eden.accounting.assumptions import assumptions, headline
 from eden.accounting.results import (
     ACCESSES,
     Account,
@@ -25,10 +25,10 @@ from eden.accounting.results import (
 )
 from eden.common.provenance import Provenance
 from eden.common.renames import renamed
-from eden.costs.count_traffic import traffic
+from eden.costs.count_traffic import held, traffic
 from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
 from eden.costs.energy import TERMS, VDD_LAWS, Currents
-from eden.costs.model import Case, CostModel, Outcome, Placed, check_same_operands, outcome, typical_case
+from eden.costs.model import NOTHING, Case, CostModel, Outcome, Placed, check_same_operands, outcome, typical_case
 from eden.costs.platforms import PLATFORMS, SHARES, Platform, Range
 from eden.costs.traffic_file import OperandInfo, OperandTraffic, Traffic
 from eden.devices.partition import OperatingPoint
@@ -79,6 +79,7 @@ def savings(
     return Savings(
         platform=chosen.name,
         device=placement.device,
+        headline=found.headline,
         sensitivity=found.sensitivity(),
         provenance=_made(model_or_traffic, placement, of_dram, vdd_law),
         **found.saved(),
@@ -101,7 +102,7 @@ def account(
         model_or_traffics: a network after ``inject_`` and ``calibrate_``, operands by name, or traffics, one for each
             platform.
         placement: the result of ``place``.
-        platforms: names of presets, or platforms; of traffics their own.
+        platforms: names of presets, or platforms; of traffics those they were counted for, where they are no presets.
         currents: as in ``savings``.
         vdd_law: as in ``savings``.
 
@@ -110,10 +111,11 @@ def account(
         FileError: for a file of currents that cannot be used.
 
     """
+    chosen = [Platform.named(platform) for platform in platforms]
     if isinstance(model_or_traffics, Sequence):
-        pairs = [(Platform.named(moved.platform), moved) for moved in model_or_traffics]
+        known = {platform.name: platform for platform in chosen}
+        pairs = [(known.get(moved.platform) or Platform.named(moved.platform), moved) for moved in model_or_traffics]
     else:
-        chosen = [Platform.named(platform) for platform in platforms]
         pairs = [(platform, traffic(model_or_traffics, platform)) for platform in chosen]
     names = [platform.name for platform, _ in pairs]
     if not names or len(set(names)) < len(names):
@@ -123,6 +125,7 @@ def account(
     return Account(
         device=placement.device,
         currents=of_dram.name,
+        headline=tuple(dict.fromkeys(line for one in counted.values() for line in one.headline)),
         platforms={
             name: PlatformAccount(operands=one.operands(), **one.saved(), **one.times())
             for name, one in counted.items()
@@ -160,12 +163,20 @@ class _Count:
         # Costs are sums over operands, so those at one operating point count as one.
         self._merged = _merged(moved, placement)
         typical = self._outcome(self._usual)
+        self.held = None if moved.crossing_bytes else held(moved.operands, platform, moved.batch)
+        if typical is None and self.held is not None:
+            typical = NOTHING
         if typical is None:
             raise ValueError(
                 "the traffic moves no bytes; allowed is one operand or more that crosses the interface. "
                 + " ".join(moved.notes)
             )
         self._typical = typical
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """What decides most of it."""
+        return headline(self._moved, self._placement, self._platform, self._usual.vdd_laws)
 
     def _outcome(self, case: Case) -> Outcome | None:
         return outcome(CostModel(self._merged, self._placement.nominal, self._currents, case), self._placement)
@@ -206,7 +217,7 @@ class _Count:
         if placed is None:
             return None
         found = outcome(CostModel(_merged(self._moved, placed), placed.nominal, self._currents, self._usual), placed)
-        assert found is not None  # the placement's own was not
+        found = NOTHING if found is None else found
         return Free(energy_reduction=found.energy_reduction, speedup=found.speedup)
 
     def sensitivity(self) -> dict[str, Sensitivity]:
@@ -238,7 +249,9 @@ class _Count:
     def operands(self) -> dict[str, OperandAccount]:
         """What each operand's accesses take, at typical assumptions."""
         model, placement = self._by_operand(), self._placement
-        operands = {}
+        operands: dict[str, OperandAccount] = {}
+        if self.held is not None:
+            return operands
         for name in model.accesses:
             point = placement.point_of(name)
             nominal, placed = (model.access_nj(name, vdd) for vdd in (placement.nominal.vdd, point.vdd))

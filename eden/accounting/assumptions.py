@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from eden.costs.count_traffic import held
 from eden.costs.energy import VDD_LAWS, Currents
 from eden.costs.platforms import Platform, Range
 from eden.costs.traffic_file import Traffic
 from eden.devices.partition import OperatingPoint
 from eden.placement.placement import Placement
+
+
+def headline(moved: Traffic, placement: Placement, platform: Platform, laws: Mapping[str, str]) -> tuple[str, ...]:
+    """What decides most of an account: whether a cache holds all, the laws of the voltage, supplies that are shared."""
+    fits = held(moved.operands, platform, moved.batch)
+    noted = [note for note in moved.notes if fits is not None and note.startswith(fits)]
+    return (*(noted or filter(None, [fits])), _law_texts(laws)[0], *placement.headline)
 
 
 def assumptions(
@@ -62,7 +70,8 @@ def _law_texts(laws: Mapping[str, str]) -> list[str]:
         typical = f"Energy depends on VDD term by term in the typical case ({by_term})"
     ends = " and ".join(f"all {law}" for law in VDD_LAWS)
     return [
-        f"{typical}, and the range includes {ends}; the interface stays at the nominal voltage.",
+        f"{typical}, and the range includes {ends}; the interface stays at the nominal voltage. No "
+        "data sheet gives currents along VDD.",
         *(f"Law of VDD {name!r}: {law.text}." for name, law in VDD_LAWS.items()),
     ]
 

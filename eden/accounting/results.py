@@ -110,6 +110,9 @@ class Savings(_Energy, _Saved, Result):
     """Name of the platform."""
     device: str
     """Name of the device."""
+    headline: tuple[str, ...] = ()
+    """What decides most of it, in sentences: a cache that holds the network, the law of the voltage and its range,
+    supplies that are shared. None in files of before it was kept."""
     sensitivity: dict[str, Sensitivity] = pydantic.Field(default_factory=dict)
     """By assumption: row_hit_share, bus_utilization, exposed_latency_share, vdd_law, maps_stay_on_chip."""
     assumptions: tuple[str, ...]
@@ -118,7 +121,13 @@ class Savings(_Energy, _Saved, Result):
     def table(self) -> str:
         """The savings as text, assumptions included."""
         tables = [text_table(header, rows) for header, rows in self._tables() if rows]
-        return "\n\n".join([*tables, "\n".join(["assumed:", *(f"- {one}" for one in self.assumptions)])])
+        return "\n\n".join(
+            [
+                *filter(None, ["\n".join(self.headline)]),
+                *tables,
+                "\n".join(["assumed:", *(f"- {one}" for one in self.assumptions)]),
+            ]
+        )
 
     def _repr_html_(self) -> str:
         title = f"saved by {self.device} on {self.platform}"
@@ -171,9 +180,9 @@ class OperandAccount(_Energy, FiniteRecord):
 class PlatformAccount(_Energy, _Saved, FiniteRecord):
     """What an inference takes on one platform."""
 
-    nominal_ns: float = pydantic.Field(gt=0)
-    """Time of an inference within specification, at typical assumptions."""
-    placed_ns: float = pydantic.Field(gt=0)
+    nominal_ns: float = pydantic.Field(ge=0)
+    """Time of an inference's accesses within specification, at typical assumptions; 0 where a cache holds all."""
+    placed_ns: float = pydantic.Field(ge=0)
     """The same with the placement."""
     operands: dict[str, OperandAccount]
     """Those that cross between processor and DRAM."""
@@ -208,6 +217,9 @@ class Account(Result):
     """Name of the device."""
     currents: Annotated[str, stored_as("rank", "currents")]
     """Those that are counted by."""
+    headline: tuple[str, ...] = ()
+    """What decides most of it, in sentences: a cache that holds the network, the law of the voltage and its range,
+    supplies that are shared. None in files of before it was kept."""
     platforms: dict[str, PlatformAccount] = pydantic.Field(min_length=1)
     """What an inference takes, by platform."""
 
@@ -224,7 +236,8 @@ class Account(Result):
             cells += [f"{one.nominal_ns / 1e3:.2f}", f"{one.placed_ns / 1e3:.2f}", f"{one.speedup:.2%}"]
             rows.append(cells)
         table = text_table((*header, "placed (us)", "faster"), rows)
-        return f"device {self.device}, currents of {self.currents}; per inference\n\n{table}"
+        head = [*self.headline, f"device {self.device}, currents of {self.currents}; per inference"]
+        return "\n".join([*head, "", table])
 
     def table(self) -> str:
         """The account as text: platforms, then terms, then the operands that take most."""

@@ -310,7 +310,13 @@ class _Run:
         chips = self.recipe.certify.chips
         found, over = self.point(model, tolerance, placement, self.recipe.profile.max_drop)
         wanted = self.recipe.place
-        accounts = account(model, placement, self.recipe.account.platforms, wanted.currents, wanted.vdd_law)
+        accounts = account(
+            [self.stages.traffic(model, name) for name in self.recipe.account.platforms],
+            placement,
+            self.recipe.account.platforms,
+            wanted.currents,
+            wanted.vdd_law,
+        )
         pareto = self.pareto(network, found, over)
         rounds = Rounds(
             task=self.stages.task.name,

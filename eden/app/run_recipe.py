@@ -9,9 +9,9 @@ import pydantic
 
 from eden.app.recipe import RetrainRecipe, Table
 from eden.app.tasks import Task
-from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
+from eden.costs.defaults import CURRENTS, PLATFORM, REPEATED_HELP, VDD_LAW
 from eden.costs.energy import Currents
-from eden.costs.platforms import PLATFORMS, Platform
+from eden.costs.platforms import PLATFORMS, Cache, Platform
 from eden.placement.constraints import Constraints
 from eden.placement.defaults import (
     MARGIN,
@@ -80,6 +80,10 @@ class PlaceTable(Table):
         default=ExactSolver.energy_weight, description="of a weighted objective; time counts the rest"
     )
     platform: str = pydantic.Field(default=PLATFORM, description="whose figures the objective counts by")
+    batch: _AtLeastOne | None = pydantic.Field(
+        default=None, description="samples that share one read of the weights; the platform's if left out"
+    )
+    repeated: bool | None = pydantic.Field(default=None, description=REPEATED_HELP)
     currents: str = pydantic.Field(default=CURRENTS, description="currents that energy is counted by")
     vdd_law: Literal["linear", "quadratic"] = pydantic.Field(default=VDD_LAW, description="how energy depends on VDD")
     split: bool = pydantic.Field(default=False, description="operands may lie in several partitions of one point")
@@ -272,6 +276,11 @@ class RunRecipe(RetrainRecipe):
                 Platform.named(name)
             except ValueError as error:
                 raise ValueError(f"{place_in_recipe}.{error}") from error
+        if self.place.repeated and not isinstance(Platform.named(self.place.platform).memory, Cache):
+            raise ValueError(
+                f"place.repeated is True; allowed for {self.place.platform}, which keeps nothing between inferences, "
+                "is false"
+            )
         try:
             Currents.named(self.place.currents)
         except ValueError as error:

@@ -20,7 +20,7 @@ from eden.app.recipe import NAME, find_device
 from eden.app.retrain import kept_as, prepared, retrain
 from eden.app.run_recipe import RunRecipe
 from eden.app.stages import MANIFEST, Stages, digest_of_file
-from eden.app.steps import RATES, accuracy_curves, rates_with_progress, train_with_progress
+from eden.app.steps import RATES, accuracy_curves, count_traffic, rates_with_progress, train_with_progress
 from eden.app.tasks import Task, task_files
 from eden.boosting.curriculum import Curriculum
 from eden.boosting.judge import FIRST, Judge
@@ -28,9 +28,9 @@ from eden.boosting.rates import reachable
 from eden.boosting.recipe import Recipe
 from eden.common.files import output_folder
 from eden.common.provenance import Provenance, digest_of
-from eden.costs.count_traffic import traffic
 from eden.costs.energy import Currents
-from eden.costs.platforms import Platform
+from eden.costs.platforms import Cache, Platform
+from eden.costs.traffic_file import Traffic
 from eden.faults.checkpoint import load_, save
 from eden.faults.digests import SamplesDigest, described, network_digest
 from eden.faults.memories import operands, scalable_errors, set_errors_
@@ -216,7 +216,7 @@ class RunStages:
                 tolerance,
                 self.device,
                 self.recipe.solver(),
-                traffic(self.load(network), platform=wanted.platform),
+                self.traffic(self.load(network)),
                 wanted.objective,
                 constraints=self.recipe.constraints(),
                 granularity=wanted.granularity,
@@ -242,10 +242,18 @@ class RunStages:
         alike = tolerance.model_copy(update={"limits": limits, "error_models": models})
         return self.saved(self.load(network), self.placement(network, alike, folder))
 
+    def traffic(self, model: nn.Module, platform: str | None = None) -> Traffic:
+        """What the network moves, as ``eden traffic`` counts it; on the platform of the objective, or another one."""
+        wanted = self.recipe.place
+        chosen = Platform.named(wanted.platform if platform is None else platform)
+        repeated = wanted.repeated if isinstance(chosen.memory, Cache) else None
+        return count_traffic(model, self.validation, chosen, wanted.batch, repeated)
+
     def saved(self, model: nn.Module, placement: Placement) -> Savings:
         """Energy and time of a placement on the platform of the objective."""
+        placement.check_made_from("placement", network=network_digest(model))
         wanted = self.recipe.place
-        return savings(model, placement, platform=wanted.platform, currents=wanted.currents, vdd_law=wanted.vdd_law)
+        return savings(self.traffic(model), placement, wanted.platform, wanted.currents, wanted.vdd_law)
 
     def verification(self, network: Path, placement: Placement, reference: Path, folder: str) -> Verification:
         """The test of a network as it is placed; every attempt of a run has its part of 1 - confidence."""

@@ -19,6 +19,9 @@ from eden.boosting.recipe import Recipe
 from eden.boosting.training import Epoch, train
 from eden.boosting.weights import weight_bounds
 from eden.common.progress import task as progress_task
+from eden.costs.count_traffic import traffic
+from eden.costs.platforms import Platform
+from eden.costs.traffic_file import Traffic
 from eden.faults.calibration import calibrate_
 from eden.faults.chips import chip_of_run
 from eden.faults.config import Faults
@@ -172,3 +175,14 @@ def accuracy_curves(
         provenance=next((over.provenance for over in found.values()), None),
         tolerated={} if tolerated is None else {label: tolerated},
     )
+
+
+def count_traffic(
+    model: nn.Module,
+    samples: TensorDataset,
+    platform: str | Platform,
+    batch: int | None = None,
+    repeated: bool | None = None,
+) -> Traffic:
+    """What a task's network moves, from its layers as they run on a sample: of every command and of ``eden run``."""
+    return traffic(model, platform, batch, inputs=samples.tensors[0][:1], repeated=repeated)

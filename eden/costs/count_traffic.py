@@ -26,7 +26,7 @@ def traffic(
     batch: int | None = None,
     inputs: torch.Tensor | Mapping[str, torch.Tensor] | Sequence[Any] | None = None,
     storage: str = "float32",
-    repeated: bool = False,
+    repeated: bool | None = None,
     forward_fn: ForwardFn | None = None,
 ) -> Traffic:
     """Bytes that each operand moves between processor and DRAM per inference of one sample.
@@ -46,7 +46,8 @@ def traffic(
         inputs: one sample with its batch dimension, shape (1, ...); a tuple is handed to the network as arguments, and
             a mapping by name; of a batch of a loader, such as (input, target), as in ``eden.calibrate_``.
         storage: of a network without faults, the form in which the memory keeps weights and maps.
-        repeated: of a cache, count an inference that follows an equal one, instead of one that finds the cache empty.
+        repeated: of a cache, whether an inference is counted that follows an equal one, or one that finds the cache
+            empty. None: that which follows where the cache holds all operands, so that nothing moves; else the other.
         forward_fn: runs the network on ``inputs``, whatever they are then, as in ``eden.calibrate_``.
 
     Raises:
@@ -66,7 +67,9 @@ def traffic(
         )
     if inputs is None:
         infos = checked_operands(model)
-        return by_plane(_once_each(whole_operands(infos), chosen, shared, repeated), infos)
+        whole = whole_operands(infos)
+        again = held(whole, chosen, shared) is not None and repeated is not False
+        return by_plane(_once_each(whole, chosen, shared, again), infos)
     if isinstance(model, Mapping):
         raise ValueError("inputs is given beside operands by name; allowed is a network, whose layers are traced")
     from eden.costs.workload import trace
@@ -77,29 +80,37 @@ def traffic(
     if isinstance(chosen.memory, Array):
         counted = _through_array(work, chosen, chosen.memory, shared)
     else:
-        counted = _through_cache(work, chosen, chosen.memory, shared, repeated)
+        again = held(work.operands, chosen, shared) is not None if repeated is None else repeated
+        counted = _through_cache(work, chosen, chosen.memory, shared, again)
     return by_plane(counted, checked_operands(model) if faulty_layers(model) else counted.operands)
 
 
-def _fitting_note(infos: Mapping[str, OperandInfo], cache: Cache, repeated: bool) -> list[str]:
-    """Whether all operands fit in a cache, in a sentence."""
-    total = sum(map(_size, infos.values()))
-    if total > cache.bytes:
-        return []
-    when = "as counted here" if repeated else "counted here is an inference that finds the cache empty"
-    return [
-        f"All {total} bytes of operands fit in the cache of {cache.bytes} bytes: from the second inference in a row on "
-        f"nothing moves; {when}."
-    ]
+def held(infos: Mapping[str, OperandInfo], platform: Platform, batch: int | None = None) -> str | None:
+    """That a platform's cache holds all operands, of a batch of samples, in a sentence; None where it does not."""
+    if not isinstance(platform.memory, Cache):
+        return None
+    samples = platform.batch if batch is None else batch
+    total = sum(_size(info) * (samples if info.kind == "input" else 1) for info in infos.values())
+    if total > platform.memory.bytes:
+        return None
+    return (
+        f"All {total} bytes of operands fit in the cache of {platform.memory.bytes} bytes of {platform.name}: from the "
+        "second inference in a row on nothing moves, and nothing is saved."
+    )
 
 
-def _once_each(infos: Mapping[str, OperandInfo], chosen: Platform, shared: int, repeated: bool) -> Traffic:
-    memory = chosen.memory
-    cached = isinstance(memory, Cache) and repeated and sum(map(_size, infos.values())) <= memory.bytes
+def _fitting_note(infos: Mapping[str, OperandInfo], chosen: Platform, shared: int, again: bool) -> list[str]:
+    """Whether all operands fit in a cache, and what is counted then."""
+    fits = held(infos, chosen, shared)
+    counted = "follows another one" if again else "finds the cache empty"
+    return [] if fits is None else [f"{fits} Counted here is an inference that {counted}."]
+
+
+def _once_each(infos: Mapping[str, OperandInfo], chosen: Platform, shared: int, again: bool) -> Traffic:
     counted = {}
     for name, info in infos.items():
         weight = info.kind == "weight"
-        size = 0 if cached else _size(info)
+        size = 0 if again else _size(info)
         counted[name] = operand_traffic(
             info, size / shared if weight else size, 0 if weight else size, _size(info) <= chosen.on_chip_bytes
         )
@@ -110,7 +121,7 @@ def _once_each(infos: Mapping[str, OperandInfo], chosen: Platform, shared: int, 
         notes=(
             f"Weights are read once per {shared} sample(s), feature maps are written once and read once; nothing "
             "crosses more often than that: the network's layers were not given (inputs).",
-            *(_fitting_note(infos, memory, repeated) if isinstance(memory, Cache) else []),
+            *_fitting_note(infos, chosen, shared, again),
         ),
     )
 
@@ -191,7 +202,7 @@ def _through_cache(work: Workload, chosen: Platform, cache: Cache, batch: int, r
             f"it is used, in an inference that {first}; nothing else uses the cache.",
             "A feature map that no layer reads any more is given up without being written back, since its memory is "
             "used again.",
-            *_fitting_note(work.operands, cache, repeated),
+            *_fitting_note(work.operands, chosen, batch, repeated),
         ),
     )
 

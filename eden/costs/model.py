@@ -146,12 +146,16 @@ class Outcome:
     def energy_reduction(self) -> float:
         """Share of the energy that is saved."""
         nominal = sum(term[0] for term in self.terms.values())
-        return sum(term[0] - term[1] for term in self.terms.values()) / nominal
+        return sum(term[0] - term[1] for term in self.terms.values()) / nominal if nominal else 0.0
 
     @property
     def speedup(self) -> float:
         """Time within specification over the new time, less 1."""
         return 1.0 / self.time_ratio - 1.0
+
+
+NOTHING = Outcome(dict.fromkeys(("activate", "read", "write", "interface", "background", "refresh"), (0.0, 0.0)), 1.0)
+"""Of inferences that move nothing: they take no energy of the DRAM's, so that none is saved."""
 
 
 class Run(Protocol):

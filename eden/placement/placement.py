@@ -167,8 +167,10 @@ class Placement(Result):
     """What the device gives to operands that tolerate nothing; None where the solver finds none, and in files of
     before it was kept."""
     headline: tuple[str, ...] = ()
-    """What decides most of what is saved, in sentences: supplies that are shared, the law of the voltage and its range,
-    a network that a cache holds. None in files of before it was kept."""
+    """What decides most of what is saved, in sentences: supplies that are shared, the law of the voltage and its range.
+    None in files of before it was kept."""
+    held: str = ""
+    """That a cache holds the whole network, so that nothing is saved; empty where none does."""
     notes: tuple[str, ...] = ()
     """What a reader must know about how limits and points were compared."""
 
@@ -331,7 +333,7 @@ class Placement(Result):
                 cells += [f"{part.errors.ber:.2e}", str(held), f"{part.used_bytes:,}", f"{part.capacity_bytes:,}"]
                 rows.append(cells)
         title = f"{len(self.operands)} operands in {self.device}, {self.solver} for {self.objective}"
-        notes = [*self.headline, f"rates: {self.rates}", *filter(None, [self.caution])]
+        notes = [*filter(None, [self.held]), *self.headline, f"rates: {self.rates}", *filter(None, [self.caution])]
         return notebook(title, (header, rows), notes=notes)
 
     def table(self) -> str:
@@ -360,6 +362,7 @@ class Placement(Result):
             ),
             text_table(("operand", "kind", "bytes", "limit", "BER", "partition", "address"), operands),
         ]
-        found = ["\n".join(self.headline)] if self.headline else []
+        head = "\n".join([*filter(None, [self.held]), *self.headline])
+        found = [head] if head else []
         found += [] if self.optimum is None else [self.optimum.text(self.objective)]
         return "\n\n".join([*found, *tables, "\n".join([f"rates: {self.rates}", *filter(None, [self.caution])])])

@@ -25,6 +25,7 @@ from eden.placement.question import Question
 from eden.tolerance.tolerance import Tolerance
 
 if TYPE_CHECKING:
+    from eden.costs.platforms import Platform
     from eden.costs.traffic_file import Traffic
     from eden.placement.exact import Costs
 
@@ -196,7 +197,27 @@ def place(
     given = {"tolerance": origin, "device": device, "traffic": traffic}
     files: dict[str, Any] = {role: one for role, one in given.items() if isinstance(one, (str, VersionedFile))}
     made = Provenance.made(before, settings=settings, **files)
-    return found.model_copy(update={"provenance": made, "free": None if free is None else _points_of(free)})
+    by_cache = _held(question, _platform(question, exact)) or ""
+    return found.model_copy(
+        update={"provenance": made, "free": None if free is None else _points_of(free), "held": by_cache}
+    )
+
+
+def _held(question: Question, platform: Platform) -> str | None:
+    """That the platform's cache holds all, and what is placed for then."""
+    from eden.costs.count_traffic import held
+
+    batch = None if question.traffic is None else question.traffic.batch
+    fits = held(question.stored(), platform, batch)
+    return None if fits is None else f"{fits} Placed for an inference that finds the cache empty."
+
+
+def _platform(question: Question, exact: ExactSolver) -> Platform:
+    from eden.costs.platforms import Platform
+
+    if question.traffic is not None:
+        return question.traffic.counted_for(exact.platform)
+    return Platform.named(PLATFORM if exact.platform is None else exact.platform)
 
 
 def _points_of(free: Placement) -> ErrorFree:
@@ -216,16 +237,14 @@ def _costs(question: Question, exact: ExactSolver, weight: float) -> Costs:
     from eden.costs.count_traffic import traffic as count_traffic
     from eden.costs.energy import Currents
     from eden.costs.model import CostModel, check_same_operands, typical_case
-    from eden.costs.platforms import Platform
     from eden.placement.exact import Costs
 
-    moved = question.traffic
-    if moved is None:
-        chosen = Platform.named(PLATFORM if exact.platform is None else exact.platform)
-        moved = count_traffic(question.stored(), chosen)
-    else:
-        chosen = moved.counted_for(exact.platform)
+    moved, chosen = question.traffic, _platform(question, exact)
+    if moved is not None:
         check_same_operands(moved, question.tolerance.bytes, "tolerance")
+    # Of inferences that move nothing each placement is as good; the first one, which fills the cache, decides.
+    if moved is None or (not moved.crossing_bytes and _held(question, chosen)):
+        moved = count_traffic(question.stored(), chosen, repeated=False)
     model = CostModel(moved, question.nominal, Currents.named(exact.currents), typical_case(chosen, exact.vdd_law))
     return Costs(model, chosen.name, weight)
 

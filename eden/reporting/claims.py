@@ -49,15 +49,16 @@ def claims(parts: Mapping[str, Any]) -> list[Claim]:
     if savings is not None:
         ranges = (savings.energy_reduction_range, savings.speedup_range)
         energy, speed = (range_text(low, high, percent) for low, high in ranges)
-        laws = [text for text in savings.assumptions if text.startswith("Energy depends on VDD")]
         saved, faster = (percent(value) for value in (savings.energy_reduction, savings.speedup))
         found.append(
             Claim(
                 "Saved",
                 f"{saved} of the DRAM's energy on {savings.platform} ({energy} over all that is assumed), {faster} "
-                f"faster ({speed}). {' '.join(laws)}".strip(),
+                f"faster ({speed}). {' '.join(savings.headline)}".strip(),
             )
         )
+    elif placement is not None and placement.headline:
+        found.append(Claim("Placed", " ".join([*filter(None, [placement.held]), *placement.headline])))
     return found
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from chain import Device, FittedPoint, Partition, Point, device, tolerance
+from chain import Device, FittedPoint, Partition, Point, cold, device, tolerance
 
 import eden
 from eden.accounting.results import Savings
@@ -52,7 +52,7 @@ def test_hand_calculation():
     voltage nominal.
     """
     placement = hand_placement(1.5, 7.5)
-    result = eden.savings({"fc.weight": info(64_000, "weight")}, placement, HAND)
+    result = eden.savings(cold({"fc.weight": info(64_000, "weight")}, HAND), placement, HAND)
     terms = {name: (term.nominal_nj, term.placed_nj) for name, term in result.terms.items()}
     assert Currents.builtin("ddr3-1600").unit("activate") == pytest.approx(14.25)
     assert Currents.builtin("ddr3-1600").unit("read") == pytest.approx(5.7)
@@ -70,7 +70,7 @@ def test_hand_calculation():
 
 def test_hand_calculation_of_the_voltage():
     """The same with 1.2 V instead of 1.5 in one of two banks, latency nominal."""
-    result = eden.savings({"fc.weight": info(64_000, "weight")}, hand_placement(1.2, 12.5), HAND)
+    result = eden.savings(cold({"fc.weight": info(64_000, "weight")}, HAND), hand_placement(1.2, 12.5), HAND)
     terms = {name: (term.nominal_nj, term.placed_nj) for name, term in result.terms.items()}
     assert terms["activate"] == pytest.approx((7125.0, 5700.0))
     assert terms["interface"][0] == terms["interface"][1]
@@ -85,7 +85,7 @@ def test_hand_calculation_of_the_voltage():
 def test_a_placement_within_specification_saves_nothing():
     placement = eden.place(tolerance({"fc.weight": 1e-9, "fc.input": 1e-9}), device())
     for platform in PLATFORMS:
-        result = eden.savings(placement.operands, placement, platform)
+        result = eden.savings(cold(placement.operands, platform), placement, platform)
         assert result.energy_reduction == 0.0
         assert result.energy_reduction_range == (0.0, 0.0)
         assert result.speedup_range == (0.0, 0.0)
@@ -94,7 +94,7 @@ def test_a_placement_within_specification_saves_nothing():
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_ranges_hold_every_combination_of_assumptions(platform: str):
     placement = eden.place(tolerance({"fc.weight": 1e-2, "fc.input": 5e-5, "conv.input": 1e-9}), device())
-    result = eden.savings(placement.operands, placement, platform)
+    result = eden.savings(cold(placement.operands, platform), placement, platform)
     preset = PLATFORMS[platform]
     for hit in (0.0, 0.5, 1.0):
         for busy in (0.0, 0.3, 1.0):
@@ -107,9 +107,8 @@ def test_ranges_hold_every_combination_of_assumptions(platform: str):
                         (preset.exposed_latency_share, stall),
                     )
                 ]
-                one = eden.savings(
-                    placement.operands, placement, platform_of(platform, *inside, kib=preset.on_chip_bytes >> 10)
-                )
+                other = platform_of(platform, *inside, kib=preset.on_chip_bytes >> 10)
+                one = eden.savings(cold(placement.operands, other), placement, other)
                 low, high = result.energy_reduction_range
                 assert low - 1e-12 <= one.energy_reduction <= high + 1e-12
                 low, high = result.speedup_range
@@ -130,7 +129,7 @@ def test_lower_refresh_rate_saves_refresh_energy():
     slow = FittedPoint(refresh_interval=128.0, errors=DataDependent(1e-3, 1e-3))
     memory = Device(partitions=(Partition("bank0", points=(slow,)),))
     placement = eden.place(tolerance({"a.weight": 0.1}), memory)
-    term = eden.savings(placement.operands, placement).terms["refresh"]
+    term = eden.savings(cold(placement.operands), placement).terms["refresh"]
     assert term.placed_nj == pytest.approx(term.nominal_nj / 2)
 
 
@@ -144,7 +143,7 @@ def test_traffic_counts_reads_and_writes():
 
 def test_traffic_and_savings_files(tmp_path: Path):
     placement = eden.place(tolerance({"fc.weight": 1e-2, "fc.input": 5e-5}), device())
-    moved = eden.traffic(placement.operands, "gpu")
+    moved = cold(placement.operands, "gpu")
     moved.save(tmp_path / "traffic.json")
     assert Traffic.load(tmp_path / "traffic.json") == moved
     result = eden.savings(moved, placement)
@@ -163,10 +162,11 @@ def test_operands_of_a_network():
     with pytest.raises(ValueError, match=r"operand 0\.input: its size is not known yet; run calibrate_"):
         eden.traffic(model)
     eden.calibrate_(model, [(torch.randn(7, 3), torch.zeros(7))])
-    moved = eden.traffic(model)
+    assert eden.traffic(model).crossing_bytes == 0.0  # the cache holds them
+    moved = cold(model)
     assert moved.read_bytes == {"0.weight": 15, "0.input": 3, "2.weight": 10, "2.input": 5}
     placement = eden.place(tolerance(dict.fromkeys(moved.operands, 1e-2), bytes=_sizes(moved)), device())
-    alone = eden.savings(moved, placement)  # does not know the network that the other names
+    alone = eden.savings(eden.traffic(model), placement)  # does not know the network that the other names
     assert eden.savings(model, placement).model_copy(update={"provenance": alone.provenance}) == alone
 
 
@@ -176,8 +176,8 @@ def _sizes(moved: Traffic) -> dict[str, int]:
 
 def test_operands_outside_the_placement_stay_nominal():
     placement = eden.place(tolerance({"fc.weight": 1e-2}), device())
-    alone = eden.savings(placement.operands, placement)
-    both = eden.savings({**placement.operands, "conv.weight": info(5000, "weight")}, placement)
+    alone = eden.savings(cold(placement.operands), placement)
+    both = eden.savings(cold({**placement.operands, "conv.weight": info(5000, "weight")}), placement)
     assert 0 < both.speedup < alone.speedup
     assert any("conv.weight" in line for line in both.assumptions)
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from chain import device, tolerance
+from chain import cold, device, tolerance
 
 import eden
 from eden.accounting.accounts import account
@@ -23,10 +23,10 @@ def placed() -> Placement:
 
 def test_terms_and_operands_add_up_to_the_savings() -> None:
     placement = placed()
-    found = account(placement.operands, placement)
+    found = account([cold(placement.operands, name) for name in PLATFORMS], placement)
     assert list(found.platforms) == list(PLATFORMS)
     for name, one in found.platforms.items():
-        saved = eden.savings(placement.operands, placement, platform=name)
+        saved = eden.savings(cold(placement.operands, name), placement)
         assert (one.energy_reduction, one.speedup) == (saved.energy_reduction, saved.speedup)
         assert one.terms == saved.terms
         assert 1.0 - one.placed_nj / one.nominal_nj == pytest.approx(saved.energy_reduction, rel=1e-9)
@@ -37,7 +37,7 @@ def test_terms_and_operands_add_up_to_the_savings() -> None:
         for term in ACCESSES:
             parts = sum(value.terms[term].placed_nj for value in one.operands.values())
             assert parts == pytest.approx(one.terms[term].placed_nj)
-    moved = [eden.traffic(placement.operands, platform=name) for name in ("gpu", "cpu")]
+    moved = [cold(placement.operands, name) for name in ("gpu", "cpu")]
     assert account(moved, placement).platforms == {name: found.platforms[name] for name in ("gpu", "cpu")}
 
 
@@ -48,7 +48,7 @@ def test_an_operand_at_a_lower_voltage_takes_less_by_the_law() -> None:
         eden.ExactSolver(gap=0.01),
     )
     for law, power in (("linear", 1), ("quadratic", 2)):
-        one = account(placement.operands, placement, ["cpu"], vdd_law=law).platforms["cpu"]
+        one = account([cold(placement.operands)], placement, vdd_law=law).platforms["cpu"]
         lower = 0
         for name, value in one.operands.items():
             ratio = placement.point_of(name).vdd / placement.nominal.vdd
@@ -82,7 +82,7 @@ def pareto() -> Pareto:
 
 def test_files_and_page(tmp_path: Path) -> None:
     placement = placed()
-    found = account(placement.operands, placement, ["cpu", "tpu"])
+    found = account([cold(placement.operands, name) for name in ("cpu", "tpu")], placement)
     page = report(tmp_path / "page", placement=placement, account=found, pareto=pareto())
     assert Account.load(tmp_path / "page" / "account.json") == found
     assert Pareto.load(tmp_path / "page" / "pareto.json") == pareto()

@@ -15,9 +15,9 @@ import torch
 from torch.utils.data import TensorDataset
 
 import eden
-from eden.accounting.results import Account, Pareto
+from eden.accounting.results import Account, Pareto, Savings
 from eden.app import run as running
-from eden.app import run_stages
+from eden.app import run_stages, shell
 from eden.app.gain import Gain
 from eden.app.recipe import NAME
 from eden.app.rounds import Rounds
@@ -56,6 +56,9 @@ max_drop = 0.1
 confidence = 0.8
 samples = 32
 effort = 1.5
+
+[place]
+platform = "eyeriss"
 
 [certify]
 confidence = 0.8
@@ -165,6 +168,32 @@ def test_the_placement_is_certified_and_its_files_agree(done: tuple[Path, Outcom
     assert (outcome.rounds.test.accuracy, outcome.rounds.test.worst) == (tested.mean, tested.worst)
     assert outcome.rounds.test.samples == 40
     assert 0.9 < outcome.rounds.test.reference_accuracy <= 1.0
+
+
+@pytest.mark.parametrize("platform", ["eyeriss", "cpu"])
+def test_it_counts_as_the_commands_do(done: tuple[Path, Outcome], tmp_path: Path, platform: str) -> None:
+    """`eden traffic`, `savings` and `account` of its network and placement give its figures."""
+    folder, outcome = done
+    network = ("--network", str(folder / "network.safetensors"), "--task", TASK)
+    placement = ("--placement", str(folder / "placement.json"))
+    files = {name: tmp_path / f"{name}.json" for name in ("traffic", "savings", "again", "account")}
+    for command in (
+        ("traffic", *network, "--platform", platform, "-o", str(files["traffic"])),
+        ("savings", *network, *placement, "--platform", platform, "-o", str(files["savings"])),
+        ("savings", *network, *placement, "--traffic", str(files["traffic"]), "-o", str(files["again"])),
+        ("account", *network, *placement, "-o", str(files["account"])),
+    ):
+        assert shell.run(list(command)) == 0
+    found, again = (Savings.load(files[name]) for name in ("savings", "again"))
+    expected = outcome.account.platforms[platform]
+    for one in (found, again, Account.load(files["account"]).platforms[platform]):
+        assert (one.terms, one.energy_reduction_range) == (expected.terms, expected.energy_reduction_range)
+    if platform == "eyeriss":
+        assert found.terms == outcome.savings.terms
+        assert expected.nominal_nj > 0.0
+    else:
+        assert expected.nominal_nj == expected.energy_reduction == 0.0
+        assert "nothing is saved" in found.headline[0]
 
 
 def test_the_network_before_boosting_stands_beside_the_one_that_is_placed(done: tuple[Path, Outcome]) -> None:
@@ -452,9 +481,11 @@ def test_a_network_from_elsewhere_starts_the_rounds(
     curve = Pareto.load(out / "pareto.json")
     assert [point.max_drop for point in curve.points] == [0.1, 0.2]
     assert curve.points[0].energy_reduction == found.savings.energy_reduction
+    resolved = RunRecipe.load(out / "recipe.toml", [])
+    stages = run_stages.RunStages(resolved, load_task(resolved.task), out, quiet)
     assert (
         curve.points[1].energy_reduction
-        == eden.savings(found.model, eden.Placement.load(drops / "placement.json")).energy_reduction
+        == stages.saved(found.model, eden.Placement.load(drops / "placement.json")).energy_reduction
     )
     assert Account.load(out / "account.json") == found.account
     assert not (tmp_path / "out" / "boost").exists()

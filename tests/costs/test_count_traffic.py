@@ -13,11 +13,14 @@ from chain import device, tolerance
 from torch import nn
 
 import eden
+from eden.accounting.accounts import account
+from eden.accounting.results import Free
 from eden.common.files import FileError
 from eden.costs.platforms import PLATFORMS, SHARES, Array, Platform
 from eden.costs.traffic_file import Traffic
 from eden.costs.workload import Convolution, trace
 from eden.memory.errors import Uniform
+from eden.reporting.page import report
 
 
 def changed(platform: str, **memory: object) -> Platform:
@@ -101,11 +104,13 @@ def test_batches_share_weights():
 
 def test_a_network_that_fits_in_the_cache_says_so():
     network = meta(Shared)
-    first = eden.traffic(network, "cpu", inputs=SHARED)
+    first = eden.traffic(network, "cpu", inputs=SHARED, repeated=False)
     assert first.crossing_bytes == sum(one.bytes for one in first.operands.values() if one.kind == "weight")
     assert any("from the second inference in a row on nothing moves" in note for note in first.notes)
     again = eden.traffic(network, "cpu", inputs=SHARED, repeated=True)
     assert again.crossing_bytes == 0.0
+    # Where nothing is said, what the cache makes of it.
+    assert eden.traffic(network, "cpu", inputs=SHARED) == again
     flat = eden.traffic({"a.weight": SimpleNamespace(bytes=10, kind="weight")}, "cpu", repeated=True)
     assert flat.crossing_bytes == 0.0
     assert any("nothing moves" in note for note in flat.notes)
@@ -116,14 +121,41 @@ def test_a_network_that_fits_in_the_cache_says_so():
         eden.traffic(network, "tpu", inputs=SHARED, repeated=True)
 
 
-def test_nothing_is_saved_where_nothing_moves():
-    moved = eden.traffic(meta(Shared), "cpu", inputs=SHARED, repeated=True)
+def test_nothing_is_saved_where_nothing_moves(tmp_path: Path):
+    moved = eden.traffic(meta(Shared), "cpu", inputs=SHARED)
     sizes = {name: one.bytes for name, one in moved.operands.items()}
     placement = eden.place(tolerance(dict.fromkeys(sizes, 1e-2), bytes=sizes), device())
-    with pytest.raises(
-        ValueError, match=r"the traffic moves no bytes; .* from the second inference in a row on nothing"
-    ):
-        eden.savings(moved, placement)
+    fits = (
+        "fit in the cache of 8388608 bytes of cpu: from the second inference in a row on nothing moves, and nothing is"
+    )
+    assert fits in placement.held
+    assert fits in placement.table()
+    for saved in (eden.savings(moved, placement), eden.savings(placement.operands, placement)):
+        assert (saved.energy_reduction, saved.energy_reduction_range, saved.speedup) == (0.0, (0.0, 0.0), 0.0)
+        assert fits in saved.headline[0]
+        assert fits in saved.table()
+        assert saved.free == Free(energy_reduction=0.0, speedup=0.0)
+    accounts = account(placement.operands, placement)
+    assert {name: one.nominal_nj > 0.0 for name, one in accounts.platforms.items()} == {
+        **dict.fromkeys(("cpu", "gpu"), False),
+        **dict.fromkeys(("eyeriss", "tpu"), True),
+    }
+    assert fits in accounts.summary()
+    page = report(tmp_path, placement=placement, savings=eden.savings(moved, placement), account=accounts)
+    assert fits in page.read_text()
+    # A placement is for the first inference then, which fills the cache, whoever solves it from whatever traffic.
+    first = eden.traffic(placement.operands, repeated=False)
+    for solver in ("exact", "greedy"):
+        for given in (None, moved, first):
+            again = eden.place(tolerance(dict.fromkeys(sizes, 1e-2), bytes=sizes), device(), solver, given)
+            assert again.held == placement.held
+            assert eden.savings(first, again).energy_reduction > 0.0
+    # An array keeps nothing: counts of nothing are refused.
+    still = {
+        name: one.model_copy(update={"read_bytes": 0.0, "written_bytes": 0.0}) for name, one in moved.operands.items()
+    }
+    with pytest.raises(ValueError, match="the traffic moves no bytes; allowed is one operand or more"):
+        eden.savings(moved.model_copy(update={"operands": still, "platform": "tpu"}), placement)
 
 
 def test_maps_larger_than_the_cache_cross():

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from chain import Device as FakeDevice
-from chain import FittedPoint, Partition, Point, device, tolerance
+from chain import FittedPoint, Partition, Point, cold, device, tolerance
 
 import eden
 from eden.common.files import FileError
@@ -161,7 +161,7 @@ def placed(vdd: float, refresh_interval: float = 64.0) -> eden.Placement:
 
 
 def terms(placement: eden.Placement, **arguments: object) -> dict[str, tuple[float, float]]:
-    operands = {"fc.weight": SimpleNamespace(bytes=64_000, kind="weight")}
+    operands = cold({"fc.weight": SimpleNamespace(bytes=64_000, kind="weight")})
     found = eden.savings(operands, placement, "cpu", **arguments)  # type: ignore[arg-type]
     return {name: (term.nominal_nj, term.placed_nj) for name, term in found.terms.items()}
 
@@ -192,7 +192,7 @@ def test_a_law_by_term_and_what_was_assumed():
     linear, mixed = terms(placed(1.08)), terms(placed(1.08), vdd_law=laws)
     assert mixed["read"] == linear["read"]
     assert mixed["background"][1] == pytest.approx(0.64 * mixed["background"][0])
-    operands = {"fc.weight": SimpleNamespace(bytes=64_000, kind="weight")}
+    operands = cold({"fc.weight": SimpleNamespace(bytes=64_000, kind="weight")})
     told = "\n".join(eden.savings(operands, placed(1.08), currents="ddr4-2400", vdd_law=laws).assumptions)
     for text in (
         "background quadratic",
@@ -204,7 +204,7 @@ def test_a_law_by_term_and_what_was_assumed():
 
 
 def test_the_range_holds_both_laws():
-    operands = {"fc.weight": SimpleNamespace(bytes=64_000, kind="weight")}
+    operands = cold({"fc.weight": SimpleNamespace(bytes=64_000, kind="weight")})
     one = eden.savings(operands, placed(1.08), vdd_law="linear")
     other = eden.savings(operands, placed(1.08), vdd_law="quadratic")
     assert one.energy_reduction_range == other.energy_reduction_range

@@ -8,7 +8,7 @@ from typing import Any
 import placements
 import pytest
 from chain import Device as FakeDevice
-from chain import FittedPoint, Partition, device, tolerance
+from chain import FittedPoint, Partition, cold, device, tolerance
 
 import eden
 from eden import ExactSolver
@@ -143,12 +143,12 @@ def test_out_of_time(monkeypatch: pytest.MonkeyPatch):
 def test_it_is_the_account_of_savings_and_not_above_greedy(objective: str):
     wanted = tolerance(NETWORK)
     best = eden.place(wanted, device(), ExactSolver(gap=0.0), objective=objective)
-    saved = eden.savings(best.operands, best)
+    saved = eden.savings(cold(best.operands), best)
     assert best.optimum is not None
     value = 1 - saved.energy_reduction if objective == "energy" else 1 / (1 + saved.speedup)
     assert best.optimum.value == pytest.approx(value, abs=1e-12)
     greedy = eden.place(wanted, device(), objective=objective)
-    by_greedy = eden.savings(greedy.operands, greedy)
+    by_greedy = eden.savings(cold(greedy.operands), greedy)
     assert best.optimum.greedy == pytest.approx(
         1 - by_greedy.energy_reduction if objective == "energy" else 1 / (1 + by_greedy.speedup), abs=1e-12
     )

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import placements
 import pytest
-from chain import bank_points, device, tolerance
+from chain import bank_points, cold, device, tolerance
 
 import eden
 from eden.memory.errors import DataDependent
@@ -58,14 +58,14 @@ def test_what_is_free_is_told_apart(vdd: float):
     operands = tolerance({"fc.weight": 2e-2, "fc.input": 1e-9})
     placement = eden.place(operands, where)
     assert placement.solver == "exact"
-    saved = eden.savings(operands_of(operands), placement, platform="cpu")
+    saved = eden.savings(cold(operands_of(operands)), placement)
     assert saved.free is not None
     assert (saved.free.energy_reduction > 0.05) == (vdd < 1.35)
     assert saved.energy_reduction > saved.free.energy_reduction
     assert saved.energy_by_tolerance == saved.energy_reduction - saved.free.energy_reduction
     assert "free, at points without errors" in saved.table()
     nothing = eden.place(tolerance({"fc.weight": 1e-9, "fc.input": 1e-9}), where)
-    alone = eden.savings(operands_of(operands), nothing, platform="cpu")
+    alone = eden.savings(cold(operands_of(operands)), nothing)
     assert alone.energy_by_tolerance == 0.0
     assert alone.free == saved.free
 

@@ -48,7 +48,7 @@ def test_a_placed_network_is_mapped_and_read_back(tmp_path):
 def test_planes_share_what_whole_words_move(platform):
     whole, planes = calibrated(), calibrated(planes=["7", "6:5", "4:0"])
     for how in ({}, {"inputs": inputs(1)}):
-        expected, found = (eden.traffic(model, platform, **how) for model in (whole, planes))
+        expected, found = (eden.traffic(model, platform, repeated=False, **how) for model in (whole, planes))
         assert expected.operands.keys() == whole_operands(found.operands).keys()
         for name, info in eden.operands(planes).items():
             words, moved = expected.operands[info.operand], found.operands[name]
@@ -68,7 +68,7 @@ def test_planes_are_never_worse_than_whole_words(solver):
         limits = {name: 10.0 ** rng.uniform(-6, -0.5) for name in eden.operands(model)}
         operand = {name: info.operand for name, info in eden.operands(model).items()}
         lowest = {name: min(limits[n] for n in limits if operand[n] == operand[name]) for name in limits}
-        traffic = eden.traffic(model, "cpu")
+        traffic = eden.traffic(model, "cpu", repeated=False)
         values = []
         for of in (limits, lowest):
             placed = eden.place(of_limits(model, lambda info, of=of: of[info.name]), device, solver, traffic)

@@ -83,7 +83,7 @@ def parts() -> dict[str, object]:
     limits = {f"layer{i}.conv.{kind}": 10.0 ** -(1 + i) for i in range(6) for kind in ("weight", "input")}
     tolerance = chain.tolerance(limits, model=device.errors(trcd=5.0))
     placement = eden.place(tolerance, device)
-    savings = eden.savings(placement.operands, placement, "cpu")
+    savings = eden.savings(chain.cold(placement.operands), placement)
     return {
         "device": device,
         "tolerance": tolerance,

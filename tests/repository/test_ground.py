@@ -25,6 +25,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import eden
+from eden.costs.platforms import PLATFORMS
 from eden.memory.errors import ErrorModel
 
 GROUND = Path(__file__).with_suffix("").with_name("ground.json")
@@ -120,8 +121,8 @@ def chain(folder: Path) -> dict[str, Any]:
     made["placement"] = eden.place(tolerance, fitted, "greedy")
     made["exact"] = eden.place(tolerance, fitted, solver=eden.ExactSolver(platform="gpu"))
     made["traffic"] = eden.traffic(model, platform="eyeriss", inputs=samples().tensors[0][:1])
-    made["savings"] = eden.savings(model, made["exact"], platform="gpu")
-    made["account"] = eden.account(model, made["exact"])
+    made["savings"] = eden.savings(eden.traffic(model, "gpu", repeated=False), made["exact"])
+    made["account"] = eden.account([eden.traffic(model, name, repeated=False) for name in PLATFORMS], made["exact"])
     eden.inject_(model, made["exact"])
     made["map"] = eden.memory_map(model, made["exact"], fitted)
     made["verification"] = eden.certify(

@@ -825,7 +825,7 @@ def records() -> dict[str, VersionedFile]:
     found = chain.tolerance(dict.fromkeys(sizes, 1e-2), model=device.errors(trcd=7.5))
     tolerance = Tolerance.model_validate({**dict(found), "bytes": sizes})
     placed = place(tolerance, device)
-    moved = traffic(network, "cpu")
+    moved = traffic(network, "cpu", repeated=False)
     saved = savings(moved, placed)
     equal = OverChips((0.995,) * 20)
     point = ParetoPoint(

@@ -15,6 +15,7 @@ from eden.app.options import (
     VddLawOption,
     app,
     network_of,
+    task_of,
     tell,
 )
 from eden.app.paths import Input, Output, if_there, json_file
@@ -37,9 +38,15 @@ def account(
 ) -> None:
     """Count a placement's energy and time by platform, term and operand."""
     from eden.accounting.accounts import account as counted
+    from eden.app.steps import count_traffic
     from eden.costs.platforms import PLATFORMS
+    from eden.faults.digests import network_digest
     from eden.placement.placement import Placement
 
-    model = network_of(task, network)
-    found = counted(model, Placement.load(placement), platform or list(PLATFORMS), currents, vdd_law)
+    chosen, placed = task_of(task), Placement.load(placement)
+    model, samples = network_of(chosen, network), chosen.sets()[1]
+    placed.check_made_from("placement", network=network_digest(model))
+    platforms = platform or list(PLATFORMS)
+    moved = [count_traffic(model, samples, name) for name in platforms]
+    found = counted(moved, placed, platforms, currents, vdd_law)
     tell(found, out)

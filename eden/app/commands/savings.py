@@ -15,6 +15,7 @@ from eden.app.options import (
     VddLawOption,
     app,
     network_of,
+    task_of,
     tell,
 )
 from eden.app.paths import Input, Output, if_there, json_file
@@ -34,7 +35,7 @@ def savings(
     ] = None,
     traffic: Annotated[
         Path | None,
-        typer.Option(help="traffic file, written by eden traffic, in place of the network's operands"),
+        typer.Option(help="traffic file, written by eden traffic, in place of counting as it does"),
         Input(),
     ] = None,
     currents: CurrentsOption = CURRENTS,
@@ -42,9 +43,19 @@ def savings(
 ) -> None:
     """Account for the DRAM energy and the time that a placement saves."""
     from eden.accounting.accounts import savings as account
+    from eden.app.steps import count_traffic
+    from eden.costs.defaults import PLATFORM
     from eden.costs.traffic_file import Traffic
+    from eden.faults.digests import network_digest
     from eden.placement.placement import Placement
 
-    moved = network_of(task, network) if traffic is None else Traffic.load(traffic)
-    found = account(moved, Placement.load(placement), platform=platform, currents=currents, vdd_law=vdd_law)
+    placed = Placement.load(placement)
+    if traffic is not None:
+        moved = Traffic.load(traffic)
+    else:
+        chosen = task_of(task)
+        model = network_of(chosen, network)
+        placed.check_made_from("placement", network=network_digest(model))
+        moved = count_traffic(model, chosen.sets()[1], PLATFORM if platform is None else platform)
+    found = account(moved, placed, platform=platform, currents=currents, vdd_law=vdd_law)
     tell(found, out)

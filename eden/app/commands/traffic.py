@@ -7,7 +7,7 @@ import typer
 
 from eden.app.options import OUT, PLATFORM_HELP, NetworkOption, TaskOption, app, network_of, task_of, tell
 from eden.app.paths import Input, Output, if_there, json_file
-from eden.costs.defaults import PLATFORM
+from eden.costs.defaults import PLATFORM, REPEATED_HELP
 
 
 @app.command()
@@ -17,7 +17,7 @@ def traffic(
     task: TaskOption = "digits",
     platform: Annotated[str, typer.Option(help=PLATFORM_HELP), Input(if_there)] = PLATFORM,
     batch: Annotated[int | None, typer.Option(help="samples that share one read of the weights")] = None,
-    repeated: Annotated[bool, typer.Option("--repeated", help="of a cache, an inference that follows another")] = False,
+    repeated: Annotated[bool | None, typer.Option("--repeated/--cold", help=REPEATED_HELP)] = None,
     counts: Annotated[
         Path | None,
         typer.Option(help="CSV of what each operand moves, in place of the platform's memory"),
@@ -25,18 +25,18 @@ def traffic(
     ] = None,
 ) -> None:
     """Count what each operand of a network moves between processor and DRAM."""
-    from eden.costs.count_traffic import traffic as count
+    from eden.app.steps import count_traffic
     from eden.costs.traffic_file import Traffic
 
     chosen = task_of(task)
     model = network_of(chosen, network)
     if counts is not None:
-        if repeated or batch is not None:
+        if repeated is not None or batch is not None:
             raise ValueError(
                 "counts is given beside batch or repeated; allowed is one of them: counts are taken as they are"
             )
         found = Traffic.from_csv(counts, model, platform)
     else:
         _, validation = chosen.sets()
-        found = count(model, platform, batch, inputs=validation.tensors[0][:1], repeated=repeated)
+        found = count_traffic(model, validation, platform, batch, repeated)
     tell(found, out)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def _figure(account: Account) -> Figure:
     figure, axes = new_figure(height=3.6)
-    names = list(account.platforms)
+    names = [name for name, one in account.platforms.items() if one.nominal_nj > 0.0]
     terms = list(dict.fromkeys(term for one in account.platforms.values() for term in one.terms))
     ticks, labels = [], []
     for i, name in enumerate(names):
