@@ -72,6 +72,9 @@ set(EDEN_OPS_SOURCES
 set(EDEN_CUDA_SOURCES
   csrc/ops/cuda/corrupt_cuda.cpp
   csrc/ops/cuda/kernel.cu
+  csrc/ops/cuda/measure.cu
+  csrc/ops/cuda/measure_cuda.cpp
+  csrc/ops/cuda/stream.cpp
 )
 set(EDEN_BINDINGS_OF_FITS
   csrc/python/bind_curves.cpp
@@ -122,6 +125,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/memory/test_value_range.cpp
   tests/csrc/memory/test_weak_cells.cpp
   tests/csrc/ops/test_kernel.cpp
+  tests/csrc/ops/test_measure.cpp
   tests/csrc/simt/kernel_on_host.cpp
   tests/csrc/simt/simt.cpp
   tests/csrc/simt/test_simt.cpp

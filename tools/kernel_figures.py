@@ -32,6 +32,10 @@ _LOCAL = (0x983, 0x387)  # loads and stores of a thread's stack
 _BITS = {0: 8, 2: 16, 4: 32, 5: 64, 6: 128}  # by bits 73 to 75
 
 
+_NARROW = {"range_kernel": ("stores",), "codes_kernel": ("loads", "stores")}
+"""Of kernels that reduce what they read, by a part of their names."""
+
+
 @dataclass(frozen=True)
 class Chip:
     """A GPU by its data sheet."""
@@ -76,6 +80,11 @@ class Kernel:
         by_shared = room // (self.shared_bytes + 1024)
         return min(by_registers, by_shared, 64 // warps) * warps / 64
 
+    @property
+    def narrow(self) -> tuple[str, ...]:
+        """What it does not do for every element, and so need not do 128 bits at a time."""
+        return next((kinds for name, kinds in _NARROW.items() if name in self.name), ())
+
     def faults(self) -> list[str]:
         """The limits that it does not hold."""
         found = []
@@ -88,7 +97,7 @@ class Kernel:
         if self.occupancy < LEAST_OCCUPANCY:
             found.append(f"an occupancy of {self.occupancy:.0%}; allowed is {LEAST_OCCUPANCY:.0%} or more")
         for kind in ("loads", "stores"):
-            if not self.accesses[kind, 128]:
+            if kind not in self.narrow and not self.accesses[kind, 128]:
                 found.append(f"no {kind} of 128 bits")
         return found
 

@@ -152,6 +152,16 @@ inline CorruptArguments check_arguments(const Tensor& x, const Tensor& region,
           channel_inner};
 }
 
+// Whether what is read with its own measured range is kept as codes. Throws for what is not
+// measured.
+inline bool is_coded(const CorruptArguments& arguments) {
+  STD_TORCH_CHECK(
+      is_float(arguments.value) && arguments.storage != Storage::kSign,
+      "eden::corrupt_measured: allowed are float32, float16 and bfloat16 x in a storage "
+      "other than sign");
+  return is_quantized(arguments.storage) && arguments.storage != own_storage(arguments.value);
+}
+
 inline LoadShape load_shape(const Tensor& x, int64_t batch_dim) {
   LoadShape shape;
   if (batch_dim < 0 || x.dim() == 0) {

@@ -27,20 +27,25 @@ STABLE_TORCH_LIBRARY(eden, m) {
   // Of CUDA alone: waits for the device of x, and raises what its reads could not do, which gave NaN or bits of ones.
   m.def("check_reads(Tensor x) -> ()");
 
-  // The operators below, but for advance_, are of the CPU alone: elsewhere eden/memory/storage.py says the same with tensors.
+  // Where they are not taken, eden/memory/storage.py and gradient.py say the same with tensors.
 
-  // corrupt with what measure_range says of x, and with its bounds where the region corrects; whether codes clip x.
-  m.def("corrupt_measured(Tensor x, " EDEN_MEMORY "int storage, bool affine, int channel_dim) -> (Tensor, bool)");
-  // What corrupt would do to the stored bits: int64 [bits of an element, 2, 2], for every bit position (the least
-  // significant first) and stored value the number of cells read, and of those flipped.
-  m.def("count_flips(Tensor x, " EDEN_READ ") -> Tensor");
+  // corrupt with what measure_range says of x, and with its bounds where the region corrects; whether codes clip x, a bool
+  // scalar.
+  m.def("corrupt_measured(Tensor x, " EDEN_MEMORY "int storage, bool affine, int channel_dim) -> (Tensor, Tensor)");
   // What a tensor's range of values says about its storage: scale and, with `affine`, zero_point, each of shape
   // [channels] or [], and the bounds [low, high], where `bounded`. What is not asked for, or what the storage has no use
   // for, has no elements.
   m.def("measure_range(Tensor x, int storage, bool affine, bool bounded, int channel_dim) -> (Tensor scale, Tensor zero_point, Tensor bounds)");
-  // grad where the storage's codes do not clip x, else 0; and whether they clip anything.
-  m.def("clip_gradient(Tensor grad, Tensor x, Tensor? scale, Tensor? zero_point, int storage, int channel_dim) -> Tensor");
-  m.def("clips(Tensor x, Tensor? scale, Tensor? zero_point, int storage, int channel_dim) -> bool");
+  // grad where the storage's codes do not clip x, or where x lies within bounds (NaN for none), else 0.
+  m.def("clip_gradient(Tensor grad, Tensor x, Tensor? scale, Tensor? zero_point, int storage, int channel_dim, Tensor? bounds=None) -> Tensor");
+
+  // Of the CPU alone.
+
+  // Whether clip_gradient would stop anything.
+  m.def("clips(Tensor x, Tensor? scale, Tensor? zero_point, int storage, int channel_dim, Tensor? bounds=None) -> bool");
+  // What corrupt would do to the stored bits: int64 [bits of an element, 2, 2], for every bit position (the least
+  // significant first) and stored value the number of cells read, and of those flipped.
+  m.def("count_flips(Tensor x, " EDEN_READ ") -> Tensor");
 
   // Adds 1 to the access number of an operand, int64.
   m.def("advance_(Tensor(a!) access) -> ()");

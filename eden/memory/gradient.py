@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from eden.common.torch_internals import below_autograd
-from eden.memory.storage import CODE_BITS, STORAGES, code_range, on_host
+from eden.memory.storage import CODE_BITS, STORAGES, by_operator, code_range
 
 
 def _along(numbers: Tensor, x: Tensor, channel_dim: int) -> Tensor:
     if numbers.numel() == 1 or channel_dim < 0:
         return numbers.reshape(())
     return numbers.reshape([-1 if dim == channel_dim else 1 for dim in range(x.dim())])
+
+
+def _one_pass(grad: Tensor, x: Tensor) -> bool:
+    return by_operator(grad) and x.device == grad.device and x.dtype == grad.dtype
+
+
+def _clipped(grad: Tensor, *arguments: Any) -> Tensor:
+    """``eden::clip_gradient``."""
+    with below_autograd():
+        # As a rule nothing is clipped, and to see that costs a third of a pass that writes. A GPU would be waited for.
+        if grad.is_cpu and not torch.ops.eden.clips(*arguments):
+            return grad
+        result: Tensor = torch.ops.eden.clip_gradient(grad, *arguments)
+    return result
 
 
 def clipped_gradient(
@@ -47,13 +61,8 @@ def clipped_gradient(
     """
     if storage != "sign" and storage not in CODE_BITS:
         return grad
-    if on_host(grad) and x.is_cpu and x.dtype == grad.dtype:
-        with below_autograd():
-            # As a rule nothing is clipped, and to see that costs a third of a pass that writes.
-            if not torch.ops.eden.clips(x, scale, zero_point, STORAGES[storage], channel_dim):
-                return grad
-            result: Tensor = torch.ops.eden.clip_gradient(grad, x, scale, zero_point, STORAGES[storage], channel_dim)
-        return result
+    if _one_pass(grad, x):
+        return _clipped(grad, x, scale, zero_point, STORAGES[storage], channel_dim, None)
     if storage == "sign":
         limit = 1.0 if scale is None else _along(scale, x, channel_dim)
         return torch.where(x.float().abs() <= limit, grad, 0.0)
@@ -85,13 +94,7 @@ def plausible_gradient(grad: Tensor, x: Tensor, bounds: Tensor) -> Tensor:
         The gradient with respect to ``x``, of the shape and dtype of ``grad``; 0 for values that are NaN where there
         are bounds.
     """
-    if on_host(grad) and x.is_cpu:
-        # As a rule all are plausible, and to see that costs less than a pass that writes.
-        low, high = bounds.tolist()
-        if x.numel() == 0 or math.isnan(low):
-            return grad
-        smallest, largest = torch.aminmax(x.detach().float())
-        if low <= float(smallest) and float(largest) <= high:
-            return grad
+    if _one_pass(grad, x):
+        return _clipped(grad, x, None, None, STORAGES["float32"], -1, bounds)
     values = x.float()  # else the bounds would be rounded to the type of x
     return torch.where((values >= bounds[0]) & (values <= bounds[1]) | bounds[0].isnan(), grad, 0.0)

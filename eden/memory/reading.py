@@ -11,7 +11,7 @@ from eden.common.torch_internals import below_autograd, plain, takes_own_operato
 from eden.memory import library
 from eden.memory.gradient import clipped_gradient
 from eden.memory.registration import POSITION, backward_of_read, batching_rule, gradient_through, setup_context
-from eden.memory.storage import CODE_BITS, STORAGES, code_range, measure_range
+from eden.memory.storage import CODE_BITS, STORAGES, code_range, has_operators, measure_range
 
 _NAMES = {number: name for name, number in STORAGES.items()}
 
@@ -121,7 +121,8 @@ class _MeasuredRead(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, storage: str, affine: bool, channel_dim: int, *memory: Tensor | None) -> Tensor:
         with below_autograd():
             result: Tensor
-            result, clips = torch.ops.eden.corrupt_measured(x, *memory, STORAGES[storage], affine, channel_dim)
+            result, flag = torch.ops.eden.corrupt_measured(x, *memory, STORAGES[storage], affine, channel_dim)
+        clips = bool(flag)
         ctx.codes = (storage, affine, channel_dim) if clips else None
         if clips:
             ctx.save_for_backward(x)
@@ -162,8 +163,10 @@ def read_measured(
         channel_dim: dimension whose channels have scales of their own, -1 for none.
     """
     result: Tensor
-    if plain() and x.is_cpu and x.numel() > 0 and not x.is_neg():
-        if x.requires_grad and torch.is_grad_enabled():
+    learns = x.requires_grad and torch.is_grad_enabled()
+    # With a gradient, a GPU would be waited for to see whether anything is clipped: there the codes are kept.
+    if plain() and has_operators(x) and x.numel() > 0 and not x.is_neg() and not (learns and x.is_cuda):
+        if learns:
             result = _MeasuredRead.apply(  # type: ignore[no-untyped-call]
                 x, storage, affine, channel_dim, region, table, chip, access
             )

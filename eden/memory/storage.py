@@ -4,7 +4,7 @@ A value v is kept as the code ``clip(round(v / scale) + zero_point)``, halves ro
 ``(code - zero_point) * scale``. Without a zero point a signed storage is symmetric and leaves its lowest code out; with
 one it uses all of them. The operator quantizes by itself, in the same pass as flips and corrections; here is what it
 needs to know. Everything can be computed with tensors, without looking at their values, so it can be compiled and costs
-no synchronization; in eager mode on the CPU one pass of an operator does it, to the same bits.
+no synchronization; in eager mode one pass of an operator does it, to the same bits.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from eden import _core
 from eden.common.torch_internals import below_autograd, plain
+from eden.memory import library
 
 STORAGES: dict[str, int] = {name: value.value for name, value in _core.Storage.__members__.items()}
 """Names of the storages and the numbers by which the operators know them."""
@@ -141,11 +142,16 @@ def quantization(low: Tensor, high: Tensor, storage: str, affine: bool = False) 
     return scale, torch.nan_to_num(point, nan=0.0).clamp(lowest, highest).to(torch.int32)
 
 
-def on_host(x: Tensor) -> bool:
-    """Whether an operator on the CPU may take a tensor in place of formulas, which autograd and transforms follow."""
-    if not plain():
+def has_operators(x: Tensor) -> bool:
+    """Whether this build has operators where a tensor lies."""
+    return x.is_cpu or (x.is_cuda and library.OPS_CUDA.exists())
+
+
+def by_operator(x: Tensor) -> bool:
+    """Whether an operator may take a tensor in place of formulas, which autograd and transforms follow."""
+    if not (plain() and has_operators(x)):
         return False
-    return x.is_cpu and x.dtype in _FLOATS and not (x.requires_grad and torch.is_grad_enabled())
+    return x.dtype in _FLOATS and not (x.requires_grad and torch.is_grad_enabled())
 
 
 def measure_range(
@@ -171,7 +177,7 @@ def measure_range(
     coded = storage in CODE_BITS
     if not (coded or bounded):
         return None, None, None
-    if values.numel() > 0 and values.dim() > channel_dim >= -1 and on_host(values):
+    if values.numel() > 0 and values.dim() > channel_dim >= -1 and by_operator(values):
         with below_autograd():
             scale, zero_point, bounds = torch.ops.eden.measure_range(
                 values, STORAGES[storage], affine, bounded, channel_dim if coded else -1

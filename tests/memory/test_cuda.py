@@ -23,8 +23,9 @@ from eden.faults.counting import counting
 from eden.faults.faulty_layers import FaultyLayer
 from eden.memory import reading
 from eden.memory.errors import ErrorModel
+from eden.memory.gradient import clipped_gradient, plausible_gradient
 from eden.memory.reading import advance_, check_reads
-from eden.memory.storage import SYMMETRIC
+from eden.memory.storage import SYMMETRIC, measure_range
 
 DEVICE = "cuda"
 
@@ -331,6 +332,40 @@ def test_gradients(storage: str) -> None:
         read.backward(torch.arange(300.0, device=device))
         gradients.append(leaf.grad)
     assert same(gradients[1], gradients[0])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_measured_ranges_and_their_gradients(dtype: torch.dtype, differences: Differences) -> None:
+    for shape, storage, affine in itertools.product(((7,), (5, 40, 33), (300_007,)), QUANTIZED, (False, True)):
+        if (affine and storage in SYMMETRIC) or storage == "sign":
+            continue
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+        grad = torch.arange(x.numel()).reshape(shape).to(dtype)
+        x.view(-1)[3] = -0.0
+        for channel_dim in (-1, 0):
+            found = []
+            for device in ("cpu", DEVICE):
+                codes = measure_range(x.to(device), storage, affine, True, channel_dim)
+                half = None if codes[0] is None else codes[0] / 2
+                passed = clipped_gradient(grad.to(device), x.to(device), half, codes[1], storage, channel_dim)
+                bounds = torch.tensor([-0.5, 0.25], device=device)
+                found.append([*codes, passed, plausible_gradient(grad.to(device), x.to(device), bounds)])
+            for i, (host, other) in enumerate(zip(*found, strict=True)):
+                if host is not None:
+                    differences.check(f"{storage}, {tuple(shape)}, {affine}, {channel_dim}, {i}", other, host)
+            rows = (torch.tensor(one_region(eden.Uniform(1e-3))), None, torch.tensor(3), torch.tensor(0))
+            reads = [
+                reading.read_measured(
+                    *(on_device(part) if device == DEVICE else part for part in (x, *rows)),
+                    storage,
+                    affine,
+                    False,
+                    channel_dim,
+                )
+                for device in ("cpu", DEVICE)
+            ]
+            differences.check(f"read, {storage}, {tuple(shape)}, {affine}, {channel_dim}", reads[1], reads[0])
+    differences.verdict()
 
 
 def test_vmap_reads_each_example_from_the_cells_it_would_read_alone() -> None:

@@ -10,7 +10,7 @@ import eden
 from eden.common import torch_internals
 from eden.memory import storage as quantization
 from eden.memory import storage as storages
-from eden.memory.gradient import clipped_gradient
+from eden.memory.gradient import clipped_gradient, plausible_gradient
 from eden.memory.reading import cached_bytes, empty_cache, read_measured
 from eden.memory.region import region_rows
 from eden.memory.storage import STORAGE_BITS
@@ -142,6 +142,16 @@ def test_gradients_of_a_measured_read_can_be_differentiated_again():
     assert torch.equal(second, torch.full((80,), 2.0))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_gradient_within_bounds_is_that_of_the_formulas(dtype, formulas):
+    grad = values(3, 700, dtype=dtype, seed=2)
+    for x in (values(3, 700, dtype=dtype), values(700, 3, dtype=dtype).T, torch.full((3, 700), math.nan, dtype=dtype)):
+        for bounds in ((-0.5, 0.25), (math.nan, math.nan), (-math.inf, math.inf), (1.0, -1.0), (-1e9, 1e9)):
+            arguments = (grad, x, torch.tensor(bounds))
+            assert same(plausible_gradient(*arguments), formulas(plausible_gradient, *arguments))
+    assert plausible_gradient(grad, values(3, 700, dtype=dtype), torch.tensor([-1e9, 1e9])) is grad
+
+
 def test_opcheck():
     x, grad = values(4, 33), values(4, 33, seed=2)
     scale, number = torch.tensor([0.01, 0.1, 1.0, 0.0]), {name: storages.STORAGES[name] for name in ("int8", "uint8")}
@@ -155,6 +165,8 @@ def test_opcheck():
     ):
         torch.library.opcheck(torch.ops.eden.clip_gradient.default, (grad, x, *codes))
         torch.library.opcheck(torch.ops.eden.clips.default, (x, *codes), test_utils=("test_schema",))
+    bounds = (None, None, storages.STORAGES["float32"], -1, torch.tensor([-0.5, 0.5]))
+    torch.library.opcheck(torch.ops.eden.clip_gradient.default, (grad, x, *bounds))
     rows, _ = region_rows(((eden.Uniform(0.0), 0, 4 * 33 * 8),), 4 * 33 * 8, 8)
     memory = (torch.tensor(rows), None, torch.tensor(3), torch.tensor(0))
     arguments = (x, *memory, number["int8"], False, 0)
@@ -170,6 +182,8 @@ def test_bad_arguments_are_refused():
         (lambda: torch.ops.eden.clips(x, None, None, int8, 2), "channel_dim is 2, x has 2 dimensions"),
         (lambda: torch.ops.eden.clips(x.int(), None, None, int8, -1), "x must be float32"),
         (lambda: torch.ops.eden.clip_gradient(x[:2], x, None, None, int8, -1), "grad must have the shape"),
+        (lambda: torch.ops.eden.clip_gradient(x, x, scale, None, int8, -1, scale), "bounds were given with a scale"),
+        (lambda: torch.ops.eden.clips(x, None, None, int8, -1, torch.ones(3)), "bounds has 3 elements; allowed is 2"),
         (lambda: torch.ops.eden.measure_range(x[:0], int8, False, True, -1), "x has no elements"),
         (lambda: torch.ops.eden.measure_range(x.int(), int8, False, True, -1), "x must be float32"),
     ):

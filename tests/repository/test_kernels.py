@@ -43,6 +43,7 @@ def test_what_is_over_a_limit_is_told() -> None:
     assert "a stack of 500 bytes" in kernel(stack_bytes=500).faults()[0]
     assert "shared memory" in kernel(shared_bytes=1 << 16).faults()[0]
     assert kernel(accesses=Counter()).faults() == ["no loads of 128 bits", "no stores of 128 bits"]
+    assert kernel(name="range_kernel", accesses=Counter()).faults() == ["no loads of 128 bits"]
 
 
 def test_more_errors_take_more_instructions_and_leave_less_of_the_bandwidth() -> None:

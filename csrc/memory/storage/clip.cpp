@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
 
 namespace eden {
@@ -10,27 +9,6 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-
-float divisor_of(Codes codes) { return codes.scale == 0.0f ? 1.0f : codes.scale; }
-
-// Quotients of a value and the scale, ends included, whose code is not beyond the storage's.
-struct Ratios {
-  float low;
-  float high;
-};
-
-Ratios unclipped_ratios(Storage storage, Codes codes, bool has_zero_point) {
-  has_zero_point = has_zero_point && can_have_zero_point(storage);
-  const CodeEnds ends = code_ends(storage, has_zero_point);
-  const int32_t point = has_zero_point ? ends.clamped(codes.zero_point) : 0;
-  // Rounded half to even, an end's code and a half belongs to the end if that is even. Nothing here
-  // is larger than 2^17, so the halves are exact.
-  const auto magnitude = [](int32_t code) {
-    const float half = static_cast<float>(std::abs(code)) + 0.5f;
-    return code % 2 == 0 ? half : std::nextafter(half, 0.0f);
-  };
-  return {-magnitude(ends.lowest - point), magnitude(ends.highest - point)};
-}
 
 // The largest value for which a condition holds that holds up to it and for nothing beyond, near a
 // guess.
@@ -92,8 +70,8 @@ void clip_gradient_of(const void* grad, const void* x, int64_t count, PassingVal
 PassingValues passing_values(Storage storage, Codes codes, bool has_zero_point) {
   if (storage == Storage::kSign) return {-codes.scale, codes.scale};
   if (std::isnan(codes.scale)) return {kNaN, kNaN};
-  const Ratios ratios = unclipped_ratios(storage, codes, has_zero_point);
-  const float divisor = std::fabs(divisor_of(codes));
+  const Ratios ratios = unclipped_ratios(storage, codes.zero_point, has_zero_point);
+  const float divisor = std::fabs(divisor_of(codes.scale));
   constexpr float kLargest = std::numeric_limits<float>::max();
   if (divisor == kInfinity) return {-kLargest, kLargest};
   const float low = -last_that(-ratios.low * divisor,
@@ -101,15 +79,6 @@ PassingValues passing_values(Storage storage, Codes codes, bool has_zero_point) 
   const float high =
       last_that(ratios.high * divisor, [&](float value) { return value / divisor <= ratios.high; });
   return codes.scale < 0.0f ? PassingValues{-high, -low} : PassingValues{low, high};
-}
-
-bool clips(Storage storage, Codes codes, bool has_zero_point, ValueRange range) {
-  const Ratios ratios = unclipped_ratios(storage, codes, has_zero_point);
-  const auto passes = [&](float value) {
-    const float ratio = value / divisor_of(codes);
-    return ratio >= ratios.low && ratio <= ratios.high;
-  };
-  return !passes(range.low) || !passes(range.high);
 }
 
 bool any_outside(ValueType type, const void* x, int64_t count, PassingValues passing) {

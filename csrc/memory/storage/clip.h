@@ -20,9 +20,40 @@ struct PassingValues {
 // its gradient agree on the last bit.
 PassingValues passing_values(Storage storage, Codes codes, bool has_zero_point);
 
+// Quotients of a value and the scale, ends included, whose code is not beyond the storage's.
+struct Ratios {
+  float low;
+  float high;
+
+  // False for NaN.
+  EDEN_HOST_DEVICE bool hold(float ratio) const { return ratio >= low && ratio <= high; }
+};
+
+// The half beyond the magnitude of an end's code. Rounded half to even, it belongs to the end if
+// that is even. Nothing here is larger than 2^17, so the halves are exact.
+EDEN_HOST_DEVICE inline float half_beyond(int32_t code) {
+  const float half = static_cast<float>(code < 0 ? -code : code) + 0.5f;
+  return code % 2 == 0 ? half : nextafterf(half, 0.0f);
+}
+
+EDEN_HOST_DEVICE inline Ratios unclipped_ratios(Storage storage, int32_t zero_point,
+                                                bool has_zero_point) {
+  has_zero_point = has_zero_point && can_have_zero_point(storage);
+  const CodeEnds ends = code_ends(storage, has_zero_point);
+  const int32_t point = has_zero_point ? ends.clamped(zero_point) : 0;
+  return {-half_beyond(ends.lowest - point), half_beyond(ends.highest - point)};
+}
+
+EDEN_HOST_DEVICE inline float divisor_of(float scale) { return scale == 0.0f ? 1.0f : scale; }
+
 // Whether codes clip some value of a range, or one is NaN: what is between two values that are not
 // clipped is not either.
-bool clips(Storage storage, Codes codes, bool has_zero_point, ValueRange range);
+EDEN_HOST_DEVICE inline bool clips(Storage storage, Codes codes, bool has_zero_point,
+                                   ValueRange range) {
+  const Ratios ratios = unclipped_ratios(storage, codes.zero_point, has_zero_point);
+  const float divisor = divisor_of(codes.scale);
+  return !ratios.hold(range.low / divisor) || !ratios.hold(range.high / divisor);
+}
 
 // Whether one of `count` values lies outside.
 bool any_outside(ValueType type, const void* x, int64_t count, PassingValues passing);

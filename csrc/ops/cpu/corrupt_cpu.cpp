@@ -4,9 +4,10 @@
 
 #include "memory/corrupt/load_work.h"
 #include "memory/storage/clip.h"
+#include "ops/channels.h"
 #include "ops/corrupt.h"
 #include "ops/cpu/caches.h"
-#include "ops/cpu/channels.h"
+#include "ops/cpu/channel_ranges.h"
 #include "ops/cpu/output_pool.h"
 
 namespace eden::ops {
@@ -83,20 +84,18 @@ void launch_cpu(const Tensor& x, const CorruptArguments& arguments, Tensor& out)
   if (x.numel() != 0) run(load_of(arguments), x, arguments, out);
 }
 
-std::tuple<Tensor, bool> corrupt_measured(Tensor x, Tensor region, std::optional<Tensor> table,
-                                          Tensor chip, Tensor access, int64_t storage, bool affine,
-                                          int64_t channel_dim) {
+std::tuple<Tensor, Tensor> corrupt_measured(Tensor x, Tensor region, std::optional<Tensor> table,
+                                            Tensor chip, Tensor access, int64_t storage,
+                                            bool affine, int64_t channel_dim) {
   const CorruptArguments arguments =
       check_arguments(x, region, table, chip, access, {}, {}, {}, storage, channel_dim, -1, true);
   const Storage form = arguments.storage;
-  const bool coded = is_quantized(form) && form != own_storage(arguments.value);
-  STD_TORCH_CHECK(
-      is_float(arguments.value) && form != Storage::kSign,
-      "eden::corrupt_measured: allowed are float32, float16 and bfloat16 x in a storage "
-      "other than sign");
+  const bool coded = is_coded(arguments);
   Tensor out = empty_output(x);
-  bool clipped = false;
-  if (x.numel() == 0) return {out, clipped};
+  Tensor flag = torch::stable::new_empty(x, {}, ScalarType::Bool);
+  bool& clipped = *static_cast<bool*>(flag.mutable_data_ptr());
+  clipped = false;
+  if (x.numel() == 0) return {out, flag};
   const Tensor source = dense(x);
   Load load = load_of(arguments);
   Conversion& conversion = load.conversion;
@@ -133,7 +132,7 @@ std::tuple<Tensor, bool> corrupt_measured(Tensor x, Tensor region, std::optional
     run(load, source, arguments, result);
     torch::stable::copy_(out, result);
   }
-  return {out, clipped};
+  return {out, flag};
 }
 
 Tensor count_flips(Tensor x, Tensor region, std::optional<Tensor> table, Tensor chip, Tensor access,

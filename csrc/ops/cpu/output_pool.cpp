@@ -4,10 +4,7 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/headeronly/util/Exception.h>
 
-#include <algorithm>
-#include <numeric>
-#include <vector>
-
+#include "ops/channels.h"
 #include "ops/cpu/caches.h"
 
 // Of torch 2.11, while this library is built for torch 2.10. Declared weak, its absence does not
@@ -35,23 +32,6 @@ BlockPool& output_pool() {
   // Never destroyed: tensors give their memory back after the end of main, too.
   static BlockPool& pool = *new BlockPool(output_capacity());
   return pool;
-}
-
-bool is_dense(const Tensor& x) {
-  if (x.is_contiguous()) return true;
-  const auto sizes = x.sizes(), strides = x.strides();
-  std::vector<std::size_t> order;
-  for (std::size_t d = 0; d < sizes.size(); ++d) {
-    if (sizes[d] != 1) order.push_back(d);
-  }
-  std::sort(order.begin(), order.end(),
-            [&](std::size_t a, std::size_t b) { return strides[a] < strides[b]; });
-  int64_t expected = 1;
-  for (const std::size_t d : order) {
-    if (strides[d] != expected) return false;
-    expected *= sizes[d];
-  }
-  return true;
 }
 
 Tensor empty_output(const Tensor& x) {

@@ -9,9 +9,6 @@ namespace eden::ops {
 
 BlockPool& output_pool();
 
-// Whether the elements lie in memory without gaps or overlap, in any order of the dimensions.
-bool is_dense(const torch::stable::Tensor& x);
-
 // An uninitialized CPU tensor with the shape, strides and dtype of torch.empty_like(x). From 64 KiB
 // on its memory is kept for later results once the tensor is gone, as long as the idle memory stays
 // within EDEN_CACHE_BYTES (an environment variable, read once; 2^30 unless given, 0 keeps none).

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "memory/storage/value_range.h"
-#include "ops/corrupt.h"
-#include "ops/cpu/channels.h"
+#include "ops/cpu/channel_ranges.h"
+#include "ops/measure.h"
 
 namespace eden::ops {
 
@@ -43,49 +43,25 @@ namespace {
 
 std::tuple<Tensor, Tensor, Tensor> measure_range(Tensor x, int64_t storage, bool affine,
                                                  bool bounded, int64_t channel_dim) {
-  const auto form = static_cast<Storage>(storage);
-  const ValueType type = value_type(x);
-  STD_TORCH_CHECK(
-      type == ValueType::kFloat32 || type == ValueType::kFloat16 || type == ValueType::kBFloat16,
-      "eden::measure_range: x must be float32, float16 or bfloat16");
-  STD_TORCH_CHECK(can_store(type, form), "eden::measure_range: storage is ", storage,
-                  ", which cannot hold x");
-  STD_TORCH_CHECK(x.numel() > 0, "eden::measure_range: x has no elements");
-  const ChannelRows rows = channel_rows("measure_range", x, channel_dim);
-  const Tensor values = dense(x);
-  const std::vector<ValueRange> ranges = channel_ranges(type, values, rows);
-
-  const bool coded = is_quantized(form);
-  const auto vector_of = [&](bool wanted, ScalarType dtype) {
-    const auto count = static_cast<int64_t>(ranges.size());
-    std::vector<int64_t> shape;
-    if (!wanted) {
-      shape = {0};
-    } else if (channel_dim >= 0) {
-      shape = {count};
-    }
-    return torch::stable::new_empty(x, shape, dtype);
-  };
-  Tensor scale = vector_of(coded, ScalarType::Float);
-  Tensor zero_point = vector_of(coded && affine, ScalarType::Int);
-  if (coded) {
-    auto* scales = static_cast<float*>(scale.mutable_data_ptr());
-    auto* points = affine ? static_cast<int32_t*>(zero_point.mutable_data_ptr()) : nullptr;
+  MeasureArguments asked = check_measure(x, storage, affine, bounded, channel_dim);
+  const std::vector<ValueRange> ranges = channel_ranges(asked.value, dense(x), asked.rows);
+  if (asked.coded) {
+    auto* scales = static_cast<float*>(asked.scale.mutable_data_ptr());
+    auto* points = affine ? static_cast<int32_t*>(asked.zero_point.mutable_data_ptr()) : nullptr;
     for (size_t c = 0; c < ranges.size(); ++c) {
-      const Codes codes = codes_for(form, affine, ranges[c]);
+      const Codes codes = codes_for(asked.storage, affine, ranges[c]);
       scales[c] = codes.scale;
       if (points != nullptr) points[c] = codes.zero_point;
     }
   }
-  Tensor bounds = torch::stable::new_empty(x, {bounded ? 2 : 0}, ScalarType::Float);
   if (bounded) {
     ValueRange all = ranges[0];
     for (const ValueRange& range : ranges) all = joined(all, range);
-    auto* ends = static_cast<float*>(bounds.mutable_data_ptr());
+    auto* ends = static_cast<float*>(asked.bounds.mutable_data_ptr());
     ends[0] = all.low;
     ends[1] = all.high;
   }
-  return {scale, zero_point, bounds};
+  return {asked.scale, asked.zero_point, asked.bounds};
 }
 
 }  // namespace

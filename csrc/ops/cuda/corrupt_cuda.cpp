@@ -1,40 +1,11 @@
-#include <cuda_runtime.h>
-#include <dlfcn.h>
-#include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 
 #include "memory/region_check.h"
-#include "ops/corrupt.h"
 #include "ops/cuda/kernel.h"
+#include "ops/cuda/launch.h"
 
 namespace eden::ops {
 namespace {
-
-// Only a CUDA build of torch has this function, in a library that this one cannot be linked to: it
-// is built and loaded where there is none, too. Python loads torch's libraries for itself alone, so
-// a weak reference would not find it either.
-using CurrentStream = AOTITorchError (*)(int32_t device_index, void** ret_stream);
-
-CurrentStream find_current_stream() {
-  constexpr const char* kName = "aoti_torch_get_current_cuda_stream";
-  void* const torch_cuda = dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_NOLOAD);
-  void* const found = torch_cuda != nullptr ? dlsym(torch_cuda, kName) : nullptr;
-  return reinterpret_cast<CurrentStream>(found != nullptr ? found : dlsym(RTLD_DEFAULT, kName));
-}
-
-cudaStream_t current_stream(int32_t device) {
-  static const CurrentStream get = find_current_stream();
-  STD_TORCH_CHECK(get != nullptr,
-                  "eden::corrupt: x is on a CUDA device, but no libtorch_cuda.so with torch's "
-                  "current stream is loaded");
-  void* stream = nullptr;
-  TORCH_ERROR_CODE_CHECK(get(device, &stream));
-  return static_cast<cudaStream_t>(stream);
-}
-
-void check_cuda(cudaError_t error, const char* what) {
-  STD_TORCH_CHECK(error == cudaSuccess, "eden::corrupt: ", what, ": ", cudaGetErrorString(error));
-}
 
 // A word of the host's memory in which the kernels of every device leave a complaint, so that it
 // can be looked at without waiting for them.
@@ -65,21 +36,6 @@ void report_complaint(int64_t* word) {
                   found.region, " ", describe(found.fault));
 }
 
-template <class T>
-const T* data(const Tensor& tensor) {
-  return static_cast<const T*>(tensor.const_data_ptr());
-}
-
-template <class T>
-const T* data(const std::optional<Tensor>& tensor) {
-  return tensor ? data<T>(*tensor) : nullptr;
-}
-
-void use_device(const Tensor& x) {
-  // This library's own copy of the CUDA runtime need not have noticed a guard of torch's.
-  check_cuda(cudaSetDevice(x.get_device_index()), "the device of x was not made the current one");
-}
-
 // Raises what a kernel on the device of x had to say that was launched before.
 void check_reads(Tensor x) {
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
@@ -87,6 +43,8 @@ void check_reads(Tensor x) {
   check_cuda(cudaDeviceSynchronize(), "reads on a CUDA device did not end");
   report_complaint(complaint_word());
 }
+
+}  // namespace
 
 void launch_cuda(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
   if (x.numel() == 0) return;
@@ -113,7 +71,6 @@ void launch_cuda(const Tensor& x, const CorruptArguments& arguments, Tensor& out
              "the CUDA kernel was not launched");
 }
 
-}  // namespace
 }  // namespace eden::ops
 
 EDEN_IMPLEMENT_CORRUPT(CUDA, eden::ops::launch_cuda, torch::stable::empty_like)

@@ -1,2 +1,3 @@
 // The kernels' own sources, as C++.
 #include "ops/cuda/kernel.cu"
+#include "ops/cuda/measure.cu"
