@@ -1,0 +1,107 @@
+"""What rate a network's low bits stand while its high ones are reliable: ResNet-20 for CIFAR-10 in 8 bits.
+
+For each number of reliable planes, from none (whole words) on:
+- highest: the highest rate of all other bits of weights and inputs, of 1, 1.5, 2, 3, 4, 5, 6, 8 of each decade, at
+  which the mean accuracy is within a point of that without errors, over 20 fresh chips that read a fifth of the images
+  each; the mean drop there, and its standard error over chips;
+- certified: the rate that `eden.profile` certifies for a mean drop of a point, on chips of its own.
+
+Needs the folder named by EDEN_DATA. The exit status is 0 however the figures turn out.
+"""
+
+import argparse
+import itertools
+import math
+import statistics
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import eden
+from eden.app.datasets import cifar10, pretrained_resnet
+from eden.faults.chips import draw_chip
+from eden.memory.errors import Uniform
+from eden.tolerance.evaluation import accuracy
+
+PLANES = ("7", "6", "5", "4:0")
+CHIPS, PARTS = 20, 5
+GRID = [step * 10.0**-power for power in range(5, 0, -1) for step in (1, 1.5, 2, 3, 4, 5, 6, 8)]
+MAX_DROP = 0.01
+
+
+def network_of(reliable: int, file: Path | None, calibration: torch.Tensor) -> nn.Module:
+    """The network under faults in whole words, or with so many of its high planes on reliable memory."""
+    network = pretrained_resnet(20)
+    if file is not None:
+        eden.load_(network, file)
+    eden.inject_(network, eden.Faults.int8(Uniform(0.5), planes=PLANES if reliable else None))
+    if file is None:
+        eden.calibrate_(network, [calibration])
+    high = [name for name, info in eden.operands(network).items() if info.plane and min(info.plane) > 7 - reliable]
+    eden.set_errors_(network, dict.fromkeys(high))
+    return network.eval()
+
+
+def highest(network: nn.Module, images: TensorDataset, seed: int, start: float) -> tuple[float, list[float]]:
+    """The highest rate, looked for from one on, and the drops of the chips there."""
+    parts = [TensorDataset(*(tensor[i::PARTS] for tensor in images.tensors)) for i in range(PARTS)]
+    with eden.clean(network):
+        clean = [accuracy(network, part) for part in parts]
+    models = {name: info.errors for name, info in eden.operands(network).items() if isinstance(info.errors, Uniform)}
+
+    def drops(rate: float) -> list[float]:
+        eden.set_errors_(network, {name: model.scaled(rate) for name, model in models.items()})
+        found = []
+        for chip in range(CHIPS):
+            eden.set_chip_(network, draw_chip(seed, "evaluation", chip))
+            found.append(clean[chip % PARTS] - accuracy(network, parts[chip % PARTS]))
+        eden.set_errors_(network, models)
+        return found
+
+    at = min(range(len(GRID)), key=lambda i: abs(math.log(GRID[i] / start)))
+    found = drops(GRID[at])
+    upwards = statistics.fmean(found) <= MAX_DROP
+    for following in itertools.count(at + 1) if upwards else itertools.count(at - 1, -1):
+        if not 0 <= following < len(GRID):
+            break
+        then = drops(GRID[following])
+        within = statistics.fmean(then) <= MAX_DROP
+        if upwards and not within:
+            break
+        at, found = following, then
+        if not upwards and within:
+            break
+    return GRID[at], found
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--effort", type=float, default=1.5, help="of each profile; 0: certify nothing")
+    parser.add_argument("--seed", type=int, default=22)
+    parser.add_argument("--images", type=int, default=1000, help="of the test set")
+    parser.add_argument("--reliable", type=int, nargs="+", default=[0, 1, 2, 3], help="numbers of reliable planes")
+    parser.add_argument("--start", type=float, default=1e-3, help="rate from which the highest is looked for")
+    parser.add_argument("--network", type=Path, help="file of eden.save, with ranges, in place of the pretrained one")
+    arguments = parser.parse_args()
+    training, test = cifar10(500)
+    images = TensorDataset(*(tensor[: arguments.images] for tensor in test.tensors))
+    print(f"{'reliable':12s}{'highest':>10s}{'drop':>8s}{'error':>8s}{'certified':>11s}{'drop':>8s}{'chips':>7s}")
+    for reliable in arguments.reliable:
+        network = network_of(reliable, arguments.network, training.tensors[0])
+        rate, drops = highest(network, images, arguments.seed, arguments.start)
+        error = statistics.stdev(drops) / math.sqrt(len(drops))
+        row = f"{', '.join(PLANES[:reliable]) or 'none':12s}{rate:10.2g}{statistics.fmean(drops):8.2%}{error:8.2%}"
+        if arguments.effort:
+            search = eden.Search(coarse_only=True, effort=arguments.effort)
+            loader = DataLoader(images, batch_size=64)
+            found = eden.profile(network, loader, max_drop=MAX_DROP, search=search, seed=arguments.seed, progress=False)
+            shown = found.coarse_certificate
+            row += f"{found.coarse:11.2g}{shown.mean_drop:8.2%}{shown.chips:7d}"
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
