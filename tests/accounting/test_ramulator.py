@@ -1,12 +1,20 @@
 """Are configuration and trace what Ramulator 2 reads, and are its statistics read or refused by name?"""
 
+import contextlib
+import io
+import math
+import runpy
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ramulator_module
 from chain import device, tolerance
 
 import eden
 from eden.common.files import FileError
+from eden.costs.energy import Currents, energy_of
 from eden.costs.platforms import PLATFORMS
 from eden.costs.traffic_file import OperandTraffic, Traffic
 from eden.devices.partition import OperatingPoint
@@ -69,7 +77,7 @@ def output(tmp_path: Path, text: str) -> Path:
 
 
 def test_configuration_and_trace(tmp_path: Path):
-    written = ramulator.write(tmp_path / "nominal", moved())
+    written = ramulator.write(tmp_path / "nominal", moved(), version="2.0")
     # 200 bytes are 3 bursts of an operand of 2, and its map begins behind them.
     assert written.trace.read_text().split("\n") == ["LD 0x0", "LD 0x40", "LD 0x0", "ST 0x80", "ST 0x80", "LD 0x80", ""]
     assert (written.reads, written.writes, written.share) == (4, 2, 1.0)
@@ -85,7 +93,9 @@ def test_configuration_and_trace(tmp_path: Path):
     nominal = dram["timing"]
     assert nominal["nRC"] == nominal["nRAS"] + nominal["nRP"]
 
-    written = ramulator.write(tmp_path / "fast", moved(), "ddr3l-1600", POINT, exchange=True, most_bursts=3)
+    written = ramulator.write(
+        tmp_path / "fast", moved(), "ddr3l-1600", POINT, exchange=True, most_bursts=3, version="2.0"
+    )
     assert written.share == pytest.approx(3 / (392 / 64))
     assert set(written.trace.read_text().split()[::2]) == {"LD", "ST"}
     assert written.trace.read_text().startswith("ST 0x0\n")
@@ -93,6 +103,66 @@ def test_configuration_and_trace(tmp_path: Path):
     # 7.5 ns are 6 cycles of 1.25 ns; 10.1 ns are rounded up to 9.
     assert (timing["nRCD"], timing["nRP"], timing["nRC"]) == (6, 9, timing["nRAS"] + 9)
     assert timing["nREFI"] == pytest.approx(2 * nominal["nREFI"], rel=0.01)
+
+
+def simulated(written: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, ramulator_module.Simulation]:
+    """What the script prints where Ramulator 2.1 is installed, and the simulation."""
+    monkeypatch.setitem(sys.modules, "ramulator", ramulator_module.module())
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        names = runpy.run_path(str(written.configuration), run_name="__main__")
+    return output(written.configuration.parent, "[info] Loaded.\n" + printed.getvalue()), names["simulation"]
+
+
+@pytest.mark.parametrize("currents", ["ddr3-1600", "ddr3l-1600", "ddr4-2400"])
+def test_version_2_1(currents: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script runs on the module's classes; statistics and counts of commands are what it printed."""
+    large = {"read_bytes": 64.0 * 20_000, "written_bytes": 64.0 * 500}
+    traffic = moved().model_copy(
+        update={"operands": {name: one.model_copy(update=large) for name, one in moved().operands.items()}}
+    )
+    written = ramulator.write(tmp_path / "nominal", traffic, currents)
+    path, simulation = simulated(written, monkeypatch)
+    found = ramulator.read(path, written)
+    assert (found.reads, found.writes) == (written.reads, written.writes) == (40_000, 1_000)
+    assert (found.row_hits, found.row_misses, found.row_conflicts) == tuple(simulation.rows.values())
+    assert (found.cycles, found.read_latency) == (simulation.cycles, 14.0)
+    counts = ramulator.read_commands(written.commands, found)
+    issued = simulation.issued
+    assert (counts.activates, counts.reads, counts.writes) == (issued["ACT"], issued["RD"], issued["WR"])
+    assert (counts.refreshes, counts.precharges) == (issued["REFab"], issued["ACT"])
+    assert issued["REFab"] > 0
+    energy = energy_of(currents, counts)
+    assert sum(term["read"] for term in energy.values()) > 0.0
+    fast = ramulator.write(tmp_path / "fast", traffic, currents, POINT)
+    _, other = simulated(fast, monkeypatch)
+    slow, quick = (one.dram.given["timing"] for one in (simulation, other))
+    assert "nRCD" not in slow
+    assert quick["nRCD"] == math.ceil(7.5 / Currents.builtin(currents).tck)
+    assert quick["nREFI"] == pytest.approx(2 * slow["nREFI"], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("RD, ", "READ, ", r"line \d: found the command 'READ'; allowed are ACT, RD"),
+        ("ACT, ", "ACT; ", r"line \d: found 'ACT; \d+'; allowed is a command, a comma and a count"),
+        ("WR, 2\n", "", "found no count of WR"),
+        ("WR, 2\n", "WR, 2\nWR, 2\n", "found WR a second time"),
+        ("RD, 4", "RD, 5", "found 5 reads; allowed are the 4 that were simulated, or fewer"),
+    ],
+)
+def test_damaged_counts(old: str, new: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = ramulator.write(tmp_path, moved())
+    found = ramulator.read(simulated(written, monkeypatch)[0], written)
+    written.commands.write_text(written.commands.read_text().replace(old, new))
+    with pytest.raises(FileError, match=message):
+        ramulator.read_commands(written.commands, found)
+    path = tmp_path / "statistics.txt"
+    twice = path.read_text().replace("  controller:\n", "  controller:\n    id: x\n  controller:\n")
+    path.write_text(twice)
+    with pytest.raises(FileError, match="found 2 controllers; allowed is one channel"):
+        ramulator.read(path)
 
 
 def test_addresses_of_a_placement(tmp_path: Path):
@@ -125,7 +195,7 @@ def test_statistics(tmp_path: Path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("MemorySystem:", "Memory:", r"found 0 lines 'MemorySystem:'"),
+        ("MemorySystem:", "Memory:", r"found 0 lines 'memory_system:' or 'MemorySystem:'"),
         ("    row_hits_0: 3\n", "", "found no row_hits_0"),
         ("row_hits_0: 3", "row_hits_0: many", "row_hits_0: .*; found 'many'"),
         ("memory_system_cycles: 120", "memory_system_cycles: 0", "memory_system_cycles: .*; found 0"),
@@ -152,6 +222,8 @@ def test_bad_input(tmp_path: Path):
         ValueError, match=r"currents are 'lpddr4-3200'; allowed are 'ddr3-1600', 'ddr3l-1600', 'ddr4-2400'"
     ):
         ramulator.write(tmp_path, moved(), "lpddr4-3200")
+    with pytest.raises(ValueError, match=r"version is '3'; allowed are '2\.1', '2\.0'"):
+        ramulator.write(tmp_path, moved(), version="3")
     with pytest.raises(ValueError, match="most_bursts is 0"):
         ramulator.write(tmp_path, moved(), most_bursts=0)
     placement = eden.place(tolerance({"other.weight": 1e-2}), device())
