@@ -11,7 +11,7 @@ JOBS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$(( n < 8 ? n : 8 )))
 OWN_BUILD := -DEDEN_WERROR=ON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup build build-time test demo cifar reference prediction checks recovery boost bench bench-gpu bench-placements \
+.PHONY: help setup build build-time test demo cifar reference prediction checks recovery boost bench bench-gpu gpu-report bench-placements \
   bench-profile bench-chips bench-planes bench-fits bench-readers bench-traffic bench-imports bench-headline lint lint-python lint-cpp lint-rooms lint-words format docs \
   check lines test-cpp test-python test-gpu test-networks test-slow soak mutants sdist wheel test-install catalogue schemas figures sanitize clean
 
@@ -122,6 +122,9 @@ bench: build  ## the operator beside a copy, other methods and inside a network:
 bench-gpu: setup  ## achieved bandwidth of the operator beside a device copy, on a machine with a GPU
 	$(BIN)/python tools/check_gpu.py
 	$(BIN)/python benchmarks/operators_gpu.py
+
+gpu-report: build  ## one page, in 8 minutes on a GPU: bits, bandwidth, networks and other methods, beside their goals
+	$(BIN)/python benchmarks/gpu_report.py --out $(BUILD)/gpu-report.md
 
 bench-profile: setup  ## 200 searches on each simulated network: does the statement hold; cost, its growth, and limits beside a sweep
 	$(BIN)/python benchmarks/searches.py --figure docs/figures/profile-cost.svg $(if $(TASK),--task $(TASK))

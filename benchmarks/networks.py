@@ -113,11 +113,20 @@ class _Bottleneck(nn.Module):
         return F.relu(self.conv3(self.conv2(self.conv1(x))) + self.shortcut(x))
 
 
+def resnet50(classes: int = 1000, width: float = 1.0) -> nn.Sequential:
+    """ResNet-50 (He et al., CVPR 2016): images of 32 by 32 and more to logits of shape (N, classes)."""
+    return _resnet((3, 4, 6, 3), classes, width)
+
+
 def resnet101(classes: int = 1000, width: float = 1.0) -> nn.Sequential:
-    """ResNet-101 (He et al., CVPR 2016): images of 32 by 32 and more to logits of shape (N, classes)."""
+    """ResNet-101, likewise."""
+    return _resnet((3, 4, 23, 3), classes, width)
+
+
+def _resnet(stage_blocks: Sequence[int], classes: int, width: float) -> nn.Sequential:
     before = _scaled(64, width)
     stages: list[nn.Module] = [_convolution(3, before, 7, 2, activation=nn.ReLU()), nn.MaxPool2d(3, 2, 1)]
-    for number, blocks in enumerate((3, 4, 23, 3)):
+    for number, blocks in enumerate(stage_blocks):
         channels = _scaled(64 * 2**number, width)
         stage = []
         for i in range(blocks):

@@ -189,17 +189,17 @@ def sparse_by_randint(x: Tensor, rate: float) -> Tensor:
     words = y.view(torch.int32).view(-1)
     cells = 32 * words.numel()
     count = int(torch.poisson(torch.tensor(rate * cells, dtype=torch.float64)))
-    position = torch.randint(cells, (count,))
+    position = torch.randint(cells, (count,), device=x.device)
     word = position >> 5
-    mask = torch.ones((), dtype=torch.int32) << (position & 31).to(torch.int32)
+    mask = torch.ones((), dtype=torch.int32, device=x.device) << (position & 31).to(torch.int32)
     words.scatter_(0, word, words.gather(0, word) ^ mask)
     return y
 
 
 def bernoulli_per_bit(x: Tensor, rate: float) -> Tensor:
-    mask = torch.zeros(x.shape, dtype=torch.int32)
+    mask = torch.zeros(x.shape, dtype=torch.int32, device=x.device)
     for bit in range(32):
-        mask |= (torch.rand(x.shape) < rate).to(torch.int32) << bit
+        mask |= (torch.rand(x.shape, device=x.device) < rate).to(torch.int32) << bit
     return (x.view(torch.int32) ^ mask).view(torch.float32)
 
 

@@ -70,6 +70,25 @@ def test_what_runs_before_the_targets_for_gpus_says_that_there_is_none():
     assert f"no CUDA device: torch {torch.__version__}, built " in result.stderr
 
 
+def test_the_page_of_a_gpu_lists_every_figure_beside_its_goal(tmp_path):
+    path = tmp_path / "page.md"
+    result = run("gpu_report.py", "--quick", "--device", "cpu", "--out", str(path))
+    assert result.returncode == 0, result.stdout + result.stderr
+    lines = [line for line in path.read_text().splitlines() if line.startswith("| ") and "ratio of times" not in line]
+    assert len(lines) == 4 * 6 + 2 + 1 + 2 * 3
+    goals = [line.split("|")[4].strip() for line in lines]
+    assert goals.count("1.18") == 4 * 4  # reads up to 1e-3
+    assert goals.count("1.11") == 1  # training
+    left_out = run("gpu_report.py", "--quick", "--device", "cpu", "--seconds", "0", "--out", str(path))
+    assert left_out.returncode == 0
+    assert path.read_text().count("left out: no time was left") == 4
+    if not torch.cuda.is_available():
+        none = run("gpu_report.py", "--out", str(tmp_path / "none.md"))
+        assert none.returncode == 1
+        assert "no CUDA device" in none.stderr
+        assert not (tmp_path / "none.md").exists()
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_the_gpu_benchmark_runs(tmp_path):
