@@ -176,10 +176,15 @@ class _Count:
     @property
     def headline(self) -> tuple[str, ...]:
         """What decides most of it."""
-        return headline(self._moved, self._placement, self._platform, self._usual.vdd_laws)
+        return headline(self._moved, self._placement, self._platform, self._currents, self._usual.vdd_laws)
 
     def _outcome(self, case: Case) -> Outcome | None:
-        return outcome(CostModel(self._merged, self._placement.nominal, self._currents, case), self._placement)
+        return outcome(self._model(self._merged, case), self._placement)
+
+    def _model(self, moved: Traffic, case: Case) -> CostModel:
+        placement = self._placement
+        ranks = self._currents.ranks(placement.capacity_bytes, placement.ranks)
+        return CostModel(moved, placement.nominal, self._currents, case, ranks)
 
     @property
     def _shares(self) -> dict[str, Range]:
@@ -216,7 +221,7 @@ class _Count:
         placed = self._placement.without_errors
         if placed is None:
             return None
-        found = outcome(CostModel(_merged(self._moved, placed), placed.nominal, self._currents, self._usual), placed)
+        found = outcome(self._model(_merged(self._moved, placed), self._usual), placed)
         found = NOTHING if found is None else found
         return Free(energy_reduction=found.energy_reduction, speedup=found.speedup)
 
@@ -239,7 +244,7 @@ class _Count:
         return found
 
     def _by_operand(self) -> CostModel:
-        return CostModel(self._moved, self._placement.nominal, self._currents, self._usual)
+        return self._model(self._moved, self._usual)
 
     def times(self) -> dict[str, Any]:
         """Time of an inference in ns, at typical assumptions."""

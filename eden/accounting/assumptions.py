@@ -12,11 +12,13 @@ from eden.devices.partition import OperatingPoint
 from eden.placement.placement import Placement
 
 
-def headline(moved: Traffic, placement: Placement, platform: Platform, laws: Mapping[str, str]) -> tuple[str, ...]:
+def headline(
+    moved: Traffic, placement: Placement, platform: Platform, currents: Currents, laws: Mapping[str, str]
+) -> tuple[str, ...]:
     """What decides most of an account: whether a cache holds all, the laws of the voltage, supplies that are shared."""
     fits = held(moved.operands, platform, moved.batch)
     noted = [note for note in moved.notes if fits is not None and note.startswith(fits)]
-    return (*(noted or filter(None, [fits])), _law_texts(laws)[0], *placement.headline)
+    return (*(noted or filter(None, [fits])), _law_texts(laws)[0], *placement.headline, *_ranks(placement, currents))
 
 
 def assumptions(
@@ -59,6 +61,16 @@ def assumptions(
             f"{' and others' if len(unplaced) > 1 else ''}."
         )
     return tuple(lines)
+
+
+def _ranks(placement: Placement, currents: Currents) -> list[str]:
+    """How many ranks stand by, where that is not the one that the currents are of."""
+    capacity, size = placement.capacity_bytes, currents.rank_bytes
+    ranks = currents.ranks(capacity, placement.ranks)
+    if size is None or (ranks == 1 and capacity == size):
+        return []
+    whole = f"{ranks} rank{'s' * (ranks > 1)} of {currents.title}, {size / (1 << 20):g} MiB each"
+    return [f"The device's {capacity / (1 << 20):.4g} MiB count as {whole}: all of them stand by and are refreshed."]
 
 
 def _law_texts(laws: Mapping[str, str]) -> list[str]:

@@ -59,6 +59,8 @@ class CostModel:
     """The device's operating point within specification."""
     currents: Currents
     case: Case
+    ranks: int = 1
+    """That stand by and are refreshed, whichever of them is read."""
     accesses: dict[str, Accesses] = field(init=False)
     """By operand, of those that cross."""
     opened: float = field(init=False)
@@ -115,13 +117,13 @@ class CostModel:
         )
 
     def background_w(self, point: OperatingPoint) -> float:
-        """Standby power of the whole rank at an operating point."""
-        return self.unit("background", point.vdd)
+        """Standby power of all ranks at an operating point."""
+        return self.ranks * self.unit("background", point.vdd)
 
     def refresh_w(self, point: OperatingPoint) -> float:
-        """Power of refreshing the whole rank at an operating point."""
+        """Power of refreshing all ranks at an operating point."""
         rate = self.currents.refresh_rate(point.refresh_interval, self.nominal.refresh_interval)
-        return self.unit("refresh", point.vdd) * rate
+        return self.ranks * self.unit("refresh", point.vdd) * rate
 
     def saved_share(self, operand: str, point: OperatingPoint) -> float:
         """Share of an inference's time that an operand's accesses save at an operating point."""

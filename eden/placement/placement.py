@@ -153,6 +153,8 @@ class Placement(Result):
     """Version of the random numbers' layout, which fixes what cells a chip's seed makes weak."""
     nominal: OperatingPoint
     """The device's operating point within specification."""
+    ranks: int | None = pydantic.Field(default=None, ge=1)
+    """How many the device's geometry has; None where it does not say."""
     margin: Margin = Margin()
     """What the device's rates hold beyond what was measured."""
     rates: Rates = Rates()
@@ -309,6 +311,11 @@ class Placement(Result):
             f"{below} of {len(self.operands)} operands meet a BER below their limit: the certificate of the limits is "
             "of all operands at their limits, and does not cover this placement; eden.certify tests it as it is."
         )
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Bytes of all partitions."""
+        return sum(partition.capacity_bytes for partition in self.partitions.values())
 
     def bytes_in(self, partition: str, kind: str | None = None) -> int:
         """Bytes of operands, of one kind or of all, that lie in a partition."""

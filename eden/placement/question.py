@@ -209,6 +209,7 @@ class Question:
             device=self.device.name,
             random_layout=_core.RANDOM_LAYOUT_VERSION,
             nominal=self.nominal,
+            ranks=self.device.geometry.ranks,
             margin=self.device.margin,
             rates=self.rates,
             operands=operands,

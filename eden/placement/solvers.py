@@ -245,7 +245,9 @@ def _costs(question: Question, exact: ExactSolver, weight: float) -> Costs:
     # Of inferences that move nothing each placement is as good; the first one, which fills the cache, decides.
     if moved is None or (not moved.crossing_bytes and _held(question, chosen)):
         moved = count_traffic(question.stored(), chosen, repeated=False)
-    model = CostModel(moved, question.nominal, Currents.named(exact.currents), typical_case(chosen, exact.vdd_law))
+    currents = Currents.named(exact.currents)
+    ranks = currents.ranks(int(question.capacity.sum()), question.device.geometry.ranks)
+    model = CostModel(moved, question.nominal, currents, typical_case(chosen, exact.vdd_law), ranks)
     return Costs(model, chosen.name, weight)
 
 

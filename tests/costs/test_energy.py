@@ -10,9 +10,11 @@ from chain import Device as FakeDevice
 from chain import FittedPoint, Partition, Point, cold, device, tolerance
 
 import eden
+from eden.accounting.results import Savings
 from eden.common.files import FileError
 from eden.costs.energy import TERMS, VDD_LAWS, Counts, Currents, energy_of, voltage_factor
 from eden.memory.errors import DataDependent
+from eden.memory.geometry import Geometry
 
 COUNTS = Counts(
     activates=13387,
@@ -179,6 +181,37 @@ def test_savings_of_another_standard_by_hand():
     quadratic = terms(placed(1.08), currents="ddr4-2400", vdd_law="quadratic")
     assert quadratic["read"] == pytest.approx((1000 * read, 640 * read))
     assert quadratic["activate"][0] == pytest.approx(found["activate"][0])
+
+
+def test_ranks_are_those_that_hold_the_device():
+    """A module of 2 GiB is two ranks of eight 1 Gb chips, both of which stand by; one of 4 Gb chips holds it."""
+    operands = cold({"fc.weight": SimpleNamespace(bytes=64_000, kind="weight")})
+    points = (FittedPoint(vdd=1.2, errors=DataDependent(1e-3, 1e-3)),)
+
+    def saved(banks: int, currents: str, ranks: int | None = None) -> Savings:
+        partitions = tuple(Partition(f"bank{i}", points=points) for i in range(banks))
+        where = FakeDevice(partitions=partitions, geometry=Geometry(ranks=ranks))
+        placement = eden.place(tolerance({"fc.weight": 0.1}, size=64_000), where, eden.ExactSolver(currents=currents))
+        assert placement.ranks == ranks
+        found = eden.savings(operands, placement, currents=currents)
+        assert placement.optimum is not None
+        assert placement.optimum.value == pytest.approx(1 - found.energy_reduction)
+        return found
+
+    one, two, three = (saved(banks, "ddr3-1600") for banks in (8, 16, 17))
+    for term in ("background", "refresh"):
+        for field in ("nominal_nj", "placed_nj"):
+            whole = getattr(one.terms[term], field)
+            assert getattr(two.terms[term], field) == pytest.approx(2 * whole)
+            assert getattr(three.terms[term], field) == pytest.approx(3 * whole)
+    assert one.terms["read"] == two.terms["read"]
+    assert not any("all of them stand by" in line for line in one.headline)
+    assert any("2048 MiB count as 2 ranks of eight 1 Gb DDR3-1600 chips" in line for line in two.headline)
+    large, known = saved(16, "ddr3l-1600"), saved(16, "ddr3l-1600", ranks=2)
+    assert known.terms["background"].nominal_nj == pytest.approx(2 * large.terms["background"].nominal_nj)
+    assert any("count as 1 rank of eight 4 Gb DDR3L-1600 chips" in line for line in large.headline)
+    # Of HBM nobody says what a stack holds here: any device is one rank.
+    assert not any("stand by" in line for line in saved(16, "hbm2-1200").headline)
 
 
 def test_refresh_intervals_of_a_standard_with_another_one():

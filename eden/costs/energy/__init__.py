@@ -143,6 +143,8 @@ class Currents(ShippedFile):
     """Chips of the rank."""
     width: Literal[4, 8, 16, 32, 64]
     """Data bits of a chip, or of what works like one: a channel, a pseudo-channel."""
+    chip_gbit: Positive | None = None
+    """Gb that a chip holds, or a channel; None where that is not known, and any device counts as one rank."""
     burst_length: Literal[4, 8, 16]
     """Transfers of one read or write."""
     clock_mhz: Positive
@@ -195,6 +197,22 @@ class Currents(ShippedFile):
     def burst_bytes(self) -> int:
         """Bytes of one burst over all chips."""
         return self.chips * self.width * self.burst_length // 8
+
+    @property
+    def rank_bytes(self) -> int | None:
+        """Bytes of a rank, where they are known."""
+        return None if self.chip_gbit is None else round(self.chips * self.chip_gbit * (1 << 30)) // 8
+
+    def ranks(self, capacity_bytes: int, known: int | None = None) -> int:
+        """Ranks of these chips that a device of so many bytes has: as many as hold it, and those it is known to have.
+
+        Args:
+            capacity_bytes: of the device.
+            known: how many ranks its geometry has; None where it does not say.
+
+        """
+        size = self.rank_bytes
+        return max(1, known or 1, 1 if size is None else -(-capacity_bytes // size))
 
     def chip_energy(self, counts: Counts) -> dict[str, dict[str, float]]:
         """Energy in pJ of one chip at the voltages as specified, by domain and by what took it.
