@@ -10,9 +10,9 @@ Expected output (figures after ~ differ from machine to machine):
     ddr3-b33, the module at tRP 12.5 ns:
       tRCD 12.5 ns: BER 0 of zeros, 0 of ones
       tRCD 10 ns: BER 0 of zeros, 0 of ones
-      tRCD 7.5 ns: BER 0.00051 of zeros, 0.00021 of ones
-      tRCD 5 ns: BER 0.041 of zeros, 0.027 of ones
-      tRCD 2.5 ns: BER 0.38 of zeros, 0.35 of ones
+      tRCD 7.5 ns: BER 0.00054 of zeros, 0.00023 of ones
+      tRCD 5 ns: BER 0.044 of zeros, 0.03 of ones
+      tRCD 2.5 ns: BER 0.39 of zeros, 0.36 of ones
     the network tolerates BER ~1.4e-03 in all operands for a drop of 3%
       most of it lies in ~bank3: ~21152 bytes at ~1.1 V, tRCD ~7.5 ns, tRP ~12.5 ns
     every operand within its limit: True

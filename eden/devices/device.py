@@ -28,6 +28,7 @@ from eden.devices.partition import (
     Probability,
     Voltage,
     Whole,
+    as_harsh,
     axis,
     off_nominal,
     with_rates,
@@ -542,11 +543,16 @@ class Device(VersionedFile):
             return 0.0
 
         def drawn(part: Partition) -> Partition:
-            points = []
+            points: list[FittedPoint] = []
             for point in part.points:
-                errors = with_rates(point.errors, rate(point, "zero"), rate(point, "one"))
+                # As much worse with patterns of both values as the population's median module.
+                found = [point.raised_by_pattern(stored, rate(point, stored)) for stored in ("zero", "one")]
+                for milder in points:
+                    if as_harsh(point, milder):
+                        found = [max(found[0], milder.errors.ber_zero), max(found[1], milder.errors.ber_one)]
+                errors = with_rates(point.errors, *found)
                 own = {name: (value, value) for name, value in (("zero", errors.ber_zero), ("one", errors.ber_one))}
-                points.append(point.model_copy(update={"errors": errors, **own}))
+                points.append(point.model_copy(update={"errors": errors, "worst_pattern": None, **own}))
             return part.model_copy(update={"points": tuple(points)})
 
         return self._changed(
@@ -599,7 +605,10 @@ class Device(VersionedFile):
         return sorted(rows, key=lambda row: (along.harshness(row), int(row.pattern, 16)))
 
     def _repr_html_(self) -> str:
-        header = ("operating point", "BER of zeros", "95% interval", "BER of ones", "95% interval", "readings")
+        header = (
+            *("operating point", "BER of zeros", "95% interval", "BER of ones", "95% interval", "readings"),
+            "raised to",
+        )
         rows = [
             (
                 str(point),
@@ -608,6 +617,7 @@ class Device(VersionedFile):
                 f"{point.errors.ber_one:.3g}",
                 f"{point.one[0]:.3g} to {point.one[1]:.3g}",
                 f"{point.readings[0]} and {point.readings[1]}",
+                "" if point.worst_pattern is None else str(point.worst_pattern),
             )
             for point in self.whole.points
         ]
@@ -641,6 +651,13 @@ class Device(VersionedFile):
                 f"{f'[{point.zero[0]:.3g}, {point.zero[1]:.3g}]':24}  {point.errors.ber_one:9.3g}  "
                 f"{f'[{point.one[0]:.3g}, {point.one[1]:.3g}]':22} {point.readings[0]} and {point.readings[1]}"
             )
+        lines += [
+            f"  raised: tRCD {point.trcd:g} tRP {point.trp:g}"
+            + (f", {point.vdd:g} V, refresh {point.refresh_interval:g} ms" if others else "")
+            + f": {point.worst_pattern}"
+            for point in self.whole.points
+            if point.worst_pattern is not None
+        ]
         lines += [
             f"  left out: {str(gap) if others else f'tRCD {gap.trcd:g} tRP {gap.trp:g}, {gap.temperature:g} C'}: "
             f"{gap.reason}"

@@ -13,6 +13,7 @@ from eden.common.checks import around, at_most
 from eden.common.files import FiniteRecord
 from eden.devices.between import log_odds, multilinear
 from eden.devices.curves.rates import Formula
+from eden.devices.likelihoods.odds import logistic
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 
 # Latencies and voltages are printed with a few digits; a billionth is no difference.
@@ -165,6 +166,56 @@ def sort_key(nominal: OperatingPoint, point: OperatingPoint) -> tuple[float, ...
     return (point.temperature, which, *(axis.harshness(point) for axis in AXES))
 
 
+class Alone(Part):
+    """The rate of a stored value with its 95% interval, from readings in which all cells stored it."""
+
+    rate: Probability
+    """The estimate."""
+    low: Probability
+    """Lower end."""
+    high: Probability
+    """Upper end."""
+
+    def with_margin(self, factor: float) -> Alone:
+        """The same with all multiplied, up to 1."""
+        return Alone(**{name: min(getattr(self, name) * factor, 1.0) for name in ("rate", "low", "high")})
+
+
+class WorstPattern(Part):
+    """A pattern of zeros and ones that fails more often than the rates of each value alone say.
+
+    A point's rates are raised to it: their odds are multiplied by one number, since what neighbours store moves the
+    needs of cells of both values alike.
+    """
+
+    pattern: Annotated[str, pydantic.Field(min_length=1)]
+    """The byte that was stored, such as ``0xaa``: of those that were read there or at a milder point, the worst."""
+    readings: Annotated[Whole, pydantic.Field(ge=1)]
+    """Its readings; of a vendor's device, modules that were read with such patterns."""
+    rate: Probability
+    """Its bit error rate; of a vendor's device, the median module's."""
+    low: Probability
+    """Lower end of the rate's 95% interval."""
+    high: Probability
+    """Upper end, which the upper ends of the point's rates hold."""
+    zero: Alone
+    """Zeros that were stored alone."""
+    one: Alone
+    """Ones that were stored alone."""
+
+    def with_margin(self, factor: float) -> WorstPattern:
+        """The same with every rate multiplied, up to 1."""
+        rates = {name: min(getattr(self, name) * factor, 1.0) for name in ("rate", "low", "high")}
+        both = {"zero": self.zero.with_margin(factor), "one": self.one.with_margin(factor)}
+        return self.model_copy(update={**rates, **both})
+
+    def __str__(self) -> str:
+        return (
+            f"pattern {self.pattern} fails at {self.rate:.3g} [{self.low:.3g}, {self.high:.3g}] (read "
+            f"{self.readings} times); alone zeros fail at {self.zero.rate:.3g} and ones at {self.one.rate:.3g}"
+        )
+
+
 class FittedPoint(OperatingPoint):
     """An operating point with the error model that was fitted there."""
 
@@ -181,6 +232,9 @@ class FittedPoint(OperatingPoint):
     """Variance of the logarithm of the odds between readings."""
     dispersion_fitted: Flag
     """Whether these readings told the dispersion, or it was borrowed from other points."""
+    worst_pattern: WorstPattern | None = None
+    """What the rates were raised to: a pattern of both values that fails more often than zeros and ones alone say; None
+    where none that was read does, or none was read."""
 
     @pydantic.model_validator(mode="after")
     def _intervals_hold_their_rates(self) -> Self:
@@ -191,6 +245,15 @@ class FittedPoint(OperatingPoint):
             if not (at_most(low, rate, _OPERATIONS) and at_most(rate, high, _OPERATIONS)):
                 raise ValueError(f"{name} is [{low:g}, {high:g}]; allowed is an interval that holds the rate {rate:g}")
         return self
+
+    def raised_by_pattern(self, stored: Literal["zero", "one"], rate: float) -> float:
+        """A rate of a stored value, alone, raised as this point's is to its worst pattern."""
+        if self.worst_pattern is None:
+            return rate
+        alone, raised = getattr(self.worst_pattern, stored).rate, getattr(self.errors, f"ber_{stored}")
+        if alone <= 0.0 or rate <= 0.0:
+            return max(rate, raised if alone <= 0.0 else 0.0)
+        return logistic(log_odds(rate) + log_odds(raised) - log_odds(alone))
 
     def with_margin(self, factor: float) -> FittedPoint:
         """The same with every rate multiplied, up to the failure probability; see ``Device.with_margin``."""
@@ -203,7 +266,8 @@ class FittedPoint(OperatingPoint):
                 ("one", errors.ber_one, self.one),
             )
         }
-        return self.model_copy(update={"errors": errors, **intervals})
+        worst = None if self.worst_pattern is None else self.worst_pattern.with_margin(factor)
+        return self.model_copy(update={"errors": errors, "worst_pattern": worst, **intervals})
 
 
 class Answer(FittedPoint):
@@ -404,7 +468,7 @@ def _joined(point: FittedPoint, row: VoltageRow) -> FittedPoint:
         name: around((_union(low, row.low), _union(high, row.high)), rate)
         for name, rate, (low, high) in (("zero", errors.ber_zero, point.zero), ("one", errors.ber_one, point.one))
     }
-    return point.model_copy(update={"vdd": row.vdd, "errors": errors, **intervals})
+    return point.model_copy(update={"vdd": row.vdd, "errors": errors, "worst_pattern": None, **intervals})
 
 
 def _answer_of(

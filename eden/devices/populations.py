@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,16 +14,19 @@ from eden.devices import curves
 from eden.devices.curves.population import UNTOLD_DECADES
 from eden.devices.device import Device, Population, PopulationKnot, Source
 from eden.devices.fitting import fit
+from eden.devices.fitting.patterns import PatternRead, raised_to_patterns
 from eden.devices.fitting.rounding import rounded
 from eden.devices.likelihoods import CONFIDENCE
-from eden.devices.partition import FittedPoint, Partition, Voltage, VoltageRow, axis, with_rates
-from eden.measurements.campaign import Condition
+from eden.devices.partition import FittedPoint, Partition, Voltage, VoltageRow, axis, point_of, with_rates
+from eden.measurements.campaign import Campaign, Condition
 from eden.measurements.readers import read
 from eden.memory.errors import DataDependent
 
 UNTOLD_DISPERSION = 1.0
 """Variance of the log-odds of a vendor's shares where no module has errors at three voltages, so that none is told."""
-_LATENCIES: tuple[Literal["trcd", "trp"], ...] = ("trcd", "trp")
+_WORST = "of zeros and ones, the worst of each module,"
+_Latency = Literal["trcd", "trp"]
+_LATENCIES: tuple[_Latency, ...] = ("trcd", "trp")
 
 
 def _rounded(matrix: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
@@ -146,17 +151,7 @@ def fit_vendor(
     # The form of a device, with what is assumed of it, is that of any of the modules.
     nominal = Condition(temperature=temperature, vdd=vdd)
     model = fit(path, format, modules[0], nominal=nominal, name=name, source=source, voltage=voltage)
-    of_module: dict[str, dict[str, curves.Curve]] = {}
-    for module, campaign in campaigns.items():
-        for parameter in _LATENCIES:
-            try:
-                found = curves.fit_latency(campaign, parameter, temperature)
-            except ValueError:  # this module was not measured along this latency
-                continue
-            of_module.setdefault(module, {}).update(
-                {f"{parameter} {stored}": curve for stored, curve in found.groups.items()}
-            )
-    fitted = curves.fit_population(name, of_module)
+    fitted = curves.fit_population(name, _curves(campaigns, temperature, curves.fit_latency))
     knots = tuple(
         PopulationKnot.model_validate(
             {
@@ -174,7 +169,7 @@ def fit_vendor(
         for knot in fitted.knots
     )
     population = Population(modules=tuple(modules), knots=knots, correlation=_rounded(fitted.correlation))
-    points = _points(model, fitted)
+    points = _to_patterns(_points(model, fitted), campaigns, fitted)
     parts = [_with_points(part, points[:1] if part.nominal else points) for part in (model.whole, *model.partitions)]
     return model._changed(
         {
@@ -194,6 +189,47 @@ def fit_vendor(
             "partitions": tuple(parts[1:]),
         }
     )
+
+
+def _curves(
+    campaigns: Mapping[str, Campaign], temperature: float, fit_one: Callable[[Campaign, _Latency, float], curves.Curves]
+) -> dict[str, dict[str, curves.Curve]]:
+    """The curves of each module along both latencies, those that it was measured along, by parameter and group."""
+    found: dict[str, dict[str, curves.Curve]] = {}
+    for module, campaign in campaigns.items():
+        for parameter in _LATENCIES:
+            try:
+                groups = fit_one(campaign, parameter, temperature).groups
+            except ValueError:  # this module was not measured along this latency
+                continue
+            found.setdefault(module, {}).update({f"{parameter} {group}": curve for group, curve in groups.items()})
+    return found
+
+
+def _ends_of(rate: curves.Rate) -> tuple[float, float, float]:
+    return rate.estimate, rate.low, rate.high
+
+
+def _to_patterns(
+    points: tuple[FittedPoint, ...], campaigns: Mapping[str, Campaign], fitted: curves.Population
+) -> tuple[FittedPoint, ...]:
+    """The points, raised to the worst patterns of zeros and ones: the median module's, and the upper ends to theirs.
+
+    Few modules were read with such patterns; how far any may lie from the others is what zeros and ones tell.
+    """
+    nominal = points[0]
+    of_module = _curves(campaigns, nominal.temperature, curves.fit_patterns)
+    if len(of_module) < 2:
+        return points
+    population = replace(curves.fit_population(fitted.name, of_module, outliers=False), outliers=fitted.outliers)
+    reads = []
+    for knot in population.knots:
+        if knot.mean is not None:
+            rate = population.rate(knot.group, knot.at)
+            point = point_of(nominal).model_copy(update={knot.group.split()[0]: knot.at})
+            told = functools.partial(_ends_of, rate)
+            reads.append(PatternRead(point, _WORST, 0.5, knot.modules, rate.estimate, told))
+    return (nominal, *raised_to_patterns(points[1:], reads, nominal.errors.failure, fitted.name))
 
 
 def _unknown(population: curves.Population, model: Device) -> Iterator[str]:

@@ -119,7 +119,7 @@ class Check:
     def failing(self) -> tuple[CheckedCondition, ...]:
         """The conditions with errors, in the readings or by the device, of zeros and ones: those that tell something.
 
-        Patterns of both are predicted from zeros and ones, whatever their neighbours store.
+        Patterns of both are bounded by the worst one that the device knows, and told by none.
         """
         return tuple(one for one in self.conditions if one.is_of_one_value and (one.rate > 0.0 or one.expected > 0.0))
 
@@ -180,7 +180,8 @@ class Check:
         if both:
             inside = sum(one.verdict == "inside" for one in both)
             lines.append(
-                f"patterns of zeros and ones: {inside} of {len(both)} conditions are as those of zeros and ones say"
+                f"patterns of zeros and ones: {inside} of {len(both)} conditions are between what zeros and ones alone "
+                "say and the worst pattern that the device knows"
             )
         silent = sum(one.rate == one.expected == 0.0 for one in self.conditions)
         if silent:
@@ -349,7 +350,10 @@ def _checked(
     taken: float,
 ) -> CheckedCondition:
     errors, cells = math.fsum(e for e, _ in counts), math.fsum(c for _, c in counts)
-    floors = answer.zero[0], answer.one[0]
+    floors, highs = (answer.zero[0], answer.one[0]), (answer.zero[1], answer.one[1])
+    expected, worst = (answer.errors.ber_zero, answer.errors.ber_one), answer.worst_pattern
+    if worst is not None and pattern in ("zeros", "ones"):
+        expected, highs = (worst.zero.rate, worst.one.rate), (worst.zero.high, worst.one.high)
     if answer.basis.startswith("bound"):
         # An upper bound's own lower end bounds nothing: those of milder points do.
         fitted = (*device.whole.points, *device.whole.points_at_other_temperatures)
@@ -360,8 +364,8 @@ def _checked(
     def mixed(zero: float, one: float) -> float:
         return (1.0 - share) * zero + share * one
 
-    middle = mixed(answer.errors.ber_zero, answer.errors.ber_one)
-    rates = mixed(*floors), middle, max(mixed(answer.zero[1], answer.one[1]), middle)
+    middle = mixed(*expected)
+    rates = mixed(*floors), middle, max(mixed(*highs), middle)
     own = device.population is None or any(answer.readings)
     low, high = _interval(answer, rates, len(counts), cells, own)
     alone = [_interval(answer, rates, 1, held, own) for _, held in counts]

@@ -264,7 +264,10 @@ def _curve(curve: FittedCurve, part: Partition, points: Sequence[FittedPoint]) -
             continue
         if not curve.covers(getattr(before, curve.parameter)):
             continue
-        was, now = (getattr(point.errors, f"ber_{curve.stored}") for point in (before, after))
+        # A curve is of its value alone: what patterns raise, it has to be raised by, too.
+        worst = before.worst_pattern
+        was = getattr(before.errors, f"ber_{curve.stored}") if worst is None else getattr(worst, curve.stored).rate
+        now = getattr(after.errors, f"ber_{curve.stored}")
         if 0.0 < was < now < 1.0:
             most = max(most, now * (1.0 - was) / (was * (1.0 - now)))
         elif 0.0 < was < now:

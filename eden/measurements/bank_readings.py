@@ -97,6 +97,14 @@ def refuse_percentages(path: Path, readings: Sequence[Reading], cells_per_bank: 
 _NEEDED = ("trcd", "trp", "temperature")  # fields of a reading that are NaN where they are not stated
 
 
+def _of_both_values(zeros: tuple[NDArray[Any], ...], ones: tuple[NDArray[Any], ...]) -> tuple[NDArray[Any], ...]:
+    """The counts of a mixed pattern whose zeros and ones were counted apart: both together, of banks that have both."""
+    keys = [repeat.astype(np.int64) * 2**32 + bank for repeat, bank, *_ in (zeros, ones)]
+    _, first, second = np.intersect1d(*keys, return_indices=True)
+    repeat, bank, errors, cells, line = (column[first] for column in zeros)
+    return repeat, bank, errors + ones[2][second], cells + ones[3][second], np.minimum(line, ones[4][second])
+
+
 def readings_of_banks(
     reader: _core.MeasurementReader, statistics: Statistics
 ) -> tuple[tuple[Reading, ...], int, int, str | None]:
@@ -105,6 +113,7 @@ def readings_of_banks(
     banks = parts = hammered = 0
     for index, entry in enumerate(statistics.conditions):
         byte = re.fullmatch(r"0x([0-9a-f]{2})", entry.condition.pattern or "")
+        of_value: dict[int, tuple[NDArray[Any], ...]] = {}
         for stored in entry.stored_values:
             repeat, bank, errors, cells, line = reader.counts(index, UNKNOWN if stored is None else stored)
             banks = max(banks, int(bank.max(initial=-1)) + 1)
@@ -113,8 +122,14 @@ def readings_of_banks(
                 continue
             if byte is None or (stored is not None and int(byte[1], 16) not in (0x00, 0xFF)):
                 parts += len(bank)
+                if byte is not None and stored is not None:
+                    of_value[stored] = repeat, bank, errors, cells, line
             else:
                 whole.append((np.full(len(bank), index), repeat, bank, errors, cells, line))
+        if len(of_value) == 2:
+            both = _of_both_values(of_value[0], of_value[1])
+            parts -= 2 * len(both[0])
+            whole.append((np.full(len(both[0]), index), *both))
     if not whole and hammered:
         return (), 0, banks, f"made no readings of {hammered} counts under hammering"
     if not whole:

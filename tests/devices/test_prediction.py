@@ -76,7 +76,7 @@ def test_what_is_not_told_is_named(device: eden.Device, tmp_path: Path) -> None:
     reasons = dict(found.untold)
     assert len(reasons) == 3
     assert any("allowed for whole are the measured 20 C" in reason for reason in reasons.values())
-    assert "patterns of zeros and ones: 0 of 1 conditions are as those" in found.summary()
+    assert "patterns of zeros and ones: 0 of 1 conditions are between what" in found.summary()
     assert "not told (2)" in found.summary()
 
 

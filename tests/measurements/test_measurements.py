@@ -522,10 +522,12 @@ def test_counts_that_are_no_readings_of_whole_banks(tmp_path: Path) -> None:
     campaign = read(path)
     assert campaign.readings == ()
     assert "the cells of a count differ" in campaign.notes[-1]
-    path.write_text("pattern,stored,bank,errors,cells\n0xaa,0,0,1,100\n0xaa,1,0,2,100\n0xff,,0,3,200\n")
+    # Zeros and ones of a pattern that were counted apart are one reading of it.
+    lines = "0xaa,0,0,1,100\n0xaa,1,0,2,100\n0xff,,0,4,200\n0xcc,1,0,9,100\n"
+    path.write_text(f"pattern,stored,bank,errors,cells\n{lines}")
     campaign = read(path)
-    assert [reading.total for reading in campaign.readings] == [3.0]
-    assert "left 2 counts of one value of a mixed pattern" in campaign.notes[-1]
+    assert [reading.total for reading in campaign.readings] == [3.0, 4.0]
+    assert "left 1 counts of one value of a mixed pattern" in campaign.notes[-1]
 
 
 def test_the_latency_study_has_statistics(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ by which name, and what an answer may rest on. ``docs/explanation/curves.md`` ha
 from eden.devices.curves.curve import Curve, Curves
 from eden.devices.curves.dispersion import Dispersion, Outliers, regimes
 from eden.devices.curves.fit import fit_conditions
-from eden.devices.curves.latency import campaign_conditions, fit_banks, fit_latency
+from eden.devices.curves.latency import campaign_conditions, fit_banks, fit_latency, fit_patterns
 from eden.devices.curves.population import DrawnModule, Knot, Population, fit_population
 from eden.devices.curves.rates import Axis, Basis, ChoiceRow, Condition, Formula, Parameter, Prediction, Rate, Region
 from eden.devices.curves.voltage import (
@@ -49,6 +49,7 @@ __all__ = [
     "fit_banks",
     "fit_conditions",
     "fit_latency",
+    "fit_patterns",
     "fit_population",
     "fit_voltage",
     "regimes",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -99,11 +99,35 @@ def fit_latency(
             f"{', '.join(f'{value:g}' for value in temperatures)} C"
         )
     groups = {name: conditions[byte] for name, byte in (("zero", 0x00), ("one", 0xFF)) if byte in conditions}
-    if lent is None and not any(
-        len(c.readings) > 1 and is_told(c.readings) for conditions in groups.values() for c in conditions
-    ):
-        lent = _between_banks(campaign)
-    return fit_conditions(groups, margin=margin, lent=lent, share=share)
+    return fit_conditions(groups, margin=margin, lent=_lent(campaign, groups) if lent is None else lent, share=share)
+
+
+def fit_patterns(campaign: Campaign, axis: Axis, temperature: float) -> Curves:
+    """The rates of the worst pattern of as many zeros as ones along one latency, the group ``"mixed"``.
+
+    At each latency the readings of the pattern with the highest rate count.
+
+    Raises:
+        ValueError: where no such pattern was read.
+
+    """
+    halves = {reading.pattern for reading in campaign.readings if reading.pattern.bit_count() == 4}
+    found: dict[float, list[Condition]] = {}
+    for conditions in campaign_conditions(campaign, axis, temperature, patterns=halves).values():
+        for condition in conditions:
+            found.setdefault(condition.at, []).append(condition)
+    if not found:
+        raise ValueError(
+            f"module {campaign.module} has no patterns of zeros and ones along {axis} at {temperature:g} C"
+        )
+    worst = tuple(max(found[at], key=lambda condition: condition.rate) for at in sorted(found, reverse=True))
+    return fit_conditions({"mixed": worst}, lent=_lent(campaign, {"mixed": worst}), share=False)
+
+
+def _lent(campaign: Campaign, groups: Mapping[str, Sequence[Condition]]) -> float | None:
+    """The dispersion between banks, for groups that repeat nothing."""
+    told = any(len(c.readings) > 1 and is_told(c.readings) for conditions in groups.values() for c in conditions)
+    return None if told else _between_banks(campaign)
 
 
 def fit_banks(
@@ -135,10 +159,7 @@ def fit_banks(
             groups[f"bank{bank}"] = conditions[byte]
     correlation = _correlation(campaign, axis, chosen, byte)
     discount = 1 / (1 + (len(groups) - 1) * correlation) if groups else 1.0
-    lent = None
-    if not any(len(c.readings) > 1 and is_told(c.readings) for conditions in groups.values() for c in conditions):
-        lent = _between_banks(campaign)
-    return fit_conditions(groups, margin=margin, lent=lent, discount=discount)
+    return fit_conditions(groups, margin=margin, lent=_lent(campaign, groups), discount=discount)
 
 
 def _correlation(campaign: Campaign, axis: Axis, temperature: float, byte: int) -> float:

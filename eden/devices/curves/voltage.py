@@ -244,7 +244,7 @@ def _scatter(groups: Mapping[str, Sequence[Condition]]) -> float | None:
     best = float(grid[int(np.argmax([log_likelihood(float(x)) for x in grid]))])
     step = float(grid[1] - grid[0])
     found = scipy.optimize.minimize_scalar(
-        lambda x: -log_likelihood(x), bounds=(best - step, best + step), method="bounded", options={"xatol": 0.05}
+        lambda x: -log_likelihood(x), bounds=(best - step, best + step), method="bounded", options={"xatol": 1e-4}
     )
     points = sum(map(len, chosen))
     parameters = sum(2 if rule.asymptote == _core.Asymptote.one else 3 for rule in rules)

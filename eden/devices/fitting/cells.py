@@ -27,6 +27,7 @@ from eden.devices.fitting.differences import compare_counts
 from eden.devices.fitting.intervals import as_independent, widened
 from eden.devices.fitting.nominal import JOINT_SURFACE, Nominal, nominal_point
 from eden.devices.fitting.operating_range import Candidate, Offer, offer, partition_of, refuse_nothing
+from eden.devices.fitting.patterns import pattern_assumption
 from eden.devices.fitting.regions import Region, Told, divide, whole_module
 from eden.devices.fitting.report import FitReport
 from eden.devices.fitting.rounding import DIGITS, rounded_rate, rounded_up
@@ -56,7 +57,17 @@ from eden.devices.likelihoods import (
     fit_models,
     information_criterion,
 )
-from eden.devices.partition import AXES, FittedCurve, FittedPoint, OperatingPoint, Partition, off_nominal, point_of
+from eden.devices.partition import (
+    AXES,
+    Alone,
+    FittedCurve,
+    FittedPoint,
+    OperatingPoint,
+    Partition,
+    WorstPattern,
+    off_nominal,
+    point_of,
+)
 from eden.measurements.campaign import Campaign
 from eden.measurements.tested import TestedCells
 from eden.memory.cell_map import CellMap
@@ -276,7 +287,11 @@ class CellFitter:
         """
         found = [0.0]
         for point in self.sampler.by_point:
-            for sample in self.sampler.samples(self.whole, point).values():
+            chosen = self.sampler.samples(self.whole, point)
+            if not self.settings.cell_map:
+                for _, others in self.sampler.others(self.whole, point, chosen):
+                    found += [counted(sample).rate for sample in others.values()]
+            for sample in chosen.values():
                 found.append(counted(sample).rate)
                 if self.settings.cell_map and sample.counts.failed:
                     found.append(_least_share(sample.counts.failures, sample.counts.failed * sample.counts.reads))
@@ -481,7 +496,11 @@ class CellFitter:
             conditions: dict[str, list[curves.Condition]] = {}
             for point in sweep:
                 for value, sample in fits[point_of(point)].samples.items():
-                    reading = as_independent(sample.counts, point.one if value == "one" else point.zero)
+                    told, worst = point.one if value == "one" else point.zero, point.worst_pattern
+                    if worst is not None:
+                        alone = worst.one if value == "one" else worst.zero
+                        told = alone.low, alone.high
+                    reading = as_independent(sample.counts, told)
                     at = curves.Condition(along.need(getattr(point, along.name)), (reading,))
                     conditions.setdefault(value, []).append(at)
             fitted = curves.fit_conditions(conditions, unit=along.unit, lent=0.0)
@@ -523,8 +542,10 @@ class CellFitter:
         rates, intervals = self._rates(
             fit, "data_dependent" if self.settings.cell_map else self.model, dispersion, quantile
         )
+        worst = None
         if not self.settings.cell_map:
             rates, intervals = self._not_below(region, point, fit, dispersion, rates, intervals)
+            rates, intervals, worst = self._to_patterns(region, point, fit, dispersion, rates, intervals)
         errors: ErrorModel
         if self.settings.cell_map:
             errors = self._map(region, point)
@@ -553,6 +574,7 @@ class CellFitter:
             readings=(readings[0], readings[1]),
             dispersion=float(f"{dispersion:.{DIGITS}g}"),
             dispersion_fitted=told,
+            worst_pattern=worst,
         )
 
     def _rates(
@@ -621,6 +643,47 @@ class CellFitter:
                 low, high = intervals[i]
                 widened_to[i] = (min(low, mine.low), max(high, mine.high if least >= mine.rate else least))
         return (found[0], found[1]), widened_to
+
+    def _to_patterns(
+        self,
+        region: Region,
+        point: OperatingPoint,
+        fit: PointCounts,
+        dispersion: float,
+        rates: tuple[float, float],
+        intervals: list[tuple[float, float]],
+    ) -> tuple[tuple[float, float], list[tuple[float, float]], WorstPattern | None]:
+        """The rates and intervals, raised to what was counted with the patterns that they were not fitted to.
+
+        A rate of its own is raised to its value's count under each pattern; one of both values to the pattern's.
+        """
+        found, ends = list(rates), list(intervals)
+        worst: WorstPattern | None = None
+        for measurement, samples in self.sampler.others(region, point, fit.samples):
+            told = {value: counted(sample, dispersion) for value, sample in samples.items()}
+            every = [sample.counts for sample in samples.values()]
+            together = sum(counts.failures for counts in every) / sum(counts.cells * counts.reads for counts in every)
+            raised = False
+            for value, mine in told.items():
+                own = self.model == "data_dependent"
+                least = mine.rate if own or rates[0] < mine.low else together
+                for i in {"zero": (0,), "one": (1,), "both": (0, 1)}[value] if own else (0, 1):
+                    if rounded_rate(found[i]) >= least:
+                        continue
+                    found[i], raised = rounded_up(least), True
+                    ends[i] = min(ends[i][0], mine.low), max(ends[i][1], mine.high, found[i])
+            if raised:
+                low, high = (sum(getattr(mine, end) for mine in told.values()) / len(told) for end in ("low", "high"))
+                worst = WorstPattern(
+                    pattern=measurement.pattern or "not known",
+                    readings=measurement.passes,
+                    rate=rounded_up(together),
+                    low=rounded_rate(min(low, together)),
+                    high=max(rounded_rate(high), rounded_up(together)),
+                    zero=_alone(rates[0], intervals[0], self.failure),
+                    one=_alone(rates[1], intervals[1], self.failure),
+                )
+        return (found[0], found[1]), ends, worst
 
     def _check_map(
         self,
@@ -717,6 +780,14 @@ class CellFitter:
                 self.assumptions.append(
                     "a cell that never stored a value in the measurements is taken to be sound when it does"
                 )
+        if not self.settings.cell_map and self.sampler.values != ("both",):
+            read = {
+                point
+                for point, found in self.sampler.by_point.items()
+                if any(one.holds("zero") and one.holds("one") for one in found)
+            }
+            measured = [point for point in self.sampler.by_point if point != self.nominal]
+            self.assumptions.append(pattern_assumption(measured, read))
         self.assumptions.append("between two measured points the rates of the harsher one hold as an upper bound")
         if any(len(off_nominal(self.nominal, point)) > 1 for point in self.sampler.by_point):
             self.assumptions.append(JOINT_SURFACE)
@@ -727,6 +798,12 @@ class CellFitter:
             else "passes do not vary by more than chance: no point with errors was read twice, so nothing tells it, "
             "and the intervals are too narrow for passes that do"
         )
+
+
+def _alone(rate: float, interval: tuple[float, float], failure: float) -> Alone:
+    rate = min(rounded_rate(rate), failure)
+    low, high = around((rounded_rate(interval[0]), rounded_rate(interval[1])), rate)
+    return Alone(rate=rate, low=low, high=high)
 
 
 def _least_share(successes: int, trials: int) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 
 from eden.common.checks import around
 from eden.devices.device import Measured
+from eden.devices.fitting.patterns import alone
 from eden.devices.fitting.regions import Region, bank_region
 from eden.devices.fitting.report import PointFit
 from eden.devices.fitting.rounding import rounded_rate
@@ -85,12 +86,12 @@ class Checks:
 
     def measured(self, whole: Partition) -> tuple[Measured, ...]:
         """All readings of each condition, beside what the device's rates say of them."""
-        fitted = {point_of(point): point.errors for point in (*whole.points, *whole.points_at_other_temperatures)}
+        fitted = {point_of(point): alone(point) for point in (*whole.points, *whole.points_at_other_temperatures)}
         rows: list[Measured] = []
         left: list[str] = []
         dilution = self.whole.cells / (len(self.sampler.tested.banks) * self.sampler.tested.cells_per_bank)
         for point, measurements in self.sampler.by_point.items():
-            errors = fitted.get(point)
+            told = fitted.get(point)
             for measurement in measurements:
                 values: list[StoredValue] = ["zero", "one"] if measurement.stored is not None else ["both"]
                 samples = {
@@ -104,8 +105,8 @@ class Checks:
                 cells = sum(sample.totals[0][1] for sample in samples.values())
                 ones = None if measurement.stored is None else float(measurement.stored.mean())
                 predicted = None
-                if errors is not None and ones is not None:
-                    predicted = (1 - ones) * errors.ber_zero + ones * errors.ber_one
+                if told is not None and ones is not None:
+                    predicted = (1 - ones) * told[0] + ones * told[1]
                     if self.cell_map:
                         predicted = min(1.0, predicted * dilution)
                 if ones is not None and 0.0 < ones < 1.0 and self.sampler.chosen(point, "zero") is not measurement:

@@ -6,10 +6,11 @@ is a further entry of ``MODELS``.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -22,9 +23,10 @@ from eden.devices.device import Device, FitRow, Measured
 from eden.devices.fitting.differences import compare_readings
 from eden.devices.fitting.nominal import JOINT_SURFACE, Nominal, Stated, nominal_point
 from eden.devices.fitting.operating_range import Candidate, offer, partition_of, refuse_nothing
+from eden.devices.fitting.patterns import PatternRead, alone, pattern_assumption, raised_to_patterns
 from eden.devices.fitting.regions import Region, Told, divide, whole_module
 from eden.devices.fitting.report import FitReport
-from eden.devices.fitting.rounding import outwards, rounded, rounded_rate
+from eden.devices.fitting.rounding import outwards, rounded, rounded_rate, rounded_up
 from eden.devices.fitting.settings import FitSettings
 from eden.devices.likelihoods import DECISIVE, fit_counts, information_criterion
 from eden.devices.partition import (
@@ -87,6 +89,13 @@ def regimes(counts: Counts) -> tuple[float, float] | None:
         if above > LONE_REGIME_ODDS * below:
             return low / low_cells, high / high_cells
     return None
+
+
+def counted(counts: Counts) -> float:
+    """The rate of all readings together; of two regimes, that of the worst reading."""
+    if regimes(counts):
+        return max(errors / cells for errors, cells in counts)
+    return math.fsum(errors for errors, _ in counts) / math.fsum(cells for _, cells in counts)
 
 
 def fit_banks(campaign: Campaign, settings: FitSettings) -> FitReport:
@@ -154,6 +163,7 @@ class _Scope:
 
     region: Region
     conditions: dict[OperatingPoint, Values]
+    patterns: dict[tuple[OperatingPoint, int], Counts]
     lent: float = 0.0
 
 
@@ -251,17 +261,19 @@ class _Fitter:
     def _scope(self, region: Region) -> _Scope:
         cells = float(self.campaign.cells_per_bank)
         conditions: dict[OperatingPoint, Values] = {}
+        patterns: dict[tuple[OperatingPoint, int], Counts] = {}
         for point, reading in self.readings:
-            if reading.stored == "mixed":
-                continue
-            values = conditions.setdefault(point, Values([], []))
             banks = (bank for bank in region.banks if bank < len(reading.errors))
             errors = [count for bank in banks if (count := reading.errors[bank]) is not None]
-            if errors:
-                counts = values.zero if reading.stored == "zero" else values.one
-                counts.append((math.fsum(errors), len(errors) * cells))
+            read = [(math.fsum(errors), len(errors) * cells)] if errors else []
+            # A point that was read with patterns of both alone has no rates of its own, and is left out by name.
+            values = conditions.setdefault(point, Values([], []))
+            if reading.stored == "mixed":
+                patterns.setdefault((point, reading.pattern), []).extend(read)
+                continue
+            (values.zero if reading.stored == "zero" else values.one).extend(read)
         ordered = sorted(conditions, key=lambda point: sort_key(self.nominal, point))
-        return _Scope(region, {point: conditions[point] for point in ordered})
+        return _Scope(region, {point: conditions[point] for point in ordered}, patterns)
 
     def _compare(self, parts: Sequence[Region], lent: float) -> Iterator[Told]:
         """The tests of whether parts of the module have one rate, at each operating point and stored value."""
@@ -387,6 +399,9 @@ class _Fitter:
     def _partition(self, scope: _Scope, nominal_only: bool) -> Partition:
         region = scope.region
         offered = offer(self._nominal_point(scope), self._candidates(scope))
+        if not nominal_only:
+            raised = raised_to_patterns(offered.points, self._patterns(scope), self.failure, self.campaign.module)
+            offered = offered._replace(points=tuple(raised))
         return partition_of(
             region, offered, self.nominal, self.settings, nominal_only, lambda: self._curves(region), self.notes
         )
@@ -402,6 +417,22 @@ class _Fitter:
             else:
                 zero, one = (max((errors / cells for errors, cells in counts), default=0.0) for counts in values)
                 yield Candidate(point, None, reason, (zero, one))
+
+    def _patterns(self, scope: _Scope) -> list[PatternRead]:
+        """The readings of patterns of both values, from mild to harsh."""
+        found = []
+        for (point, pattern), counts in scope.patterns.items():
+            if counts:
+                told = functools.partial(self._rate_of, counts, scope.lent)
+                ones = pattern.bit_count() / 8
+                found.append(PatternRead(point, f"0x{pattern:x}", ones, len(counts), counted(counts), told))
+        return sorted(found, key=lambda one: (sort_key(self.nominal, one.point), one.pattern))
+
+    def _rate_of(self, counts: Counts, lent: float) -> tuple[float, float, float]:
+        """The rate of readings of one condition with its 95% interval, no lower than what they counted."""
+        rate = self._fit_once([counts], None if informative([counts]) else lent).rates[0]
+        estimate = max(rate.estimate, counted(counts))
+        return estimate, *around((rate.low, rate.high), estimate)
 
     def _curves(self, region: Region) -> Iterator[FittedCurve]:
         """The curves along each parameter at the device's temperature, where the readings tell one."""
@@ -427,7 +458,7 @@ class _Fitter:
             off = set(off_nominal(self.nominal, point))
             if not off <= {along.name} or point.temperature != self.nominal.temperature:
                 continue
-            swept |= off
+            swept |= off if values.zero or values.one else set()
             for stored, counts in (("zero", values.zero), ("one", values.one)):
                 if counts and as_harsh(point, self.nominal):
                     at = along.need(getattr(point, along.name))
@@ -458,13 +489,18 @@ class _Fitter:
                     f"failure is {self.failure:g}; allowed is {rounded_rate(rate.estimate):g} to 1, because stored "
                     f"{stored} of {self.campaign.module} fail at that rate at {point}"
                 )
+        least = [counted(counts) for counts in MODELS[self.model](values)]
         if self.model == "uniform" and values.zero and values.one:
             # One rate of both may not be below the interval of either.
             own = self._fit("data_dependent", values, lent)
             zero = one = max(
                 (zero, *(rate for rate in own.rates if zero.estimate < rate.low)), key=lambda r: r.estimate
             )
-        estimates = [min(rounded_rate(rate.estimate), self.failure) for rate in (zero, one)]
+        # The mean of readings that vary may lie below what they counted; a device's rate may not.
+        estimates = [
+            min(told if (told := rounded_rate(rate.estimate)) >= read else rounded_up(read), self.failure)
+            for rate, read in ((zero, least[0]), (one, least[-1]))
+        ]
         intervals = [
             around((rounded_rate(rate.low), rounded_rate(rate.high)), estimate)
             for rate, estimate in zip((zero, one), estimates, strict=True)
@@ -501,19 +537,17 @@ class _Fitter:
         for point, reading in self.readings:
             if reading.tested:
                 conditions[point, reading.pattern].append((reading.total, reading.tested * cells))
-        fitted: Mapping[OperatingPoint, ErrorModel] = {
-            point_of(point): point.errors for point in (*whole.points, *whole.points_at_other_temperatures)
-        }
+        fitted = {point_of(point): alone(point) for point in (*whole.points, *whole.points_at_other_temperatures)}
         rows = []
         checked = off = 0
         for (point, pattern), counts in sorted(
             conditions.items(), key=lambda item: (sort_key(self.nominal, item[0][0]), item[0][1])
         ):
-            result = fit_counts([counts], None if informative([counts]) else lent)
+            result = self._fit_once([counts], None if informative([counts]) else lent)
             rates = sorted(errors / total for errors, total in counts)
-            errors = fitted.get(point)
+            told = fitted.get(point)
             ones = pattern.bit_count() / 8
-            predicted = None if errors is None else (1 - ones) * errors.ber_zero + ones * errors.ber_one
+            predicted = None if told is None else (1 - ones) * told[0] + ones * told[1]
             rate = result.rates[0]
             estimate = rounded_rate(rate.estimate)
             low, high = around((rounded_rate(rate.low), rounded_rate(rate.high)), estimate)
@@ -535,9 +569,11 @@ class _Fitter:
             )
         mixed = sum(reading.stored == "mixed" for _, reading in self.readings)
         if mixed:
+            raised = sum(point.worst_pattern is not None for point in whole.points)
             self.notes.append(
-                f"left out of the fit {mixed} readings of patterns with zeros and ones, and predicted them instead: "
-                f"{checked - off} of {checked} conditions within a factor of 2"
+                f"fitted zeros and ones apart from {mixed} readings of patterns of both, and predicted these: "
+                f"{checked - off} of {checked} conditions within a factor of 2; raised the rates of {raised} operating "
+                "points of the whole module to their worst pattern"
             )
         return tuple(rows)
 
@@ -564,6 +600,8 @@ class _Fitter:
             lines.append(f"a bank has {self.campaign.cells_per_bank} cells: the measurements do not state it")
         if any(len(off_nominal(self.nominal, point)) > 1 for point, _ in self.readings):
             lines.append(JOINT_SURFACE)
+        read = {point for point, reading in self.readings if reading.stored == "mixed"}
+        lines.append(pattern_assumption([point for point, _ in self.readings if point != self.nominal], read))
         for i in self.unmeasured:
             this, other = ("zeros", "ones") if i == 0 else ("ones", "zeros")
             lines.append(

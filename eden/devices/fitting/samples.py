@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -266,6 +266,19 @@ class Sampler:
             elif self.grid:
                 samples[value] = self._errorless(region, point)
         return samples
+
+    def others(
+        self, region: Region, point: OperatingPoint, chosen: Samples
+    ) -> Iterator[tuple[Measurement, dict[StoredValue, Sample]]]:
+        """What was counted in a region under the other conditions of a point, whose patterns were not chosen."""
+        for measurement in self.by_point[point]:
+            samples = {
+                value: self.sample(region, measurement, value)
+                for value in self.values
+                if measurement.holds(value) and (value not in chosen or chosen[value].measurement is not measurement)
+            }
+            if samples:
+                yield measurement, samples
 
     def _errorless(self, region: Region, point: OperatingPoint) -> Sample:
         passes = self.repeats or max(measurement.passes for measurement in self.by_point[point])

@@ -6,10 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eden.devices.device import Device
-from eden.devices.partition import AXES, LeftOut, axis, off_nominal
+from eden.devices.partition import AXES, LeftOut, WorstPattern, axis, off_nominal
 from eden.reporting.plots.devices import device_figure, swept
 from eden.reporting.section import Section, Table
 from eden.reporting.text import SHORT, count_text, point_text, range_text, rate_text, size_text
+
+
+def _pattern_text(worst: WorstPattern | None) -> str:
+    """What a point's rates were raised to."""
+    if worst is None:
+        return "as each value alone"
+    before = f"{rate_text(worst.zero.rate)} and {rate_text(worst.one.rate)}"
+    return f"{worst.pattern}: {rate_text(worst.rate)}, alone {before}"
 
 
 def section(device: Device, _: Mapping[str, Any]) -> Section:
@@ -22,7 +30,7 @@ def section(device: Device, _: Mapping[str, Any]) -> Section:
         "Fitted operating points of the whole module",
         (
             *(f"{SHORT[along.name]} ({along.unit})" for along in shown),
-            *("°C", "BER of zeros", "95% interval", "BER of ones", "95% interval", "readings"),
+            *("°C", "BER of zeros", "95% interval", "BER of ones", "95% interval", "readings", "worst pattern"),
         ),
         [
             (
@@ -33,6 +41,7 @@ def section(device: Device, _: Mapping[str, Any]) -> Section:
                 rate_text(p.errors.ber_one),
                 range_text(*p.one, rate_text),
                 f"{p.readings[0]} and {p.readings[1]}" if any(p.readings) else "none of its own",
+                _pattern_text(p.worst_pattern),
             )
             for p in every
         ],
@@ -56,7 +65,8 @@ def section(device: Device, _: Mapping[str, Any]) -> Section:
     return Section(
         f"Bit error rate of {device.name}",
         f"The whole module at {device.nominal.temperature:g} °C, along {along}, all else nominal: {device.nominal}. "
-        "Bars are 95% intervals over readings; mixed patterns store zeros and ones together. Between two measured "
+        "Bars are 95% intervals over readings; mixed patterns store zeros and ones together, and where one fails more "
+        "often than each value alone says, the rates are raised to it. Between two measured "
         f"values the rate of the harsher one is used. Model: {model}, failure probability {device.failure:g}.",
         lambda: device_figure(device),
         f"Fitted and measured bit error rates of stored zeros and ones along {along}",
