@@ -79,9 +79,26 @@ void bind_region(py::module_& m) {
       .value("int32", Storage::kInt32)
       .value("int16_sign_magnitude", Storage::kInt16SignMagnitude)
       .value("int8_sign_magnitude", Storage::kInt8SignMagnitude)
-      .value("int4_sign_magnitude", Storage::kInt4SignMagnitude);
-  m.def("storage_bits", &storage_bits, py::arg("storage"),
-        "Bits that an element takes in a storage.");
+      .value("int4_sign_magnitude", Storage::kInt4SignMagnitude)
+      .value("int8_sign_tripled", Storage::kInt8SignTripled)
+      .value("int8_secded", Storage::kInt8Secded)
+      .value("uint8_secded", Storage::kUint8Secded)
+      .value("int8_sign_magnitude_secded", Storage::kInt8SignMagnitudeSecded)
+      .value("float32_secded", Storage::kFloat32Secded)
+      .value("float16_secded", Storage::kFloat16Secded)
+      .value("bfloat16_secded", Storage::kBFloat16Secded)
+      .value("float32_mset", Storage::kFloat32Mset)
+      .value("float16_mset", Storage::kFloat16Mset)
+      .value("bfloat16_mset", Storage::kBFloat16Mset)
+      .value("float32_cep", Storage::kFloat32Cep)
+      .value("float16_cep", Storage::kFloat16Cep)
+      .value("bfloat16_cep", Storage::kBFloat16Cep);
+  m.def("cells_of", &cells_of, py::arg("storage"), py::arg("elements"),
+        "Bits of memory that so many elements of one sample take in a storage.");
+  m.def("cell_unit", &cell_unit, py::arg("storage"),
+        "Bits of what addresses and pieces of memory are multiples of in a storage.");
+  m.def("is_coded", &is_coded, py::arg("storage"),
+        "Whether a code joins several words of a storage, whose cells are a stream of bytes.");
   m.def(
       "storage_codes",
       [](Storage storage, bool has_zero_point) -> std::optional<std::pair<int32_t, int32_t>> {

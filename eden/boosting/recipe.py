@@ -50,10 +50,11 @@ class Recipe:
             only fall. Of a network that is not trained yet it is that of its initial numbers.
         clean_loss: share, from 0 to below 1, of the loss that comes of a second pass over the same samples on reliable
             memory; RandBET's training takes half.
-        learn_ranges: whether the ranges of inputs that are kept as codes are trained too (`LearnedRanges`).
+        learn_ranges: whether the ranges of inputs that are clipped to them are trained too (`LearnedRanges`).
         range_decay: L2 penalty on the factors of learned ranges, which makes them smaller.
         recalibrate: training samples, the first ones, from which the ranges of inputs that are kept as floating-point
-            numbers with a correction are taken anew after each epoch (`eden.calibrate_`); 0 for not at all.
+            numbers with a correction are taken anew after each epoch (`eden.calibrate_`), unless they are learned; 0 is
+            never.
         clip_gradients: largest 2-norm of the gradient of all Parameters together.
         accumulate: in how many parts a batch goes through the network, one after another, before each step.
         precision: "float32", or "bfloat16" or "float16": layers compute in it where torch's autocast takes it for safe.

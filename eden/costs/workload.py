@@ -19,7 +19,7 @@ from eden.faults.layers import base_of, layer_class, stored
 from eden.faults.memories import operands
 from eden.faults.network import evaluating
 from eden.faults.reliable import clean
-from eden.memory.storage import STORAGE_BITS
+from eden.memory.storage import STORAGE_BITS, stored_bytes
 
 Pair = tuple[int, int]
 
@@ -126,8 +126,7 @@ def _convolution(layer: Any, x: Tensor) -> Convolution | None:
 
 
 def _stored(kind: Any, elements: int, storage: str) -> StoredOperand:
-    bits = STORAGE_BITS[storage]
-    return StoredOperand(kind, -(-elements * bits // 8), bits)
+    return StoredOperand(kind, stored_bytes(storage, elements), STORAGE_BITS[storage])
 
 
 class _Trace:

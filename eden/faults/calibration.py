@@ -46,15 +46,13 @@ def calibrate_(
         model: a network under faults.
         loader: yields batches: inputs, tuples that begin with them, or mappings that hold them by name.
         percentile: share of an input's values, in percent, that its range holds counted from either side, above 50 to
-            100; None for that of the ``Faults`` of each operand. Below 100 the few largest values are clipped to codes,
-            and the harm of a flip, which grows with the range, is less. For floating-point storages leave it at 100
-            with ``correction="zero"``: what is beyond the range is not clipped but replaced by 0, at every load. Met to
-            one part in 128 (``eden.faults.percentiles.ValueCounts``).
+            100; None for that of the ``Faults`` of each operand. Below 100 the few largest values are clipped, and the
+            harm of a flip, which grows with the range, is less. Floating-point storages clip with a correction alone.
+            Met to one part in 128 (``eden.faults.percentiles.ValueCounts``).
         outgrown: take anew only the ranges that a network outgrows when it is trained: of inputs that are kept as
-            floating-point numbers with a correction, where a value beyond the range is replaced at every load, with or
-            without an error. Codes are clipped to their range instead, and keep it, as do weights, whose range is
-            always their current one. ``eden.train`` does this after each epoch; call it there in a loop of your own.
-            Without a pass over ``loader`` where no input is of that kind.
+            floating-point numbers with a correction, unless they are learned. Codes keep their range, as do weights,
+            whose range is always their current one. ``eden.train`` does this after each epoch; call it there in a loop
+            of your own. Without a pass over ``loader`` where no input is of that kind.
         ranges: in place of a loader, ranges of inputs set by hand, (low, high) by operand name, ``low`` at most
             ``high``, both finite. Inputs not named keep theirs, and the mean magnitude that "sign" storage needs stays.
         forward_fn: runs the network on what the loader yields: a function of the network and a batch, whose tensors are
@@ -130,9 +128,9 @@ def _prepared(
 
 
 def _outgrown(operand: Operand) -> bool:
-    """Whether values beyond its calibrated range are taken for errors, instead of being clipped to it."""
+    """Whether its calibrated range follows the network: that of numbers that are corrected, unless it is learned."""
     numbers = operand.storage not in (*quantization.CODE_BITS, "sign")
-    return numbers and operand.correction != "none" and operand.calibrated
+    return numbers and operand.correction != "none" and operand.calibrated and operand.clamp is None
 
 
 @dataclasses.dataclass

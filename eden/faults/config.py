@@ -28,9 +28,12 @@ class Faults:
             "float8_e5m2"; codes of "int16", "int8", "uint8" or "int4" bits, or of a sign and a magnitude:
             "int16_sign_magnitude", "int8_sign_magnitude", "int4_sign_magnitude"; or "sign", one bit, read as plus or
             minus the operand's mean magnitude. Codes cover the range of a weight at each forward pass, and that of an
-            input as calibrated.
+            input as calibrated. With a code that corrects errors: "int8_sign_tripled", and "float32", "float16",
+            "bfloat16", "int8", "uint8", "int8_sign_magnitude" with "_secded" (a ninth more bytes), the floating-point
+            ones with "_mset" or "_cep" (docs/reference/storages.md).
         correction: what becomes of an implausible value, one outside its operand's range, NaN or infinite, on every
-            load: "none" leaves it, "zero" replaces it by 0, "clamp" by the nearer end of the range.
+            load: "none" leaves it, "zero" replaces it by 0, "clamp" by the nearer end of the range. With one, what is
+            beyond the range is stored as its end, in floating-point storages as in codes.
         seed: which chip.
         batch: "restart" reads every sample of a batch from the same cells, as a device that runs one sample at a time
             does; "contiguous" gives each sample cells of its own.
@@ -44,7 +47,7 @@ class Faults:
         input_storage: the form in which the memory keeps the inputs, None for that of the weights. Numbers around 0, as
             weights are, suffer least from flips as "int8_sign_magnitude", and those that are never negative as "uint8".
         percentile: share of an input's values, in percent, that ``eden.calibrate_`` takes its range to hold, above 50
-            to 100.
+            to 100. Of codes, and of floating-point numbers with a correction.
         planes: groups of the bit positions of a stored word that memory keeps apart, each densely and in a place of its
             own: a list such as ["7", "6:5", "4:0"] for all operands; or by "weight", "input" or an operand's name, such
             a list, "search" or None, the name before the kind. "search" takes those that `eden.memory.planes.split`

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from eden.faults.faulty_layers import layer_operands, require_faults
 from eden.faults.operand import Operand
 from eden.memory.errors import ErrorModel
-from eden.memory.storage import STORAGE_BITS
+from eden.memory.storage import CELL_UNITS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class FlipCounts:
     Attributes:
         name: of the operand, or of a plane of it.
         cells: int64 [bits, 2], bits read by bit position (the least significant first) and stored value; of a plane, by
-            those that it holds.
+            those that it holds; of a storage with a code of several words, by position in a byte of its cells.
         realized: int64 [bits, 2], those of them that were flipped.
         errors: the operand's error model; None if it is reliable or lies in several pieces of memory.
     """
@@ -62,7 +62,7 @@ class Account(Mapping[str, FlipCounts]):
         self._operands = operands
         self._by_name = {place.name: (operand, i) for operand in operands for i, place in enumerate(operand.places)}
         self._counts = {
-            operand.name: torch.zeros((STORAGE_BITS[operand.storage], 2, 2), dtype=torch.int64, device="cpu")
+            operand.name: torch.zeros((CELL_UNITS[operand.storage], 2, 2), dtype=torch.int64, device="cpu")
             for operand in operands
         }
 

@@ -23,6 +23,7 @@ from eden.faults.reach import eligible_layers, join_names
 from eden.faults.reliable import clean
 from eden.faults.sample_dims import SampleFinder
 from eden.faults.watch import Place, Watched, tensors_of
+from eden.memory.storage import plane_bytes
 
 _WHAT = {
     "add": "a sum of feature maps",
@@ -170,7 +171,8 @@ def watched_coverage(model: nn.Module, watched: Watched | None, counts: Mapping[
             if beside:
                 note += f"; read by {_names(beside)} beside its memory"
         if info.operand in positions:
-            note += f"; {-(-positions[info.operand] * info.bits // 8)} bytes for each position"
+            size = plane_bytes(info.plane, info.storage, positions[info.operand])
+            note += f"; {size} bytes for each position"
         rows.append(CoverageRow(info.name, info.kind, info.bytes, faulty, note, info.loads, counts.get(info.name)))
     reliable = _Reliable(model, watched)
     rows += reliable.parameters()

@@ -34,7 +34,7 @@ from eden.memory import reading
 from eden.memory import storage as quantization
 from eden.memory.reading import advance_, read_measured
 from eden.memory.region import REGION_ADDRESS
-from eden.memory.storage import STORAGE_BITS, STORAGES
+from eden.memory.storage import STORAGES, stored_bits, whole_rows
 
 COMPUTED = (torch.float32, torch.float16, torch.bfloat16)
 """The formats that layers under faults compute with."""
@@ -325,6 +325,10 @@ class FaultyLayer(nn.Module):
         if getattr(self, operand.buffers.region).shape[0] != 1 or not takes_own_operators():
             return False
         table = stored(self, operand.role.name)
+        if not whole_rows(operand.storage, table.shape[1:].numel()):
+            if sparse:
+                _refuse_rows(operand)
+            return False
         # On a GPU the whole table takes less time than to look for the row of every element.
         return sparse or (not table.is_cuda and lookups * operand.row_elements <= table.numel())
 
@@ -346,7 +350,7 @@ class FaultyLayer(nn.Module):
         if operand.channels:
             scale = None if scale is None else scale[places]
             zero_point = None if zero_point is None else zero_point[places]
-        bits = table.shape[1:].numel() * STORAGE_BITS[operand.storage]
+        bits = stored_bits(operand.storage, table.shape[1:].numel())
         held: Any = self._buffers
         region = held[operand.buffers.region].repeat(places.shape[0], 1)
         region[:, REGION_ADDRESS] += places * bits
@@ -424,6 +428,14 @@ def _check_held(operand: Operand, x: Tensor, batch_dim: int) -> None:
     elements = x.numel() // samples if samples else 0
     if elements > (operand.most_elements or 0):
         _refuse_read(operand.name, elements, batch_dim >= 0, operand.most_elements)
+
+
+@outside_of_graphs
+def _refuse_rows(operand: Operand) -> NoReturn:
+    raise ValueError(
+        f"{operand.name} is read by rows for a sparse gradient, but storage {operand.storage!r} has a code that joins "
+        "words of several; allowed is sparse=False, or a storage whose rows have cells of their own"
+    )
 
 
 # Outside of graphs: an exception that the compiler meets would keep it from compiling this layer ever again.

@@ -17,26 +17,29 @@ from eden.faults.operand import Operand
 from eden.memory.storage import CODE_BITS, code_range
 
 _LEAST = 1e-3  # a range never shrinks below this share of the calibrated one
+_HIGHEST = 127  # of numbers that are kept as floating-point ones, in place of a highest code: as of 8 bits
 
 
 class LearnedRanges:
-    """Factors, one per input that is kept as codes, by which its calibrated range is multiplied.
+    """Factors, one per input that is clipped to its calibrated range as it is stored, by which the range is multiplied.
 
-    All input operands of a network have one, also attention's, a recurrent layer's and a cache's; those that several
-    layers share have one together.
+    Codes are clipped to their range, and so are floating-point storages that have a correction. All input operands of a
+    network have one, also attention's, a recurrent layer's and a cache's; those that several layers share have one
+    together.
 
     A smaller range makes an error in a top bit smaller, and clips more values. In training an input is clamped to its
     range before it is stored, so that its factor has a gradient: that of the clamped values (PACT, Choi et al., arXiv
-    1805.06085), scaled by 1 / sqrt(elements of a sample x highest code) (LSQ, Esser et al., ICLR 2020), at which one
-    learning rate suits them and the weights. In evaluation quantization clips to the same range by itself. A symmetric
-    range stays symmetric; one that begins at 0 or above keeps its low end. A factor of 1 clips nothing that was
-    calibrated with and so has no gradient: a decay, the optimizer's, is what sets it in motion.
+    1805.06085), scaled by 1 / sqrt(elements of a sample x highest code) (LSQ, Esser et al., ICLR 2020; the highest code
+    of floating-point numbers is taken to be 127), at which one learning rate suits them and the weights. In evaluation
+    the storage clips to the same range by itself. A symmetric range of codes stays symmetric; one that begins at 0 or
+    above keeps its low end. A factor of 1 clips nothing that was calibrated with and so has no gradient: a decay, the
+    optimizer's, is what sets it in motion.
 
     Args:
         model: a network under faults, calibrated.
 
     Raises:
-        ValueError: if no input is kept as codes, or one of them is not calibrated.
+        ValueError: if no input is clipped to a range, or one of them is not calibrated.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -46,7 +49,8 @@ class LearnedRanges:
         self._sizes: dict[str, int] = {}
         self._operands: dict[str, list[Operand]] = {}  # that read it
         for _, operand in layer_operands(model, "input"):
-            if operand.storage not in CODE_BITS:
+            coded = operand.storage in CODE_BITS
+            if not coded and (operand.storage == "sign" or operand.correction == "none"):
                 continue
             name = operand.name
             self._operands.setdefault(name, []).append(operand)
@@ -55,15 +59,16 @@ class LearnedRanges:
                     f"{name} has no calibrated range to learn from; call eden.calibrate_(model, loader) first"
                 )
             low, high = calibrated[name]
-            if low < 0.0 and not operand.zero_pointed:
+            if coded and low < 0.0 and not operand.zero_pointed:
                 high = max(-low, high)
                 low = -high
             self.base[name] = low, high
-            highest = code_range(operand.storage, operand.zero_pointed)[1]
+            highest = code_range(operand.storage, operand.zero_pointed)[1] if coded else _HIGHEST
             self._sizes[name] = max((operand.sample_numel or 1) * highest, 1)
         if not self.base:
             raise ValueError(
-                f"{type(model).__name__} has no input kept as codes ({', '.join(CODE_BITS)}) to learn the range of"
+                f"{type(model).__name__} has no input kept as codes ({', '.join(CODE_BITS)}), or as floating-point "
+                "numbers with a correction, to learn the range of"
             )
         device = model_device(model)
         self.factors = {name: nn.Parameter(torch.ones((), dtype=torch.float32, device=device)) for name in self.base}

@@ -14,7 +14,7 @@ from eden.faults.operand import Operand, operand_numel
 from eden.memory.errors import ErrorModel
 from eden.memory.planes import Plane
 from eden.memory.region import Memory, Piece
-from eden.memory.storage import STORAGE_BITS
+from eden.memory.storage import STORAGE_BITS, plane_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +70,7 @@ def operands(model: nn.Module) -> dict[str, OperandInfo]:
                             info, loads=info.loads + loads, layers=(*info.layers, layer_name)
                         )
                     continue
-                bits = len(plane) or STORAGE_BITS[operand.storage]
-                size = None if numel is None else -(-numel * bits // 8)
+                size = None if numel is None else plane_bytes(plane, operand.storage, numel)
                 of_layer = operand.storage, address, loads, (layer_name,)
                 found[name] = OperandInfo(name, operand.kind, size, errors, *of_layer, operand.name, plane)
     return dict(sorted(found.items(), key=lambda item: item[1].address))

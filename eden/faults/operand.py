@@ -14,7 +14,7 @@ from eden.faults.layers import Role, stored
 from eden.memory import storage as quantization
 from eden.memory.planes import Plane, check_planes, plane_text
 from eden.memory.region import Memory, held_bits, plane_rows, region_rows
-from eden.memory.storage import STORAGE_BITS
+from eden.memory.storage import CELL_UNITS, CODED, UNSIGNED, most_elements, plane_bits
 
 OPERAND_SPACING_BITS = 2**40
 """Without a placement, operand k begins at bit k x 2^40."""
@@ -147,6 +147,12 @@ class Operand:
         return self.role.kind
 
     def __post_init__(self) -> None:
+        if self.role.by_position and self.storage in CODED:
+            raise ValueError(
+                f"{self.name} is held by position, so that a token keeps its cells as a sequence grows; the code "
+                f"of storage {self.storage!r} joins words of several; allowed are storages without such a code "
+                "(Faults.input_storage)"
+            )
         # Every read looks its buffers up by these.
         prefix = f"eden_{self.role.name.replace('.', '_')}"
         self.buffers = Buffers(*(f"{prefix}_{name}" for name in Buffers._fields))
@@ -204,8 +210,7 @@ class Operand:
     @property
     def zero_pointed(self) -> bool:
         """Whether its codes are made with a zero point."""
-        # uint8 has no symmetric form: its zero point is 0 where no value is negative.
-        return self.affine or self.storage == "uint8"
+        return self.affine or self.storage in UNSIGNED
 
     @property
     def places(self) -> list[Place]:
@@ -244,9 +249,8 @@ class Operand:
     @property
     def held_elements(self) -> int | None:
         """Elements that its memory holds from its places on, None where only addresses end."""
-        width = STORAGE_BITS[self.storage]
         held = [
-            bits // (len(place.plane) or width)
+            bits // len(place.plane) if place.plane else most_elements(self.storage, bits)
             for place in self.places
             if (bits := held_bits(place.errors, place.address)) is not None
         ]
@@ -269,12 +273,12 @@ class Operand:
             TypeError, ValueError: naming it, for a memory that does not hold it, ``numel`` being the number of its
                 elements where known.
         """
-        width = STORAGE_BITS[self.storage]
+        width = CELL_UNITS[self.storage]
         elements = numel or 0
         pieces = {
             place.plane: place.errors
             if isinstance(place.errors, tuple)
-            else ((place.errors, place.address, elements * (len(place.plane) or width)),)
+            else ((place.errors, place.address, plane_bits(place.plane, self.storage, elements)),)
             for place in self.places
         }
         try:
@@ -289,7 +293,7 @@ class Operand:
 
     def _rows(self, pieces: Any, elements: int, width: int, correction: str) -> tuple[list[list[int]], Any]:
         if not self.planes:
-            return region_rows(pieces[()], elements * width, width, correction)
+            return region_rows(pieces[()], plane_bits((), self.storage, elements), width, correction)
         check_planes(tuple(self.planes), self.name, self.storage, width)
         if elements > PLANE_SPACING_BITS:
             raise ValueError(f"it has {elements} elements; allowed in planes is {PLANE_SPACING_BITS} or fewer")

@@ -15,7 +15,7 @@ from eden.memory import library as _library
 from eden.memory.errors import ErrorModel
 from eden.memory.region import Piece, memory_end, region_tensors
 from eden.memory.registration import SCALED
-from eden.memory.storage import CORRECTIONS, STORAGE_BITS, STORAGES, SYMMETRIC, code_range
+from eden.memory.storage import CELL_UNITS, CODED, CORRECTIONS, STORAGES, SYMMETRIC, code_range, stored_bits
 
 _NATIVE_STORAGE = {
     getattr(torch, name): name for name in STORAGES if hasattr(torch, name) and name not in ("int4", "sign")
@@ -204,6 +204,8 @@ def operator_arguments(
     stored = _storage(x, storage)
     if x.device.type not in ("cpu", "cuda", "meta"):
         raise TypeError(f"x is on {x.device}; allowed are cpu and cuda")
+    if x.is_cuda and stored in CODED:
+        raise TypeError(f"storage is {stored!r} and x is on {x.device}; allowed for codes of several words is the CPU")
     if x.is_cuda and not torch.compiler.is_compiling() and plain():
         _library.require_cuda()
     if not isinstance(errors, (ErrorModel, list, tuple)):
@@ -217,7 +219,7 @@ def operator_arguments(
     batch = _dimension("batch_dim", x, batch_dim)
     if batch >= 0 and batch == channel:
         raise ValueError(f"batch_dim and channel_dim are both {batch}; allowed are different dimensions")
-    width = STORAGE_BITS[stored]
+    width = CELL_UNITS[stored]
     if isinstance(errors, ErrorModel):
         if address < 0 or address % width or address >= 2**63:
             raise ValueError(f"address is {address}; {_allowed_address(width)}")
@@ -232,14 +234,13 @@ def operator_arguments(
     memory = errors if isinstance(errors, ErrorModel) else tuple(errors)
     region, table, capacity = region_tensors(memory, address, width, correction, x.device)
     elements = x.numel() if batch < 0 or x.shape[batch] == 0 else x.numel() // x.shape[batch]
-    if elements * width > capacity:
+    bits = stored_bits(stored, elements)
+    if bits > capacity:
         if isinstance(errors, ErrorModel):
             what = memory_end(errors, address)[1]
             where = f", at {address + capacity}, where {what}" if what else ""
             raise ValueError(f"address is {address}; {_allowed_address(width)}{where}")
-        raise ValueError(
-            f"errors holds pieces of {capacity} bits in all; allowed is what x takes, {elements * width}, or more"
-        )
+        raise ValueError(f"errors holds pieces of {capacity} bits in all; allowed is what x takes, {bits}, or more")
     return (
         region,
         table,

@@ -91,7 +91,9 @@ def corrupt(
         channel_dim: dimension of ``x`` whose elements have scales of their own, None for one scale of all.
         bounds: (low, high) of plausible values, numbers or float32 of shape (2,), for a correction.
         correction: what becomes of a loaded value outside of ``bounds`` or NaN: "none", "zero" (0), or "clamp" (the
-            nearer bound; 0 for NaN). Floating-point tensors only.
+            nearer bound; 0 for NaN). A value of ``x`` beyond a bound is stored as the bound, so that only errors are
+            corrected. With "zero", so are all words of a block in which SECDED detects errors that it cannot correct.
+            Floating-point tensors only.
         batch_dim: dimension whose samples are all read from the cells of the first; None to give each its own.
 
     Returns:

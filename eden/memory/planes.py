@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from eden.memory.storage import CODED
+
 Plane = tuple[int, ...]
 """The bit positions of a plane, the highest first."""
 
@@ -73,7 +75,12 @@ def planes_of(given: Any) -> tuple[Plane, ...]:
 
 
 def check_planes(planes: Sequence[Plane], name: str, storage: str, width: int) -> None:
-    """Raise ValueError, naming what lies in them, for planes of words of another width."""
+    """Raise ValueError, naming what lies in them, for planes of words of another width or that share their cells."""
+    if planes and storage in CODED:
+        raise ValueError(
+            f"planes of {name} are {', '.join(map(plane_text, planes))}; allowed with storage {storage!r}, whose code "
+            "joins several words, are none"
+        )
     positions = sum(map(len, planes))
     if planes and positions != width:
         texts = ", ".join(plane_text(plane) for plane in planes)

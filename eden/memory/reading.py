@@ -105,13 +105,26 @@ def _stored(x: Tensor, *arguments: Any) -> Tensor:
     if storage == "sign":
         return torch.where(torch.signbit(x), -scale, scale).to(x.dtype)
     if storage not in CODE_BITS:
-        return x.to(getattr(torch, storage)).to(x.dtype)
+        values = x.to(getattr(torch, storage)) if hasattr(torch, storage) else _protected(x, *storage.split("_"))
+        return values.to(x.dtype)
     lowest, highest = code_range(storage, zero_point is not None)
     point = 0 if zero_point is None else zero_point
     values = torch.where(x.isnan(), 0.0, x.float())
     codes = torch.round(values / torch.where(scale == 0, 1.0, scale)) + point
     decoded: Tensor = (codes.clamp(lowest, highest) - point) * scale
     return decoded.to(x.dtype)
+
+
+def _protected(x: Tensor, format_: str, code: str) -> Tensor:
+    """``x`` in a format with a code, as it is without errors: what protects it takes the lowest bits of its words."""
+    values = x.to(getattr(torch, format_))
+    if code == "secded":
+        return values
+    bits = 8 * values.element_size()
+    words = values.view(torch.int32 if bits == 32 else torch.int16)
+    if code == "cep":
+        return (words & -(1 << bits // 4)).view(values.dtype)
+    return ((words & -4) | (words >> bits - 2 & 1) * 3).view(values.dtype)
 
 
 class _MeasuredRead(torch.autograd.Function):

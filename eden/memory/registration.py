@@ -13,7 +13,7 @@ from eden import _core
 from eden.common.torch_internals import argument_names
 from eden.memory import library
 from eden.memory.gradient import clipped_gradient, plausible_gradient
-from eden.memory.storage import CODE_BITS, STORAGE_BITS, STORAGES
+from eden.memory.storage import CELL_UNITS, CODE_BITS, STORAGES
 
 library.load()
 
@@ -46,7 +46,7 @@ def _fake_count(x: Tensor, region: Tensor, *others: Any) -> Tensor:
     return region.new_empty((bits, 2, 2))
 
 
-_BITS_OF_NUMBER = {STORAGES[name]: bits for name, bits in STORAGE_BITS.items()}
+_BITS_OF_NUMBER = {STORAGES[name]: bits for name, bits in CELL_UNITS.items()}
 torch.library.register_fake("eden::corrupt", _fake_corrupt)
 torch.library.register_fake("eden::corrupt_", _fake_mutation)
 torch.library.register_fake("eden::count_flips", _fake_count)

@@ -9,6 +9,8 @@ no synchronization; in eager mode one pass of an operator does it, to the same b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -19,8 +21,20 @@ from eden.memory import library
 STORAGES: dict[str, int] = {name: value.value for name, value in _core.Storage.__members__.items()}
 """Names of the storages and the numbers by which the operators know them."""
 
-STORAGE_BITS: dict[str, int] = {name: _core.storage_bits(value) for name, value in _core.Storage.__members__.items()}
-"""Bits that an element takes in each storage."""
+_WHOLE = 64  # elements that are whole blocks of every code
+
+STORAGE_BITS: dict[str, int] = {
+    name: _core.cells_of(value, _WHOLE) // _WHOLE for name, value in _core.Storage.__members__.items()
+}
+"""Bits of memory that an element takes in each storage; with SECDED, those of a block / its elements."""
+
+_BLOCK_BITS = {name: _core.cells_of(value, 1) for name, value in _core.Storage.__members__.items()}
+
+CELL_UNITS: dict[str, int] = {name: _core.cell_unit(value) for name, value in _core.Storage.__members__.items()}
+"""Bits of what addresses and pieces of memory are multiples of: an element, or a byte of coded words."""
+
+CODED: tuple[str, ...] = tuple(name for name, value in _core.Storage.__members__.items() if _core.is_coded(value))
+"""The storages with a code of several words: SECDED, a tripled sign. None of their elements has cells of its own."""
 
 CORRECTIONS: tuple[str, ...] = tuple(_core.Correction.__members__)
 
@@ -36,10 +50,47 @@ _CODES, _AFFINE_CODES = (
 CODE_BITS: dict[str, int] = {name: STORAGE_BITS[name] for name in _CODES}
 """The storages that keep codes, and the bits of a code."""
 
+UNSIGNED: tuple[str, ...] = tuple(name for name, (lowest, _) in _CODES.items() if lowest == 0)
+"""The storages of codes without a sign, which always have a zero point: 0 where no value is negative."""
+
 SYMMETRIC: tuple[str, ...] = tuple(name for name in _CODES if name not in _AFFINE_CODES)
 """The storages whose codes have no zero point: a sign, in the highest bit, and a magnitude."""
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def stored_bits(storage: str, elements: int) -> int:
+    """Bits of memory that so many elements of one sample take. The last block of SECDED is filled up."""
+    of_block = _BLOCK_BITS[storage]
+    return -(-elements // (of_block // STORAGE_BITS[storage])) * of_block
+
+
+def stored_bytes(storage: str, elements: int) -> int:
+    """Whole bytes of ``stored_bits``."""
+    return plane_bytes((), storage, elements)
+
+
+def plane_bits(plane: Sequence[int], storage: str, elements: int) -> int:
+    """Likewise, of a plane of so many bit positions; of whole words for none."""
+    return elements * len(plane) if plane else stored_bits(storage, elements)
+
+
+def plane_bytes(plane: Sequence[int], storage: str, elements: int) -> int:
+    """Whole bytes of ``plane_bits``."""
+    return -(-plane_bits(plane, storage, elements) // 8)
+
+
+def most_elements(storage: str, bits: int) -> int:
+    """How many elements of one sample so many bits hold."""
+    unit = stored_bits(storage, 1)  # a block, where there are blocks
+    return bits // unit * (unit // STORAGE_BITS[storage])
+
+
+def whole_rows(storage: str, elements: int) -> bool:
+    """Whether rows of so many elements each, one after another, have cells of their own, also read by themselves."""
+    if storage == "int8_sign_tripled":  # joins what is far apart
+        return False
+    return stored_bits(storage, elements) == elements * STORAGE_BITS[storage]
 
 
 def code_range(storage: str, affine: bool = False) -> tuple[int, int]:

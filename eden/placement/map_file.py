@@ -18,7 +18,7 @@ from eden.devices.margin import Margin
 from eden.devices.partition import Errors, OperatingPoint
 from eden.memory.lines import LineModel
 from eden.memory.planes import Plane, operand_and_plane, plane_text
-from eden.memory.storage import CORRECTIONS, STORAGE_BITS
+from eden.memory.storage import CORRECTIONS, STORAGE_BITS, plane_bytes
 from eden.placement.constraints import OPERAND_ALIGNMENT
 from eden.placement.placement import MemoryPiece
 
@@ -181,8 +181,7 @@ class MemoryMap(Result):
         if operand.correction not in CORRECTIONS:
             allowed = ", ".join(CORRECTIONS)
             raise ValueError(f"operand {name}: correction is {operand.correction!r}; allowed are {allowed}")
-        plane = operand_and_plane(name)[1]
-        needed = -(-operand.elements * (len(plane) or STORAGE_BITS[operand.storage]) // 8)
+        needed = plane_bytes(operand_and_plane(name)[1], operand.storage, operand.elements)
         if operand.bytes != needed:
             raise ValueError(
                 f"operand {name} has {operand.bytes} bytes; allowed for {operand.elements} elements of "

@@ -11,7 +11,7 @@ from eden.faults.buffers import range_of
 from eden.faults.digests import network_digest
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.operand import Operand, Place, operand_numel
-from eden.memory.storage import STORAGE_BITS
+from eden.memory.storage import plane_bytes
 from eden.placement.map_file import MappedOperand, MappedPartition, MemoryMap
 from eden.placement.placement import Placement
 from eden.placement.points import answer_at
@@ -150,7 +150,7 @@ def _mapped(
             f"operand {place.name} has no place; allowed is a placement of all operands under faults, or to make it "
             "reliable with eden.set_errors_"
         )
-    size = -(-elements * (len(place.plane) or STORAGE_BITS[operand.storage]) // 8)
+    size = plane_bytes(place.plane, operand.storage, elements)
     if placed.bytes != size:
         raise ValueError(
             f"operand {place.name} has {placed.bytes} bytes in the placement and {size} in the network; allowed is "

@@ -28,7 +28,7 @@ from eden.memory.cell_map import CellMap
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.lines import LineModel
 from eden.memory.region import region_rows
-from eden.memory.storage import STORAGE_BITS
+from eden.memory.storage import CELL_UNITS
 from eden.tolerance.network import weights_of
 from eden.tolerance.question import Searched
 from eden.tolerance.samples_file import load_samples
@@ -155,7 +155,7 @@ def inputs_of(
         errors = None if rates is None else rates.get(operand.name)
         correction = "none" if rates is None else operand.correction
         pieces = [(errors, operand.address, 0)]
-        (row,), lines = region_rows(pieces, 0, STORAGE_BITS[operand.storage], correction)
+        (row,), lines = region_rows(pieces, 0, CELL_UNITS[operand.storage], correction)
         if lines is not None and table is not None and operand.table_first is not None:
             row[_core.REGION_TABLE_FIRST] = operand.table_first
             table[operand.table_first : operand.table_first + lines.size] = torch.from_numpy(lines)

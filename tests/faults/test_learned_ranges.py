@@ -29,14 +29,17 @@ def samples() -> torch.Tensor:
     return torch.randn(40, 6, generator=torch.Generator().manual_seed(2))
 
 
-def test_the_gradient_is_that_of_the_clipped_values() -> None:
-    model = network()
+@pytest.mark.parametrize("storage", ["int8", "float32"])
+def test_the_gradient_is_that_of_the_clipped_values(storage: str) -> None:
+    model = network(storage)
     learned = LearnedRanges(model)
     with torch.no_grad():
         learned.factors["0.input"].fill_(0.4)
     learned.apply_()
     x = samples()
-    bound = 0.4 * max(abs(value) for value in learned.base["0.input"])
+    low, high = learned.base["0.input"]
+    assert (low == -high) == (storage == "int8")
+    least, most = 0.4 * low, 0.4 * high
     model.train()
     with learned.training():
         seen: list[torch.Tensor] = []
@@ -46,19 +49,20 @@ def test_the_gradient_is_that_of_the_clipped_values() -> None:
     gradient = learned.factors["0.input"].grad
     assert gradient is not None
     # By hand: what reaches the stored input, summed where it was clipped, with the sign of the end that clipped it.
-    clamped = x.clamp(-bound, bound).requires_grad_()
-    other = network()
-    eden.calibrate_(other, ranges={"0.input": (-bound, bound), "2.input": eden.ranges(model)["2.input"]})
+    clamped = x.clamp(least, most).requires_grad_()
+    other = network(storage)
+    eden.calibrate_(other, ranges={"0.input": (least, most), "2.input": eden.ranges(model)["2.input"]})
     other(clamped).square().sum().backward()
     assert clamped.grad is not None
-    clipped = (clamped.grad * (x.abs() > bound) * x.sign()).sum()
-    expected = clipped * (bound / 0.4) / math.sqrt(6 * 127)
+    clipped = (clamped.grad * ((x > most) * high + (x < least) * low)).sum()
+    expected = clipped / math.sqrt(6 * 127)
     assert gradient == pytest.approx(float(expected), rel=1e-4)
     assert float(gradient) != 0.0
 
 
 @pytest.mark.parametrize(
-    ("storage", "quantization"), [("int8", "symmetric"), ("int4", "affine"), ("uint8", "symmetric")]
+    ("storage", "quantization"),
+    [("int8", "symmetric"), ("int4", "affine"), ("uint8", "symmetric"), ("float32", "symmetric")],
 )
 def test_evaluation_reads_as_training_does(storage: str, quantization: str) -> None:
     model = network(storage, quantization)
@@ -168,7 +172,7 @@ def test_learned_ranges_are_compiled() -> None:
 
 def test_what_cannot_be_learned_is_named() -> None:
     with pytest.raises(ValueError, match="has no input kept as codes"):
-        LearnedRanges(network("float32"))
+        LearnedRanges(network("sign"))
     model = nn.Sequential(nn.Linear(6, 5))
     errors = eden.Uniform(1e-3)
     eden.inject_(model, eden.Faults(errors, errors, "int8"))

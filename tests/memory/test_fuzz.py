@@ -257,6 +257,11 @@ def test_values_are_those_of_the_mathematics(
     codes = reference.CODES.get(storage)
     if codes is None:
         width, words = 32, values.view(np.uint32)
+        if correction != "none":  # what is beyond an end is stored as the end; one of 0 has the sign of what is beyond
+            ends = np.where(low == 0, np.float32(-0.0), low), np.where(high == 0, np.float32(0.0), high)
+            with np.errstate(invalid="ignore"):
+                stored = np.where(values < low, ends[0], np.where(values > high, ends[1], values))
+            words = np.where(np.isnan(values), words, stored.astype(np.float32).view(np.uint32))
     else:
         width, words = codes.bits, reference.encode(values, stored_scale, codes).astype(np.uint16)
         with np.errstate(all="ignore"):

@@ -70,13 +70,14 @@ template <class Codec>
 void count_run(const char* in, int64_t count, int64_t first, const uint64_t* zero,
                const uint64_t* one, const Conversion& conversion, int64_t* counts) {
   constexpr int kBytes = Codec::kValueBits / 8;
+  const bool corrects = conversion.correction != Correction::kNone;
   for (int64_t i = 0; i < count; ++i) {
     uint32_t word = 0;
     std::memcpy(&word, in + i * kBytes, kBytes);
-    if constexpr (!Codec::kIdentity) {
-      const int64_t channel = (first + i) / conversion.channel_inner % conversion.channels;
-      word = Codec::encode(Codec::value_of(word), Codec::code_of_channel(conversion, channel));
-    }
+    const int64_t channel = (first + i) / conversion.channel_inner % conversion.channels;
+    const ElementCode code = Codec::code_of_channel(conversion, channel);
+    word = corrects ? Codec::template stored<true>(word, code)
+                    : Codec::template stored<false>(word, code);
     for (int bit = 0; bit < Codec::kWidthBits; ++bit) {
       const int64_t cell = i * Codec::kWidthBits + bit;
       const uint32_t stored = (word >> bit) & 1;

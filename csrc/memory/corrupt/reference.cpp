@@ -2,8 +2,10 @@
 
 #include <bit>
 #include <cstring>
+#include <vector>
 
 #include "base/refusal.h"
+#include "memory/codes/coded_load.h"
 #include "memory/lines.h"
 #include "memory/weak_cells.h"
 
@@ -107,6 +109,15 @@ bool cell_flips(const Load& load, const Region& region, uint64_t address, bool s
 
 void corrupt_cell_by_cell(const Load& load, ValueType value, Storage storage, const void* in,
                           void* out) {
+  if (is_coded(storage)) {
+    const CodedLoad coded(load, value, storage, in, out);
+    std::vector<uint8_t> cells(static_cast<size_t>(coded.cell_bytes()));
+    coded.encode(0, coded.pieces(), cells.data());
+    corrupt_cell_by_cell(coded.of_cells(), ValueType::kUint8, Storage::kUint8, cells.data(),
+                         cells.data());
+    coded.decode(0, coded.pieces(), cells.data());
+    return;
+  }
   visit_codec(value, storage, [&]<ValueType kValue, Storage kStorage>() {
     read_elements<Codec<kValue, kStorage>>(load, static_cast<const char*>(in),
                                            static_cast<char*>(out));

@@ -1,5 +1,6 @@
 // The forms in which a memory stores a tensor's elements. A new storage is one more value of the
-// enumeration and one more codec: how a value becomes the stored word, and back.
+// enumeration and one more codec: how a value becomes the stored word, and back. A new code, which
+// stands between the words and the cells, is a file in memory/codes and a value of Protection.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +8,11 @@
 #include <utility>
 
 #include "base/platform.h"
+#include "memory/codes/cep.h"
+#include "memory/codes/in_word.h"
+#include "memory/codes/mset.h"
+#include "memory/codes/secded.h"
+#include "memory/codes/tripled_sign.h"
 #include "memory/region.h"
 
 namespace eden {
@@ -28,8 +34,22 @@ enum class Storage : int64_t {
   kInt16SignMagnitude = 11,
   kInt8SignMagnitude = 12,
   kInt4SignMagnitude = 13,  // two to a byte, as kInt4
+  // With a code: see Protection.
+  kInt8SignTripled = 14,
+  kInt8Secded = 15,
+  kUint8Secded = 16,
+  kInt8SignMagnitudeSecded = 17,
+  kFloat32Secded = 18,
+  kFloat16Secded = 19,
+  kBFloat16Secded = 20,
+  kFloat32Mset = 21,
+  kFloat16Mset = 22,
+  kBFloat16Mset = 23,
+  kFloat32Cep = 24,
+  kFloat16Cep = 25,
+  kBFloat16Cep = 26,
 };
-inline constexpr int64_t kStorages = 14;
+inline constexpr int64_t kStorages = 27;
 
 // The type of a tensor's elements. float32, float16 and bfloat16 can be kept in every storage but
 // int32, the others in their own alone.
@@ -63,23 +83,85 @@ struct Conversion {
 // What the stored words of a storage mean.
 enum class WordKind { kFloat, kSigned, kUnsigned, kSign, kSignMagnitude };
 
+// What protects the words in the cells.
+enum class Protection {
+  kNone,
+  // Of several words together: their cells are a stream of bytes (memory/codes/coded_load.h).
+  kSecded,
+  kTripledSign,
+  // Of each word in its own bits: a format of numbers (memory/codes/in_word.h).
+  kMset,
+  kCep,
+};
+
 struct StorageTraits {
-  int bits;
+  int bits;  // of a word, before a code of several words
   WordKind kind;
+  Protection protection = Protection::kNone;
 };
 
 EDEN_ALWAYS_INLINE constexpr StorageTraits traits_of(Storage storage) {
   using enum WordKind;
+  using enum Protection;
   constexpr StorageTraits kTraits[kStorages] = {
-      {32, kFloat},  {8, kSigned},         {16, kFloat},        {16, kFloat},       {8, kFloat},
-      {8, kFloat},   {16, kSigned},        {8, kUnsigned},      {4, kSigned},       {1, kSign},
-      {32, kSigned}, {16, kSignMagnitude}, {8, kSignMagnitude}, {4, kSignMagnitude}};
+      {32, kFloat},
+      {8, kSigned},
+      {16, kFloat},
+      {16, kFloat},
+      {8, kFloat},
+      {8, kFloat},
+      {16, kSigned},
+      {8, kUnsigned},
+      {4, kSigned},
+      {1, kSign},
+      {32, kSigned},
+      {16, kSignMagnitude},
+      {8, kSignMagnitude},
+      {4, kSignMagnitude},
+      {TripledSign::kMagnitudeBits + 1, kSignMagnitude, kTripledSign},
+      {8, kSigned, kSecded},
+      {8, kUnsigned, kSecded},
+      {8, kSignMagnitude, kSecded},
+      {32, kFloat, kSecded},
+      {16, kFloat, kSecded},
+      {16, kFloat, kSecded},
+      {32, kFloat, kMset},
+      {16, kFloat, kMset},
+      {16, kFloat, kMset},
+      {32, kFloat, kCep},
+      {16, kFloat, kCep},
+      {16, kFloat, kCep}};
   const auto number = static_cast<uint64_t>(storage);
   return number < kStorages ? kTraits[number] : StorageTraits{0, kSigned};
 }
 
-// Zero for a number that names no storage.
+// Of a word. Zero for a number that names no storage.
 EDEN_ALWAYS_INLINE constexpr int storage_bits(Storage storage) { return traits_of(storage).bits; }
+
+// Whether a code joins several words, so that an element has no cells of its own.
+EDEN_ALWAYS_INLINE constexpr bool is_coded(Storage storage) {
+  const Protection protection = traits_of(storage).protection;
+  return protection == Protection::kSecded || protection == Protection::kTripledSign;
+}
+
+// Bits of what addresses and pieces of memory are multiples of: a word, or a byte of coded words.
+EDEN_ALWAYS_INLINE constexpr int cell_unit(Storage storage) {
+  return is_coded(storage) ? 8 : storage_bits(storage);
+}
+
+// Cells that `elements` of one sample take. The last block of SECDED is filled up with zeros.
+EDEN_ALWAYS_INLINE constexpr int64_t cells_of(Storage storage, int64_t elements) {
+  switch (traits_of(storage).protection) {
+    case Protection::kSecded: {
+      const int64_t in_block = Secded::kDataBits / storage_bits(storage);
+      return (elements + in_block - 1) / in_block * (8 * Secded::kBlockBytes);
+    }
+    case Protection::kTripledSign:
+      return elements * 8;
+    default:
+      return elements * storage_bits(storage);
+  }
+}
 
 // The storage whose words are the bits of the values themselves.
 EDEN_ALWAYS_INLINE constexpr Storage own_storage(ValueType value) {
@@ -239,6 +321,24 @@ template <>
 struct FormatOf<Storage::kFloat8E4M3> : Float8E4M3Format {};
 template <>
 struct FormatOf<Storage::kFloat8E5M2> : Float8E5M2Format {};
+template <>
+struct FormatOf<Storage::kFloat32Secded> : Float32Format {};
+template <>
+struct FormatOf<Storage::kFloat16Secded> : Float16Format {};
+template <>
+struct FormatOf<Storage::kBFloat16Secded> : BFloat16Format {};
+template <>
+struct FormatOf<Storage::kFloat32Mset> : InWord<Float32Format, Mset<32>> {};
+template <>
+struct FormatOf<Storage::kFloat16Mset> : InWord<Float16Format, Mset<16>> {};
+template <>
+struct FormatOf<Storage::kBFloat16Mset> : InWord<BFloat16Format, Mset<16>> {};
+template <>
+struct FormatOf<Storage::kFloat32Cep> : InWord<Float32Format, Cep<32>> {};
+template <>
+struct FormatOf<Storage::kFloat16Cep> : InWord<Float16Format, Cep<16>> {};
+template <>
+struct FormatOf<Storage::kBFloat16Cep> : InWord<BFloat16Format, Cep<16>> {};
 
 // What an element's way through a storage needs beside its bits, the same for all elements of a
 // channel.
@@ -251,6 +351,8 @@ struct ElementCode {
   float high;
   int32_t low_key;  // the same for values that are stored as they are: see key_of
   int32_t high_key;
+  int32_t floor_key;  // likewise, and without effect where no range lies between them
+  int32_t ceiling_key;
   uint32_t below;  // the bits, in the type of the values, that replace a value below `low`
   uint32_t above;  // likewise above `high`
 };
@@ -365,12 +467,14 @@ struct Codec {
     const bool empty = !(low == low && high == high);
     code.low_key = low == low ? low_key : kNever;
     code.high_key = empty ? kNever : high_key;
+    code.floor_key = low <= high ? low_key : kNever;
+    code.ceiling_key = low <= high ? high_key : ~kNever;
   }
 
   // From the numbers of the element's channel.
   EDEN_ALWAYS_INLINE static ElementCode code(const Conversion& conversion, float scale,
                                              int32_t zero_point) {
-    ElementCode code{1.0f, 0, 0.0f, 0.0f, 0.0f, 0.0f, 0, 0, 0, 0};
+    ElementCode code{1.0f, 0, 0.0f, 0.0f, 0.0f, 0.0f, 0, 0, 0, 0, 0, 0};
     if constexpr (kHasScale) code.scale = scale;
     if constexpr (kQuantized) {
       // The scale of a tensor with a NaN or an infinity is none, and all that is read is NaN: a
@@ -412,13 +516,42 @@ struct Codec {
         kQuantized && conversion.zero_point != nullptr ? conversion.zero_point[channel] : 0);
   }
 
+  // The word that a value is kept as, from the value's bits. A number beyond the bounds of
+  // plausible ones is kept as the nearer bound, as codes keep it; a NaN stays one.
+  template <bool kCorrects>
+  EDEN_ALWAYS_INLINE static uint32_t stored(uint32_t bits, const ElementCode& code) {
+    if constexpr (kIdentity) {
+      Unsigned word = static_cast<Unsigned>(bits);
+      if constexpr (kCorrects && kCorrectable) {
+        constexpr Unsigned kMagnitude = static_cast<Unsigned>(~Unsigned{0}) >> 1;
+        constexpr Unsigned kLastNumber = FormatOfStorage::kLastNumber;
+        const auto floor = static_cast<Signed>(code.floor_key);
+        const auto ceiling = static_cast<Signed>(code.ceiling_key);
+        const bool is_nan = static_cast<Unsigned>(word & kMagnitude) > kLastNumber;
+        Signed key = key_of(static_cast<Signed>(word));
+        key = key < floor ? floor : key;
+        key = key > ceiling ? ceiling : key;
+        word = is_nan ? word : static_cast<Unsigned>(key_of(key));  // which is its own inverse
+      }
+      return word;
+    } else {
+      float value = value_of(bits);
+      if constexpr (kCorrects && kKind == WordKind::kFloat) {
+        const bool is_range = code.low <= code.high;
+        value = is_range & (value < code.low) ? code.low : value;
+        value = is_range & (value > code.high) ? code.high : value;
+      }
+      return encode(value, code);
+    }
+  }
+
   // An element's way through the memory, from bits of a value to bits of a value; the bits of
   // `zero` flip if they are stored as 0, those of `one` if they are stored as 1.
   template <bool kFlips, bool kCorrects>
   EDEN_ALWAYS_INLINE static uint32_t read(uint32_t bits, uint32_t zero, uint32_t one,
                                           const ElementCode& code) {
     if constexpr (kIdentity) {
-      Unsigned word = static_cast<Unsigned>(bits);
+      Unsigned word = static_cast<Unsigned>(stored<kCorrects>(bits, code));
       if constexpr (kFlips) word = flipped(word, zero, one);
       if constexpr (!(kCorrects && kCorrectable)) {
         return word;
@@ -434,19 +567,24 @@ struct Codec {
         return is_nan ? Unsigned{0} : result;
       }
     } else {
-      uint32_t word = encode(value_of(bits), code);
+      uint32_t word = stored<kCorrects>(bits, code);
       if constexpr (kFlips) word = flipped(word, zero, one);
-      const float value = decode(word, code);
-      uint32_t result = bits_of_value(value);
-      if constexpr (kCorrects) {
-        // An implausible value is one outside [low, high], NaN or an infinity beyond them.
-        const bool plausible = (value >= code.low) & (value <= code.high);
-        uint32_t replacement = value < code.low ? code.below : code.above;
-        replacement = value == value ? replacement : 0;
-        result = plausible ? result : replacement;
-      }
-      return result;
+      return value_bits<kCorrects>(decode(word, code), code);
     }
+  }
+
+  // The bits of a value that was read, corrected.
+  template <bool kCorrects>
+  EDEN_ALWAYS_INLINE static uint32_t value_bits(float value, const ElementCode& code) {
+    uint32_t result = bits_of_value(value);
+    if constexpr (kCorrects) {
+      // An implausible value is one outside [low, high], NaN or an infinity beyond them.
+      const bool plausible = (value >= code.low) & (value <= code.high);
+      uint32_t replacement = value < code.low ? code.below : code.above;
+      replacement = value == value ? replacement : 0;
+      result = plausible ? result : replacement;
+    }
+    return result;
   }
 
   template <class Word>
@@ -462,12 +600,13 @@ struct Codec {
 };
 
 // Calls visit.operator()<value, storage>() with a type and a storage that are known when the
-// program runs; says whether values of the type can be kept in the storage.
-template <ValueType kValue, class Visit, int64_t... kStorage>
+// program runs; says whether values of the type can be kept in the storage. Of storages that have
+// their own cells for each element, or of the others (kCoded).
+template <bool kCoded, ValueType kValue, class Visit, int64_t... kStorage>
 EDEN_ALWAYS_INLINE bool visit_codec_of(Storage storage, Visit&& visit,
                                        std::integer_sequence<int64_t, kStorage...>) {
   const auto try_storage = [&]<Storage kTried>() {
-    if constexpr (can_store(kValue, kTried)) {
+    if constexpr (can_store(kValue, kTried) && is_coded(kTried) == kCoded) {
       if (storage == kTried) return visit.template operator()<kValue, kTried>(), true;
     }
     return false;
@@ -475,18 +614,19 @@ EDEN_ALWAYS_INLINE bool visit_codec_of(Storage storage, Visit&& visit,
   return (try_storage.template operator()<static_cast<Storage>(kStorage)>() || ...);
 }
 
-template <class Visit, int64_t... kValue>
+template <bool kCoded, class Visit, int64_t... kValue>
 EDEN_ALWAYS_INLINE bool visit_codec_of(ValueType value, Storage storage, Visit&& visit,
                                        std::integer_sequence<int64_t, kValue...>) {
   using Storages = std::make_integer_sequence<int64_t, kStorages>;
   return ((value == static_cast<ValueType>(kValue) &&
-           visit_codec_of<static_cast<ValueType>(kValue)>(storage, visit, Storages())) ||
+           visit_codec_of<kCoded, static_cast<ValueType>(kValue)>(storage, visit, Storages())) ||
           ...);
 }
 
-template <class Visit>
+template <bool kCoded = false, class Visit>
 EDEN_ALWAYS_INLINE bool visit_codec(ValueType value, Storage storage, Visit&& visit) {
-  return visit_codec_of(value, storage, visit, std::make_integer_sequence<int64_t, kValueTypes>());
+  return visit_codec_of<kCoded>(value, storage, visit,
+                                std::make_integer_sequence<int64_t, kValueTypes>());
 }
 
 }  // namespace eden

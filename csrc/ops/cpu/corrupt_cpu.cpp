@@ -1,7 +1,9 @@
+#include <memory>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "memory/codes/coded_load.h"
 #include "memory/corrupt/load_work.h"
 #include "memory/storage/clip.h"
 #include "ops/channels.h"
@@ -47,9 +49,9 @@ Load load_of(const CorruptArguments& arguments) {
   return load;
 }
 
-void run(const Load& load, const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
-  const LoadWork work(load, arguments.value, arguments.storage, x.const_data_ptr(),
-                      out.mutable_data_ptr());
+void run(const Load& load, const CorruptArguments& arguments, ValueType value, Storage storage,
+         const void* in, void* out) {
+  const LoadWork work(load, value, storage, in, out);
   FlipCache& cache = flip_cache();
   FlipCache::Answer answer;
   if (work.patches() != 0) {
@@ -78,6 +80,33 @@ void run(const Load& load, const Tensor& x, const CorruptArguments& arguments, T
     }
   });
   cache.keep(std::move(answer));
+}
+
+int64_t grain_of(const CodedLoad& coded) {
+  return std::max<int64_t>(1, kElementsPerThread / coded.elements_per_piece());
+}
+
+// The cells of a storage with a code of several words.
+std::unique_ptr<uint8_t[]> encoded(const CodedLoad& coded) {
+  auto cells = std::make_unique_for_overwrite<uint8_t[]>(static_cast<size_t>(coded.cell_bytes()));
+  torch::stable::parallel_for(0, coded.pieces(), grain_of(coded), [&](int64_t first, int64_t last) {
+    coded.encode(first, last, cells.get());
+  });
+  return cells;
+}
+
+void run(const Load& load, const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
+  const void* const in = x.const_data_ptr();
+  void* const to = out.mutable_data_ptr();
+  if (!is_coded(arguments.storage)) {
+    return run(load, arguments, arguments.value, arguments.storage, in, to);
+  }
+  const CodedLoad coded(load, arguments.value, arguments.storage, in, to);
+  const std::unique_ptr<uint8_t[]> cells = encoded(coded);
+  run(coded.of_cells(), arguments, ValueType::kUint8, Storage::kUint8, cells.get(), cells.get());
+  torch::stable::parallel_for(0, coded.pieces(), grain_of(coded), [&](int64_t first, int64_t last) {
+    coded.decode(first, last, cells.get());
+  });
 }
 
 void launch_cpu(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
@@ -141,14 +170,22 @@ Tensor count_flips(Tensor x, Tensor region, std::optional<Tensor> table, Tensor 
                    int64_t batch_dim) {
   const CorruptArguments arguments = check_arguments(
       x, region, table, chip, access, scale, zero_point, bounds, storage, channel_dim, batch_dim);
-  const int64_t width = storage_bits(arguments.storage);
+  const int64_t width = cell_unit(arguments.storage);
   Tensor counts = torch::stable::new_empty(region, {width, 2, 2});
   torch::stable::zero_(counts);
   if (x.numel() == 0) return counts;
   const Tensor source = dense(x);
-  const LoadWork work(load_of(arguments), arguments.value, arguments.storage,
-                      source.const_data_ptr(), nullptr);
-  work.count(static_cast<int64_t*>(counts.mutable_data_ptr()));
+  auto* const found = static_cast<int64_t*>(counts.mutable_data_ptr());
+  const Load load = load_of(arguments);
+  if (is_coded(arguments.storage)) {
+    const CodedLoad coded(load, arguments.value, arguments.storage, source.const_data_ptr(),
+                          nullptr);
+    const std::unique_ptr<uint8_t[]> cells = encoded(coded);
+    LoadWork(coded.of_cells(), ValueType::kUint8, Storage::kUint8, cells.get(), nullptr)
+        .count(found);
+    return counts;
+  }
+  LoadWork(load, arguments.value, arguments.storage, source.const_data_ptr(), nullptr).count(found);
   return counts;
 }
 

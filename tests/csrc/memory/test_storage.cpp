@@ -44,7 +44,13 @@ constexpr Storage kStorages[] = {Storage::kFloat32,
                                  Storage::kInt32,
                                  Storage::kInt16SignMagnitude,
                                  Storage::kInt8SignMagnitude,
-                                 Storage::kInt4SignMagnitude};
+                                 Storage::kInt4SignMagnitude,
+                                 Storage::kFloat32Mset,
+                                 Storage::kFloat16Mset,
+                                 Storage::kBFloat16Mset,
+                                 Storage::kFloat32Cep,
+                                 Storage::kFloat16Cep,
+                                 Storage::kBFloat16Cep};
 constexpr ValueType kValueTypes[] = {
     ValueType::kFloat32,    ValueType::kFloat16,    ValueType::kBFloat16,
     ValueType::kFloat8E4M3, ValueType::kFloat8E5M2, ValueType::kInt8,
@@ -364,11 +370,27 @@ TEST_CASE("words that are judged as integers are judged as their values would be
         uint32_t first = 0;
         for (uint32_t word = 0; word < 1u << Code::kWidthBits; ++word) {
           const float value = Code::value_of(word);
-          const float expected = corrected(value, correction, code.low, code.high);
           const bool kept = value >= code.low && value <= code.high;
-          const uint32_t bits = kept ? word : Code::bits_of_value(expected);
-          if (Code::template read<false, true>(word, 0, 0, code) != bits && wrong++ == 0) {
-            first = word;
+          // Without an error, what is beyond a range is its end, whichever correction there is.
+          const bool ends = code.low <= code.high && value == value;
+          const float nearer = value < code.low ? code.low : code.high;
+          const float expected =
+              ends && !kept ? nearer : corrected(value, correction, code.low, code.high);
+          const uint32_t read = Code::template read<false, true>(word, 0, 0, code);
+          const bool same = kept
+                                ? read == word
+                                : bits_of(Code::value_of(read) + 0.0f) ==
+                                      bits_of(Code::value_of(Code::bits_of_value(expected)) + 0.0f);
+          if (!same && wrong++ == 0) first = word;
+          // With one, a word beyond the range is corrected, whatever was stored.
+          if (!kept && ends) {
+            const uint32_t zero = Code::bits_of_value(nearer);
+            const uint32_t hit =
+                Code::template read<true, true>(zero, word & ~zero, zero & ~word, code);
+            const float after = corrected(value, correction, code.low, code.high);
+            if (Code::value_of(hit) != Code::value_of(Code::bits_of_value(after)) && wrong++ == 0) {
+              first = word;
+            }
           }
         }
         INFO("low " << low << ", high " << high << ", first wrong word " << first);
@@ -656,7 +678,7 @@ TEST_CASE("which types a storage can hold") {
   for (const ValueType value : kValueTypes) {
     for (const Storage storage : kStorages) pairs += eden::can_store(value, storage);
   }
-  CHECK(pairs == 3 * 13 + 6);
+  CHECK(pairs == 3 * 19 + 6);
   CHECK(eden::can_store(ValueType::kInt32, Storage::kInt32));
   CHECK(!eden::can_store(ValueType::kFloat32, Storage::kInt32));
   CHECK(!eden::can_store(ValueType::kInt8, Storage::kUint8));

@@ -278,7 +278,7 @@ std::vector<std::pair<ValueType, Storage>> every_codec() {
     for (int64_t storage = 0; storage < eden::kStorages; ++storage) {
       const auto type = static_cast<ValueType>(value);
       const auto form = static_cast<Storage>(storage);
-      if (eden::can_store(type, form)) found.push_back({type, form});
+      if (eden::can_store(type, form) && !eden::is_coded(form)) found.push_back({type, form});
     }
   }
   return found;

@@ -379,7 +379,8 @@ void apply(const ApplyRun& run, const Conversion& conversion) {
     }
     return;
   }
-  constexpr bool kFloatWords = traits_of(kStorage).kind == WordKind::kFloat;
+  constexpr bool kFloatWords = traits_of(kStorage).kind == WordKind::kFloat &&
+                               traits_of(kStorage).protection == Protection::kNone;
   constexpr ValueType kInner = kFloatWords       ? type_of(kStorage)
                                : Code::kIdentity ? kValue
                                                  : ValueType::kFloat32;

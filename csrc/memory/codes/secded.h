@@ -1,0 +1,77 @@
+// SECDED(72,64): eight check bits beside 64 bits of words. One error among the 72 is corrected, two
+// are detected.
+#pragma once
+
+#include <cstdint>
+
+#include "base/platform.h"
+
+namespace eden {
+
+// The odd-weight-column code of M. Y. Hsiao, "A Class of Optimal Minimum Odd-weight-column SEC-DED
+// Codes", IBM Journal of Research and Development 14 (1970): the columns of data bits 0 to 55 are
+// the 56 bytes of three ones, ascending; those of 56 to 63 the rotations of five ones in a row,
+// from 00011111 on; that of check bit c is 1 << c. Every row has 26 ones beside its check bit.
+struct Secded {
+  static constexpr int kDataBits = 64;
+  static constexpr int kDataBytes = 8;
+  static constexpr int kBlockBytes = 9;  // the data, least significant byte first, and the checks
+
+  struct Decoded {
+    uint64_t data;
+    bool detected;  // the errors are more than one, and their number is even or no column's
+  };
+
+  static constexpr uint8_t column(int bit) {
+    if (bit >= 56) {
+      const unsigned twice = 0x1fu << (bit - 56);
+      return static_cast<uint8_t>(twice | (twice >> 8));
+    }
+    for (unsigned byte = 0, seen = 0;; ++byte) {
+      if (__builtin_popcount(byte) == 3 && seen++ == static_cast<unsigned>(bit)) {
+        return static_cast<uint8_t>(byte);
+      }
+    }
+  }
+
+  // For each check bit, the data bits that it is the parity of; for each syndrome, the data bit
+  // that it is the column of, kNoBit for none.
+  static constexpr uint8_t kNoBit = 0xff;
+  struct Tables {
+    uint64_t row[8];
+    uint8_t bit[256];
+  };
+  static constexpr Tables make_tables() {
+    Tables tables{};
+    for (uint8_t& bit : tables.bit) bit = kNoBit;
+    for (int bit = 0; bit < kDataBits; ++bit) {
+      for (int check = 0; check < 8; ++check) {
+        if ((column(bit) >> check & 1) != 0) tables.row[check] |= uint64_t{1} << bit;
+      }
+      tables.bit[column(bit)] = static_cast<uint8_t>(bit);
+    }
+    return tables;
+  }
+
+  static uint8_t checks(uint64_t data) {
+    static constexpr Tables kTables = make_tables();
+    unsigned found = 0;
+    for (int check = 0; check < 8; ++check) {
+      found |= static_cast<unsigned>(__builtin_parityll(data & kTables.row[check])) << check;
+    }
+    return static_cast<uint8_t>(found);
+  }
+
+  // As the circuit does: a syndrome of an even number of ones is a detected error, a column's
+  // inverts that bit (a miscorrection, if three errors or more made it), any other is detected.
+  static Decoded decode(uint64_t data, uint8_t check) {
+    static constexpr Tables kTables = make_tables();
+    const auto syndrome = static_cast<uint8_t>(checks(data) ^ check);
+    if (syndrome == 0 || __builtin_popcount(syndrome) == 1) return {data, false};
+    const uint8_t bit = kTables.bit[syndrome];
+    if (bit == kNoBit) return {data, true};
+    return {data ^ (uint64_t{1} << bit), false};
+  }
+};
+
+}  // namespace eden

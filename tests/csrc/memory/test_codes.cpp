@@ -1,0 +1,176 @@
+// Do codes correct, detect and miscorrect what their matrices say, for all of their words?
+#include <algorithm>
+#include <cstdint>
+#include <random>
+#include <set>
+#include <vector>
+
+#include "catch2.h"
+#include "memory/codes/cep.h"
+#include "memory/codes/mset.h"
+#include "memory/codes/secded.h"
+#include "memory/codes/tripled_sign.h"
+
+using eden::Secded;
+using eden::TripledSign;
+
+namespace {
+
+// A block of SECDED as its 72 bits, checks last.
+struct Block {
+  uint64_t data;
+  uint8_t check;
+
+  Block with(int bit) const {
+    if (bit < 64) return {data ^ (uint64_t{1} << bit), check};
+    return {data, static_cast<uint8_t>(check ^ (1 << (bit - 64)))};
+  }
+};
+
+int column_of(int bit) { return bit < 64 ? Secded::column(bit) : 1 << (bit - 64); }
+
+// A decoder that searches: the one bit whose column is the sum of the columns of all bits set.
+Secded::Decoded searched(const Block& block) {
+  int syndrome = block.check;
+  for (int bit = 0; bit < 64; ++bit) {
+    if ((block.data >> bit & 1) != 0) syndrome ^= column_of(bit);
+  }
+  if (syndrome == 0) return {block.data, false};
+  for (int bit = 0; bit < 72; ++bit) {
+    if (column_of(bit) == syndrome) return {block.with(bit).data, false};
+  }
+  return {block.data, true};
+}
+
+Secded::Decoded decode(const Block& block) { return Secded::decode(block.data, block.check); }
+
+bool same(const Secded::Decoded& a, const Secded::Decoded& b) {
+  return a.data == b.data && a.detected == b.detected;
+}
+
+}  // namespace
+
+TEST_CASE("the columns of SECDED are Hsiao's: odd, different, their rows balanced") {
+  std::set<int> seen;
+  int ones[8] = {};
+  for (int bit = 0; bit < 72; ++bit) {
+    CHECK(__builtin_popcount(static_cast<unsigned>(column_of(bit))) % 2 == 1);
+    seen.insert(column_of(bit));
+    for (int row = 0; row < 8; ++row) ones[row] += column_of(bit) >> row & 1;
+  }
+  CHECK(seen.size() == 72);
+  for (const int row : ones) CHECK(row == 27);
+}
+
+TEST_CASE(
+    "SECDED corrects every single error, detects every double one, and miscorrects as it must") {
+  std::mt19937_64 random(1);
+  int miscorrected = 0, detected = 0;
+  for (int word = 0; word < 20; ++word) {
+    const uint64_t data = word == 0 ? 0 : word == 1 ? ~uint64_t{0} : random();
+    const Block block{data, Secded::checks(data)};
+    REQUIRE(same(decode(block), {data, false}));
+    for (int a = 0; a < 72; ++a) {
+      REQUIRE(same(decode(block.with(a)), {data, false}));
+      for (int b = 0; b < a; ++b) {
+        const Block hit = block.with(a).with(b);
+        REQUIRE(same(decode(hit), {hit.data, true}));
+      }
+    }
+    for (int i = 0; i < 2000; ++i) {
+      Block hit = block;
+      for (int n = 0; n < 3 + i % 3; ++n) hit = hit.with(static_cast<int>(random() % 72));
+      const Secded::Decoded found = decode(hit);
+      REQUIRE(same(found, searched(hit)));
+      miscorrected += !found.detected && found.data != data;
+      detected += found.detected;
+    }
+  }
+  CHECK(miscorrected > 5000);
+  CHECK(detected > 5000);
+}
+
+TEST_CASE("a tripled sign is the majority of its copies, for every word and every set of flips") {
+  for (int word = 0; word < 64; ++word) {
+    for (int flips = 0; flips < 256; ++flips) {
+      const auto plain = static_cast<uint8_t>(word);
+      uint8_t cell = 0, read = 0;
+      TripledSign::encode(&plain, 1, &cell);
+      REQUIRE(cell == (word & 31) + (word >= 32 ? 0xe0 : 0));
+      cell = static_cast<uint8_t>(cell ^ flips);
+      TripledSign::decode(&cell, 1, &read);
+      const int copies = __builtin_popcount(static_cast<unsigned>(cell >> 5));
+      REQUIRE(read == (cell & 31) + (copies >= 2 ? 32 : 0));
+    }
+  }
+}
+
+TEST_CASE("the copies of a sign are on no common bitline or, in rows of 8 KiB, wordline") {
+  for (const int64_t count : {int64_t{3}, int64_t{100}, int64_t{8192}, TripledSign::kTileBytes,
+                              TripledSign::kTileBytes + 1, 2 * TripledSign::kTileBytes - 1}) {
+    const bool apart = count >= TripledSign::kTileBytes;
+    std::vector<uint8_t> words(static_cast<size_t>(count)), cells(words), read(words);
+    TripledSign::encode(words.data(), count, cells.data());
+    const int64_t step = std::max<int64_t>(1, count / 50);
+    for (int64_t i = 0; i < count; i += step) {
+      words[static_cast<size_t>(i)] = 32;
+      TripledSign::encode(words.data(), count, cells.data());
+      words[static_cast<size_t>(i)] = 0;
+      std::vector<int64_t> at;
+      for (int64_t bit = 0; bit < 8 * count; ++bit) {
+        if ((cells[static_cast<size_t>(bit / 8)] >> (bit % 8) & 1) != 0) at.push_back(bit);
+      }
+      REQUIRE(at.size() == 3);
+      for (const int64_t row_bits : {1024, 8192, 65536}) {
+        for (const int64_t address : {0, 8 * 777}) {
+          std::set<int64_t> rows, columns;
+          for (const int64_t bit : at) {
+            rows.insert((address + bit) / row_bits);
+            columns.insert((address + bit) % row_bits);
+          }
+          REQUIRE(columns.size() == 3);
+          if (apart) REQUIRE(rows.size() == 3);
+        }
+      }
+      // One copy, and no other cell, decides nothing.
+      cells[static_cast<size_t>(at[0] / 8)] ^= static_cast<uint8_t>(1 << (at[0] % 8));
+      TripledSign::decode(cells.data(), count, read.data());
+      REQUIRE(read[static_cast<size_t>(i)] == 32);
+      REQUIRE(std::count(read.begin(), read.end(), 0) == count - 1);
+    }
+  }
+}
+
+TEST_CASE(
+    "MSET and CEP do what their papers' code does, for every word of 16 bits and every flip") {
+  for (uint32_t word = 0; word < 65536; ++word) {
+    const uint32_t top = word >> 14 & 1;
+    const uint32_t mset = eden::Mset<16>::protect(word);
+    REQUIRE(mset == ((word & 0xfffcu) | (top != 0 ? 3u : 0u)));
+    const uint32_t cep = eden::Cep<16>::protect(word);
+    for (int chunk = 0; chunk < 4; ++chunk) {
+      const uint32_t bits = cep & (7u << (4 + 3 * chunk) | 1u << chunk);
+      REQUIRE(__builtin_parity(bits) == 0);
+    }
+    REQUIRE((cep & 0xfff0u) == (word & 0xfff0u));
+    REQUIRE(eden::Cep<16>::recover(cep) == (word & 0xfff0u));
+    REQUIRE(eden::Mset<16>::recover(mset) == mset);
+    for (int flip = 0; flip < 16; ++flip) {
+      const uint32_t hit = 1u << flip;
+      REQUIRE((eden::Mset<16>::recover(mset ^ hit) >> 14 & 1) == top);
+      const int chunk = flip < 4 ? flip : (flip - 4) / 3;
+      REQUIRE(eden::Cep<16>::recover(cep ^ hit) == (word & 0xfff0u & ~(7u << (4 + 3 * chunk))));
+    }
+  }
+  // Of 32 bits, words at random.
+  std::mt19937 random(2);
+  for (int i = 0; i < 20000; ++i) {
+    const auto word = static_cast<uint32_t>(random());
+    const uint32_t cep = eden::Cep<32>::protect(word), mset = eden::Mset<32>::protect(word);
+    const int flip = i % 32, chunk = flip < 8 ? flip : (flip - 8) / 3;
+    REQUIRE(eden::Cep<32>::recover(cep) == (word & ~0xffu));
+    REQUIRE(eden::Cep<32>::recover(cep ^ (1u << flip)) ==
+            (word & ~0xffu & ~(7u << (8 + 3 * chunk))));
+    REQUIRE((eden::Mset<32>::recover(mset ^ (1u << flip)) >> 30 & 1) == (word >> 30 & 1));
+  }
+}
