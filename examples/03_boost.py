@@ -1,12 +1,13 @@
-"""Boost: retrain a network under errors that rise epoch by epoch, in a training loop of one's own.
+"""Boost: retrain a network under errors that rise as far as it can follow, in a training loop of one's own.
 
-Accuracy is that over ten chips on which the network was never trained.
+The curriculum is told what errors may cost, and given samples that training does not see. It finds the rate, and never
+leaves a network that tolerates less than the one that it was given. Accuracy is that over ten chips on which the
+network was never trained.
 
 Expected output (figures after ~ differ from machine to machine):
 
-    before boosting: without errors ~99.7%, at 1e-03 ~99.3%, at 3e-03 ~96.0%, at 1e-02 ~62.1%
-    rates: 1e-03, 2e-03, 3e-03, 4e-03, 5e-03, 6e-03, 7e-03, 8e-03, 9e-03, 1e-02
-    after boosting: without errors ~99.5%, at 1e-03 ~99.2%, at 3e-03 ~98.1%, at 1e-02 ~87.8%
+    before boosting: without errors ~96.3%, at 1e-03 ~96.4%, at 3e-03 ~96.3%, at 1e-02 ~92.8%
+    after boosting: without errors ~97.2%, at 1e-03 ~97.1%, at 3e-03 ~96.6%, at 1e-02 ~94.7%
     boosting helps at 1e-2: True
     the loaded network reads the same errors: True
 """
@@ -23,10 +24,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import eden
 from eden.app.datasets import digits
-from eden.app.models import ResNet
 from eden.tolerance.evaluation import clean_accuracy
 
-BOOST_EPOCHS = 60
+BOOST_EPOCHS = 24
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
 
 
 def fit(model: nn.Module, data: TensorDataset, epochs: int, rate: float, curriculum: eden.Curriculum | None) -> None:
@@ -57,25 +61,27 @@ def show(name: str, model: nn.Module, validation: TensorDataset) -> dict[float, 
 def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    train_set, validation = digits()
-    model = ResNet(blocks=1, channels=8, image_channels=1)
+    whole, validation = digits()
+    train_set, held_out = (
+        TensorDataset(*(tensor[part] for tensor in whole.tensors)) for part in (slice(800), slice(800, None))
+    )
+    model = network()
     fit(model, train_set, epochs=20, rate=0.1, curriculum=None)
 
-    errors = eden.Uniform(ber=1e-2)
-    eden.inject_(model, eden.Faults(weights=errors, inputs=errors, storage="int8", correction="zero", seed=0))
+    # Weights as a sign and a magnitude, inputs unsigned: flips harm these codes least.
+    eden.inject_(model, eden.Faults.int8(eden.Uniform(ber=1e-2), seed=0))
     eden.calibrate_(model, train_set.tensors[0][:500].split(100))
     before = show("before boosting", model, validation)
 
-    curriculum = eden.Curriculum(model, target_ber=1e-2, epochs=BOOST_EPOCHS, epochs_per_step=6, chips="fresh")
-    print("rates:", ", ".join(f"{curriculum.ber_at(epoch):.0e}" for epoch in range(0, BOOST_EPOCHS, 6)))
-    fit(model, train_set, epochs=BOOST_EPOCHS, rate=0.1, curriculum=curriculum)
+    curriculum = eden.Curriculum(model, max_drop=0.02, validation=held_out, epochs=BOOST_EPOCHS)
+    fit(model, train_set, epochs=BOOST_EPOCHS, rate=0.05, curriculum=curriculum)
     after = show("after boosting", model, validation)
-    print(f"boosting helps at 1e-2: {after[1e-2] > before[1e-2] + 0.1}")
+    print(f"boosting helps at 1e-2: {after[1e-2] > before[1e-2]}")
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "boosted.safetensors"
         eden.save(model, path)
-        loaded = eden.load_(ResNet(blocks=1, channels=8, image_channels=1), path).eval()
+        loaded = eden.load_(network(), path).eval()
     x = validation.tensors[0]
     print(f"the loaded network reads the same errors: {torch.equal(loaded(x), model(x))}")
 
