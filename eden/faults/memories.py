@@ -106,13 +106,17 @@ def _in_place(
     model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Piece]]
 ) -> dict[str, ErrorModel | Sequence[Piece]]:
     """Where a single error model is given for an operand in pieces of memory, these pieces with it."""
-    places = {name: info.errors for name, info in operands(model).items()}
+    infos = operands(model)
+    planes: dict[str, list[str]] = {}
+    for name, info in infos.items():
+        planes.setdefault(info.operand, []).append(name)
     found: dict[str, ErrorModel | Sequence[Piece]] = {}
     for name, given in errors.items():
-        place = places.get(name)  # set_errors_ refuses a name that is none
-        found[name] = given
-        if isinstance(given, ErrorModel) and isinstance(place, tuple):
-            found[name] = [(given, address, bits) for _, address, bits in place]
+        found[name] = given  # set_errors_ refuses a name that is none
+        for of in [name] if name in infos else planes.get(name, []):
+            place = infos[of].errors
+            if isinstance(given, ErrorModel) and isinstance(place, tuple):
+                found[of] = [(given, address, bits) for _, address, bits in place]
     return found
 
 
@@ -166,6 +170,12 @@ def set_errors_(model: nn.Module, errors: Mapping[str, ErrorModel | Sequence[Pie
             memories[name] = value
         elif isinstance(value, (list, tuple)) and all(isinstance(p, (list, tuple)) and len(p) == 3 for p in value):
             memories[name] = tuple((memory, address, bits) for memory, address, bits in value)
+            parts = next((operand.places for _, operand in every if operand.name == name and operand.planes), [])
+            if parts:
+                raise ValueError(
+                    f"{name} lies in planes, and {len(value)} pieces are given for all of them; allowed are pieces of "
+                    f"each: {', '.join(place.name for place in parts)}"
+                )
         else:
             raise TypeError(
                 f"the errors of {name} are a {type(value).__name__}; allowed is an error model, a list of pieces "

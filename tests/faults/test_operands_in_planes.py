@@ -58,6 +58,10 @@ def test_planes_on_reliable_memory_change_nothing_and_a_plane_changes_its_bits_a
     assert {info.errors for name, info in eden.operands(model).items() if info.operand == "conv1.weight"} == {
         eden.Uniform(0.1)
     }
+    before = eden.operands(model)
+    with pytest.raises(ValueError, match=r"conv1\.weight lies in planes, and 1 pieces.*conv1\.weight\[7\]"):
+        eden.set_errors_(model, {"conv1.weight": [(None, 0, 10**6)]})
+    assert eden.operands(model) == before
     with pytest.raises(ValueError, match=r"'conv1\.weight\[5\]' is no operand"):
         eden.set_errors_(model, {"conv1.weight[5]": None})
 
