@@ -86,7 +86,8 @@ def _greedy(question: Question, order: Order) -> Placement:
             refused.append(error)
     if not found:
         raise refused[0]
-    return min(found, key=order.costs().value_of) if len(found) > 1 else found[0]
+    costs = order.costs() if len(found) > 1 else None
+    return found[0] if costs is None or not costs.model.bursts else min(found, key=costs.value_of)
 
 
 def _exact(question: Question, order: Order) -> Placement:

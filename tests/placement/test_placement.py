@@ -98,7 +98,8 @@ def test_the_busier_of_equally_tolerant_operands_chooses_first():
     memory = Device(partitions=(Partition("nominal", 2000, nominal=True), fast))
     wanted = tolerance({"a.weight": 0.1, "b.input": 0.1})
     moved = eden.traffic(
-        {"a.weight": SimpleNamespace(bytes=1000, kind="weight"), "b.input": SimpleNamespace(bytes=1000, kind="input")}
+        {"a.weight": SimpleNamespace(bytes=1000, kind="weight"), "b.input": SimpleNamespace(bytes=1000, kind="input")},
+        repeated=False,
     )
     assert eden.place(wanted, memory, "greedy").partition["a.weight"] == "fast"
     # A feature map is written and read, a weight only read.
