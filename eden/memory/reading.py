@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from eden.common.torch_internals import below_autograd, plain, takes_own_operators, transformed
 from eden.memory import library
@@ -50,6 +51,16 @@ class _PlainRead(torch.autograd.Function):
         return result
 
 
+def _check_whole(x: Tensor) -> None:
+    """Refuse one rank's part of a tensor: the addresses of its elements are those in the whole."""
+    if type(x) not in (Tensor, Parameter) and hasattr(x, "placements"):
+        raise TypeError(
+            f"a tensor of shape {tuple(x.shape)} is spread over ranks by tensor parallelism (a DTensor): found "
+            f"placements {tuple(x.placements)}; allowed are DistributedDataParallel, FSDP and FSDP2, and tensor "
+            "parallelism of layers that are not under faults"
+        )
+
+
 def read(x: Tensor, *arguments: Any) -> Tensor:
     """``torch.ops.eden.corrupt``, also under ``torch.func``'s transforms and forward-mode gradients.
 
@@ -61,9 +72,11 @@ def read(x: Tensor, *arguments: Any) -> Tensor:
 
     Raises:
         RuntimeError: for what the operator refuses.
+        TypeError: for a tensor that is spread over ranks.
     """
     result: Tensor
     if not torch.compiler.is_compiling():
+        _check_whole(x)
         if x.is_neg():
             x = x.resolve_neg()
         if transformed():
@@ -174,8 +187,14 @@ def read_measured(
         affine: whether its codes have a zero point.
         bounded: whether values are corrected.
         channel_dim: dimension whose channels have scales of their own, -1 for none.
+
+    Raises:
+        RuntimeError: for what the operator refuses.
+        TypeError: for a tensor that is spread over ranks.
     """
     result: Tensor
+    if not torch.compiler.is_compiling():
+        _check_whole(x)
     learns = x.requires_grad and torch.is_grad_enabled()
     # With a gradient, a GPU would be waited for to see whether anything is clipped: there the codes are kept.
     if plain() and has_operators(x) and x.numel() > 0 and not x.is_neg() and not (learns and x.is_cuda):

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from faults.cases.oracle import Oracle, network, numbers, put, right, same
-from faults.cases.registry import case
+from faults.cases.registry import Refused, case, refused
 from torch import Tensor, nn
 
 import eden
@@ -182,6 +182,22 @@ def fully_sharded() -> None:
             model(X).sum().backward()
             eden.remove_(model)
             same(model(X), plain(X))
+
+
+@case(GROUP)
+def tensor_parallel() -> Refused:
+    """Tensor parallelism (parallelize_module) of a layer under faults, before inject_ and after."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
+
+    with one_rank():
+        mesh = init_device_mesh("cpu", (1,))
+        model = put(network(), X)
+        parallelize_module(model, mesh, {"0": ColwiseParallel()})
+        refused("the first read", TypeError, lambda: model(X), "tensor parallelism")
+        model = network()
+        parallelize_module(model, mesh, {"0": ColwiseParallel()})
+        return refused("calibrate_", TypeError, lambda: put(model, X), "tensor parallelism")
 
 
 @case(GROUP)
