@@ -79,7 +79,7 @@ def whole_chain(model: nn.Module, loader: DataLoader[Any], metric: Any, loss: Lo
     search = eden.Search(coarse_only=True)
     tolerance = eden.profile(model, loader, max_drop=drop, confidence=0.9, metric=metric, search=search, progress=False)
     assert tolerance.coarse > 1e-6
-    traffic = eden.traffic(model, platform="cpu")
+    traffic = eden.traffic(model, platform="cpu", repeated=False)
     placement = eden.place(tolerance, eden.Device.builtin("ddr3-b33"), traffic=traffic)
     assert placement.operands.keys() == eden.operands(model).keys()
     assert all(placed.ber <= placed.limit for placed in placement.operands.values())
