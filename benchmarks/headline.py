@@ -121,6 +121,7 @@ def placement_of(tolerance: Any, device: eden.Device, granularity: str, objectiv
             name=device.name,
             partitions=(device.whole.model_copy(update={"nominal": False}),),
             nominal=device.nominal,
+            geometry=device.geometry,
             margin=device.margin,
             voltage=device.voltage,
             population=device.population,
