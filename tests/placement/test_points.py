@@ -137,7 +137,7 @@ def test_of_many_limits_some_are_looked_at_and_it_says_so() -> None:
 
 def test_points_that_are_asked_for() -> None:
     nominal = point_of(DEVICE.nominal)
-    wanted = nominal.model_copy(update={"trcd": 9.0, "vdd": 1.1})
+    wanted = nominal.model_copy(update={"trcd": 11.0, "vdd": 1.1})
     placement = placed({bank.name: [wanted] for bank in DEVICE.partitions[1:]})
     used = {part.operating_point for part in placement.partitions.values() if part.used_bytes}
     assert used == {wanted}
