@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from eden.memory.storage import CODED
+from eden import _core
 
 Plane = tuple[int, ...]
 """The bit positions of a plane, the highest first."""
@@ -76,7 +76,7 @@ def planes_of(given: Any) -> tuple[Plane, ...]:
 
 def check_planes(planes: Sequence[Plane], name: str, storage: str, width: int) -> None:
     """Raise ValueError, naming what lies in them, for planes of words of another width or that share their cells."""
-    if planes and storage in CODED:
+    if planes and _core.is_coded(_core.Storage.__members__[storage]):
         raise ValueError(
             f"planes of {name} are {', '.join(map(plane_text, planes))}; allowed with storage {storage!r}, whose code "
             "joins several words, are none"
