@@ -79,7 +79,8 @@ class _Saved(Record):
         """What is free and what tolerance adds, in words; empty where it was not counted."""
         if self.free is None:
             return ""
-        return f"{self.free.energy_reduction:.2%} free, {self.energy_by_tolerance:+.2%} by tolerance"
+        added = round(self.energy_reduction - self.free.energy_reduction, 4) + 0.0  # never "-0.00%"
+        return f"{self.free.energy_reduction:.2%} free, {added:+.2%} by tolerance"
 
     @pydantic.model_validator(mode="after")
     def _ordered(self) -> Self:

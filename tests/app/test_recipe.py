@@ -212,7 +212,10 @@ def test_mistakes_name_their_place(text: str, message: str, tmp_path: Path) -> N
             "[boost]\nclip_weights = {nothing = 1.0}",
             "'nothing' is no Parameter of two or more dimensions; allowed are 0",
         ),
-        ("[memory]\nstorage = 'float32'\n[boost]\nlearn_ranges = true", "Network has no input kept as codes"),
+        (
+            "[memory]\nstorage = 'float32'\ncorrection = 'none'\n[boost]\nlearn_ranges = true",
+            "Network has no input kept as codes",
+        ),
         ("[memory]\noperands = 'weights'\n[boost]\nlearn_ranges = true", "Network has no input kept as codes"),
         ("[training]\nclean_loss = 0.5", "training.clean_loss is 0.5; allowed on reliable memory, .* is 0.0"),
         ("[training]\nlearn_ranges = true", "training.learn_ranges is True; allowed on reliable memory, .* is False"),

@@ -55,8 +55,8 @@ __device__ inline uint32_t kept(const Load& load, const Tile& tile, uint64_t gro
 
 // A mark on a cell of the tile. As below, a function of its own, so that what looks for marks keeps
 // its registers.
-__device__ __noinline__ void judge_cell(const Load& load, const Tile& tile, TileScratch& scratch,
-                                        Mark mark, uint64_t cell) {
+inline __device__ __noinline__ void judge_cell(const Load& load, const Tile& tile,
+                                               TileScratch& scratch, Mark mark, uint64_t cell) {
   const uint64_t* const sparse = tile.region.sparse;
   const bool zero = mark.below(load.chip, sparse[0]);
   const bool one = sparse[1] == sparse[0] ? zero : mark.below(load.chip, sparse[1]);
@@ -68,7 +68,8 @@ __device__ __noinline__ void judge_cell(const Load& load, const Tile& tile, Tile
 }
 
 // Models 0 and 3.
-__device__ __noinline__ void find_cells(const Load& load, const Tile& tile, TileScratch& scratch) {
+inline __device__ __noinline__ void find_cells(const Load& load, const Tile& tile,
+                                               TileScratch& scratch) {
   const Region& region = tile.region;
   uint32_t* const masks = scratch.masks;
   if ((region.dense[0] | region.dense[1]) == 0) {
@@ -114,8 +115,8 @@ __device__ __noinline__ void find_cells(const Load& load, const Tile& tile, Tile
 }
 
 // The thresholds of a tile's lines, and which levels they reach, of which none is known before.
-__device__ __noinline__ void find_thresholds(const Load& load, const Tile& tile,
-                                             TileScratch& scratch) {
+inline __device__ __noinline__ void find_thresholds(const Load& load, const Tile& tile,
+                                                    TileScratch& scratch) {
   clear_masks(tile, scratch);
   for (uint32_t i = threadIdx.x; i < tile.lines; i += kThreads) {
     const WeakThresholds line =
@@ -142,8 +143,8 @@ __device__ inline uint32_t turned_square(uint32_t word, uint32_t lane) {
 
 // The dense part of bitlines: a group lies along a line, across the masks' words, so that a warp
 // takes a group of each of 32 neighbours and turns the square of their bits.
-__device__ __noinline__ void find_dense_bitlines(const Load& load, const Tile& tile,
-                                                 TileScratch& scratch) {
+inline __device__ __noinline__ void find_dense_bitlines(const Load& load, const Tile& tile,
+                                                        TileScratch& scratch) {
   const uint64_t first_group = tile.place >> kGroupBits;  // in a line
   const uint32_t groups =
       static_cast<uint32_t>(((tile.place + tile.patch.rows - 1) >> kGroupBits) - first_group) + 1;
@@ -250,7 +251,8 @@ __device__ __noinline__ void find_lines(const Load& load, const Tile& tile, Tile
 }
 
 // A chip's own weak cells.
-__device__ __noinline__ void find_map(const Load& load, const Tile& tile, TileScratch& scratch) {
+inline __device__ __noinline__ void find_map(const Load& load, const Tile& tile,
+                                             TileScratch& scratch) {
   clear_masks(tile, scratch);
   __syncthreads();
   const int64_t* entries = load.table + tile.region.table_first;
