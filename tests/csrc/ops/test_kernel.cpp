@@ -528,6 +528,11 @@ namespace {
 // Whether a planted mistake is seen: by other bits, or a block that is stuck or was seen to race.
 bool is_seen(const std::vector<std::pair<eden::Load, ValueType>>& loads) {
   constexpr int kSchedules = 20;
+  // Shared memory holds what the block before left there: a refusal, which a block that does not
+  // wait for its own load reads.
+  auto bad = cells(0.2, 0.1, 0.7, 4096);
+  bad[eden::kModel] = 4;
+  std::vector<int32_t> refused(100);
   // In a process of its own: what comes of it may lead anywhere.
   const pid_t child = fork();
   if (child == 0) {
@@ -536,6 +541,8 @@ bool is_seen(const std::vector<std::pair<eden::Load, ValueType>>& loads) {
     for (int i = 0; i < kSchedules; ++i) {
       for (const auto& [load, value] : loads) {
         try {
+          run_kernel(load_of(bad, {}, {1, 1, 100}), ValueType::kInt32, Storage::kInt32,
+                     refused.data(), refused.data());
           if (Reads(load, value, eden::own_storage(value)).differ()) _exit(1);
         } catch (const simt::Stuck&) {
           _exit(1);
