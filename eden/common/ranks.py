@@ -18,16 +18,17 @@ class RankError(RuntimeError):
 
 
 @contextlib.contextmanager
-def process_group(backend: str | None = None) -> Iterator[int]:
+def process_group() -> Iterator[int]:
     """The rank of this process, in a group of those that torchrun has started, if it has.
 
-    Args:
-        backend: of ``init_process_group``; "nccl" where there is a GPU and "gloo" elsewhere, if None.
+    Tensors of the CPU go through gloo, those of a GPU through NCCL where there is one.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or torch.distributed.is_initialized():
         yield torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
         return
-    torch.distributed.init_process_group(backend or ("nccl" if torch.cuda.is_available() else "gloo"))
+    # By device: on a machine with GPUs, too, a command's network is on the CPU unless its task moves it.
+    has_gpu = torch.cuda.is_available() and torch.distributed.is_nccl_available()
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if has_gpu else "gloo")
     try:
         yield torch.distributed.get_rank()
     finally:

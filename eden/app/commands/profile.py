@@ -129,7 +129,7 @@ def profile(
             "--reuse-limit with --package: it is compiled as a whole, so no layer's output can be kept; allowed with "
             "--network"
         )
-    with process_group("gloo") as rank:
+    with process_group() as rank:
         if package is not None and torch.distributed.is_initialized():
             raise typer.BadParameter("--package under torchrun; allowed is one process, or --network")
         try:
