@@ -81,10 +81,10 @@ struct Conversion {
 };
 
 // What the stored words of a storage mean.
-enum class WordKind { kFloat, kSigned, kUnsigned, kSign, kSignMagnitude };
+enum class WordKind : uint8_t { kFloat, kSigned, kUnsigned, kSign, kSignMagnitude };
 
 // What protects the words in the cells.
-enum class Protection {
+enum class Protection : uint8_t {
   kNone,
   // Of several words together: their cells are a stream of bytes (memory/codes/coded_load.h).
   kSecded,
@@ -95,7 +95,8 @@ enum class Protection {
 };
 
 struct StorageTraits {
-  int bits;  // of a word, before a code of several words
+  // Bytes, since a GPU's thread keeps the table below in memory of its own.
+  uint8_t bits;  // of a word, before a code of several words
   WordKind kind;
   Protection protection = Protection::kNone;
 };
