@@ -88,6 +88,8 @@ def main() -> None:
     arguments = parser.parse_args()
     training, test = cifar10(500)
     images = TensorDataset(*(tensor[: arguments.images] for tensor in test.tensors))
+    with eden.clean(reference := network_of(0, arguments.network, training.tensors[0])):
+        print(f"without errors: {accuracy(reference, images):.2%}")
     print(f"{'reliable':12s}{'highest':>10s}{'drop':>8s}{'error':>8s}{'certified':>11s}{'drop':>8s}{'chips':>7s}")
     for reliable in arguments.reliable:
         network = network_of(reliable, arguments.network, training.tensors[0])
