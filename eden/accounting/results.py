@@ -79,8 +79,7 @@ class _Saved(Record):
         """What is free and what tolerance adds, in words; empty where it was not counted."""
         if self.free is None:
             return ""
-        added = round(self.energy_reduction - self.free.energy_reduction, 4) + 0.0  # never "-0.00%"
-        return f"{self.free.energy_reduction:.2%} free, {added:+.2%} by tolerance"
+        return f"{self.free.energy_reduction:z.2%} free, {self.energy_by_tolerance:+z.2%} by tolerance"
 
     @pydantic.model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -136,7 +135,7 @@ class Savings(_Energy, _Saved, Result):
 
     def _tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
         results = [
-            (label, f"{value:.2%}", _spread(limits))
+            (label, f"{value:z.2%}", _spread(limits))
             for label, value, limits in (
                 ("DRAM energy reduction", self.energy_reduction, self.energy_reduction_range),
                 ("speedup", self.speedup, self.speedup_range),
@@ -147,8 +146,8 @@ class Savings(_Energy, _Saved, Result):
                 ((self.energy_reduction, self.free.energy_reduction), (self.speedup, self.free.speedup))
             ):
                 results[3 * place + 1 : 3 * place + 1] = [
-                    ("  free, at points without errors", f"{free:.2%}", ""),
-                    ("  added by what is tolerated", f"{whole - free:.2%}", ""),
+                    ("  free, at points without errors", f"{free:z.2%}", ""),
+                    ("  added by what is tolerated", f"{whole - free:z.2%}", ""),
                 ]
         terms = [(name, f"{term.nominal_nj:.1f}", f"{term.placed_nj:.1f}") for name, term in self.terms.items()]
         alone = [(name, _spread(one.energy_reduction), _spread(one.speedup)) for name, one in self.sensitivity.items()]
@@ -160,7 +159,7 @@ class Savings(_Energy, _Saved, Result):
 
 
 def _spread(limits: tuple[float, float]) -> str:
-    return f"{limits[0]:.2%} to {limits[1]:.2%}"
+    return f"{limits[0]:z.2%} to {limits[1]:z.2%}"
 
 
 class OperandAccount(_Energy, FiniteRecord):
@@ -230,11 +229,11 @@ class Account(Result):
         rows = []
         for name, one in self.platforms.items():
             low, high = one.energy_reduction_range
-            cells = [name, f"{one.nominal_nj:.1f}", f"{one.placed_nj:.1f}", f"{one.energy_reduction:.2%}"]
-            cells.append(f"{low:.1%} to {high:.1%}")
+            cells = [name, f"{one.nominal_nj:.1f}", f"{one.placed_nj:.1f}", f"{one.energy_reduction:z.2%}"]
+            cells.append(f"{low:z.1%} to {high:z.1%}")
             added = one.energy_by_tolerance
-            cells += ["", ""] if one.free is None else [f"{one.free.energy_reduction:.2%}", f"{added:.2%}"]
-            cells += [f"{one.nominal_ns / 1e3:.2f}", f"{one.placed_ns / 1e3:.2f}", f"{one.speedup:.2%}"]
+            cells += ["", ""] if one.free is None else [f"{one.free.energy_reduction:z.2%}", f"{added:z.2%}"]
+            cells += [f"{one.nominal_ns / 1e3:.2f}", f"{one.placed_ns / 1e3:.2f}", f"{one.speedup:z.2%}"]
             rows.append(cells)
         table = text_table((*header, "placed (us)", "faster"), rows)
         head = [*self.headline, f"device {self.device}, currents of {self.currents}; per inference"]
@@ -307,10 +306,10 @@ class Pareto(Result):
         """The points as text."""
         rows = []
         for point in self.points:
-            cells = [f"{point.max_drop:g}", f"{point.coarse:.2e}", f"{point.energy_reduction:.2%}"]
-            cells += [f"{point.speedup:.2%}", f"{point.accuracy:.2%}", f"{point.worst:.2%}"]
+            cells = [f"{point.max_drop:g}", f"{point.coarse:.2e}", f"{point.energy_reduction:z.2%}"]
+            cells += [f"{point.speedup:z.2%}", f"{point.accuracy:z.2%}", f"{point.worst:z.2%}"]
             rows.append([*cells, "yes" if point in self.front else "no"])
         header = ("max_drop", "coarse BER", "energy saved", "speedup", "accuracy", "worst", "on the front")
-        head = f"{self.device} on {self.platform}; on reliable memory {self.reference_accuracy:.2%}"
+        head = f"{self.device} on {self.platform}; on reliable memory {self.reference_accuracy:z.2%}"
         foot = f"accuracy as placed is measured on {self.chips} chips; drops are certified at the limits, not below"
         return f"{head}\n{text_table(header, rows)}\n{foot}"

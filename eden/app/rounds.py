@@ -99,7 +99,7 @@ class Rounds(Result):
         for one in self.rounds:
             cells = [f"{one.number}", f"{one.coarse:.2e}", f"{one.own_accuracy:.2%}", "yes" if one.certified else "no"]
             cells += ["" if value is None else f"{value:.4f}" for value in (one.mean_drop, one.objective)]
-            cells += ["" if value is None else f"{value:.2%}" for value in (one.energy_reduction, one.speedup)]
+            cells += ["" if value is None else f"{value:z.2%}" for value in (one.energy_reduction, one.speedup)]
             rows.append(cells)
         table = text_table((*header, "energy saved", "speedup"), rows)
         told = f"{table}\ntaken: round {self.taken}; {self.why}"

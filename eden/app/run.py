@@ -177,8 +177,8 @@ class _Run:
             )
             if saved is not None:
                 self.say(
-                    f"objective {result.objective:.4f}: {saved.energy_reduction:.2%} of the DRAM energy saved, "
-                    f"{saved.speedup:.2%} faster on {self.recipe.place.platform}"
+                    f"objective {result.objective:.4f}: {saved.energy_reduction:z.2%} of the DRAM energy saved, "
+                    f"{saved.speedup:z.2%} faster on {self.recipe.place.platform}"
                 )
                 return result, Certified(network, tolerance, placement, found)
         return result, None
@@ -351,8 +351,8 @@ class _Run:
             alike = self.stages.by_one_rate(network, tolerance, f"round-{taken}")
             if alike.free is not None and alike.energy_by_tolerance is not None and self.earned is not None:
                 self.say(
-                    f"of the DRAM energy, {alike.free.energy_reduction:.2%} is free; tolerance adds {self.earned:.2%} "
-                    f"before boosting and {alike.energy_by_tolerance:.2%} after, by one rate for all operands"
+                    f"of the DRAM energy, {alike.free.energy_reduction:.2%} is free; tolerance adds {self.earned:z.2%} "
+                    f"before boosting and {alike.energy_by_tolerance:z.2%} after, by one rate for all operands"
                 )
         saved = self.stages.saved(model, placement)
         inject.inject_(model, placement)

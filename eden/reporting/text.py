@@ -15,7 +15,7 @@ SHORT = {"trcd": "tRCD", "trp": "tRP", "vdd": "VDD", "refresh_interval": "refres
 
 def percent(value: float, digits: int = 1) -> str:
     """A share in percent."""
-    return f"{value * 100:.{digits}f}%"
+    return f"{value * 100:z.{digits}f}%"
 
 
 def fine_percent(value: float) -> str:
