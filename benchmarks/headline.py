@@ -98,13 +98,16 @@ def tolerance_stated(network: Network, storage: str, drop: int, boosted: bool, g
 def tolerance_measured(path: str, granularity: str) -> Any:
     """The same of a file of ``eden profile``."""
     found = Tolerance.load(path)
-    if granularity == "fine":
-        return found
+    return found if granularity == "fine" else at_one_rate(found, found.coarse)
+
+
+def at_one_rate(found: Any, ber: float) -> Any:
+    """The same tolerance with all operands at one rate."""
     return SimpleNamespace(
-        limits=dict.fromkeys(found.limits, found.coarse),
+        limits=dict.fromkeys(found.limits, ber),
         bytes=found.bytes,
         kinds=found.kinds,
-        memory={name: model.scaled(found.coarse) for name, model in found.memory.items()},
+        memory={name: model.scaled(ber) for name, model in found.memory.items()},
         provenance=None,
     )
 

@@ -9,31 +9,15 @@ more at the same bytes.
 from __future__ import annotations
 
 import argparse
-from types import SimpleNamespace
-from typing import Any
 
 import headline
 
 import eden
-from eden.memory.errors import Uniform
 
 DEVICES = ("ddr3-b3", "ddr3-p9", "ddr3-g35")
 RATES = (4e-4, 1e-3, 2e-3, 5e-3, 1e-2)
 EVERY = 0.5
 """A rate that no point of a device exceeds: half of all bits."""
-
-
-def stands(network: headline.Network, ber: float) -> Any:
-    """What a placement reads of a tolerance in which all operands stand one rate."""
-    stated = headline.tolerance_stated(network, "int8", 1, True, "coarse")
-    limits = dict.fromkeys(stated.limits, ber)
-    return SimpleNamespace(
-        limits=limits,
-        bytes=stated.bytes,
-        kinds=stated.kinds,
-        memory={name: Uniform(ber) for name in limits},
-        provenance=None,
-    )
 
 
 def main() -> None:
@@ -46,6 +30,7 @@ def main() -> None:
     network = next(one for one in headline.all_networks() if one.name == arguments.network)
     print(f"| device, rates | platform | free | {' | '.join(f'{ber:.0e}' for ber in RATES)} | any rate |")
     print("|---" * (len(RATES) + 4) + "|")
+    stated = headline.tolerance_stated(network, "int8", 1, True, "coarse")
     solver = eden.ExactSolver(gap=1e-3)
     for name in arguments.devices:
         device = eden.Device.builtin(name)
@@ -54,7 +39,7 @@ def main() -> None:
                 moved = eden.traffic(network.model, platform, inputs=network.sample, storage="int8", repeated=False)
                 found = []
                 for ber in (*RATES, EVERY):
-                    placement = eden.place(stands(network, ber), device, solver, moved, rates=rates)
+                    placement = eden.place(headline.at_one_rate(stated, ber), device, solver, moved, rates=rates)
                     found.append(eden.savings(moved, placement))
                 free = found[0].free
                 assert free is not None

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 import pydantic
 
+from eden.boosting.judge import beats
 from eden.common.provenance import Result
 
-_MARGIN = 1.02  # of a rate, below which two are as good as one another
 _Rate = pydantic.Field(ge=0.0, le=1.0)
 
 
@@ -36,7 +36,7 @@ class Gain(Result):
     @property
     def better(self) -> Literal["baseline", "boosted"]:
         """Which one tolerates more; the one before boosting where boosting gained nothing."""
-        return "boosted" if self.boosted > self.baseline * _MARGIN else "baseline"
+        return "boosted" if beats(self.boosted, self.baseline) else "baseline"
 
     def __str__(self) -> str:
         def told(rate: float) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eden.boosting.judge import FIRST, LOWEST, Judge
+from eden.boosting.judge import FIRST, LOWEST, Judge, beats
 from eden.boosting.rates import Rates
 from eden.common.tables import text_table
 from eden.faults.faulty_layers import faulty_layers
@@ -22,7 +22,6 @@ _RISE = 4.0  # from the first rate to the one of the middle of the training
 _FALLEN = 0.7  # of the highest rate tolerated: with less the rate does not rise
 _COLLAPSED = 5.0  # times ``max_drop`` lost without errors: what a learning rate that is too high does
 _PATIENCE = 2  # times in a row, after which the best state comes back
-_MARGIN = 1.02  # of a rate, below which two are as good as one another
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Climb:
         tolerated = 0.0
         if clean_drop <= self._judge.max_drop:
             tolerated = self._judge.tolerated(model, self._ladder, max(best, self.lowest))
-        taken = tolerated > best * _MARGIN
+        taken = beats(tolerated, best)
         if taken:
             self.states["best"] = _copy(model)
         at = self.rate
@@ -129,7 +128,7 @@ class Climb:
         for which in ("given", "best"):
             self.restore(model, which)
             found[which] = self._judge.tolerated(model, self._ladder, self.best.tolerated, confirming=True)
-        if found["best"] <= found["given"] * _MARGIN:
+        if not beats(found["best"], found["given"]):
             self.restore(model, "given")
             self.states["best"] = {}
             self.tried = [dataclasses.replace(one, taken=one.epoch == 0) for one in self.tried]

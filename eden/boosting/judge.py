@@ -26,6 +26,8 @@ LOWEST = 1e-7
 FIRST = 1e-3
 """A rate to begin a first search with."""
 
+_MARGIN = 1.02  # of a rate, below which two are as good as one another
+
 # Rates are looked at in eighths of a decade.
 _PER_DECADE = 8
 _LEAST_CHIPS = 20  # that a drop is a mean over
@@ -36,6 +38,11 @@ _MEMORY_BYTES = 2**30
 # Chips by which a curriculum goes are of its training, and none that it ever trains on.
 _JUDGING, _CONFIRMING = 2**58, 2**59
 _JUDGED, _CONFIRMED = 1.0, 1.64  # standard errors by which drops are taken higher, on the way and at the end
+
+
+def beats(rate: float, other: float) -> bool:
+    """Whether a network that tolerates the first rate is better than one that tolerates the other."""
+    return rate > other * _MARGIN
 
 
 class Judge:
