@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # networks and data that other benchmarks use, too
 
 import ablation
+import every_storage
+import folded
 import found
 import limits
+import methods
 import modules
+import neuralfuse
 import randbet
-import torch
 
 EXPERIMENTS: dict[str, Callable[[], None]] = {
     "resnet20": lambda: limits.table(limits.RESNET20),
@@ -25,6 +34,10 @@ EXPERIMENTS: dict[str, Callable[[], None]] = {
     "randbet": randbet.table,
     "ablation": ablation.table,
     "found": found.table,
+    "methods": methods.table,
+    "storages": every_storage.table,
+    "folded": folded.table,
+    "neuralfuse": neuralfuse.table,
 }
 
 

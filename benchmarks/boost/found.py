@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import statistics
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from judging import GRID, MAX_DROP, folds, highest, mean, under
+from judging import GRID, MAX_DROP, folds, mean, tolerated, under
 from mnist import mnist
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -96,12 +95,6 @@ def _parts(case: Case) -> tuple[TensorDataset, TensorDataset, TensorDataset]:
     return used, chosen, unseen
 
 
-def _tolerated(model: nn.Module, test: TensorDataset, floor: float) -> float:
-    parts = folds(test)
-    last = highest(lambda index: statistics.fmean(under(model, parts, GRID[index])) >= floor, len(GRID))
-    return GRID[last] if last >= 0 else 0.0
-
-
 def judged(case: Case) -> str:
     """Train, boost and judge one network; a row of the table."""
     torch.manual_seed(0)
@@ -112,15 +105,15 @@ def judged(case: Case) -> str:
     eden.calibrate_(model, train.tensors[0][:1000].split(250))  # type: ignore[no-untyped-call]
     before = clean_accuracy(model, test)
     floor = before - MAX_DROP
-    was = _tolerated(model, test, floor)
-    harsh = 2.0 * max(was, GRID[0])
     parts = folds(test)
+    was = tolerated(model, parts, floor)
+    harsh = 2.0 * max(was, GRID[0])
     on_chips = under(model, parts, harsh)
     started = time.monotonic()
     curriculum = eden.Curriculum(model, max_drop=MAX_DROP, validation=validation, epochs=case.epochs)
     eden.train(model, train, Recipe.boosting(case.epochs), curriculum)
     seconds = time.monotonic() - started
-    now = _tolerated(model, test, floor)
+    now = tolerated(model, parts, floor)
     gained = [after - first for first, after in zip(on_chips, under(model, parts, harsh), strict=True)]
     print(f"\n{case.name}\n{curriculum.table()}\n", flush=True)
     after = clean_accuracy(model, test)

@@ -31,9 +31,15 @@ GRID = tuple(float(f"{step}e-{power}") for power in range(6, 1, -1) for step in 
 _FOLDS = 5
 
 
-def folds(dataset: TensorDataset) -> list[TensorDataset]:
-    """The parts of a dataset that chips read in turn: a fifth of the cost, averaged over chips and images alike."""
-    number = _FOLDS if len(dataset) >= HELD_OUT else 1
+def folds(dataset: TensorDataset, number: int | None = None) -> list[TensorDataset]:
+    """The parts of a dataset that chips read in turn: a part of the cost, averaged over chips and images alike.
+
+    Args:
+        dataset: what is read.
+        number: of parts; None for five where there are images enough for them.
+    """
+    if number is None:
+        number = _FOLDS if len(dataset) >= HELD_OUT else 1
     return [TensorDataset(*(tensor[first::number] for tensor in dataset.tensors)) for first in range(number)]
 
 
@@ -89,6 +95,12 @@ def highest(within: Callable[[int], bool], number: int, probes: Sequence[int] = 
         middle = (low + high) // 2
         low, high = (middle, high) if within(middle) else (low, middle)
     return low
+
+
+def tolerated(model: nn.Module, parts: Sequence[TensorDataset], floor: float) -> float:
+    """The highest rate of the grid at which the mean accuracy over chips is not below a floor; 0 for none."""
+    last = highest(lambda index: statistics.fmean(under(model, parts, GRID[index])) >= floor, len(GRID))
+    return GRID[last] if last >= 0 else 0.0
 
 
 def _judged(model: nn.Module, data: TensorDataset, floor: float, rates: Sequence[float], one: bool) -> dict[str, Any]:

@@ -2,13 +2,18 @@
 
 import importlib
 import itertools
+import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+from torch import nn
 
+from eden.app.models import ResNet
 from eden.app.recipe import RetrainRecipe, setting
 from eden.app.tasks import load_task
 
@@ -20,7 +25,8 @@ def boost() -> dict[str, ModuleType]:
     """The modules of the experiments, which import each other by their bare names."""
     sys.path.insert(0, str(ROOT / "benchmarks" / "boost"))
     try:
-        return {name: importlib.import_module(name) for name in ("ablation", "judging", "limits", "modules", "randbet")}
+        names = ("ablation", "every_storage", "judging", "limits", "methods", "modules", "neuralfuse", "randbet")
+        return {name: importlib.import_module(name) for name in names}
     finally:
         sys.path.pop(0)
 
@@ -30,7 +36,39 @@ def runs(boost: dict[str, ModuleType]) -> list:
     claims = [*limits.RESNET20, *limits.RESNET32, *limits.LENET]
     found = [run for claim in claims for run in (claim.run, claim.reliable) if run is not None]
     found += [*boost["modules"].RUNS.values(), *boost["randbet"].RUNS.values()]
+    every = boost["every_storage"]
+    found += [every.run(network, weights) for network, given in every.NETWORKS.items() for weights in given]
+    found.append(boost["neuralfuse"].OURS)
     return found + [boost["ablation"].run(name) for name in boost["ablation"].CHANGES]
+
+
+def test_the_command_starts() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "boost"), "--help"]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": ""})
+    assert found.returncode == 0, found.stderr
+    assert "methods" in found.stdout
+
+
+def test_a_step_up_the_gradient_is_taken_back_to_the_bit(boost) -> None:
+    model = nn.Linear(3, 2)
+    model(torch.ones(1, 3)).sum().backward()
+    held = {name: value.detach().clone() for name, value in model.named_parameters()}
+    before = boost["methods"].ascended(model, 0.5)
+    moved = [value - held[name] for name, value in model.named_parameters()]
+    assert float(torch.cat([m.detach().flatten() for m in moved]).norm()) == pytest.approx(0.5)
+    assert all(value.grad is None for value in model.parameters())
+    assert all(torch.equal(before[name], held[name]) for name in held)
+
+
+def test_a_step_of_channels_keeps_the_function(boost) -> None:
+    torch.manual_seed(0)
+    model = ResNet(blocks=1, channels=4).eval()
+    images = torch.randn(8, 3, 32, 32)
+    with torch.no_grad():
+        before, weights = model(images), model.layer1[0].conv2.weight.clone()
+        boost["methods"].equalize_(model, images)
+        torch.testing.assert_close(model(images), before)
+    assert not torch.equal(model.layer1[0].conv2.weight, weights)
 
 
 def test_every_recipe_is_whole_and_its_command_says_it(boost, monkeypatch: pytest.MonkeyPatch) -> None:
