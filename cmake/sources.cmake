@@ -104,6 +104,7 @@ set(EDEN_PROFILER_SOURCES
 )
 set(EDEN_TEST_SOURCES
   tests/csrc/base/test_block_pool.cpp
+  tests/csrc/base/test_digest.cpp
   tests/csrc/base/test_numerics.cpp
   tests/csrc/base/test_philox.cpp
   tests/csrc/base/test_refusal.cpp

@@ -3,6 +3,8 @@
 // covers few of its rows, and others whose lists are short.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <list>
@@ -11,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/digest.h"
 #include "base/fork_lock.h"
 #include "memory/corrupt/flips.h"
 #include "memory/corrupt/load.h"
@@ -18,25 +21,34 @@
 
 namespace eden {
 
-// The weak cells of a load, patch by patch, whatever of their reads fails.
+// The weak cells of a load, patch by patch, whatever of their reads fails; of at most so many bytes
+// of lists and one patch more for each thread.
 class KeptLoad {
  public:
-  explicit KeptLoad(int64_t patches) : patches_(static_cast<size_t>(patches)) {}
+  explicit KeptLoad(int64_t patches, size_t most_bytes = ~size_t{0})
+      : patches_(static_cast<size_t>(patches)), most_bytes_(most_bytes) {}
 
   const std::vector<FlippedElement>& patch(int64_t which) const {
     return patches_[static_cast<size_t>(which)].flips;
   }
-  // Enters what was found for a patch, unless another thread has done so or does it now.
-  void enter(int64_t which, const PatchFlips& flips, const PatchGrid& grid, const Patch& patch,
-             int width);
+  // Enters what was found for a patch, unless another thread has done so or does it now, and gives
+  // it back; in `own` where there is no room for it any more.
+  const std::vector<FlippedElement>& enter(int64_t which, const PatchFlips& flips,
+                                           const PatchGrid& grid, const Patch& patch, int width,
+                                           std::vector<FlippedElement>& own);
+  // Whether all patches that were entered are here.
+  bool whole() const { return listed_bytes_.load() <= most_bytes_; }
   size_t bytes() const;
 
  private:
   struct Entry {
     std::once_flag once;
+    bool listed = false;
     std::vector<FlippedElement> flips;
   };
   std::vector<Entry> patches_;
+  const size_t most_bytes_;
+  std::atomic<size_t> listed_bytes_{0};
 };
 
 // What a thread makes of a kept patch at one access: the same as PatchFlips finds.
@@ -79,9 +91,11 @@ class RecalledFlips {
   std::vector<size_t> dirty_;  // words of the masks that may hold a bit
 };
 
-// Lists of weak cells by what they follow from: chip, regions, tables, and the operand's size. All
-// of it is compared by value, so whatever changes in place is another load. A load is kept when it
-// is seen for the second time. At most `capacity` bytes are kept; a load gives way to another only
+// Lists of weak cells by what they follow from: chip, regions, the lines of their tables that the
+// operand lies in, and its size. All of it is taken by its value, as a digest, so whatever changes
+// in place is another load, and no table is kept. A load is kept when it is seen for the second
+// time; of one that never is, as on another chip at every read, or that was refused, a few numbers
+// of a table are looked at. At most `capacity` bytes are kept; a load gives way to another only
 // when kStale others have been asked for since it was, or a network that does not fit would find
 // none of its loads. Safe to use from several threads.
 class FlipCache {
@@ -93,11 +107,9 @@ class FlipCache {
   struct Answer {
     std::shared_ptr<const KeptLoad> kept;  // null if the load is not known
     std::shared_ptr<KeptLoad> wanted;      // to be filled and handed to `keep`; null if it is not
-    std::vector<int64_t> key;
-    size_t most_bytes = 0;  // of a list that is worth it
+    Digest glance, key;                    // of the load, and with all of its lines
   };
-  // `tables` is the number of elements of the load's table.
-  Answer find(const Load& load, int64_t tables, int width, int64_t patches);
+  Answer find(const Load& load, int width, int64_t patches);
   // Takes what was asked for. What is longer than it is worth is forgotten, and not asked for
   // again.
   void keep(Answer&& answer);
@@ -106,34 +118,35 @@ class FlipCache {
   void clear();
 
  private:
-  // The last kStale of those entered.
-  class Hashes {
+  // The last few thousand of those entered. Threads that enter at the same time can lose one, which
+  // is then entered again.
+  class Recent {
    public:
-    bool contains(uint64_t hash) const;
-    void enter(uint64_t hash);
+    bool contains(const Digest& digest) const;
+    void enter(const Digest& digest);
     void clear();
 
    private:
-    std::vector<uint64_t> hashes_;
-    size_t oldest_ = 0;
+    static constexpr size_t kSets = 512, kInSet = 8;
+    std::array<std::array<std::atomic<uint64_t>, kInSet>, kSets> sets_{};
+  };
+  struct Hash {
+    size_t operator()(const Digest& digest) const { return static_cast<size_t>(digest.low); }
   };
   struct Entry {
-    uint64_t hash;
-    std::vector<int64_t> key;
+    Digest key;
     std::shared_ptr<const KeptLoad> kept;
     size_t bytes;
     uint64_t used;  // number of the last call of `find` that asked for it
   };
 
-  std::list<Entry>::iterator entry_of(uint64_t hash, const std::vector<int64_t>& key);
-
   const size_t capacity_;
   mutable ForkLock mutex_;
   std::list<Entry> entries_;  // the last used first
-  std::unordered_map<uint64_t, std::list<Entry>::iterator> by_hash_;
-  Hashes seen_;     // loads that were asked for once
-  Hashes refused_;  // loads too large, or for which there was no room
-  uint64_t calls_ = 0;
+  std::unordered_map<Digest, std::list<Entry>::iterator, Hash> by_key_;
+  Recent seen_;     // loads at a glance: those that were asked for,
+  Recent refused_;  // and those too large, or for which there was no room
+  std::atomic<uint64_t> calls_{0};
   size_t bytes_ = 0;
 };
 

@@ -228,14 +228,15 @@ void LoadWork::run_kept(int64_t first_piece, int64_t last_piece, const KeptLoad&
 void LoadWork::run_and_keep(int64_t first_piece, int64_t last_piece, KeptLoad& kept) const {
   static thread_local PatchFlips found;
   static thread_local RecalledFlips flips;
+  static thread_local std::vector<FlippedElement> own;
   run_with(first_piece, last_piece, flips,
            [&](const Segment& segment, const Patch& patch, int64_t which) {
              Region weak = segment.region;
              weak.failure = kAlways;
              found.find(kernels_, load_, weak, segment.weak_lines, segment.grid, patch, width_,
                         true);
-             kept.enter(which, found, segment.grid, patch, width_);
-             flips.recall(kept.patch(which), load_, segment.region, patch, listable());
+             flips.recall(kept.enter(which, found, segment.grid, patch, width_, own), load_,
+                          segment.region, patch, listable());
            });
 }
 
@@ -247,6 +248,7 @@ void LoadWork::find_planes(int64_t first_patch, int64_t last_patch, const KeptLo
                            KeptLoad* wanted, PlaneFlips& flips) const {
   static thread_local PatchFlips found;
   static thread_local RecalledFlips recalled;
+  static thread_local std::vector<FlippedElement> own;
   for (int64_t which = first_patch; which < last_patch; ++which) {
     const Segment& segment = segment_of(plane_lines_, which);
     const Region& region = segment.region;
@@ -263,10 +265,9 @@ void LoadWork::find_planes(int64_t first_patch, int64_t last_patch, const KeptLo
       Region all = region;
       all.failure = kAlways;
       found.find(kernels_, load_, all, segment.weak_lines, segment.grid, patch, 1, true);
-      wanted->enter(which, found, segment.grid, patch, 1);
-      kept = wanted;
-    }
-    if (kept != nullptr) {
+      recalled.visit(wanted->enter(which, found, segment.grid, patch, 1, own), load_, region,
+                     enter);
+    } else if (kept != nullptr) {
       recalled.visit(kept->patch(which), load_, region, enter);
     } else {
       found.gather(kernels_, load_, region, segment.weak_lines, segment.grid, patch);

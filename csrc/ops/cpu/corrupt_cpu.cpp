@@ -49,15 +49,11 @@ Load load_of(const CorruptArguments& arguments) {
   return load;
 }
 
-void run(const Load& load, const CorruptArguments& arguments, ValueType value, Storage storage,
-         const void* in, void* out) {
+void run(const Load& load, ValueType value, Storage storage, const void* in, void* out) {
   const LoadWork work(load, value, storage, in, out);
   FlipCache& cache = flip_cache();
   FlipCache::Answer answer;
-  if (work.patches() != 0) {
-    answer = cache.find(load, arguments.table ? arguments.table->numel() : 0, work.width(),
-                        work.patches());
-  }
+  if (work.patches() != 0) answer = cache.find(load, work.width(), work.patches());
   const int64_t grain = std::max<int64_t>(1, kElementsPerThread / work.elements_per_piece());
   if (work.in_planes()) {
     PlaneFlips flips = work.plane_flips();
@@ -99,11 +95,11 @@ void run(const Load& load, const Tensor& x, const CorruptArguments& arguments, T
   const void* const in = x.const_data_ptr();
   void* const to = out.mutable_data_ptr();
   if (!is_coded(arguments.storage)) {
-    return run(load, arguments, arguments.value, arguments.storage, in, to);
+    return run(load, arguments.value, arguments.storage, in, to);
   }
   const CodedLoad coded(load, arguments.value, arguments.storage, in, to);
   const std::unique_ptr<uint8_t[]> cells = encoded(coded);
-  run(coded.of_cells(), arguments, ValueType::kUint8, Storage::kUint8, cells.get(), cells.get());
+  run(coded.of_cells(), ValueType::kUint8, Storage::kUint8, cells.get(), cells.get());
   torch::stable::parallel_for(0, coded.pieces(), grain_of(coded), [&](int64_t first, int64_t last) {
     coded.decode(first, last, cells.get());
   });

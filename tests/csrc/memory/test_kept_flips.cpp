@@ -6,6 +6,7 @@
 #include <cstring>
 #include <thread>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "catch2.h"
@@ -64,14 +65,14 @@ std::vector<float> values(int64_t count) {
 using Kept = std::shared_ptr<const eden::KeptLoad>;
 
 // One load as the operators do it; what the cache knew of it.
-Kept use(FlipCache& cache, const Load& load, int64_t tables) {
+Kept use(FlipCache& cache, const Load& load) {
   const auto in = values(load.shape.sample_size());
   auto out = in, expected = in;
   const eden::LoadWork found(load, ValueType::kFloat32, Storage::kFloat32, in.data(),
                              expected.data());
   found.run(0, found.pieces());
   const eden::LoadWork work(load, ValueType::kFloat32, Storage::kFloat32, in.data(), out.data());
-  FlipCache::Answer answer = cache.find(load, tables, work.width(), work.patches());
+  FlipCache::Answer answer = cache.find(load, work.width(), work.patches());
   const Kept kept = answer.kept;
   if (kept != nullptr) {
     work.run_kept(0, work.pieces(), *kept);
@@ -83,10 +84,6 @@ Kept use(FlipCache& cache, const Load& load, int64_t tables) {
   cache.keep(std::move(answer));
   REQUIRE(std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)) == 0);
   return kept;
-}
-
-Kept use(FlipCache& cache, const Load& load, const Memory& memory) {
-  return use(cache, load, static_cast<int64_t>(memory.table.size()));
 }
 
 }  // namespace
@@ -133,45 +130,115 @@ TEST_CASE("kept cells give the same bits in every storage, few or many, in place
 TEST_CASE("a load is kept from its second time on") {
   const Memory memory = cells(1e-5, 1e-4, 1.0);
   FlipCache cache(kFree);
-  CHECK(use(cache, load_of(memory), memory) == nullptr);
+  CHECK(use(cache, load_of(memory)) == nullptr);
   CHECK(cache.bytes() == 0);
-  CHECK(use(cache, load_of(memory), memory) == nullptr);
+  CHECK(use(cache, load_of(memory)) == nullptr);
   CHECK(cache.bytes() > 0);
-  const Kept kept = use(cache, load_of(memory), memory);
+  const Kept kept = use(cache, load_of(memory));
   CHECK(kept != nullptr);
   CHECK(kept->bytes() < cache.bytes());
   // Only failures depend on it.
   Load later = load_of(memory);
   ++later.access;
-  CHECK(use(cache, later, memory) == kept);
+  CHECK(use(cache, later) == kept);
   cache.clear();
   CHECK(cache.bytes() == 0);
-  CHECK(use(cache, load_of(memory), memory) == nullptr);
-  CHECK(use(cache, load_of(memory), memory) == nullptr);
-  CHECK(use(cache, load_of(memory), memory) != nullptr);
+  CHECK(use(cache, load_of(memory)) == nullptr);
+  CHECK(use(cache, load_of(memory)) == nullptr);
+  CHECK(use(cache, load_of(memory)) != nullptr);
 }
 
 TEST_CASE("whatever changes in place is another load") {
   Memory memory = lines(ModelKind::kBitline, 1e-3, 1.0);
   FlipCache cache(kFree);
   Load load = load_of(memory);
-  for (int i = 0; i < 2; ++i) use(cache, load, memory);
-  REQUIRE(use(cache, load, memory) != nullptr);
+  for (int i = 0; i < 2; ++i) use(cache, load);
+  REQUIRE(use(cache, load) != nullptr);
   ++load.chip;
-  CHECK(use(cache, load, memory) == nullptr);
+  CHECK(use(cache, load) == nullptr);
   --load.chip;
   load.shape.inner -= 100;
-  CHECK(use(cache, load, memory) == nullptr);
+  CHECK(use(cache, load) == nullptr);
   load.shape.inner += 100;
   memory.rows[eden::kAddress] += 64;
-  CHECK(use(cache, load, memory) == nullptr);
+  CHECK(use(cache, load) == nullptr);
   memory.rows[eden::kAddress] -= 64;
   const int64_t entry = memory.table[2];
   memory.table[2] = eden::weak_thresholds(0.2).sparse > 0 ? memory.table[0] : entry;
   REQUIRE(memory.table[2] != entry);
-  CHECK(use(cache, load, memory) == nullptr);
+  CHECK(use(cache, load) == nullptr);
   memory.table[2] = entry;
-  CHECK(use(cache, load, memory) != nullptr);
+  CHECK(use(cache, load) != nullptr);
+}
+
+TEST_CASE("of a measured table the lines of the operand count") {
+  // 4,000 lines of wordlines or bitlines; the operand lies in lines from `first` on.
+  struct Place {
+    ModelKind model;
+    uint64_t address;
+    int64_t elements;
+    size_t inside, outside;  // entries
+  };
+  constexpr int64_t kLines = 4000, kRowBits = 1280, kRows = 64;
+  std::vector<double> rates(kLines, 1e-3);
+  const std::vector<int64_t> table = eden::make_line_table(rates.data(), rates.size());
+  for (const Place& place : {
+           Place{ModelKind::kWordline, 10 * kRowBits, 80, 11, 12},
+           Place{ModelKind::kWordline, 3998 * kRowBits + 32, 100, 0, 2},
+           Place{ModelKind::kWordline, 3998 * kRowBits + 32, 40, 3999, 0},
+           // Columns of one row.
+           Place{ModelKind::kBitline, 7 * kRowBits + 320, 20, 320, 319},
+           Place{ModelKind::kBitline, 7 * kRowBits + 320, 20, 959, 960},
+           // All columns of two subarrays, which are lines 1,280 to 3,839.
+           Place{ModelKind::kBitline, 127 * kRowBits + 640, 40, 3839, 3840},
+           Place{ModelKind::kBitline, 127 * kRowBits + 640, 40, 1280, 1279},
+           // Lines 3,840 to 5,119, of which the last are those from 0 on.
+           Place{ModelKind::kBitline, 192 * kRowBits, 80, 3840, 3839},
+           Place{ModelKind::kBitline, 192 * kRowBits, 80, 1119, 1120},
+       }) {
+    INFO(place.address << ", " << place.inside << ", " << place.outside);
+    const auto row =
+        eden::make_lines_region(place.model, eden::TableKind::kMeasured, 1.0, place.address,
+                                Correction::kNone, 0, kLines, kRowBits, kRows);
+    Memory memory{{row.begin(), row.end()}, table};
+    FlipCache cache(kFree);
+    const Load load = load_of(memory, {1, 1, place.elements});
+    for (int i = 0; i < 2; ++i) use(cache, load);
+    REQUIRE(use(cache, load) != nullptr);
+    const auto changed = [&](size_t entry) {
+      // Of what is looked at first every 250th is a part, whoever has it.
+      REQUIRE((entry % 250 != 0 || entry == 0));
+      const int64_t before = std::exchange(memory.table[2 * entry], table[0] + 1);
+      const Kept kept = use(cache, load);
+      memory.table[2 * entry] = before;
+      return kept == nullptr;
+    };
+    if (place.outside != 0) CHECK_FALSE(changed(place.outside));
+    CHECK(changed(place.inside));
+    CHECK(use(cache, load) != nullptr);
+  }
+}
+
+TEST_CASE("a list grows no longer than it is worth") {
+  // Of bitlines, whose rates are in a table, it is not known before.
+  const Memory dense = lines(ModelKind::kBitline, 0.3, 1.0);
+  FlipCache cache(kFree);
+  const Load load = load_of(dense, {1, 1, 20 * kElements});
+  for (int i = 0; i < 4; ++i) CHECK(use(cache, load) == nullptr);
+  eden::KeptLoad little(1000, 5000);
+  const auto in = values(load.shape.sample_size());
+  auto out = in, expected = in;
+  const eden::LoadWork work(load, ValueType::kFloat32, Storage::kFloat32, in.data(), out.data());
+  REQUIRE(work.patches() > 2);
+  const eden::LoadWork found(load, ValueType::kFloat32, Storage::kFloat32, in.data(),
+                             expected.data());
+  found.run(0, found.pieces());
+  work.run_and_keep(0, work.pieces(), little);
+  CHECK(std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)) == 0);
+  CHECK_FALSE(little.whole());
+  size_t listed = 0;
+  for (int64_t which = 0; which < work.patches(); ++which) listed += !little.patch(which).empty();
+  CHECK(listed == 1);
 }
 
 TEST_CASE("what costs more to keep than to find is not kept") {
@@ -179,19 +246,19 @@ TEST_CASE("what costs more to keep than to find is not kept") {
   const Memory none = cells(0.0, 0.0, 1.0), failing = cells(1e-4, 1e-4, 0.5),
                dense = cells(2e-3, 2e-3, 1.0), rows = lines(ModelKind::kWordline, 1e-3, 0.5);
   for (const Memory& memory : {none, failing, dense, rows}) {
-    for (int i = 0; i < 4; ++i) CHECK(use(cache, load_of(memory), memory) == nullptr);
+    for (int i = 0; i < 4; ++i) CHECK(use(cache, load_of(memory)) == nullptr);
   }
   // That the dense load is not worth it is known after its second time.
   const Load load = load_of(dense);
-  CHECK(cache.find(load, 0, 32, 1).wanted == nullptr);
+  CHECK(cache.find(load, 32, 1).wanted == nullptr);
   // The failures of bitlines' cells are judged anew at each access.
   const Memory bitlines = lines(ModelKind::kBitline, 1e-3, 0.5);
   Load failing_load = load_of(bitlines);
-  for (int i = 0; i < 2; ++i, ++failing_load.access) use(cache, failing_load, bitlines);
-  CHECK(use(cache, failing_load, bitlines) != nullptr);
+  for (int i = 0; i < 2; ++i, ++failing_load.access) use(cache, failing_load);
+  CHECK(use(cache, failing_load) != nullptr);
   FlipCache nothing(0);
   const Memory few = cells(1e-4, 1e-4, 1.0);
-  for (int i = 0; i < 4; ++i) CHECK(use(nothing, load_of(few), few) == nullptr);
+  for (int i = 0; i < 4; ++i) CHECK(use(nothing, load_of(few)) == nullptr);
 }
 
 TEST_CASE("kept cells stay within the capacity, and stay until they are stale") {
@@ -201,7 +268,7 @@ TEST_CASE("kept cells stay within the capacity, and stay until they are stale") 
   for (uint64_t i = 0; i < 8; ++i) memories.push_back(cells(1e-4, 1e-4, 1.0, i << 32));
   const auto kept = [&] {
     size_t count = 0;
-    for (const Memory& memory : memories) count += use(cache, load_of(memory), memory) != nullptr;
+    for (const Memory& memory : memories) count += use(cache, load_of(memory)) != nullptr;
     CHECK(cache.bytes() <= kCapacity);
     return count;
   };
@@ -216,14 +283,14 @@ TEST_CASE("kept cells stay within the capacity, and stay until they are stale") 
   for (uint64_t i = 0; i <= FlipCache::kStale; ++i) {
     Load load = load_of(last);
     load.chip = 1000 + i;
-    cache.find(load, 0, 32, 1);
+    cache.find(load, 32, 1);
   }
   Load load = load_of(last);
   load.chip = 1;
-  for (int i = 0; i < 2; ++i) use(cache, load, last);
-  CHECK(use(cache, load, last) != nullptr);
+  for (int i = 0; i < 2; ++i) use(cache, load);
+  CHECK(use(cache, load) != nullptr);
   CHECK(cache.bytes() <= kCapacity);
-  CHECK(use(cache, load_of(memories[0]), memories[0]) == nullptr);
+  CHECK(use(cache, load_of(memories[0])) == nullptr);
 }
 
 TEST_CASE("threads share kept cells, and a fork has a cache that works") {
@@ -241,8 +308,7 @@ TEST_CASE("threads share kept cells, and a fork has a cache that works") {
         const Load load = load_of(memory);
         const eden::LoadWork work(load, ValueType::kFloat32, Storage::kFloat32, in.data(),
                                   mine.data());
-        auto answer =
-            cache.find(load, static_cast<int64_t>(memory.table.size()), 32, work.patches());
+        auto answer = cache.find(load, 32, work.patches());
         if (answer.kept != nullptr) {
           work.run_kept(0, work.pieces(), *answer.kept);
         } else if (answer.wanted != nullptr) {
