@@ -21,6 +21,7 @@ How a figure and its interval are found is told in operator_grid.py. The exit st
 
 import argparse
 import copy
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -80,14 +81,17 @@ class Sizes:
         return ResNet(blocks=1, channels=4) if self.quick else ResNet()
 
 
+CHIPS = itertools.count(1)
+
+
 def on_new_chips(arguments: dict[str, Any]) -> Callable[..., Tensor | None]:
-    """The operator, on another chip at each call, so that weak cells kept from one call do not serve the next."""
+    """The operator, on a chip at each call that no call had before: no weak cells are kept, nor found to be kept."""
     chip = torch.zeros((), dtype=torch.int64)
     number = chip.numpy()
     changed = arguments | {"chip": chip}
 
     def read(out: Tensor | None = None) -> Tensor | None:
-        number[...] += 1
+        number[...] = next(CHIPS)
         return corrupt(**changed) if out is None else corrupt_out(**changed, out=out)  # type: ignore[no-any-return]
 
     return read

@@ -14,26 +14,6 @@ constexpr size_t kWordsClearedPerCell = 8;
 // Up to so many lines to one with a dense part, masks of whole rows cost less than lists of cells.
 constexpr size_t kLinesPerDenseLineInMasks = 64;
 
-// Sets the bits of found cells; what the loops need is in their arguments, because a store to a
-// mask could, for all that a compiler knows, change a member.
-void join_cells(const simd::FoundCells& found, bool symmetric, uint64_t* always, uint64_t* strong) {
-  const uint32_t* const cells = found.cell;
-  const size_t size = found.size;
-  if (symmetric) {
-    for (size_t i = 0; i < size; ++i) {
-      const uint32_t bit = cells[i] >> 1;
-      always[bit / 64] |= uint64_t{1} << (bit % 64);
-    }
-    return;
-  }
-  for (size_t i = 0; i < size; ++i) {
-    const uint32_t bit = cells[i] >> 1;
-    strong[bit / 64] |= uint64_t{1} << (bit % 64);
-    // Cells come level by level, and most levels have but one kind.
-    if ((cells[i] & 1) == 0) always[bit / 64] |= uint64_t{1} << (bit % 64);
-  }
-}
-
 // Makes one bit of every two, of which the first is the very first bit or, if that is `odd`, none
 // and that one.
 void join_pairs(uint64_t* words, size_t size, bool odd) {
@@ -59,6 +39,39 @@ uint64_t two_groups(const uint32_t* words) {
 
 }  // namespace
 
+// What the loops need is in their arguments, because a store to a mask could, for all that a
+// compiler knows, change a member.
+void join_cells(const simd::FoundCells& found, bool symmetric, uint64_t* always, uint64_t* strong) {
+  const uint32_t* const cells = found.cell;
+  const size_t size = found.size;
+  if (symmetric) {
+    for (size_t i = 0; i < size; ++i) {
+      const uint32_t bit = cells[i] >> 1;
+      always[bit / 64] |= uint64_t{1} << (bit % 64);
+    }
+    return;
+  }
+  for (size_t i = 0; i < size; ++i) {
+    const uint32_t bit = cells[i] >> 1;
+    strong[bit / 64] |= uint64_t{1} << (bit % 64);
+    // Cells come level by level, and most levels have but one kind.
+    if ((cells[i] & 1) == 0) always[bit / 64] |= uint64_t{1} << (bit % 64);
+  }
+}
+
+void clear_cells(const simd::FoundCells& found, size_t words, uint64_t* always, uint64_t* strong) {
+  if (found.size == 0) return;
+  if (found.size * kWordsClearedPerCell >= words) {
+    std::fill_n(always, words, 0);
+    std::fill_n(strong, words, 0);
+    return;
+  }
+  for (size_t i = 0; i < found.size; ++i) {
+    const uint32_t word = (found.cell[i] >> 1) / 64;
+    always[word] = strong[word] = 0;
+  }
+}
+
 void cell_queries(uint64_t origin, uint32_t cells, uint64_t always, uint64_t strong,
                   std::vector<simd::SparseQuery>& queries) {
   queries.clear();
@@ -82,7 +95,8 @@ WeakLines weak_lines(const Region& region, const int64_t* table) {
 }
 
 void PatchFlips::gather(const simd::Kernels& kernels, const Load& load, const Region& region,
-                        const WeakLines& weak, const PatchGrid& grid, const Patch& patch) {
+                        const WeakLines& weak, const PatchGrid& grid, const Patch& patch,
+                        bool list_bitlines) {
   clear_masks();
   kernels_ = &kernels;
   listed_.clear();
@@ -105,7 +119,7 @@ void PatchFlips::gather(const simd::Kernels& kernels, const Load& load, const Re
       break;
     case ModelKind::kBitline:
     case ModelKind::kWordline:
-      find_lines(load, region, weak, grid);
+      find_lines(load, region, weak, grid, list_bitlines);
       break;
     case ModelKind::kMap:
       find_map(load, region);
@@ -121,11 +135,7 @@ void PatchFlips::find(const simd::Kernels& kernels, const Load& load, const Regi
   const size_t cells = static_cast<size_t>(patch.rows) * patch.columns;
   const bool few =
       listable && !masked_ && (found_.size + weaker_.size) * kCellsPerFlipInList < cells;
-  into_masks(found_, strong_);
-  if (weaker_.size != 0) {
-    // Both lists count as strong, each for its own value.
-    into_masks(weaker_, always_);
-  }
+  join_masks();
   if (few) {
     into_list(width);
   } else {
@@ -191,7 +201,7 @@ void PatchFlips::add_dense_words(size_t from, size_t to) {
 }
 
 void PatchFlips::find_lines(const Load& load, const Region& region, const WeakLines& weak,
-                            const PatchGrid& grid) {
+                            const PatchGrid& grid, bool list_bitlines) {
   const bool across = region.model == ModelKind::kBitline;
   const uint64_t length = across ? region.subarray_rows : region.row_bits;
   uint64_t first_line, count;
@@ -229,8 +239,8 @@ void PatchFlips::find_lines(const Load& load, const Region& region, const WeakLi
   list_blocks(lines, joint);
   kernels_->find_in_lines(load.chip, lines, blocks_.data(), blocks_.size(), found_);
   if (across && !dense_lines_.empty()) {
-    const bool into_masks =
-        region.failure == kAlways && dense_lines_.size() * kLinesPerDenseLineInMasks >= lines.count;
+    const bool into_masks = !list_bitlines && region.failure == kAlways &&
+                            dense_lines_.size() * kLinesPerDenseLineInMasks >= lines.count;
     kernels_->find_dense_in_lines(load.chip, lines, dense_lines_.data(), dense_lines_.size(),
                                   into_masks ? always_.data() : nullptr, found_);
     if (into_masks) {
@@ -382,6 +392,12 @@ void PatchFlips::find_map(const Load& load, const Region& region) {
   kernels_->keep_failing(load.chip, rows_, load.access, region.failure, weaker_);
 }
 
+void PatchFlips::join_masks() {
+  into_masks(found_, strong_);
+  // Both lists count as strong, each for its own value.
+  if (weaker_.size != 0) into_masks(weaker_, always_);
+}
+
 void PatchFlips::into_masks(const simd::FoundCells& found, std::vector<uint64_t>& strong) {
   if (found.size == 0) return;
   dirty_words_ = row_words_ * patch_.rows;
@@ -414,19 +430,12 @@ void PatchFlips::into_list(int width) {
 }
 
 void PatchFlips::clear_masks() {
-  const size_t found = found_.size + weaker_.size;
-  if (!dense_ && found * kWordsClearedPerCell < dirty_words_) {
-    for (const simd::FoundCells* cells : {static_cast<const simd::FoundCells*>(&found_),
-                                          static_cast<const simd::FoundCells*>(&weaker_)}) {
-      for (size_t i = 0; i < cells->size; ++i) {
-        const uint32_t word = (cells->cell[i] >> 1) / 64;
-        always_[word] = 0;
-        if (!symmetric_) strong_[word] = 0;
-      }
-    }
-  } else {
+  if (dense_) {
     std::fill_n(always_.begin(), dirty_words_, 0);
-    if (!symmetric_) std::fill_n(strong_.begin(), dirty_words_, 0);
+    std::fill_n(strong_.begin(), dirty_words_, 0);
+  } else if (dirty_words_ != 0) {
+    clear_cells(found_, dirty_words_, always_.data(), strong_.data());
+    clear_cells(weaker_, dirty_words_, always_.data(), strong_.data());
   }
   dirty_words_ = 0;
 }

@@ -39,6 +39,19 @@ struct WeakLines {
 };
 WeakLines weak_lines(const Region& region, const int64_t* table);
 
+struct OwnedCells : simd::FoundCells {
+  OwnedCells() = default;
+  OwnedCells(const OwnedCells&) = delete;
+  OwnedCells& operator=(const OwnedCells&) = delete;
+  ~OwnedCells() { simd::release(*this); }
+};
+
+// Sets the bits of found cells in masks of those that flip whatever they store, the only one if
+// that is all of them, and of those that do if they store the strong value.
+void join_cells(const simd::FoundCells& found, bool symmetric, uint64_t* always, uint64_t* strong);
+// Clears so many words of masks that hold no bits but those of these cells.
+void clear_cells(const simd::FoundCells& found, size_t words, uint64_t* always, uint64_t* strong);
+
 // What a thread keeps between patches: their flips, and the memory to find them in.
 class PatchFlips {
  public:
@@ -53,17 +66,20 @@ class PatchFlips {
             const WeakLines& weak, const PatchGrid& grid, const Patch& patch, int width,
             bool listable);
 
-  // The same, but the cells alone, for `visit`.
+  // The same, but what is found as it is: cells, and what came as masks where it was `dense`, which
+  // bitlines are not if a list is wanted.
   void gather(const simd::Kernels& kernels, const Load& load, const Region& region,
-              const WeakLines& weak, const PatchGrid& grid, const Patch& patch);
-  // Calls visit(cell, zero, one) for the address of each of them, of some more than once, and of
-  // some beside the patch's, with whether it flips if it stores 0, or 1.
-  template <class Visit>
-  void visit(Visit&& visit) const;
-  // How often, at most.
-  size_t most_visits() const {
-    return found_.size + weaker_.size + (dense_ ? 64 * row_words_ * patch_.rows : 0);
-  }
+              const WeakLines& weak, const PatchGrid& grid, const Patch& patch,
+              bool list_bitlines = false);
+  bool dense() const { return dense_; }
+  // Cells that flip if they store one value alone do so if they store 1, or 0; others, of a map,
+  // flip for the other one alone.
+  bool strong_one() const { return strong_one_; }
+  const simd::FoundCells& cells() const { return found_; }
+  int row_shift() const { return rows_.row_shift; }
+  const simd::FoundCells& weaker() const { return weaker_; }
+  // Makes masks of all of it.
+  void join_masks();
 
   // Whether flips are so many that every element passes its masks; else they are a list.
   bool masked() const { return masked_; }
@@ -75,15 +91,12 @@ class PatchFlips {
   }
 
  private:
-  struct OwnedCells : simd::FoundCells {
-    ~OwnedCells() { simd::release(*this); }
-  };
   const uint64_t* mask(const std::vector<uint64_t>& words, uint32_t row) const {
     return words.data() + row * row_words_;
   }
   void find_cells(const Load& load, const Region& region);
   void find_lines(const Load& load, const Region& region, const WeakLines& weak,
-                  const PatchGrid& grid);
+                  const PatchGrid& grid, bool list_bitlines);
   void find_weak_lines(const Load& load, const Region& region, const WeakLines& weak,
                        uint64_t first_line, uint32_t count, int joint);
   void find_line_by_line(const Load& load, const simd::PatchLines& lines, int joint);
@@ -122,32 +135,5 @@ class PatchFlips {
   std::vector<uint64_t> reached_;
   std::vector<simd::MarkBlock> blocks_;
 };
-
-template <class Visit>
-void PatchFlips::visit(Visit&& visit) const {
-  const int shift = rows_.row_shift;
-  const bool symmetric = symmetric_, strong_one = strong_one_;
-  const auto address = [&](uint32_t place) {
-    const uint32_t row = place >> shift;
-    return patch_.origin + row * patch_.stride + (place - (row << shift));
-  };
-  for (size_t i = 0; i < found_.size; ++i) {
-    const bool both = symmetric || (found_.cell[i] & 1) == 0;
-    visit(address(found_.cell[i] >> 1), both || !strong_one, both || strong_one);
-  }
-  for (size_t i = 0; i < weaker_.size; ++i) visit(address(weaker_.cell[i] >> 1), true, false);
-  if (!dense_) return;
-  // What was found as masks.
-  for (uint32_t row = 0; row < patch_.rows; ++row) {
-    const uint64_t *zeros = zero(row), *ones = one(row);
-    for (size_t word = 0; word < row_words_; ++word) {
-      for (uint64_t left = zeros[word] | ones[word]; left != 0; left &= left - 1) {
-        const auto bit = static_cast<unsigned>(__builtin_ctzll(left));
-        visit(patch_.origin + row * patch_.stride + word * 64 + bit,
-              ((zeros[word] >> bit) & 1) != 0, ((ones[word] >> bit) & 1) != 0);
-      }
-    }
-  }
-}
 
 }  // namespace eden

@@ -166,11 +166,7 @@ void RecalledFlips::recall(const std::vector<FlippedElement>& kept, const Load& 
     if (!symmetric_) one_[word] = 0;
   }
   dirty_.clear();
-  failing_ = &kept;
-  if (region.failure != kAlways) {
-    keep_failing(kept, load, region);
-    failing_ = &own_;
-  }
+  failing_ = &failing_cells(kept, load, region);
   const size_t cells = static_cast<size_t>(patch.rows) * patch.columns;
   const bool few = failing_->size() * kCellsPerFlipInList < cells;
   masked_ = !failing_->empty() && !(few && listable);

@@ -59,14 +59,12 @@ class RecalledFlips {
   void recall(const std::vector<FlippedElement>& kept, const Load& load, const Region& region,
               const Patch& patch, bool listable);
 
-  // Of kept cells, elements of one bit, calls visit(cell, zero, one) as PatchFlips does.
-  template <class Visit>
-  void visit(const std::vector<FlippedElement>& kept, const Load& load, const Region& region,
-             Visit&& visit) {
-    if (region.failure != kAlways) keep_failing(kept, load, region);
-    for (const FlippedElement& cell : region.failure == kAlways ? kept : own_) {
-      visit(cell.address, cell.zero != 0, cell.one != 0);
-    }
+  // Of kept cells those that fail, until the next call.
+  const std::vector<FlippedElement>& failing_cells(const std::vector<FlippedElement>& kept,
+                                                   const Load& load, const Region& region) {
+    if (region.failure == kAlways) return kept;
+    keep_failing(kept, load, region);
+    return own_;
   }
 
   bool masked() const { return masked_; }

@@ -15,7 +15,6 @@ namespace {
 // Large enough that the marks of deep levels, whose blocks span many patches, cost little; small
 // enough for a cache.
 constexpr uint64_t kPatchCells = uint64_t{1} << 21;
-static_assert(kPatchCells <= PlaneBits::kFewBits);
 constexpr uint64_t kPatchElements = uint64_t{1} << 17;
 constexpr uint64_t kColumnMultiple = 512;
 
@@ -241,7 +240,8 @@ void LoadWork::run_and_keep(int64_t first_piece, int64_t last_piece, KeptLoad& k
 }
 
 PlaneFlips LoadWork::plane_flips() const {
-  return {patches_, segments_.empty() ? 1 : segments_[0].grid.columns};
+  const uint64_t cells = segments_.empty() ? 1 : segments_[0].grid.columns;
+  return {plane_patches_, std::max<uint64_t>(1, cells / static_cast<uint64_t>(width_))};
 }
 
 void LoadWork::find_planes(int64_t first_patch, int64_t last_patch, const KeptLoad* kept,
@@ -254,25 +254,36 @@ void LoadWork::find_planes(int64_t first_patch, int64_t last_patch, const KeptLo
     const Region& region = segment.region;
     const Patch patch = segment.grid.patch(which - segment.first_patch);
     if (patch.rows == 0) continue;
-    const PlaneBits plane(region.plane, static_cast<uint64_t>(width_));
-    PlaneFlips::Writer writer(flips);
-    const auto enter = [&](uint64_t cell, bool zero, bool one) {
-      if (cell < segment.grid.begin || cell >= segment.grid.end) return;
-      writer.enter({plane.in_words(cell - region.address + segment.first_bit), zero, one});
-    };
+    // Numbers among the plane's bits, from the patch's first cell of the region on.
+    const PatchGrid& grid = segment.grid;
+    const uint64_t begin = std::max(patch.origin, grid.begin);
+    const uint64_t first = begin - region.address + segment.first_bit;
+    const auto end = static_cast<uint32_t>(grid.run_end(patch, patch.rows - 1) - begin);
+    const auto bits = static_cast<uint32_t>(std::popcount(region.plane));
     // Kept cell by cell, since a plane's elements need not divide a word of a mask.
     if (wanted != nullptr) {
       Region all = region;
       all.failure = kAlways;
-      found.find(kernels_, load_, all, segment.weak_lines, segment.grid, patch, 1, true);
-      recalled.visit(wanted->enter(which, found, segment.grid, patch, 1, own), load_, region,
-                     enter);
-    } else if (kept != nullptr) {
-      recalled.visit(kept->patch(which), load_, region, enter);
-    } else {
-      found.gather(kernels_, load_, region, segment.weak_lines, segment.grid, patch);
-      found.visit(enter);
+      found.find(kernels_, load_, all, segment.weak_lines, grid, patch, 1, true);
     }
+    if (wanted != nullptr || kept != nullptr) {
+      const std::vector<FlippedElement>& weak =
+          wanted != nullptr ? wanted->enter(which, found, grid, patch, 1, own) : kept->patch(which);
+      const std::vector<FlippedElement>& cells = recalled.failing_cells(weak, load_, region);
+      flips.enter(which, bits, first, end, cells.size(), [&cells, begin](size_t i) {
+        return static_cast<uint32_t>(cells[i].address - begin);
+      });
+      continue;
+    }
+    found.gather(kernels_, load_, region, segment.weak_lines, grid, patch, true);
+    const simd::FoundCells& cells = found.cells();
+    const int shift = found.row_shift();
+    const uint32_t further = static_cast<uint32_t>(patch.stride) - (uint32_t{1} << shift);
+    const auto lead = static_cast<uint32_t>(begin - patch.origin);
+    flips.enter(which, bits, first, end, cells.size, [&cells, shift, further, lead](size_t i) {
+      const uint32_t place = cells.cell[i] >> 1;
+      return place + (place >> shift) * further - lead;
+    });
   }
 }
 
@@ -288,32 +299,35 @@ void LoadWork::join(const Segment& chunk, const Patch& patch, int64_t which,
     return region.model != ModelKind::kMap && region.sparse[0] == region.sparse[1] &&
            region.dense[0] == region.dense[1];
   };
-  flips.begin(end - first, std::all_of(plane_segments_.begin(), plane_segments_.end(), symmetric));
-  const std::vector<PlaneFlips::Flip>& in_lines = lines.chunk(which);
-  flips.add(in_lines.size(), [&](auto&& add) {
-    for (const PlaneFlips::Flip& flip : in_lines) add(flip.bit - first, flip.zero, flip.one);
-  });
-  for (const Segment& segment : plane_segments_) {
-    const Region& region = segment.region;
-    const PlaneBits plane(region.plane, width);
-    // The chunk's bits of the plane that lie in the region, and where these are.
+  flips.begin(kernels_, end - first,
+              std::all_of(plane_segments_.begin(), plane_segments_.end(), symmetric));
+  // The chunk's bits of the plane that lie in a region.
+  const auto bits_in = [&](const Segment& segment, uint64_t bits) {
     const uint64_t size = segment.grid.end - segment.grid.begin;
-    const uint64_t low = std::max(first / width * plane.count(), segment.first_bit);
-    const uint64_t high = std::min(end / width * plane.count(), segment.first_bit + size);
+    return std::pair(std::max(first / width * bits, segment.first_bit),
+                     std::min(end / width * bits, segment.first_bit + size));
+  };
+  for (const Segment& segment : plane_lines_) {
+    const simd::PlaneLayout plane = plane_layout(segment.region.plane, width_);
+    const auto [low, high] = bits_in(segment, plane.bits);
+    if (low >= high) continue;
+    const uint64_t address = segment.region.address - segment.first_bit;
+    const auto [begin_patch, end_patch] = segment.grid.patches_of(address + low, address + high);
+    for (int64_t i = begin_patch; i < end_patch; ++i) {
+      flips.add(plane, lines.of(segment.first_patch + i, which));
+    }
+  }
+  for (const Segment& segment : plane_segments_) {
+    const simd::PlaneLayout plane = plane_layout(segment.region.plane, width_);
+    const auto [low, high] = bits_in(segment, plane.bits);
     if (low >= high) continue;
     PatchGrid grid = segment.grid;
-    grid.begin = region.address + low - segment.first_bit;
+    grid.begin = segment.region.address + low - segment.first_bit;
     grid.end = grid.begin + high - low;
     grid.columns = high - low;
-    found.gather(kernels_, load_, region, segment.weak_lines, grid, grid.patch(0));
-    // Numbers in the chunk: it begins with an element, the region perhaps within one.
-    const uint64_t begin = first / width * plane.count();
-    flips.add(found.most_visits(), [&](auto&& add) {
-      const uint64_t origin = grid.begin, cells = grid.columns, lead = low - begin;
-      found.visit([&add, &plane, origin, cells, lead](uint64_t cell, bool zero, bool one) {
-        if (cell - origin < cells) add(plane.in_few_words(cell - origin + lead), zero, one);
-      });
-    });
+    found.gather(kernels_, load_, segment.region, segment.weak_lines, grid, grid.patch(0));
+    // The chunk begins with an element, the region perhaps within one.
+    flips.add(plane, found, high - low, static_cast<uint32_t>(low - first / width * plane.bits));
   }
   flips.end(first, width, listable);
 }

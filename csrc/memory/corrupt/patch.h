@@ -2,6 +2,8 @@
 // consecutive cells, one under another where the region's bitlines share their weakness.
 #pragma once
 
+#include <utility>
+
 #include "memory/region.h"
 
 namespace eden {
@@ -76,6 +78,14 @@ struct PatchGrid {
     const uint64_t rows = row <= last ? last - row + 1 : 0;
     return {row * row_bits + column, row_bits, static_cast<uint32_t>(rows),
             static_cast<uint32_t>(wide)};
+  }
+
+  // Which patches, from one to before another, hold the cells [first, last), in bitline regions.
+  std::pair<int64_t, int64_t> patches_of(uint64_t first, uint64_t last) const {
+    const uint64_t subarray_cells = row_bits * subarray_rows;
+    return {
+        static_cast<int64_t>((first / subarray_cells - first_subarray) * patches_in_row),
+        static_cast<int64_t>(((last - 1) / subarray_cells + 1 - first_subarray) * patches_in_row)};
   }
 
   // The cells [first, last) of a patch's run that the operand occupies.

@@ -2,114 +2,56 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <vector>
 
 #include "memory/corrupt/flips.h"
 
 namespace eden {
 
-// Where the bits of a plane are in words.
-class PlaneBits {
- public:
-  PlaneBits(uint32_t plane, uint64_t width)
-      : bits_(plane_bits(plane, width)), width_(width), inverse_((uint64_t{1} << 32) / bits_ + 1) {
-    for (size_t i = 0; plane != 0; plane &= plane - 1) {
-      position_[i++] = static_cast<uint8_t>(__builtin_ctz(plane));
-    }
-  }
+// Where the bits of a plane, by their mask, lie in words of `width` bits.
+simd::PlaneLayout plane_layout(uint32_t plane, int width);
 
-  uint64_t count() const { return bits_; }
-  // Of the plane's bit with this number, the bit of all words one after the other.
-  uint64_t in_words(uint64_t bit) const {
-    const uint64_t element = bit / bits_;
-    return element * width_ + position_[bit - element * bits_];
-  }
-  // The same of numbers below kFewBits: a quotient by the rounded-up inverse is exact there.
-  uint64_t in_few_words(uint64_t bit) const {
-    const uint64_t element = (bit * inverse_) >> 32;
-    return element * width_ + position_[bit - element * bits_];
-  }
-  static constexpr uint64_t kFewBits = uint64_t{1} << 27;
-
- private:
-  uint64_t bits_, width_, inverse_;
-  uint8_t position_[32] = {};
-};
-
-// Flips in bitlines, which are found for whole subarrays, before elements pass: gathered by the
-// chunk of words that they are in.
+// Flips in bitlines, which are found for whole subarrays, before elements pass: those of each patch
+// by the chunk of words that they are in, so many elements, a power of two. All of them flip
+// whatever they store.
 class PlaneFlips {
  public:
-  struct Flip {
-    uint64_t bit;  // of the words
-    bool zero, one;
+  PlaneFlips(int64_t patches, uint64_t chunk_elements);
+
+  // Takes those of a patch of a plane with so many bits in a word, patches in any order by any
+  // number of threads: of(i) is the number of the plane's bit from bit `first` on, below `end`.
+  template <class Of>
+  void enter(int64_t which, uint32_t plane_bits, uint64_t first, uint32_t end, size_t size,
+             Of&& of);
+
+  struct Cells {
+    const uint32_t* cell;  // its number among the plane's bits in the chunk, times two
+    size_t size;
   };
-
-  PlaneFlips(int64_t chunks, uint64_t chunk_bits)
-      : chunks_(static_cast<size_t>(chunks)), chunk_bits_(chunk_bits) {}
-
-  // Enters one flip after another; several threads may have one of these each.
-  class Writer {
-   public:
-    explicit Writer(PlaneFlips& flips) : flips_(flips) {}
-    void enter(const Flip& flip) {
-      const uint64_t which = flip.bit / flips_.chunk_bits_;
-      if (into_ == nullptr || which != which_) {
-        lock_ = {};  // never two at a time
-        Chunk& chunk = flips_.chunks_[which];
-        lock_ = std::unique_lock(chunk.entering);
-        into_ = &chunk.flips, which_ = which;
-      }
-      into_->push_back(flip);
-    }
-
-   private:
-    PlaneFlips& flips_;
-    std::unique_lock<std::mutex> lock_;
-    std::vector<Flip>* into_ = nullptr;
-    uint64_t which_ = 0;
-  };
-
-  const std::vector<Flip>& chunk(int64_t which) const {
-    return chunks_[static_cast<size_t>(which)].flips;
-  }
+  Cells of(int64_t which, int64_t chunk) const;
 
  private:
-  struct Chunk {
-    std::mutex entering;
-    std::vector<Flip> flips;
+  struct OfPatch {
+    int64_t first_chunk = 0;
+    std::vector<uint32_t> begin;  // by chunk, and where the last one ends
+    std::vector<uint32_t> cell;
   };
-  std::vector<Chunk> chunks_;
-  uint64_t chunk_bits_;
+  std::vector<OfPatch> patches_;
+  int chunk_log2_;
 };
 
 // What a thread keeps of one chunk: all of its flips, as PatchFlips has those of a patch.
 class JoinedFlips {
  public:
+  JoinedFlips() = default;
+  JoinedFlips(const JoinedFlips&) = delete;
+  JoinedFlips& operator=(const JoinedFlips&) = delete;
+
   // `symmetric` says that each bit flips whatever it stores, if it does.
-  void begin(uint64_t bits, bool symmetric);
-  // Takes the flips with which visit(add) calls add(bit, zero, one), at most so many.
-  template <class Visit>
-  void add(size_t most, Visit&& visit) {
-    if (bits_.size() < size_ + most) bits_.resize(2 * (size_ + most));
-    // For all that a compiler knows, a store to a mask could change a member.
-    uint64_t *const zeros = zero_.data(), *const ones = one_.data();
-    uint32_t* next = bits_.data() + size_;
-    if (symmetric_) {
-      visit([zeros, &next](uint64_t bit, bool, bool) {
-        zeros[bit / 64] |= uint64_t{1} << (bit % 64);
-        *next++ = static_cast<uint32_t>(bit);
-      });
-    } else {
-      visit([zeros, ones, &next](uint64_t bit, bool zero, bool one) {
-        zeros[bit / 64] |= uint64_t{zero} << (bit % 64);
-        ones[bit / 64] |= uint64_t{one} << (bit % 64);
-        *next++ = static_cast<uint32_t>(bit);
-      });
-    }
-    size_ = static_cast<size_t>(next - bits_.data());
-  }
+  void begin(const simd::Kernels& kernels, uint64_t bits, bool symmetric);
+  void add(const simd::PlaneLayout& plane, const PlaneFlips::Cells& cells);
+  // What was gathered for so many of the plane's bits from bit `lead` of the chunk on.
+  void add(const simd::PlaneLayout& plane, PatchFlips& found, size_t bits, uint32_t lead);
   // For words of `width` bits, the first at this address; as masks even where flips are few, if a
   // list of elements is not `listable`.
   void end(uint64_t address, uint64_t width, bool listable);
@@ -121,14 +63,44 @@ class JoinedFlips {
 
  private:
   void clear();
+  void add_mask(const simd::PlaneLayout& plane, const uint64_t* of_plane, size_t bits,
+                uint32_t lead, std::vector<uint64_t>& mask);
 
+  const simd::Kernels* kernels_ = nullptr;
   bool masked_ = false;
+  bool dense_ = false;  // whether the masks hold more than the cells
   bool symmetric_ = true;
-  uint64_t cells_ = 0;
-  std::vector<uint32_t> bits_;  // the first size_ of them were added
-  size_t size_ = 0;
-  std::vector<uint64_t> zero_, one_;
+  uint64_t bits_ = 0;
+  // Those that flip for one value alone, if they are marked so, do so where they store 0, and 1.
+  OwnedCells cells_[2];
+  std::vector<uint64_t> zero_, one_, moved_;
   std::vector<FlippedElement> listed_;
 };
+
+template <class Of>
+void PlaneFlips::enter(int64_t which, uint32_t plane_bits, uint64_t first, uint32_t end,
+                       size_t size, Of&& of) {
+  OfPatch& patch = patches_[static_cast<size_t>(which)];
+  const uint64_t chunk_bits = uint64_t{plane_bits} << chunk_log2_;
+  patch.first_chunk = static_cast<int64_t>(first / chunk_bits);
+  const auto lead = static_cast<uint32_t>(first % chunk_bits);
+  // By the rounded-up inverse, which is exact.
+  const uint64_t inverse = (uint64_t{1} << 32) / plane_bits + 1;
+  const int log2 = chunk_log2_;
+  const auto chunk_of = [=](uint32_t bit) {
+    return static_cast<uint32_t>(((bit >> log2) * inverse) >> 32);
+  };
+  patch.begin.assign(chunk_of(lead + end) + 3, 0);
+  patch.cell.resize(size);
+  // The begin of each chunk's, moved on by two places while they are counted and then entered.
+  uint32_t *const counts = patch.begin.data() + 2, *const cells = patch.cell.data();
+  for (size_t i = 0; i < size; ++i) ++counts[chunk_of(lead + of(i))];
+  for (size_t c = 1; c < patch.begin.size(); ++c) patch.begin[c] += patch.begin[c - 1];
+  for (size_t i = 0; i < size; ++i) {
+    const uint32_t bit = lead + of(i), chunk = chunk_of(bit);
+    cells[counts[static_cast<int64_t>(chunk) - 1]++] =
+        2 * (bit - chunk * static_cast<uint32_t>(chunk_bits));
+  }
+}
 
 }  // namespace eden

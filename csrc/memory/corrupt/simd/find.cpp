@@ -4,6 +4,7 @@
 #include "memory/corrupt/simd/find_lines.h"
 #include "memory/corrupt/simd/find_marks.h"
 #include "memory/corrupt/simd/flip.h"
+#include "memory/corrupt/simd/planes.h"
 
 namespace eden::simd {
 
@@ -15,6 +16,8 @@ const Kernels& EDEN_OF_ISA(kernels)() {
                                      EDEN_ISA::find_weak_lines,
                                      EDEN_ISA::keep_failing,
                                      EDEN_ISA::find_dense,
+                                     EDEN_ISA::cells_of_words,
+                                     EDEN_ISA::mask_of_words,
                                      EDEN_ISA::flip,
                                      EDEN_OF_ISA(apply)};
   return kTable;

@@ -50,6 +50,20 @@ struct FoundCells {
 void reserve(FoundCells& found, size_t more);
 void release(FoundCells& found);
 
+// Where the bits of a plane lie in words: bit b of an element's, from run[r].first on, is bit
+// b + run[r].up of its word.
+inline constexpr uint32_t kMostRuns = 16;
+struct PlaneLayout {
+  uint32_t bits;     // of the plane in a word
+  uint32_t width;    // of a word, a power of two
+  uint32_t inverse;  // 2^31 / bits, rounded up: the high half of its product with 2 x a bit's
+                     // number is the bit's element, below 2^31 / bits
+  uint32_t runs;
+  struct Run {
+    uint32_t first, up;
+  } run[kMostRuns];
+};
+
 // One block of marks of a level.
 struct MarkBlock {
   uint64_t index;
@@ -133,6 +147,13 @@ struct Kernels {
   // be null where every query's probabilities are equal.
   void (*find_dense)(uint64_t chip, uint64_t access, uint64_t failure, const DenseQuery* queries,
                      size_t count, uint32_t* always, uint32_t* strong);
+  // Appends cells of a plane, the first of which is its bit `lead`, as cells of words.
+  void (*cells_of_words)(const PlaneLayout& plane, uint32_t lead, const uint32_t* cell,
+                         size_t count, FoundCells& found);
+  // Joins the mask of a plane's bits with that of so many 64 bits of words. 64 bytes behind either
+  // can be read, and those behind the words' written as they were.
+  void (*mask_of_words)(const PlaneLayout& plane, const uint64_t* of_plane, size_t words,
+                        uint64_t* mask);
   // Reads runs into their outputs; streaming stores leave an output out of the caches.
   void (*flip)(const FlipRun* runs, size_t count, bool streams);
   // The way from values of a type through a storage and back; null where there is none.
