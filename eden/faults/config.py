@@ -126,7 +126,8 @@ class Faults:
         """What does best for a network in 8 bits (docs/results.md).
 
         Weights are codes of a sign and a magnitude, inputs of unsigned numbers, whose ranges hold the 99.9th percentile
-        of the values that ``eden.calibrate_`` sees; what is implausible is read as 0.
+        of the values that ``eden.calibrate_`` sees; what is implausible is read as 0, in storages of SECDED as the end
+        of the range: a block that is not corrected would be eight zeros.
 
         Args:
             errors: error model of the memory that holds the weights, and the inputs if they have none of their own.
@@ -134,8 +135,18 @@ class Faults:
             seed: which chip.
             other: other fields of ``Faults``, in place of what is said here.
         """
-        chosen = {"storage": "int8_sign_magnitude", "input_storage": "uint8", "correction": "zero", "percentile": 99.9}
-        return cls(errors, errors if inputs is None else inputs, seed=seed, **{**chosen, **other})
+        chosen: dict[str, Any] = {
+            "storage": "int8_sign_magnitude",
+            "input_storage": "uint8",
+            "correction": "zero",
+            "percentile": 99.9,
+        }
+        chosen |= other
+        if "correction" not in other and any(
+            f"{chosen[key]}".endswith("_secded") for key in ("storage", "input_storage")
+        ):
+            chosen["correction"] = "clamp"
+        return cls(errors, errors if inputs is None else inputs, seed=seed, **chosen)
 
     def storage_of(self, kind: str) -> str:
         """The form in which the memory keeps operands of a kind, "weight" or "input"."""
