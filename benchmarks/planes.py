@@ -6,8 +6,8 @@ For each number of reliable planes, from none (whole words) on:
   each; the mean drop there, and its standard error over chips;
 - certified: the rate that `eden.profile` certifies for a mean drop of a point, on chips of its own.
 
-With ``--boost RATE`` each network is first boosted for an epoch with those bits at that rate; drops are then from its
-own accuracy without errors, which is printed beside that of the network before.
+With ``--boost RATE`` each network is first boosted for an epoch with those bits at that rate; drops are from the
+accuracy of the network before, without errors.
 
 Needs the folder named by EDEN_DATA. The exit status is 0 however the figures turn out.
 """
@@ -56,10 +56,12 @@ def boost_(network: nn.Module, training: TensorDataset, rate: float) -> None:
     eden.train(network, training, recipe, curriculum, flip_and_crop)
 
 
-def highest(network: nn.Module, images: TensorDataset, seed: int, start: float) -> tuple[float, list[float]]:
-    """The highest rate, looked for from one on, and the drops of the chips there."""
+def highest(
+    network: nn.Module, reference: nn.Module, images: TensorDataset, seed: int, start: float
+) -> tuple[float, list[float]]:
+    """The highest rate, looked for from one on, and the drops of the chips there from the reference without errors."""
     parts = [TensorDataset(*(tensor[i::PARTS] for tensor in images.tensors)) for i in range(PARTS)]
-    with eden.clean(network):
+    with eden.clean(reference):
         clean = [accuracy(network, part) for part in parts]
     models = {name: info.errors for name, info in eden.operands(network).items() if isinstance(info.errors, Uniform)}
 
@@ -111,13 +113,14 @@ def main() -> None:
             boost_(network, training, arguments.boost)
             with eden.clean(network):
                 print(f"boosted, without errors: {accuracy(network, images):.2%}")
-        rate, drops = highest(network, images, arguments.seed, arguments.start)
+        rate, drops = highest(network, reference, images, arguments.seed, arguments.start)
         error = statistics.stdev(drops) / math.sqrt(len(drops))
         row = f"{', '.join(PLANES[:reliable]) or 'none':12s}{rate:10.2g}{statistics.fmean(drops):8.2%}{error:8.2%}"
         if arguments.effort:
             search = eden.Search(coarse_only=True, effort=arguments.effort)
             loader = DataLoader(images, batch_size=64)
-            found = eden.profile(network, loader, max_drop=MAX_DROP, search=search, seed=arguments.seed, progress=False)
+            of = {"search": search, "seed": arguments.seed, "reference": reference, "progress": False}
+            found = eden.profile(network, loader, max_drop=MAX_DROP, **of)
             shown = found.coarse_certificate
             row += f"{found.coarse:11.2g}{shown.mean_drop:8.2%}{shown.chips:7d}"
         print(row, flush=True)

@@ -4,6 +4,9 @@ The first table is the mean squared error of Gaussian values as they are read, i
 bit error rates of 1e-3 and 1e-2, with each correction. Ranges end at three standard deviations: codes clip there, and
 corrected floating-point storages, too. Errors are independent; a ninth more cells of SECDED fail as the others do.
 
+With ``--scaled`` it is of values that are multiplied by a factor before they are stored and divided when they are read
+(Fuengfusin and Tamukoh, arXiv 2411.18993), their ranges with them.
+
 With ``--network`` the second table is the highest rate, in all weights and inputs of the pretrained ResNet-20, at which
 the accuracy over unseen chips is within a point of that without errors or quantization, by bisection on the rates 1,
 1.5, 2, 3, 5 and 7 of each decade. Nothing is retrained. It needs the folder named by EDEN_DATA.
@@ -43,10 +46,15 @@ def _codes(storage: str) -> dict[str, Any]:
     return {"scale": scale, **({} if zero_point is None else {"zero_point": zero_point})}
 
 
-def noise(values: Tensor, storage: str, correction: str, ber: float) -> float:
-    """Mean squared error of values of variance 1 as they are read; infinite where one is not finite."""
-    bounds = {} if correction == "none" else {"bounds": (-WIDTH, WIDTH), "correction": correction}
-    read = eden.corrupt(values, eden.Uniform(ber=ber), storage=storage, **_codes(storage), **bounds)
+def noise(values: Tensor, storage: str, correction: str, ber: float, factor: float = 1.0) -> float:
+    """Mean squared error of values of variance 1 as they are read; infinite where one is not finite.
+
+    With a factor they are multiplied by it before they are stored, and divided when they are read.
+    """
+    width = WIDTH * factor
+    bounds = {} if correction == "none" else {"bounds": (-width, width), "correction": correction}
+    codes = {key: value * factor if key == "scale" else value for key, value in _codes(storage).items()}
+    read = eden.corrupt(values * factor, eden.Uniform(ber=ber), storage=storage, **codes, **bounds) / factor
     return float((read.double() - values.double()).square().nan_to_num(torch.inf).mean())
 
 
@@ -60,6 +68,19 @@ def noise_table(count: int, only: str) -> None:
             found = [noise(values, storage, correction, rate) for rate in (0.0, *RATES)]
             cells = [f"{value:.2g}" if value < 1e3 else "more than 1e3" for value in found]
             print(f"| `{storage}` | {quantization.STORAGE_BITS[storage]} | {correction} | " + " | ".join(cells) + " |")
+
+
+FACTORS = (2.0**-8, 2.0**-4, 0.5, 1.0, 4 / 3, 2.0, 2.0**4)
+
+
+def scaled_table(count: int, only: str) -> None:
+    values = torch.randn(count, generator=torch.Generator().manual_seed(0))
+    print(f"mean squared error at {RATES[0]:g} of {count:,} Gaussian values stored times a factor, read as 0 beyond")
+    print("| storage | " + " | ".join(f"{factor:.3g}" for factor in FACTORS) + " |")
+    print("|---" * (1 + len(FACTORS)) + "|")
+    for storage in (name for name in STORAGES if only in name):
+        found = [noise(values, storage, "zero", RATES[0], factor) for factor in FACTORS]
+        print(f"| `{storage}` | " + " | ".join(f"{value:.3g}" for value in found) + " |")
 
 
 CASES: tuple[tuple[str, str, str, float], ...] = (
@@ -157,12 +178,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--values", type=int, default=2_000_000, help="Gaussian values of the first table")
     parser.add_argument("--network", action="store_true", help="print the second table, in place of the first")
+    parser.add_argument("--scaled", action="store_true", help="print what factors change, in place of the first table")
     parser.add_argument("--images", type=int, default=500, help="test images of the second table")
     parser.add_argument("--chips", type=int, default=4, help="unseen chips of the second table")
     parser.add_argument("--only", default="", help="storages (of weights) whose names contain this")
     arguments = parser.parse_args()
     if arguments.network:
         network_table(arguments.images, arguments.chips, arguments.only)
+    elif arguments.scaled:
+        scaled_table(arguments.values, arguments.only)
     else:
         noise_table(arguments.values, arguments.only)
 

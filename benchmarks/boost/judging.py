@@ -27,6 +27,8 @@ SEED = 1000
 MAX_DROP = 0.01
 GRID = tuple(float(f"{step}e-{power}") for power in range(6, 1, -1) for step in (1, 1.5, 2, 3, 4, 5, 6, 8))
 """Rates among which the highest tolerated one is sought."""
+COARSE_GRID = tuple(float(f"{step}e-{power}") for power in (5, 4, 3, 2) for step in (1, 1.5, 2, 3, 5, 7))
+"""Where many are compared by little."""
 
 _FOLDS = 5
 
@@ -97,10 +99,10 @@ def highest(within: Callable[[int], bool], number: int, probes: Sequence[int] = 
     return low
 
 
-def tolerated(model: nn.Module, parts: Sequence[TensorDataset], floor: float) -> float:
-    """The highest rate of the grid at which the mean accuracy over chips is not below a floor; 0 for none."""
-    last = highest(lambda index: statistics.fmean(under(model, parts, GRID[index])) >= floor, len(GRID))
-    return GRID[last] if last >= 0 else 0.0
+def tolerated(model: nn.Module, parts: Sequence[TensorDataset], floor: float, grid: Sequence[float] = GRID) -> float:
+    """The highest rate of a grid at which the mean accuracy over chips is not below a floor; 0 for none."""
+    last = highest(lambda index: statistics.fmean(under(model, parts, grid[index])) >= floor, len(grid))
+    return grid[last] if last >= 0 else 0.0
 
 
 def _judged(model: nn.Module, data: TensorDataset, floor: float, rates: Sequence[float], one: bool) -> dict[str, Any]:

@@ -61,20 +61,22 @@ class Method:
 METHODS: Mapping[str, Method] = {
     "as the recipe is": Method(),
     "sharpness-aware, rho 0.05, half of the steps": Method(images=10_000, sharpness=0.05),
-    "sharpness-aware, rho 0.05, all steps (twice the passes)": Method(sharpness=0.05),
-    "two epochs (twice the passes)": Method({"epochs": 2}),
-    "weights within 0.2": Method({"clip_percentile": None, "clip_weights": 0.2}),
+    "inputs within their 99th percentile": Method(memory={"percentile": 99.0}),
     "weights within 0.1": Method({"clip_percentile": None, "clip_weights": 0.1}),
-    "weights clipped at the 97th percentile": Method({"clip_percentile": 97.0}),
     "weights clipped where each channel learns to be": Method(
         {"clip_percentile": None, "range_decay": 1e-3}, learned_clip=True
     ),
+    "two epochs (twice the passes)": Method({"epochs": 2}),
+    "sharpness-aware, rho 0.05, all steps (twice the passes)": Method(sharpness=0.05),
+    "inputs within their 98th percentile": Method(memory={"percentile": 98.0}),
+    "ranges of inputs decay by 0.01": Method({"range_decay": 1e-2}),
+    "target 4e-3": Method(target=4e-3),
+    "weights clipped at the 97th percentile": Method({"clip_percentile": 97.0}),
     "channels inside of blocks scaled": Method(equalized=True),
+    "weights within 0.2": Method({"clip_percentile": None, "clip_weights": 0.2}),
     "one range for a weight": Method(memory={"weight_channels": False}),
     "ranges of inputs not learned": Method({"learn_ranges": False}),
-    "ranges of inputs decay by 0.01": Method({"range_decay": 1e-2}),
     "learning rate 0.05": Method({"learning_rate": 0.05}),
-    "target 4e-3": Method(target=4e-3),
 }
 
 RECIPE: Mapping[str, Any] = {

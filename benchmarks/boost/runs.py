@@ -73,5 +73,6 @@ class Run:
 def kept(path: Path, compute: Callable[[], Any]) -> Any:
     """What a file keeps; computed and written if there is none. JSON."""
     if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(compute()))
     return json.loads(path.read_text())

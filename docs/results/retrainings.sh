@@ -20,6 +20,9 @@ eden retrain benchmarks/boost/recipes/int8.toml --out out/boost/runs/lenet5/sign
 eden retrain benchmarks/boost/recipes/randbet.toml --out out/boost/runs/randbet/randbet
 eden retrain benchmarks/boost/recipes/int8.toml --out out/boost/runs/randbet/ours --set 'memory.operands="weights"' --set 'memory.errors={model = "uniform", ber = 0.01}' --set 'boost.epochs=2' --set 'boost.learn_ranges=false' --set 'curriculum.target_ber=0.01'
 
+# NeuralFuse's protocol
+eden retrain benchmarks/boost/recipes/int8.toml --out out/boost/runs/neuralfuse/ours --set 'task="benchmarks/boost/tasks.py:ablation_resnet20"' --set 'memory.operands="weights"' --set 'memory.errors={model = "uniform", ber = 0.01}' --set 'boost.epochs=2' --set 'boost.learn_ranges=false' --set 'curriculum.target_ber=0.01'
+
 # Real modules
 eden retrain benchmarks/boost/recipes/modules.toml --out out/boost/runs/modules/ddr3-b3 --set 'memory.device="ddr3-b3"' --set 'memory.trcd=6.5' --set 'boost.epochs=3' --set 'curriculum.walk={trcd = 6.5, steps = 8}'
 eden retrain benchmarks/boost/recipes/modules.toml --out out/boost/runs/modules/ddr3-p9 --set 'memory.device="ddr3-p9"' --set 'memory.trcd=7.5' --set 'boost.epochs=3' --set 'curriculum.walk={trcd = 7.5, steps = 8}'
