@@ -100,7 +100,7 @@ void PatchFlips::gather(const simd::Kernels& kernels, const Load& load, const Re
   clear_masks();
   kernels_ = &kernels;
   listed_.clear();
-  masked_ = dense_ = false;
+  masked_ = alone_ = dense_ = false;
   found_.size = weaker_.size = 0;
   patch_ = patch;
   // Rows of a power of two, so that a place is turned into row and column by shifts.
@@ -129,17 +129,47 @@ void PatchFlips::gather(const simd::Kernels& kernels, const Load& load, const Re
 
 void PatchFlips::find(const simd::Kernels& kernels, const Load& load, const Region& region,
                       const WeakLines& weak, const PatchGrid& grid, const Patch& patch, int width,
-                      bool listable) {
+                      bool listable, size_t cells_per_bit) {
   gather(kernels, load, region, weak, grid, patch);
-  if (found_.size + weaker_.size == 0 && !masked_) return;
+  const size_t found = found_.size + weaker_.size;
+  if (found == 0 && !masked_) return;
   const size_t cells = static_cast<size_t>(patch.rows) * patch.columns;
-  const bool few =
-      listable && !masked_ && (found_.size + weaker_.size) * kCellsPerFlipInList < cells;
+  alone_ = !masked_ && weaker_.size == 0 && cells_per_bit != 0 && found * cells_per_bit < cells;
+  if (alone_) return;
+  const bool few = listable && !masked_ && found * kCellsPerFlipInList < cells;
   join_masks();
   if (few) {
     into_list(width);
   } else {
     masked_ = true;
+  }
+}
+
+void PatchFlips::turn(const char* in, char* out, uint64_t origin) const {
+  // From row to row places go on by less than cells do.
+  const uint64_t skipped = patch_.stride - (uint64_t{1} << rows_.row_shift);
+  const auto turn_each = [&]<bool kSymmetric, bool kOneRow>() {
+    const uint32_t* const cells = found_.cell;
+    const size_t size = found_.size;
+    const int shift = rows_.row_shift;
+    const unsigned strong = strong_one_;
+    for (size_t i = 0; i < size; ++i) {
+      const uint32_t place = cells[i] >> 1;
+      uint64_t bit = origin + place;
+      if (!kOneRow) bit += (place >> shift) * skipped;
+      const unsigned read = static_cast<unsigned char>(in[bit / 8]);
+      const unsigned other = static_cast<unsigned char>(out[bit / 8]);
+      unsigned turned = 1;
+      // Without a branch: which cells have one kind of flip is as random as what they store.
+      if (!kSymmetric) turned = (~cells[i] | ~((read >> (bit % 8)) ^ strong)) & 1;
+      // By what was read, because a cell can be found more than once.
+      out[bit / 8] = static_cast<char>(other ^ ((other ^ ~read) & (turned << (bit % 8))));
+    }
+  };
+  if (patch_.stride == 0) {
+    symmetric_ ? turn_each.operator()<true, true>() : turn_each.operator()<false, true>();
+  } else {
+    symmetric_ ? turn_each.operator()<true, false>() : turn_each.operator()<false, false>();
   }
 }
 
@@ -158,44 +188,45 @@ void PatchFlips::find_cells(const Load& load, const Region& region) {
   if (region.dense[strong] == 0) return;
   const uint64_t first_group = begin >> kGroupBits;
   const auto groups = static_cast<uint32_t>(((end - 1) >> kGroupBits) - first_group + 1);
-  dense_always_.resize(groups + kSpareWords);
-  dense_strong_.resize(groups + kSpareWords);
-  std::fill_n(dense_always_.begin() + groups, kSpareWords, 0);
-  const simd::DenseQuery query{first_group, groups, 0, region.dense[1 - strong],
-                               region.dense[strong]};
-  const bool equal = region.dense[0] == region.dense[1];
-  kernels_->find_dense(load.chip, load.access, region.failure, &query, 1, dense_always_.data(),
-                       equal ? nullptr : dense_strong_.data());
-  if (!symmetric_ && equal) {
-    std::copy_n(dense_always_.begin(), groups, dense_strong_.begin());
+  for (std::vector<uint32_t>* words : {&dense_always_, &dense_strong_}) {
+    words->resize(groups + kSpareWords);
+    std::fill_n(words->begin() + groups, kSpareWords, 0);
   }
-  std::fill_n(dense_strong_.begin() + groups, kSpareWords, 0);
-  add_dense_words(0, groups);
+  const uint64_t lower = region.dense[1 - strong];
+  const simd::DenseQuery query{first_group, groups, 0, lower, region.dense[strong]};
+  if (lower == 0 || symmetric_) {
+    // One comparison for all.
+    const simd::DenseQuery one{first_group, groups, 0, query.strong, query.strong};
+    kernels_->find_dense(load.chip, load.access, region.failure, &one, 1,
+                         (symmetric_ ? dense_always_ : dense_strong_).data(), nullptr);
+  } else {
+    kernels_->find_dense(load.chip, load.access, region.failure, &query, 1, dense_always_.data(),
+                         dense_strong_.data());
+  }
+  if (symmetric_ || lower != 0) add_dense_words(dense_always_, 0, groups, always_);
+  if (!symmetric_) add_dense_words(dense_strong_, 0, groups, strong_);
 }
 
 // Joins the words of groups [from, to) of all groups of a patch of one run, which begins within the
-// first one, with the masks.
-void PatchFlips::add_dense_words(size_t from, size_t to) {
+// first one, with a mask.
+void PatchFlips::add_dense_words(std::vector<uint32_t>& words, size_t from, size_t to,
+                                 std::vector<uint64_t>& mask) {
   const uint64_t lead = patch_.origin % kGroupCells;
-  const auto join = [&](std::vector<uint32_t>& words, std::vector<uint64_t>& mask) {
-    // Cells beyond the patch are other elements'.
-    const uint64_t covered = lead + patch_.columns;
-    if (covered < to * kGroupCells) words[to - 1] &= ~uint32_t{0} >> (to * kGroupCells - covered);
-    const uint32_t* const groups = words.data();
-    uint64_t* const into = mask.data();
-    // Word w of the mask is two groups and, where the run begins within one, the begin of the next.
-    const size_t first = from == 0 ? 0 : (from - 1) / 2, last = (to + 1) / 2;
-    if (lead == 0) {
-      for (size_t w = first; w < last; ++w) into[w] |= two_groups(groups + 2 * w);
-    } else {
-      for (size_t w = first; w < last; ++w) {
-        into[w] |= (two_groups(groups + 2 * w) >> lead) |
-                   (static_cast<uint64_t>(groups[2 * w + 2]) << (64 - lead));
-      }
+  // Cells beyond the patch are other elements'.
+  const uint64_t covered = lead + patch_.columns;
+  if (covered < to * kGroupCells) words[to - 1] &= ~uint32_t{0} >> (to * kGroupCells - covered);
+  const uint32_t* const groups = words.data();
+  uint64_t* const into = mask.data();
+  // Word w of the mask is two groups and, where the run begins within one, the begin of the next.
+  const size_t first = from == 0 ? 0 : (from - 1) / 2, last = (to + 1) / 2;
+  if (lead == 0) {
+    for (size_t w = first; w < last; ++w) into[w] |= two_groups(groups + 2 * w);
+  } else {
+    for (size_t w = first; w < last; ++w) {
+      into[w] |= (two_groups(groups + 2 * w) >> lead) |
+                 (static_cast<uint64_t>(groups[2 * w + 2]) << (64 - lead));
     }
-  };
-  join(dense_always_, always_);
-  if (!symmetric_) join(dense_strong_, strong_);
+  }
   masked_ = dense_ = true;
   dirty_words_ = row_words_;
 }
@@ -366,7 +397,7 @@ void PatchFlips::find_wordlines_dense(const Load& load, const Region& region,
   kernels_->find_dense(load.chip, load.access, region.failure, dense_queries_.data(),
                        dense_queries_.size(), dense_always_.data(), nullptr);
   for (const simd::DenseQuery& query : dense_queries_) {
-    add_dense_words(query.place, query.place + query.groups);
+    add_dense_words(dense_always_, query.place, query.place + query.groups, always_);
   }
 }
 

@@ -20,6 +20,10 @@ void cell_queries(uint64_t origin, uint32_t cells, uint64_t always, uint64_t str
 // From so many cells to a flip on, a list of the elements hit costs less than a mask for every one.
 inline constexpr size_t kCellsPerFlipInList = 3000;
 
+// From so many cells to a flip on, bits that are turned one by one in a cache cost less than a mask
+// for every one.
+inline constexpr size_t kCellsPerBit = 512;
+
 // A run's mask is read in whole words, and beyond its end by what loads more than it needs; so are
 // the words of groups.
 inline constexpr size_t kSpareWords = 8;
@@ -60,11 +64,12 @@ class PatchFlips {
   PatchFlips& operator=(const PatchFlips&) = delete;
 
   // Finds the flips of a patch of a load's region, for elements of `width` bits; as masks even
-  // where they are few, if a list of elements is not `listable`. `weak` is what weak_lines says of
-  // the region, where its model is one of lines.
+  // where they are few, if a list of elements is not `listable`; as cells alone where there are
+  // fewer than one in `cells_per_bit`, if that is not 0. `weak` is what weak_lines says of the
+  // region, where its model is one of lines.
   void find(const simd::Kernels& kernels, const Load& load, const Region& region,
             const WeakLines& weak, const PatchGrid& grid, const Patch& patch, int width,
-            bool listable);
+            bool listable, size_t cells_per_bit = 0);
 
   // The same, but what is found as it is: cells, and what came as masks where it was `dense`, which
   // bitlines are not if a list is wanted.
@@ -81,8 +86,13 @@ class PatchFlips {
   // Makes masks of all of it.
   void join_masks();
 
-  // Whether flips are so many that every element passes its masks; else they are a list.
+  // Whether flips are so many that every element passes its masks; else they are a list, or cells
+  // alone.
   bool masked() const { return masked_; }
+  bool alone() const { return alone_; }
+  // Of cells alone: turns the bits of `out`, an earlier copy of `in`, in which `origin` is the bit
+  // of the patch's first cell, as that of a first row that is not whole may lie before the memory.
+  void turn(const char* in, char* out, uint64_t origin) const;
   const std::vector<FlippedElement>& listed() const { return listed_; }
   // The bits of a row that flip if they store 0, or 1, from the cell below the patch's origin on.
   const uint64_t* zero(uint32_t row) const { return mask(strong_one_ ? always_ : strong_, row); }
@@ -103,7 +113,8 @@ class PatchFlips {
   void list_blocks(const simd::PatchLines& lines, int joint);
   void find_wordlines_dense(const Load& load, const Region& region, const simd::PatchLines& lines);
   void find_map(const Load& load, const Region& region);
-  void add_dense_words(size_t from, size_t to);
+  void add_dense_words(std::vector<uint32_t>& words, size_t from, size_t to,
+                       std::vector<uint64_t>& mask);
   void into_masks(const simd::FoundCells& found, std::vector<uint64_t>& strong);
   void into_list(int width);
   void clear_masks();
@@ -113,6 +124,7 @@ class PatchFlips {
   simd::Rows rows_{};  // where the places of found cells, which are the bits of the masks, lie
   size_t row_words_ = 0;
   bool masked_ = false;
+  bool alone_ = false;
   bool dense_ = false;       // whether the masks hold more than the found cells
   size_t dirty_words_ = 0;   // of the masks, from the first on, that may hold a bit
   bool symmetric_ = true;    // whether all flips are those of both values

@@ -4,10 +4,12 @@
 #include <bit>
 #include <cstring>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "base/refusal.h"
 #include "memory/region_check.h"
+#include "memory/weak_cells.h"
 
 namespace eden {
 namespace {
@@ -17,6 +19,15 @@ namespace {
 constexpr uint64_t kPatchCells = uint64_t{1} << 21;
 constexpr uint64_t kPatchElements = uint64_t{1} << 17;
 constexpr uint64_t kColumnMultiple = 512;
+
+// So many marks and their masks fit in a cache that is a core's own.
+constexpr uint64_t kPatchMarks = uint64_t{1} << 14;
+
+// Of the marks that are found, each cell's for itself; those of lines vary too much.
+int shallowest_level(const Region& region) {
+  if (region.model != ModelKind::kCell) return kLastLevel;
+  return first_level(std::max(region.sparse[0], region.sparse[1]));
+}
 
 // A tensor of so many bytes and its source do not fit in a last cache of 32 MiB: nothing of the
 // output would be left there for whoever reads it next, and a store through the caches reads what
@@ -172,7 +183,8 @@ LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const voi
 void LoadWork::add_segment(std::vector<Segment>& segments, int64_t& patches, const Region& region,
                            uint64_t first, uint64_t end) const {
   if (end == first) return;
-  const uint64_t cells = std::min(kPatchCells, kPatchElements * static_cast<uint64_t>(width_));
+  const uint64_t most = std::min(kPatchCells, kPatchElements * static_cast<uint64_t>(width_));
+  const uint64_t cells = std::min(most, kPatchMarks << shallowest_level(region));
   const PatchGrid grid = PatchGrid::cut(region, end - first, cells, kColumnMultiple);
   const bool lines = region.model == ModelKind::kBitline || region.model == ModelKind::kWordline;
   segments.push_back(
@@ -212,7 +224,7 @@ void LoadWork::run(int64_t first_piece, int64_t last_piece) const {
   run_with(first_piece, last_piece, flips,
            [&](const Segment& segment, const Patch& patch, int64_t) {
              flips.find(kernels_, load_, segment.region, segment.weak_lines, segment.grid, patch,
-                        width_, listable());
+                        width_, listable(), cells_per_bit());
            });
 }
 
@@ -359,6 +371,13 @@ void LoadWork::pass(const Segment& segment, const Patch& patch, const Flips& fli
              plain_runs);
   }
   kernels_.flip(plain_runs.data(), plain_runs.size(), streams_);
+  if constexpr (std::is_same_v<Flips, PatchFlips>) {
+    if (flips.alone()) {
+      const int64_t at = sample * load_.shape.inner * value_bytes_;
+      return flips.turn(in_ + at, out_ + at,
+                        patch.origin - segment.region.address + segment.first_bit);
+    }
+  }
   for (const FlippedElement& element : flips.listed()) {
     const int64_t first = element_of(element.address);
     const int64_t at = load_.shape.tensor_index(sample, first) * value_bytes_;

@@ -76,6 +76,12 @@ class LoadWork {
                    uint64_t first, uint64_t end) const;
   // Whether elements may be flipped after all have passed.
   bool listable() const { return plain_ || in_ != out_; }
+  // From so many cells to a flip on, bits of a sample are turned one by one; 0 for never: a bit
+  // that is found twice is to be turned once, by what was read.
+  size_t cells_per_bit() const {
+    if (!plain_ || in_ == out_ || load_.shape.outer != 1) return 0;
+    return streams_ ? kCellsPerFlipInList : kCellsPerBit;
+  }
 
   Load load_;
   ValueType value_;

@@ -17,6 +17,11 @@ EDEN_LANES void flip_run(const FlipRun& run, const FlipRun& next) {
   const auto* zero = static_cast<const uint8_t*>(run.zero);
   const auto* one = static_cast<const uint8_t*>(run.one);
   auto* out = static_cast<uint8_t*>(run.out);
+  if constexpr (kMasks == Masks::kNone && !kStreams) {
+    // Which has been made for this machine.
+    if (in != out) __builtin_memcpy(out, in, run.bytes);
+    return;
+  }
   const auto* ahead = static_cast<const uint8_t*>(next.in);
   size_t at = 0;
   const auto flip_bytes = [&](size_t end) EDEN_INLINE_LAMBDA {
