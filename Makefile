@@ -12,7 +12,7 @@ OWN_BUILD := -DEDEN_WERROR=ON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup build build-time test demo cifar reference prediction checks recovery boost bench bench-gpu gpu-report bench-placements \
-  bench-profile bench-chips bench-planes bench-fits bench-readers bench-traffic bench-imports bench-headline lint lint-python lint-cpp lint-rooms lint-words format docs \
+  bench-profile bench-chips bench-planes bench-known bench-fits bench-readers bench-traffic bench-imports bench-headline lint lint-python lint-cpp lint-rooms lint-words format docs \
   check lines test-cpp test-python test-gpu test-networks test-slow soak mutants sdist wheel test-install catalogue schemas figures sanitize clean
 
 help:  ## this list
@@ -134,6 +134,9 @@ bench-chips: setup  ## a placement on 200 chips that no step has seen, judged by
 
 bench-planes: setup  ## the rate that low bits stand while high planes are reliable, of ResNet-20 in 8 bits; needs EDEN_DATA; NETWORK
 	$(BIN)/python benchmarks/planes.py $(if $(NETWORK),--network $(NETWORK))
+
+bench-known: setup  ## what a chip's known weak cells are worth, of ResNet-20 in 8 bits; needs EDEN_DATA; OPTIONS="--epochs 2"
+	$(BIN)/python benchmarks/known_chips.py $(OPTIONS)
 
 bench-fits: setup  ## whole fits of devices beside a reference operation; AGAINST=FOLDER: and beside those of another checkout
 	$(BIN)/python benchmarks/fits.py $(if $(AGAINST),--against $(AGAINST))

@@ -40,8 +40,10 @@ set(EDEN_CORE_SOURCES
   csrc/memory/corrupt/simd/kernels.cpp
   csrc/memory/region.cpp
   csrc/memory/scaling.cpp
+  csrc/memory/storage/bit_harm.cpp
   csrc/memory/storage/clip.cpp
   csrc/memory/storage/value_range.cpp
+  csrc/placement/remap.cpp
   csrc/tolerance/betting.cpp
   csrc/tolerance/budget.cpp
   csrc/tolerance/possible_drops.cpp
@@ -83,6 +85,7 @@ set(EDEN_BINDINGS_OF_FITS
   csrc/python/bind_measurements.cpp
 )
 set(EDEN_BINDINGS_OF_NETWORKS
+  csrc/python/bind_placement.cpp
   csrc/python/bind_region.cpp
   csrc/python/bind_search.cpp
   csrc/python/bind_simd.cpp
@@ -129,6 +132,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/memory/test_weak_cells.cpp
   tests/csrc/ops/test_kernel.cpp
   tests/csrc/ops/test_measure.cpp
+  tests/csrc/placement/test_remap.cpp
   tests/csrc/simt/kernel_on_host.cpp
   tests/csrc/simt/simt.cpp
   tests/csrc/simt/test_simt.cpp

@@ -521,6 +521,15 @@ class ProcessingArray:
         accumulators: int,
     ) -> None: ...
 
+def bit_harm(storage: Storage) -> tuple[list[float], list[float]]: ...
+def remap(
+    entries: NDArray[np.int64],
+    capacity_bits: int,
+    unit_bits: int,
+    forms: Sequence[tuple[Sequence[float], Sequence[float]]],
+    operands: Sequence[tuple[int, int, int, float]],
+    windows: int,
+) -> tuple[list[int], list[bytes], float, float]: ...
 def array_traffic(shape: ConvolutionShape, array: ProcessingArray) -> tuple[int, int, int]: ...
 def cache_traffic(
     operands: Sequence[tuple[int, bool]],

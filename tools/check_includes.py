@@ -12,9 +12,10 @@ ROOMS = {
     "measurements": "base",
     "devices": "base memory measurements",
     "costs": "base",
+    "placement": "base",
     "tolerance": "base",
     "ops": "base memory",
-    "python": "base memory measurements devices costs tolerance",
+    "python": "base memory measurements devices costs placement tolerance",
     "profiler": "base memory ops tolerance",
 }
 """What each room may include, beside itself."""

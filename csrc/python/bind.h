@@ -8,6 +8,7 @@ namespace eden {
 void bind_curves(pybind11::module_& m);
 void bind_fit(pybind11::module_& m);
 void bind_measurements(pybind11::module_& m);
+void bind_placement(pybind11::module_& m);
 void bind_region(pybind11::module_& m);
 void bind_search(pybind11::module_& m);
 void bind_simd(pybind11::module_& m);

@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, m) {
   eden::bind_curves(m);
   eden::bind_fit(m);
   eden::bind_measurements(m);
+  eden::bind_placement(m);
   eden::bind_region(m);
   eden::bind_search(m);
   eden::bind_simd(m);

@@ -18,6 +18,7 @@ from eden.placement.defaults import (
     OBJECTIVE,
     RATES,
     RATES_HELP,
+    REMAP_HELP,
     SHARED_REFRESH_HELP,
     SHARED_VDD_HELP,
     SOLVER,
@@ -88,6 +89,7 @@ class PlaceTable(Table):
     vdd_law: Literal["linear", "quadratic"] = pydantic.Field(default=VDD_LAW, description="how energy depends on VDD")
     split: bool = pydantic.Field(default=False, description="operands may lie in several partitions of one point")
     alignment: _AtLeastOne | Literal["row"] = pydantic.Field(default=64, description="bytes, or row")
+    remap: bool = pydantic.Field(default=False, description=REMAP_HELP)
     voltages: _AtLeastOne | None = pydantic.Field(
         default=None, description="different supply voltages, nominal included"
     )
@@ -307,6 +309,7 @@ class RunRecipe(RetrainRecipe):
         return Constraints(
             split=chosen.split,
             alignment=chosen.alignment,
+            remap=chosen.remap,
             voltages=chosen.voltages,
             shared_vdd=_groups(chosen.shared_vdd),
             shared_refresh=_groups(chosen.shared_refresh),

@@ -226,7 +226,8 @@ class Curriculum:
         if found:
             assert isinstance(self._ladder, rates.Rates)  # of one number
             refuse_inside_clean(model, "Curriculum")
-            judge = Judge(model, validation, metric, float(self.max_drop or 0.0), seed, forward_fn, target_fn)
+            drop, one = float(self.max_drop or 0.0), chips == "one"
+            judge = Judge(model, validation, metric, drop, seed, forward_fn, target_fn, one=one)
             self._climb = Climb(judge, model, self._ladder, epochs)
         elif schedule not in ("adaptive", "constant") and self.steps == 1:
             warnings.warn(

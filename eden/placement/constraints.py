@@ -34,6 +34,9 @@ class Constraints:
     shared_refresh: Groups | Literal["rank", "partition"] = "rank"
     """Who shares a refresh interval: "rank", all partitions of a rank, as ranks are refreshed by command; or the same
     of groups."""
+    remap: bool = False
+    """Whether, in partitions whose weak cells are known (a cell map), operands may lie anywhere and the bits of their
+    words be rotated, by a number of its own for each unit of the alignment: so that weak cells are low bits."""
 
     def __str__(self) -> str:
         """What is asked beside shared supplies, in words."""
@@ -44,6 +47,8 @@ class Constraints:
             parts.append("operands start at rows")
         elif self.alignment != OPERAND_ALIGNMENT:
             parts.append(f"starts are multiples of {self.alignment} bytes")
+        if self.remap:
+            parts.append("operands may be remapped around the weak cells of cell maps")
         if self.voltages is not None:
             parts.append(f"at most {self.voltages} supply voltages, the nominal one included")
         return "; ".join(parts)

@@ -23,6 +23,8 @@ RatesName = Literal["upper", "mean"]
 """Of ``eden.devices.upper_rates.Rates``."""
 RATES_HELP = "upper ends of what was measured, or the mean"
 
+REMAP_HELP = "of cell maps: move operands and rotate their words' bits, so that weak cells are low bits"
+
 SHARED_VDD_HELP = "module: one supply; partition: one for each; in recipes also groups of partitions"
 SHARED_REFRESH_HELP = "rank: one refresh interval for each; partition: one for each; in recipes also groups"
 

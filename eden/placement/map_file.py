@@ -18,13 +18,23 @@ from eden.devices.margin import Margin
 from eden.devices.partition import Errors, OperatingPoint
 from eden.memory.lines import LineModel
 from eden.memory.planes import Plane, operand_and_plane, plane_text
-from eden.memory.storage import CORRECTIONS, STORAGE_BITS, plane_bytes
+from eden.memory.storage import CELL_UNITS, CODED, CORRECTIONS, STORAGE_BITS, plane_bytes
 from eden.placement.constraints import OPERAND_ALIGNMENT
-from eden.placement.placement import MemoryPiece
+from eden.placement.rotation import MemoryPiece, PlacedBits, Rotation, memory_of
 
 _BURST_BITS = 8 * OPERAND_ALIGNMENT
 _Count = Annotated[int, pydantic.Field(ge=1)]
 _AddressBits = Annotated[int, stored_as("address", "address_bits"), pydantic.Field(ge=0)]
+
+
+def _rotation_cells(rotation: Rotation | None) -> dict[str, Any]:
+    if rotation is None:
+        return dict.fromkeys(("word_bits", "rotation_unit_bytes", "rotation_by_unit"), "")
+    return {
+        "word_bits": rotation.word_bits,
+        "rotation_unit_bytes": rotation.unit_bytes,
+        "rotation_by_unit": rotation.by_unit,
+    }
 
 
 class MappedPartition(FiniteRecord):
@@ -51,6 +61,8 @@ class MappedPiece(FiniteRecord):
     """Its first bit in the device, a multiple of 512."""
     bytes: _Count
     """Its size."""
+    rotation: Rotation | None = None
+    """How the bits of its words are rotated; None where they are not."""
 
 
 class MappedOperand(FiniteRecord):
@@ -208,28 +220,45 @@ class MemoryMap(Result):
                     f"operand {name} takes the bits from {piece.address_bits} to "
                     f"{piece.address_bits + 8 * piece.bytes}; allowed in {piece.partition} are {first} to {end}"
                 )
+            if piece.rotation is not None:
+                piece.rotation.check(f"operand {name}", piece.bytes, home.errors)
+                bits = len(operand_and_plane(name)[1]) or CELL_UNITS[operand.storage]
+                if piece.rotation.word_bits != bits or operand.storage in CODED:
+                    raise ValueError(
+                        f"operand {name} is rotated in words of {piece.rotation.word_bits} bits; allowed in "
+                        f"{operand.storage} are {'none' if operand.storage in CODED else f'those of {bits}'}"
+                    )
             points.append(home.operating_point)
         if any(point != points[0] for point in points):
             raise ValueError(f"pieces of operand {name} are at different operating points; allowed is one")
 
     @property
     def memory(self) -> dict[str, tuple[MemoryPiece, ...]]:
-        """Pieces of memory that hold each operand, in order: error model, first bit, number of bits."""
-        return {
-            name: tuple(
-                (self.partitions[piece.partition].errors, piece.address_bits, 8 * piece.bytes)
+        """Pieces of memory that hold each operand, in order: error model, first bit, number of bits.
+
+        Of cell maps the first bit is counted from the partition's, and weak cells stand where rotated words are read.
+        """
+        homes = {name: (home.errors, home.address_bits) for name, home in self.partitions.items()}
+        placed = {
+            name: [
+                PlacedBits(
+                    piece.partition, piece.address_bits - homes[piece.partition][1], 8 * piece.bytes, piece.rotation
+                )
                 for piece in operand.pieces
-            )
+            ]
             for name, operand in self.operands.items()
         }
+        return memory_of(homes, placed)
 
     def csv(self) -> str:
         """The table of pieces as comma-separated values, in the order of their addresses, with a line of names."""
         rows = []
+        rotated = any(piece.rotation for operand in self.operands.values() for piece in operand.pieces)
         for name, operand in self.operands.items():
             offset = 0
             for number, piece in enumerate(operand.pieces):
-                rows.append(self._row(name, operand, number, piece, offset))
+                row = self._row(name, operand, number, piece, offset)
+                rows.append({**row, **_rotation_cells(piece.rotation)} if rotated else row)
                 offset += piece.bytes
         text = io.StringIO()
         table = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")

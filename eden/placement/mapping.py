@@ -175,6 +175,7 @@ def _mapped(
                     "partition": part.partition,
                     "address_bits": _partition(device, part.partition).address + 8 * part.address_bytes,
                     "bytes": part.bytes,
+                    "rotation": part.rotation,
                 }
                 for part in placed.parts
             ],

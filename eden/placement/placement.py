@@ -18,9 +18,7 @@ from eden.devices.upper_rates import Rates
 from eden.memory.errors import ErrorModel, Uniform
 from eden.placement.constraints import OPERAND_ALIGNMENT
 from eden.placement.defaults import ObjectiveName, SolverName
-
-MemoryPiece = tuple[ErrorModel, int, int]
-"""An error model, the first bit in the device, and a number of bits."""
+from eden.placement.rotation import MemoryPiece, PlacedBits, Rotation, memory_of
 
 # A mean over a model's rates, told once more.
 _OPERATIONS = 4
@@ -37,6 +35,8 @@ class Piece(Record):
     """First byte, counted from the partition's start."""
     bytes: int = pydantic.Field(ge=1)
     """Its size."""
+    rotation: Rotation | None = None
+    """How the bits of its words are rotated; None where they are not."""
 
 
 class Optimum(Record):
@@ -85,6 +85,8 @@ class PlacedOperand(Record):
     """Highest mean bit error rate that it tolerates."""
     pieces: tuple[Piece, ...] = ()
     """Of an operand that is split, all of them, ``partition`` and ``address_bytes`` the first one's; else none."""
+    rotation: Rotation | None = None
+    """How the bits of its words are rotated; None where they are not, and of an operand that is split."""
 
     @property
     def home(self) -> str:
@@ -94,7 +96,10 @@ class PlacedOperand(Record):
     @property
     def parts(self) -> tuple[Piece, ...]:
         """Its pieces, or the one that it is."""
-        return self.pieces or (Piece(partition=self.partition, address_bytes=self.address_bytes, bytes=self.bytes),)
+        whole = Piece(
+            partition=self.partition, address_bytes=self.address_bytes, bytes=self.bytes, rotation=self.rotation
+        )
+        return self.pieces or (whole,)
 
 
 class PlacedPartition(Record):
@@ -221,6 +226,11 @@ class Placement(Result):
         first = operand.parts[0]
         if (first.partition, first.address_bytes) != (operand.partition, operand.address_bytes):
             raise ValueError(f"operand {name} does not start where its first piece does")
+        if operand.pieces and operand.rotation is not None:
+            raise ValueError(f"operand {name} is split and has a rotation; allowed are those of its pieces")
+        for part, home in zip(operand.parts, homes, strict=True):
+            if part.rotation is not None:
+                part.rotation.check(f"operand {name}", part.bytes, home.errors)
 
     def _check_free(self, free: ErrorFree) -> None:
         for what, found, expected in (
@@ -281,25 +291,30 @@ class Placement(Result):
     def memory(self) -> dict[str, tuple[MemoryPiece, ...]]:
         """Pieces of memory that hold each operand, in order: error model, first bit in the device, number of bits.
 
-        ``inject_`` and ``set_errors_`` take them: each operand is read from its own cells of the device.
+        ``inject_`` and ``set_errors_`` take them: each operand is read from its own cells of the device. Of cell maps
+        the first bit is counted from the partition's, and weak cells stand where rotated words are read.
 
         Raises:
             ValueError: if the file was written before placements kept where partitions lie.
 
         """
-        found = {}
-        for name, operand in self.operands.items():
-            pieces = []
-            for part in operand.parts:
-                home = self.partitions[part.partition]
-                if home.address_bits is None:
-                    raise ValueError(
-                        f"partition {part.partition} of the placement has no address; allowed is a placement that "
-                        "this version of eden made: place again"
-                    )
-                pieces.append((home.errors, home.address_bits + 8 * part.address_bytes, 8 * part.bytes))
-            found[name] = tuple(pieces)
-        return found
+        homes = {}
+        for name in dict.fromkeys(part.partition for operand in self.operands.values() for part in operand.parts):
+            home = self.partitions[name]
+            if home.address_bits is None:
+                raise ValueError(
+                    f"partition {name} of the placement has no address; allowed is a placement that this version of "
+                    "eden made: place again"
+                )
+            homes[name] = home.errors, home.address_bits
+        placed = {
+            name: [
+                PlacedBits(part.partition, 8 * part.address_bytes, 8 * part.bytes, part.rotation)
+                for part in operand.parts
+            ]
+            for name, operand in self.operands.items()
+        }
+        return memory_of(homes, placed)
 
     @property
     def caution(self) -> str:

@@ -17,11 +17,13 @@ from eden.common.provenance import Provenance
 from eden.common.renames import renamed
 from eden.costs.defaults import PLATFORM
 from eden.devices.device import Device
+from eden.memory.cell_map import CellMap
 from eden.placement.constraints import Constraints
 from eden.placement.defaults import OBJECTIVE, RATES, SOLVER, ExactSolver, RatesName, UpperRates
 from eden.placement.placement import ErrorFree, Placement
 from eden.placement.points import Points
 from eden.placement.question import Question
+from eden.placement.remap import remapped
 from eden.tolerance.tolerance import Tolerance
 
 if TYPE_CHECKING:
@@ -179,6 +181,11 @@ def place(
     ends = UpperRates() if rates == "upper" else None if isinstance(rates, str) else rates
     wanted = _alike(tolerance) if coarse else tolerance
     question = Question(wanted, device, traffic, constraints, coarse, points, ends)
+    if constraints.remap and not any(isinstance(model, CellMap) for mine in question.choices for _, model in mine):
+        raise ValueError(
+            f"remap is True, and no partition of {device.name} has a cell map; allowed is a device with the cells of a "
+            "measured chip (eden.fit(..., cell_map=True))"
+        )
     fixed = OBJECTIVES[objective].energy_weight
     weight = exact.energy_weight if fixed is None else fixed
     order = Order(objective, weight, exact, lambda: _costs(question, exact, weight))
@@ -187,6 +194,8 @@ def place(
     except (ValueError, TimeoutError):
         free = None  # where nothing fits the solver says so itself
     found = SOLVERS[name].solve(question, order)
+    if constraints.remap:
+        found = remapped(found, tolerance.storage, question.alignment)
     before = tolerance.provenance
     settings = {**({} if before is None else before.settings), "granularity": granularity, "points": _as_json(points)}
     settings["constraints"] = dataclasses.asdict(constraints)

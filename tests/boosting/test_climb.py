@@ -170,3 +170,53 @@ def test_a_single_rate_is_a_warning():
         eden.Curriculum(model, 1e-3, epochs=2)
     eden.Curriculum(model, 1e-3, epochs=2, schedule="constant")
     eden.Curriculum(model, 1e-3, epochs=2, epochs_per_step=1)
+
+
+class _Chip(Judge):
+    """Whose drop at a rate is told."""
+
+    def __init__(self, drops: dict[float, float]) -> None:
+        self.max_drop, self.one, self._passes, self._drops = 0.01, True, 1, drops
+
+    def drop(self, model: object, errors: object, first: int, passes: int, errors_of_mean: float) -> float:
+        (model_errors,) = errors.values()  # type: ignore[attr-defined]
+        return next(drop for rate, drop in self._drops.items() if model_errors.ber <= rate * 1.0001)
+
+
+@pytest.mark.parametrize(
+    ("drops", "found"),
+    [
+        ({1e-3: 0.0, 1.0: 0.5}, (1e-3, 1.4e-3)),
+        # It stands 1e-3 to 1e-2, and not what is milder.
+        ({1e-5: 0.0, 1e-3: 0.5, 1e-2: 0.0, 1.0: 0.5}, (0.7e-5, 1.4e-5)),
+        ({1e-2: 0.5, 1.0: 0.0}, (0.0, 0.0)),
+        # The operating point itself is the highest.
+        ({1.0: 0.0}, (0.5, 0.5)),
+    ],
+)
+def test_a_network_for_one_chip_tolerates_a_rate_where_it_stands_all_milder_ones(
+    drops: dict[float, float], found: tuple[float, float]
+):
+    ladder = reachable({"fc.weight": eden.Uniform(1e-3)})
+    for near in (1e-4, 3e-3):
+        tolerated = _Chip(drops).tolerated(nn.Module(), ladder, near)
+        assert found[0] * 0.99 <= tolerated <= found[1] * 1.01, near
+
+
+def test_a_curriculum_for_one_chip_is_judged_by_its_errors_alone():
+    """Of a chip whose weak cells are all in bits of no consequence, no other chip's errors are counted."""
+    model = network()
+    seen = set()
+    judge = Judge(model, samples(200, 2), "top1", 0.05, 0, one=True)
+    whole = eden.Curriculum(model, validation=samples(200, 2), epochs=1, chips="one")
+    assert whole._climb is not None
+    assert whole._climb._judge.one
+    ladder = reachable(scalable_errors(model))
+    model.register_forward_pre_hook(lambda module, _: seen.add(int(module[0].eden_chip)))
+    own = int(model[0].eden_chip)
+    judge.tolerated(model, ladder, 1e-3)
+    assert seen == {own}
+    # Errors that persist are read once, whatever the number of passes.
+    assert judge.drop(model, ladder.errors(1e-2, 1.0), 0, 4, 0.0) == judge.drop(
+        model, ladder.errors(1e-2, 1.0), 0, 1, 0.0
+    )

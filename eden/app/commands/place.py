@@ -13,6 +13,7 @@ from eden.placement.defaults import (
     OBJECTIVE,
     RATES,
     RATES_HELP,
+    REMAP_HELP,
     SHARED_REFRESH_HELP,
     SHARED_VDD_HELP,
     SOLVER,
@@ -38,6 +39,7 @@ def place(
     ] = CURRENTS,
     split: Annotated[bool, typer.Option(help="let operands lie in several partitions (exact only)")] = False,
     alignment: Annotated[str, typer.Option(help="bytes of which operands start at multiples, or row")] = "64",
+    remap: Annotated[bool, typer.Option("--remap", help=REMAP_HELP)] = False,
     voltages: Annotated[int | None, typer.Option(help="different supply voltages, the nominal one included")] = None,
     shared_vdd: Annotated[str, typer.Option(help=SHARED_VDD_HELP)] = "module",
     shared_refresh: Annotated[str, typer.Option(help=SHARED_REFRESH_HELP)] = "rank",
@@ -71,6 +73,7 @@ def place(
         constraints=Constraints(
             split=split,
             alignment=int(alignment) if alignment.isdecimal() else cast(Any, alignment),
+            remap=remap,
             voltages=voltages,
             shared_vdd=cast(Any, shared_vdd),
             shared_refresh=cast(Any, shared_refresh),
