@@ -79,7 +79,7 @@ OUTSIDE = (
 
 PARTITION = {"devices.margin", "devices.partition", "devices.upper_rates"}
 DEVICE = {"devices.device", *PARTITION}
-PLACEMENT = {*PARTITION, "common.provenance", "placement.placement"}
+PLACEMENT = {*PARTITION, "common.provenance", "placement.placement", "placement.rotation"}
 TOLERANCE = {"common.provenance", "tolerance.tolerance"}
 PLACE = {*PLACEMENT, *TOLERANCE, "devices.device"}
 TRAFFIC = {"costs.platforms", "costs.traffic_file"}
