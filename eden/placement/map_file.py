@@ -20,7 +20,7 @@ from eden.memory.lines import LineModel
 from eden.memory.planes import Plane, operand_and_plane, plane_text
 from eden.memory.storage import CELL_UNITS, CODED, CORRECTIONS, STORAGE_BITS, plane_bytes
 from eden.placement.constraints import OPERAND_ALIGNMENT
-from eden.placement.rotation import MemoryPiece, PlacedBits, Rotation, memory_of
+from eden.placement.rotation import MemoryPiece, PlacedBits, Rotatable, Rotation, memory_of
 
 _BURST_BITS = 8 * OPERAND_ALIGNMENT
 _Count = Annotated[int, pydantic.Field(ge=1)]
@@ -52,7 +52,7 @@ class MappedPartition(FiniteRecord):
     """The error model at that point."""
 
 
-class MappedPiece(FiniteRecord):
+class MappedPiece(FiniteRecord, Rotatable):
     """A part of an operand that lies in one partition; pieces are in the order of the operand's bytes."""
 
     partition: str
@@ -61,8 +61,6 @@ class MappedPiece(FiniteRecord):
     """Its first bit in the device, a multiple of 512."""
     bytes: _Count
     """Its size."""
-    rotation: Rotation | None = None
-    """How the bits of its words are rotated; None where they are not."""
 
 
 class MappedOperand(FiniteRecord):

@@ -18,7 +18,7 @@ from eden.devices.upper_rates import Rates
 from eden.memory.errors import ErrorModel, Uniform
 from eden.placement.constraints import OPERAND_ALIGNMENT
 from eden.placement.defaults import ObjectiveName, SolverName
-from eden.placement.rotation import MemoryPiece, PlacedBits, Rotation, memory_of
+from eden.placement.rotation import MemoryPiece, PlacedBits, Rotatable, memory_of
 
 # A mean over a model's rates, told once more.
 _OPERATIONS = 4
@@ -26,7 +26,7 @@ _OPERATIONS = 4
 _AddressBytes = Annotated[int, stored_as("address", "address_bytes"), pydantic.Field(ge=0)]
 
 
-class Piece(Record):
+class Piece(Rotatable):
     """A part of an operand that is split over partitions; pieces are in the order of the operand's bytes."""
 
     partition: str
@@ -35,8 +35,6 @@ class Piece(Record):
     """First byte, counted from the partition's start."""
     bytes: int = pydantic.Field(ge=1)
     """Its size."""
-    rotation: Rotation | None = None
-    """How the bits of its words are rotated; None where they are not."""
 
 
 class Optimum(Record):
@@ -68,7 +66,7 @@ class Optimum(Record):
         )
 
 
-class PlacedOperand(Record):
+class PlacedOperand(Rotatable):
     """Where one operand lies."""
 
     kind: Literal["weight", "input"]
@@ -85,8 +83,6 @@ class PlacedOperand(Record):
     """Highest mean bit error rate that it tolerates."""
     pieces: tuple[Piece, ...] = ()
     """Of an operand that is split, all of them, ``partition`` and ``address_bytes`` the first one's; else none."""
-    rotation: Rotation | None = None
-    """How the bits of its words are rotated; None where they are not, and of an operand that is split."""
 
     @property
     def home(self) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from eden.common.files import FiniteRecord
+from eden.common.files import FiniteRecord, Record
 from eden.memory.cell_map import CellMap
 from eden.memory.errors import ErrorModel
 
@@ -63,6 +63,20 @@ class Rotation(FiniteRecord):
             raise ValueError(
                 f"{name} is rotated in a partition whose error model is {type(errors).__name__}; allowed is a CellMap"
             )
+
+
+class Rotatable(Record):
+    """What lies in a partition, perhaps with a rotation; a file says only of rotated words that they are."""
+
+    rotation: Rotation | None = None
+    """How the bits of its words are rotated; None where they are not, and of an operand that is split."""
+
+    @pydantic.model_serializer(mode="wrap")
+    def _unless_rotated(self, serialize: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = serialize(self)
+        if self.rotation is None:
+            found.pop("rotation", None)
+        return found
 
 
 class PlacedBits(NamedTuple):
