@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <bit>
 #include <exception>
 #include <filesystem>
 #include <limits>
@@ -24,7 +25,7 @@ using Loader = torch::inductor::AOTIModelPackageLoader;
 constexpr const char* kModel = "model";  // torch's name of the only one in a package
 constexpr const char* kMetadataKey = "eden";
 constexpr const char* kFormat = "eden-package";
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
@@ -58,6 +59,9 @@ Operand operand_of(const Json& entry) {
   operand.storage = entry.at("storage");
   operand.address = static_cast<uint64_t>(count_of(entry, "address"));
   operand.correction = correction_named(entry.at("correction"));
+  const int64_t plane = count_of(entry, "plane");
+  if (plane > std::numeric_limits<uint32_t>::max()) refuse_value("plane", plane, "below 2^32");
+  operand.plane = static_cast<uint32_t>(plane);
   if (!entry.at("errors").is_null()) operand.errors.emplace(entry.at("errors"));
   const bool of_lines = operand.errors && operand.errors->table_length() > 0;
   if (of_lines) operand.table_first = count_of(entry, "table_first");
@@ -66,6 +70,10 @@ Operand operand_of(const Json& entry) {
            "; allowed without errors of lines is null");
   }
   return operand;
+}
+
+void put_in_plane(uint32_t plane, int64_t* row) {
+  row[kCorrection] |= std::bit_cast<int64_t>(uint64_t{plane} << kPlaneShift);
 }
 
 std::string shape_text(const std::vector<int64_t>& sizes, const std::string& samples) {
@@ -188,8 +196,9 @@ void Package::read_metadata(const std::string& text) {
   for (size_t i = 0; i < operands_.size(); ++i) {
     for (const auto& [rows, correction] : {std::pair{&reliable_, Correction::kNone},
                                            std::pair{&regions_, operands_[i].correction}}) {
-      std::ranges::copy(make_region(0.0, 0.0, 1.0, operands_[i].address, correction),
-                        (*rows)[static_cast<int64_t>(i)].data_ptr<int64_t>());
+      int64_t* const row = (*rows)[static_cast<int64_t>(i)].data_ptr<int64_t>();
+      std::ranges::copy(make_region(0.0, 0.0, 1.0, operands_[i].address, correction), row);
+      put_in_plane(operands_[i].plane, row);
     }
   }
 }
@@ -216,9 +225,10 @@ void Package::set_rates(const std::vector<double>& rates) {
     const bool changed = rates_.empty() || rates_[next] != rate;
     ++next;
     if (!changed) continue;
-    operand.errors->write(rate, operand.address, operand.correction, operand.table_first,
-                          regions_[static_cast<int64_t>(i)].data_ptr<int64_t>(),
+    int64_t* const row = regions_[static_cast<int64_t>(i)].data_ptr<int64_t>();
+    operand.errors->write(rate, operand.address, operand.correction, operand.table_first, row,
                           table_.data_ptr<int64_t>());
+    put_in_plane(operand.plane, row);
   }
   rates_ = rates;
 }

@@ -27,6 +27,7 @@ struct Operand {
   Correction correction = Correction::kNone;
   std::optional<ErrorModel> errors;  // none of an operand that stays reliable
   int64_t table_first = 0;           // of its lines, where it has some
+  uint32_t plane = 0;  // mask of the bits of its words that it holds; 0 for whole words
 };
 
 class Package {

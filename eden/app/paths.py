@@ -272,7 +272,7 @@ REPORT_FILES: Mapping[str, str] = {
 }
 """The files that a report writes into its folder, and how each begins."""
 
-_STAGES = ("before", "round-*", "round-*/attempt-*", "pareto/drop-*")
+_STAGES = ("before", "whole", "round-*", "round-*/attempt-*", "pareto/drop-*")
 _OF_A_STAGE = (
     *("tolerance.json", "profile.journal", "accuracy.json", "network.safetensors", "tune.safetensors"),
     *("placement.json", "verification.json", "verification.journal"),

@@ -97,6 +97,11 @@ class Memory(Table):
     percentile: float | None = pydantic.Field(
         default=None, gt=50.0, le=100.0, description="share of an input's values in its range, in percent"
     )
+    planes: str | list[str] | dict[str, str | list[str]] | None = pydantic.Field(
+        default=None,
+        description="bit positions of words that memory keeps apart: 'search', planes such as ['7', '6:5', '4:0'], or "
+        "either by 'weight', 'input' or an operand's name; whole words if left out",
+    )
 
 
 class Walk(Table):

@@ -24,6 +24,8 @@ class Round(Record):
     """Placements that were tried: after one that is not certified, limits are halved."""
     limits_factor: float
     """What the limits of the last one were multiplied with."""
+    planes: bool = False
+    """Whether operands lay in planes of their bits."""
     certified: bool
     """Whether the last placement that was tried was certified."""
     mean_drop: float | None
@@ -103,6 +105,9 @@ class Rounds(Result):
             rows.append(cells)
         table = text_table((*header, "energy saved", "speedup"), rows)
         told = f"{table}\ntaken: round {self.taken}; {self.why}"
+        if any(one.planes for one in self.rounds):
+            paid = any(one.planes for one in self.rounds if one.number == self.taken)
+            told += f"; planes of bits {'paid' if paid else 'did not pay: words are whole'}"
         if self.network == "baseline":
             told += f"\nplaced is the network before boosting: {self.network_why}"
         return told

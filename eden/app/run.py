@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from eden.common.folder import claimed
 from eden.common.provenance import Provenance
 from eden.faults import inject
 from eden.faults.checkpoint import save
+from eden.faults.memories import operands
 from eden.memory.errors import ErrorModel
 from eden.placement.map_file import MemoryMap
 from eden.placement.mapping import memory_map
@@ -144,6 +145,7 @@ class _Run:
             network, folder, self.recipe.profile.max_drop, self.other(network)
         )
         own = clean_accuracy(model, self.stages.validation)
+        planes = any(info.plane for info in operands(model).values())
         lowest, highest = min(tolerance.limits.values()), max(tolerance.limits.values())
         self.say(
             f"tolerates BER {tolerance.coarse:.2g} in all operands; {lowest:.2g} to {highest:.2g} operand by "
@@ -168,6 +170,7 @@ class _Run:
                 own_accuracy=own,
                 attempts=tightening + 1,
                 limits_factor=factor,
+                planes=planes,
                 certified=found.certified,
                 mean_drop=None if certificate is None else certificate.mean_drop,
                 upper_bound=None if certificate is None else certificate.upper_bound,
@@ -186,52 +189,70 @@ class _Run:
     def rounds(self) -> tuple[int, str, dict[int, Certified]]:
         """All rounds: the one that is taken, why there are no more, and what is certified by round.
 
-        Where no placement of the boosted network is certified, those of the one before boosting follow.
+        A network whose operands lie in planes of bits is placed with whole words, too; the better one goes on. Where no
+        placement of the boosted network is certified, those of the one before boosting follow.
         """
         try:
-            return self.rounds_from(self.first, 1)
+            return self.rounds_from(self.candidates(self.first), 1)
         except SearchError as error:
             if self.first == self.reference:
                 raise
             self.why = f"{self.why}; then the boosted one was not placed: {error}"
             self.say(f"the boosted network is not placed: {error}; the rounds go on from the {_NAMED['baseline']}")
+            start = 1 + len(self.candidates(self.first))
             self.first = self.baseline
-            return self.rounds_from(self.first, 2)
+            return self.rounds_from(self.candidates(self.first), start)
 
-    def rounds_from(self, network: Path, start: int) -> tuple[int, str, dict[int, Certified]]:
-        """As ``rounds``, from a network and a number on."""
+    def candidates(self, network: Path) -> list[Path]:
+        """The network; where its operands lie in planes of bits, after the same with whole words."""
+        whole = self.stages.in_whole_words(network)
+        return [network] if whole is None else [whole, network]
+
+    def rounds_from(self, networks: Sequence[Path], start: int) -> tuple[int, str, dict[int, Certified]]:
+        """As ``rounds``, from a number on: of each network, then of the best, tuned again while that helps."""
         most, gain = self.recipe.rounds.most, self.recipe.rounds.least_gain
         certified: dict[int, Certified] = {}
-        taken, lowest, last = 0, math.inf, start + most - 1
+        taken, lowest, last = 0, math.inf, start + len(networks) + most - 2
+        network, following = networks[0], [*networks[1:]]
         for number in range(start, last + 1):
-            self.say(f"round {number} of {last}")
+            tuned = number - start >= len(networks)
+            self.say(f"round {number} of {last}{', with whole words' if following else ''}")
+            failure, why, improved = None, "", False
             try:
                 found, chosen = self.round(number, network)
             except SearchError as error:
-                if not taken:
-                    raise
-                return taken, f"the network of round {number} tolerates nothing: {error}", certified
-            self.done.append(found)
-            if chosen is None or found.objective is None:
-                if not taken:
-                    raise SearchError(
+                failure, why = error, f"the network of round {number} tolerates nothing: {error}"
+            else:
+                self.done.append(found)
+                if chosen is None or found.objective is None:
+                    why = f"the placement of round {number} is not certified"
+                    failure = SearchError(
                         f"no placement is certified, with limits down to {found.limits_factor:g} of those profiled; "
                         "allowed are a larger profile.max_drop, more certify.tightenings, or "
                         "certify.reference='boosted', which counts drops from the network after boosting"
                     )
-                return taken, f"the placement of round {number} is not certified", certified
-            certified[number] = chosen
-            improved = found.objective < lowest * (1.0 - gain)
-            if found.objective < lowest:
-                taken, lowest = number, found.objective
+                else:
+                    certified[number] = chosen
+                    improved = found.objective < lowest * (1.0 - gain)
+                    # Planes of bits have to pay; tuning need not.
+                    if improved or (tuned and found.objective < lowest):
+                        taken, lowest = number, found.objective
+            if following:
+                network = following.pop(0)
+                continue
+            if failure is not None and not taken:
+                raise failure
+            if failure is not None and tuned:
+                return taken, why, certified
             if number == last:
                 return taken, "no more were asked for", certified
-            if not improved:
+            if not improved and tuned:
                 return taken, f"round {number} does not lower the objective by {gain:.2%}", certified
-            following = self.stages.tuned(network, chosen.placement, number + 1)
-            if following is None:
+            best = certified[taken]
+            found_network = self.stages.tuned(best.network, best.placement, number + 1)
+            if found_network is None:
                 return taken, "the placement makes no errors to tune the network for", certified
-            network = following
+            network = found_network
         raise AssertionError("unreachable: the last round returns")
 
     def pareto(self, network: Path, taken: ParetoPoint, over: OverChips) -> Pareto | None:

@@ -33,7 +33,7 @@ from eden.costs.platforms import Cache, Platform
 from eden.costs.traffic_file import Traffic
 from eden.faults.checkpoint import load_, save
 from eden.faults.digests import SamplesDigest, described, network_digest
-from eden.faults.memories import operands, scalable_errors, set_errors_
+from eden.faults.memories import join_planes_, operands, scalable_errors, set_errors_
 from eden.placement.placement import Placement
 from eden.placement.solvers import place
 from eden.reporting.accuracy import AccuracyCurves
@@ -110,6 +110,20 @@ class RunStages:
         model = load_(self.task.model(), path)
         set_errors_(model, dict.fromkeys(operands(model), self.errors))
         return model
+
+    def in_whole_words(self, network: Path) -> Path | None:
+        """The same network without planes of bits, None where it has none."""
+        if not any(info.plane for info in operands(self.load(network)).values()):
+            return None
+        file = "whole/network.safetensors"
+        output_folder(self.out / "whole")
+        self.kept.do(
+            file,
+            [file],
+            {**self._common, "network": digest_of_file(network), "memory": described(self.errors)},
+            lambda _: save(join_planes_(self.load(network), self.errors), self.out / file),
+        )
+        return self.out / file
 
     def gain(self, baseline: Path, boosted: Path) -> Gain:
         """What boosting gained, by the samples of the validation set that decisions may see, none that confirm."""

@@ -135,6 +135,7 @@ def faults_of(task: Task, errors: ErrorModel, seed: int = 0, which: str = "all")
         quantization=task.quantization,
         weight_channels=task.weight_channels,
         input_storage=task.input_storage,
+        planes=task.planes,
     )
 
 

@@ -57,6 +57,8 @@ class Task:
         quantization: "symmetric" or "affine" codes.
         weight_channels: whether each output channel of a weight has a scale of its own.
         percentile: share of an input's values that its range holds, in percent, as in ``eden.calibrate_``.
+        planes: groups of the bit positions of words that memory keeps apart, as in ``eden.Faults``; None for whole
+            words.
         calibration_samples: training samples from which the ranges of the inputs are taken.
         threads: of torch, None to leave them; a second one only slows a network whose layers take microseconds.
 
@@ -77,6 +79,7 @@ class Task:
     quantization: str = "symmetric"
     weight_channels: bool = False
     percentile: float | None = None
+    planes: Any = None
     calibration_samples: int = 500
     threads: int | None = None
     test: Callable[[], TensorDataset] | None = None
@@ -183,7 +186,7 @@ def cifar_task() -> Task:
     )
 
 
-KEPT = ("storage", "correction", "input_storage", "quantization", "weight_channels", "percentile")
+KEPT = ("storage", "correction", "input_storage", "quantization", "weight_channels", "percentile", "planes")
 """The fields of a task that say how the memory keeps values."""
 
 TASKS: dict[str, Callable[[], Task]] = {"digits": digits_task, "cifar10-resnet20": cifar_task}

@@ -97,6 +97,23 @@ def scalable_errors(model: nn.Module) -> dict[str, ErrorModel]:
     return found
 
 
+def join_planes_(model: nn.Module, errors: ErrorModel) -> nn.Module:
+    """Keep the words of operands in planes whole again, each at the operand's own address in one memory, in place.
+
+    Args:
+        model: a network under faults.
+        errors: of that memory.
+
+    Returns:
+        The same network.
+    """
+    for layer, operand in layer_operands(model, absent=True):
+        if operand.planes:
+            operand.errors, operand.planes = errors, {}
+            write_region(layer, operand)
+    return model
+
+
 def set_scaled_errors_(model: nn.Module, errors: Mapping[str, ErrorModel]) -> None:
     """``set_errors_`` of what `scalable_errors` gave, at other rates: an operand in pieces of memory stays in them."""
     set_errors_(model, _in_place(model, errors))

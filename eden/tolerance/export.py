@@ -28,6 +28,7 @@ from eden.faults.faulty_layers import faulty_layers
 from eden.faults.memories import scalable_errors
 from eden.faults.reads import Reads
 from eden.memory.lines import LineModel
+from eden.memory.planes import operand_and_plane, plane_mask
 from eden.tolerance.network import check_searchable, moved_bytes
 from eden.tolerance.package import (
     METADATA_KEY,
@@ -55,7 +56,7 @@ class _Exported(nn.Module):
 
         Args:
             x: the network's input.
-            regions: int64, a row for each operand.
+            regions: int64, a row for each operand, or each of its planes.
             chip: int64 scalar, seed of the chip.
             access: int64 scalar, forward passes since the chip was set.
             table: int64 vector, of the regions' lines; None where there are none.
@@ -67,7 +68,7 @@ class _Exported(nn.Module):
             held[f"{prefix}eden_access"] = access * self._calls[name]
             for operand in layer.eden_faults.operands():
                 row = self._rows[operand.name]
-                held[prefix + operand.buffers.region] = regions[row : row + 1]
+                held[prefix + operand.buffers.region] = regions[row : row + len(operand.places)]
                 if table is not None:
                     held[prefix + operand.buffers.table] = table
         output: Tensor = torch.func.functional_call(self.network, held, (x,))
@@ -76,12 +77,6 @@ class _Exported(nn.Module):
 
 def _packaged_operands(model: nn.Module) -> tuple[PackagedOperand, ...]:
     infos = memories.operands(model)
-    planes = [name for name, info in infos.items() if info.plane]
-    if planes:
-        raise ValueError(
-            f"{planes[0]} is a plane of {infos[planes[0]].operand}; allowed in a package are operands whose words are "
-            "whole (Faults.planes is None)"
-        )
     errors = scalable_errors(model)
     moved = moved_bytes(infos)
     corrections = {
@@ -115,7 +110,8 @@ def _packaged_operands(model: nn.Module) -> tuple[PackagedOperand, ...]:
                 moved_bytes=moved[name],
                 storage=info.storage,
                 address=address,
-                correction=corrections[name],  # type: ignore[arg-type]
+                plane=plane_mask(info.plane),
+                correction=corrections[info.operand],  # type: ignore[arg-type]
                 errors=None if lines is None else lines.to_dict(),
                 table_first=first,
             )
@@ -195,7 +191,10 @@ def export(
         )
         errors = {operand.name: one for operand in operands if (one := operand.model) is not None}
         regions, chip, access, table = inputs_of(info, errors, 0, 0, inputs.device)
-        rows = {operand.name: row for row, operand in enumerate(operands)}
+        # Of an operand in planes, the first one's; `operands` has them one after the other.
+        rows: dict[str, int] = {}
+        for row, operand in enumerate(operands):
+            rows.setdefault(operand_and_plane(operand.name)[0], row)
         arguments = (batch, regions, chip, access) + (() if table is None else (table,))
         with _told("torch.export"):
             program = torch.export.export(_Exported(model, rows, calls), arguments)

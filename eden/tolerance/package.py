@@ -27,7 +27,8 @@ from eden.memory import library as _library
 from eden.memory.cell_map import CellMap
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.lines import LineModel
-from eden.memory.region import region_rows
+from eden.memory.planes import operand_and_plane, plane_mask
+from eden.memory.region import plane_rows, region_rows
 from eden.memory.storage import CELL_UNITS
 from eden.tolerance.network import weights_of
 from eden.tolerance.question import Searched
@@ -60,12 +61,16 @@ class PackagedOperand(Record):
     """JSON form of its error model; None of an operand that stays reliable."""
     table_first: Annotated[int, pydantic.Field(ge=0)] | None
     """Where its lines begin in the package's table; None where it has none."""
+    plane: Annotated[int, pydantic.Field(ge=0, lt=2**32)] = 0
+    """Mask of the bit positions of a word that it holds, whose operand's other planes follow it; 0 of whole words."""
 
     @pydantic.model_validator(mode="after")
     def _check(self) -> PackagedOperand:
         model = self.model
         if model is not None:
             check_packageable(model, self.name)
+        if plane_mask(operand_and_plane(self.name)[1]) != self.plane:
+            raise ValueError(f"plane is {self.plane}; allowed is the mask of the bit positions that {self.name!r} says")
         if isinstance(model, LineModel) != (self.table_first is not None):
             raise ValueError("table_first is to be given for errors of lines, and for no others")
         return self
@@ -80,7 +85,7 @@ class PackageInfo(VersionedFile):
     """What a package says of itself."""
 
     FORMAT = "eden-package"
-    VERSION = 1
+    VERSION = 2
 
     eden_version: str
     """Version of EDEN that made it."""
@@ -155,7 +160,12 @@ def inputs_of(
         errors = None if rates is None else rates.get(operand.name)
         correction = "none" if rates is None else operand.correction
         pieces = [(errors, operand.address, 0)]
-        (row,), lines = region_rows(pieces, 0, CELL_UNITS[operand.storage], correction)
+        plane = operand_and_plane(operand.name)[1]
+        (row,), lines = (
+            plane_rows({plane: pieces}, 0, correction)
+            if plane
+            else region_rows(pieces, 0, CELL_UNITS[operand.storage], correction)
+        )
         if lines is not None and table is not None and operand.table_first is not None:
             row[_core.REGION_TABLE_FIRST] = operand.table_first
             table[operand.table_first : operand.table_first + lines.size] = torch.from_numpy(lines)
@@ -307,7 +317,9 @@ class SearchedPackage:
             raise FileError(path, "none of its operands has an error model; allowed is one or more")
         errors = {name: model for name, operand in packaged.items() if (model := operand.model) is not None}
         infos = {
-            name: OperandInfo(name, one.kind, one.bytes, errors[name], one.storage, one.address, 0, ())
+            name: OperandInfo(
+                *(name, one.kind, one.bytes, errors[name], one.storage, one.address, 0, ()), *operand_and_plane(name)
+            )
             for name, one in packaged.items()
         }
         weights = weights_of(weigh, infos, {name: operand.moved_bytes for name, operand in packaged.items()})

@@ -93,8 +93,11 @@ ERRORS: dict[str, ErrorModel | None] = {
     "conv.weight": eden.DataDependent(1e-3, 3e-3, failure=0.5),
     "conv.input": eden.Uniform(1e-3),
     "first.weight": eden.Bitline.measured([0.0, 1e-4, 3e-3, 0.2, 0.3], failure=0.5, geometry=GEOMETRY),
-    "first.input": eden.Uniform(1e-3, failure=0.25),
-    "twice.weight": eden.Wordline.measured([1e-3, 0.0, 0.1], failure=0.4, geometry=GEOMETRY),
+    "first.input[4:0]": eden.Uniform(1e-2, failure=0.25),
+    "first.input[6:5]": eden.DataDependent(1e-4, 1e-3),
+    "first.input[7]": None,
+    "twice.weight[6:0]": eden.Wordline.measured([1e-3, 0.0, 0.1], failure=0.4, geometry=GEOMETRY),
+    "twice.weight[7]": eden.Bitline.measured([0.0, 1e-3], failure=0.4, geometry=GEOMETRY),
     "twice.input": eden.DataDependent(2e-3, 1e-3, failure=0.5),
     "head.weight": None,
     "head.input": eden.DataDependent(0.0, 1e-3),
@@ -102,7 +105,12 @@ ERRORS: dict[str, ErrorModel | None] = {
 }
 
 
-def faulty_network() -> nn.Module:
+PLANES = {"first.input": "search", "twice.weight": ["7", "6:0"]}
+
+
+def faulty_network(
+    storage: str = "int8", planes: dict[str, Any] = PLANES, faults: dict[str, ErrorModel | None] = ERRORS
+) -> nn.Module:
     train, _ = data()
     model = network()
     x, y = train.tensors
@@ -112,9 +120,9 @@ def faulty_network() -> nn.Module:
         nn.functional.cross_entropy(model(x), y).backward()
         optimizer.step()
     errors = eden.Uniform(1e-3)
-    eden.inject_(model, eden.Faults(errors, errors, storage="int8", correction="zero", seed=5))
+    eden.inject_(model, eden.Faults(errors, errors, storage, "zero", 5, input_storage="int8", planes=planes))
     eden.calibrate_(model, [x])
-    eden.set_errors_(model, ERRORS)
+    eden.set_errors_(model, faults)
     return model.eval()
 
 
@@ -199,16 +207,17 @@ def test_a_package_computes_what_its_network_does(model: nn.Module, folder: Path
 
 
 def test_a_placed_network_is_read_from_its_cells(tmp_path: Path) -> None:
-    """As ``eden run`` leaves one: each operand in one piece of the device's memory."""
-    model = faulty_network()
-    placed = {name: [(errors, 2**20 * (number + 3), 2**14)] for number, (name, errors) in enumerate(ERRORS.items())}
+    """As ``eden run`` leaves one: each operand in one piece of the device's memory; weights in SECDED."""
+    faults = {name.removesuffix("[6:0]"): errors for name, errors in ERRORS.items() if name != "twice.weight[7]"}
+    model = faulty_network("int8_secded", {"first.input": "search"}, faults)
+    placed = {name: [(errors, 2**20 * (number + 3), 2**15)] for number, (name, errors) in enumerate(faults.items())}
     eden.set_errors_(model, placed)
     inputs = data()[1].tensors[0][:20]
     eden.save(model, tmp_path / "network.safetensors")
     loaded = eden.load_(network(), tmp_path / "network.safetensors").eval()
     package = Package(eden.export(loaded, inputs, tmp_path / "net.pt2", samples_per_run=20))
     assert [operand.address for operand in package.info.operands] == [pieces[0][1] for pieces in placed.values()]
-    errors = {name: errors.scaled(0.1) for name, errors in ERRORS.items() if errors is not None}
+    errors = {name: errors.scaled(0.1) for name, errors in faults.items() if errors is not None}
     set_scaled_errors_(loaded, errors)
     eden.set_chip_(loaded, 3)
     with torch.no_grad():
@@ -693,18 +702,18 @@ class Pair(nn.Module):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: changed(first__input=eden.Wordline(1e-3, 0.1)), "operand 'first.input' has the error model wordline"),
+        (lambda: changed(sum__input=eden.Wordline(1e-3, 0.1)), "operand 'sum.input' has the error model wordline"),
         (
             lambda: changed(conv__weight=eden.CellMap([4, 9], True, True, bits=4096)),
             "operand 'conv.weight' has the error model a map of a chip's own cells",
         ),
         (
-            lambda: changed(first__input=[(eden.Uniform(1e-3), 0, 256), (eden.Uniform(1e-3), 512, 256)]),
-            "first.input lies in 2 pieces of memory; allowed in a package is one",
+            lambda: changed(sum__input=[(eden.Uniform(1e-3), 0, 256), (eden.Uniform(1e-3), 512, 256)]),
+            "sum.input lies in 2 pieces of memory; allowed in a package is one",
         ),
         (
-            lambda: changed(first__input=[(eden.Uniform(1e-3), 0, 256), (None, 512, 256)]),
-            "first.input lies in 2 pieces of memory, which have no common rate",
+            lambda: changed(sum__input=[(eden.Uniform(1e-3), 0, 256), (None, 512, 256)]),
+            "sum.input lies in 2 pieces of memory, which have no common rate",
         ),
         (Pair, "the network's output is tuple; allowed in a package is a tensor"),
         (network, "has no layer under faults"),
