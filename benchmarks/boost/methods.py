@@ -29,8 +29,8 @@ from eden.boosting.weights import clip_weights_, distilled, weight_bounds
 from eden.faults.learned_ranges import LearnedRanges
 from eden.tolerance.evaluation import clean_accuracy
 
-RATES = (1e-3, 2e-3, 3e-3)
 TARGET = 2e-3
+RATES = (TARGET,)
 _LEARNED_START, _LEAST_CLIP = 0.99, 1e-3
 
 
@@ -45,26 +45,29 @@ class Method:
         target: mean bit error rate, from the first step on.
         sharpness: rho, how far up the gradient the weights are moved before the gradient that is used (Foret et al.,
             ICLR 2021).
-        learned_clip: whether the largest magnitude of each channel of a weight is trained.
+        channel_clip: whether weights are clipped at the 99th percentile of each output channel, taken once.
+        learned_clip: whether the largest magnitude of each channel is trained from there.
         equalized: whether channels inside of blocks are scaled before training, as their weights and values have it.
     """
 
     recipe: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     memory: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    images: int = 20_000
+    images: int = 10_000
     target: float = TARGET
     sharpness: float = 0.0
+    channel_clip: bool = False
     learned_clip: bool = False
     equalized: bool = False
 
 
 METHODS: Mapping[str, Method] = {
     "as the recipe is": Method(),
-    "sharpness-aware, rho 0.05, half of the steps": Method(images=10_000, sharpness=0.05),
+    "weights clipped at the 99th percentile of each channel": Method({"clip_percentile": None}, channel_clip=True),
+    "sharpness-aware, rho 0.05, half of the steps": Method(images=5_000, sharpness=0.05),
     "inputs within their 99th percentile": Method(memory={"percentile": 99.0}),
     "weights within 0.1": Method({"clip_percentile": None, "clip_weights": 0.1}),
     "weights clipped where each channel learns to be": Method(
-        {"clip_percentile": None, "range_decay": 1e-3}, learned_clip=True
+        {"clip_percentile": None}, channel_clip=True, learned_clip=True
     ),
     "two epochs (twice the passes)": Method({"epochs": 2}),
     "sharpness-aware, rho 0.05, all steps (twice the passes)": Method(sharpness=0.05),
@@ -92,10 +95,10 @@ RECIPE: Mapping[str, Any] = {
 """As benchmarks/boost/recipes/int8.toml has it."""
 
 
-class LearnedClips:
-    """A largest magnitude for each output channel of each weight, with the gradient of the values that are at it.
+class ChannelClips:
+    """A largest magnitude for each output channel of each weight, to which values are brought back after each step.
 
-    That is PACT's (Choi et al., arXiv 1805.06085), of weights. Values are brought back after each step.
+    Its gradient, if it is trained, is that of the values that are at it: PACT's (Choi et al., arXiv 1805.06085).
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -176,8 +179,9 @@ def trained(method: Method) -> nn.Module:
     learned = LearnedRanges(model)
     if recipe.learn_ranges:
         optimizer.add_param_group({"params": learned.parameters(), "weight_decay": recipe.range_decay})
-    clips = LearnedClips(model) if method.learned_clip else None
+    clips = ChannelClips(model) if method.channel_clip else None
     if clips is not None:
+        clips.apply_()
         optimizer.add_param_group({"params": list(clips.clips.values()), "weight_decay": recipe.range_decay})
     bounds = weight_bounds(model, recipe.clip_weights, recipe.clip_percentile)
     clip_weights_(model, bounds)
@@ -208,7 +212,7 @@ def trained(method: Method) -> nn.Module:
                     with torch.no_grad():
                         for name, value in before.items():
                             model.get_parameter(name).copy_(value)
-                if clips is not None:
+                if clips is not None and method.learned_clip:
                     clips.take_gradients()
                 optimizer.step()
                 clip_weights_(model, bounds)

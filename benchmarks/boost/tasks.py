@@ -7,6 +7,7 @@ trained here is kept in the folder named by EDEN_BOOST, out/boost unless set.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,7 @@ def _held_out(dataset: TensorDataset) -> Split:
     return TensorDataset(x[:-HELD_OUT], y[:-HELD_OUT]), TensorDataset(x[-HELD_OUT:], y[-HELD_OUT:])
 
 
+@functools.cache
 def cifar_held_out() -> Split:
     """45,000 images of CIFAR-10 to train with and 5,000 held out."""
     return _held_out(cifar10()[0])
@@ -134,11 +136,11 @@ def ablation_resnet20() -> Task:
     return _task("pretrained ResNet-20", pretrained_resnet, lambda: cifar10(20_000), flip_and_crop)
 
 
-_SHORT_IMAGES = 10_000  # for comparisons of many networks and storages, which rank and do not claim
+_SHORT_IMAGES = 5_000  # for comparisons of many networks and storages, which rank and do not claim
 
 
 def short_resnet20() -> Task:
-    """The pretrained ResNet-20 with the first 10,000 training images, judged on the 1,000 test images."""
+    """The pretrained ResNet-20 with the first 5,000 training images, judged on the 1,000 test images."""
     return _task("pretrained ResNet-20", pretrained_resnet, lambda: cifar10(_SHORT_IMAGES), flip_and_crop)
 
 
@@ -148,7 +150,7 @@ def short_resnet32() -> Task:
 
 
 def short_lenet5() -> Task:
-    """LeNet-5 with the first 10,000 training images, judged on the 5,000 that it never saw."""
+    """LeNet-5 with the first 5,000 training images, judged on the 5,000 that it never saw."""
 
     def data() -> Split:
         training, held_out = mnist_held_out()
