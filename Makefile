@@ -99,7 +99,7 @@ demo: setup  ## the main job on real input: device, boosted network, tolerance, 
 
 cifar: setup  ## the same on the pretrained ResNet-20 and CIFAR-10; needs EDEN_DATA
 	@test -n "$$EDEN_DATA" || { echo "make cifar: EDEN_DATA is not set; it names the folder with cifar10/ and weights/" >&2; exit 1; }
-	$(BIN)/eden demo --task cifar10-resnet20 --out out/cifar --resume
+	$(BIN)/eden demo --task cifar10-resnet20 --max-drop 0.01 --out out/cifar --resume
 
 reference: setup  ## ResNet-20 under uniform errors beside figures of an independent implementation; needs EDEN_DATA
 	$(BIN)/python benchmarks/reference.py

@@ -221,6 +221,7 @@ def follow(
     holds: Sequence[str],
     command: Callable[..., Any],
     given: Mapping[str, Any],
+    replaces: Mapping[str, str] | None = None,
 ) -> None:
     """Do what a recipe says in a folder.
 
@@ -231,10 +232,12 @@ def follow(
         holds: names of the files that it leaves in the folder, patterns of glob.
         command: the subcommand, whose options say what they set of the recipe, unless they are None; then comes --set.
         given: what its parameters are, ``out``, ``resume`` and ``force`` among them.
+        replaces: by option, a key that the recipe has and that means nothing beside what the option sets.
     """
     from eden.app.recipe import setting
 
-    said = [
+    said: list[tuple[str, Any]] = [(key, None) for name, key in (replaces or {}).items() if given[name] is not None]
+    said += [
         (key, str(value) if isinstance(value, Path) else value)
         for name, mark in _marks(command)
         if isinstance(mark, Sets) and (value := given[name]) is not None

@@ -630,11 +630,8 @@ def test_progress_counts_the_steps_of_the_run_before(
 def test_the_demo_is_a_recipe_that_says_what_the_task_leaves_open() -> None:
     with importlib.resources.as_file(DEMO) as path:
         whole = RunRecipe.load(path).resolved(load_task("digits"))
-    assert (whole.memory.device, whole.memory.storage, whole.comparison.chips) == (
-        "ddr3-b33",
-        "int8_sign_magnitude",
-        20,
-    )
+    assert (whole.memory.device, whole.memory.vdd, whole.memory.trcd) == ("ddr3-p9", 1.025, None)
+    assert (whole.memory.storage, whole.comparison.chips) == ("int8_sign_magnitude", 20)
 
 
 def test_an_error_model_needs_a_device_to_place_in(tmp_path: Path) -> None:

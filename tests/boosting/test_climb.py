@@ -87,6 +87,7 @@ def test_what_tolerates_more_is_kept():
         curriculum.step()
     given, first, second = curriculum.tried
     assert (first.taken, second.taken) == (True, False)
+    assert first.ber == given.tolerated  # where the rate begins
     assert first.tolerated > 1.5 * given.tolerated
     assert second.tolerated == 0.0
     assert torch.equal(model[2].weight, weight)

@@ -51,4 +51,6 @@ def demo(
     from eden.app.run_recipe import DEMO, RunRecipe
 
     with importlib.resources.as_file(DEMO) as recipe:
-        follow(whole, RunRecipe, recipe, RUN_FILES, demo, given)
+        # A voltage is of the recipe's device, and a target of its network.
+        own = {"device": "memory.vdd", "trcd": "memory.vdd", "task": "curriculum.target_ber"}
+        follow(whole, RunRecipe, recipe, RUN_FILES, demo, given, own)
