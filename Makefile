@@ -11,7 +11,7 @@ JOBS := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$(( n < 8 ? n : 8 )))
 OWN_BUILD := -DEDEN_WERROR=ON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup build build-time test demo cifar reference prediction checks recovery boost bench bench-gpu gpu-report bench-placements \
+.PHONY: help setup build build-time test demo report-picture cifar reference prediction checks recovery boost bench bench-gpu gpu-report bench-placements \
   bench-profile bench-chips bench-planes bench-known bench-fits bench-readers bench-traffic bench-imports bench-headline lint lint-python lint-cpp lint-rooms lint-words format docs \
   check lines test-cpp test-python test-gpu test-networks test-slow soak mutants sdist wheel test-install catalogue schemas figures sanitize clean
 
@@ -96,6 +96,10 @@ clean:  ## remove what was built; the virtual environment stays
 
 demo: setup  ## the main job on real input: device, boosted network, tolerance, placement, savings, report in out/demo
 	$(BIN)/eden demo --out out/demo --force
+
+report-picture:  ## docs/figures/report.png, of the report that make demo has left; needs chromium
+	chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --virtual-time-budget=4000 --window-size=1000,1400 \
+	  --screenshot=docs/figures/report.png out/demo/index.html
 
 cifar: setup  ## the same on the pretrained ResNet-20 and CIFAR-10; needs EDEN_DATA
 	@test -n "$$EDEN_DATA" || { echo "make cifar: EDEN_DATA is not set; it names the folder with cifar10/ and weights/" >&2; exit 1; }
