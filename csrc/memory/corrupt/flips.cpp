@@ -348,12 +348,14 @@ void PatchFlips::list_blocks(const simd::PatchLines& lines, int joint) {
       begin + (lines.across ? uint64_t{lines.count} * lines.length : uint64_t{patch_.columns});
   const uint64_t from = lines.across ? lines.lead : 0;
   const uint64_t to = lines.across ? lines.lead + patch_.rows : lines.length;
+  while (joint <= kLastLevel && lines_of_level_[static_cast<size_t>(joint)].empty()) ++joint;
   // Bit b is block first_block + b of the level.
   int bits = block_bits(joint);
   uint64_t first_block = begin >> bits;
   size_t count = ((end - 1) >> bits) - first_block + 1;
   reached_.assign(count / 64 + 2, 0);
   blocks_.clear();
+  bool all = false;  // whether the level before had all of its blocks
   for (int level = joint; level <= kLastLevel; ++level) {
     for (; bits < block_bits(level); ++bits) {
       const size_t odd = first_block % 2;
@@ -362,6 +364,7 @@ void PatchFlips::list_blocks(const simd::PatchLines& lines, int joint) {
       first_block /= 2;
     }
     for (const uint32_t line : lines_of_level_[static_cast<size_t>(level)]) {
+      if (all) break;
       const uint64_t cell = lines.first_cell + uint64_t{line} * lines.length;
       const uint64_t wanted = std::max(cell + from, begin), last = std::min(cell + to, end) - 1;
       for (uint64_t block = wanted >> bits; block <= last >> bits; ++block) {
@@ -369,12 +372,14 @@ void PatchFlips::list_blocks(const simd::PatchLines& lines, int joint) {
         reached_[bit / 64] |= uint64_t{1} << (bit % 64);
       }
     }
+    const size_t before = blocks_.size();
     for (size_t w = 0; w * 64 < count; ++w) {
       for (uint64_t word = reached_[w]; word != 0; word &= word - 1) {
         const auto bit = static_cast<uint64_t>(std::countr_zero(word));
         blocks_.push_back({first_block + w * 64 + bit, level});
       }
     }
+    all = blocks_.size() - before == count;
   }
 }
 

@@ -20,6 +20,9 @@ constexpr uint64_t kPatchCells = uint64_t{1} << 21;
 constexpr uint64_t kPatchElements = uint64_t{1} << 17;
 constexpr uint64_t kColumnMultiple = 512;
 
+// Smaller ones cost more than another thread brings.
+constexpr uint64_t kLeastPatchCells = uint64_t{1} << 17;
+
 // So many marks and their masks fit in a cache that is a core's own.
 constexpr uint64_t kPatchMarks = uint64_t{1} << 14;
 
@@ -144,12 +147,13 @@ void check_regions(const Load& load, uint64_t width) {
 }  // namespace
 
 LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const void* in, void* out,
-                   const simd::Kernels& kernels)
+                   const simd::Kernels& kernels, int threads)
     : load_(load),
       value_(value),
       storage_(storage),
       width_(storage_bits(storage)),
       value_bytes_(storage_bits(own_storage(value)) / 8),
+      threads_(threads),
       in_(static_cast<const char*>(in)),
       out_(static_cast<char*>(out)),
       kernels_(kernels),
@@ -184,7 +188,12 @@ void LoadWork::add_segment(std::vector<Segment>& segments, int64_t& patches, con
                            uint64_t first, uint64_t end) const {
   if (end == first) return;
   const uint64_t most = std::min(kPatchCells, kPatchElements * static_cast<uint64_t>(width_));
-  const uint64_t cells = std::min(most, kPatchMarks << shallowest_level(region));
+  // Of each of the samples, whose pieces threads take, too; a power of two, as all of these.
+  const uint64_t samples = static_cast<uint64_t>(std::max<int64_t>(1, load_.shape.batch));
+  const uint64_t pieces = threads_ > 1 ? 2 * static_cast<uint64_t>(threads_) : 1;
+  const uint64_t wanted = (pieces + samples - 1) / samples;
+  const uint64_t share = std::max(kLeastPatchCells, std::bit_floor((end - first) / wanted));
+  const uint64_t cells = std::min({most, share, kPatchMarks << shallowest_level(region)});
   const PatchGrid grid = PatchGrid::cut(region, end - first, cells, kColumnMultiple);
   const bool lines = region.model == ModelKind::kBitline || region.model == ModelKind::kWordline;
   segments.push_back(

@@ -17,9 +17,10 @@ namespace eden {
 class LoadWork {
  public:
   // `in` and `out` are row-major tensors of a type that can be kept in the storage; they may be the
-  // same. Throws std::invalid_argument naming a region that cannot be followed (region_check.h).
+  // same. For so many threads pieces are cut smaller, where there would not be two for each. Throws
+  // std::invalid_argument naming a region that cannot be followed (region_check.h).
   LoadWork(const Load& load, ValueType value, Storage storage, const void* in, void* out,
-           const simd::Kernels& kernels = simd::kernels());
+           const simd::Kernels& kernels = simd::kernels(), int threads = 1);
 
   // Pieces are ordered so that neighbours share a patch, whose flips are then found once.
   int64_t pieces() const { return patches_ * load_.shape.batch; }
@@ -88,6 +89,7 @@ class LoadWork {
   Storage storage_;
   int width_;
   int value_bytes_;
+  int threads_;
   bool plain_;  // the words are the values' own, and nothing is corrected
   bool streams_;
   const char* in_;

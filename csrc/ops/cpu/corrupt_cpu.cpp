@@ -50,7 +50,8 @@ Load load_of(const CorruptArguments& arguments) {
 }
 
 void run(const Load& load, ValueType value, Storage storage, const void* in, void* out) {
-  const LoadWork work(load, value, storage, in, out);
+  const LoadWork work(load, value, storage, in, out, simd::kernels(),
+                      static_cast<int>(torch::stable::get_num_threads()));
   FlipCache& cache = flip_cache();
   FlipCache::Answer answer;
   if (work.patches() != 0) answer = cache.find(load, work.width(), work.patches());

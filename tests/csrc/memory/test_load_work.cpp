@@ -162,9 +162,12 @@ TEST_CASE("bits that are turned one by one are those that masks turn, cells foun
     load.table_size = static_cast<int64_t>(table.size());
     const auto in = pattern(size_t{1} << 20);
     auto out = in, same = in;
-    const eden::LoadWork apart(load, ValueType::kInt8, Storage::kInt8, in.data(), out.data());
+    const eden::LoadWork apart(load, ValueType::kInt8, Storage::kInt8, in.data(), out.data(),
+                               eden::simd::kernels(), 16);
     apart.run(0, apart.pieces());
     const eden::LoadWork in_place(load, ValueType::kInt8, Storage::kInt8, same.data(), same.data());
+    REQUIRE(apart.pieces() >= 32);
+    REQUIRE(in_place.pieces() < 16);
     in_place.run(0, in_place.pieces());
     REQUIRE((out == same));
     REQUIRE((out != in));
