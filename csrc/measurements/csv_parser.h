@@ -101,12 +101,13 @@ bool has_columns(std::string_view head, std::initializer_list<std::string_view> 
 
 // The columns of an operating point, in the order of ConditionField, and those of the data.
 inline constexpr const char* kConditionNames[kConditionFields] = {
-    "vdd", "trcd", "trp", "temperature", "refresh_interval", "hammer_count"};
+    "vdd", "trcd", "trp", "temperature", "refresh_interval", "hammer_count", "tras"};
 struct Range {
   double low, high;
 };
 inline constexpr Range kConditionRanges[kConditionFields] = {
-    {0.1, 10.0}, {1e-3, 1e6}, {1e-3, 1e6}, {-273.15, 1000.0}, {1e-3, 1e9}, {0.0, 1e15}};
+    {0.1, 10.0}, {1e-3, 1e6}, {1e-3, 1e6}, {-273.15, 1000.0},
+    {1e-3, 1e9}, {0.0, 1e15}, {1e-3, 1e6}};
 
 // Columns of the same in other units: the value is factor x number + offset.
 struct InUnit {
@@ -117,6 +118,7 @@ struct InUnit {
 inline constexpr InUnit kInUnits[] = {{"vdd_mv", kVdd, 1e-3, 0.0},
                                       {"trcd_ps", kTrcd, 1e-3, 0.0},
                                       {"trp_ps", kTrp, 1e-3, 0.0},
+                                      {"tras_ps", kTras, 1e-3, 0.0},
                                       {"temperature_k", kTemperature, 1.0, -273.15},
                                       {"refresh_interval_us", kRefreshInterval, 1e-3, 0.0},
                                       {"refresh_interval_s", kRefreshInterval, 1e3, 0.0}};

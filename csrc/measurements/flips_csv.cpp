@@ -207,29 +207,65 @@ class HbmCsv : public CsvParser {
 };
 
 // The flips of PaCRAM's tests of RowHammer under a short tRAS (files *.ber): a row of one bank and
-// a bit of it. Its programs take lines that agree for one flip.
+// a bit of it. Its programs take lines that agree for one flip. Its other files, of thresholds and
+// of what is computed from them, tell no rates, and are refused by name.
 class PacramCsv : public CsvParser {
  public:
   PacramCsv(const Settings& settings, Output& output)
-      : CsvParser({{"PivotRow", true, true}, {"BitLoc", true, true}}, settings, output) {
-    if (!(settings.at.field[kHammerCount] > 0.0)) {
-      refuse("hammer_count is missing; allowed for pacram is at with the activations of the test, ",
-             "because its rows were hammered: what failed did not fail of tRAS alone");
-    }
+      : CsvParser({{"PivotRow", false, true},
+                   {"BitLoc", false, true},
+                   {"nRH", false},
+                   {"norm_nRH", false},
+                   {"norm_bfs", false},
+                   {"n_nRH", false}},
+                  settings, output) {
     const auto& banks = settings.tested.banks;
     if (banks.size() > 1) {
       refuse("banks has ", banks.size(), " of them; allowed for pacram is the one that was tested");
     }
     if (!banks.empty()) bank_ = banks[0];
-    condition_ = output.statistics.condition(settings.at);
-    output.statistics.pass(condition_, 0);
   }
 
  private:
+  enum { kRow, kBit, kThreshold, kNormalThreshold, kNormalFlips, kConfiguration };
+
+  // What the file holds and what was said of it, at its first line.
+  void begin() {
+    constexpr const char* kAllowed =
+        "; allowed are its files *.ber, with the columns PivotRow and BitLoc";
+    if (has(kThreshold)) {
+      refuse<FormatError>(
+          "line 1: found the column nRH: the least activations of its neighbours that a row fails "
+          "at tell neither how many of its cells fail nor of how many, so that no rate follows",
+          kAllowed);
+    }
+    for (const int column : {kNormalThreshold, kNormalFlips, kConfiguration}) {
+      if (!has(column)) continue;
+      refuse<FormatError>("line 1: found the column ",
+                          column == kNormalThreshold ? "norm_nRH"
+                          : column == kNormalFlips   ? "norm_bfs"
+                                                     : "n_nRH",
+                          ": shares of what the same row did at the nominal tRAS, so that no rate "
+                          "follows",
+                          kAllowed);
+    }
+    if (!has(kRow) || !has(kBit)) {
+      refuse<FormatError>("line 1: the column ", has(kRow) ? "BitLoc" : "PivotRow", " is missing",
+                          kAllowed);
+    }
+    if (!(settings_.at.field[kHammerCount] > 0.0)) {
+      refuse("hammer_count is missing; allowed for pacram is at with the activations of the test, ",
+             "because its rows were hammered: what failed did not fail of tRAS alone");
+    }
+    condition_ = output_.statistics.condition(settings_.at);
+    output_.statistics.pass(condition_, 0);
+  }
+
   bool row(uint64_t line) override {
-    const auto row = number(line, 0, 0, kMostRows - 1);
+    if (condition_ < 0) begin();
+    const auto row = number(line, kRow, 0, kMostRows - 1);
     if (!row) return false;
-    const auto bit = number(line, 1, 0, kMostRowBits - 1);
+    const auto bit = number(line, kBit, 0, kMostRowBits - 1);
     if (!bit) return false;
     if (!count(*row, *bit)) {
       output_.log.damaged(line, outside(bank_, *row, *bit), kInside);
@@ -239,7 +275,8 @@ class PacramCsv : public CsvParser {
   }
 
   bool alike(uint64_t) override {
-    return digits(0) < kMostRows && digits(1) < kMostRowBits && count(digits(0), digits(1));
+    return digits(kRow) < kMostRows && digits(kBit) < kMostRowBits &&
+           count(digits(kRow), digits(kBit));
   }
 
   bool count(uint64_t row, uint64_t bit) {
@@ -253,7 +290,9 @@ class PacramCsv : public CsvParser {
   int condition_ = -1;
 };
 
-bool is_pacram_csv(std::string_view head) { return has_columns(head, {"PivotRow", "BitLoc"}); }
+bool is_pacram_csv(std::string_view head) {
+  return has_columns(head, {"PivotRow"}) || has_columns(head, {"norm_tras", "n_nRH"});
+}
 
 bool is_hbm_csv(std::string_view head) {
   return has_columns(head, {"channel", "pseudo_channel", "bank", "retention_time_in_ms"});

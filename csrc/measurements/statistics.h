@@ -34,12 +34,13 @@ enum ConditionField : int {
   kTemperature = 3,      // degrees Celsius
   kRefreshInterval = 4,  // ms
   kHammerCount = 5,      // activations of the aggressor rows
-  kConditionFields = 6,
+  kTras = 6,             // ns; last, as it came last
+  kConditionFields = 7,
 };
 
 // Under what a pass was made. NaN: the file does not state it.
 struct Condition {
-  double field[kConditionFields] = {kNotStated, kNotStated, kNotStated,
+  double field[kConditionFields] = {kNotStated, kNotStated, kNotStated, kNotStated,
                                     kNotStated, kNotStated, kNotStated};
   Pattern pattern;
 };

@@ -259,7 +259,7 @@ class _Count:
             return operands
         for name in model.accesses:
             point = placement.point_of(name)
-            nominal, placed = (model.access_nj(name, vdd) for vdd in (placement.nominal.vdd, point.vdd))
+            nominal, placed = (model.access_nj(name, where) for where in (placement.nominal, point))
             crossing = self._moved.operands[name]
             operands[name] = OperandAccount(
                 kind=crossing.kind,

@@ -1,9 +1,9 @@
 """A Ramulator 2 that the user installed: its configuration and trace written, its statistics and counts read.
 
 Ramulator 2 (Luo et al., IEEE CAL 23 (1), 2024; github.com/CMU-SAFARI/ramulator2) simulates a DRAM cycle by cycle, and
-so tells what ``eden.savings`` assumes: how many bursts find their row open, and what a shorter tRCD or tRP changes. It
-is run by hand: version 2.1, a Python module, ``python simulate.py > statistics.yaml``, which also counts commands;
-version 2.0, a program, ``ramulator2 -f ramulator.yaml > statistics.txt``. Needs PyYAML
+so tells what ``eden.savings`` assumes: how many bursts find their row open, and what a shorter tRCD, tRP or tRAS
+changes. It is run by hand: version 2.1, a Python module, ``python simulate.py > statistics.yaml``, which also counts
+commands; version 2.0, a program, ``ramulator2 -f ramulator.yaml > statistics.txt``. Needs PyYAML
 (``pip install eden-dram[ramulator]``).
 """
 
@@ -116,8 +116,9 @@ def write(
         folder: where to, made if needed; the configuration names the trace by its absolute path.
         traffic: bytes that each operand moves.
         currents: of a DRAM that Ramulator 2 has: "ddr3-1600", "ddr3l-1600", "ddr4-2400", or one with such a name.
-        point: the operating point of all of the memory, whose tRCD, tRP and refresh interval are simulated, rounded up
-            to clock cycles; the DRAM's own timing where none is given. Voltage and temperature decide no time.
+        point: the operating point of all of the memory, whose tRCD, tRP, refresh interval and, where it states one,
+            tRAS are simulated, rounded up to clock cycles; the DRAM's own timing where none is given. Voltage and
+            temperature decide no time.
         placement: addresses of the operands.
         most_bursts: above so many bursts, each operand's stream is cut in proportion.
         exchange: write loads as stores and stores as loads, for versions of Ramulator 2 whose front end for traces of
@@ -187,13 +188,15 @@ def _parts_of(placement: Placement, name: str) -> list[tuple[int, int]]:
 def _timing(currents: Currents, point: OperatingPoint | None) -> dict[str, int]:
     """Clock cycles that differ from the preset's, by Ramulator's names."""
     cycles = currents.cycles
-    precharge = cycles.trc - cycles.tras
-    timing = {"nCL": round(cycles.tcl), "nRAS": round(cycles.tras)}
+    active, precharge = cycles.tras, cycles.trc - cycles.tras
+    if point is not None and point.tras is not None:
+        active = -(-point.tras // currents.tck)
+    timing = {"nCL": round(cycles.tcl), "nRAS": round(active)}
     if point is not None:
         activate, precharge = (-(-value // currents.tck) for value in (point.trcd, point.trp))
         timing["nRCD"] = int(activate)
     timing["nRP"] = round(precharge)
-    timing["nRC"] = round(cycles.tras + precharge)
+    timing["nRC"] = round(active + precharge)
     timing["nRFC"] = round(cycles.trfc)
     longer = 1.0 if point is None else point.refresh_interval / currents.refresh_ms
     timing["nREFI"] = round(cycles.trefi * longer)

@@ -85,6 +85,7 @@ class Memory(Table):
     vdd: float | None = pydantic.Field(default=None, description="supply voltage in V")
     temperature: float | None = pydantic.Field(default=None, description="in degrees Celsius")
     refresh_interval: float | None = pydantic.Field(default=None, description="in ms")
+    tras: float | None = pydantic.Field(default=None, description="row active time in ns")
     errors: dict[str, Any] | None = pydantic.Field(default=None, description="an error model instead of a device")
     operands: typing.Literal["all", "weights", "inputs"] = pydantic.Field(
         default="all", description="which are in it; the others are on reliable memory, in their own numbers"
@@ -111,6 +112,7 @@ class Walk(Table):
     trp: float | None = pydantic.Field(default=None, description="in ns")
     vdd: float | None = pydantic.Field(default=None, description="in V")
     refresh_interval: float | None = pydantic.Field(default=None, description="in ms")
+    tras: float | None = pydantic.Field(default=None, description="in ns")
     steps: int | None = pydantic.Field(default=None, description="evenly spaced values instead of the fitted points")
 
 
@@ -240,7 +242,8 @@ class RetrainRecipe(VersionedFile):
         memory = self.memory.model_dump(exclude_none=True)
         kept = {name: getattr(task, name) for name in KEPT}
         memory = {name: value for name, value in kept.items() if value is not None} | memory
-        point = [key for key in ("partition", "trcd", "trp", "vdd", "temperature", "refresh_interval") if key in memory]
+        axes = ("partition", "trcd", "trp", "vdd", "temperature", "refresh_interval", "tras")
+        point = [key for key in axes if key in memory]
         if "errors" in memory:
             if "device" in memory or point:
                 both = " and ".join(key for key in ("errors", "device", *point) if key in memory)
@@ -305,12 +308,12 @@ class RetrainRecipe(VersionedFile):
             if found.ber == 0.0:
                 raise ValueError("memory.errors: makes no errors, so there is nothing to retrain for")
             return found
-        axes = ("vdd", "trcd", "trp", "temperature", "refresh_interval", "partition")
+        axes = ("vdd", "trcd", "trp", "temperature", "refresh_interval", "tras", "partition")
         at: dict[str, Any] = {key: getattr(memory, key) for key in axes if getattr(memory, key) is not None}
         found = device.errors(**at)
         if found.ber == 0.0:
             named = {"trcd": "tRCD {} ns", "trp": "tRP {} ns", "vdd": "{} V", "temperature": "{} C"}
-            named |= {"refresh_interval": "refresh interval {} ms", "partition": "partition {}"}
+            named |= {"refresh_interval": "refresh interval {} ms", "tras": "tRAS {} ns", "partition": "partition {}"}
             where = ", ".join(named[key].format(value) for key, value in at.items())
             raise ValueError(f"{device.name} has no errors at {where}, so there is nothing to retrain for")
         return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from eden.costs.defaults import VDD_LAW
-from eden.costs.energy import Currents, law_of_terms
+from eden.costs.energy import OPENING, Currents, law_of_terms
 from eden.costs.platforms import Platform
 from eden.costs.traffic_file import Traffic
 from eden.devices.partition import OperatingPoint
@@ -86,23 +86,44 @@ class CostModel:
         """Time of an inference within specification in ns: what takes part in no wait, and the waits for rows."""
         waited = self.opened * self.case.exposed_latency_share
         free = self.bursts * self.currents.tburst / self.case.bus_utilization
-        return free + waited * (self.nominal.trp + self.nominal.trcd + self.currents.tcl)
+        return free + waited * (
+            self.nominal.trp + self.nominal.trcd + self.currents.tcl + self.kept_open_ns(self.nominal)
+        )
+
+    def kept_open_ns(self, point: OperatingPoint) -> float:
+        """How long a row stays open behind its first data, in ns, since its bank opens no other one before tRC.
+
+        tRC is tRAS + tRP; 0 where no tRAS is stated, or it has passed by then.
+        """
+        return 0.0 if point.tras is None else max(0.0, point.tras - self.nominal.trcd - self.currents.tcl)
+
+    def waiting_ns(self, point: OperatingPoint) -> float:
+        """What of the wait for a row depends on the operating point, in ns."""
+        return point.trcd + point.trp + self.kept_open_ns(point)
 
     def unit(self, term: str, vdd: float) -> float:
         """What one of a term takes at a VDD: nJ of a command, W of background and of refresh within specification."""
         key = (term, vdd)
         if key not in self._units:
-            factor = self.currents.vdd_factor(self.case.vdd_laws[term], vdd, self.nominal.vdd)
+            law = self.case.vdd_laws["activate" if term == OPENING else term]
+            factor = self.currents.vdd_factor(law, vdd, self.nominal.vdd)
             self._units[key] = self.currents.unit(term, factor)
         return self._units[key]
 
-    def access_nj(self, operand: str, vdd: float) -> dict[str, float]:
-        """Energy of an operand's accesses at a VDD by term, the interface's apart."""
+    def activation_nj(self, point: OperatingPoint) -> float:
+        """Energy of one activation with its precharge: what the row takes while it is open follows the point's tRAS."""
+        whole = self.unit("activate", point.vdd)
+        if point.tras is None or self.nominal.tras is None or point.tras == self.nominal.tras:
+            return whole
+        return whole - (1.0 - point.tras / self.nominal.tras) * self.unit(OPENING, point.vdd)
+
+    def access_nj(self, operand: str, point: OperatingPoint) -> dict[str, float]:
+        """Energy of an operand's accesses at an operating point by term, the interface's apart."""
         access = self.accesses[operand]
         return {
-            "activate": access.opened * self.unit("activate", vdd),
-            "read": access.reads * self.unit("read", vdd),
-            "write": access.writes * self.unit("write", vdd),
+            "activate": access.opened * self.activation_nj(point),
+            "read": access.reads * self.unit("read", point.vdd),
+            "write": access.writes * self.unit("write", point.vdd),
         }
 
     @property
@@ -128,7 +149,8 @@ class CostModel:
     def saved_share(self, operand: str, point: OperatingPoint) -> float:
         """Share of an inference's time that an operand's accesses save at an operating point."""
         nominal = self.nominal
-        saved_ns = self.accesses[operand].opened * (nominal.trcd - point.trcd + nominal.trp - point.trp)
+        kept_open = self.kept_open_ns(nominal) - self.kept_open_ns(point)
+        saved_ns = self.accesses[operand].opened * (nominal.trcd - point.trcd + nominal.trp - point.trp + kept_open)
         return self.case.exposed_latency_share * saved_ns / self.time_ns
 
 
@@ -196,8 +218,8 @@ def outcome(model: CostModel, placement: Placed) -> Outcome | None:
     time_ratio = 1.0
     for name in model.accesses:
         point = placement.point_of(name)
-        for i, vdd in enumerate((nominal.vdd, point.vdd)):
-            for term, energy in model.access_nj(name, vdd).items():
+        for i, where in enumerate((nominal, point)):
+            for term, energy in model.access_nj(name, where).items():
                 access[term][i] += energy
         time_ratio -= model.saved_share(name, point)
     capacity = sum(partition.capacity_bytes for partition in placement.partitions.values())

@@ -366,7 +366,7 @@ class Device(VersionedFile):
 
         Args:
             partition: name of a partition; the whole module if None.
-            point: ``vdd`` in V, ``trcd`` and ``trp`` in ns, ``temperature`` in degrees Celsius (one of
+            point: ``vdd`` in V, ``trcd``, ``trp`` and ``tras`` in ns, ``temperature`` in degrees Celsius (one of
                 ``temperatures``, or between two), ``refresh_interval`` in ms; ``between``: what answers between
                 measured points, the harsher one's rates (``"bound"``, the default) or an estimate along curves
                 (``"curve"``); ``extrapolate``: answer by the curve beyond what was measured, too.
@@ -387,6 +387,7 @@ class Device(VersionedFile):
         trp: float | None = None,
         vdd: float | None = None,
         refresh_interval: float | None = None,
+        tras: float | None = None,
         steps: int | None = None,
         temperature: float | None = None,
         partition: str | None = None,
@@ -398,10 +399,11 @@ class Device(VersionedFile):
         measurements tell one. Points without errors are left out.
 
         Args:
-            trcd: row activation latency in ns to walk to; exactly one of the four parameters is given.
+            trcd: row activation latency in ns to walk to; exactly one of the five parameters is given.
             trp: precharge latency in ns to walk to.
             vdd: supply voltage in V to walk to.
             refresh_interval: in ms, to walk to.
+            tras: row active time in ns to walk to.
             steps: how many evenly spaced values, the last one included; None for the fitted points.
             temperature: in degrees Celsius; the device's if None.
             partition: name of a partition; the whole module if None.
@@ -413,7 +415,7 @@ class Device(VersionedFile):
             ValueError: for no parameter or several, a value outside of the device's range, or one that makes no errors.
 
         """
-        every = {"trcd": trcd, "trp": trp, "vdd": vdd, "refresh_interval": refresh_interval}
+        every = {"trcd": trcd, "trp": trp, "vdd": vdd, "refresh_interval": refresh_interval, "tras": tras}
         given = {name: value for name, value in every.items() if value is not None}
         if len(given) != 1:
             found = ", ".join(given) or "none"
@@ -421,6 +423,8 @@ class Device(VersionedFile):
         if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
             raise ValueError(f"steps is {steps!r}; allowed is a whole number from 1, or None")
         ((name, last),) = given.items()
+        if getattr(self.nominal, name) is None:
+            raise ValueError(f"{name} is {last:g} ns; allowed for {self.name} is none, because nothing states its tRAS")
         along, first = axis(name), float(getattr(self.nominal, name))
         if steps is None:
             fitted = {float(getattr(point, name)) for point in self.curve(name, temperature, partition)}
@@ -441,9 +445,9 @@ class Device(VersionedFile):
     def default_point(self, *, partition: str | None = None, temperature: float | None = None) -> dict[str, float]:
         """The operating point to train with where none is chosen: the parameters that are off nominal, for ``errors``.
 
-        It lies along one parameter alone, the first of tRCD, tRP, VDD and the refresh interval along which there are
-        errors: the harshest point there whose mean bit error rate is at most ``TRAINED_BER``, or else the mildest one
-        with errors. A training scales the rates to its own target, so what counts is the shape of the errors: which
+        It lies along one parameter alone, the first of tRCD, tRP, VDD, the refresh interval and tRAS along which there
+        are errors: the harshest point there whose mean bit error rate is at most ``TRAINED_BER``, or else the mildest
+        one with errors. A training scales the rates to its own target, so what counts is the shape of the errors: which
         stored value fails and where, which far above that rate is another one than in the range that is placed in. A
         device with errors only where several parameters are off nominal gives such a point, by the same rule.
 
@@ -642,10 +646,17 @@ class Device(VersionedFile):
             "",
             "  whole module            BER zeros  [95% interval]            BER ones   [95% interval]       readings",
         ]
-        others = any({"vdd", "refresh_interval"} & {*off_nominal(self.nominal, point)} for point in self.whole.points)
+        varied = {name for point in self.whole.points for name in off_nominal(self.nominal, point)}
+        others = bool(varied - {"trcd", "trp"})
+
+        def beside(point: OperatingPoint) -> str:
+            """What the lines of latencies do not have."""
+            active = "" if point.tras is None else f", tRAS {point.tras:g} ns"
+            return f"{point.vdd:g} V, refresh {point.refresh_interval:g} ms{active}" if others else ""
+
         for point in self.whole.points:
             if others:
-                lines.append(f"  {point.vdd:g} V, refresh {point.refresh_interval:g} ms")
+                lines.append(f"  {beside(point)}")
             lines.append(
                 f"  tRCD {point.trcd:5g} tRP {point.trp:5g}   {point.errors.ber_zero:9.3g}  "
                 f"{f'[{point.zero[0]:.3g}, {point.zero[1]:.3g}]':24}  {point.errors.ber_one:9.3g}  "
@@ -653,7 +664,7 @@ class Device(VersionedFile):
             )
         lines += [
             f"  raised: tRCD {point.trcd:g} tRP {point.trp:g}"
-            + (f", {point.vdd:g} V, refresh {point.refresh_interval:g} ms" if others else "")
+            + (f", {beside(point)}" if others else "")
             + f": {point.worst_pattern}"
             for point in self.whole.points
             if point.worst_pattern is not None

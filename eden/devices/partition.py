@@ -67,11 +67,21 @@ class OperatingPoint(Part):
     """In degrees Celsius."""
     refresh_interval: Annotated[Number, pydantic.Field(gt=0.0)]
     """In ms."""
+    tras: Annotated[Number, pydantic.Field(gt=0.0)] | None = None
+    """Row active time tRAS in ns, from opening a row to closing it; None: not stated, and kept as specified."""
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_what_is_not_stated(self, handler: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        if self.tras is None:  # files of memories whose tRAS nobody stated are as they were
+            del fields["tras"]
+        return fields
 
     def __str__(self) -> str:
         return (
-            f"tRCD {self.trcd:g} ns, tRP {self.trp:g} ns, {self.temperature:g} C, {self.vdd:g} V, "
-            f"refresh {self.refresh_interval:g} ms"
+            f"tRCD {self.trcd:g} ns, tRP {self.trp:g} ns, "
+            + ("" if self.tras is None else f"tRAS {self.tras:g} ns, ")
+            + f"{self.temperature:g} C, {self.vdd:g} V, refresh {self.refresh_interval:g} ms"
         )
 
 
@@ -83,6 +93,7 @@ class PointArguments(TypedDict, total=False):
     trp: float | None
     temperature: float | None
     refresh_interval: float | None
+    tras: float | None
     between: Literal["bound", "curve"]
     extrapolate: bool
 
@@ -90,15 +101,15 @@ class PointArguments(TypedDict, total=False):
 class Axis(NamedTuple):
     """A parameter that a memory is run harder by: its name, unit, and the sign in which it is harsher."""
 
-    name: Literal["vdd", "trcd", "trp", "refresh_interval"]
+    name: Literal["vdd", "trcd", "trp", "refresh_interval", "tras"]
     unit: str
     harsher: Literal[-1, 1]
     title: str
 
     def harshness(self, point: OperatingPoint) -> float:
-        """A point's value with the sign in which it is harsher."""
-        value: float = getattr(point, self.name)
-        return self.harsher * value
+        """A point's value with the sign in which it is harsher; 0 where no point of its device states one."""
+        value: float | None = getattr(point, self.name)
+        return 0.0 if value is None else self.harsher * value
 
     def need(self, value: float) -> float:
         """The value on the scale on which the needs of cells are spread about their mean, the larger the milder.
@@ -121,6 +132,7 @@ AXES = (
     Axis(name="trp", unit="ns", harsher=-1, title="precharge latency tRP"),
     Axis(name="vdd", unit="V", harsher=-1, title="supply voltage VDD"),
     Axis(name="refresh_interval", unit="ms", harsher=1, title="refresh interval"),
+    Axis(name="tras", unit="ns", harsher=-1, title="row active time tRAS"),
 )
 
 
@@ -150,7 +162,7 @@ def point_of(point: OperatingPoint) -> OperatingPoint:
 
 def off_nominal(nominal: OperatingPoint, point: OperatingPoint) -> tuple[str, ...]:
     """Names of the parameters in which a point is not nominal, the temperature apart."""
-    return tuple(axis.name for axis in AXES if abs(getattr(point, axis.name) - getattr(nominal, axis.name)) > _SAME)
+    return tuple(axis.name for axis in AXES if abs(axis.harshness(point) - axis.harshness(nominal)) > _SAME)
 
 
 def _values(point: OperatingPoint, names: Iterable[str], verb: str = "") -> str:
@@ -302,8 +314,8 @@ class FittedCurve(Part):
     Of refresh intervals it is asymptote G((ln value - ln location) / scale).
     """
 
-    parameter: Literal["trcd", "trp", "vdd", "refresh_interval"]
-    """The parameter: ``trcd``, ``trp``, ``vdd`` or ``refresh_interval``."""
+    parameter: Literal["trcd", "trp", "vdd", "refresh_interval", "tras"]
+    """The parameter: ``trcd``, ``trp``, ``vdd``, ``refresh_interval`` or ``tras``."""
     stored: Literal["zero", "one"]
     """The stored value."""
     temperature: Number
@@ -363,12 +375,14 @@ class FittedCurve(Part):
 
         Its log-odds run from the milder point's to the harsher one's as the curve's own do.
         """
-        first, last = (log_odds(self.rate(place)) for place, _ in (mild, harsh))
+        return multilinear([self.share(value, mild[0], harsh[0])], {(0,): mild[1], (1,): harsh[1]})
+
+    def share(self, value: float, mild: float, harsh: float) -> float:
+        """How far the curve's log-odds have risen at a value between two that it covers, 0 to 1."""
+        first, last = (log_odds(self.rate(place)) for place in (mild, harsh))
         if last <= first:
-            share = shares_between(axis(self.parameter), value, mild[0], harsh[0])
-        else:
-            share = (log_odds(self.rate(value)) - first) / (last - first)
-        return multilinear([min(max(share, 0.0), 1.0)], {(0,): mild[1], (1,): harsh[1]})
+            return shares_between(axis(self.parameter), value, mild, harsh)
+        return min(max((log_odds(self.rate(value)) - first) / (last - first), 0.0), 1.0)
 
 
 class VoltageRow(Part):
@@ -566,7 +580,8 @@ class Partition(Part):
     """Whether it is kept at its nominal operating point, where it makes no errors."""
     points: Annotated[tuple[FittedPoint, ...], pydantic.Field(min_length=1)]
     """The operating points it may be run at: nominal first, then those with a shorter tRCD, a shorter tRP, a lower VDD,
-    a longer refresh interval, and several of these together; from mild to harsh, all at the device's temperature."""
+    a longer refresh interval, a shorter tRAS, and several of these together; from mild to harsh, all at the device's
+    temperature."""
     points_at_other_temperatures: tuple[FittedPoint, ...]
     """The same at other measured temperatures, which are not for choosing."""
     left_out: tuple[LeftOut, ...]
@@ -590,6 +605,9 @@ class Partition(Part):
             )
         for points in (self.points, self.points_at_other_temperatures):
             for point in points:
+                if (point.tras is None) != (nominal.tras is None):
+                    states = "none" if nominal.tras is None else f"one, as nominal ({nominal.tras:g} ns) has"
+                    raise ValueError(f"points of {self.name}: tras is {point.tras} at {point}; allowed is {states}")
                 if not as_harsh(point, nominal):
                     raise ValueError(
                         f"points of {self.name}: found {point}; allowed is nominal ({nominal}) first, or harsher"
@@ -675,6 +693,7 @@ class Partition(Part):
         trp: float | None = None,
         temperature: float | None = None,
         refresh_interval: float | None = None,
+        tras: float | None = None,
         between: Literal["bound", "curve"] = "bound",
         extrapolate: bool = False,
     ) -> Answer:
@@ -682,10 +701,11 @@ class Partition(Part):
 
         At a measured point it is the fit. Elsewhere it is the least harsh measured point that is as harsh or harsher in
         every parameter: a cell that fails under some stress fails under a larger one, so its rates bound those asked
-        for from above. ``between="curve"`` estimates the rates instead, for each stored value: from the measured rates
-        on both sides along the fitted curve where it covers both, else with log-odds that are linear in each parameter
-        (in the logarithm of the refresh interval). These estimates are continuous and rise as the point gets harsher.
-        Where the milder side has no errors, or was not measured in all combinations, the bound stays.
+        from above. ``between="curve"`` estimates the rates instead, for each stored value: from the measured rates on
+        both sides along the fitted curve where it covers both, else with log-odds that are linear in each parameter
+        (in the logarithm of the refresh interval); off nominal in several, in how far the curve of each has risen.
+        These estimates are continuous and rise as the point gets harsher. Where the milder side has no errors, or was
+        not measured in all combinations, the bound stays.
 
         A voltage below nominal that was not measured here is answered by the device's voltage curve, if it has one,
         joined to the latencies' answer. A temperature between two measured ones has the worse rates of both, or with
@@ -698,6 +718,7 @@ class Partition(Part):
             trp: precharge latency in ns.
             temperature: in degrees Celsius, from the lowest to the highest measured one; nominal is the device's.
             refresh_interval: in ms.
+            tras: row active time in ns.
             between: what answers between measured points.
             extrapolate: answer by the curve beyond the measured latencies and in regions that were left out, too. The
                 answer's ``basis`` says so, and nothing vouches for it.
@@ -709,10 +730,19 @@ class Partition(Part):
 
         """
         nominal = self.points[0]
-        given = {"vdd": vdd, "trcd": trcd, "trp": trp, "temperature": temperature, "refresh_interval": refresh_interval}
+        given = {
+            "vdd": vdd,
+            "trcd": trcd,
+            "trp": trp,
+            "temperature": temperature,
+            "refresh_interval": refresh_interval,
+            "tras": tras,
+        }
         for name, value in given.items():
             if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
                 raise TypeError(f"{name} is a {type(value).__name__}; allowed is a number")
+        if tras is not None and nominal.tras is None:
+            raise ValueError(f"tras is {tras} ns; allowed for {self.name} is none, because nothing states its tRAS")
         if between not in ("bound", "curve"):
             raise ValueError(f"between is {between!r}; allowed are 'bound' and 'curve'")
         wanted = OperatingPoint.model_construct(
@@ -813,6 +843,11 @@ class Partition(Part):
     ) -> tuple[list[float], list[str]]:
         """The rates of zeros and of ones inside a box of measured points, and what each rests on."""
         rates, basis = [bound.ber_zero, bound.ber_one], ["bound", "bound"]
+        mildest, harshest = corners[(0,) * len(off)], corners[(1,) * len(off)]
+        sides = [
+            (name, share, (getattr(mildest, name), getattr(harshest, name)))
+            for name, share in zip(off, shares, strict=True)
+        ]
         for i, stored in enumerate(("zero", "one")):
             found = {sides: getattr(point.errors, f"ber_{stored}") for sides, point in corners.items()}
             least, most = min(found.values()), max(found.values())
@@ -823,8 +858,17 @@ class Partition(Part):
                 mild, harsh = ((getattr(corners[side,], off[0]), found[side,]) for side in (0, 1))
                 rates[i], basis[i] = curve.between(getattr(wanted, off[0]), mild, harsh), "curve"
             elif self._interpolates:
-                rates[i], basis[i] = multilinear(shares, found), "interpolated"
+                # As far as the curve of each parameter alone, so that its edge of the box answers as the curve does.
+                risen = [self._risen(name, stored, wanted, *ends) or share for name, share, ends in sides]
+                rates[i], basis[i] = multilinear(risen, found), "interpolated"
         return rates, basis
+
+    def _risen(self, parameter: str, stored: str, wanted: OperatingPoint, mild: float, harsh: float) -> float | None:
+        """How far the curve along a parameter has risen between two values; None where none covers both."""
+        curve = self._curve(parameter, stored, wanted.temperature)
+        if curve is None or not (curve.covers(mild) and curve.covers(harsh)):
+            return None
+        return curve.share(getattr(wanted, parameter), mild, harsh)
 
     def rates_between(self, parameter: str, value: float, mild: FittedPoint, harsh: FittedPoint) -> tuple[float, float]:
         """The rates of zeros and ones that ``point`` estimates between two neighbours along one parameter.
@@ -888,6 +932,8 @@ class Partition(Part):
         where = f"{self.name} at {wanted.temperature:g} C"
         for along in AXES:
             value = getattr(wanted, along.name)
+            if value is None:
+                continue
             # One parameter alone has the range of its own sweep.
             known = self.sweep(along.name, wanted.temperature) if off in ((), (along.name,)) else points
             grid = sorted({getattr(point, along.name) for point in known})

@@ -387,7 +387,7 @@ def _checked(
 
 
 def _where(device: Device, point: OperatingPoint) -> str:
-    words = {"trcd": "tRCD", "trp": "tRP", "vdd": "VDD", "refresh_interval": "refresh"}
+    words = {"trcd": "tRCD", "trp": "tRP", "vdd": "VDD", "refresh_interval": "refresh", "tras": "tRAS"}
     off = [f"{words[name]} {getattr(point, name):g} {axis(name).unit}" for name in off_nominal(device.nominal, point)]
     return ", ".join([*(off or ["nominal"]), f"{point.temperature:g} °C"])
 

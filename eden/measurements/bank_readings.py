@@ -162,6 +162,7 @@ def readings_of_banks(
         zip(*columns.tolist(), strict=True),
         [point.vdd for point in points],
         [point.refresh_interval for point in points],
+        [point.tras for point in points],
     )
     # New tuples make the collector visit the whole heap, torch's too, for cycles that these cannot form.
     collecting = gc.isenabled()

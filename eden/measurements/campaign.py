@@ -31,6 +31,7 @@ class Condition:
         hammer_count: activations of the aggressor rows of a RowHammer test.
         pattern: the data that was stored: the bytes of consecutive rows, such as ``"0xaa"`` or ``"0xff/0x00"`` (even
             and odd rows), or a name that says nothing of the bits.
+        tras: row active time tRAS in ns, from opening a row to closing it.
 
     """
 
@@ -41,6 +42,7 @@ class Condition:
     refresh_interval: float | None = None
     hammer_count: float | None = None
     pattern: str | None = None
+    tras: float | None = None
 
     def __post_init__(self) -> None:
         for name in POINT_FIELDS:
@@ -263,6 +265,7 @@ class Reading(NamedTuple):
             of two passes.
         vdd: supply voltage in V, None where the file does not state it.
         refresh_interval: in ms, None where the file does not state it.
+        tras: row active time tRAS in ns, None where the file does not state it.
 
     """
 
@@ -274,6 +277,7 @@ class Reading(NamedTuple):
     errors: tuple[float | None, ...]
     vdd: float | None = None
     refresh_interval: float | None = None
+    tras: float | None = None
 
     @property
     def stored(self) -> str:

@@ -190,11 +190,12 @@ def recognize(head: bytes) -> bool:
 def _reading_statistics(readings: Sequence[Reading], cells_per_bank: int) -> Statistics:
     """The statistics of readings, by way of the CSV of counts."""
     reader = _core.MeasurementReader("counts")
-    reader.feed(b"trcd,trp,temperature,pattern,bank,repeat,errors,cells\n")
-    repeats: Counter[tuple[float, float, float, int]] = Counter()
+    reader.feed(b"trcd,trp,tras,temperature,pattern,bank,repeat,errors,cells\n")
+    repeats: Counter[tuple[float | None, ...]] = Counter()
     for reading in readings:
-        condition = reading.trcd, reading.trp, reading.temperature, reading.pattern
-        start = f"{reading.trcd!r},{reading.trp!r},{reading.temperature!r},0x{reading.pattern:02x}"
+        condition = reading.trcd, reading.trp, reading.tras, reading.temperature, reading.pattern
+        tras = "" if reading.tras is None else repr(reading.tras)
+        start = f"{reading.trcd!r},{reading.trp!r},{tras},{reading.temperature!r},0x{reading.pattern:02x}"
         repeat = repeats[condition]
         repeats[condition] += 1
         counts = ((bank, errors) for bank, errors in enumerate(reading.errors) if errors is not None)
@@ -266,19 +267,15 @@ def read(source: Path, chunks: Iterable[bytes], module: str | None, cells: int, 
                 diluted += 1
             elif abs(dimm - math.fsum(rates) / BANKS) > 1e-11 + 1e-6 * dimm:
                 disagreeing += 1
-        readings.append(Reading(row.line, trcd, trp, temperature, pattern, tuple(errors)))
+        readings.append(Reading(row.line, trcd, trp, temperature, pattern, tuple(errors), tras=activation_time))
     damage = damage_note(source, damaged, records, "; ".join(damages[:1]), max_damaged)
     listed = ", ".join(f"{name} ({times} readings)" for name, times in sorted(modules.items())[:50])
     if module is None and len(modules) > 1:
         raise SeveralModulesError(source, _MODULE, dict(sorted(modules.items())), "readings")
     if not readings:
         raise FileError(source, f"column {_MODULE}: found no module {module!r}; there are: {listed}")
-    if len(activation_times) > 1:
-        raise FileError(
-            source,
-            f"column {_TRAS}: found {', '.join(f'{time:g}' for time in sorted(activation_times))} ns for one module; "
-            "allowed is one value, because rates under different ones are no repeats",
-        )
+    if len(activation_times) == 1:  # that of the study, which is no parameter of it
+        readings = [reading._replace(tras=None) for reading in readings]
     if example is not None and inexact * 2 > failing:
         raise FileError(
             source,

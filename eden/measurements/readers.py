@@ -9,6 +9,7 @@ docs/reference/measurements.md describes the formats.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,7 @@ from eden.measurements.campaign import (
 from eden.measurements.compression import PackedFile
 from eden.measurements.copies import HIGH_RATE, silent_banks, without_copies
 from eden.measurements.damage import MAX_DAMAGED, damage_note
+from eden.measurements.restorations import named_condition
 from eden.measurements.tested import Tested
 
 _PARSED: dict[str, _core.MeasurementFormat] = {format.name: format for format in _core.measurement_formats()}
@@ -103,7 +105,11 @@ def read(
             if format == latency_variation.NAME:
                 cells = tested.cells_per_bank or latency_variation.CELLS_PER_BANK
                 return latency_variation.read(source.path, told(), module, cells, max_damaged)
-            return _read_core(source.path, told(), _PARSED[format], module, at, tested, max_damaged)
+            told_by_name: list[str] = []
+            if format == "pacram":
+                at, told_by_name = named_condition(source.path, at)
+            campaign = _read_core(source.path, told(), _PARSED[format], module, at, tested, max_damaged)
+            return dataclasses.replace(campaign, notes=(*campaign.notes, *told_by_name))
 
 
 def _refuse(format: str, at: Condition, tested: Tested) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eden.costs.model import CostModel, outcome
-from eden.devices.partition import OperatingPoint
+from eden.devices.partition import AXES, OperatingPoint
 from eden.placement.placement import Optimum, Placement
 from eden.placement.program.problem import Assignment, Problem, State, idle_points, undominated
 from eden.placement.program.solve import ROUNDING, solve
@@ -88,7 +88,7 @@ def _problem(question: Question, model: CostModel, weight: float) -> tuple[Probl
     """The program's figures, and by partition and choice the one that stands for it there."""
     nominal, capacity, names = question.nominal, question.capacity, question.names
     share = capacity / capacity.sum()
-    at_nominal = {name: sum(model.access_nj(name, nominal.vdd).values()) for name in model.accesses}
+    at_nominal = {name: sum(model.access_nj(name, nominal).values()) for name in model.accesses}
     standby_nj = model.time_ns * (model.background_w(nominal) + model.refresh_w(nominal))
     whole = sum(at_nominal.values()) + model.interface_nj + standby_nj
 
@@ -104,17 +104,17 @@ def _problem(question: Question, model: CostModel, weight: float) -> tuple[Probl
         for point, _ in choices:
             mine = []
             if weight > 0.0:
-                mine += [model.unit(term, point.vdd) for term in ("activate", "read", "write")]
+                mine += [model.activation_nj(point), *(model.unit(term, point.vdd) for term in ("read", "write"))]
                 mine.append(standby(p, point))
             if model.case.exposed_latency_share > 0.0:
-                mine.append(point.trcd + point.trp)
+                mine.append(model.waiting_ns(point))
             # Of what must agree between partitions, no value stands for another one, higher or lower.
             kept = [getattr(point, name) for name, members in grouped.items() if p in members]
             if question.constraints.voltages is not None:
                 kept.append(point.vdd)
             if question.constraints.split:
                 # Another partition may have to meet this one at the very point.
-                kept += [point.vdd, point.trcd, point.trp, point.refresh_interval]
+                kept += [along.harshness(point) for along in AXES]
             costs.append([*mine, *kept, *(-value for value in kept)])
         rates = [[errors.ber, errors.ber_zero, errors.ber_one] for _, errors in choices]
         better.append(undominated(np.array(costs, dtype=np.float64), np.array(rates)))
@@ -124,11 +124,11 @@ def _problem(question: Question, model: CostModel, weight: float) -> tuple[Probl
         # What holds nothing follows its group, whatever it was measured at itself.
         values = [_offered(question, name, p) for name in grouped]
         idle += [State(p, point, None, standby(p, point)) for point in idle_points(nominal, *values)]
+    takers = {_taking(state.point): state.point for state in used}
     access = {
-        vdd: [sum(model.access_nj(name, vdd).values()) / whole for name in names]
-        for vdd in {state.point.vdd for state in used}
+        key: [sum(model.access_nj(name, point).values()) / whole for name in names] for key, point in takers.items()
     }
-    latencies = {(state.point.trcd, state.point.trp): state.point for state in used}
+    latencies = {_waiting(state.point): state.point for state in used}
     saved = {key: [model.saved_share(name, point) for name in names] for key, point in latencies.items()}
     shape = (len(names), len(used))
     fixed = model.interface_nj + sum(energy for name, energy in at_nominal.items() if name not in set(names))
@@ -140,8 +140,8 @@ def _problem(question: Question, model: CostModel, weight: float) -> tuple[Probl
         used=tuple(used),
         idle=tuple(idle),
         tolerated=tolerated(question.limits, models),
-        access=np.array([access[state.point.vdd] for state in used]).T.reshape(shape),
-        saved=np.array([saved[state.point.trcd, state.point.trp] for state in used]).T.reshape(shape),
+        access=np.array([access[_taking(state.point)] for state in used]).T.reshape(shape),
+        saved=np.array([saved[_waiting(state.point)] for state in used]).T.reshape(shape),
         fixed_energy=fixed / whole,
         energy_weight=weight,
         time_weight=1.0 - weight,
@@ -151,6 +151,16 @@ def _problem(question: Question, model: CostModel, weight: float) -> tuple[Probl
         shared=question.shared,
         nominal=nominal,
     ), better
+
+
+def _taking(point: OperatingPoint) -> tuple[float, float | None]:
+    """What the energy of an access depends on."""
+    return point.vdd, point.tras
+
+
+def _waiting(point: OperatingPoint) -> tuple[float, float, float | None]:
+    """What the time of an access depends on."""
+    return point.trcd, point.trp, point.tras
 
 
 def _offered(question: Question, parameter: str, p: int) -> list[float]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eden.devices.partition import AXES
 from eden.placement.question import Answer, Flags, Part, Question, tolerated
 
 _ORDER = "(the greedy order; a placement may exist that it does not find)"
@@ -44,14 +45,14 @@ class _Options:
         self.partition = np.array([p for p, _, _ in choices])
         self.index = [i for _, i, _ in choices]
         nominal = question.nominal
-        self.values = {
-            name: np.array([getattr(point, name) for *_, point in choices])
-            for name in ("vdd", "trcd", "trp", "refresh_interval")
+        self.values: dict[str, NDArray[np.float64]] = {
+            along.name: np.array([along.harsher * along.harshness(point) for *_, point in choices]) for along in AXES
         }
         reduction = {
             "vdd": 1.0 - self.values["vdd"] / nominal.vdd,
             "latency": 1.0 - (self.values["trcd"] + self.values["trp"]) / (nominal.trcd + nominal.trp),
             "refresh_interval": 1.0 - nominal.refresh_interval / self.values["refresh_interval"],
+            "tras": 1.0 - self.values["tras"] / (nominal.tras or 1.0),
         }
         _, order = np.unique(np.stack([reduction[name] for name in first], axis=1), axis=0, return_inverse=True)
         self.reduction = order.reshape(-1)
@@ -159,7 +160,7 @@ def place_greedy(question: Question, first: Sequence[str]) -> Answer:
 
     Args:
         question: what is to be placed where; of equally tolerant operands the busier one chooses first.
-        first: "vdd", "latency" and "refresh_interval" in the order in which their reductions count.
+        first: "vdd", "latency", "refresh_interval" and "tras" in the order in which their reductions count.
 
     Raises:
         ValueError: naming the operand that nothing has room for, and the constraint.

@@ -296,6 +296,7 @@ class MemoryMap(Result):
             "trp_ns": point.trp,
             "temperature_c": point.temperature,
             "refresh_interval_ms": point.refresh_interval,
+            **({} if point.tras is None else {"tras_ns": point.tras}),
             "ber_zero": home.errors.ber_zero,
             "ber_one": home.errors.ber_one,
         }

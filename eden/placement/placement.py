@@ -347,7 +347,11 @@ class Placement(Result):
                 held = sum(
                     any(piece.partition == name for piece in operand.parts) for operand in self.operands.values()
                 )
-                cells = [name, f"{point.vdd:g} V, {point.trcd:g} and {point.trp:g} ns, {point.refresh_interval:g} ms"]
+                active = "" if point.tras is None else f", tRAS {point.tras:g} ns"
+                cells = [
+                    name,
+                    f"{point.vdd:g} V, {point.trcd:g} and {point.trp:g} ns, {point.refresh_interval:g} ms{active}",
+                ]
                 cells += [f"{part.errors.ber:.2e}", str(held), f"{part.used_bytes:,}", f"{part.capacity_bytes:,}"]
                 rows.append(cells)
         title = f"{len(self.operands)} operands in {self.device}, {self.solver} for {self.objective}"

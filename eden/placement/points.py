@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from eden.devices.partition import AXES, FittedPoint, OperatingPoint, Partition, VoltageRow, point_of
 from eden.memory.errors import ErrorModel, Uniform
@@ -18,6 +18,9 @@ PICOSECOND = 1e-3
 
 MOST_LEVELS = 24
 """Limits that points are looked for at, per partition, voltage and latency; of more, these many from low to high."""
+
+_Latency = Literal["trcd", "trp", "tras"]
+_LATENCIES: tuple[_Latency, ...] = get_args(_Latency)
 
 Choice = tuple[OperatingPoint, ErrorModel]
 Points = Literal["measured", "continuous"] | Mapping[str, Sequence[OperatingPoint]]
@@ -112,7 +115,9 @@ def _implied(partition: Partition, levels: Sequence[Limit]) -> list[Choice]:
     """The shortest latency along each curve, at each voltage, that each limit still tolerates, where it is new."""
     nominal = partition.points[0]
     found: dict[OperatingPoint, ErrorModel] = {}
-    for parameter in ("trcd", "trp"):
+    for parameter in _LATENCIES:
+        if getattr(nominal, parameter) is None:
+            continue
         latency_of = {
             (row_limit, vdd): _shortest(partition, parameter, row_limit)
             for vdd, row in _rows(partition)
@@ -132,7 +137,7 @@ def _implied(partition: Partition, levels: Sequence[Limit]) -> list[Choice]:
     return list(found.items())
 
 
-def _shortest(partition: Partition, parameter: Literal["trcd", "trp"], limit: Limit) -> float | None:
+def _shortest(partition: Partition, parameter: _Latency, limit: Limit) -> float | None:
     """The shortest latency between two measured points that a limit tolerates; None where it is a measured one."""
     temperature = partition.points[0].temperature
     sweep = sorted(partition.sweep(parameter, temperature), key=lambda point: -getattr(point, parameter))

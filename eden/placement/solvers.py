@@ -42,8 +42,8 @@ class Objective(NamedTuple):
 
 
 OBJECTIVES: Mapping[str, Objective] = {
-    "energy": Objective(1.0, ("vdd", "latency", "refresh_interval")),
-    "latency": Objective(0.0, ("latency", "vdd", "refresh_interval")),
+    "energy": Objective(1.0, ("vdd", "latency", "refresh_interval", "tras")),
+    "latency": Objective(0.0, ("latency", "tras", "vdd", "refresh_interval")),
     "weighted": Objective(None),
 }
 

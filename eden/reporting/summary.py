@@ -56,7 +56,8 @@ def summary(parts: Mapping[str, Any]) -> list[str]:
         size = sum(partition.capacity_bytes for partition in device.partitions)
         lines.append(
             f"The memory is {device.name}: {size_text(size)} in {count_text(len(device.partitions), 'partition')}, at "
-            f"nominal {device.nominal.vdd:g} V, tRCD {device.nominal.trcd:g} ns, tRP {device.nominal.trp:g} ns."
+            f"nominal {device.nominal.vdd:g} V, tRCD {device.nominal.trcd:g} ns, tRP {device.nominal.trp:g} ns"
+            + ("." if device.nominal.tras is None else f", tRAS {device.nominal.tras:g} ns.")
         )
     if placement is not None:
         total = sum(operand.bytes for operand in placement.operands.values())

@@ -9,7 +9,7 @@ from eden.devices.partition import AXES, OperatingPoint, off_nominal
 from eden.tolerance.tolerance import Tolerance
 from eden.tolerance.verification import Verification
 
-SHORT = {"trcd": "tRCD", "trp": "tRP", "vdd": "VDD", "refresh_interval": "refresh"}
+SHORT = {"trcd": "tRCD", "trp": "tRP", "vdd": "VDD", "refresh_interval": "refresh", "tras": "tRAS"}
 """Parameters of an operating point as tables have them."""
 
 

@@ -243,7 +243,7 @@ def test_plot(run: Eden, fails: Fails, tmp_path: Path) -> None:
         "devices", "plot", "ddr3-b33", "--out", tmp_path / "b33.gif"
     )
     assert "allowed are trcd, trp, vdd" in fails(
-        "devices", "plot", "ddr3-b33", "--parameter", "tras", "--out", tmp_path / "a.svg"
+        "devices", "plot", "ddr3-b33", "--parameter", "twr", "--out", tmp_path / "a.svg"
     )
     assert not (tmp_path / "b33.gif").exists()
     assert not (tmp_path / "a.svg").exists()

@@ -320,8 +320,8 @@ def test_curves(device: Device) -> None:
     assert [point.trp for point in device.curve("trp", partition="bank3")] == [12.5, 10.0, 7.5, 5.0]
     assert [point.trcd for point in device.curve("trcd", temperature=10.0)] == [7.5]
     assert {row.trcd for row in device.measured_curve("trcd")} == {12.5, 10.0, 7.5, 5.0, 2.5}
-    with pytest.raises(ValueError, match="parameter is 'tras'; allowed are trcd, trp, vdd, refresh_interval"):
-        device.curve("tras")
+    with pytest.raises(ValueError, match="parameter is 'twr'; allowed are trcd, trp, vdd, refresh_interval, tras"):
+        device.curve("twr")
     with pytest.raises(ValueError, match=r"temperature is 30 C; allowed are 10.0, 20.0 C"):
         device.curve("trcd", temperature=30)
 

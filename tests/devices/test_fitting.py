@@ -303,8 +303,8 @@ def test_measured_rows_hold_what_was_read(tmp_path: Path) -> None:
     assert row.least == pytest.approx(1000 / CELLS, rel=1e-3)
     assert row.most == pytest.approx(1020 / CELLS, rel=1e-3)
     assert row.low < row.rate < row.high
-    with pytest.raises(ValueError, match="parameter is 'tras'; allowed are trcd, trp, vdd, refresh_interval"):
-        device.measured_curve("tras")
+    with pytest.raises(ValueError, match="parameter is 'twr'; allowed are trcd, trp, vdd, refresh_interval, tras"):
+        device.measured_curve("twr")
 
 
 def test_geometry_is_assumed_or_given(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ class Case(NamedTuple):
     at: dict[str, Any] = _NOTHING
     format: str | None = None
     fit: dict[str, Any] | None = None  # arguments of eden.fit; None: it is read alone
+    file: str = "campaign"
 
 
 def _number(value: float) -> str:
@@ -55,6 +56,7 @@ def _read(path: Path, case: Case) -> str:
                 (condition.temperature, "C"),
                 (condition.refresh_interval, "ms"),
                 (condition.hammer_count, "hammers"),
+                (condition.tras, "ns tRAS"),
             )
             if value is not None
         ]
@@ -82,7 +84,7 @@ def _fit(path: Path, case: Case) -> str:
 
 def outcome(case: Case, folder: Path) -> str:
     """What becomes of a case: counts by condition, rates of zeros and ones, or the refusal."""
-    path = folder / "campaign"
+    path = folder / case.file
     path.write_bytes(case.content if isinstance(case.content, bytes) else case.content.encode())
     try:
         return _read(path, case) if case.fit is None else _fit(path, case)
@@ -134,6 +136,29 @@ _FLIPS = [
     f"4000,50,0xff,{bank},{row},{bit}" for bank in range(1) for row, bit in ((0, 3), (1, 5), (3, 700), (6, 33), (7, 1))
 ]
 
+_ACTIVE = [
+    f"{tras},50,{value},{bank},{repeat},{errors + bank + repeat if errors else 0},{2**24}"
+    for tras, scale in ((35, 0), (21, 500), (15, 90000))
+    for value, errors in ((0, scale), (1, 3 * scale))
+    for bank in range(2)
+    for repeat in range(2)
+]
+_LATENCIES = "\n".join(
+    (
+        ",".join((*(f"Bank{bank}" for bank in range(8)), "Label,Pattern,Temperature,tRAS,tRCD,tRP")),
+        *(
+            ",".join((*(f"{(errors + bank) / 2**30:.12g}" if errors else "0" for bank in range(8)), f"m1,{rest}"))
+            for errors, rest in (
+                (0, "0x0,50,35,12.5,12.5"),
+                (0, "0xff,50,35,12.5,12.5"),
+                (9000, "0x0,50,18,12.5,12.5"),
+                (700, "0xff,50,18,12.5,12.5"),
+            )
+        ),
+        "",
+    )
+)
+
 CASES: list[Case] = [
     # Units and words of the conditions
     Case("refresh interval in seconds", _counts("refresh_interval_s,stored,bank", "2,1,0,7")),
@@ -150,6 +175,9 @@ CASES: list[Case] = [
         "sessions of flips", _csv("session,bank,row,bit,repeat,stored", "a,0,1,2,0,1", "b,0,1,2,0,1"), BANK, _ALL_ONES
     ),
     Case("a column of tRAS that differs", _counts("tras,stored,bank", "33,0,0,4", "27,0,0,40")),
+    Case("tRAS in picoseconds", _counts("tRAS_ps,stored,bank", "35000,0,0,0", "18000,0,0,9")),
+    Case("a campaign that sweeps tRAS", _csv("tras,temperature,stored,bank,repeat,errors,cells", *_ACTIVE), fit={}),
+    Case("the latency study's table with two tRAS", _LATENCIES, fit={}),
     Case("two modules, none chosen", _counts("module,stored,bank", "m1,0,0,4", "m2,0,0,40")),
     # Counts that are none
     Case("percentages with decimals", _counts("stored,bank,repeat", "0,0,0,1.37", "0,1,0,3.1")),
@@ -224,7 +252,21 @@ CASES: list[Case] = [
     # PaCRAM, RowPress
     Case("PaCRAM's flips", _csv("PivotRow,BitLoc", "1024,77", "1024,91", "1024,91"), at={"hammer_count": 1e5}),
     Case("PaCRAM's flips, hammering not said", _csv("PivotRow,BitLoc", "1024,77", "1024,91")),
+    Case(
+        "PaCRAM's flips, the file named as its programs do",
+        _csv("PivotRow,BitLoc", "1024,77", "1024,91", "1024,91"),
+        at={"hammer_count": 1e5},
+        file="tras_27-1.ber",
+    ),
+    Case(
+        "PaCRAM's flips, another tRAS said",
+        _csv("PivotRow,BitLoc", "1024,77"),
+        at={"hammer_count": 1e5, "tras": 33.0},
+        file="tras_27-1.ber",
+    ),
     Case("PaCRAM's thresholds", _csv("PivotRow,nRH", "1024,21000")),
+    Case("PaCRAM's processed flips", _csv("PivotRow,module,res_lat_ns,norm_bfs,norm_tras,mfr", "9,H0,27,1.2,0.81,H")),
+    Case("PaCRAM's configuration", _csv("norm_tras,n_nRH,th_pcr", "0.27,0.92,300.0")),
     Case("RowPress's log", "Found row 1024 with 17 bitflips\n"),
     # SoftMC
     Case("SoftMC, a byte", _softmc((8, 1, 0, 0xFE)), BANK, {"refresh_interval": 4000}),

@@ -38,7 +38,7 @@ def devices_plot(
         Output("figure", FIGURE, FIGURES),
     ],
     parameter: Annotated[
-        str | None, typer.Option(help="trcd, trp, vdd or refresh_interval; each that was swept if left out")
+        str | None, typer.Option(help="trcd, trp, vdd, refresh_interval or tras; each that was swept if left out")
     ] = None,
     temperature: Annotated[float | None, typer.Option(help="in degrees Celsius; the device's if left out")] = None,
 ) -> None:

@@ -47,6 +47,7 @@ def fit(
     trcd: Annotated[float | None, typer.Option(help="nominal tRCD in ns")] = None,
     trp: Annotated[float | None, typer.Option(help="nominal tRP in ns")] = None,
     refresh_interval: Annotated[float, typer.Option(help="nominal refresh interval in ms")] = 64.0,
+    tras: Annotated[float | None, typer.Option(help="nominal tRAS in ns")] = None,
     failure: Annotated[
         float | None, typer.Option(help="F, if it is known: the probability that a read of a weak cell is inverted")
     ] = None,
@@ -107,7 +108,7 @@ def fit(
     settings = FitSettings(
         format,
         module,
-        nominal=Condition(vdd, trcd, trp, temperature, refresh_interval),
+        nominal=Condition(vdd, trcd, trp, temperature, refresh_interval, tras=tras),
         at=replace(Condition.of(pairs("--at", at, float)), pattern=pattern),
         tested=Tested(
             bank or banks_of(banks), rows_of(rows), row_bits, subarray_rows, column_bits, cells_per_bank, repeats, grid

@@ -37,6 +37,8 @@ VDD_LAWS: Mapping[str, VddLaw] = {
 
 TERMS = ("activate", "read", "write", "background", "refresh")
 """Terms of the core's energy that depend on VDD; an activation includes its precharge."""
+OPENING = "opening"
+"""What of an activation a row takes while it is open, for tRAS: its share of the term "activate"."""
 
 _MILLI = 1e-3
 
@@ -245,6 +247,7 @@ class Currents(ShippedFile):
         """By term and domain, nJ of one command and W of standby and of refresh, over all chips."""
         one = {
             "activate": Counts(activates=1, precharges=1),
+            OPENING: Counts(activates=1),
             "read": Counts(reads=1),
             "write": Counts(writes=1),
             "background": Counts(active_cycles=1),
@@ -264,8 +267,8 @@ class Currents(ShippedFile):
         """What one of a term takes, every supply that follows VDD multiplied with ``factor``.
 
         Returns:
-            nJ of one activation with its precharge or of one burst, standby taken away; W of standby with rows open,
-            and of refresh within specification, standby taken away.
+            nJ of one activation with its precharge, of its ``OPENING``, or of one burst, standby taken away; W of
+            standby with rows open, and of refresh within specification, standby taken away.
 
         """
         return sum(

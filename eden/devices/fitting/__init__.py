@@ -88,8 +88,8 @@ def fit(
         module: which module of a file that holds several.
         nominal: the nominal operating point, which conditions that do not state theirs were measured at. If not
             given, the voltage is the highest stated, else 1.5 V, the latencies are the longest stated, else 12.5 ns,
-            and the refresh interval is 64 ms. The temperature is the device's, one of the measured ones; the highest
-            if not given.
+            the refresh interval is 64 ms, and tRAS is the longest stated, else not stated by the device either. The
+            temperature is the device's, one of the measured ones; the highest if not given.
         at: what the file does not state of its conditions, and the pattern that was stored.
         tested: which cells were tested, and how the file is laid out, where it does not tell. Flips need ``banks``,
             ``rows`` and ``row_bits``.

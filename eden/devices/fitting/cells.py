@@ -243,7 +243,7 @@ class CellFitter:
                         self.campaign.path,
                         f"found {errors:g} errors with pattern {measurement.pattern} at the nominal operating point "
                         f"({self.nominal}); allowed is none, because a device needs a reliable home: if that is not "
-                        "its nominal point, give trcd, trp, vdd or refresh_interval of nominal",
+                        "its nominal point, give trcd, trp, vdd, refresh_interval or tras of nominal",
                     )
 
     def _choose_failure(self) -> None:

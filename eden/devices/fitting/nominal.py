@@ -12,7 +12,8 @@ from eden.devices.partition import AXES, OperatingPoint
 
 JOINT_SURFACE = (
     "between points that were measured together, estimates (between='curve') take log-odds for linear in each "
-    "parameter, in the logarithm of the refresh interval; nothing is joined from sweeps of one parameter each"
+    "parameter, in the logarithm of the refresh interval, or in how far its curve has risen where one covers them; "
+    "nothing is joined from sweeps of one parameter each"
 )
 """What is assumed where points are off nominal in several parameters."""
 # What a nominal parameter is where neither the measurements nor the user say: DDR3's.
@@ -21,7 +22,7 @@ USUAL = {"vdd": 1.5, "trcd": 12.5, "trp": 12.5, "refresh_interval": 64.0}
 CLOSE = 2.0
 # Above these a number is in another unit: picoseconds, kelvin.
 _LONGEST, _HOTTEST = 1000.0, 200.0
-_WORDS = {"vdd": "supply voltage", "trcd": "tRCD", "trp": "tRP", "refresh_interval": "refresh interval"}
+_WORDS = {"vdd": "supply voltage", "trcd": "tRCD", "trp": "tRP", "refresh_interval": "refresh interval", "tras": "tRAS"}
 _UNITS: dict[str, str] = {along.name: along.unit for along in AXES}
 
 Stated = Mapping[str, float | None]
@@ -63,10 +64,12 @@ def nominal_point(
     unstated: dict[str, float] = {}
     mildest: dict[str, float] = {}
     partly: dict[str, float] = {}
-    for name in ("vdd", "trcd", "trp", "refresh_interval"):
+    for name in ("vdd", "trcd", "trp", "refresh_interval", "tras"):
         along = next(along for along in AXES if along.name == name)
         stated = [value for one in conditions if (value := one[name]) is not None]
         value = getattr(settings.nominal, name)
+        if name == "tras" and value is None and not stated:
+            continue  # nothing is said of it, and nothing assumed: the specification holds
         if name == "refresh_interval" and value is None:
             value = USUAL[name]  # a retention test states how long it waits, which no memory is meant to
         if not stated:
@@ -78,8 +81,8 @@ def nominal_point(
             chosen[name] = value
         if len(stated) < len(conditions):
             partly[name] = chosen[name]
-    for name in ("trcd", "trp"):
-        if chosen[name] > _LONGEST:
+    for name in ("trcd", "trp", "tras"):
+        if chosen.get(name, 0.0) > _LONGEST:
             raise ValueError(
                 f"{_WORDS[name]} is {chosen[name]:g} ns at the nominal point of {path.name}; allowed is up to "
                 f"{_LONGEST:g} ns (12500 ps are 12.5 ns)"

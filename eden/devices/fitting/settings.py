@@ -18,7 +18,7 @@ Form = Literal["module", "rank", "bank", "subarray"]
 FORMS: tuple[Form, ...] = get_args(Form)
 """Forms of a device from the coarsest to the finest."""
 
-_HIGHEST = {"vdd": 10.0, "trcd": 1e6, "trp": 1e6, "refresh_interval": 1e6}
+_HIGHEST = {"vdd": 10.0, "trcd": 1e6, "trp": 1e6, "refresh_interval": 1e6, "tras": 1e6}
 
 
 @dataclass(frozen=True)

@@ -107,10 +107,10 @@ class Problem:
     @cached_property
     def levels(self) -> list[list[int]]:
         """Used states by operating point."""
-        levels: dict[tuple[float, ...], list[int]] = {}
+        levels: dict[tuple[float | None, ...], list[int]] = {}
         for i, state in enumerate(self.used):
             point = state.point
-            levels.setdefault((point.vdd, point.trcd, point.trp, point.refresh_interval), []).append(i)
+            levels.setdefault((point.vdd, point.trcd, point.trp, point.refresh_interval, point.tras), []).append(i)
         return list(levels.values())
 
     @cached_property

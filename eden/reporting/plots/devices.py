@@ -42,8 +42,8 @@ def device_figure(device: Device, parameter: str | None = None, temperature: flo
 
     Args:
         device: what is drawn.
-        parameter: trcd, trp, vdd or refresh_interval; if None each that was swept, a plot for each, or, where there are
-            only points off nominal in several, those by themselves.
+        parameter: trcd, trp, vdd, refresh_interval or tras; if None each that was swept, a plot for each, or, where
+            there are only points off nominal in several, those by themselves.
         temperature: in degrees Celsius; the device's if None.
 
     Raises:
@@ -182,7 +182,7 @@ def vendor_figure(devices: Sequence[Device], parameter: str = "trcd", columns: i
 
     Args:
         devices: one or more.
-        parameter: trcd, trp, vdd or refresh_interval.
+        parameter: trcd, trp, vdd, refresh_interval or tras.
         columns: plots side by side.
 
     Raises:

@@ -65,12 +65,25 @@ def section(memory_map: MemoryMap, _: Mapping[str, Any]) -> Section:
                     f"{piece.bytes:,}",
                     operand.storage,
                     f"{operand.low:.3g} to {operand.high:.3g}",
-                    f"{point.vdd:g} V, {point.trcd:g} ns, {point.trp:g} ns, {point.refresh_interval:g} ms",
+                    f"{point.vdd:g} V, {point.trcd:g} ns, {point.trp:g} ns, {point.refresh_interval:g} ms"
+                    + ("" if point.tras is None else f", {point.tras:g} ns"),
                 )
             )
+    stated = any(part.operating_point.tras is not None for part in memory_map.partitions.values())
+    active = ", tRAS" if stated else ""
     table = Table(
         "Pieces of operands",
-        ("operand", "partition", "first byte", "bank", "row", "bytes", "storage", "range", "VDD, tRCD, tRP, refresh"),
+        (
+            "operand",
+            "partition",
+            "first byte",
+            "bank",
+            "row",
+            "bytes",
+            "storage",
+            "range",
+            f"VDD, tRCD, tRP, refresh{active}",
+        ),
         rows,
     )
     return Section(

@@ -29,7 +29,10 @@ def point_shares(placement: Placement) -> dict[str, int]:
 def _point_labels(placement: Placement) -> list[str]:
     """Operating points in use, the most aggressive first."""
     points = [part.operating_point for part in placement.partitions.values() if part.used_bytes]
-    ordered = sorted(points, key=lambda one: (one.vdd, one.trcd + one.trp, one.trcd, one.trp, -one.refresh_interval))
+    ordered = sorted(
+        points,
+        key=lambda one: (one.vdd, one.trcd + one.trp, one.trcd, one.trp, -one.refresh_interval, one.tras or 0.0),
+    )
     return list(dict.fromkeys(_point_label(placement, point) for point in ordered))
 
 
@@ -102,7 +105,9 @@ def section(placement: Placement, others: Mapping[str, Any]) -> Section:
     partitions = Table(
         "Partitions in use",
         (
-            *("partition", "VDD (V)", "tRCD (ns)", "tRP (ns)", "refresh (ms)", "BER taken"),
+            *("partition", "VDD (V)", "tRCD (ns)", "tRP (ns)", "refresh (ms)"),
+            *(("tRAS (ns)",) if placement.nominal.tras is not None else ()),
+            "BER taken",
             *(("zeros, 95% interval", "ones, 95% interval", "readings") if device is not None else ()),
             *("used", "capacity", "share of bytes"),
         ),
@@ -113,6 +118,7 @@ def section(placement: Placement, others: Mapping[str, Any]) -> Section:
                 f"{part.operating_point.trcd:g}",
                 f"{part.operating_point.trp:g}",
                 f"{part.operating_point.refresh_interval:g}",
+                *(() if part.operating_point.tras is None else (f"{part.operating_point.tras:g}",)),
                 rate_text(part.errors.ber),
                 *(_rates(device, name, part) if device is not None else ()),
                 size_text(part.used_bytes),
