@@ -43,6 +43,7 @@ class Point:
     trp: float = 12.5
     temperature: float = 50.0
     refresh_interval: float = 64.0
+    tras: float | None = None
     errors: ErrorModel = field(default_factory=lambda: Uniform(ber=0.0))
 
 

@@ -27,6 +27,7 @@ class Point:
     trp: float = 12.5
     temperature: float = 50.0
     refresh_interval: float = 64.0
+    tras: float | None = None
 
 
 @dataclass(frozen=True)

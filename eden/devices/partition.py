@@ -701,8 +701,8 @@ class Partition(Part):
 
         At a measured point it is the fit. Elsewhere it is the least harsh measured point that is as harsh or harsher in
         every parameter: a cell that fails under some stress fails under a larger one, so its rates bound those asked
-        from above. ``between="curve"`` estimates the rates instead, for each stored value: from the measured rates on
-        both sides along the fitted curve where it covers both, else with log-odds that are linear in each parameter
+        for from above. ``between="curve"`` estimates the rates instead, for each stored value: from the measured rates
+        on both sides along the fitted curve where it covers both, else with log-odds that are linear in each parameter
         (in the logarithm of the refresh interval); off nominal in several, in how far the curve of each has risen.
         These estimates are continuous and rise as the point gets harsher. Where the milder side has no errors, or was
         not measured in all combinations, the bound stays.

@@ -82,6 +82,32 @@ def test_hand_calculation_of_the_voltage():
     assert result.energy_reduction_range == pytest.approx((linear, linear * 0.36 / 0.2), abs=1e-6)
 
 
+@pytest.mark.parametrize("solver", ["greedy", "exact"])
+def test_hand_calculation_of_the_active_time(solver: str):
+    """The same with tRAS 21 or 10.5 ns instead of 35: what a row takes while open, and the wait for tRC."""
+    points = tuple(
+        FittedPoint(vdd=1.5, tras=tras, errors=DataDependent(rate, rate)) for tras, rate in ((21.0, 1e-4), (10.5, 1e-2))
+    )
+    nominal = Point(vdd=1.5, tras=35.0)
+    memory = Device(
+        partitions=(Partition("bank0", points=points), Partition("bank1", points=points[:1])), nominal=nominal
+    )
+    moved = cold({"fc.weight": info(64_000, "weight")}, HAND)
+    how = (eden.ExactSolver(platform=HAND), moved) if solver == "exact" else (solver,)
+    opening = Currents.builtin("ddr3-1600").unit("opening")
+    assert opening == pytest.approx(35 * 1.5 * 25 * 8e-3)  # IDD0 less IDD3N is 25 mA, of eight chips
+    for limit, tras in ((1e-3, 21.0), (0.1, 10.5)):
+        placement = eden.place(tolerance({"fc.weight": limit}, size=64_000), memory, *how)
+        assert placement.point_of("fc.weight").tras == tras
+        result = eden.savings(moved, placement, HAND)
+        terms = {name: (term.nominal_nj, term.placed_nj) for name, term in result.terms.items()}
+        assert terms["activate"] == pytest.approx((7125.0, 7125.0 - 500 * (1 - tras / 35) * opening))
+        assert terms["read"][0] == terms["read"][1]
+        # The row is open for 35 ns, 10 more than until its data: 500 waits of 0.4 x 10 ns more, which both times save.
+        assert terms["background"] == pytest.approx((0.54 * 29_500, 0.54 * 27_500))
+        assert result.speedup == pytest.approx(29_500 / 27_500 - 1)
+
+
 def test_a_placement_within_specification_saves_nothing():
     placement = eden.place(tolerance({"fc.weight": 1e-9, "fc.input": 1e-9}), device())
     for platform in PLATFORMS:

@@ -103,6 +103,11 @@ def test_configuration_and_trace(tmp_path: Path):
     # 7.5 ns are 6 cycles of 1.25 ns; 10.1 ns are rounded up to 9.
     assert (timing["nRCD"], timing["nRP"], timing["nRC"]) == (6, 9, timing["nRAS"] + 9)
     assert timing["nREFI"] == pytest.approx(2 * nominal["nREFI"], rel=0.01)
+    # 20.1 ns are 17 cycles.
+    soon_closed = POINT.model_copy(update={"tras": 20.1})
+    written = ramulator.write(tmp_path / "closed", moved(), "ddr3l-1600", soon_closed, version="2.0")
+    timing = yaml.safe_load(written.configuration.read_text())["MemorySystem"]["DRAM"]["timing"]
+    assert (timing["nRAS"], timing["nRC"]) == (17, 26)
 
 
 def simulated(written: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, ramulator_module.Simulation]:
