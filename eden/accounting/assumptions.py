@@ -105,4 +105,10 @@ def _currents_texts(currents: Currents, nominal: OperatingPoint) -> list[str]:
             f"Currents specified at {currents.vdd:g} V are brought to the device's nominal {nominal.vdd:g} V by the "
             "law of VDD."
         )
+    if nominal.tras is not None:
+        lines.append(
+            "What a row takes while it is open is proportional to tRAS, as DRAMPower counts; a bank opens its next row "
+            f"tRC = tRAS + tRP later, so that waits within specification hold what of {nominal.tras:g} ns is left "
+            "behind a row's first data. Rows are closed when tRAS has passed."
+        )
     return lines

@@ -364,8 +364,11 @@ class Placement(Result):
         for name, partition in self.partitions.items():
             if partition.used_bytes:
                 point = partition.operating_point
-                cells = [name, f"{point.vdd:g}", f"{point.trcd:g}", f"{point.trp:g}", f"{partition.errors.ber:.2e}"]
-                partitions.append([*cells, str(partition.used_bytes), str(partition.capacity_bytes)])
+                cells = [name, f"{point.vdd:g}", f"{point.trcd:g}", f"{point.trp:g}"]
+                cells += [] if point.tras is None else [f"{point.tras:g}"]
+                cells += [f"{partition.errors.ber:.2e}", str(partition.used_bytes), str(partition.capacity_bytes)]
+                partitions.append(cells)
+        active = () if self.nominal.tras is None else ("tRAS (ns)",)
         operands = [
             (
                 name,
@@ -380,7 +383,8 @@ class Placement(Result):
         ]
         tables = [
             text_table(
-                ("partition", "VDD (V)", "tRCD (ns)", "tRP (ns)", "BER", "used (bytes)", "capacity (bytes)"), partitions
+                ("partition", "VDD (V)", "tRCD (ns)", "tRP (ns)", *active, "BER", "used (bytes)", "capacity (bytes)"),
+                partitions,
             ),
             text_table(("operand", "kind", "bytes", "limit", "BER", "partition", "address"), operands),
         ]

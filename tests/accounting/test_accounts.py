@@ -99,6 +99,7 @@ def test_hand_calculation_of_the_active_time(solver: str):
     for limit, tras in ((1e-3, 21.0), (0.1, 10.5)):
         placement = eden.place(tolerance({"fc.weight": limit}, size=64_000), memory, *how)
         assert placement.point_of("fc.weight").tras == tras
+        assert f" {tras:g} " in placement.table().split("tRAS (ns)")[1]
         result = eden.savings(moved, placement, HAND)
         terms = {name: (term.nominal_nj, term.placed_nj) for name, term in result.terms.items()}
         assert terms["activate"] == pytest.approx((7125.0, 7125.0 - 500 * (1 - tras / 35) * opening))
@@ -106,6 +107,7 @@ def test_hand_calculation_of_the_active_time(solver: str):
         # The row is open for 35 ns, 10 more than until its data: 500 waits of 0.4 x 10 ns more, which both times save.
         assert terms["background"] == pytest.approx((0.54 * 29_500, 0.54 * 27_500))
         assert result.speedup == pytest.approx(29_500 / 27_500 - 1)
+        assert any("proportional to tRAS" in text for text in result.assumptions)
 
 
 def test_a_placement_within_specification_saves_nothing():
