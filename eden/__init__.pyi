@@ -9,6 +9,8 @@ from .boosting.resume import load_checkpoint_, save_checkpoint
 from .boosting.training import train
 from .common.files import FileError
 from .costs.count_traffic import traffic
+from .deployment.network import deploy
+from .deployment.writing import memory_image
 from .devices.device import Device
 from .devices.fitting import fit
 from .devices.prediction import check
@@ -77,12 +79,14 @@ __all__ = [
     "corrupt",
     "corrupt_",
     "coverage",
+    "deploy",
     "evaluate",
     "export",
     "fit",
     "inject_",
     "load_",
     "load_checkpoint_",
+    "memory_image",
     "memory_map",
     "operands",
     "place",

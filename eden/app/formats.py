@@ -33,7 +33,7 @@ KINDS: Mapping[str, str] = {
 
 _OTHERS = {
     ".safetensors": "a network or a checkpoint is read into a network, by eden.load_(model, path) or "
-    "eden.load_checkpoint_(model, path)",
+    "eden.load_checkpoint_(model, path), a memory image by MemoryImage.load(path) of eden.deployment.image",
     ".pt2": "a package is given to eden.profile as it is",
     ".journal": "a journal is gone on with by the search that wrote it",
 }

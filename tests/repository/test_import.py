@@ -94,6 +94,7 @@ STEPS: dict[str, set[str]] = {
     "Placement": PLACEMENT,
     "place": PLACE,
     "memory_map": MAP,
+    "memory_image deploy": {*MAP, "deployment.image"},
     "report": {*MAP, *TOLERANCE, "accounting.results", "reporting.accuracy", "tolerance.verification"},
     "traffic": TRAFFIC,
     "savings account": ACCOUNT,
@@ -357,12 +358,13 @@ def test_the_schemas_that_ship_are_those_of_the_files() -> None:
 
 
 def test_every_file_that_can_be_saved_on_its_own_has_a_schema() -> None:
-    # Its file lies inside of a package, where nothing else reads it.
+    # Their files lie inside of packages and of safetensors, where nothing else reads them.
     importlib.import_module("eden.tolerance.export")
+    importlib.import_module("eden.deployment.image")
     kinds = {
         kind for kind in subclasses(VersionedFile) if kind.__module__.startswith("eden.") and "FORMAT" in vars(kind)
     }
-    assert {kind.FORMAT for kind in kinds} - set(KINDS) == {"eden-package"}
+    assert {kind.FORMAT for kind in kinds} - set(KINDS) == {"eden-package", "eden-memory-image"}
 
 
 def subclasses(kind: type[Any]) -> set[type[Any]]:

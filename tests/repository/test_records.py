@@ -47,6 +47,7 @@ from eden.costs.count_traffic import traffic
 from eden.costs.energy import Currents
 from eden.costs.platforms import PLATFORMS, Platform, Range
 from eden.costs.traffic_file import OperandTraffic, Traffic
+from eden.deployment.image import ImageHeader, ImageOperand, ImagePiece
 from eden.devices.curves.population import _shrunk
 from eden.devices.device import Device, FitRow, Measured, Population
 from eden.devices.partition import FittedPoint, OperatingPoint, Partition, Voltage, VoltageRow
@@ -746,6 +747,24 @@ def packages(draw: st.DrawFn) -> PackageInfo:
     )
 
 
+@st.composite
+def images(draw: st.DrawFn) -> ImageHeader:
+    """Of weights in one piece and in several, on reliable cells and on others, as written and as read by a chip."""
+    errors = [draw(st.one_of(st.none(), error_models())) for _ in range(3)]
+    pieces = [
+        ImagePiece(address_bits=16 * i, bytes=2, errors=None if one is None else one.to_dict())
+        for i, one in enumerate(errors)
+    ]
+    return ImageHeader(
+        random_layout=_core.RANDOM_LAYOUT_VERSION,
+        operands={
+            "a": ImageOperand(storage="int8", pieces=tuple(pieces[:2])),
+            "b": ImageOperand(storage="int8_sign_magnitude", pieces=tuple(pieces[2:])),
+        },
+        chip=draw(st.sampled_from([None, 0, 2**63 - 1])),
+    )
+
+
 # -- every format ------------------------------------------------------------------------------------------------------
 
 STRATEGIES: dict[str, st.SearchStrategy[VersionedFile]] = {
@@ -755,6 +774,7 @@ STRATEGIES: dict[str, st.SearchStrategy[VersionedFile]] = {
     "eden-device": devices(),
     "eden-gain": gains(),
     "eden-manifest": manifests(),
+    "eden-memory-image": images(),
     "eden-memory-map": memory_maps(),
     "eden-package": packages(),
     "eden-pareto": paretos(),
@@ -775,7 +795,7 @@ def same_after_a_round_trip(made: VersionedFile, folder: Path) -> None:
     made.save(path)
     loaded = type(made).load(path)
     assert loaded == made
-    assert made.FORMAT == "eden-package" or eden.read(path) == made
+    assert made.FORMAT in ("eden-memory-image", "eden-package") or eden.read(path) == made
     before = path.read_bytes()
     loaded.save(path)
     assert path.read_bytes() == before
@@ -857,6 +877,13 @@ def records() -> dict[str, VersionedFile]:
             reference="boosted", reference_accuracy=1.0, taken=1, why="", accuracy=equal.mean, worst=equal.worst,
             chips=20, rounds=(one,),
         ),
+        ImageHeader(
+            random_layout=_core.RANDOM_LAYOUT_VERSION,
+            operands={
+                name: ImageOperand(storage="int8", pieces=(ImagePiece(address_bits=i, bytes=2, errors=None),))
+                for name, i in (("a", 0), ("b", 16))
+            },
+        ),
         PackageInfo(
             eden_version="0", random_layout=_core.RANDOM_LAYOUT_VERSION, input_shape=(1,), input_dtype="float32",
             classes=1, table_entries=6, operands=(
@@ -912,6 +939,10 @@ WRONG: dict[str, tuple[Callable[[Body], None], str]] = {
         r"whole\.points\[4\]: .*zero is .*allowed is an interval that holds the rate",
     ),
     "eden-manifest": (put("stages/a/files/b", lambda _: "0"), r"stages\.a\.files\.b: .*pattern"),
+    "eden-memory-image": (
+        put("operands/b/pieces/0/address_bits", lambda _: 8),
+        r"operand b starts at bit 8, inside .*a",
+    ),
     "eden-memory-map": (put("operands/0.weight/low", lambda _: 1e30), r"operand 0\.weight: low is 1e\+30, above high"),
     "eden-package": (put("table_entries", lambda _: 5), r"table_entries is 5; allowed is .* 6, or more"),
     "eden-pareto": (lambda body: body["points"].append(body["points"][0]), r"max_drop of points are .*rising"),

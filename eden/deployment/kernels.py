@@ -1,0 +1,236 @@
+"""Convolutions and matrix products of codes: int8 weights, uint8 inputs, int32 sums, requantization at their end."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eden.deployment.forms import Form
+
+MOST_PRODUCTS = (2**31 - 1) // (255 * 128)
+"""Products of codes whose sum an int32 always holds."""
+
+_CHANNELS_LAST = torch.channels_last
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """How a convolution of two dimensions goes over its input; each pair is of rows and columns."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """One layer in integers, with what follows it folded in.
+
+    Attributes:
+        codes: int8 of the weight's shape, (outputs, ...).
+        scale: float32 (outputs,): of a weight's code, times the factor of a normalization folded in.
+        bias: float32 (outputs,).
+        input: form of the codes that it takes.
+        window: of a convolution of two dimensions, None for a matrix product.
+        output: form of the codes that it gives, None for float32.
+        activation: the least and the most of what it gives, None for no bounds.
+        added: whether another feature map, float32, is added before the activation.
+        overwrites: whether that feature map's memory may be used for the sum.
+    """
+
+    codes: Tensor
+    scale: Tensor
+    bias: Tensor
+    input: Form
+    window: Window | None
+    output: Form | None = None
+    activation: tuple[float, float] | None = None
+    added: bool = False
+    overwrites: bool = False
+
+    def size(self, shape: torch.Size) -> tuple[int, ...]:
+        """The shape of what it gives for codes of a shape."""
+        if self.window is None:
+            return (*shape[:-1], len(self.codes))
+        sides = [
+            (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+            for side, padding, dilation, kernel, stride in zip(
+                shape[2:],
+                self.window.padding,
+                self.window.dilation,
+                self.codes.shape[2:],
+                self.window.stride,
+                strict=True,
+            )
+        ]
+        return (shape[0], len(self.codes), *sides)
+
+    def settle(self, codes: Tensor) -> Tensor:
+        """What a kernel has made in the output's form, as memory holds and corrects it."""
+        assert self.output is not None
+        rectified = self.activation is not None and self.activation[0] >= 0.0
+        return self.output.settle(codes, self.output.zero_point if rectified else 0)
+
+    def finish(self, y: Tensor, added: Tensor | None) -> Tensor:
+        """float32 sums, what is added, the activation."""
+        if added is not None:
+            y = y + added
+        return y if self.activation is None else y.clamp(*self.activation)
+
+
+class Reference(nn.Module):
+    """A product by its definition: sums in float64, which holds them exactly, on every processor."""
+
+    def __init__(self, product: Product) -> None:
+        super().__init__()
+        self.product = product
+
+    def forward(self, codes: Tensor, added: Tensor | None = None) -> Tensor:
+        """uint8 codes, and a float32 feature map to add, to uint8 codes or float32."""
+        product = self.product
+        x, weight = codes.double() - product.input.zero_point, product.codes.double()
+        factors, bias = product.scale.double() * product.input.scale, product.bias.double()
+        if product.window is None:
+            y = F.linear(x, weight) * factors + bias
+        else:
+            at = product.window
+            sums = F.conv2d(x, weight, None, at.stride, at.padding, at.dilation, at.groups)
+            y = sums * factors[:, None, None] + bias[:, None, None]
+        y = product.finish(y.float(), added)
+        return y if product.output is None else product.output.quantize(y)
+
+
+class Quantize(nn.Module):
+    """float32 to uint8 codes."""
+
+    def __init__(self, form: Form) -> None:
+        super().__init__()
+        self.form = form
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Codes of the shape of ``x``."""
+        return self.form.quantize(x)
+
+
+class OneDnn(nn.Module):
+    """A product by oneDNN's kernels, as torch has them for quantized networks: weights packed once, all else fused."""
+
+    def __init__(self, product: Product) -> None:
+        super().__init__()
+        self.product = product
+        self._zeros = torch.zeros(len(product.codes), dtype=torch.int32)
+        self._packed = self._pack()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_packed"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._packed = self._pack()
+
+    def _pack(self) -> Tensor:
+        product, at = self.product, self.product.window
+        packed: Tensor
+        if at is None:
+            packed = torch.ops.onednn.qlinear_prepack(product.codes, None)
+        else:
+            packed = torch.ops.onednn.qconv_prepack(
+                product.codes,
+                product.scale,
+                product.input.scale,
+                product.input.zero_point,
+                at.stride,
+                at.padding,
+                at.dilation,
+                at.groups,
+            )
+        return packed
+
+    def forward(self, codes: Tensor, added: Tensor | None = None) -> Tensor:
+        """uint8 codes, and a float32 feature map to add, to uint8 codes or float32."""
+        product, at = self.product, self.product.window
+        to = product.output
+        form = (1.0, 0, torch.float32) if to is None else (to.scale, to.zero_point, torch.uint8)
+        weights = (self._packed, product.scale, self._zeros)
+        y: Tensor
+        if at is None:
+            y = torch.ops.onednn.qlinear_pointwise(
+                codes, product.input.scale, product.input.zero_point, *weights, product.bias, *form, *self._after()
+            )
+            return y if to is None else product.settle(y)
+        codes = codes.contiguous(memory_format=_CHANNELS_LAST)
+        given = (codes, product.input.scale, product.input.zero_point, *weights)
+        place = (at.stride, at.padding, at.dilation, at.groups)
+        if added is None:
+            y = torch.ops.onednn.qconv_pointwise(*given, product.bias, *place, *form, *self._after())
+            return y if to is None else product.settle(y)
+        if added.shape != product.size(codes.shape) or added.dtype != torch.float32:
+            y = torch.ops.onednn.qconv_pointwise(*given, product.bias, *place, *form, "none", [], "")
+            return product.finish(y, added)
+        if not product.overwrites:
+            added = added.clone(memory_format=_CHANNELS_LAST)
+        total = added.contiguous(memory_format=_CHANNELS_LAST)
+        after, limits, algorithm = self._after()
+        y = torch.ops.onednn.qconv2d_pointwise.binary(
+            *given, total, product.bias, *place, *form, 1.0, 0, "sum", 1.0, after, limits, algorithm
+        )
+        return y
+
+    def _after(self) -> tuple[str, list[float], str]:
+        """The activation as the kernels name it."""
+        limits = self.product.activation
+        if limits is None:
+            return "none", [], ""
+        return ("relu", [], "") if limits == (0.0, math.inf) else ("hardtanh", list(limits), "")
+
+
+ENGINES: dict[str, type[nn.Module]] = {"onednn": OneDnn, "reference": Reference}
+"""By name, what computes products."""
+
+
+def engine_of(name: str | None) -> str:
+    """The engine of a name; for None "onednn" where its sums are exact, and else "reference".
+
+    Raises:
+        ValueError: for one that this torch or processor lacks, naming it, what is missing and what is allowed.
+    """
+    if name is not None and name not in ENGINES:
+        raise ValueError(f"engine is {name!r}; allowed are {', '.join(map(repr, ENGINES))}")
+    problem = None if name == "reference" else _problem_of_onednn()
+    if name is not None and problem is not None:
+        raise ValueError(f"engine is 'onednn', {problem}; allowed here is 'reference'")
+    return name or ("onednn" if problem is None else "reference")
+
+
+def _problem_of_onednn() -> str | None:
+    """Why it cannot be used here, None where it can."""
+    operators = ("qconv_prepack", "qconv_pointwise", "qconv2d_pointwise", "qlinear_prepack", "qlinear_pointwise")
+    missing = [one for one in operators if not hasattr(torch.ops.onednn, one)]
+    if missing or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return f"and this torch has {f'no operator onednn::{missing[0]}' if missing else 'no oneDNN'}"
+    if not _exact():
+        return (
+            "whose sums of products are not exact on this processor: without VNNI its kernels add pairs of products in "
+            "16 bits, which saturate"
+        )
+    return None
+
+
+def _exact() -> bool:
+    """Whether the largest codes give the sums that they have."""
+    largest = Form(1.0, 0, 0, 255, 0, 255, "none")
+    ones = torch.ones(2)
+    for shape in ((2, 64), (2, 64, 1, 1)):
+        weight = torch.tensor([127, -128], dtype=torch.int8).reshape(-1, *[1] * (len(shape) - 1)).expand(shape)
+        window = Window((1, 1), (0, 0), (1, 1), 1) if len(shape) == 4 else None
+        product = Product(weight.contiguous(), ones, torch.zeros(2), largest, window)
+        codes = torch.full((1, *shape[1:]), 255, dtype=torch.uint8)
+        if not torch.equal(OneDnn(product)(codes), Reference(product)(codes)):
+            return False
+    return True
