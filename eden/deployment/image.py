@@ -14,7 +14,8 @@ from torch import Tensor
 from eden import _core
 from eden.common.arguments import check_int, check_seed
 from eden.common.files import HEADER_KEY, FileError, FiniteRecord, write_tensors
-from eden.common.provenance import Result
+from eden.common.provenance import Result, digest_of_json
+from eden.memory.cell_map import CellMap
 from eden.memory.errors import ErrorModel
 from eden.memory.operators import corrupt
 
@@ -28,11 +29,17 @@ class ImagePiece(FiniteRecord):
     """Words that lie one after another."""
 
     address_bits: Annotated[int, pydantic.Field(ge=0, multiple_of=8)]
-    """Where the first of them begins in the memory."""
+    """Where the first of them begins in the device; of a map of cells counted from its first cell."""
     bytes: _Count
     """How many."""
     errors: dict[str, Any] | None
     """JSON form of the error model of the cells there; None of reliable ones."""
+
+    @property
+    def counted_from(self) -> str:
+        """What tells maps of cells apart, each of which has addresses of its own; "" for those of the device."""
+        mapped = self.errors is not None and self.errors.get("model") == CellMap.KIND
+        return digest_of_json(self.errors) if mapped else ""
 
 
 class ImageOperand(FiniteRecord):
@@ -82,13 +89,15 @@ class ImageHeader(Result):
                 f"random_layout is {self.random_layout}; allowed is {_core.RANDOM_LAYOUT_VERSION}, this version's"
             )
         taken = sorted(
-            (piece.address_bits, piece.bytes, name) for name, one in self.operands.items() for piece in one.pieces
+            (piece.counted_from, piece.address_bits, piece.bytes, name)
+            for name, one in self.operands.items()
+            for piece in one.pieces
         )
-        end, before = 0, ""
-        for start, size, name in taken:
-            if start < end:
+        memory, end, before = "", 0, ""
+        for counted_from, start, size, name in taken:
+            if counted_from == memory and start < end:
                 raise ValueError(f"operand {name} starts at bit {start}, inside operand {before}")
-            end, before = start + 8 * size, name
+            memory, end, before = counted_from, start + 8 * size, name
         for name, operand in self.operands.items():
             try:
                 operand.memory()
