@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eden.deployment.codes import FEATURE_MAP_STORAGES, corrected, quantized
+from eden.deployment.codes import FEATURE_MAP_STORAGES, codes_of, corrected, quantized
 from eden.faults.faulty_layers import FaultyLayer
 from eden.faults.operand import Operand
 from eden.memory.storage import code_range
@@ -52,6 +52,32 @@ class Form:
         if self.correction != "none" and (max(least, self.lowest) < self.low or self.highest > self.high):
             codes = corrected(codes, self.low, self.high, self.correction, self.zero_point)
         return codes
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightForm:
+    """How memory keeps a weight.
+
+    Attributes:
+        name: of its operand.
+        storage: one of ``SYMMETRIC_STORAGES``.
+        shape: of the weight.
+        low: int32, code of its smallest value, of a shape that goes with it.
+        high: that of the largest one.
+        correction: what replaces implausible ones.
+    """
+
+    name: str
+    storage: str
+    shape: tuple[int, ...]
+    low: Tensor
+    high: Tensor
+    correction: str
+
+    def read(self, words: Tensor) -> Tensor:
+        """The int8 codes, of the weight's shape, that uint8 words (bytes,) are read and corrected as."""
+        codes = codes_of(words, self.storage).reshape(self.shape)
+        return corrected(codes, self.low, self.high, self.correction).to(torch.int8)
 
 
 def form_of(layer: FaultyLayer, operand: Operand) -> Form:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -126,7 +126,7 @@ class Lowering:
     """
 
     def __init__(
-        self, model: nn.Module, graph: fx.Graph, products: Mapping[str, Product], engine: type[nn.Module]
+        self, model: nn.Module, graph: fx.Graph, products: Mapping[str, Product], engine: Callable[[Product], nn.Module]
     ) -> None:
         self._model, self._old, self._products = model, graph, products
         self._engine = engine

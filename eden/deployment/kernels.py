@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from eden.deployment.forms import Form
+from eden.deployment.forms import Form, WeightForm
 
 MOST_PRODUCTS = (2**31 - 1) // (255 * 128)
 """Products of codes whose sum an int32 always holds."""
@@ -42,6 +42,7 @@ class Product:
         activation: the least and the most of what it gives, None for no bounds.
         added: whether another feature map, float32, is added before the activation.
         overwrites: whether that feature map's memory may be used for the sum.
+        weight: how its codes are read from words.
     """
 
     codes: Tensor
@@ -53,11 +54,11 @@ class Product:
     activation: tuple[float, float] | None = None
     added: bool = False
     overwrites: bool = False
+    weight: WeightForm | None = None
 
     def size(self, shape: torch.Size) -> tuple[int, ...]:
-        """The shape of what it gives for codes of a shape."""
-        if self.window is None:
-            return (*shape[:-1], len(self.codes))
+        """The shape of what a convolution gives for codes of shape (N, C, H, W)."""
+        assert self.window is not None
         sides = [
             (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
             for side, padding, dilation, kernel, stride in zip(
@@ -93,8 +94,16 @@ class Reference(nn.Module):
 
     def forward(self, codes: Tensor, added: Tensor | None = None) -> Tensor:
         """uint8 codes, and a float32 feature map to add, to uint8 codes or float32."""
+        return self.compute(self.product.codes, codes, added)
+
+    def pack(self, codes: Tensor) -> Tensor:
+        """Codes of the weight as ``compute`` takes them."""
+        return codes
+
+    def compute(self, packed: Tensor, codes: Tensor, added: Tensor | None = None, fused: bool = True) -> Tensor:
+        """Likewise, from a weight that ``pack`` gave."""
         product = self.product
-        x, weight = codes.double() - product.input.zero_point, product.codes.double()
+        x, weight = codes.double() - product.input.zero_point, packed.double()
         factors, bias = product.scale.double() * product.input.scale, product.bias.double()
         if product.window is None:
             y = F.linear(x, weight) * factors + bias
@@ -125,58 +134,65 @@ class OneDnn(nn.Module):
         super().__init__()
         self.product = product
         self._zeros = torch.zeros(len(product.codes), dtype=torch.int32)
-        self._packed = self._pack()
+        self._window = product.window or Window((1, 1), (0, 0), (1, 1), 1)
+        self._packed = self.pack(product.codes)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_packed"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._packed = self._pack()
+        self._packed = self.pack(self.product.codes)
 
-    def _pack(self) -> Tensor:
-        product, at = self.product, self.product.window
-        packed: Tensor
-        if at is None:
-            packed = torch.ops.onednn.qlinear_prepack(product.codes, None)
-        else:
-            packed = torch.ops.onednn.qconv_prepack(
-                product.codes,
-                product.scale,
-                product.input.scale,
-                product.input.zero_point,
-                at.stride,
-                at.padding,
-                at.dilation,
-                at.groups,
-            )
+    def pack(self, codes: Tensor) -> Tensor:
+        """Codes of the weight in the kernel's own order."""
+        product, at = self.product, self._window
+        if product.window is None:
+            codes = codes[:, :, None, None]
+        packed: Tensor = torch.ops.onednn.qconv_prepack(
+            codes,
+            product.scale,
+            product.input.scale,
+            product.input.zero_point,
+            at.stride,
+            at.padding,
+            at.dilation,
+            at.groups,
+        )
         return packed
 
     def forward(self, codes: Tensor, added: Tensor | None = None) -> Tensor:
         """uint8 codes, and a float32 feature map to add, to uint8 codes or float32."""
-        product, at = self.product, self.product.window
-        to = product.output
+        return self.compute(self._packed, codes, added)
+
+    def compute(self, packed: Tensor, codes: Tensor, added: Tensor | None = None, fused: bool = True) -> Tensor:
+        """Likewise, from a weight that ``pack`` gave; the sum with what is added by itself where not ``fused``."""
+        shape = codes.shape
+        if self.product.window is None:  # a matrix product is a convolution of single pixels
+            y = self._convolved(packed, codes.reshape(-1, shape[-1], 1, 1), None, fused)
+            return y.reshape(*shape[:-1], y.shape[1])
+        if codes.dim() == 3:
+            return self._convolved(packed, codes[None], None if added is None else added[None], fused)[0]
+        return self._convolved(packed, codes, added, fused)
+
+    def _convolved(self, packed: Tensor, codes: Tensor, added: Tensor | None, fused: bool) -> Tensor:
+        product, to, at = self.product, self.product.output, self._window
         form = (1.0, 0, torch.float32) if to is None else (to.scale, to.zero_point, torch.uint8)
-        weights = (self._packed, product.scale, self._zeros)
-        y: Tensor
-        if at is None:
-            y = torch.ops.onednn.qlinear_pointwise(
-                codes, product.input.scale, product.input.zero_point, *weights, product.bias, *form, *self._after()
-            )
-            return y if to is None else product.settle(y)
         codes = codes.contiguous(memory_format=_CHANNELS_LAST)
-        given = (codes, product.input.scale, product.input.zero_point, *weights)
+        given = (codes, product.input.scale, product.input.zero_point, packed, product.scale, self._zeros)
         place = (at.stride, at.padding, at.dilation, at.groups)
+        after, limits, algorithm = self._after()
+        y: Tensor
         if added is None:
-            y = torch.ops.onednn.qconv_pointwise(*given, product.bias, *place, *form, *self._after())
+            y = torch.ops.onednn.qconv_pointwise(*given, product.bias, *place, *form, after, limits, algorithm)
             return y if to is None else product.settle(y)
-        if added.shape != product.size(codes.shape) or added.dtype != torch.float32:
+        alike = added.shape == product.size(codes.shape) and added.dtype == torch.float32
+        if not (fused and alike and after in ("none", "relu")):
             y = torch.ops.onednn.qconv_pointwise(*given, product.bias, *place, *form, "none", [], "")
             return product.finish(y, added)
         if not product.overwrites:
             added = added.clone(memory_format=_CHANNELS_LAST)
         total = added.contiguous(memory_format=_CHANNELS_LAST)
-        after, limits, algorithm = self._after()
         y = torch.ops.onednn.qconv2d_pointwise.binary(
             *given, total, product.bias, *place, *form, 1.0, 0, "sum", 1.0, after, limits, algorithm
         )
@@ -190,7 +206,7 @@ class OneDnn(nn.Module):
         return ("relu", [], "") if limits == (0.0, math.inf) else ("hardtanh", list(limits), "")
 
 
-ENGINES: dict[str, type[nn.Module]] = {"onednn": OneDnn, "reference": Reference}
+ENGINES: dict[str, type[Reference | OneDnn]] = {"onednn": OneDnn, "reference": Reference}
 """By name, what computes products."""
 
 
@@ -210,7 +226,7 @@ def engine_of(name: str | None) -> str:
 
 def _problem_of_onednn() -> str | None:
     """Why it cannot be used here, None where it can."""
-    operators = ("qconv_prepack", "qconv_pointwise", "qconv2d_pointwise", "qlinear_prepack", "qlinear_pointwise")
+    operators = ("qconv_prepack", "qconv_pointwise", "qconv2d_pointwise")
     missing = [one for one in operators if not hasattr(torch.ops.onednn, one)]
     if missing or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return f"and this torch has {f'no operator onednn::{missing[0]}' if missing else 'no oneDNN'}"
@@ -226,7 +242,7 @@ def _exact() -> bool:
     """Whether the largest codes give the sums that they have."""
     largest = Form(1.0, 0, 0, 255, 0, 255, "none")
     ones = torch.ones(2)
-    for shape in ((2, 64), (2, 64, 1, 1)):
+    for shape in ((2, 64), (2, 16, 3, 3)):
         weight = torch.tensor([127, -128], dtype=torch.int8).reshape(-1, *[1] * (len(shape) - 1)).expand(shape)
         window = Window((1, 1), (0, 0), (1, 1), 1) if len(shape) == 4 else None
         product = Product(weight.contiguous(), ones, torch.zeros(2), largest, window)

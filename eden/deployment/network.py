@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from eden.deployment.codes import codes_of, corrected, quantized
-from eden.deployment.forms import form_of
+from eden.deployment.codes import quantized
+from eden.deployment.forms import WeightForm, form_of
 from eden.deployment.graph import Lowering, has_hooks, traced
 from eden.deployment.image import MemoryImage
 from eden.deployment.kernels import ENGINES, MOST_PRODUCTS, Product, Window, engine_of
@@ -54,6 +55,32 @@ class Deployed(nn.Module):
             raise ValueError("a deployed network cannot be trained; allowed is its evaluation mode")
         super().train(False)
         return self
+
+    def export(self, inputs: Tensor, path: str | os.PathLike[str]) -> Path:
+        """Compile it into a package of AOTInductor for runtimes without Python; a C++ compiler is needed.
+
+        It takes the samples and the words of its weights as a memory gives them back, uint8 of shape (bytes,): those of
+        each weight one after another, in the order of its metadata (docs/how-to/deploy.md). A package is machine code:
+        run none whose origin you do not trust.
+
+        Args:
+            inputs: as many samples as it is to compute at once, float32 of shape (N, ...).
+            path: the file to write, which ends in ".pt2".
+
+        Returns:
+            The path.
+
+        Raises:
+            TypeError: for inputs that are no float32 tensor.
+            ValueError: for a network that torch.export or AOTInductor cannot take.
+            eden.FileError: if the file cannot be written.
+        """
+        from eden.deployment.package import write_package
+
+        if not isinstance(inputs, Tensor):
+            raise TypeError(f"inputs is a {type(inputs).__name__}; allowed is a tensor of samples, shape (N, ...)")
+        _check_input(inputs)
+        return write_package(self.network, inputs, path, self.image)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the network gives, for the same arguments: float32 tensors on the CPU.
@@ -158,9 +185,9 @@ class _Weights:
     """What the words of an image stand for."""
 
     def __init__(self, model: nn.Module, image: MemoryImage) -> None:
-        self._codes: dict[str, tuple[Tensor, Tensor]] = {}
+        self._read: dict[str, tuple[WeightForm, Tensor, Tensor]] = {}
         for layer, operand in layer_operands(model, "weight"):
-            if operand.name in self._codes:
+            if operand.name in self._read:
                 continue
             check_whole_words(operand)
             held = image.header.operands.get(operand.name)
@@ -176,26 +203,28 @@ class _Weights:
                     f"{operand.name} lies in the memory image from bit {held.pieces[0].address_bits} on, and the "
                     f"network is under a placement that has it elsewhere; allowed is the image of that placement"
                 )
-            self._codes[operand.name] = self._read(operand, values.float(), image.words[operand.name])
+            form, scale = _weight_form(operand, values)
+            self._read[operand.name] = form, form.read(image.words[operand.name]), scale
 
-    def _read(self, operand: Operand, values: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
-        scale, _, bounds = measure_range(values, operand.storage, False, True, operand.channel_dim)
-        assert scale is not None
-        assert bounds is not None
-        scale = by_channel(scale, operand.channel_dim, values.dim())
-        low, high = (quantized(end, scale, 0, operand.storage, False) for end in bounds)
-        codes = codes_of(words, operand.storage).reshape(values.shape)
-        codes = corrected(codes, low, high, operand.correction)
-        return codes.to(torch.int8), scale
-
-    def codes(self, operand: Operand) -> tuple[Tensor, Tensor]:
-        """int8 codes of a weight's shape, and their scale, of a shape that goes with it."""
-        return self._codes[operand.name]
+    def of(self, operand: Operand) -> tuple[WeightForm, Tensor, Tensor]:
+        """How a weight is kept, its int8 codes, and their scale, of a shape that goes with it."""
+        return self._read[operand.name]
 
     def values(self, operand: Operand) -> Tensor:
         """float32 of a weight's shape."""
-        codes, scale = self._codes[operand.name]
+        _, codes, scale = self._read[operand.name]
         return codes.float() * scale
+
+
+def _weight_form(operand: Operand, values: Tensor) -> tuple[WeightForm, Tensor]:
+    """How a weight of such values is kept, and its scale."""
+    scale, _, bounds = measure_range(values, operand.storage, False, True, operand.channel_dim)
+    assert scale is not None
+    assert bounds is not None
+    scale = by_channel(scale, operand.channel_dim, values.dim())
+    low, high = (quantized(end, scale, 0, operand.storage, False) for end in bounds)
+    form = WeightForm(operand.name, operand.storage, tuple(values.shape), low, high, operand.correction)
+    return form, scale
 
 
 def _why_in_float(layer: FaultyLayer) -> str | None:
@@ -219,7 +248,7 @@ def _why_in_float(layer: FaultyLayer) -> str | None:
 
 def _product(layer: Any, read: _Weights) -> Product:
     by_role: Mapping[str, Operand] = layer.eden_faults.by_role
-    codes, scale = read.codes(by_role["weight"])
+    weight, codes, scale = read.of(by_role["weight"])
     outputs = len(codes)
     bias = torch.zeros(outputs)
     if layer.bias is not None:
@@ -229,7 +258,7 @@ def _product(layer: Any, read: _Weights) -> Product:
         assert not isinstance(layer.padding, str)
         window = Window(tuple(layer.stride), tuple(layer.padding), tuple(layer.dilation), layer.groups)
     scale = scale.reshape(-1).expand(outputs).contiguous()
-    return Product(codes.contiguous(), scale, bias, form_of(layer, by_role["input"]), window)
+    return Product(codes.contiguous(), scale, bias, form_of(layer, by_role["input"]), window, weight=weight)
 
 
 def _in_float(model: nn.Module, read: _Weights) -> nn.Module:

@@ -35,7 +35,7 @@ class Net(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.norm0(self.stem(x)))
         x = F.relu(self.norm1(self.conv1(x)) + x)
-        x = x + self.relu6(self.deep(x))
+        x = self.relu6(x + self.deep(x)) + x
         x = self.pool(self.wide(x)).flatten(1)
         x = self.twice(torch.tanh(self.twice(x)))
         y: Tensor = self.head(x)
@@ -95,6 +95,7 @@ def test_computes_what_the_simulation_does(faults: dict[str, Any], engine: str) 
         inner: Any = deployed.network.get_submodule("head")
         assert float((deployed(inputs()) - wanted).abs().max()) < 5 * inner.product.input.scale
         assert torch.equal(deployed(inputs())[:1], deployed(inputs()[:1]))
+        assert deployed(inputs(0)).shape == (0, 5)
 
 
 @pytest.mark.parametrize("engine", ["onednn", "reference"])
