@@ -94,7 +94,7 @@ STEPS: dict[str, set[str]] = {
     "Placement": PLACEMENT,
     "place": PLACE,
     "memory_map": MAP,
-    "memory_image deploy": {*MAP, "deployment.image"},
+    "memory_image deploy": {*MAP, "deployment.image"} - {"placement.placement"},
     "report": {*MAP, *TOLERANCE, "accounting.results", "reporting.accuracy", "tolerance.verification"},
     "traffic": TRAFFIC,
     "savings account": ACCOUNT,
