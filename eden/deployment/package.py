@@ -34,7 +34,8 @@ class _FromWords(fx.Interpreter):
         """What a layer gives."""
         layer = self.fetch_attr(target)
         if isinstance(layer, (OneDnn, Reference)):
-            return layer.compute(self._packed[target], *args, fused=False)
+            codes, added = (*args, None)[:2]
+            return layer.compute(self._packed[target], codes, added, fused=False)
         return layer(*args, **kwargs)
 
 
