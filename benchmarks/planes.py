@@ -7,7 +7,7 @@ For each number of reliable planes, from none (whole words) on:
 - certified: the rate that `eden.profile` certifies for a mean drop of a point, on chips of its own.
 
 With ``--boost RATE`` each network is first boosted for an epoch with those bits at that rate; drops are from the
-accuracy of the network before, without errors.
+accuracy of the network before, without errors, or with ``--own`` from that of the boosted one.
 
 Needs the folder named by EDEN_DATA. The exit status is 0 however the figures turn out.
 """
@@ -62,7 +62,7 @@ def highest(
     """The highest rate, looked for from one on, and the drops of the chips there from the reference without errors."""
     parts = [TensorDataset(*(tensor[i::PARTS] for tensor in images.tensors)) for i in range(PARTS)]
     with eden.clean(reference):
-        clean = [accuracy(network, part) for part in parts]
+        clean = [accuracy(reference, part) for part in parts]
     models = {name: info.errors for name, info in eden.operands(network).items() if isinstance(info.errors, Uniform)}
 
     def drops(rate: float) -> list[float]:
@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--start", type=float, default=1e-3, help="rate from which the highest is looked for")
     parser.add_argument("--network", type=Path, help="file of eden.save, with ranges, in place of the pretrained one")
     parser.add_argument("--boost", type=float, help="rate at which each is boosted first, for an epoch")
+    parser.add_argument("--own", action="store_true", help="drops from the boosted network's own accuracy")
     parser.add_argument("--boost-images", type=int, default=20_000, help="of the training set, to boost with")
     arguments = parser.parse_args()
     training, test = cifar10(arguments.boost_images if arguments.boost else 500)
@@ -113,13 +114,15 @@ def main() -> None:
             boost_(network, training, arguments.boost)
             with eden.clean(network):
                 print(f"boosted, without errors: {accuracy(network, images):.2%}")
-        rate, drops = highest(network, reference, images, arguments.seed, arguments.start)
+        before = reference if arguments.boost and not arguments.own else network
+        rate, drops = highest(network, before, images, arguments.seed, arguments.start)
         error = statistics.stdev(drops) / math.sqrt(len(drops))
         row = f"{', '.join(PLANES[:reliable]) or 'none':12s}{rate:10.2g}{statistics.fmean(drops):8.2%}{error:8.2%}"
         if arguments.effort:
             search = eden.Search(coarse_only=True, effort=arguments.effort)
             loader = DataLoader(images, batch_size=64)
-            of = {"search": search, "seed": arguments.seed, "reference": reference, "progress": False}
+            of = {"search": search, "seed": arguments.seed, "progress": False}
+            of["reference"] = None if before is network else before
             found = eden.profile(network, loader, max_drop=MAX_DROP, **of)
             shown = found.coarse_certificate
             row += f"{found.coarse:11.2g}{shown.mean_drop:8.2%}{shown.chips:7d}"
