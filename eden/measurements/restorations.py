@@ -27,5 +27,6 @@ def named_condition(path: Path, at: Condition) -> tuple[Condition, list[str]]:
     if tras <= 0.0 or (at.tras is not None and at.tras != tras):
         given = "above 0" if tras <= 0.0 else f"{at.tras:g} ns, as at says"
         raise FileError(path, f"its name tells a tRAS of {tras:g} ns; allowed is {given}")
-    note = f"tRAS {tras:g} ns, as its name tells; rows were restored {restorations} times in it before the test"
+    several = "" if restorations == 1 else "s"
+    note = f"tRAS {tras:g} ns, as its name tells, in {restorations} restoration{several} before the test"
     return dataclasses.replace(at, tras=tras), [note]
