@@ -742,7 +742,10 @@ class Partition(Part):
             if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
                 raise TypeError(f"{name} is a {type(value).__name__}; allowed is a number")
         if tras is not None and nominal.tras is None:
-            raise ValueError(f"tras is {tras} ns; allowed for {self.name} is none, because nothing states its tRAS")
+            raise ValueError(
+                f"tras is {tras} ns; allowed for {self.name} is none, because nothing states its tRAS: leave it away "
+                "where it is as specified"
+            )
         if between not in ("bound", "curve"):
             raise ValueError(f"between is {between!r}; allowed are 'bound' and 'curve'")
         wanted = OperatingPoint.model_construct(

@@ -33,6 +33,7 @@ _COUNTS_THAT_TELL = 20  # that so many are even by chance happens once in a mill
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?\Z")
 _PATTERN = re.compile(r"0[xX][0-9a-fA-F]{1,2}\Z")
 _MODULE, _VENDOR, _DIMM, _TRAS = "Label", "VendorMask", "DIMMBER", "tRAS"
+_SPECIFIED_TRAS = 35.0  # ns, throughout the study
 _BANK_COLUMNS = tuple(f"Bank{bank}" for bank in range(BANKS))
 _REQUIRED = (*_BANK_COLUMNS, _MODULE, "Pattern", "Temperature", "tRCD", "tRP")
 
@@ -274,7 +275,7 @@ def read(source: Path, chunks: Iterable[bytes], module: str | None, cells: int, 
         raise SeveralModulesError(source, _MODULE, dict(sorted(modules.items())), "readings")
     if not readings:
         raise FileError(source, f"column {_MODULE}: found no module {module!r}; there are: {listed}")
-    if len(activation_times) == 1:  # that of the study, which is no parameter of it
+    if set(activation_times) == {_SPECIFIED_TRAS}:  # no parameter of the study: its devices state none
         readings = [reading._replace(tras=None) for reading in readings]
     if example is not None and inexact * 2 > failing:
         raise FileError(

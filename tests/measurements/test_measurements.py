@@ -203,6 +203,7 @@ def test_other_damage(tmp_path: Path) -> None:
         read(write(path, [line(1, Model='"never closed')]))
     assert [one.tras for one in read(write(path, [line(1), line(1)])).readings] == [None, None]
     assert [one.tras for one in read(write(path, [line(1), line(2, tRAS="30")])).readings] == [35.0, 30.0]
+    assert [one.tras for one in read(write(path, [line(1, tRAS="18"), line(2, tRAS="18")])).readings] == [18.0, 18.0]
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
