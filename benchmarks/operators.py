@@ -13,7 +13,7 @@ Tables:
     that are found anew, on another chip at each access, over those kept from the access before, in a tensor and in
     ResNet-20;
 (g) what a call costs, on one element;
-(h) int8 in three planes over the whole word, both at one rate.
+(h) int8 in three planes over the whole word, and storages with codes over those without, both at one rate.
 
 How a figure and its interval are found is told in operator_grid.py. The exit status is 0 however the figures turn out,
 1 if one of them could not be measured.
@@ -55,6 +55,13 @@ from eden.memory.region import plane_rows
 TABLES = "acdefgh"
 THREADS = 2
 PLANES_TARGET = 1.3
+CODED = {
+    "int8_secded": "int8",
+    "int8_sign_tripled": "int8_sign_magnitude",
+    "float32_secded": "float32",
+    "float32_mset": "float32",
+    "float32_cep": "float32",
+}
 EDEN_BENCH = Path(__file__).parents[1] / "build" / "eden_bench"
 
 corrupt = torch.ops.eden.corrupt
@@ -506,6 +513,20 @@ def table_planes(report: Report, sizes: Sizes) -> None:
                 name = f"{dtype}, {model_name}, {rate:.0e}"
                 cells.append(str(report.add("h", name, times, "planes", "whole", PLANES_TARGET)))
             report.row(f"{str(dtype).removeprefix('torch.')}, {model_name}", cells)
+    report.row("float32 kept with a code / without, Uniform", [f"{rate:.0e}" for rate in RATES])
+    x = values(torch.float32, (size // 4,))
+    out = torch.empty_like(x)
+    for coded, plain in CODED.items():
+        scale = {"scale": torch.tensor(0.03)} if plain.startswith("int8") else {}
+        cells = []
+        for rate in RATES:
+            forms = {
+                name: on_new_chips(operator_arguments(x, eden.Uniform(rate), storage=name, **scale))
+                for name in (coded, plain)
+            }
+            runs = {name: (lambda read=read, out=out: read(out)) for name, read in forms.items()}
+            cells.append(str(report.add("h", f"{coded}, {rate:.0e}", compare(runs, sizes.budget(1.0)), coded, plain)))
+        report.row(coded, cells)
 
 
 RUNNERS: dict[str, Callable[[Report, Sizes], None]] = {

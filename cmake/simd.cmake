@@ -41,3 +41,4 @@ endforeach()
 # Under sanitizers that takes GCC a quarter of an hour a file, and speed is not what is asked for.
 set_source_files_properties(csrc/memory/corrupt/simd/apply.cpp PROPERTIES COMPILE_OPTIONS
   "$<IF:$<BOOL:${EDEN_SANITIZE}>,-O1,-O3>;-fno-trapping-math")
+set_source_files_properties(csrc/memory/codes/coded_load.cpp PROPERTIES COMPILE_OPTIONS -fno-trapping-math)

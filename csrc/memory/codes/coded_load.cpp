@@ -18,6 +18,36 @@ constexpr int64_t kInBlock = Secded::kDataBits / storage_bits(kStorage);
 template <Storage kStorage>
 constexpr bool kIsSecded = traits_of(kStorage).protection == Protection::kSecded;
 
+template <class C>
+using WordOf = UnsignedOf<(C::kWidthBits < 8 ? 8 : C::kWidthBits)>;
+
+// A thread's words of a tile, with room for those that fill its last block up.
+template <class C>
+WordOf<C>* words_of(int64_t count) {
+  static thread_local std::vector<WordOf<C>> words;
+  words.resize(static_cast<size_t>(count + Secded::kDataBits / C::kWidthBits));
+  return words.data();
+}
+
+// `out` is never `in` here, and neither need be aligned.
+template <class C, bool kCorrects>
+void encode_words(const char* in, int64_t count, ElementCode code, WordOf<C>* __restrict out) {
+  for (int64_t i = 0; i < count; ++i) {
+    typename C::Unsigned bits;
+    std::memcpy(&bits, in + i * static_cast<int64_t>(sizeof(bits)), sizeof(bits));
+    out[i] = static_cast<WordOf<C>>(C::template stored<kCorrects>(bits, code));
+  }
+}
+
+template <class C, bool kCorrects>
+void decode_words(const WordOf<C>* __restrict in, int64_t count, ElementCode code, char* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    const auto bits = static_cast<typename C::Unsigned>(
+        C::template value_bits<kCorrects>(C::decode(in[i], code), code));
+    std::memcpy(out + i * static_cast<int64_t>(sizeof(bits)), &bits, sizeof(bits));
+  }
+}
+
 }  // namespace
 
 CodedLoad::CodedLoad(const Load& load, ValueType value, Storage storage, const void* in, void* out)
@@ -54,20 +84,19 @@ CodedLoad::Tile CodedLoad::tile(int64_t piece) const {
 }
 
 template <class Codec, class Visit>
-void CodedLoad::visit_elements(const Tile& tile, Visit&& visit) const {
+void CodedLoad::visit_stretches(const Tile& tile, Visit&& visit) const {
   const Conversion& conversion = load_.conversion;
-  int64_t channel = tile.first / conversion.channel_inner % conversion.channels;
-  int64_t left = conversion.channel_inner - tile.first % conversion.channel_inner;
-  ElementCode code = Codec::code_of_channel(conversion, channel);
-  for (int64_t i = 0; i < tile.count; ++i, --left) {
-    if (left == 0) {
-      left = conversion.channel_inner;
-      channel = channel + 1 == conversion.channels ? 0 : channel + 1;
-      if (conversion.channels > 1) code = Codec::code_of_channel(conversion, channel);
+  const LoadShape& shape = load_.shape;
+  for (int64_t i = 0, length = 0; i < tile.count; i += length) {
+    const int64_t element = tile.first + i, group = element / conversion.channel_inner;
+    length = tile.count - i;
+    if (conversion.channels > 1) {
+      length = std::min(length, (group + 1) * conversion.channel_inner - element);
     }
-    const auto at = static_cast<size_t>(load_.shape.tensor_index(tile.sample, tile.first + i)) *
-                    (Codec::kValueBits / 8);
-    visit(i, at, code);
+    if (shape.outer > 1) length = std::min(length, shape.inner - element % shape.inner);
+    const auto at = static_cast<size_t>(shape.tensor_index(tile.sample, element));
+    visit(i, length, at * (Codec::kValueBits / 8),
+          Codec::code_of_channel(conversion, group % conversion.channels));
   }
 }
 
@@ -76,30 +105,26 @@ void CodedLoad::encode_tile(const Tile& tile, uint8_t* cells) const {
   using C = Codec<kValue, kStorage>;
   cells += tile.sample * sample_bytes_ + cells_of(kStorage, tile.first) / 8;
   const bool corrects = load_.conversion.correction != Correction::kNone;
-  const auto word_at = [&](size_t at, const ElementCode& code) {
-    typename C::Unsigned bits;
-    std::memcpy(&bits, in_ + at, sizeof(bits));
-    return corrects ? C::template stored<true>(bits, code) : C::template stored<false>(bits, code);
-  };
+  WordOf<C>* const words = words_of<C>(tile.count);
+  visit_stretches<C>(tile, [&](int64_t i, int64_t length, size_t at, const ElementCode& code) {
+    const auto encode = [&]<bool kCorrects>() {
+      encode_words<C, kCorrects>(in_ + at, length, code, words + i);
+    };
+    corrects ? encode.template operator()<true>() : encode.template operator()<false>();
+  });
   if constexpr (kIsSecded<kStorage>) {
+    // The last block is filled up with zeros.
     constexpr int64_t kWords = kInBlock<kStorage>;
-    uint64_t data = 0;
-    visit_elements<C>(tile, [&](int64_t i, size_t at, const ElementCode& code) {
-      const int64_t place = i % kWords;
-      data |= static_cast<uint64_t>(word_at(at, code)) << (place * C::kWidthBits);
-      if (place + 1 < kWords && i + 1 < tile.count) return;
-      uint8_t* block = cells + i / kWords * Secded::kBlockBytes;
-      std::memcpy(block, &data, Secded::kDataBytes);
-      block[Secded::kDataBytes] = Secded::checks(data);
-      data = 0;
-    });
+    const int64_t blocks = (tile.count + kWords - 1) / kWords;
+    std::fill(words + tile.count, words + blocks * kWords, 0);
+    for (int64_t block = 0; block < blocks; ++block, cells += Secded::kBlockBytes) {
+      uint64_t data;
+      std::memcpy(&data, words + block * kWords, Secded::kDataBytes);
+      std::memcpy(cells, &data, Secded::kDataBytes);
+      cells[Secded::kDataBytes] = Secded::checks(data);
+    }
   } else {
-    static thread_local std::vector<uint8_t> words;
-    words.resize(static_cast<size_t>(tile.count));
-    visit_elements<C>(tile, [&](int64_t i, size_t at, const ElementCode& code) {
-      words[static_cast<size_t>(i)] = static_cast<uint8_t>(word_at(at, code));
-    });
-    TripledSign::encode(words.data(), tile.count, cells);
+    TripledSign::encode(words, tile.count, cells);
   }
 }
 
@@ -108,37 +133,34 @@ void CodedLoad::decode_tile(const Tile& tile, const uint8_t* cells) const {
   using C = Codec<kValue, kStorage>;
   cells += tile.sample * sample_bytes_ + cells_of(kStorage, tile.first) / 8;
   const Correction correction = load_.conversion.correction;
-  const auto write = [&](size_t at, uint32_t word, const ElementCode& code) {
-    const float value = C::decode(word, code);
-    const auto bits = static_cast<typename C::Unsigned>(
-        correction == Correction::kNone ? C::template value_bits<false>(value, code)
-                                        : C::template value_bits<true>(value, code));
-    std::memcpy(out_ + at, &bits, sizeof(bits));
-  };
+  WordOf<C>* const words = words_of<C>(tile.count);
+  static thread_local std::vector<int64_t> replaced;  // elements that begin a block read as zeros
+  replaced.clear();
   if constexpr (kIsSecded<kStorage>) {
     constexpr int64_t kWords = kInBlock<kStorage>;
-    uint64_t data = 0;
-    bool replaced = false;
-    visit_elements<C>(tile, [&](int64_t i, size_t at, const ElementCode& code) {
-      const int64_t place = i % kWords;
-      if (place == 0) {
-        const uint8_t* block = cells + i / kWords * Secded::kBlockBytes;
-        std::memcpy(&data, block, Secded::kDataBytes);
-        const Secded::Decoded decoded = Secded::decode(data, block[Secded::kDataBytes]);
-        data = decoded.data;
-        replaced = decoded.detected && correction == Correction::kZero;
-      }
-      const auto word = static_cast<uint32_t>(data >> (place * C::kWidthBits)) & C::kMask;
-      if (!replaced) return write(at, word, code);
-      std::memset(out_ + at, 0, C::kValueBits / 8);
-    });
+    for (int64_t i = 0; i < tile.count; i += kWords, cells += Secded::kBlockBytes) {
+      uint64_t data;
+      std::memcpy(&data, cells, Secded::kDataBytes);
+      const Secded::Decoded decoded = Secded::decode(data, cells[Secded::kDataBytes]);
+      std::memcpy(words + i, &decoded.data, Secded::kDataBytes);
+      if (decoded.detected && correction == Correction::kZero) replaced.push_back(i);
+    }
   } else {
-    static thread_local std::vector<uint8_t> words;
-    words.resize(static_cast<size_t>(tile.count));
-    TripledSign::decode(cells, tile.count, words.data());
-    visit_elements<C>(tile, [&](int64_t i, size_t at, const ElementCode& code) {
-      write(at, words[static_cast<size_t>(i)], code);
-    });
+    TripledSign::decode(cells, tile.count, words);
+  }
+  visit_stretches<C>(tile, [&](int64_t i, int64_t length, size_t at, const ElementCode& code) {
+    const auto decode = [&]<bool kCorrects>() {
+      decode_words<C, kCorrects>(words + i, length, code, out_ + at);
+    };
+    correction == Correction::kNone ? decode.template operator()<false>()
+                                    : decode.template operator()<true>();
+  });
+  for (const int64_t first : replaced) {
+    const int64_t end = std::min(first + Secded::kDataBits / C::kWidthBits, tile.count);
+    for (int64_t i = first; i < end; ++i) {
+      const int64_t at = load_.shape.tensor_index(tile.sample, tile.first + i);
+      std::memset(out_ + at * (C::kValueBits / 8), 0, C::kValueBits / 8);
+    }
   }
 }
 

@@ -38,9 +38,10 @@ class CodedLoad {
   void encode_tile(const Tile& tile, uint8_t* cells) const;
   template <ValueType kValue, Storage kStorage>
   void decode_tile(const Tile& tile, const uint8_t* cells) const;
-  // Calls visit(element of the tile, its place in the tensor, its code).
+  // Calls visit(first element of the tile, how many, their place in bytes of the tensor, their
+  // code) for elements of one channel that are neighbours in the tensor.
   template <class Codec, class Visit>
-  void visit_elements(const Tile& tile, Visit&& visit) const;
+  void visit_stretches(const Tile& tile, Visit&& visit) const;
 
   Load load_;
   ValueType value_;

@@ -34,32 +34,33 @@ struct Secded {
     }
   }
 
-  // For each check bit, the data bits that it is the parity of; for each syndrome, the data bit
-  // that it is the column of, kNoBit for none.
+  // For each byte of the data and its values, what they add to the check bits; for each syndrome,
+  // the data bit that it is the column of, kNoBit for none.
   static constexpr uint8_t kNoBit = 0xff;
   struct Tables {
-    uint64_t row[8];
+    uint8_t of_byte[kDataBytes][256];
     uint8_t bit[256];
   };
   static constexpr Tables make_tables() {
     Tables tables{};
     for (uint8_t& bit : tables.bit) bit = kNoBit;
     for (int bit = 0; bit < kDataBits; ++bit) {
-      for (int check = 0; check < 8; ++check) {
-        if ((column(bit) >> check & 1) != 0) tables.row[check] |= uint64_t{1} << bit;
+      const uint8_t ones = column(bit);
+      tables.bit[ones] = static_cast<uint8_t>(bit);
+      for (int value = 0; value < 256; ++value) {
+        if ((value >> bit % 8 & 1) != 0) tables.of_byte[bit / 8][value] ^= ones;
       }
-      tables.bit[column(bit)] = static_cast<uint8_t>(bit);
     }
     return tables;
   }
 
   static uint8_t checks(uint64_t data) {
     static constexpr Tables kTables = make_tables();
-    unsigned found = 0;
-    for (int check = 0; check < 8; ++check) {
-      found |= static_cast<unsigned>(__builtin_parityll(data & kTables.row[check])) << check;
+    uint8_t found = 0;
+    for (int byte = 0; byte < kDataBytes; ++byte) {
+      found = static_cast<uint8_t>(found ^ kTables.of_byte[byte][data >> (8 * byte) & 0xff]);
     }
-    return static_cast<uint8_t>(found);
+    return found;
   }
 
   // As the circuit does: a syndrome of an even number of ones is a detected error, a column's

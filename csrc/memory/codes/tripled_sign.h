@@ -20,35 +20,41 @@ struct TripledSign {
   static constexpr int64_t kTileBytes = 3 * 8192;
 
   // Words of a sign, in bit 5, above a magnitude, to cells and back; `count` of each.
-  static void encode(const uint8_t* words, int64_t count, uint8_t* cells) {
-    for (int64_t i = 0; i < count; ++i) cells[i] = words[i] & kMagnitude;
-    for (int copy = 0; copy < 3; ++copy) {
-      visit_copies(count, copy, [&](int64_t number, int64_t byte) {
-        const unsigned sign = words[number] >> kMagnitudeBits & 1;
-        cells[byte] = static_cast<uint8_t>(cells[byte] | sign << (7 - copy));
+  static void encode(const uint8_t* __restrict words, int64_t count, uint8_t* __restrict cells) {
+    for (int64_t i = 0; i < count; ++i) {
+      cells[i] = static_cast<uint8_t>((words[i] & kMagnitude) | (words[i] & kSign) << 2);
+    }
+    for (int copy = 1; copy < 3; ++copy) {
+      // Byte b has the sign of number b - copy x third.
+      visit_around(count, count - copy * (count / 3), [&](int64_t byte, int64_t number) {
+        cells[byte] = static_cast<uint8_t>(cells[byte] | (words[number] & kSign) << (2 - copy));
       });
     }
   }
 
-  static void decode(const uint8_t* cells, int64_t count, uint8_t* words) {
-    const int64_t third = count / 3;
+  static void decode(const uint8_t* __restrict cells, int64_t count, uint8_t* __restrict words) {
+    // How many copies say minus, above the magnitude.
     for (int64_t i = 0; i < count; ++i) {
-      const unsigned a = cells[i] >> 7 & 1;
-      const unsigned b = cells[around(i + third, count)] >> 6 & 1;
-      const unsigned c = cells[around(i + 2 * third, count)] >> 5 & 1;
-      const unsigned sign = (a & b) | (a & c) | (b & c);
-      words[i] = static_cast<uint8_t>((cells[i] & kMagnitude) | sign << kMagnitudeBits);
+      words[i] = static_cast<uint8_t>((cells[i] & kMagnitude) | (cells[i] >> 2 & kSign));
+    }
+    for (int copy = 1; copy < 3; ++copy) {
+      visit_around(count, copy * (count / 3), [&](int64_t number, int64_t byte) {
+        words[number] = static_cast<uint8_t>(words[number] + (cells[byte] >> (2 - copy) & kSign));
+      });
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      words[i] = static_cast<uint8_t>((words[i] & kMagnitude) | (words[i] >> 1 & kSign));
     }
   }
 
  private:
-  static int64_t around(int64_t place, int64_t count) {
-    return place < count ? place : place - count;
-  }
+  static constexpr uint8_t kSign = 1 << kMagnitudeBits;
 
+  // Calls visit(i, i + by) for all numbers, the latter counted around.
   template <class Visit>
-  static void visit_copies(int64_t count, int copy, Visit&& visit) {
-    for (int64_t i = 0; i < count; ++i) visit(i, around(i + copy * (count / 3), count));
+  static void visit_around(int64_t count, int64_t by, Visit&& visit) {
+    for (int64_t i = 0; i < count - by; ++i) visit(i, i + by);
+    for (int64_t i = count - by; i < count; ++i) visit(i, i + by - count);
   }
 };
 
