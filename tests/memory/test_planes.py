@@ -82,6 +82,50 @@ def test_a_plane_is_its_bits_packed_at_its_address(dtype, groups):
         assert np.array_equal(got, expected(words, places, width)), models
 
 
+def test_pieces_of_planes_are_cut_anywhere_and_dense_ones_read_alike():
+    """Over several chunks of elements, which begin and end within pieces; each plane is judged by itself."""
+    size, cut = 300_003, 655_373
+    words = np.random.default_rng(1).integers(0, 256, size).astype(np.uint8)
+    pieces = {
+        "4:0": [(eden.Uniform(0.2), cut), (eden.DataDependent(0.4, 0.02), 5 * size - cut)],
+        "6:5": [(eden.Bitline(0.1, 0.1), 299_999), (eden.Wordline(0.2, 0.1, failure=0.7), 2 * size - 299_999)],
+        "7": [(eden.DataDependent(1e-3, 0.5), 77_777), (eden.Bitline(0.3, 0.2), size - 77_777)],
+    }
+    placed, wanted = {}, np.zeros_like(words)
+    for plane, parts in zip(planes_of(list(pieces)), (pieces[text] for text in ("7", "6:5", "4:0")), strict=True):
+        places = [(errors, 2**26 * (1 + min(plane)) + 2**24 * i, bits) for i, (errors, bits) in enumerate(parts)]
+        placed[plane] = places
+        own = np.stack([(words >> bit) & 1 for bit in plane[::-1]], axis=1).reshape(-1)
+        found, first = [], 0
+        for errors, address, bits in places:
+            part = own[first : first + bits]
+            found.append(alone(np.concatenate([part, np.zeros(-bits % 8, np.uint8)]), errors, address)[:bits])
+            first += bits
+        bits_of = np.concatenate(found).reshape(size, len(plane))
+        for i, bit in enumerate(plane[::-1]):
+            wanted |= bits_of[:, i] << bit
+    rows, table = plane_rows(placed, size)
+    got = read(torch.from_numpy(words.view(np.int8).copy()), rows, table, "int8").numpy().view(np.uint8)
+    assert np.array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("rate", [1e-6, 1e-3, 0.06, 0.07, 0.5])
+def test_every_bit_position_of_planes_meets_the_rate(rate):
+    """A binomial's bound of 5 standard deviations for each of 16 counts and 5 rates: a false alarm in 20,000 seeds."""
+    size = 2**20
+    x = torch.randint(-128, 128, (size,), dtype=torch.int8, generator=torch.Generator().manual_seed(2))
+    pieces = {p: ((eden.Uniform(rate), 2**30 * i, 8 * size),) for i, p in enumerate(planes_of(["7,3", "6:4", "2:0"]))}
+    chips = 16 if rate < 1e-3 else 2
+    counts = torch.zeros(8, 2, 2, dtype=torch.int64)
+    for chip in range(chips):
+        rows = torch.tensor(plane_rows(pieces, size)[0])
+        numbers = torch.tensor(chip), torch.tensor(0)
+        counts += torch.ops.eden.count_flips(x, rows, None, *numbers, None, None, None, STORAGES["int8"], -1, -1)
+    cells, flips = counts.double().unbind(-1)
+    assert cells.sum() == 8 * size * chips
+    assert ((flips - rate * cells).abs() <= 5 * (rate * (1 - rate) * cells).sqrt() + 5).all()
+
+
 def test_codes_of_every_storage_are_read_plane_by_plane():
     """Each plane alone under faults: exactly its bits change, as many as the memory has weak cells there."""
     x = torch.randn(4, 250, generator=torch.Generator().manual_seed(1))

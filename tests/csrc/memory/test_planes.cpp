@@ -151,6 +151,52 @@ TEST_CASE("one plane of all bits is the whole word") {
   CHECK((counts == of_plane));
 }
 
+TEST_CASE("every instruction set finds the place in words of every plane's bits, by exhaustion") {
+  for (const int width : {1, 2, 4, 8, 16, 32}) {
+    const uint64_t all = (uint64_t{1} << width) - 1;
+    // All planes of a byte and less, and every 4099th of 16 bits, every 67,108,859th of 32.
+    const uint64_t step = width <= 8 ? 1 : width == 16 ? 4099 : 67108859;
+    for (uint64_t mask = 1; mask <= all; mask += step) {
+      const auto plane = static_cast<uint32_t>(mask);
+      const eden::simd::PlaneLayout layout = eden::plane_layout(plane, width);
+      const uint32_t bits = layout.bits, elements = 133 * (64 / static_cast<uint32_t>(width));
+      std::vector<uint32_t> positions;
+      for (int bit = 0; bit < width; ++bit) {
+        if ((plane >> bit & 1) != 0) positions.push_back(static_cast<uint32_t>(bit));
+      }
+      const auto place = [&](uint32_t bit) {
+        return bit / bits * static_cast<uint32_t>(width) + positions[bit % bits];
+      };
+      std::vector<uint64_t> of_plane(elements * bits / 64 + 10), of_words(133 + 8, 0);
+      std::vector<uint32_t> cells;
+      for (uint32_t bit = 0; bit < elements * bits; ++bit) {
+        if ((bit * 2654435761u) >> 31 == 0) continue;
+        of_plane[bit / 64] |= uint64_t{1} << (bit % 64);
+        of_words[place(bit) / 64] |= uint64_t{1} << (place(bit) % 64);
+        if (bit >= 17) cells.push_back(2 * (bit - 17) + bit % 3 % 2);
+      }
+      for (const char* name : {"baseline", "avx2", "avx512", "neon"}) {
+        const eden::simd::Kernels* kernels = eden::simd::kernels_of(name);
+        if (kernels == nullptr) continue;
+        std::vector<uint64_t> joined(133 + 8, 0);
+        joined[0] = 1;
+        kernels->mask_of_words(layout, of_plane.data(), 133, joined.data());
+        joined[0] = (joined[0] & ~uint64_t{1}) | (of_words[0] & 1);
+        REQUIRE((joined == of_words));
+        eden::OwnedCells found;
+        kernels->cells_of_words(layout, 17, cells.data(), cells.size(), found);
+        REQUIRE(found.size == cells.size());
+        size_t wrong = 0;
+        for (size_t i = 0; i < cells.size(); ++i) {
+          const uint32_t wanted = 2 * place(cells[i] / 2 + 17) + cells[i] % 2;
+          wrong += found.cell[i] != wanted ? 1 : 0;
+        }
+        REQUIRE(wrong == 0);
+      }
+    }
+  }
+}
+
 TEST_CASE("planes that do not make up a word are refused") {
   const auto in = pattern(1000);
   auto out = in;
