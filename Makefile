@@ -118,10 +118,10 @@ EXPERIMENT ?= resnet20 lenet5 resnet32 modules randbet ablation
 boost: setup  ## the experiments of docs/results.md, hours on two cores; EXPERIMENT=lenet5 runs one of them; needs EDEN_DATA
 	$(BIN)/python benchmarks/boost $(EXPERIMENT)
 
-bench: build  ## the operator beside a copy, other methods and inside a network: every figure a ratio measured side by side
+bench: build  ## the operator beside a copy, other methods and inside a network; AGAINST=FOLDER: beside those of another checkout alone
 	@$(BIN)/cmake -S . -B $(BUILD) -DEDEN_BUILD_BENCHMARKS=ON >> $(BUILD)/configure.log
 	$(BIN)/cmake --build $(BUILD) --target eden_bench
-	$(BIN)/python benchmarks/operators.py
+	$(BIN)/python $(if $(AGAINST),benchmarks/operator_pairs.py --against $(AGAINST),benchmarks/operators.py)
 
 bench-gpu: setup  ## achieved bandwidth of the operator beside a device copy, on a machine with a GPU
 	$(BIN)/python tools/check_gpu.py

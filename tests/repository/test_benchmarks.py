@@ -7,6 +7,7 @@ from pathlib import Path
 
 import fits
 import operator_grid as grid
+import operator_pairs
 import processes
 import pytest
 import torch
@@ -47,6 +48,17 @@ def test_one_table_alone(tmp_path):
     result = run("operators.py", "--quick", "--only", "g", "--json", str(path))
     assert result.returncode == 0, result.stderr
     assert {figure["table"] for figure in json.loads(path.read_text())["figures"]} == {"g"}
+
+
+def test_reads_and_training_beside_those_of_another_checkout(monkeypatch):
+    result = run("operator_pairs.py", "--quick", "--turn")
+    assert result.returncode == 0, result.stderr
+    figures = json.loads(result.stdout)
+    assert len(figures) == 4 + 2 * 2 + 2  # models, measured lines on another chip and kept, trainings
+    assert all(ratio > 0 for ratio in figures.values())
+    monkeypatch.setattr("sys.argv", ["operator_pairs.py", "--against", "nowhere"])
+    with pytest.raises(SystemExit):
+        operator_pairs.main()
 
 
 def test_whole_fits_are_measured_in_units_of_a_reference(tmp_path):
