@@ -7,8 +7,8 @@ with ``Constraints(remap=True)``, by the cells of the highest rate. Nothing is m
 
 A table has the accuracy on the 1,000 test images at every rate, and the highest rate up to which no rate loses more
 than a point of the clean accuracy. ``--epochs`` trains for this chip, in both placements, with a curriculum that finds
-its rate (``chips="one"``), on the first ``--images`` training images; 2,000 others make its choices, which the
-pretrained network has seen as it has all training images. ``--unknown`` is a share of the weak cells that the map does
+its rate (``chips="one"``), on the first ``--images`` training images; ``--validation`` others make its choices, which
+the pretrained network has seen as it has all training images. ``--unknown`` is a share of the weak cells that the map does
 not have, as where a chip has aged or is warmer: others take their place.
 
 Needs the folder named by EDEN_DATA. The exit status is 0 however the figures turn out.
@@ -39,7 +39,6 @@ from chain import tolerance
 
 RATES = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 3e-3, 4e-3, 5e-3, 1e-2, 1.5e-2, 2e-2, 3e-2)
 BANK_BITS = 2**23
-VALIDATION = 2000
 MAX_DROP = 0.01
 
 
@@ -125,11 +124,17 @@ def row(
 
 
 def trained(
-    network: nn.Module, placement: Placement, training: TensorDataset, images: int, epochs: int, seed: int
+    network: nn.Module,
+    placement: Placement,
+    training: TensorDataset,
+    images: int,
+    validation: int,
+    epochs: int,
+    seed: int,
 ) -> None:
     """Train the network for the chip that it lies in."""
     eden.set_errors_(network, placement)
-    held = Subset(training, range(len(training) - VALIDATION, len(training)))
+    held = Subset(training, range(len(training) - validation, len(training)))
     curriculum = eden.Curriculum(
         network,
         max_drop=MAX_DROP,
@@ -152,6 +157,8 @@ def main() -> None:
     parser.add_argument("--flips", type=Path, help="a log of rowhammer-tester, in place of a drawn chip")
     parser.add_argument("--unknown", type=float, default=0.0, help="share of the weak cells that the map does not have")
     parser.add_argument("--images", type=int, default=4000, help="of each epoch of training")
+    parser.add_argument("--validation", type=int, default=2000, help="training images that make its choices")
+    parser.add_argument("--only", choices=("placed", "remapped"), help="one of the placements")
     parser.add_argument("--epochs", type=int, default=0, help="of training for the chip")
     parser.add_argument("--test", type=int, default=1000, help="test images")
     arguments = parser.parse_args()
@@ -164,6 +171,8 @@ def main() -> None:
     rates = [rate for rate in RATES if rate < 1.01 * cells.ber]
     print(f"{'':34s}{'clean':>8s}" + "".join(f"{rate:8.2g}" for rate in rates) + f"{'highest':>10s}")
     for remap in (False, True):
+        if arguments.only == ("placed" if remap else "remapped"):
+            continue
         network = pretrained_resnet(20)
         eden.inject_(network, eden.Faults.int8(eden.Uniform(1e-3)))
         eden.calibrate_(network, [training.tensors[0][:500]])  # type: ignore[index]
@@ -178,7 +187,8 @@ def main() -> None:
         if remap:
             print(f"(placed in {took:.1f} s; {placement.notes[-1]})")
         if arguments.epochs:
-            trained(network, placement, training, arguments.images, arguments.epochs, arguments.seed)
+            sizes = arguments.images, arguments.validation
+            trained(network, placement, training, *sizes, arguments.epochs, arguments.seed)
             row(f"{name}, trained for the chip", network, placement, real, images, clean)
 
 

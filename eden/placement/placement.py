@@ -15,6 +15,7 @@ from eden.common.tables import notebook, text_table
 from eden.devices.margin import Margin
 from eden.devices.partition import Errors, OperatingPoint
 from eden.devices.upper_rates import Rates
+from eden.memory.cell_map import CellMap
 from eden.memory.errors import ErrorModel, Uniform
 from eden.placement.constraints import OPERAND_ALIGNMENT
 from eden.placement.defaults import ObjectiveName, SolverName
@@ -316,6 +317,12 @@ class Placement(Result):
     def caution(self) -> str:
         """What the certificate of the limits does not cover here, in a sentence; empty where it covers everything."""
         below = sum(not same(operand.ber, operand.limit, _OPERATIONS) for operand in self.operands.values())
+        known = [name for name, home in self.partitions.items() if home.used_bytes and isinstance(home.errors, CellMap)]
+        if known:
+            return (
+                f"What lies in {', '.join(known)} meets the cells of one chip, as it was measured: the certificate of "
+                "the limits is of chips of their error models and does not cover it; eden.certify tests this chip."
+            )
         if not below:
             return ""
         return (

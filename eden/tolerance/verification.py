@@ -35,6 +35,7 @@ from eden.faults.metrics import Metric
 from eden.faults.reliable import refuse_inside_clean
 from eden.faults.samples import samples_of
 from eden.faults.scorer import CorpusMetric
+from eden.memory.cell_map import CellMap
 from eden.tolerance.drive import Step, ask, end_of
 from eden.tolerance.network import PlacedNetwork
 from eden.tolerance.population import Population
@@ -82,12 +83,21 @@ class Verification(Result):
     """Which verification of this seed it is."""
     rates: Rates | None = None
     """What the rates of the operands are; None where it was not said."""
+    one_chip: bool = False
+    """Whether all operands lie in cell maps: then each "chip" is a fresh read of the one that was measured."""
     random_layout: int
     """Version of the layout of random numbers."""
     eden_version: str
     """Version of this package."""
     observations: dict[str, Count]
     """Observations made, by phase."""
+
+    @pydantic.model_serializer(mode="wrap")
+    def _unless_of_many(self, serialize: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = serialize(self)
+        if not self.one_chip:
+            found.pop("one_chip", None)
+        return found
 
     @property
     def certified(self) -> bool:
@@ -102,6 +112,10 @@ class Verification(Result):
         what = (
             "the mean drop over chips" if self.guarantee == "mean" else f"the drop of {self.guarantee[1]:.0%} of chips"
         )
+        seen = "fresh chips"
+        if self.one_chip:
+            what = what.replace("chips", "reads of this one chip, as it was measured,")
+            seen = "fresh reads"
         tried = ""
         if self.attempt > 1:
             own = 1.0 - self.certificate.total_alpha
@@ -110,7 +124,7 @@ class Verification(Result):
             what += f" and the data that the {self.samples:,} samples were drawn from"
         return (
             f"certified with confidence {self.confidence:g}, as asked: {what} is at most {self.max_drop:g}; observed "
-            f"on {self.certificate.chips} fresh chips: {self.certificate.mean_drop:.4f}{tried}"
+            f"on {self.certificate.chips} {seen}: {self.certificate.mean_drop:.4f}{tried}"
         )
 
     def table(self) -> str:
@@ -264,7 +278,10 @@ def certify(
                 purpose="verification",
                 reference=hashlib.sha256(np.ascontiguousarray(clean).tobytes()).hexdigest(),
             )
-        memory = subject.memory
+        memory, infos = subject.memory, operands(model).values()
+        pieces = [info.errors if isinstance(info.errors, tuple) else ((info.errors, 0, 0),) for info in infos]
+        models = {errors for own in pieces for errors, *_ in own if errors is not None and errors.ber > 0.0}
+        one_chip = bool(models) and all(isinstance(errors, CellMap) for errors in models)
     found = run.coarse_certificate if run.state == "done" else None
     return Verification(
         max_drop=question.max_drop,
@@ -281,6 +298,7 @@ def certify(
         reason=re.sub(r" even at a bit error rate of 1(, the least that is tried)?", "", run.message),
         seed=seed,
         attempt=attempt,
+        one_chip=one_chip,
         provenance=Provenance.made(
             chips=question.chips(run), memory=memory, reference=of, placement=placement, **subject.made_of
         ),

@@ -11,6 +11,7 @@ import torch
 from chain import tolerance as made
 from numpy.typing import NDArray
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import eden
 from eden.devices.device import Device
@@ -21,6 +22,7 @@ from eden.placement.map_file import MemoryMap
 from eden.placement.mapping import memory_map
 from eden.placement.placement import Placement
 from eden.placement.remap import word_harm
+from eden.tolerance.verification import Verification
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -238,3 +240,17 @@ def test_what_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
         MemoryMap.model_validate(
             {**dict(found), "operands": {**found.operands, name: mapped.model_copy(update={"pieces": (turned,)})}}
         )
+
+
+def test_what_is_certified_is_said_to_be_of_this_chip(tmp_path: Path) -> None:
+    model, home = faulty("int8"), device(tmp_path, 4)
+    placement = placed(model, home)
+    assert "meets the cells of one chip, as it was measured" in placement.caution
+    data = TensorDataset(torch.rand(64, 3, 8, 8), torch.zeros(64, dtype=torch.int64))
+    with torch.no_grad():
+        data.tensors[1].copy_(eden.remove_(faulty("int8"))(data.tensors[0]).argmax(1))
+    found = eden.certify(model, DataLoader(data, 32), max_drop=0.3, confidence=0.8, placement=placement, progress=False)
+    assert found.one_chip
+    assert "reads of this one chip, as it was measured" in found.statement
+    assert "fresh reads" in found.statement
+    assert Verification.model_validate_json(found.model_dump_json()) == found
