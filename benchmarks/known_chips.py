@@ -1,15 +1,15 @@
 """What a chip's known weak cells are worth: ResNet-20 for CIFAR-10 in 8 bits on one chip, at all rates up to its own.
 
 The chip is drawn (``--seed``): a bank of 1 MiB whose cells are weak with the highest of the rates, each for itself, and
-of milder rates have a part of these (``CellMap.scaled``). ``--flips`` takes a log of rowhammer-tester instead: real
-cells of a real module, of RowHammer. The pretrained network lies in the bank as ``eden.place`` puts it, without and
-with ``Constraints(remap=True)``, by the cells of the highest rate. Nothing is moved for a milder one.
+of milder rates have a part of these (``CellMap.scaled``). The pretrained network lies in the bank as ``eden.place``
+puts it, without and with ``Constraints(remap=True)``, by the cells of the highest rate. Nothing is moved for a milder
+one.
 
 A table has the accuracy on the 1,000 test images at every rate, and the highest rate up to which no rate loses more
 than a point of the clean accuracy. ``--epochs`` trains for this chip, in both placements, with a curriculum that finds
 its rate (``chips="one"``), on the first ``--images`` training images; ``--validation`` others make its choices, which
-the pretrained network has seen as it has all training images. ``--unknown`` is a share of the weak cells that the map does
-not have, as where a chip has aged or is warmer: others take their place.
+the pretrained network has seen as it has all training images. ``--unknown`` is a share of the weak cells that the map
+does not have, as where a chip has aged or is warmer: others take their place.
 
 Needs the folder named by EDEN_DATA. The exit status is 0 however the figures turn out.
 """
@@ -46,20 +46,6 @@ def drawn(seed: int, ber: float) -> CellMap:
     """The weak cells of a bank."""
     cells = np.flatnonzero(np.random.default_rng(seed).random(BANK_BITS) < ber)
     return CellMap(cells, np.True_, np.True_, BANK_BITS)
-
-
-def measured(path: Path) -> CellMap:
-    """Those of the rows of a log that fill a bank of the same size; what a cell stored when it failed is known."""
-    device = eden.fit(
-        path,
-        tested=eden.Tested(banks=1, rows=BANK_BITS // 65536, row_bits=65536),
-        geometry=eden.Geometry(banks=2, bank_rows=BANK_BITS // 65536, subarray_rows=128),
-        nominal=eden.Condition(),
-        cell_map=True,
-    )
-    errors = device.partition("bank0").points[-1].errors
-    assert isinstance(errors, CellMap)
-    return errors
 
 
 def other(known: CellMap, unknown: float, seed: int) -> CellMap:
@@ -154,7 +140,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=22, help="of the chip and of the training")
     parser.add_argument("--ber", type=float, default=5e-3, help="of the chip that is drawn")
-    parser.add_argument("--flips", type=Path, help="a log of rowhammer-tester, in place of a drawn chip")
     parser.add_argument("--unknown", type=float, default=0.0, help="share of the weak cells that the map does not have")
     parser.add_argument("--images", type=int, default=4000, help="of each epoch of training")
     parser.add_argument("--validation", type=int, default=2000, help="training images that make its choices")
@@ -164,7 +149,7 @@ def main() -> None:
     arguments = parser.parse_args()
     training, test = cifar10()
     images = TensorDataset(*(tensor[: arguments.test] for tensor in test.tensors))
-    cells = drawn(arguments.seed, arguments.ber) if arguments.flips is None else measured(arguments.flips)
+    cells = drawn(arguments.seed, arguments.ber)
     real = other(cells, arguments.unknown, arguments.seed) if arguments.unknown else cells
     home = bank_of(cells)
     print(f"{cells.cells.size:,} weak cells of {cells.bits:,}, a rate of {cells.ber:.2g}")

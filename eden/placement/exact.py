@@ -14,7 +14,7 @@ from eden.devices.partition import AXES, OperatingPoint
 from eden.placement.placement import Optimum, Placement
 from eden.placement.program.problem import Assignment, Problem, State, idle_points, undominated
 from eden.placement.program.solve import ROUNDING, solve
-from eden.placement.question import Answer, Part, Question, tolerated
+from eden.placement.question import Answer, Part, Question
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _problem(question: Question, model: CostModel, weight: float) -> tuple[Probl
         capacity=capacity,
         used=tuple(used),
         idle=tuple(idle),
-        tolerated=tolerated(question.limits, models),
+        tolerated=question.tolerated(models),
         access=np.array([access[_taking(state.point)] for state in used]).T.reshape(shape),
         saved=np.array([saved[_waiting(state.point)] for state in used]).T.reshape(shape),
         fixed_energy=fixed / whole,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eden.devices.partition import AXES
-from eden.placement.question import Answer, Flags, Part, Question, tolerated
+from eden.placement.question import Answer, Flags, Part, Question
 
 _ORDER = "(the greedy order; a placement may exist that it does not find)"
 
@@ -57,7 +57,7 @@ class _Options:
         _, order = np.unique(np.stack([reduction[name] for name in first], axis=1), axis=0, return_inverse=True)
         self.reduction = order.reshape(-1)
         """Of each choice, its place among those of all, the smallest parameter reduction first."""
-        self.tolerated = tolerated(question.limits, [model for mine in question.choices for _, model in mine])
+        self.tolerated = question.tolerated([model for mine in question.choices for _, model in mine])
         self.taken = np.full(len(question.partitions), -1)
         """By partition, the option that it took; -1: none."""
         self.used = np.zeros(len(question.partitions), dtype=np.int64)

@@ -82,6 +82,9 @@ class PlacedOperand(Rotatable):
     """Mean bit error rate that it meets: its partition's, or the highest of its pieces' partitions."""
     limit: float = pydantic.Field(ge=0, le=1)
     """Highest mean bit error rate that it tolerates."""
+    equivalent_ber: float | None = pydantic.Field(default=None, ge=0, le=1)
+    """Of one that may be remapped, the rate of independent errors that bring the same mean squared error as the weak
+    cells that it lies in: it is what the limit holds for. None of others."""
     pieces: tuple[Piece, ...] = ()
     """Of an operand that is split, all of them, ``partition`` and ``address_bytes`` the first one's; else none."""
 
@@ -187,8 +190,9 @@ class Placement(Result):
                 raise ValueError(
                     f"operand {name} is in partition {part.partition!r}; allowed are {', '.join(self.partitions)}"
                 )
-            if operand.ber > operand.limit:
-                raise ValueError(f"operand {name} meets a BER of {operand.ber:g}; allowed is its limit {operand.limit}")
+            met = operand.ber if operand.equivalent_ber is None else operand.equivalent_ber
+            if met > operand.limit:
+                raise ValueError(f"operand {name} meets a BER of {met:g}; allowed is its limit {operand.limit}")
             if part.address_bytes % OPERAND_ALIGNMENT:
                 raise ValueError(
                     f"operand {name} starts at byte {part.address_bytes}; allowed are multiples of {OPERAND_ALIGNMENT}"
@@ -225,6 +229,8 @@ class Placement(Result):
             raise ValueError(f"operand {name} does not start where its first piece does")
         if operand.pieces and operand.rotation is not None:
             raise ValueError(f"operand {name} is split and has a rotation; allowed are those of its pieces")
+        if operand.equivalent_ber is not None and not any(isinstance(home.errors, CellMap) for home in homes):
+            raise ValueError(f"operand {name} has an equivalent BER and lies in no cell map; allowed is none")
         for part, home in zip(operand.parts, homes, strict=True):
             if part.rotation is not None:
                 part.rotation.check(f"operand {name}", part.bytes, home.errors)

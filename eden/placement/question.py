@@ -14,10 +14,12 @@ from eden import _core
 from eden.devices.device import Device
 from eden.devices.partition import OperatingPoint, Partition, point_of
 from eden.devices.upper_rates import Rates
+from eden.memory.cell_map import CellMap
 from eden.memory.errors import ErrorModel, Uniform
 from eden.memory.planes import operand_and_plane
 from eden.placement.constraints import Constraints
 from eden.placement.defaults import UpperRates
+from eden.placement.harm import rotated_share, word_harm
 from eden.placement.placement import Optimum, Piece, PlacedOperand, PlacedPartition, Placement
 from eden.placement.points import MOST_LEVELS, Limit, Points, choices_of, lowered_levels
 from eden.tolerance.tolerance import Tolerance
@@ -31,13 +33,15 @@ _RATE_ROUNDING = 1e-12
 Flags = NDArray[np.bool_]
 
 
-def tolerated(limits: Sequence[Limit], models: Sequence[ErrorModel]) -> Flags:
+def tolerated(limits: Sequence[Limit], models: Sequence[ErrorModel], shares: Any = 1.0) -> Flags:
     """Whether each limit (rows) lets each error model (columns) through: its mean, and each stored value's rate.
 
-    The mean alone would let one through whose errors fall on the stored value that the operand was never tested with.
+    Of these rates ``shares`` (rows, columns) are counted. The mean alone would let one through whose errors fall on the
+    stored value that the operand was never tested with.
     """
     highest = np.array(limits, dtype=np.float64).reshape(-1, 1, 3)
     rates = np.array([(model.ber, model.ber_zero, model.ber_one) for model in models]).reshape(1, -1, 3)
+    rates = rates * np.asarray(shares)[..., None]
     return np.asarray((rates <= highest * [1.0, 1.0 + _RATE_ROUNDING, 1.0 + _RATE_ROUNDING]).all(axis=2))
 
 
@@ -79,6 +83,7 @@ class Question:
         names: of the operands.
         bytes: of each operand.
         limits: of each operand, its mean, and the rates of the error model that it was found with.
+        as_measured: names of operands that tolerate the rates of cell maps alone, also where they may be remapped.
         crossing: bytes per inference of each operand; 0 throughout where no traffic is known.
     """
 
@@ -125,6 +130,7 @@ class Question:
         self.alignment = constraints.alignment_bytes(device)
         self.shared = constraints.groups(self.partitions, device.geometry)
         self.names = tuple(tolerance.limits)
+        self.as_measured: frozenset[str] = frozenset()
         self.bytes = np.array([tolerance.bytes[name] for name in self.names], dtype=np.int64)
         self.models = tolerance.memory
         self.limits = [
@@ -137,8 +143,28 @@ class Question:
         self.choices = [choices_of(partition, self.nominal, points, self.limits) for partition in self.partitions]
         if coarse:
             ((first, *others),) = self.choices
-            by_all = np.all(tolerated(self.limits, [model for _, model in others]), axis=0)
+            by_all = np.all(self.tolerated([model for _, model in others]), axis=0)
             self.choices = [[first, *itertools.compress(others, by_all.tolist())]]
+
+    def tolerated(self, models: Sequence[ErrorModel]) -> Flags:
+        """[operands, models]: what each operand tolerates; of cell maps by equivalent rates where it is remapped."""
+        shares = np.ones((len(self.names), len(models)))
+        if self.constraints.remap:
+            unit_bits = 8 * self.alignment
+            harms = [word_harm(self.tolerance.storage[name], name, unit_bits) for name in self.names]
+            for m, model in enumerate(models):
+                if isinstance(model, CellMap) and model.cells.size:
+                    shares[:, m] = [
+                        1.0 if name in self.as_measured else rotated_share(model, harm, unit_bits)
+                        for name, harm in zip(self.names, harms, strict=True)
+                    ]
+        return tolerated(self.limits, models, shares)
+
+    def without_shares(self, names: frozenset[str]) -> Question:
+        """The same where these operands, too, tolerate the rates of maps alone, wherever they come to lie."""
+        found = copy.copy(self)
+        found.as_measured = self.as_measured | names
+        return found
 
     def without_errors(self) -> Question:
         """The same of operands that tolerate nothing: of all points those are left at which no error was found."""
@@ -201,6 +227,7 @@ class Question:
                     "bytes": self.tolerance.bytes[name],
                     "ber": max(placed[piece.partition].errors.ber for piece in pieces),
                     "limit": limit,
+                    "equivalent_ber": self._expected(name, limit, [placed[piece.partition] for piece in pieces]),
                     "pieces": pieces if len(pieces) > 1 else (),
                 }
             )
@@ -220,6 +247,14 @@ class Question:
         )
         # The file says it, too, to those who only read files.
         return placement.model_copy(update={"notes": (*placement.notes, *filter(None, [placement.caution]))})
+
+    def _expected(self, name: str, limit: float, homes: Sequence[PlacedPartition]) -> float | None:
+        """What an operand that is to be remapped is taken to meet, until it is; None where the rates are enough."""
+        if max(home.errors.ber for home in homes) <= limit:
+            return None
+        harm = word_harm(self.tolerance.storage[name], name, 8 * self.alignment)
+        maps = [home.errors for home in homes if isinstance(home.errors, CellMap)]
+        return max((model.ber * rotated_share(model, harm, 8 * self.alignment) for model in maps), default=None)
 
     def _resting(self, p: int, points: Sequence[int | None]) -> OperatingPoint:
         """Of a partition without operands: within specification but for what it shares with partitions in use."""
@@ -269,6 +304,12 @@ class Question:
             notes.append(
                 f"Limits were found with a failure probability of {_listed(profiled)}, the device has "
                 f"{_listed(fitted)}: rates per read are compared, errors persist differently."
+            )
+        if self.constraints.remap:
+            notes.append(
+                "In cell maps the rates are equivalent ones: those of independent errors with the same mean squared "
+                "error as the weak cells, the words' bits rotated. No certificate of limits covers them; eden.certify "
+                "tests the placement on its chip."
             )
         if device.voltage is not None:
             notes += [f"Voltages below nominal: {text}." for text in device.voltage.assumptions]

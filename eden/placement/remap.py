@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from eden import _core
 from eden.memory.cell_map import CellMap
-from eden.memory.planes import operand_and_plane
-from eden.placement.placement import Piece, PlacedPartition, Placement
-from eden.placement.rotation import Rotation
+from eden.placement.harm import Harm, equivalent_ber, word_harm
+from eden.placement.placement import Piece, PlacedOperand, PlacedPartition, Placement
+from eden.placement.rotation import PlacedBits, Rotation, memory_of
 
 WINDOWS = 2**22
 """How many places the core looks at in a partition, which takes it a few seconds at most."""
 
 # Of limits that are lower, errors are not counted for more.
 _LEAST_LIMIT = 1e-9
+
+
+class AboveLimitsError(ValueError):
+    """Operands meet, where they were moved to, a higher equivalent rate than they tolerate."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        super().__init__(f"above their limits: {', '.join(sorted(names))}")
+        self.names = names
 
 
 class _Part(NamedTuple):
@@ -29,26 +37,6 @@ class _Part(NamedTuple):
     weight: float
 
 
-def word_harm(storage: str, name: str, unit_bits: int) -> tuple[list[float], list[float]]:
-    """What a flip of each bit of a word harms, the lowest first: of one that stores 0, and of one that stores 1.
-
-    Mean squared changes of Gaussian values in a range of three standard deviations
-    (``csrc/memory/storage/bit_harm.h``).
-
-    Args:
-        storage: the form in which the operand is stored.
-        name: of the operand, or of a plane, of whose bits these are.
-        unit_bits: of words that do not fill units of so many, all bits count alike, as those of codes over words do.
-    """
-    zero, one = _core.bit_harm(_core.Storage.__members__[storage])
-    plane = sorted(operand_and_plane(name)[1])
-    if plane and len(zero) > max(plane):
-        zero, one = [zero[bit] for bit in plane], [one[bit] for bit in plane]
-    if unit_bits % len(zero):
-        zero, one = [sum(zero) / len(zero)], [sum(one) / len(one)]
-    return zero, one
-
-
 def remapped(placement: Placement, storage: Mapping[str, str], unit_bytes: int) -> Placement:
     """The placement with operands moved and rotated in each partition that has a cell map.
 
@@ -60,6 +48,9 @@ def remapped(placement: Placement, storage: Mapping[str, str], unit_bytes: int) 
         placement: where operands lie.
         storage: by operand, the form in which it is stored.
         unit_bytes: bytes of which starts are multiples, and that share a rotation.
+
+    Raises:
+        AboveLimitsError: where an operand's equivalent rate is above its limit, and so is its partition's rate.
     """
     found = placement
     for name, home in placement.partitions.items():
@@ -77,7 +68,7 @@ def _remapped(
     unit_bytes: int,
 ) -> Placement:
     unit_bits = 8 * unit_bytes
-    forms: list[tuple[list[float], list[float]]] = []
+    forms: list[Harm] = []
     parts: list[_Part] = []
     for name, operand in placement.operands.items():
         harm = word_harm(storage[name], name, unit_bits)
@@ -100,7 +91,7 @@ def _remapped(
         WINDOWS,
     )
     if not after < before:
-        return placement
+        units, rotations, after = [part.piece.address_bytes // unit_bytes for part in parts], [b""] * len(parts), before
     operands = dict(placement.operands)
     for part, unit, turned in zip(parts, units, rotations, strict=True):
         operand = operands[part.operand]
@@ -113,11 +104,39 @@ def _remapped(
             operands[part.operand] = operand.model_copy(update={"pieces": tuple(pieces), **start})
         else:
             operands[part.operand] = operand.model_copy(update=changed)
+    operands = _with_equivalents(operands, parts, forms, errors)
     end = max(unit * unit_bytes + part.piece.bytes for part, unit in zip(parts, units, strict=True))
     partitions = {**placement.partitions, partition: home.model_copy(update={"used_bytes": end})}
+    left = after / before if before > 0.0 else 1.0
     note = (
         f"Partition {partition}: operands are remapped around its known weak cells; the mean squared error that these "
-        f"bring, weighed by limits, is {after / before:.2g} of what it was. It holds for this chip as it was measured."
+        f"bring, weighed by limits, is {left:.2g} of what it was. It holds for this chip as it was measured."
     )
     fields = {"operands": operands, "partitions": partitions, "notes": (*placement.notes, note)}
     return Placement.model_validate({**dict(placement), **fields})
+
+
+def _with_equivalents(
+    operands: Mapping[str, PlacedOperand], parts: Sequence[_Part], forms: Sequence[Harm], errors: CellMap
+) -> dict[str, PlacedOperand]:
+    """The operands with the equivalent rates that they meet; of split ones the highest of those of their partitions."""
+    lying: dict[str, list[PlacedBits]] = {}
+    form = {part.operand: forms[part.form] for part in parts}
+    for part in parts:
+        piece = operands[part.operand].parts[part.number]
+        placed = PlacedBits("", 8 * piece.address_bytes, 8 * piece.bytes, piece.rotation)
+        lying.setdefault(part.operand, []).append(placed)
+    seen = memory_of({"": (errors, 0)}, lying)
+    found, above = dict(operands), set()
+    for name, pieces in seen.items():
+        (as_read, *_), *_ = pieces
+        assert isinstance(as_read, CellMap)
+        ber = equivalent_ber(as_read, [(first, size) for _, first, size in pieces], form[name])
+        # Of a word's bits the rate may be higher than that of independent errors; the partition's own is enough, too.
+        ber = max(min(ber, errors.ber), operands[name].equivalent_ber or 0.0 if operands[name].pieces else 0.0)
+        if ber > operands[name].limit:
+            above.add(name)
+        found[name] = operands[name].model_copy(update={"equivalent_ber": ber})
+    if above:
+        raise AboveLimitsError(frozenset(above))
+    return found

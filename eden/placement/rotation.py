@@ -74,9 +74,7 @@ class Rotatable(Record):
     @pydantic.model_serializer(mode="wrap")
     def _unless_rotated(self, serialize: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
         found: dict[str, Any] = serialize(self)
-        if self.rotation is None:
-            found.pop("rotation", None)
-        return found
+        return {key: one for key, one in found.items() if one is not None or key not in ("rotation", "equivalent_ber")}
 
 
 class PlacedBits(NamedTuple):

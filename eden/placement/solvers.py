@@ -23,7 +23,7 @@ from eden.placement.defaults import OBJECTIVE, RATES, SOLVER, ExactSolver, Rates
 from eden.placement.placement import ErrorFree, Placement
 from eden.placement.points import Points
 from eden.placement.question import Question
-from eden.placement.remap import remapped
+from eden.placement.remap import AboveLimitsError, remapped
 from eden.tolerance.tolerance import Tolerance
 
 if TYPE_CHECKING:
@@ -194,8 +194,14 @@ def place(
     except (ValueError, TimeoutError):
         free = None  # where nothing fits the solver says so itself
     found = SOLVERS[name].solve(question, order)
-    if constraints.remap:
-        found = remapped(found, tolerance.storage, question.alignment)
+    while constraints.remap:
+        try:
+            found = remapped(found, tolerance.storage, question.alignment)
+            break
+        except AboveLimitsError as error:
+            # Where they came to lie is worse than the map as a whole: there they tolerate what others do.
+            question = question.without_shares(error.names)
+            found = SOLVERS[name].solve(question, order)
     before = tolerance.provenance
     settings = {**({} if before is None else before.settings), "granularity": granularity, "points": _as_json(points)}
     settings["constraints"] = dataclasses.asdict(constraints)

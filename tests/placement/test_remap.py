@@ -18,10 +18,10 @@ from eden.devices.device import Device
 from eden.faults.faulty_layers import FaultyLayer
 from eden.memory.cell_map import CellMap
 from eden.placement.constraints import Constraints
+from eden.placement.harm import word_harm
 from eden.placement.map_file import MemoryMap
 from eden.placement.mapping import memory_map
 from eden.placement.placement import Placement
-from eden.placement.remap import word_harm
 from eden.tolerance.verification import Verification
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -185,8 +185,6 @@ def test_it_is_never_worse_than_without(seed: int, tmp_path: Path) -> None:
     if storage == "int8" and planes is None:
         assert harm(after) < 0.25 * harm(before)
         assert any("is 0.1" in note for note in after.notes)
-    # What was decided before, the partitions and their points, stays.
-    assert after.partition == before.partition
     assert after.ber == before.ber
     again = Placement.model_validate_json(after.model_dump_json())
     assert again == after == placed(model, home)
@@ -229,9 +227,12 @@ def test_what_cannot_be_is_refused_by_name(tmp_path: Path) -> None:
         part: one.model_copy(update={"errors": eden.Uniform(one.errors.ber)})
         for part, one in placement.partitions.items()
     }
-    with pytest.raises(ValueError, match="error model is Uniform; allowed is a CellMap"):
+    with pytest.raises(ValueError, match="has an equivalent BER and lies in no cell map"):
         Placement.model_validate({**dict(placement), "partitions": elsewhere})
     found = memory_map(model, placement, home)
+    flat = {part: one.model_copy(update={"errors": eden.Uniform(0.01)}) for part, one in found.partitions.items()}
+    with pytest.raises(ValueError, match="error model is Uniform; allowed is a CellMap"):
+        MemoryMap.model_validate({**dict(found), "partitions": flat})
     table = found.csv().splitlines()
     assert table[0].endswith(",word_bits,rotation_unit_bytes,rotation_by_unit")
     mapped = found.operands[name]
@@ -254,3 +255,27 @@ def test_what_is_certified_is_said_to_be_of_this_chip(tmp_path: Path) -> None:
     assert "reads of this one chip, as it was measured" in found.statement
     assert "fresh reads" in found.statement
     assert Verification.model_validate_json(found.model_dump_json()) == found
+
+
+@pytest.mark.parametrize("solver", ["greedy", "exact"])
+def test_a_point_is_tolerated_by_the_rate_that_rotated_words_meet(solver: Any, tmp_path: Path) -> None:
+    model, home = faulty("int8"), device(tmp_path, 4)
+    wanted = tolerance(model, 0.005)  # half of the rate at 7.5 ns
+    before, after = (
+        eden.place(wanted, home, solver=solver, constraints=Constraints(remap=remap)) for remap in (False, True)
+    )
+    assert set(before.ber.values()) == {0.0}
+    assert max(after.ber.values()) > 0.008
+    for name, operand in after.operands.items():
+        if operand.ber > operand.limit:
+            assert operand.equivalent_ber is not None
+            assert 0.0 <= operand.equivalent_ber <= operand.limit
+            errors, first, bits = after.memory[name][0]
+            zero, one = map(np.array, word_harm("int8", name, 512))
+            at = slice(*np.searchsorted(errors.cells, (first, first + bits)))  # type: ignore[union-attr]
+            place = (errors.cells[at] - first) % 8  # type: ignore[union-attr]
+            found = (zero[place] * errors.flips_zero[at] + one[place] * errors.flips_one[at]).sum()  # type: ignore[union-attr]
+            assert operand.equivalent_ber == pytest.approx(found / (bits / 8 * (zero.sum() + one.sum())))
+    low = {name: one.model_copy(update={"limit": 1e-9}) for name, one in after.operands.items()}
+    with pytest.raises(ValueError, match=r"meets a BER of .*; allowed is its limit 1e-09"):
+        Placement.model_validate({**dict(after), "operands": low})
