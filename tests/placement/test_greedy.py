@@ -42,10 +42,12 @@ def asked(
     """What the greedy placement reads of a question."""
     limits = Constraints(**{"shared_vdd": (), "shared_refresh": (), **constraints})
     where: Any = [Partition(f"bank{p}", capacity) for p, (capacity, _) in enumerate(partitions)]
+    wanted = [one for _, one in operands.values()]
     return SimpleNamespace(
         names=tuple(operands),
         bytes=np.array([size for size, _ in operands.values()]),
-        limits=[one for _, one in operands.values()],
+        limits=wanted,
+        tolerated=lambda models: tolerated(wanted, models),
         crossing=crossing or [0.0] * len(operands),
         partitions=where,
         capacity=np.array([capacity for capacity, _ in partitions]),
