@@ -12,7 +12,7 @@ OWN_BUILD := -DEDEN_WERROR=ON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup build build-time test demo report-picture cifar reference prediction checks recovery boost bench bench-gpu gpu-report bench-placements \
-  bench-profile bench-chips bench-planes bench-known bench-fits bench-readers bench-traffic bench-imports bench-headline lint lint-python lint-cpp lint-rooms lint-words format docs \
+  bench-profile bench-chips bench-planes bench-known bench-deploy bench-fits bench-readers bench-traffic bench-imports bench-headline lint lint-python lint-cpp lint-rooms lint-words format docs \
   check lines test-cpp test-python test-gpu test-networks test-slow soak mutants sdist wheel test-install catalogue schemas figures sanitize clean
 
 help:  ## this list
@@ -141,6 +141,9 @@ bench-planes: setup  ## the rate that low bits stand while high planes are relia
 
 bench-known: setup  ## what a chip's known weak cells are worth, of ResNet-20 in 8 bits; needs EDEN_DATA; OPTIONS="--epochs 2"
 	$(BIN)/python benchmarks/known_chips.py $(OPTIONS)
+
+bench-deploy: setup  ## integer inference from a memory image beside the simulation and float32, of ResNet-20; needs EDEN_DATA; OPTIONS
+	$(BIN)/python benchmarks/deployment.py $(OPTIONS)
 
 bench-fits: setup  ## whole fits of devices beside a reference operation; AGAINST=FOLDER: and beside those of another checkout
 	$(BIN)/python benchmarks/fits.py $(if $(AGAINST),--against $(AGAINST))

@@ -208,6 +208,27 @@ def test_what_is_changed_in_place_is_right_or_refused() -> None:
         eden.deploy(model, eden.memory_image(model), engine="reference")
 
 
+@pytest.mark.slow
+def test_a_package_runs_from_whatever_words_it_is_given(tmp_path: Any) -> None:
+    model = faulty()
+    image = eden.memory_image(model)
+    deployed = eden.deploy(model, image)
+    path = deployed.export(inputs(), tmp_path / "net.pt2")
+    package = torch._inductor.aoti_load_package(str(path))
+    for read in (image, image.corrupted(7)):
+        wanted = eden.deploy(model, read)(inputs())
+        torch.testing.assert_close(package(inputs(), torch.cat(list(read.words.values()))), wanted, rtol=0, atol=1e-2)
+
+
+def test_what_no_package_holds_is_refused(tmp_path: Any) -> None:
+    model = small(InPlace(False))
+    deployed = eden.deploy(model, eden.memory_image(model), engine="reference")
+    with pytest.raises(TypeError, match="inputs is a list; allowed is a tensor"):
+        deployed.export([], tmp_path / "net.pt2")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"ends in '\.pt'; allowed is '\.pt2'"):
+        deployed.export(torch.rand(1, 1, 4, 4), tmp_path / "net.pt")
+
+
 def test_an_engine_whose_sums_saturate_is_refused() -> None:
     """Of oneDNN told to use no more than AVX2, which has no VNNI, where a processor has that."""
     script = """
