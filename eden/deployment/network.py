@@ -150,8 +150,9 @@ def deploy(model: nn.Module, image: MemoryImage | str | os.PathLike[str], *, eng
     layers = faulty_layers(inner)
     if "" in layers:
         raise ValueError(
-            f"{type(inner).__name__} is a single layer under faults; allowed is a network that holds it, such as "
-            "torch.nn.Sequential(layer) before eden.inject_"
+            f"{original_class(type(inner)).__name__} reads operands itself, as a single layer or in functions of its "
+            "own; allowed for integer inference is a network whose layers read them, such as torch.nn.Sequential(layer) "
+            "before eden.inject_"
         )
     reasons = {name: _why_in_float(layer) for name, layer in layers.items()}
     products = {name: _product(layers[name], read) for name, reason in reasons.items() if reason is None}

@@ -274,6 +274,7 @@ def test_refuses_by_name() -> None:
         (InPlace(False), {"input_storage": "float16"}, r"conv\.input is kept in storage 'float16'"),
         (InPlace(False), {"planes": {"weight": ["7", "6:0"]}}, r"conv\.weight lies in planes"),
         (Branching(False), {}, r"torch\.fx cannot trace Branching: .*control flow"),
+        (nn.Conv2d(1, 2, 1), {}, r"Conv2d reads operands itself, as a single layer"),
         (nn.Sequential(nn.Conv1d(4, 2, 1)), {}, r"no layer that integers can compute: 0: no integer kernel .*Conv1d"),
     ],
     ids=lambda value: str(value)[:40],
