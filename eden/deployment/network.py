@@ -151,7 +151,7 @@ def deploy(model: nn.Module, image: MemoryImage | str | os.PathLike[str], *, eng
     if "" in layers:
         raise ValueError(
             f"{original_class(type(inner)).__name__} reads operands itself, as a single layer or in functions of its "
-            "own; allowed for integer inference is a network whose layers read them, such as torch.nn.Sequential(layer) "
+            "own; allowed for integer inference are networks whose layers read them, as in torch.nn.Sequential "
             "before eden.inject_"
         )
     reasons = {name: _why_in_float(layer) for name, layer in layers.items()}
