@@ -187,7 +187,10 @@ LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const voi
 void LoadWork::add_segment(std::vector<Segment>& segments, int64_t& patches, const Region& region,
                            uint64_t first, uint64_t end) const {
   if (end == first) return;
-  const uint64_t most = std::min(kPatchCells, kPatchElements * static_cast<uint64_t>(width_));
+  // Each plane's marks are found anew in each chunk, which narrow values let be longer.
+  const uint64_t elements =
+      in_planes() ? kPatchElements * 4 / static_cast<uint64_t>(value_bytes_) : kPatchElements;
+  const uint64_t most = std::min(kPatchCells, elements * static_cast<uint64_t>(width_));
   // Of each of the samples, whose pieces threads take, too; a power of two, as all of these.
   const uint64_t samples = static_cast<uint64_t>(std::max<int64_t>(1, load_.shape.batch));
   const uint64_t pieces = threads_ > 1 ? 2 * static_cast<uint64_t>(threads_) : 1;
