@@ -19,6 +19,7 @@ from eden.devices import curves
 from eden.devices.margin import Margin
 from eden.devices.partition import (
     AXES,
+    Axis,
     FittedPoint,
     Number,
     OperatingPoint,
@@ -423,9 +424,7 @@ class Device(VersionedFile):
         if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
             raise ValueError(f"steps is {steps!r}; allowed is a whole number from 1, or None")
         ((name, last),) = given.items()
-        if getattr(self.nominal, name) is None:
-            raise ValueError(f"{name} is {last:g} ns; allowed for {self.name} is none, because nothing states its tRAS")
-        along, first = axis(name), float(getattr(self.nominal, name))
+        along, first = self._check_stated(name), float(getattr(self.nominal, name))
         if steps is None:
             fitted = {float(getattr(point, name)) for point in self.curve(name, temperature, partition)}
             if name == "vdd" and self.voltage is not None:
@@ -582,12 +581,13 @@ class Device(VersionedFile):
         """The fitted points along one parameter, all others nominal, from mild to harsh, for plotting.
 
         Raises:
-            ValueError: for another parameter, an unknown partition or temperature.
+            ValueError: for another parameter or one that the device does not state, an unknown partition or
+                temperature.
 
         """
         part = self._part(partition)
         temperature = self.nominal.temperature if temperature is None else temperature
-        axis(parameter)
+        self._check_stated(parameter)
         if temperature not in part.temperatures:
             raise ValueError(f"temperature is {temperature} C; allowed are {', '.join(map(str, part.temperatures))} C")
         return part.sweep(parameter, temperature)
@@ -596,10 +596,10 @@ class Device(VersionedFile):
         """The measured conditions along one parameter, from mild to harsh and by pattern, those left out included.
 
         Raises:
-            ValueError: for another parameter.
+            ValueError: for another parameter, or one that the device does not state.
 
         """
-        along = axis(parameter)
+        along = self._check_stated(parameter)
         temperature = self.nominal.temperature if temperature is None else temperature
         rows = [
             row
@@ -607,6 +607,13 @@ class Device(VersionedFile):
             if row.temperature == temperature and set(off_nominal(self.nominal, row)) <= {parameter}
         ]
         return sorted(rows, key=lambda row: (along.harshness(row), int(row.pattern, 16)))
+
+    def _check_stated(self, parameter: str) -> Axis:
+        """The parameter of a name. Raises ValueError for one that there is not, or that the device does not state."""
+        along = axis(parameter)
+        if getattr(self.nominal, parameter) is None:
+            raise ValueError(f"parameter is {parameter!r}, which nothing states of {self.name}; allowed are the others")
+        return along
 
     def _repr_html_(self) -> str:
         header = (

@@ -1,14 +1,17 @@
 """Does each subcommand do its step on a user's own task, and does each mistake end in one line and the right status?"""
 
 import dataclasses
+import itertools
 import json
 import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import chain
 import processes
 import pytest
 import tiny_task
@@ -245,8 +248,40 @@ def test_plot(run: Eden, fails: Fails, tmp_path: Path) -> None:
     assert "allowed are trcd, trp, vdd" in fails(
         "devices", "plot", "ddr3-b33", "--parameter", "twr", "--out", tmp_path / "a.svg"
     )
+    assert "parameter is 'tras', which nothing states of ddr3-b33" in fails(
+        "devices", "plot", "ddr3-b33", "--parameter", "tras", "--out", tmp_path / "a.svg"
+    )
     assert not (tmp_path / "b33.gif").exists()
     assert not (tmp_path / "a.svg").exists()
+
+
+def test_a_campaign_along_tras_is_placed_in_and_drawn(run: Eden, fails: Fails, tmp_path: Path) -> None:
+    needed = statistics.NormalDist(9.5, 2.5)  # ns, of four cells in ten
+    cells = 2**24
+    rows = [
+        f"{tras},50,{stored},{bank},{repeat},{round(cells * 0.4 * share * (0.9 + 0.1 * repeat))},{cells}"
+        for tras, share in ((tras, 1.0 - needed.cdf(tras)) for tras in (35, 21, 15, 12))
+        for stored, bank, repeat in itertools.product((0, 1), range(2), range(3))
+    ]
+    (tmp_path / "a.csv").write_text("\n".join(("tras,temperature,stored,bank,repeat,errors,cells", *rows)) + "\n")
+    device, placement, said = tmp_path / "m7.json", tmp_path / "p.json", tmp_path / "t.json"
+    run("fit", tmp_path / "a.csv", "-o", device, "--name", "m7", "--bank-curves")
+    shown = run("devices", "show", device)
+    assert "nominal tRAS 35 ns: the mildest that was measured" in shown
+    assert "1.5 V, refresh 64 ms, tRAS 15 ns" in shown
+    run("devices", "plot", device, "-o", tmp_path / "m7.svg", "--parameter", "tras")
+    assert "row active time tRAS (ns)" in (tmp_path / "m7.svg").read_text()
+    chain.tolerance({"fc.weight": 2e-2}).save(said)
+    run("place", "--tolerance", said, "--device", device, "-o", placement, "--points", "continuous")
+    assert 12.0 < eden.Placement.load(placement).point_of("fc.weight").tras < 15.0  # type: ignore[operator]
+    run("report", tmp_path / "out", "--device", device, "--tolerance", said, "--placement", placement)
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "row active time tRAS (ns)" in page
+    assert page.count(">tRAS (ns)<") == 2  # of points and of partitions
+    nominal = tmp_path / "n.json"
+    run("fit", tmp_path / "a.csv", "-o", nominal, "--tras", "40")
+    assert eden.Device.load(nominal).nominal.tras == 40.0
+    assert "tras is -1.0; allowed is above 0" in fails("fit", tmp_path / "a.csv", "-o", nominal, "--tras", "-1")
 
 
 def test_schema(run: Eden, fails: Fails) -> None:

@@ -30,6 +30,8 @@ def swept(device: Device, temperature: float | None = None) -> tuple[str, ...]:
     """The parameters along which a device tells rates, all others nominal: measured, or of a vendor's voltages."""
     found = []
     for along in AXES:
+        if getattr(device.nominal, along.name) is None:
+            continue
         known = (*device.curve(along.name, temperature), *device.measured_curve(along.name, temperature))
         voltages = along.name == "vdd" and device.voltage is not None
         if voltages or any(off_nominal(device.nominal, point) for point in known):
