@@ -8,8 +8,9 @@ one.
 A table has the accuracy on the 1,000 test images at every rate, and the highest rate up to which no rate loses more
 than a point of the clean accuracy. ``--epochs`` trains for this chip, in both placements, with a curriculum that finds
 its rate (``chips="one"``), on the first ``--images`` training images; ``--validation`` others make its choices, which
-the pretrained network has seen as it has all training images. ``--unknown`` is a share of the weak cells that the map
-does not have, as where a chip has aged or is warmer: others take their place.
+the pretrained network has seen as it has all training images. ``--fixed`` trains towards the chip's own rate instead.
+``--unknown`` is a share of the weak cells that the map does not have, as where a chip has aged or is warmer: others
+take their place.
 
 Needs the folder named by EDEN_DATA. The exit status is 0 however the figures turn out.
 """
@@ -17,9 +18,11 @@ Needs the folder named by EDEN_DATA. The exit status is 0 however the figures tu
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -109,30 +112,20 @@ def row(
     print(f"{name:34s}{own:8.1%}{text}{highest:10.2g}", flush=True)
 
 
-def trained(
-    network: nn.Module,
-    placement: Placement,
-    training: TensorDataset,
-    images: int,
-    validation: int,
-    epochs: int,
-    seed: int,
-) -> None:
+def trained(network: nn.Module, placement: Placement, training: TensorDataset, asked: argparse.Namespace) -> None:
     """Train the network for the chip that it lies in."""
     eden.set_errors_(network, placement)
-    held = Subset(training, range(len(training) - validation, len(training)))
-    curriculum = eden.Curriculum(
-        network,
-        max_drop=MAX_DROP,
-        validation=held,
-        epochs=epochs,
-        chips="one",
-        seed=seed,
-        floor_ber=1e-4,
-        clean_share=0.2,
-    )
-    eden.train(network, Subset(training, range(images)), Recipe.boosting(epochs), curriculum)
-    print(curriculum.table(), flush=True)
+    mixed: dict[str, Any] = {"chips": "one", "seed": asked.seed, "floor_ber": 1e-4, "clean_share": 0.2}
+    recipe = Recipe.boosting(asked.epochs)
+    if asked.fixed:
+        steps = math.ceil(asked.images / recipe.batch_size)
+        rate = placement.partitions["bank1"].errors.ber
+        curriculum = eden.Curriculum(network, rate, epochs=asked.epochs, steps_per_epoch=steps, **mixed)
+    else:
+        held = Subset(training, range(len(training) - asked.validation, len(training)))
+        curriculum = eden.Curriculum(network, max_drop=MAX_DROP, validation=held, epochs=asked.epochs, **mixed)
+    eden.train(network, Subset(training, range(asked.images)), recipe, curriculum)
+    print(curriculum.table() or f"trained towards {curriculum.highest_ber:.2g}", flush=True)
 
 
 def main() -> None:
@@ -143,6 +136,7 @@ def main() -> None:
     parser.add_argument("--unknown", type=float, default=0.0, help="share of the weak cells that the map does not have")
     parser.add_argument("--images", type=int, default=4000, help="of each epoch of training")
     parser.add_argument("--validation", type=int, default=2000, help="training images that make its choices")
+    parser.add_argument("--fixed", action="store_true", help="train towards the chip's own rate, whatever comes of it")
     parser.add_argument("--only", choices=("placed", "remapped"), help="one of the placements")
     parser.add_argument("--epochs", type=int, default=0, help="of training for the chip")
     parser.add_argument("--test", type=int, default=1000, help="test images")
@@ -172,8 +166,7 @@ def main() -> None:
         if remap:
             print(f"(placed in {took:.1f} s; {placement.notes[-1]})")
         if arguments.epochs:
-            sizes = arguments.images, arguments.validation
-            trained(network, placement, training, *sizes, arguments.epochs, arguments.seed)
+            trained(network, placement, training, arguments)
             row(f"{name}, trained for the chip", network, placement, real, images, clean)
 
 

@@ -89,6 +89,11 @@ class PlacedOperand(Rotatable):
     """Of an operand that is split, all of them, ``partition`` and ``address_bytes`` the first one's; else none."""
 
     @property
+    def met(self) -> float:
+        """The rate that its limit holds for: the equivalent one where it has one, else the mean one."""
+        return self.ber if self.equivalent_ber is None else self.equivalent_ber
+
+    @property
     def home(self) -> str:
         """Its partition in words, or its first one and how many more."""
         return self.partition + (f" and {len(self.pieces) - 1} more" if self.pieces else "")
@@ -190,9 +195,8 @@ class Placement(Result):
                 raise ValueError(
                     f"operand {name} is in partition {part.partition!r}; allowed are {', '.join(self.partitions)}"
                 )
-            met = operand.ber if operand.equivalent_ber is None else operand.equivalent_ber
-            if met > operand.limit:
-                raise ValueError(f"operand {name} meets a BER of {met:g}; allowed is its limit {operand.limit}")
+            if operand.met > operand.limit:
+                raise ValueError(f"operand {name} meets a BER of {operand.met:g}; allowed is its limit {operand.limit}")
             if part.address_bytes % OPERAND_ALIGNMENT:
                 raise ValueError(
                     f"operand {name} starts at byte {part.address_bytes}; allowed are multiples of {OPERAND_ALIGNMENT}"
@@ -388,7 +392,7 @@ class Placement(Result):
                 operand.kind,
                 str(operand.bytes),
                 f"{operand.limit:.2e}",
-                f"{operand.ber:.2e}",
+                f"{operand.met:.2e}",
                 operand.home,
                 str(operand.address_bytes),
             )

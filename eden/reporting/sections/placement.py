@@ -133,7 +133,7 @@ def section(placement: Placement, others: Mapping[str, Any]) -> Section:
         "Operands",
         ("operand", "kind", "size", "tolerated BER", "BER met", "partition", "first byte"),
         [
-            (name, o.kind, size_text(o.bytes), rate_text(o.limit), rate_text(o.ber), o.home, f"{o.address_bytes:,}")
+            (name, o.kind, size_text(o.bytes), rate_text(o.limit), rate_text(o.met), o.home, f"{o.address_bytes:,}")
             for name, o in placement.operands.items()
         ],
     )
