@@ -67,6 +67,9 @@ def _field(kind: Any, description: str) -> Any:
     return (kind | None, pydantic.Field(default=None, description=description))
 
 
+_Planes: typing.TypeAlias = typing.Literal["search"] | list[str]
+
+
 class Table(Record):
     """A table of a recipe."""
 
@@ -98,7 +101,7 @@ class Memory(Table):
     percentile: float | None = pydantic.Field(
         default=None, gt=50.0, le=100.0, description="share of an input's values in its range, in percent"
     )
-    planes: str | list[str] | dict[str, str | list[str]] | None = pydantic.Field(
+    planes: _Planes | dict[str, _Planes] | None = pydantic.Field(
         default=None,
         description="bit positions of words that memory keeps apart: 'search', planes such as ['7', '6:5', '4:0'], or "
         "either by 'weight', 'input' or an operand's name; whole words if left out",

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import tiny_task
 from test_cli import Eden, run
-from test_run import RECIPE, quiet, recipe
+from test_run import quiet, recipe
 
 import eden
 from eden.app import run as running
+from eden.common.files import FileError
 from eden.faults.memories import operands
 from eden.placement.map_file import MemoryMap
 
@@ -76,13 +77,12 @@ def test_from_the_shell(done: Path, tmp_path: Path, run: Eden) -> None:
     ("planes", "told"),
     [
         (["7", "6:1"], "Faults.planes: planes are 7, 6:1; allowed are those that hold each bit"),
-        ("find", "Faults.planes: planes is a str; allowed is a list"),
+        ("find", "memory.planes: Input should be 'search'"),
         ({"inputs": "search"}, "Faults.planes names 'inputs', which is no operand under faults"),
         ({"weight": ["7:4", "3:0"]}, "whose code joins several words, are none"),
     ],
 )
 def test_planes_that_are_none_are_refused_before_training(planes: object, told: str, tmp_path: Path) -> None:
-    given = recipe(tmp_path, KEPT[0], ("memory.planes", planes), text=RECIPE)
-    with pytest.raises((ValueError, TypeError), match=told):
-        running.run(given, tmp_path / "out", say=quiet)
+    with pytest.raises((ValueError, FileError), match=told):
+        running.run(recipe(tmp_path, KEPT[0], ("memory.planes", planes)), tmp_path / "out", say=quiet)
     assert not (tmp_path / "out" / "boost").exists()
