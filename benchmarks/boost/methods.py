@@ -151,14 +151,13 @@ def equalize_(model: nn.Module, images: Tensor) -> None:
 
 
 def ascended(model: nn.Module, rho: float) -> dict[str, Tensor]:
-    """Move the Parameters by rho up their gradient; the gradients are gone, what the Parameters were is returned."""
+    """Move the Parameters by rho up their gradient; what they were is returned."""
     moved = {name: value for name, value in model.named_parameters() if value.grad is not None}
     norm = nn.utils.get_total_norm(value.grad for value in moved.values() if value.grad is not None)
     before = {name: value.detach().clone() for name, value in moved.items()}
     with torch.no_grad():
         for value in moved.values():
             value.add_(value.grad, alpha=float(rho / norm))
-            value.grad = None
     return before
 
 
@@ -208,6 +207,7 @@ def trained(method: Method) -> nn.Module:
                 backward(x, y)
                 if method.sharpness:
                     before = ascended(model, method.sharpness)
+                    optimizer.zero_grad(set_to_none=True)  # of learned ranges, too
                     backward(x, y)
                     with torch.no_grad():
                         for name, value in before.items():
