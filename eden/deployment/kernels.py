@@ -72,6 +72,18 @@ class Product:
         ]
         return (shape[0], len(self.codes), *sides)
 
+    def check(self, shape: torch.Size) -> None:
+        """Refuse an input of other channels or features. Raises ValueError."""
+        linear = self.window is None
+        groups = 1 if self.window is None else self.window.groups
+        wanted = self.codes.shape[1] * groups
+        at = -1 if linear else -3
+        if len(shape) < 1 or (not linear and len(shape) not in (3, 4)) or shape[at] != wanted:
+            raise ValueError(
+                f"an input has the shape {tuple(shape)}; allowed for a weight of shape {tuple(self.codes.shape)} are "
+                f"{wanted} {'features last' if linear else 'channels, before rows and columns'}"
+            )
+
     def settle(self, codes: Tensor) -> Tensor:
         """What a kernel has made in the output's form, as memory holds and corrects it."""
         assert self.output is not None
@@ -103,6 +115,7 @@ class Reference(nn.Module):
     def compute(self, packed: Tensor, codes: Tensor, added: Tensor | None = None, fused: bool = True) -> Tensor:
         """Likewise, from a weight that ``pack`` gave."""
         product = self.product
+        product.check(codes.shape)
         x, weight = codes.double() - product.input.zero_point, packed.double()
         factors, bias = product.scale.double() * product.input.scale, product.bias.double()
         if product.window is None:
@@ -168,6 +181,7 @@ class OneDnn(nn.Module):
     def compute(self, packed: Tensor, codes: Tensor, added: Tensor | None = None, fused: bool = True) -> Tensor:
         """Likewise, from a weight that ``pack`` gave; the sum with what is added by itself where not ``fused``."""
         shape = codes.shape
+        self.product.check(shape)
         if self.product.window is None:  # a matrix product is a convolution of single pixels
             y = self._convolved(packed, codes.reshape(-1, shape[-1], 1, 1), None, fused)
             return y.reshape(*shape[:-1], y.shape[1])

@@ -259,6 +259,7 @@ def test_refuses_by_name() -> None:
         (lambda: eden.deploy(small(model.double()), image), ValueError, "float64; allowed"),
         (lambda: deployed(x.double()), TypeError, "torch.float64; allowed for a deployed network is torch.float32"),
         (lambda: deployed(x / 0 - x / 0), ValueError, "not finite"),
+        (lambda: deployed(torch.rand(1, 2, 4, 4)), ValueError, r"shape \(1, 2, 4, 4\); allowed .* 1 channels"),
         (lambda: deployed.train(), ValueError, "cannot be trained"),
     ):
         with pytest.raises(error, match=message):
