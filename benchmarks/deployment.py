@@ -26,6 +26,7 @@ from torch.utils.data import TensorDataset
 
 import eden
 from eden.app.datasets import cifar10, pretrained_resnet
+from eden.deployment.image import MemoryImage
 from eden.faults.chips import draw_chip
 from eden.memory.storage import measure_range
 
@@ -35,10 +36,11 @@ STORAGES = ("int8_sign_magnitude", "int8")
 def network_of(storage: str, ber: float, file: Path | None, calibration: Tensor) -> nn.Module:
     """The network under faults, with its weights at a rate."""
     network = pretrained_resnet(20).eval()
-    eden.inject_(network, eden.Faults.int8(eden.Uniform(ber), inputs=eden.Uniform(0.0), storage=storage))
     if file is not None:
         eden.load_(network, file)
-    eden.calibrate_(network, calibration.split(250))
+    eden.inject_(network, eden.Faults.int8(eden.Uniform(ber), inputs=eden.Uniform(0.0), storage=storage))
+    if file is None:
+        eden.calibrate_(network, calibration.split(250))
     return network
 
 
@@ -75,38 +77,49 @@ def seconds(networks: dict[str, nn.Module], batch: Tensor, rounds: int) -> dict[
     return found
 
 
+def compare(network: nn.Module, written: MemoryImage, count: int, images: Tensor, labels: Tensor) -> None:
+    """Print the accuracy of the simulated network and of the deployed one, over the same chips."""
+    placed = eden.evaluate(network, TensorDataset(images, labels), chips=count)
+    chips = [draw_chip(0, "evaluation", k) for k in range(count)]
+    found = [accuracy(eden.deploy(network, written.corrupted(chip)), images, labels) for chip in chips]
+    error = placed.standard_error
+    print(f"  accuracy: {placed.clean:.1%} without errors; simulated {placed.mean:.2%} +- {error:.2%}, ", end="")
+    print(f"in integers {statistics.mean(found):.2%}")
+
+
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", type=Path, help="file of a boosted network; the pretrained one if not given")
     parser.add_argument("--ber", type=float, default=1e-3)
-    parser.add_argument("--chips", type=int, default=20)
+    parser.add_argument("--chips", type=int, default=20, help="0 for speeds alone, of random images")
     parser.add_argument("--images", type=int, default=100, help="of the test images, for accuracies")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    (training, _), (images, labels) = (part.tensors for part in cifar10())
-    images, labels, batch = images[: asked.images], labels[: asked.images], images[: asked.batch]
+    training = images = torch.randn(max(250, asked.batch), 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    labels = torch.zeros(len(images), dtype=torch.int64)
+    if asked.chips:
+        (training, _), (images, labels) = (part.tensors for part in cifar10())
+    batch = images[: asked.batch]
+    images, labels = images[: asked.images], labels[: asked.images]
     capability = torch.backends.cpu.get_cpu_capability()
     print(f"torch {torch.__version__}, {capability}, threads: {asked.threads}; BER {asked.ber:g} of the weights")
     for storage in STORAGES:
         network = network_of(storage, asked.ber, asked.network, training[:250])
         written = eden.memory_image(network)
-        chips = [draw_chip(0, "evaluation", k) for k in range(asked.chips)]
-        eden.set_chip_(network, chips[0])
-        deployed = eden.deploy(network, written.corrupted(chips[0]))
+        first = draw_chip(0, "evaluation", 0)
+        eden.set_chip_(network, first)
+        deployed = eden.deploy(network, written.corrupted(first))
         wanted = network(images)
         apart = float((deployed(images) - wanted).abs().max() / wanted.abs().max())
         other = different_codes(network, deployed)
         words = sum(map(len, written.words.values()))
         print(f"{storage}: engine {deployed.engine}; of {words} codes {other} differ, outputs by {apart:.1%} at most")
-        placed = eden.evaluate(network, TensorDataset(images, labels), chips=asked.chips)
-        found = [accuracy(eden.deploy(network, written.corrupted(chip)), images, labels) for chip in chips]
-        error = placed.standard_error
-        print(f"  accuracy: {placed.clean:.1%} without errors; simulated {placed.mean:.2%} +- {error:.2%}, ", end="")
-        print(f"in integers {statistics.mean(found):.2%}")
+        if asked.chips:
+            compare(network, written, asked.chips, images, labels)
         if storage == STORAGES[0]:
             timed = network, deployed
     simulated, integers = timed
