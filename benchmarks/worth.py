@@ -12,7 +12,7 @@ rate adds, and the lowest rate at which --points more are saved. Modules and pla
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,8 +21,10 @@ import headline
 import eden
 from eden.accounting.results import Savings
 from eden.costs.traffic_file import OperandTraffic, Traffic
+from eden.devices.partition import Partition
 from eden.memory.errors import Uniform
 from eden.placement.constraints import Constraints
+from eden.placement.defaults import UpperRates
 
 DEVICES = ("ddr3-b3", "ddr3-p9", "ddr3-g35")
 RATES = (4e-4, 1e-3, 2e-3, 5e-3, 1e-2)
@@ -96,9 +98,9 @@ def by_rate(arguments: argparse.Namespace) -> None:
 
 def _rates_of(device: eden.Device, rates: str) -> list[float]:
     """All rates of its points, ascending: what is saved changes at no other one."""
-    partitions = device.partitions
+    partitions: Sequence[Partition] = device.partitions
     if rates == "upper":
-        level = eden.UpperRates()
+        level = UpperRates()
         partitions, _ = device.upper_ends(partitions, level.confidence, level.modules)
     models = [point.errors for part in partitions for point in part.choices]
     return sorted({max(model.ber_zero, model.ber_one) for model in models if model.ber})
@@ -130,15 +132,15 @@ def of_all_modules(arguments: argparse.Namespace) -> None:
     traffics = {platform: moved_by(arguments.network, platform) for platform in arguments.platforms}
     names = arguments.devices or [name for name in eden.Device.builtin_names() if "vendor" not in name]
     for rates in arguments.rates:
-        rows: dict[tuple[str, ...], list[str]] = {}
+        rows: dict[tuple[str, str, str, str], list[str]] = {}
         for name in names:
             device = eden.Device.builtin(name)
             for platform, moved in traffics.items():
                 at, added, step = remaining(moved, device, rates, ber, points, arguments.supplies)
-                cells = platform, f"{at:.2%}", f"{100 * added:.2f}", "never" if step is None else f"{step:.2g}"
-                rows.setdefault(cells, []).append(name.removeprefix("ddr3-"))
-        for cells, alike in rows.items():
-            print(f"| {', '.join(alike)}: {rates} | {' | '.join(cells)} |", flush=True)
+                told = (platform, f"{at:.2%}", f"{100 * added:.2f}", "never" if step is None else f"{step:.2g}")
+                rows.setdefault(told, []).append(name.removeprefix("ddr3-"))
+        for told, alike in rows.items():
+            print(f"| {', '.join(alike)}: {rates} | {' | '.join(told)} |", flush=True)
 
 
 def main() -> None:
