@@ -2,7 +2,7 @@
 
 The first table is the mean squared error of Gaussian values as they are read, in units of their variance, at
 bit error rates of 1e-3 and 1e-2, with each correction. Ranges end at three standard deviations: codes clip there, and
-corrected floating-point storages, too. Errors are independent; a ninth more cells of SECDED fail as the others do.
+corrected floating-point storages, too. Errors are independent; an eighth more cells of SECDED fail as the others do.
 
 With ``--scaled`` it is of values that are multiplied by a factor before they are stored and divided when they are read
 (Fuengfusin and Tamukoh, arXiv 2411.18993), their ranges with them.

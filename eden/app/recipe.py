@@ -23,10 +23,8 @@ from eden.common.files import FileError, Record, VersionedFile, place_in, read_t
 from eden.common.renames import RECIPE_KEYS
 from eden.devices.device import Device
 from eden.devices.margin import Margin
+from eden.faults.config import usual_correction
 from eden.memory.errors import ErrorModel
-
-if TYPE_CHECKING:
-    pass
 
 NAME = "recipe.toml"
 """What the resolved recipe is called in the folder of its results."""
@@ -244,7 +242,10 @@ class RetrainRecipe(VersionedFile):
             raise ValueError(f"training: {task.name} brings a trained network; allowed is no such table")
         memory = self.memory.model_dump(exclude_none=True)
         kept = {name: getattr(task, name) for name in KEPT}
+        named = "correction" in memory
         memory = {name: value for name, value in kept.items() if value is not None} | memory
+        if not named and task.correction == usual_correction(task.storage, task.input_storage):
+            memory["correction"] = usual_correction(memory["storage"], memory.get("input_storage"))
         axes = ("partition", "trcd", "trp", "vdd", "temperature", "refresh_interval", "tras")
         point = [key for key in axes if key in memory]
         if "errors" in memory:

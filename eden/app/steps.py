@@ -125,7 +125,8 @@ OPERANDS = {"all": (True, True), "weights": (True, False), "inputs": (False, Tru
 def faults_of(task: Task, errors: ErrorModel, seed: int = 0, which: str = "all") -> Faults:
     """A task's faults with one error model for all operands, or for those that ``OPERANDS`` names."""
     weights, inputs = OPERANDS[which]
-    assert task.storage is not None  # a task fills it in
+    assert task.storage is not None  # a task fills it in, and what follows
+    assert task.correction is not None
     return Faults(
         errors if weights else None,
         errors if inputs else None,

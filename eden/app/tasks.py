@@ -27,6 +27,7 @@ from eden.app.datasets import cifar10, digits, pretrained_resnet
 from eden.app.models import ResNet
 from eden.boosting.augmentation import Augment
 from eden.boosting.recipe import Recipe
+from eden.faults.config import usual_correction
 from eden.faults.network import evaluating
 
 _BOOST = Recipe.boosting()
@@ -52,7 +53,7 @@ class Task:
         storage: form in which the memory keeps weights and inputs; this and the next four as in ``eden.Faults``. None:
             "int8_sign_magnitude", inputs "uint8" in ranges of the 99.9th percentile where nothing else is said: weights
             are small numbers of either sign, inputs after a ReLU never negative, and flips harm these codes least.
-        correction: what replaces implausible values.
+        correction: what replaces implausible values; None for the end of the range in storages of SECDED, 0 in others.
         input_storage: form in which it keeps the inputs, None for that of the weights.
         quantization: "symmetric" or "affine" codes.
         weight_channels: whether each output channel of a weight has a scale of its own.
@@ -74,7 +75,7 @@ class Task:
     train: Recipe | None = None
     augment: Augment | None = None
     storage: str | None = None
-    correction: str = "zero"
+    correction: str | None = None
     input_storage: str | None = None
     quantization: str = "symmetric"
     weight_channels: bool = False
@@ -92,6 +93,8 @@ class Task:
                     object.__setattr__(self, name, value)
         elif self.percentile is None:
             object.__setattr__(self, "percentile", 100.0)
+        if self.correction is None:
+            object.__setattr__(self, "correction", usual_correction(self.storage, self.input_storage))
         if isinstance(self.model, nn.Module):
             kind = type(self.model).__name__
             raise TypeError(

@@ -489,13 +489,19 @@ class Device(VersionedFile):
             reason: what the margin is for.
 
         Raises:
-            ValueError: for a factor below 1, and for a device that has a margin already: take the one without.
+            ValueError: for a factor below 1, for a device that has a margin already: take the one without, and for one
+                of cell maps.
 
         """
         if self.margin.factor != 1.0:
             raise ValueError(f"{self.name} has a margin already, {self.margin}; allowed is a device without one")
         if not 1.0 <= factor < math.inf:
             raise ValueError(f"factor is {factor}; allowed is 1 or more")
+        if self.model == "cell_map":
+            raise ValueError(
+                f"{self.name} holds a chip's own weak cells, and a margin names no further ones; allowed is a device "
+                "that was fitted without cell_map"
+            )
         margin = Margin(factor=factor, reason=reason)
         assumptions = [*self.assumptions, _margin_text(margin)]
         if any(point.errors.ber == 0.0 for part in (self.whole, *self.partitions) for point in part.points[1:]):

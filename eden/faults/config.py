@@ -17,6 +17,11 @@ from eden.memory.storage import CORRECTIONS, STORAGES
 _STORAGES = tuple(name for name in STORAGES if name != "int32")
 
 
+def usual_correction(*storages: str | None) -> str:
+    """What replaces implausible values if nobody says it: of SECDED a block that is not corrected would be zeros."""
+    return "clamp" if any(storage is not None and storage.endswith("_secded") for storage in storages) else "zero"
+
+
 @dataclasses.dataclass(frozen=True)
 class Faults:
     """Which memory a network's operands are in.
@@ -29,7 +34,7 @@ class Faults:
             "int16_sign_magnitude", "int8_sign_magnitude", "int4_sign_magnitude"; or "sign", one bit, read as plus or
             minus the operand's mean magnitude. Codes cover the range of a weight at each forward pass, and that of an
             input as calibrated. With a code that corrects errors: "int8_sign_tripled", and "float32", "float16",
-            "bfloat16", "int8", "uint8", "int8_sign_magnitude" with "_secded" (a ninth more bytes), the floating-point
+            "bfloat16", "int8", "uint8", "int8_sign_magnitude" with "_secded" (an eighth more bytes), the floating-point
             ones with "_mset" or "_cep" (docs/reference/storages.md).
         correction: what becomes of an implausible value, one outside its operand's range, NaN or infinite, on every
             load: "none" leaves it, "zero" replaces it by 0, "clamp" by the nearer end of the range. With one, what is
@@ -138,14 +143,11 @@ class Faults:
         chosen: dict[str, Any] = {
             "storage": "int8_sign_magnitude",
             "input_storage": "uint8",
-            "correction": "zero",
             "percentile": 99.9,
         }
         chosen |= other
-        if "correction" not in other and any(
-            f"{chosen[key]}".endswith("_secded") for key in ("storage", "input_storage")
-        ):
-            chosen["correction"] = "clamp"
+        if "correction" not in other:
+            chosen["correction"] = usual_correction(chosen["storage"], chosen["input_storage"])
         return cls(errors, errors if inputs is None else inputs, seed=seed, **chosen)
 
     def storage_of(self, kind: str) -> str:

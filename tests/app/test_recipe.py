@@ -376,3 +376,9 @@ def test_the_schema_takes_what_loading_takes(tmp_path: Path) -> None:
     text = json.dumps(schema)
     assert "row activation latency in ns" in text
     assert "share of the iterations" in text, "what the class says of its arguments"
+
+
+@pytest.mark.parametrize(("named", "correction"), [({}, "clamp"), ({"correction": "none"}, "none")])
+def test_storages_of_secded_clamp_if_nothing_is_said(named: dict[str, str], correction: str) -> None:
+    recipe = RetrainRecipe.of({"memory": {"storage": "int8_secded", **named}})
+    assert recipe.resolved(tiny_task.tiny()).memory.correction == correction

@@ -33,6 +33,11 @@ def test_by_name_module_and_file() -> None:
     assert found.model()(torch.zeros(2, tiny_task.FEATURES)).shape == (2, tiny_task.CLASSES)
 
 
+@pytest.mark.parametrize(("storage", "correction"), [(None, "zero"), ("float32", "zero"), ("int8_secded", "clamp")])
+def test_a_block_that_is_not_corrected_is_no_zeros(storage: str | None, correction: str) -> None:
+    assert dataclasses.replace(tiny_task.tiny(), storage=storage, correction=None).correction == correction
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -147,6 +147,8 @@ def test_a_cell_map_is_the_chip(tmp_path: Path) -> None:
             failed = np.flatnonzero(read_pass(model, byte, 5, 0, (bank,)))
             assert failed.size > 100
             np.testing.assert_array_equal(errors.cells[flips], failed)
+    with pytest.raises(ValueError, match="holds a chip's own weak cells, and a margin names no further ones; allowed"):
+        device.with_margin(2.0)
     whole = device.errors(trcd=7.5)
     assert isinstance(whole, CellMap)
     for byte in (0x00, 0xFF):

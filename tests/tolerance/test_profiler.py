@@ -508,12 +508,15 @@ def without_errors(info: dict[str, Any]) -> None:
 
 BAD_METADATA: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (lambda info: info.update(format="eden-device"), 'format: found "eden-device", allowed is "eden-package"'),
-    (lambda info: info.update(version=2), "version: found 2, allowed is 1"),
+    (lambda info: info.update(version=1), "version: found 1, allowed is 2"),
     (lambda info: info.update(random_layout=1), "random_layout: found 1, allowed is"),
     (lambda info: info["operands"][0].pop("address"), "operands[0]: "),
     (lambda info: info["operands"][0].update(address=-8), "operands[0]: address is -8; allowed is a whole number of 0"),
     (lambda info: info["operands"][2].update(table_first=-2), "operands[2]: table_first is -2; allowed is a whole"),
-    (lambda info: info["operands"][2].update(table_first=7), "operands[2]: table_first is 7; allowed is what leaves"),
+    (
+        lambda info: info["operands"][2].update(table_first=700),
+        "operands[2]: table_first is 700; allowed is what leaves",
+    ),
     (
         lambda info: info["operands"][0].update(table_first=0),
         "operands[0]: table_first is 0; allowed without errors of",
