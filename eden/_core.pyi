@@ -65,6 +65,9 @@ class ModelKind(enum.Enum):
 class TableKind(enum.Enum):
     population = 0
     measured = 1
+    alike = 2
+    opposite = 3
+    apart = 4
 
 class ChipPurpose(enum.Enum):
     training = 1

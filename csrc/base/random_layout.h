@@ -17,7 +17,7 @@ enum class Stream : uint32_t {
   kDenseMark = 3,   // index: group of 32 cells; sub-index: four binary digits
   kFailure = 4,     // index: group of 32 cells; sub-index: low half of the access number; detail:
                     // failure_detail
-  kLine = 5,        // index: four lines
+  kLine = 5,        // index: four lines; detail: 1 for stored ones where they have other marks
   kChip = 6,        // index: half of a chip's number; sub-index: purpose; detail: round
   kSearch = 7,      // index: trial; what a search draws for itself
   kMapOrder = 8,    // index: cell of a map; the order in which a map's cells go as its rate falls

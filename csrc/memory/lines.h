@@ -47,13 +47,15 @@ EDEN_HOST_DEVICE inline uint32_t line_key(uint64_t threshold) {
 }
 
 inline constexpr int kLinesInDraw = 4;
+inline constexpr uint32_t kLinesApart = 1;  // a detail of their stream
 
 EDEN_HOST_DEVICE inline uint32_t line_mark(const PhiloxWords& words, uint64_t line) {
   return words.word[line % kLinesInDraw];
 }
 
-EDEN_HOST_DEVICE inline PhiloxWords draw_lines(uint64_t chip, uint64_t line) {
-  return draw(chip, Stream::kLine, 0, line / kLinesInDraw, 0);
+// `apart` draws the marks that lines have for stored ones, where they have marks of their own.
+EDEN_HOST_DEVICE inline PhiloxWords draw_lines(uint64_t chip, uint64_t line, bool apart = false) {
+  return draw(chip, Stream::kLine, apart ? kLinesApart : 0, line / kLinesInDraw, 0);
 }
 
 // Entries of the table are pairs (sparse, dense). A threshold that no level reaches would have the
@@ -65,13 +67,24 @@ EDEN_HOST_DEVICE inline WeakThresholds line_entry(const Region& region, const in
   return {sparse < kMaxSparseCode ? sparse : kMaxSparseCode, static_cast<uint64_t>(pair[1])};
 }
 
+// The entry of a line with this mark, for cells that store a value.
+EDEN_HOST_DEVICE inline WeakThresholds line_entry_of_mark(const Region& region,
+                                                          const int64_t* table, uint32_t mark,
+                                                          bool stored) {
+  const uint64_t first = by_value(region.table_kind) && stored ? kLineBins : 0;
+  return line_entry(region, table, first + static_cast<uint64_t>(line_bin(mark)));
+}
+
 EDEN_HOST_DEVICE inline WeakThresholds line_thresholds(uint64_t chip, const Region& region,
-                                                       const int64_t* table, uint64_t line) {
+                                                       const int64_t* table, uint64_t line,
+                                                       bool stored) {
   if (region.table_kind == TableKind::kMeasured) {
     return line_entry(region, table, line % static_cast<uint64_t>(region.table_length));
   }
-  return line_entry(region, table,
-                    static_cast<uint64_t>(line_bin(line_mark(draw_lines(chip, line), line))));
+  const bool apart = stored && region.table_kind == TableKind::kApart;
+  const uint32_t mark = line_mark(draw_lines(chip, line, apart), line);
+  const bool opposite = stored && region.table_kind == TableKind::kOpposite;
+  return line_entry_of_mark(region, table, opposite ? ~mark : mark, stored);
 }
 
 }  // namespace eden

@@ -119,7 +119,7 @@ std::array<int64_t, kRegionFields> make_lines_region(ModelKind kind, TableKind t
   Region region = common_region(kind, failure, address, correction);
   check_at_least("table_first", table_first, 0);
   check_at_least("table_length", table_length, 1);
-  if (table_kind == TableKind::kPopulation && table_length != kLineBins) {
+  if (table_kind != TableKind::kMeasured && table_length != kLineBins) {
     refuse("table_length is ", table_length, "; allowed for a population is ", kLineBins);
   }
   check_multiple("row_bits", row_bits, kRowBitsMultiple);

@@ -43,7 +43,16 @@ enum class ModelKind : int64_t {
 enum class TableKind : int64_t {
   kPopulation = 0,  // by the line's mark
   kMeasured = 1,    // by the line's number, modulo the table's length
+  // Of a population with a table for each stored value, zeros' first, by the line's mark; for ones
+  kAlike = 2,     // by the same mark
+  kOpposite = 3,  // by its complement
+  kApart = 4,     // by another mark
 };
+
+// Whether a line's cells have thresholds for each value that they store.
+EDEN_HOST_DEVICE constexpr bool by_value(TableKind kind) {
+  return kind == TableKind::kAlike || kind == TableKind::kOpposite || kind == TableKind::kApart;
+}
 
 // The fields of a row of the int64 matrix that carries an operand's regions to the operators, one
 // row for each piece of memory that it lies in, in order.
@@ -59,7 +68,8 @@ enum RegionField : int {
   kCorrection = 8,     // a Correction, the first row's holds for all; above kPlaneShift a plane
   kTableKind = 9,      // a TableKind (kBitline, kWordline)
   kTableFirst = 10,    // first element of the table that is this region's (all but kCell)
-  kTableLength = 11,   // number of entries: pairs (sparse, dense) of lines, or cells of a map
+  kTableLength = 11,   // number of entries: pairs (sparse, dense) of lines, of one stored value; or
+                       // cells of a map
   kRowBits = 12,       // cells of a wordline
   kSubarrayRows = 13,  // cells of a bitline
   kRegionFields = 14,

@@ -72,9 +72,10 @@ EDEN_HOST_DEVICE inline bool table_holds(const Region& region, int64_t table_siz
   const bool lines = region.model != ModelKind::kMap;
   const int64_t first = region.table_first, length = region.table_length;
   if (first < 0 || length < 0 || first > table_size) return false;
-  if (length > (table_size - first) / (lines ? 2 : 1)) return false;
+  const bool two = lines && by_value(region.table_kind);
+  if (length > (table_size - first) / (two ? 4 : lines ? 2 : 1)) return false;
   if (!lines) return true;
-  if (region.table_kind == TableKind::kPopulation) return length == kLineBins;
+  if (two || region.table_kind == TableKind::kPopulation) return length == kLineBins;
   return region.table_kind == TableKind::kMeasured && length > 0;
 }
 

@@ -128,7 +128,10 @@ void bind_region(py::module_& m) {
       .value("map", ModelKind::kMap);
   py::enum_<TableKind>(m, "TableKind", "How a line finds its entry in the table of its region.")
       .value("population", TableKind::kPopulation)
-      .value("measured", TableKind::kMeasured);
+      .value("measured", TableKind::kMeasured)
+      .value("alike", TableKind::kAlike)
+      .value("opposite", TableKind::kOpposite)
+      .value("apart", TableKind::kApart);
   m.attr("REGION_END") = static_cast<int>(kEnd);
   m.attr("REGION_CORRECTION") = static_cast<int>(kCorrection);
   m.attr("PLANE_SHIFT") = kPlaneShift;

@@ -38,6 +38,7 @@ from eden.devices.upper_rates import Rates, upper
 from eden.memory.errors import ErrorModel
 from eden.memory.geometry import Geometry
 from eden.memory.lines import LineModel
+from eden.memory.lines_by_value import LinesByValue
 
 
 def _to_geometry(value: Any) -> Geometry:
@@ -238,9 +239,11 @@ class Device(VersionedFile):
     """Version of the layout of random numbers that its chips are drawn with."""
     failure: Annotated[Number, pydantic.Field(gt=0.0, le=1.0)]
     """Probability F that a read of a weak cell is inverted."""
-    model: Literal["uniform", "bitline", "wordline", "data_dependent", "cell_map"]
+    model: Literal[
+        "uniform", "bitline", "wordline", "data_dependent", "bitline_by_value", "wordline_by_value", "cell_map"
+    ]
     """The kind of the error models: ``uniform`` (Model 0), ``bitline`` (1), ``wordline`` (2), ``data_dependent`` (3),
-    or ``cell_map``."""
+    ``bitline_by_value`` (1 and 3 together), ``wordline_by_value`` (2 and 3), or ``cell_map``."""
     nominal: OperatingPoint
     """The operating point within the specification, at the device's temperature."""
     margin: Margin = Margin()
@@ -310,9 +313,10 @@ class Device(VersionedFile):
                         f"points of {partition.name}: found model {point.errors.KIND} with failure "
                         f"{point.errors.failure:g}; allowed is the device's {self.model} with {self.failure:g}"
                     )
-                if isinstance(point.errors, LineModel) and not _same_arrays(self.geometry, point.errors.geometry):
+                lines = point.errors if isinstance(point.errors, (LineModel, LinesByValue)) else None
+                if lines is not None and not _same_arrays(self.geometry, lines.geometry):
                     raise ValueError(
-                        f"points of {partition.name}: found an error model of {point.errors.geometry}; allowed is the "
+                        f"points of {partition.name}: found an error model of {lines.geometry}; allowed is the "
                         f"device's geometry ({self.geometry})"
                     )
         if self.voltage is not None and abs(self.voltage.rows[0].vdd - self.nominal.vdd) > 1e-9:

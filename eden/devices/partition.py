@@ -14,7 +14,7 @@ from eden.common.files import FiniteRecord
 from eden.devices.between import log_odds, multilinear
 from eden.devices.curves.rates import Formula
 from eden.devices.likelihoods.odds import logistic
-from eden.memory.errors import DataDependent, ErrorModel, Uniform
+from eden.memory.errors import ErrorModel, RatesByValue, Uniform
 
 # Latencies and voltages are printed with a few digits; a billionth is no difference.
 _SAME = 1e-9
@@ -463,8 +463,8 @@ class Voltage(Part):
 def with_rates(model: ErrorModel, zero: float, one: float) -> ErrorModel:
     """An error model of the same kind with other rates; of kinds without a rate for each value, with the higher."""
     zero, one = min(zero, model.failure), min(one, model.failure)
-    if isinstance(model, DataDependent):
-        return DataDependent(zero, one, model.failure)
+    if isinstance(model, RatesByValue):
+        return model.with_rates(zero, one)
     if isinstance(model, Uniform):
         return Uniform(max(zero, one), model.failure)
     return model.scaled(min(max(zero, one), model.highest_ber))

@@ -20,7 +20,7 @@ from eden.devices.likelihoods import CONFIDENCE
 from eden.devices.likelihoods.odds import logistic, logit
 from eden.devices.partition import FittedCurve, FittedPoint, Partition, Voltage, as_harsh, off_nominal, with_rates
 from eden.memory.cell_map import CellMap
-from eden.memory.errors import ErrorModel
+from eden.memory.errors import ErrorModel, RatesByValue
 from eden.memory.lines import LineModel
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _told(point: FittedPoint) -> bool:
 
 def _values(errors: ErrorModel) -> int:
     """Rates that were fitted at a point: one, or one for each stored value."""
-    return 2 if errors.KIND == "data_dependent" else 1
+    return 2 if isinstance(errors, RatesByValue) else 1
 
 
 def _of_population(device: Device, point: FittedPoint) -> bool:

@@ -11,6 +11,7 @@ from eden.faults.layers import stored
 from eden.faults.operand import Operand, operand_numel
 from eden.memory import storage as quantization
 from eden.memory.lines import Bitline
+from eden.memory.lines_by_value import BitlineByValue
 
 ARITHMETIC_MARGIN = 1 / 8
 """Share of an input's largest magnitude by which its range is wider where it is computed in another format."""
@@ -29,7 +30,7 @@ def write_region(layer: FaultyLayer, operand: Operand) -> None:
     rows, table = _region(layer, operand)
     operand.most_elements = None if reliable else operand.held_elements
     # Bitlines are drawn for all rows of a subarray at once.
-    bitlines = isinstance(operand.errors, Bitline) and not reliable
+    bitlines = isinstance(operand.errors, (Bitline, BitlineByValue)) and not reliable
     operand.row_elements = _ROW_IN_BITLINES if bitlines else _ROW
     _write(layer, operand.buffers.region, rows)
     _write(layer, operand.buffers.table, table)

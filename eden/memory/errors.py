@@ -85,8 +85,10 @@ class ErrorModel(abc.ABC):
         # Which import this module.
         from eden.memory.cell_map import CellMap
         from eden.memory.lines import Bitline, Wordline
+        from eden.memory.lines_by_value import BitlineByValue, WordlineByValue
 
-        models: tuple[type[ErrorModel], ...] = (Uniform, DataDependent, Bitline, Wordline, CellMap)
+        lines: tuple[type[ErrorModel], ...] = (Bitline, Wordline, BitlineByValue, WordlineByValue)
+        models: tuple[type[ErrorModel], ...] = (Uniform, DataDependent, *lines, CellMap)
         return {model.KIND: model for model in models}
 
     @staticmethod
@@ -177,8 +179,24 @@ class Uniform(OneRate):
         return dataclasses.replace(self, ber=ber)
 
 
+class RatesByValue(TwoRates):
+    """A model that is told by the rates of stored zeros and of stored ones."""
+
+    ber_zero: float
+    ber_one: float
+
+    def scaled(self, ber: float) -> Self:
+        """The same asymmetry at another mean bit error rate."""
+        check_rates(self.failure, ber=ber)
+        return self.with_rates(*_core.scale_stored_rates(self.ber_zero, self.ber_one, self.failure, ber))
+
+    def with_rates(self, ber_zero: float, ber_one: float) -> Self:
+        """The same model with other rates, each from 0 to ``failure``."""
+        return dataclasses.replace(self, ber_zero=ber_zero, ber_one=ber_one)  # type: ignore[type-var]
+
+
 @dataclass(frozen=True)
-class DataDependent(TwoRates):
+class DataDependent(RatesByValue):
     """Model 3: a cell is weak for a stored value v if its one mark is below ``ber_v / failure``.
 
     Args:
@@ -195,12 +213,6 @@ class DataDependent(TwoRates):
 
     def __post_init__(self) -> None:
         check_rates(self.failure, ber_zero=self.ber_zero, ber_one=self.ber_one)
-
-    def scaled(self, ber: float) -> Self:
-        """The same asymmetry at another mean bit error rate."""
-        check_rates(self.failure, ber=ber)
-        zero, one = _core.scale_stored_rates(self.ber_zero, self.ber_one, self.failure, ber)
-        return dataclasses.replace(self, ber_zero=zero, ber_one=one)
 
 
 class ByContent:

@@ -35,7 +35,7 @@ _NO_PROBABILITY = 1e-100
 
 
 @functools.lru_cache(maxsize=64)
-def _bin_means(mean: float, dispersion: float) -> NDArray[np.float64]:
+def bin_means(mean: float, dispersion: float) -> NDArray[np.float64]:
     """The mean of a Beta variable over each bin of its upper tail probability; see ``LineModel.line_probabilities``."""
     # Loaded here, as most error models need none of it.
     from scipy import special
@@ -62,6 +62,17 @@ def _bin_means(mean: float, dispersion: float) -> NDArray[np.float64]:
     return frozen(np.where(means < _NO_PROBABILITY, 0.0, means))
 
 
+def check_population(dispersion: Any, geometry: Any, of_rates: bool = False) -> None:
+    """Raise TypeError or ValueError for what no lines have; ``of_rates`` allows the dispersion of any measured ones."""
+    check_probability("dispersion", dispersion)
+    if not isinstance(geometry, Geometry):
+        raise TypeError(f"geometry is a {type(geometry).__name__}; allowed is an eden.Geometry")
+    if not of_rates and dispersion and not LOWEST_DISPERSION <= dispersion <= HIGHEST_DISPERSION:
+        raise ValueError(
+            f"dispersion is {dispersion}; allowed is 0, or {LOWEST_DISPERSION:g} to {HIGHEST_DISPERSION:g}"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class LineModel(ByContent, OneRate):
     """What Models 1 and 2 have in common: each line has a probability P of its own that a cell of it is weak.
@@ -80,19 +91,13 @@ class LineModel(ByContent, OneRate):
 
     def __post_init__(self) -> None:
         check_rates(self.failure, ber=self.ber)
-        check_probability("dispersion", self.dispersion)
-        if not isinstance(self.geometry, Geometry):
-            raise TypeError(f"geometry is a {type(self.geometry).__name__}; allowed is an eden.Geometry")
+        check_population(self.dispersion, self.geometry, of_rates=self.rates is not None)
         if self.rates is not None:
             rates = _check_rates(self.rates, self.failure)
             for name, value in zip(("ber", "dispersion"), _moments(rates, self.failure), strict=True):
                 if not math.isclose(getattr(self, name), value, rel_tol=1e-9, abs_tol=1e-15):
                     raise ValueError(f"{name} is {getattr(self, name)}; allowed beside rates is theirs, {value}")
             object.__setattr__(self, "rates", rates)
-        elif self.dispersion and not LOWEST_DISPERSION <= self.dispersion <= HIGHEST_DISPERSION:
-            raise ValueError(
-                f"dispersion is {self.dispersion}; allowed is 0, or {LOWEST_DISPERSION:g} to {HIGHEST_DISPERSION:g}"
-            )
 
     @classmethod
     def measured(cls, rates: ArrayLike, failure: float = 1.0, geometry: Geometry = DEFAULT_GEOMETRY) -> Self:
@@ -129,7 +134,7 @@ class LineModel(ByContent, OneRate):
         """
         if self.rates is not None:
             return np.minimum(self.rates / self.failure, 1.0)
-        return _bin_means(self.ber / self.failure, self.dispersion)
+        return bin_means(self.ber / self.failure, self.dispersion)
 
     def scaled(self, ber: float) -> Self:
         """The same model at another mean bit error rate.

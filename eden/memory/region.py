@@ -17,6 +17,7 @@ from eden.common.torch_internals import assume_constant, plain
 from eden.memory.cell_map import CellMap
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.lines import LineModel
+from eden.memory.lines_by_value import LinesByValue
 from eden.memory.planes import Plane, plane_mask
 from eden.memory.storage import CORRECTIONS
 
@@ -27,7 +28,10 @@ Memory = ErrorModel | tuple[Piece, ...] | None
 """What an operand lies in: one memory of an error model (None: reliable), or several pieces."""
 
 _ADDRESSES = 2**63
-_MODELS = (Uniform, DataDependent, LineModel, CellMap)
+_Lines = LineModel | LinesByValue
+_Tabled = _Lines | CellMap
+_TABLED = (LineModel, LinesByValue, CellMap)
+_MODELS = (Uniform, DataDependent, *_TABLED)
 
 
 def region_rows(
@@ -86,7 +90,7 @@ class _Rows:
         self.rows: list[list[int]] = []
         self._mode = _core.Correction.__members__[correction]
         self._parts: list[NDArray[np.int64]] = []
-        self._places: dict[LineModel | CellMap, tuple[int, int]] = {}
+        self._places: dict[_Tabled, tuple[int, int]] = {}
 
     @property
     def table(self) -> NDArray[np.int64] | None:
@@ -99,7 +103,7 @@ class _Rows:
         end = 0
         for i, (errors, address, size) in enumerate(pieces):
             _check_piece(f"pieces[{i}]", errors, address, size, width)
-            if errors not in self._places and isinstance(errors, (LineModel, CellMap)):
+            if errors not in self._places and isinstance(errors, _TABLED):
                 part, length = _table_part(errors)
                 self._places[errors] = sum(part.size for part in self._parts), length
                 self._parts.append(part)
@@ -130,34 +134,39 @@ def _check_piece(name: str, errors: Any, address: Any, size: Any, width: int) ->
 
 def _end(errors: ErrorModel | None) -> tuple[int, str]:
     """The first bit that a model does not describe, and what ends there."""
-    if isinstance(errors, LineModel):
+    if isinstance(errors, _Lines):
         return errors.geometry.end, "the geometry of its model ends"
     if isinstance(errors, CellMap):
         return errors.bits, "its map ends"
     return _ADDRESSES, "addresses end"
 
 
-def _table_part(errors: LineModel | CellMap) -> tuple[NDArray[np.int64], int]:
+def _table_part(errors: _Tabled) -> tuple[NDArray[np.int64], int]:
     """What the table holds for a model, and the number of its entries."""
     if isinstance(errors, CellMap):
         return errors.entries(), errors.cells.size
     probabilities = errors.line_probabilities()
-    return _core.make_line_table(probabilities), probabilities.size
+    # Those of both values stand one after the other, and count once.
+    length = probabilities.size // (2 if isinstance(errors, LinesByValue) else 1)
+    return _core.make_line_table(probabilities), length
 
 
 def _row(
     errors: ErrorModel | None,
     address: int,
     mode: _core.Correction,
-    places: dict[LineModel | CellMap, tuple[int, int]],
+    places: dict[_Tabled, tuple[int, int]],
 ) -> list[int]:
     if errors is None:
         return list(_core.make_region(0.0, 0.0, 1.0, address, mode))
     if isinstance(errors, CellMap):
         return list(_core.make_map_region(errors.failure, address, mode, *places[errors]))
-    if isinstance(errors, LineModel):
-        kind = _core.ModelKind.__members__[errors.KIND]
-        form = _core.TableKind.population if errors.rates is None else _core.TableKind.measured
+    if isinstance(errors, _Lines):
+        kind = _core.ModelKind.__members__[errors.KIND.removesuffix("_by_value")]
+        if isinstance(errors, LinesByValue):
+            form = _core.TableKind.__members__[errors.marks]
+        else:
+            form = _core.TableKind.population if errors.rates is None else _core.TableKind.measured
         geometry = errors.geometry
         return list(
             _core.make_lines_region(
@@ -203,16 +212,16 @@ def _located(memory: Memory, address: int, width: int, correction: str) -> tuple
     return region_rows(pieces, 0, width, correction)
 
 
-def _tabled(memory: Memory) -> tuple[LineModel | CellMap, ...]:
+def _tabled(memory: Memory) -> tuple[_Tabled, ...]:
     """The models that have a part in a table, in the order of their parts."""
     models = [model for model, _, _ in memory] if isinstance(memory, tuple) else [memory]
-    return tuple(model for model in dict.fromkeys(models) if isinstance(model, (LineModel, CellMap)))
+    return tuple(model for model in dict.fromkeys(models) if isinstance(model, _TABLED))
 
 
 # Making small tensors takes longer than reading one. These are never given out, so nobody can change them; made outside
 # of inference mode, they serve in and out of it.
 @functools.lru_cache(maxsize=16)
-def _kept_table(models: tuple[LineModel | CellMap, ...], device: torch.device) -> Tensor:
+def _kept_table(models: tuple[_Tabled, ...], device: torch.device) -> Tensor:
     with torch.inference_mode(False):
         return torch.from_numpy(np.concatenate([_table_part(model)[0] for model in models])).to(device)
 

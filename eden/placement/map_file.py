@@ -17,6 +17,7 @@ from eden.devices.device import GeometryField
 from eden.devices.margin import Margin
 from eden.devices.partition import Errors, OperatingPoint
 from eden.memory.lines import LineModel
+from eden.memory.lines_by_value import LinesByValue
 from eden.memory.planes import Plane, operand_and_plane, plane_text
 from eden.memory.storage import CELL_UNITS, CODED, CORRECTIONS, STORAGE_BITS, plane_bytes
 from eden.placement.constraints import OPERAND_ALIGNMENT
@@ -174,7 +175,7 @@ class MemoryMap(Result):
                 raise ValueError(f"partition {name} begins at bit {partition.address_bits}, inside {before}")
             end, before = partition.address_bits + 8 * partition.capacity_bytes, name
             errors = partition.errors
-            if isinstance(errors, LineModel) and (
+            if isinstance(errors, (LineModel, LinesByValue)) and (
                 errors.geometry.row_bits != self.geometry.row_bits
                 or errors.geometry.subarray_rows != self.geometry.subarray_rows
             ):

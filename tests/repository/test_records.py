@@ -133,7 +133,7 @@ def rates(draw: st.DrawFn, failure: float = 1.0) -> float:
 def error_models(draw: st.DrawFn, least: float = 0.0) -> ErrorModel:
     """An error model of any kind whose highest rate is at least so much."""
     failure = draw(FAILURES.filter(lambda failure: failure >= least))
-    kind = draw(st.sampled_from(["uniform", "data_dependent", "population", "measured", "cell_map"]))
+    kind = draw(st.sampled_from(["uniform", "data_dependent", "population", "by_value", "measured", "cell_map"]))
     if kind == "uniform":
         model: ErrorModel = Uniform(draw(rates(failure)), failure)
     elif kind == "data_dependent":
@@ -141,6 +141,14 @@ def error_models(draw: st.DrawFn, least: float = 0.0) -> ErrorModel:
     elif kind == "population":
         dispersion = draw(st.sampled_from([0.0, LOWEST_DISPERSION, 0.1, HIGHEST_DISPERSION]))
         model = draw(st.sampled_from([eden.Bitline, eden.Wordline]))(draw(rates(failure)), dispersion, failure)
+    elif kind == "by_value":
+        model = draw(st.sampled_from([eden.BitlineByValue, eden.WordlineByValue]))(
+            draw(rates(failure)),
+            draw(rates(failure)),
+            draw(st.sampled_from([0.0, LOWEST_DISPERSION, 0.1, HIGHEST_DISPERSION])),
+            failure,
+            marks=draw(st.sampled_from(["alike", "opposite", "apart"])),
+        )
     elif kind == "measured":
         lines = draw(st.one_of(st.just([failure] * 3), st.lists(rates(failure), min_size=1, max_size=12)))
         model = draw(st.sampled_from([eden.Bitline, eden.Wordline])).measured(np.array(lines), failure)

@@ -84,14 +84,20 @@ void cell_queries(uint64_t origin, uint32_t cells, uint64_t always, uint64_t str
 }
 
 WeakLines weak_lines(const Region& region, const int64_t* table) {
-  if (region.table_kind == TableKind::kMeasured) return {true, ~uint32_t{0}};
-  for (int bin = kLineBins; bin-- > 0;) {
-    const WeakThresholds thresholds = line_entry(region, table, static_cast<uint64_t>(bin));
-    if (thresholds.sparse != 0 || thresholds.dense != 0) {
-      return {true, static_cast<uint32_t>(line_bin_begin(bin + 1) - 1)};
+  WeakLines weak;
+  if (region.table_kind == TableKind::kMeasured) {
+    weak.some[0] = true, weak.most[0] = ~uint32_t{0};
+    return weak;
+  }
+  for (int value = 0; value < (by_value(region.table_kind) ? 2 : 1); ++value) {
+    for (int bin = kLineBins; !weak.some[value] && bin-- > 0;) {
+      const auto most = static_cast<uint32_t>(line_bin_begin(bin + 1) - 1);
+      const WeakThresholds thresholds = line_entry_of_mark(region, table, most, value != 0);
+      if (thresholds.sparse == 0 && thresholds.dense == 0) continue;
+      weak.some[value] = true, weak.most[value] = most;
     }
   }
-  return {};
+  return weak;
 }
 
 void PatchFlips::gather(const simd::Kernels& kernels, const Load& load, const Region& region,
@@ -264,6 +270,9 @@ void PatchFlips::find_lines(const Load& load, const Region& region, const WeakLi
   lines.length = static_cast<uint32_t>(length);
   lines.threshold = line_threshold_.data();
   lines.key = line_key_.data();
+  const bool two = by_value(region.table_kind);
+  symmetric_ = !two;
+  if (two) lines.lower = line_lower_.data(), lines.lower_key = line_lower_key_.data();
   lines.across = across;
   lines.row_shift = rows_.row_shift;
   if (joint != kFirstLevel) find_line_by_line(load, lines, joint);
@@ -272,8 +281,10 @@ void PatchFlips::find_lines(const Load& load, const Region& region, const WeakLi
   if (across && !dense_lines_.empty()) {
     const bool into_masks = !list_bitlines && region.failure == kAlways &&
                             dense_lines_.size() * kLinesPerDenseLineInMasks >= lines.count;
-    kernels_->find_dense_in_lines(load.chip, lines, dense_lines_.data(), dense_lines_.size(),
-                                  into_masks ? always_.data() : nullptr, found_);
+    uint64_t* const masks[2] = {into_masks ? always_.data() : nullptr,
+                                into_masks ? strong_.data() : nullptr};
+    kernels_->find_dense_in_lines(load.chip, lines, dense_lines_.data(), dense_lines_.size(), masks,
+                                  found_);
     if (into_masks) {
       masked_ = dense_ = true;
       dirty_words_ = row_words_ * patch_.rows;
@@ -282,6 +293,7 @@ void PatchFlips::find_lines(const Load& load, const Region& region, const WeakLi
   if (region.failure != kAlways) {
     kernels_->keep_failing(load.chip, rows_, load.access, region.failure, found_);
   }
+  if (two) part_by_line(lines);
   // A wordline's dense part is found where its cells are.
   if (!across) find_wordlines_dense(load, region, lines);
 }
@@ -293,30 +305,96 @@ void PatchFlips::find_weak_lines(const Load& load, const Region& region, const W
   line_key_.assign(count, 0);
   for (std::vector<uint32_t>& lines : lines_of_level_) lines.clear();
   dense_lines_.clear();
-  if (!weak.some) return;
+  if (by_value(region.table_kind)) {
+    return find_lines_by_value(load, region, weak, first_line, count, joint);
+  }
+  if (!weak.some[0]) return;
   const auto take = [&](uint32_t line, const WeakThresholds& thresholds) {
-    if (thresholds.sparse != 0) {
-      line_threshold_[line] = thresholds.sparse;
-      line_key_[line] = line_key(thresholds.sparse);
-      const int level = std::max(first_level(thresholds.sparse), joint);
-      if (level <= kLastLevel) lines_of_level_[static_cast<size_t>(level)].push_back(line);
-    }
-    if (thresholds.dense != 0) dense_lines_.push_back({line, thresholds.dense});
+    take_line(line, thresholds, thresholds, joint);
   };
   if (region.table_kind == TableKind::kMeasured) {
     for (uint32_t i = 0; i < count; ++i) {
-      take(i, line_thresholds(load.chip, region, load.table, first_line + i));
+      take(i, line_thresholds(load.chip, region, load.table, first_line + i, false));
     }
     return;
   }
   weak_line_.resize(count + simd::kMostLanes);
   weak_mark_.resize(count + simd::kMostLanes);
-  const size_t size = kernels_->find_weak_lines(load.chip, first_line, count, weak.most,
+  const size_t size = kernels_->find_weak_lines(load.chip, 0, first_line, count, weak.most[0],
                                                 weak_line_.data(), weak_mark_.data());
   for (size_t i = 0; i < size; ++i) {
-    const auto bin = static_cast<uint64_t>(line_bin(weak_mark_[i]));
-    take(weak_line_[i], line_entry(region, load.table, bin));
+    take(weak_line_[i], line_entry_of_mark(region, load.table, weak_mark_[i], false));
   }
+}
+
+void PatchFlips::take_line(uint32_t line, const WeakThresholds& zero, const WeakThresholds& one,
+                           int joint) {
+  const uint64_t sparse = std::max(zero.sparse, one.sparse);
+  if (sparse != 0) {
+    line_threshold_[line] = sparse;
+    line_key_[line] = line_key(sparse);
+    const int level = std::max(first_level(sparse), joint);
+    if (level <= kLastLevel) lines_of_level_[static_cast<size_t>(level)].push_back(line);
+  }
+  if (zero.dense != 0 || one.dense != 0) dense_lines_.push_back({line, {zero.dense, one.dense}});
+}
+
+// The same where lines have thresholds for each stored value.
+void PatchFlips::find_lines_by_value(const Load& load, const Region& region, const WeakLines& weak,
+                                     uint64_t first_line, uint32_t count, int joint) {
+  line_lower_.assign(count, 0);
+  line_lower_key_.assign(count, 0);
+  line_zero_.assign(count, 0);
+  const auto take = [&](uint32_t line, uint32_t zero_mark, uint32_t one_mark) {
+    const WeakThresholds zero = line_entry_of_mark(region, load.table, zero_mark, false);
+    const WeakThresholds one = line_entry_of_mark(region, load.table, one_mark, true);
+    take_line(line, zero, one, joint);
+    line_lower_[line] = std::min(zero.sparse, one.sparse);
+    line_lower_key_[line] = line_key(line_lower_[line]);
+    line_zero_[line] = zero.sparse > one.sparse || zero.dense > one.dense;
+  };
+  weak_line_.resize(count + simd::kMostLanes);
+  weak_mark_.resize(count + simd::kMostLanes);
+  const auto find = [&](uint32_t detail, uint32_t most) {
+    return kernels_->find_weak_lines(load.chip, detail, first_line, count, most, weak_line_.data(),
+                                     weak_mark_.data());
+  };
+  if (region.table_kind == TableKind::kApart) {
+    // The last mark is that of a weak line only where all are, and then each is found.
+    for (uint32_t value = 0; value < 2; ++value) {
+      line_mark_[value].assign(count, ~uint32_t{0});
+      if (!weak.some[value]) continue;
+      const size_t size = find(value == 0 ? 0 : kLinesApart, weak.most[value]);
+      for (size_t i = 0; i < size; ++i) line_mark_[value][weak_line_[i]] = weak_mark_[i];
+    }
+    for (uint32_t i = 0; i < count; ++i) take(i, line_mark_[0][i], line_mark_[1][i]);
+    return;
+  }
+  const bool opposite = region.table_kind == TableKind::kOpposite;
+  if (!weak.some[0] && !weak.some[1]) return;
+  const size_t size = find(0, opposite ? ~uint32_t{0} : std::max(weak.most[0], weak.most[1]));
+  for (size_t i = 0; i < size; ++i) {
+    const uint32_t mark = weak_mark_[i], other = opposite ? ~mark : mark;
+    if (mark > weak.most[0] && other > weak.most[1]) continue;
+    take(weak_line_[i], mark, other);
+  }
+}
+
+// Of the found cells that fail for one value alone, those whose line has it fail for zeros.
+void PatchFlips::part_by_line(const simd::PatchLines& lines) {
+  simd::reserve(weaker_, found_.size);
+  size_t kept = 0;
+  for (size_t i = 0; i < found_.size; ++i) {
+    const uint32_t cell = found_.cell[i], place = cell >> 1;
+    const uint32_t line =
+        lines.across ? place & ((1u << lines.row_shift) - 1) : (place + lines.lead) / lines.length;
+    if ((cell & 1) != 0 && line_zero_[line] != 0) {
+      weaker_.cell[weaker_.size++] = cell;
+    } else {
+      found_.cell[kept++] = cell;
+    }
+  }
+  found_.size = kept;
 }
 
 // The marks of wordlines in levels before `joint`.
@@ -333,7 +411,8 @@ void PatchFlips::find_line_by_line(const Load& load, const simd::PatchLines& lin
       const uint64_t first = from >> bits, last = (to - 1) >> bits;
       sparse_queries_.push_back({first, origin, static_cast<uint32_t>(last - first + 1),
                                  static_cast<uint32_t>(from - origin),
-                                 static_cast<uint32_t>(to - origin), level, threshold, threshold});
+                                 static_cast<uint32_t>(to - origin), level,
+                                 symmetric_ ? threshold : line_lower_[line], threshold});
     }
   }
   kernels_->find_sparse(load.chip, sparse_queries_.data(), sparse_queries_.size(), found_);
@@ -389,18 +468,31 @@ void PatchFlips::find_wordlines_dense(const Load& load, const Region& region,
   const uint64_t begin = patch_.origin, end = begin + patch_.columns;
   const uint64_t first_group = begin >> kGroupBits;
   const size_t groups = ((end - 1) >> kGroupBits) - first_group + 1;
+  const bool two = !symmetric_;
   dense_queries_.clear();
   for (const simd::DenseLine& dense : dense_lines_) {
     const uint64_t cell = lines.first_cell + uint64_t{dense.line} * lines.length;
     const uint64_t first = std::max(cell, begin) >> kGroupBits;
     const uint64_t last = (std::min(cell + lines.length, end) - 1) >> kGroupBits;
+    const uint64_t zero = dense.probability[0], one = dense.probability[1];
     dense_queries_.push_back({first, static_cast<uint32_t>(last - first + 1),
-                              static_cast<uint32_t>(first - first_group), dense.probability,
-                              dense.probability});
+                              static_cast<uint32_t>(first - first_group), std::min(zero, one),
+                              std::max(zero, one)});
   }
   dense_always_.assign(groups + kSpareWords, 0);
+  if (two) dense_strong_.assign(groups + kSpareWords, 0);
   kernels_->find_dense(load.chip, load.access, region.failure, dense_queries_.data(),
-                       dense_queries_.size(), dense_always_.data(), nullptr);
+                       dense_queries_.size(), dense_always_.data(),
+                       two ? dense_strong_.data() : nullptr);
+  // Words that always flip are those of cells that store 0, unless these fail more often. All are
+  // put right before any is joined, since a word of a mask can hold groups of two lines.
+  for (size_t i = 0; two && i < dense_queries_.size(); ++i) {
+    if (line_zero_[dense_lines_[i].line] == 0) continue;
+    const auto place = static_cast<std::ptrdiff_t>(dense_queries_[i].place);
+    std::swap_ranges(dense_always_.begin() + place,
+                     dense_always_.begin() + place + dense_queries_[i].groups,
+                     dense_strong_.begin() + place);
+  }
   for (const simd::DenseQuery& query : dense_queries_) {
     add_dense_words(dense_always_, query.place, query.place + query.groups, always_);
   }

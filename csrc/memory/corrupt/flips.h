@@ -35,11 +35,11 @@ struct FlippedElement {
   uint32_t one;
 };
 
-// The lines of a region's table that have weak cells: those with a mark of at most `most`, if
-// there are any.
+// The lines of a region's table that have weak cells, by the value that these store: those with a
+// mark of at most `most`, if there are `some`. Regions that do not tell values apart have it once.
 struct WeakLines {
-  bool some = false;
-  uint32_t most = 0;
+  bool some[2] = {};
+  uint32_t most[2] = {};
 };
 WeakLines weak_lines(const Region& region, const int64_t* table);
 
@@ -109,6 +109,10 @@ class PatchFlips {
                   const PatchGrid& grid, bool list_bitlines);
   void find_weak_lines(const Load& load, const Region& region, const WeakLines& weak,
                        uint64_t first_line, uint32_t count, int joint);
+  void find_lines_by_value(const Load& load, const Region& region, const WeakLines& weak,
+                           uint64_t first_line, uint32_t count, int joint);
+  void take_line(uint32_t line, const WeakThresholds& zero, const WeakThresholds& one, int joint);
+  void part_by_line(const simd::PatchLines& lines);
   void find_line_by_line(const Load& load, const simd::PatchLines& lines, int joint);
   void list_blocks(const simd::PatchLines& lines, int joint);
   void find_wordlines_dense(const Load& load, const Region& region, const simd::PatchLines& lines);
@@ -133,14 +137,16 @@ class PatchFlips {
   // Bits that flip whatever they store, and those that do if they store the strong value.
   std::vector<uint64_t> always_, strong_;
   OwnedCells found_;
-  OwnedCells weaker_;  // of a map: cells that flip for the other value alone
+  OwnedCells weaker_;  // of a map or of lines: cells that flip for the other value alone
   std::vector<simd::SparseQuery> sparse_queries_;
   std::vector<simd::DenseQuery> dense_queries_;
   std::vector<uint32_t> dense_always_, dense_strong_;
   // Of the patch's lines: see simd::PatchLines.
-  std::vector<uint64_t> line_threshold_;
-  std::vector<uint32_t> line_key_;
+  std::vector<uint64_t> line_threshold_, line_lower_;
+  std::vector<uint32_t> line_key_, line_lower_key_;
+  std::vector<uint8_t> line_zero_;  // whether its cells fail more often for a stored 0
   std::vector<uint32_t> weak_line_, weak_mark_;
+  std::vector<uint32_t> line_mark_[2];  // by stored value, where they differ
   // By the level from which on they share their blocks with others.
   std::array<std::vector<uint32_t>, kLastLevel + 1> lines_of_level_;
   std::vector<simd::DenseLine> dense_lines_;

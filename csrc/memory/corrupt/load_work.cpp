@@ -273,6 +273,7 @@ void LoadWork::find_planes(int64_t first_patch, int64_t last_patch, const KeptLo
   static thread_local PatchFlips found;
   static thread_local RecalledFlips recalled;
   static thread_local std::vector<FlippedElement> own;
+  static thread_local std::vector<uint32_t> of_value[2];
   for (int64_t which = first_patch; which < last_patch; ++which) {
     const Segment& segment = segment_of(plane_lines_, which);
     const Region& region = segment.region;
@@ -294,20 +295,38 @@ void LoadWork::find_planes(int64_t first_patch, int64_t last_patch, const KeptLo
       const std::vector<FlippedElement>& weak =
           wanted != nullptr ? wanted->enter(which, found, grid, patch, 1, own) : kept->patch(which);
       const std::vector<FlippedElement>& cells = recalled.failing_cells(weak, load_, region);
-      flips.enter(which, bits, first, end, cells.size(), [&cells, begin](size_t i) {
-        return static_cast<uint32_t>(cells[i].address - begin);
-      });
+      if (!by_value(region.table_kind)) {
+        flips.enter(which, true, bits, first, end, cells.size(), [&cells, begin](size_t i) {
+          return 2 * static_cast<uint32_t>(cells[i].address - begin);
+        });
+        continue;
+      }
+      for (std::vector<uint32_t>& entries : of_value) entries.clear();
+      for (const FlippedElement& cell : cells) {
+        const uint32_t alone = cell.zero == 0 || cell.one == 0 ? 1 : 0;
+        of_value[cell.one == 0 ? 0 : 1].push_back(2 * static_cast<uint32_t>(cell.address - begin) +
+                                                  alone);
+      }
+      for (const bool stored : {false, true}) {
+        const std::vector<uint32_t>& entries = of_value[stored];
+        flips.enter(which, stored, bits, first, end, entries.size(),
+                    [&entries](size_t i) { return entries[i]; });
+      }
       continue;
     }
     found.gather(kernels_, load_, region, segment.weak_lines, grid, patch, true);
-    const simd::FoundCells& cells = found.cells();
     const int shift = found.row_shift();
     const uint32_t further = static_cast<uint32_t>(patch.stride) - (uint32_t{1} << shift);
     const auto lead = static_cast<uint32_t>(begin - patch.origin);
-    flips.enter(which, bits, first, end, cells.size, [&cells, shift, further, lead](size_t i) {
-      const uint32_t place = cells.cell[i] >> 1;
-      return place + (place >> shift) * further - lead;
-    });
+    for (const bool stored : {true, false}) {
+      const simd::FoundCells& cells = stored ? found.cells() : found.weaker();
+      if (!stored && cells.size == 0) continue;
+      flips.enter(which, stored, bits, first, end, cells.size,
+                  [&cells, shift, further, lead](size_t i) {
+                    const uint32_t cell = cells.cell[i], place = cell >> 1;
+                    return 2 * (place + (place >> shift) * further - lead) + (cell & 1);
+                  });
+    }
   }
 }
 
@@ -320,11 +339,12 @@ void LoadWork::join(const Segment& chunk, const Patch& patch, int64_t which,
   const uint64_t first = chunk.grid.run_begin(patch, 0), end = chunk.grid.run_end(patch, 0);
   const auto symmetric = [](const Segment& segment) {
     const Region& region = segment.region;
-    return region.model != ModelKind::kMap && region.sparse[0] == region.sparse[1] &&
-           region.dense[0] == region.dense[1];
+    return region.model != ModelKind::kMap && !by_value(region.table_kind) &&
+           region.sparse[0] == region.sparse[1] && region.dense[0] == region.dense[1];
   };
   flips.begin(kernels_, end - first,
-              std::all_of(plane_segments_.begin(), plane_segments_.end(), symmetric));
+              std::all_of(plane_segments_.begin(), plane_segments_.end(), symmetric) &&
+                  std::all_of(plane_lines_.begin(), plane_lines_.end(), symmetric));
   // The chunk's bits of the plane that lie in a region.
   const auto bits_in = [&](const Segment& segment, uint64_t bits) {
     const uint64_t size = segment.grid.end - segment.grid.begin;
@@ -338,7 +358,9 @@ void LoadWork::join(const Segment& chunk, const Patch& patch, int64_t which,
     const uint64_t address = segment.region.address - segment.first_bit;
     const auto [begin_patch, end_patch] = segment.grid.patches_of(address + low, address + high);
     for (int64_t i = begin_patch; i < end_patch; ++i) {
-      flips.add(plane, lines.of(segment.first_patch + i, which));
+      for (const bool stored : {false, true}) {
+        flips.add(plane, lines.of(segment.first_patch + i, stored, which), stored);
+      }
     }
   }
   for (const Segment& segment : plane_segments_) {

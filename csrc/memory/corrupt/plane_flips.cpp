@@ -20,10 +20,10 @@ simd::PlaneLayout plane_layout(uint32_t plane, int width) {
 }
 
 PlaneFlips::PlaneFlips(int64_t patches, uint64_t chunk_elements)
-    : patches_(static_cast<size_t>(patches)), chunk_log2_(std::countr_zero(chunk_elements)) {}
+    : patches_(2 * static_cast<size_t>(patches)), chunk_log2_(std::countr_zero(chunk_elements)) {}
 
-PlaneFlips::Cells PlaneFlips::of(int64_t which, int64_t chunk) const {
-  const OfPatch& patch = patches_[static_cast<size_t>(which)];
+PlaneFlips::Cells PlaneFlips::of(int64_t which, bool stored, int64_t chunk) const {
+  const OfPatch& patch = patches_[2 * static_cast<size_t>(which) + stored];
   const int64_t at = chunk - patch.first_chunk;
   if (at < 0 || at + 1 >= static_cast<int64_t>(patch.begin.size())) return {nullptr, 0};
   const uint32_t begin = patch.begin[static_cast<size_t>(at)];
@@ -52,8 +52,8 @@ void JoinedFlips::begin(const simd::Kernels& kernels, uint64_t bits, bool symmet
   if (zero_.size() < words) zero_.resize(words), one_.resize(words);
 }
 
-void JoinedFlips::add(const simd::PlaneLayout& plane, const PlaneFlips::Cells& cells) {
-  kernels_->cells_of_words(plane, 0, cells.cell, cells.size, cells_[1]);
+void JoinedFlips::add(const simd::PlaneLayout& plane, const PlaneFlips::Cells& cells, bool stored) {
+  kernels_->cells_of_words(plane, 0, cells.cell, cells.size, cells_[stored]);
 }
 
 void JoinedFlips::add(const simd::PlaneLayout& plane, PatchFlips& found, size_t bits,

@@ -12,23 +12,24 @@ namespace eden {
 simd::PlaneLayout plane_layout(uint32_t plane, int width);
 
 // Flips in bitlines, which are found for whole subarrays, before elements pass: those of each patch
-// by the chunk of words that they are in, so many elements, a power of two. All of them flip
-// whatever they store.
+// by the chunk of words that they are in, so many elements, a power of two. Those that flip for a
+// stored 0 alone are apart from the others.
 class PlaneFlips {
  public:
   PlaneFlips(int64_t patches, uint64_t chunk_elements);
 
   // Takes those of a patch of a plane with so many bits in a word, patches in any order by any
-  // number of threads: of(i) is the number of the plane's bit from bit `first` on, below `end`.
+  // number of threads: of(i) is the number of the plane's bit from bit `first` on, below `end`,
+  // times two, plus one if it flips for one value alone, which `stored` says then.
   template <class Of>
-  void enter(int64_t which, uint32_t plane_bits, uint64_t first, uint32_t end, size_t size,
-             Of&& of);
+  void enter(int64_t which, bool stored, uint32_t plane_bits, uint64_t first, uint32_t end,
+             size_t size, Of&& of);
 
   struct Cells {
-    const uint32_t* cell;  // its number among the plane's bits in the chunk, times two
+    const uint32_t* cell;  // likewise, its number among the plane's bits in the chunk
     size_t size;
   };
-  Cells of(int64_t which, int64_t chunk) const;
+  Cells of(int64_t which, bool stored, int64_t chunk) const;
 
  private:
   struct OfPatch {
@@ -36,7 +37,7 @@ class PlaneFlips {
     std::vector<uint32_t> begin;  // by chunk, and where the last one ends
     std::vector<uint32_t> cell;
   };
-  std::vector<OfPatch> patches_;
+  std::vector<OfPatch> patches_;  // two of each
   int chunk_log2_;
 };
 
@@ -49,7 +50,8 @@ class JoinedFlips {
 
   // `symmetric` says that each bit flips whatever it stores, if it does.
   void begin(const simd::Kernels& kernels, uint64_t bits, bool symmetric);
-  void add(const simd::PlaneLayout& plane, const PlaneFlips::Cells& cells);
+  // `stored` is the value that those flip for which are marked to do so for one alone.
+  void add(const simd::PlaneLayout& plane, const PlaneFlips::Cells& cells, bool stored);
   // What was gathered for so many of the plane's bits from bit `lead` of the chunk on.
   void add(const simd::PlaneLayout& plane, PatchFlips& found, size_t bits, uint32_t lead);
   // For words of `width` bits, the first at this address; as masks even where flips are few, if a
@@ -78,9 +80,9 @@ class JoinedFlips {
 };
 
 template <class Of>
-void PlaneFlips::enter(int64_t which, uint32_t plane_bits, uint64_t first, uint32_t end,
-                       size_t size, Of&& of) {
-  OfPatch& patch = patches_[static_cast<size_t>(which)];
+void PlaneFlips::enter(int64_t which, bool stored, uint32_t plane_bits, uint64_t first,
+                       uint32_t end, size_t size, Of&& of) {
+  OfPatch& patch = patches_[2 * static_cast<size_t>(which) + stored];
   const uint64_t chunk_bits = uint64_t{plane_bits} << chunk_log2_;
   patch.first_chunk = static_cast<int64_t>(first / chunk_bits);
   const auto lead = static_cast<uint32_t>(first % chunk_bits);
@@ -94,12 +96,12 @@ void PlaneFlips::enter(int64_t which, uint32_t plane_bits, uint64_t first, uint3
   patch.cell.resize(size);
   // The begin of each chunk's, moved on by two places while they are counted and then entered.
   uint32_t *const counts = patch.begin.data() + 2, *const cells = patch.cell.data();
-  for (size_t i = 0; i < size; ++i) ++counts[chunk_of(lead + of(i))];
+  for (size_t i = 0; i < size; ++i) ++counts[chunk_of(lead + (of(i) >> 1))];
   for (size_t c = 1; c < patch.begin.size(); ++c) patch.begin[c] += patch.begin[c - 1];
   for (size_t i = 0; i < size; ++i) {
-    const uint32_t bit = lead + of(i), chunk = chunk_of(bit);
+    const uint32_t entry = of(i), bit = lead + (entry >> 1), chunk = chunk_of(bit);
     cells[counts[static_cast<int64_t>(chunk) - 1]++] =
-        2 * (bit - chunk * static_cast<uint32_t>(chunk_bits));
+        2 * (bit - chunk * static_cast<uint32_t>(chunk_bits)) + (entry & 1);
   }
 }
 

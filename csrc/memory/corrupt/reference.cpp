@@ -49,7 +49,7 @@ bool is_weak(const Load& load, const Region& region, uint64_t address, bool stor
     line = row / region.subarray_rows * region.row_bits + column;
     cell = line * region.subarray_rows + row % region.subarray_rows;
   }
-  return is_weak(load.chip, cell, line_thresholds(load.chip, region, load.table, line));
+  return is_weak(load.chip, cell, line_thresholds(load.chip, region, load.table, line, stored));
 }
 
 // Where a bit of a word lies: the region, and the bit's place in its plane, or in whole words.

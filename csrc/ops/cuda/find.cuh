@@ -118,9 +118,10 @@ inline __device__ __noinline__ void find_cells(const Load& load, const Tile& til
 inline __device__ __noinline__ void find_thresholds(const Load& load, const Tile& tile,
                                                     TileScratch& scratch) {
   clear_masks(tile, scratch);
-  for (uint32_t i = threadIdx.x; i < tile.lines; i += kThreads) {
+  for (uint32_t i = threadIdx.x; i < tile.values * tile.lines; i += kThreads) {
     const WeakThresholds line =
-        line_thresholds(load.chip, tile.region, load.table, tile.first_line + i);
+        line_thresholds(load.chip, tile.region, load.table, tile.first_line + i / tile.values,
+                        i % tile.values != 0);
     scratch.line[i] = line;
     atomicOr(&scratch.reached,
              (uint32_t{1} << first_level(line.sparse)) | (line.dense != 0 ? kReachesDense : 0u));
@@ -150,18 +151,21 @@ inline __device__ __noinline__ void find_dense_bitlines(const Load& load, const 
       static_cast<uint32_t>(((tile.place + tile.patch.rows - 1) >> kGroupBits) - first_group) + 1;
   const uint32_t squares = tile.lines / kWarp;  // of a group; lines are many times a warp's
   const uint32_t lane = threadIdx.x % kWarp;
-  for (uint32_t item = threadIdx.x / kWarp; item < groups * squares; item += kThreads / kWarp) {
+  const uint32_t items = groups * squares;
+  for (uint32_t turn = threadIdx.x / kWarp; turn < tile.values * items; turn += kThreads / kWarp) {
+    const uint32_t value = turn / items, item = turn % items;
     const uint32_t word = item % squares, line = word * kWarp + lane;
     const uint64_t in_line = first_group + item / squares;
     const uint64_t line_group = (tile.first_line + line) * tile.line_length >> kGroupBits;
-    const uint32_t weak = dense_weak(load.chip, line_group + in_line, scratch.line[line].dense);
+    const uint64_t dense = scratch.line[tile.values * line + value].dense;
+    const uint32_t weak = dense_weak(load.chip, line_group + in_line, dense);
     if (__ballot_sync(~0u, weak != 0) == 0) continue;
     const uint32_t turned = turned_square(weak, lane);
     // Beyond the tile's rows on either side: a large number.
     const uint64_t row = (in_line << kGroupBits) + lane - tile.place;
     if (row >= tile.patch.rows) continue;
     const uint32_t at = static_cast<uint32_t>(row) * tile.pitch + word;
-    scratch.masks[at] = kept(load, tile, tile.group(at), turned);
+    scratch.masks[value * tile.one() + at] = kept(load, tile, tile.group(at), turned);
   }
 }
 
@@ -169,14 +173,19 @@ inline __device__ __noinline__ void find_dense_bitlines(const Load& load, const 
 template <bool kBitlines>
 __device__ __noinline__ void judge_in_line(const Load& load, const Tile& tile, TileScratch& scratch,
                                            Mark mark, uint32_t line, uint64_t cell) {
-  if (!mark.below(load.chip, scratch.line[line].sparse)) return;
+  const WeakThresholds* const of_line = scratch.line + tile.values * line;
+  const bool zero = mark.below(load.chip, of_line[0].sparse);
+  const bool one = tile.values == 2 && mark.below(load.chip, of_line[1].sparse);
+  if (!(zero || one)) return;
   uint32_t row = 0;
   if constexpr (kBitlines) {
     row = static_cast<uint32_t>(cell - tile.line_begin(line));
     cell = tile.patch.origin + row * tile.patch.stride + line;
   }
   if (!cell_fails(load.chip, cell, load.access, tile.region.failure)) return;
-  join(scratch.masks, tile.mask_bit(row, cell));
+  const uint32_t at = tile.mask_bit(row, cell);
+  if (zero) join(scratch.masks, at);
+  if (one) join(scratch.masks + kTileMaskWords, at);
 }
 
 // The marks of a level whose blocks are no longer than a line: most lines do not reach the shallow
@@ -191,7 +200,11 @@ __device__ __noinline__ void find_line_by_line(const Load& load, const Tile& til
   const uint32_t blocks = static_cast<uint32_t>((longest - 1) >> bits) + 2;
   for (uint32_t turn = threadIdx.x; turn < blocks * tile.lines; turn += kThreads) {
     const uint32_t line = turn / blocks;
-    if (first_level(scratch.line[line].sparse) > level) continue;
+    const WeakThresholds* const of_line = scratch.line + tile.values * line;
+    if (first_level(of_line[0].sparse) > level &&
+        (tile.values == 1 || first_level(of_line[1].sparse) > level)) {
+      continue;
+    }
     const uint64_t block = (tile.line_begin(line) >> bits) + turn % blocks;
     if (block > (tile.line_end(line) - 1) >> bits) continue;
     visit_marks_of<1>(load.chip, level, block, [&](const Mark& mark) {
@@ -229,11 +242,14 @@ __device__ __noinline__ void find_lines(const Load& load, const Tile& tile, Tile
     if constexpr (kBitlines) {
       find_dense_bitlines(load, tile, scratch);
     } else {
-      for (uint32_t w = threadIdx.x; w < tile.mask_words(); w += kThreads) {
+      const uint32_t words = tile.mask_words();
+      for (uint32_t turn = threadIdx.x; turn < tile.values * words; turn += kThreads) {
+        const uint32_t value = turn / words, w = turn % words;
         const uint64_t group = tile.group(w);
         const uint64_t line = (group << kGroupBits) / tile.region.row_bits - tile.first_line;
-        scratch.masks[w] =
-            kept(load, tile, group, dense_weak(load.chip, group, scratch.line[line].dense));
+        const uint64_t dense = scratch.line[tile.values * line + value].dense;
+        scratch.masks[value * tile.one() + w] =
+            kept(load, tile, group, dense_weak(load.chip, group, dense));
       }
     }
     __syncthreads();

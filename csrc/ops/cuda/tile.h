@@ -19,16 +19,17 @@ inline constexpr uint32_t kLeastTileCells = uint32_t{1} << 11;
 inline constexpr int kTileMaskWords = kTileCells / kGroupCells + 4;
 inline constexpr int kTileColumnMultiple = 128;
 inline constexpr int kTileColumns = kTileCells / kTileColumnMultiple;
-// Bitlines of a tile; or wordlines, of which a tile touches one more than fit into it.
-inline constexpr int kTileLines = kTileColumns + 1;
+// Bitlines of a tile; or wordlines, of which a tile touches one more than fit into it. Where lines
+// have thresholds for each stored value, a tile has half as many lines.
+inline constexpr int kTileLines = kTileColumns + 2;
 static_assert(kTileCells / kRowBitsMultiple <= kTileColumns);
 
 // What the threads of one tile share.
 struct TileScratch {
   alignas(16) uint32_t masks[2 * kTileMaskWords];
-  WeakThresholds line[kTileLines];
-  uint32_t reached;  // bit l: thresholds whose first level is l; kReachesDense:
-                     // a dense part
+  WeakThresholds line[kTileLines];  // of each line, or of each line's zeros and ones
+  uint32_t reached;                 // bit l: thresholds whose first level is l; kReachesDense:
+                                    // a dense part
 };
 inline constexpr uint32_t kReachesDense = uint32_t{1} << (kLastLevel + 2);
 static_assert(kLastLevel + 2 < 32);
@@ -43,6 +44,8 @@ struct TileGrid {
 
   EDEN_HOST_DEVICE static TileGrid cut(const Region& region, uint64_t bits, uint32_t tile_cells) {
     if (bits == 0) return {PatchGrid{}, 1, 1, 0};
+    const bool two = by_value(region.table_kind);
+    if (two) tile_cells /= 2;
     if (region.model != ModelKind::kBitline) {
       const PatchGrid grid = PatchGrid::cut(region, bits, tile_cells, kTileColumnMultiple);
       return {grid, 1, 1, grid.patches};
@@ -50,10 +53,10 @@ struct TileGrid {
     const uint64_t touched =
         (region.address + bits - 1) / region.row_bits - region.address / region.row_bits + 1;
     const uint64_t high = PatchGrid::smaller(touched, region.subarray_rows);
-    // Cells of a line flip alike whatever they store, so a tile of bitlines has one mask, in the
+    // Where cells of a line flip alike whatever they store, a tile of bitlines has one mask, in the
     // room of two: the runs of its rows are the longer for it.
     const uint64_t most = uint64_t{2} * tile_cells;
-    const uint64_t cells = PatchGrid::smaller(most, kTileColumns * high);
+    const uint64_t cells = PatchGrid::smaller(most, (two ? kTileColumns / 2 : kTileColumns) * high);
     const PatchGrid grid = PatchGrid::cut(region, bits, cells, kTileColumnMultiple);
     const uint32_t rows = static_cast<uint32_t>(most / grid.columns);
     const uint32_t cuts = static_cast<uint32_t>((high + rows - 1) / rows);
@@ -86,6 +89,7 @@ struct Tile {
   uint32_t pitch;      // mask words of a row
   uint64_t first_line;
   uint32_t lines;        // none where each cell stands for itself
+  uint32_t values;       // thresholds of a line: 1, or one for each stored value
   uint64_t line_length;  // cells
   uint64_t place;        // of the tile's first row among the cells of a bitline
 
@@ -98,6 +102,7 @@ struct Tile {
     end = grid.grid.end;
     zero_cell = of.address - load.first_bit(which);
     pitch = lines = 0;
+    values = by_value(of.table_kind) ? 2 : 1;
     line_length = first_line = place = 0;
     if (patch.rows == 0) return;
     const uint64_t last = patch.origin + patch.columns - 1;
@@ -117,7 +122,7 @@ struct Tile {
 
   EDEN_HOST_DEVICE uint32_t mask_words() const { return patch.rows * pitch; }
   // Where the mask of cells that store 1 begins.
-  EDEN_HOST_DEVICE uint32_t one() const { return lines == 0 ? kTileMaskWords : 0; }
+  EDEN_HOST_DEVICE uint32_t one() const { return lines == 0 || values == 2 ? kTileMaskWords : 0; }
   // The group whose cells are the bits of a mask word.
   EDEN_HOST_DEVICE uint64_t group(uint32_t word) const {
     return ((patch.origin + word / pitch * patch.stride) >> kGroupBits) + word % pitch;

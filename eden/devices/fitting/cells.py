@@ -1,4 +1,4 @@
-"""Fits a device to a campaign that tells single flips: Models 0 to 3, or the measured chip's own cell map.
+"""Fits a device to a campaign that tells single flips: Models 0 to 3, lines and stored value together, or a cell map.
 
 The counts of one operating point are fitted by ``likelihoods``; here it is decided which counts those are, what the
 points of a device have in common (the model, F, the dispersion of its lines), and what is offered of it.
@@ -44,6 +44,7 @@ from eden.devices.fitting.settings import FitSettings
 from eden.devices.likelihoods import (
     CONFIDENCE,
     DECISIVE,
+    JOINT,
     KINDS,
     MODEL_NAMES,
     Axis,
@@ -51,11 +52,14 @@ from eden.devices.likelihoods import (
     Counts,
     FittedModel,
     Model,
+    PairedLines,
     StoredValue,
+    choose_marks,
     fit_common,
     fit_counts,
     fit_models,
     information_criterion,
+    lines_of,
 )
 from eden.devices.partition import (
     AXES,
@@ -73,14 +77,23 @@ from eden.measurements.tested import TestedCells
 from eden.memory.cell_map import CellMap
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.geometry import Geometry
-from eden.memory.lines import HIGHEST_DISPERSION, LOWEST_DISPERSION, Bitline, LineModel, Wordline
+from eden.memory.lines import HIGHEST_DISPERSION, LOWEST_DISPERSION
+from eden.memory.lines_by_value import Marks
 
 # Passes whose rates differ by less than a ten-thousandth, beyond chance, do not differ.
 NO_DISPERSION = 1e-8
 # Values of a sweep from which a curve is fitted.
 FEWEST_VALUES = 3
 
-_MODELS: tuple[Model, ...] = ("uniform", "bitline", "wordline", "data_dependent")
+# What has a rate for each stored value, and what is chosen only where it is decisively better than all others.
+_BY_VALUE = [name for name, kind in KINDS.items() if kind.by_value]
+_JOINT = [name for name, kind in KINDS.items() if kind in JOINT]
+# How the lines of both values go together, in words.
+_MARKS: dict[Marks, str] = {
+    "alike": "those that fail for zeros fail for ones",
+    "opposite": "those that fail for zeros fail least for ones",
+    "apart": "those that fail for zeros are no others' than chance has it for ones",
+}
 
 
 def default_geometry(tested: TestedCells, subarray_rows: int | None, fewest_banks: int = 1) -> Geometry:
@@ -127,10 +140,9 @@ class CellFitter:
         self.notes = [*campaign.notes, *self.sampler.notes]
         self.assumptions = [*assumptions, *nominal.assumptions]
         self.model: Model = "uniform"
-        # Lines with a rate for each value: what rates and intervals are of where the device draws less.
-        self.joint: str | None = None
         self.failure = 1.0
         self.dispersion = 0.0
+        self.marks: Marks = "alike"
         self.lent = 0.0
         self.passes_vary = False
         self.raised: list[Raised] = []
@@ -147,6 +159,7 @@ class CellFitter:
         fits = {point: self._fit(self.whole, point) for point in by_point}
         choice = self._choose(fits)
         self._choose_dispersion(fits)
+        self._choose_marks(fits)
         whole = self._partition(self.whole, fits, nominal_only=False)
         refuse_nothing(self.campaign.path, whole)
         count = self.geometry.banks * (self.geometry.ranks or 1)
@@ -163,7 +176,9 @@ class CellFitter:
         compare = None if self.settings.cell_map else lambda parts: self._compare(parts, fits)
         division = divide(self.geometry, form, nominal, rows, compare)
         self.notes += division.notes
-        needed = {"uniform", "data_dependent" if self.settings.cell_map else self.model, self.joint or "uniform"}
+        needed = {"uniform", self._rates_of}
+        if self.model in _BY_VALUE:
+            needed.add("data_dependent")
         parts = []
         for region in division.regions:
             nominal_only = region.kind == "bank" and region.banks[0] in nominal
@@ -173,15 +188,14 @@ class CellFitter:
             mine = {} if nominal_only else {point: self._fit(place, point, needed) for point in by_point}
             parts.append(self._partition(place, mine, nominal_only))
         self._assume(reliable, [f"bank{bank}" for bank in untested])
-        likelihood = KINDS[self.joint].axis if self.joint else self.model
         checks = Checks(
             self.sampler,
             self.whole,
-            likelihood or self.model,
+            KINDS[self.model].axis or self.model,
             self.failure,
             self.settings.cell_map,
             self.notes,
-            MODEL_NAMES[self.joint or self.model],
+            MODEL_NAMES[self.model],
         )
         tests = tuple(checks.tests(whole, fits))
         measured = checks.measured(whole)
@@ -386,7 +400,7 @@ class CellFitter:
                 rows.append(_row(name, point, row))
         rows += [_row(name, None, sums[name]) for name in names]
         total = {name: row[3] for name, row in sums.items()}
-        others = [name for name in names if name in _MODELS and name != "uniform"]
+        others = [name for name in names if name not in (*_JOINT, "uniform")]
         if others:
             best = min(others, key=lambda name: total[name])
             gain = total["uniform"] - total[best]
@@ -398,7 +412,7 @@ class CellFitter:
             )
         else:
             self.notes.append("chose Model 0 (uniform): the counts tell neither lines nor stored values apart")
-        self._choose_joint(told, total)
+        self._choose_joint(total)
         # Lines of each value tell clusters from what sets the values apart.
         suffix = "_by_value" if "data_dependent" in total else ""
         alike = total["data_dependent" if suffix else "uniform"]
@@ -406,42 +420,26 @@ class CellFitter:
             self.notes.append("cells cluster along bitlines and along wordlines, but an error model has one of them")
         return tuple(rows)
 
-    def _choose_joint(self, told: Mapping[OperatingPoint, PointCounts], total: Mapping[str, float]) -> None:
-        """Lines with a rate for each stored value, where they describe the counts decisively better than the choice.
-
-        No error model has both. The device draws what keeps the rates right: each value's own where they differ (Model
-        3), or else lines with the rate of both.
-        """
-        name = min((name for name in total if name not in _MODELS), key=lambda name: total[name], default=None)
+    def _choose_joint(self, total: Mapping[str, float]) -> None:
+        """Lines with a rate for each stored value, where they describe the counts decisively better than the choice."""
+        name = min((name for name in _JOINT if name in total), key=lambda name: total[name], default=None)
         if name is None or total[self.model] - total[name] <= DECISIVE:
             return
-        gain, before, axis = total[self.model] - total[name], self.model, KINDS[name].axis
-        assert axis is not None
-        apart, dispersion = False, 0.0
-        for fit in told.values():
-            assert fit.choice is not None
-            found = fit.choice.fit(name)
-            zero, one = found.ber
-            apart = apart or zero.high < one.low or one.high < zero.low
-            dispersion = max(dispersion, found.dispersion.estimate if found.dispersion else 0.0)
-        self.joint, self.model = name, "data_dependent" if apart else axis
-        lost = (
-            f"the device draws each value at its own rate and spreads the errors evenly over {axis}s, whose cells fail "
-            f"together in the measurements (intra-class correlation up to {dispersion:.3g}): parts of the memory "
-            "smaller than many lines differ more than its chips do"
-            if apart
-            else f"the device draws {axis}s at one rate of both values, which do not differ in the mean; that a {axis} "
-            "fails for one value and not for the other is lost"
-        )
         self.notes.append(
-            f"{MODEL_NAMES[name]} describes the counts better than {MODEL_NAMES[before]} (BIC {gain:.1f} below): "
-            f"rates, intervals and goodness of fit are its; no error model has both, so that {lost}"
+            f"chose {MODEL_NAMES[name]}: its BIC is {total[self.model] - total[name]:.1f} below that of "
+            f"{MODEL_NAMES[self.model]}"
         )
+        self.model = name  # type: ignore[assignment]  # of KINDS
+
+    @property
+    def _rates_of(self) -> Model:
+        """The model whose fit the rates are of: those of a map are held against what each value's cells say."""
+        return "data_dependent" if self.settings.cell_map else self.model
 
     def _choose_dispersion(self, fits: Mapping[OperatingPoint, PointCounts]) -> None:
-        if self.model not in LINE_AXES:
+        axis = KINDS[self.model].axis
+        if axis is None:
             return
-        axis: Axis = "bitline" if self.model == "bitline" else "wordline"
 
         def counts() -> Iterator[Counts]:
             for point, fit in fits.items():
@@ -458,6 +456,43 @@ class CellFitter:
         self.notes.append(
             f"dispersion of the {axis}s {self.dispersion:g}, 95% interval [{found.low:.3g}, {found.high:.3g}]: one for "
             "all operating points, from their counts together"
+        )
+
+    def _choose_marks(self, fits: Mapping[OperatingPoint, PointCounts]) -> None:
+        axis = KINDS[self.model].axis
+        if self.model not in _JOINT or axis is None:
+            return
+
+        def paired() -> Iterator[PairedLines]:
+            for fit in fits.values():
+                if fit.choice is None or len(fit.samples) < 2 or self.model not in fit.choice.fits:
+                    continue
+                both = [fit.samples[value] for value in ("zero", "one")]
+                lines = [sample.lines[axis] for sample in both if axis in sample.lines]
+                if len(lines) < 2 or lines[0][0].shape != lines[1][0].shape:
+                    continue
+                found = fit.choice.fits[self.model]
+                weak = [min(max(rate.estimate, 1e-300), 1.0 - 1e-12) for rate in found.weak]
+                seen = [
+                    -math.expm1(sample.counts.reads * math.log1p(-self.failure)) if self.failure < 1.0 else 1.0
+                    for sample in both
+                ]
+                yield PairedLines(
+                    axis,
+                    np.stack([failed for failed, _ in lines]),
+                    np.stack([cells for _, cells in lines]),
+                    (weak[0], weak[1]),
+                    found.dispersion.estimate if found.dispersion else 0.0,
+                    (seen[0], seen[1]),
+                )
+
+        chosen = choose_marks(paired())
+        self.marks = chosen.marks
+        self.notes.append(
+            f"{axis}s that fail for one value and for the other: {_MARKS[chosen.marks]} (log-likelihood "
+            f"{chosen.gain:.1f} above the next likely way, {chosen.lines} {axis}s)"
+            if chosen.gain
+            else f"nothing tells whether {axis}s that fail for zeros are those that do for ones; taken for these"
         )
 
     def _partition(self, region: Region, fits: Mapping[OperatingPoint, PointCounts], nominal_only: bool) -> Partition:
@@ -512,8 +547,7 @@ class CellFitter:
             return DataDependent(zero, one, self.failure)
         if self.model == "uniform":
             return Uniform(max(zero, one), self.failure)
-        kind: type[LineModel] = Bitline if self.model == "bitline" else Wordline
-        return kind(max(zero, one), self.dispersion, self.failure, self.geometry)
+        return lines_of(self.model, zero, one, self.dispersion, self.failure, self.geometry, self.marks)
 
     def _errorless_point(self, point: OperatingPoint, cells: int) -> FittedPoint:
         return FittedPoint(
@@ -539,9 +573,7 @@ class CellFitter:
         quantile = float(
             scipy.stats.t.ppf(0.5 + CONFIDENCE / 2, freedom) if told else scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2)
         )
-        rates, intervals = self._rates(
-            fit, "data_dependent" if self.settings.cell_map else self.model, dispersion, quantile
-        )
+        rates, intervals = self._rates(fit, dispersion, quantile)
         worst = None
         if not self.settings.cell_map:
             rates, intervals = self._not_below(region, point, fit, dispersion, rates, intervals)
@@ -578,15 +610,14 @@ class CellFitter:
         )
 
     def _rates(
-        self, fit: PointCounts, model: Model, dispersion: float, quantile: float
+        self, fit: PointCounts, dispersion: float, quantile: float
     ) -> tuple[tuple[float, float], list[tuple[float, float]]]:
         """The rates of zeros and of ones with their intervals, in the order of the values."""
         assert fit.choice is not None
-        # A bank can have too few lines for a model that the module has; its mean rate is told all the same.
-        joint = self.joint if self.joint in fit.choice.fits and not self.settings.cell_map else None
-        if joint and model in LINE_AXES:  # one rate of both values, whose lines are those of the joint model
-            joint = None
-        found = fit.choice.fit(joint or (model if model in fit.choice.fits else "uniform"))
+        # A bank can have too few lines for a model that the module has; its mean rates are told all the same.
+        alike: Model = "data_dependent" if self._rates_of in _BY_VALUE else "uniform"
+        models = [model for model in (self._rates_of, alike, "uniform") if model in fit.choice.fits]
+        found = fit.choice.fit(models[0])
         passes = [sample.counts.reads for sample in fit.samples.values()]
         rates: list[float] = []
         intervals: list[tuple[float, float]] = []
@@ -623,9 +654,9 @@ class CellFitter:
         found, widened_to = list(rates), list(intervals)
         for value, sample in fit.samples.items():
             mine = counted(sample, dispersion)
-            own = len(fit.samples) == 1 or self.model == "data_dependent"
+            own = len(fit.samples) == 1 or self.model in _BY_VALUE
             for i in {"zero": (0,), "one": (1,), "both": (0, 1)}[value]:
-                if self.joint and own and rates[i] > mine.high:
+                if self.model in _JOINT and rates[i] > mine.high:
                     # A mean over lines that are not distributed as the model has it; the count's own says it better.
                     found[i], widened_to[i] = mine.rate, (mine.low, mine.high)
                     continue
@@ -665,7 +696,7 @@ class CellFitter:
             together = sum(counts.failures for counts in every) / sum(counts.cells * counts.reads for counts in every)
             raised = False
             for value, mine in told.items():
-                own = self.model == "data_dependent"
+                own = self.model in _BY_VALUE
                 least = mine.rate if own or rates[0] < mine.low else together
                 for i in {"zero": (0,), "one": (1,), "both": (0, 1)}[value] if own else (0, 1):
                     if rounded_rate(found[i]) >= least:

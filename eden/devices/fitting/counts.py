@@ -23,7 +23,7 @@ from eden.devices.device import Device, FitRow, Measured
 from eden.devices.fitting.differences import compare_readings
 from eden.devices.fitting.nominal import JOINT_SURFACE, Nominal, Stated, nominal_point
 from eden.devices.fitting.operating_range import Candidate, offer, partition_of, refuse_nothing
-from eden.devices.fitting.patterns import PatternRead, alone, pattern_assumption, raised_to_patterns
+from eden.devices.fitting.patterns import PatternRead, ValueRead, alone, pattern_assumption, raised_to_patterns
 from eden.devices.fitting.regions import Region, Told, divide, whole_module
 from eden.devices.fitting.report import FitReport
 from eden.devices.fitting.rounding import outwards, rounded, rounded_rate, rounded_up
@@ -181,6 +181,7 @@ class _Fitter:
         self.readings = self._at_points()
         stored_values = {reading.stored for _, reading in self.readings}
         self.unmeasured = [i for i, stored in enumerate(("zero", "one")) if stored not in stored_values]
+        self.apart = self._counted_apart()
         self._check_nominal()
         self._check_voltage()
         self.model: Model = "uniform"
@@ -241,7 +242,37 @@ class _Fitter:
             found.append((points[key], reading))
         return found
 
+    def _counted_apart(
+        self,
+    ) -> dict[tuple[OperatingPoint, str, Literal[0, 1]], dict[int, dict[int, tuple[float, float]]]]:
+        """By operating point, pattern of both values and stored value: by pass and bank, (errors, cells)."""
+        found: dict[tuple[OperatingPoint, str, Literal[0, 1]], dict[int, dict[int, tuple[float, float]]]] = {}
+        for entry in self.campaign.statistics.conditions if self.campaign.statistics else ():
+            condition = entry.condition
+            if condition.hammer_count or condition.pattern in (None, "0x00", "0xff"):
+                continue
+            given = {name: getattr(condition, name) for name in OperatingPoint.model_fields}
+            given = {name: value for name, value in given.items() if value is not None}
+            point = OperatingPoint(**{**self.nominal.model_dump(), **given})
+            for stored in entry.stored_values:
+                if stored is None:
+                    continue
+                passes = found.setdefault((point, condition.pattern or "", stored), {})
+                for count in entry.counts(stored):
+                    if count.cells:
+                        passes.setdefault(count.repeat, {})[count.bank] = count.errors, count.cells
+        return found
+
     def _check_nominal(self) -> None:
+        for (point, pattern, stored), passes in self.apart.items():
+            errors = math.fsum(errors for banks in passes.values() for errors, _ in banks.values())
+            if point == self.nominal and errors > 0:
+                raise FileError(
+                    self.campaign.path,
+                    f"found {errors:g} errors of stored {stored}s of module {self.campaign.module} with the pattern "
+                    f"{pattern} at its nominal operating point ({self.nominal}); allowed is none: a device needs a "
+                    "reliable home",
+                )
         for point, reading in self.readings:
             if point == self.nominal and reading.total > 0:
                 raise FileError(
@@ -400,7 +431,8 @@ class _Fitter:
         region = scope.region
         offered = offer(self._nominal_point(scope), self._candidates(scope))
         if not nominal_only:
-            raised = raised_to_patterns(offered.points, self._patterns(scope), self.failure, self.campaign.module)
+            patterns, values = self._patterns(scope), self._values(scope)
+            raised = raised_to_patterns(offered.points, patterns, self.failure, self.campaign.module, values)
             offered = offered._replace(points=tuple(raised))
         return partition_of(
             region, offered, self.nominal, self.settings, nominal_only, lambda: self._curves(region), self.notes
@@ -427,6 +459,20 @@ class _Fitter:
                 ones = pattern.bit_count() / 8
                 found.append(PatternRead(point, f"0x{pattern:x}", ones, len(counts), counted(counts), told))
         return sorted(found, key=lambda one: (sort_key(self.nominal, one.point), one.pattern))
+
+    def _values(self, scope: _Scope) -> list[ValueRead]:
+        """The cells of one value under patterns of both, where they were counted apart, from mild to harsh."""
+        found = []
+        for (point, pattern, stored), by_pass in self.apart.items():
+            counts = [
+                (math.fsum(errors for errors, _ in read), math.fsum(cells for _, cells in read))
+                for banks in by_pass.values()
+                if (read := [banks[bank] for bank in scope.region.banks if bank in banks])
+            ]
+            if counts:
+                told = functools.partial(self._rate_of, counts, scope.lent)
+                found.append(ValueRead(point, pattern, stored, len(counts), counted(counts), told))
+        return sorted(found, key=lambda one: (sort_key(self.nominal, one.point), one.pattern, one.stored))
 
     def _rate_of(self, counts: Counts, lent: float) -> tuple[float, float, float]:
         """The rate of readings of one condition with its 95% interval, no lower than what they counted."""

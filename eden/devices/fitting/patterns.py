@@ -7,7 +7,7 @@ A bitline couples to its neighbours, so what they store moves the charge that a 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from eden.common.checks import around
 from eden.devices.between import log_odds
@@ -34,6 +34,27 @@ class PatternRead(NamedTuple):
     point: OperatingPoint
     pattern: str
     ones: float
+    readings: int
+    counted: float
+    told: Callable[[], tuple[float, float, float]]
+
+
+class ValueRead(NamedTuple):
+    """The readings of the cells that stored one value, under a pattern of both values.
+
+    Attributes:
+        point: the operating point.
+        pattern: what was stored, such as ``"0xaa"``.
+        stored: the value.
+        readings: their number.
+        counted: errors by cells, over all of them.
+        told: fits the rate and the ends of its 95% interval; no rate is below what was counted.
+
+    """
+
+    point: OperatingPoint
+    pattern: str
+    stored: Literal[0, 1]
     readings: int
     counted: float
     told: Callable[[], tuple[float, float, float]]
@@ -105,9 +126,15 @@ def pattern_assumption(points: Collection[OperatingPoint], read: Collection[Oper
 
 
 def raised_to_patterns(
-    points: Sequence[FittedPoint], patterns: Sequence[PatternRead], failure: float, module: str
+    points: Sequence[FittedPoint],
+    patterns: Sequence[PatternRead],
+    failure: float,
+    module: str,
+    values: Sequence[ValueRead] = (),
 ) -> Iterator[FittedPoint]:
     """The points, of which none has a rate below that of a pattern that was read there or at a milder point.
+
+    Nor has one a rate of a value below what was counted of the cells that stored it under any pattern.
 
     The upper ends of their intervals hold the pattern's, too; the lower ends stay, since data of one value fails as it
     did alone.
@@ -117,6 +144,7 @@ def raised_to_patterns(
         patterns: those that were read, of both values.
         failure: the failure probability F.
         module: what was measured, for messages.
+        values: the cells of one value under patterns of both, where they were counted apart.
 
     Raises:
         ValueError: for a failure probability below a rate.
@@ -128,6 +156,9 @@ def raised_to_patterns(
         for pattern in patterns:
             if pattern.point.temperature == point.temperature and as_harsh(point, pattern.point):
                 found = _raised(found, pattern, failure, module)
+        for value in values:
+            if value.point.temperature == point.temperature and as_harsh(point, value.point):
+                found = _raised_value(found, value, failure, module)
         milder = [one for one in before if one.temperature == point.temperature and as_harsh(point, one)]
         least = [
             max([rate, *(getattr(one.errors, f"ber_{stored}") for one in milder)])
@@ -145,21 +176,8 @@ def _raised(point: FittedPoint, pattern: PatternRead, failure: float, module: st
         return point
     rate, low, high = pattern.told()
     rates = lifted(*was, pattern.ones, rate)
-    if rounded_rate(max(rates)) > rounded_rate(failure):
-        raise ValueError(
-            f"failure is {failure:g}; allowed is {rounded_up(max(rates)):g} to 1, because cells of {module} fail at "
-            f"that rate with the pattern {pattern.pattern} at {pattern.point}"
-        )
-    told = point.worst_pattern
-    worst = WorstPattern(
-        pattern=pattern.pattern,
-        readings=pattern.readings,
-        rate=rounded_up(rate),
-        low=rounded_rate(low),
-        high=max(rounded_rate(high), rounded_up(rate)),
-        zero=told.zero if told else Alone(rate=was[0], low=point.zero[0], high=point.zero[1]),
-        one=told.one if told else Alone(rate=was[1], low=point.one[0], high=point.one[1]),
-    )
+    _check_failure(max(rates), failure, module, pattern)
+    worst = _worst(point, pattern.pattern, pattern.readings, (rate, low, high))
     # The ends are moved as the rates are, and further where the pattern is told worse than zeros and ones are.
     by = max(
         (log_odds(after) - log_odds(before) for after, before in zip(rates, was, strict=True) if 0.0 < before < after),
@@ -168,6 +186,44 @@ def _raised(point: FittedPoint, pattern: PatternRead, failure: float, module: st
     moved = [logistic(log_odds(end) + by) if 0.0 < end < 1.0 else end for end in ends]
     highs = lifted(moved[0], moved[1], pattern.ones, high)
     return _with(point, (_kept(rates[0], was[0]), _kept(rates[1], was[1])), highs, worst)
+
+
+def _raised_value(point: FittedPoint, value: ValueRead, failure: float, module: str) -> FittedPoint:
+    """A point whose rate of a value is not below what was counted of it under a pattern of both."""
+    was, ends = [point.errors.ber_zero, point.errors.ber_one], [point.zero[1], point.one[1]]
+    if was[value.stored] >= value.counted:
+        return point
+    rate, low, high = value.told()
+    _check_failure(rate, failure, module, value)
+    worst = point.worst_pattern
+    if worst is None:
+        its = "ones" if value.stored else "zeros"
+        worst = _worst(point, f"{value.pattern} (its {its})", value.readings, (rate, low, high))
+    was[value.stored] = max(was[value.stored], rounded_up(min(rate, 1.0)))
+    ends[value.stored] = max(ends[value.stored], high)
+    return _with(point, (was[0], was[1]), (ends[0], ends[1]), worst)
+
+
+def _check_failure(rate: float, failure: float, module: str, read: PatternRead | ValueRead) -> None:
+    if rounded_rate(rate) > rounded_rate(failure):
+        raise ValueError(
+            f"failure is {failure:g}; allowed is {rounded_up(rate):g} to 1, because cells of {module} fail at "
+            f"that rate with the pattern {read.pattern} at {read.point}"
+        )
+
+
+def _worst(point: FittedPoint, pattern: str, readings: int, told: tuple[float, float, float]) -> WorstPattern:
+    rate, low, high = told
+    before, errors = point.worst_pattern, point.errors
+    return WorstPattern(
+        pattern=pattern,
+        readings=readings,
+        rate=rounded_up(rate),
+        low=rounded_rate(low),
+        high=max(rounded_rate(high), rounded_up(rate)),
+        zero=before.zero if before else Alone(rate=errors.ber_zero, low=point.zero[0], high=point.zero[1]),
+        one=before.one if before else Alone(rate=errors.ber_one, low=point.one[0], high=point.one[1]),
+    )
 
 
 def _kept(rate: float, before: float) -> float:

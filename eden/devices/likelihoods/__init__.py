@@ -19,9 +19,12 @@ from eden.devices.likelihoods.estimates import (
     FittedModel,
     Model,
     information_criterion,
+    lines_of,
 )
 from eden.devices.likelihoods.goodness import Bin, Goodness
+from eden.devices.likelihoods.marks import PairedLines, choose_marks
 from eden.devices.likelihoods.models import (
+    JOINT,
     REPLICATES,
     Common,
     FittedChoice,
@@ -35,6 +38,7 @@ from eden.devices.likelihoods.totals import PatternTest, compare_pattern, fit_co
 __all__ = [
     "CONFIDENCE",
     "DECISIVE",
+    "JOINT",
     "KINDS",
     "LEVEL",
     "MODEL_NAMES",
@@ -49,13 +53,16 @@ __all__ = [
     "Goodness",
     "Lines",
     "Model",
+    "PairedLines",
     "PatternTest",
     "StoredValue",
+    "choose_marks",
     "compare_pattern",
     "fit_common",
     "fit_counts",
     "fit_models",
     "goodness_of_fit",
     "information_criterion",
+    "lines_of",
     "measured_lines",
 ]

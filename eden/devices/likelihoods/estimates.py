@@ -10,8 +10,9 @@ from eden.devices.likelihoods.counts import Axis, StoredValue
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.geometry import Geometry
 from eden.memory.lines import DEFAULT_GEOMETRY, HIGHEST_DISPERSION, LOWEST_DISPERSION, Bitline, LineModel, Wordline
+from eden.memory.lines_by_value import BitlineByValue, LinesByValue, Marks, WordlineByValue
 
-Model = Literal["uniform", "bitline", "wordline", "data_dependent"]
+Model = Literal["uniform", "bitline", "wordline", "data_dependent", "bitline_by_value", "wordline_by_value"]
 
 CONFIDENCE = 0.95
 """Of every interval."""
@@ -30,7 +31,7 @@ class Kind(NamedTuple):
     by_value: bool
 
 
-# In the order of growing complexity. The operators have the first four; the others show what those leave out.
+# In the order of growing complexity.
 KINDS: dict[str, Kind] = {
     "uniform": Kind(None, False),
     "bitline": Kind("bitline", False),
@@ -119,21 +120,15 @@ class FittedModel(Fit):
     model: str
     stored: tuple[StoredValue, ...]
 
-    @property
-    def selectable(self) -> bool:
-        """Whether the operators have this model."""
-        return self.model in ("uniform", "bitline", "wordline", "data_dependent")
-
-    def error_model(self, geometry: Geometry = DEFAULT_GEOMETRY) -> ErrorModel:
+    def error_model(self, geometry: Geometry = DEFAULT_GEOMETRY, marks: Marks = "alike") -> ErrorModel:
         """The error model with these estimates.
 
         A dispersion that is too small for the operators' table is 0 in it, one that is too large their largest.
 
         Args:
             geometry: which cells make up a line, for Models 1 and 2.
-
-        Raises:
-            ValueError: for a fit that the operators have no model for.
+            marks: how the lines of zeros and of ones go together, which one value's counts do not tell
+                (``choose_marks``).
 
         """
         failure = self.failure.estimate
@@ -142,9 +137,17 @@ class FittedModel(Fit):
             return Uniform(rates[0], failure)
         if self.model == "data_dependent":
             return DataDependent(rates[0], rates[1], failure)
-        if not self.selectable or self.dispersion is None:
-            raise ValueError(f"no error model of eden has {MODEL_NAMES[self.model]}; allowed are Models 0 to 3")
-        dispersion = self.dispersion.estimate
-        dispersion = 0.0 if dispersion < LOWEST_DISPERSION else min(dispersion, HIGHEST_DISPERSION)
-        kind: type[LineModel] = Bitline if self.model == "bitline" else Wordline
-        return kind(rates[0], dispersion, failure, geometry)
+        assert self.dispersion is not None
+        return lines_of(self.model, rates[0], rates[-1], self.dispersion.estimate, failure, geometry, marks)
+
+
+def lines_of(
+    model: str, zero: float, one: float, dispersion: float, failure: float, geometry: Geometry, marks: Marks
+) -> LineModel | LinesByValue:
+    """The error model of lines of a name; of one rate, the higher. A dispersion that no table has is the nearest."""
+    dispersion = 0.0 if dispersion < LOWEST_DISPERSION else min(dispersion, HIGHEST_DISPERSION)
+    if KINDS[model].by_value:
+        both: type[LinesByValue] = BitlineByValue if KINDS[model].axis == "bitline" else WordlineByValue
+        return both(zero, one, dispersion, failure, geometry, marks)
+    kind: type[LineModel] = Bitline if model == "bitline" else Wordline
+    return kind(max(zero, one), dispersion, failure, geometry)

@@ -35,6 +35,8 @@ from eden.memory.lines import DEFAULT_GEOMETRY, Bitline, Wordline
 # Campaigns drawn for a goodness-of-fit test.
 REPLICATES = 199
 AXES: tuple[Axis, ...] = ("bitline", "wordline")
+# Lines and stored value together.
+JOINT = tuple(Kind(axis, True) for axis in AXES)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class FittedChoice:
     """All models that the counts can tell, and the one that was chosen.
 
     Attributes:
-        chosen: the chosen fit: Model 0 unless another's BIC is more than ``DECISIVE`` below its.
+        chosen: the chosen fit: Model 0 unless another's BIC is more than ``DECISIVE`` below its; lines with a rate for
+            each stored value only where theirs is that much below the others'.
         fits: every fit by its name, in the order of the table, without intervals, which take ten times as long.
         goodness: tests of the chosen fit.
         notes: what the counts do not tell, what was assumed, and what the chosen model leaves out, as sentences.
@@ -179,14 +182,17 @@ def _fit(
 
 def _choose(fits: dict[str, FittedModel]) -> FittedModel:
     uniform = fits["uniform"]
-    best = min((fit for fit in fits.values() if fit.selectable), key=lambda fit: fit.bic)
-    return best if uniform.bic - best.bic > DECISIVE else uniform
+    joint = [fit for fit in fits.values() if KINDS[fit.model] in JOINT]
+    best = min((fit for fit in fits.values() if fit not in joint), key=lambda fit: fit.bic)
+    chosen = best if uniform.bic - best.bic > DECISIVE else uniform
+    both = min(joint, key=lambda fit: fit.bic, default=chosen)
+    return both if chosen.bic - both.bic > DECISIVE else chosen
 
 
 def _choice_notes(fits: dict[str, FittedModel], chosen: FittedModel) -> list[str]:
     notes = []
     uniform = fits["uniform"]
-    others = [fit for fit in fits.values() if fit.selectable and fit is not uniform]
+    others = [fit for fit in fits.values() if fit is not uniform]
     if others:
         best = min(others, key=lambda fit: fit.bic)
         gain = uniform.bic - best.bic
@@ -194,12 +200,6 @@ def _choice_notes(fits: dict[str, FittedModel], chosen: FittedModel) -> list[str
             f"chose {MODEL_NAMES[chosen.model]}: the BIC of {MODEL_NAMES[best.model]} is {abs(gain):.1f} "
             f"{'below' if gain > 0 else 'above'} that of Model 0, which holds unless it is more than {DECISIVE:g} below"
         )
-    notes += [
-        f"{MODEL_NAMES[fit.model]} would be better still (BIC {chosen.bic - fit.bic:.1f} below), but no model of the "
-        "operators has both lines and data dependence: the chosen one leaves out the other"
-        for fit in fits.values()
-        if not fit.selectable and chosen.bic - fit.bic > DECISIVE
-    ]
     # Zeros and ones that fail at different rates make the lines of one value differ from those of the other, so lines
     # are compared with cells that are alike but for their value.
     alike, suffix = (fits["data_dependent"], "_by_value") if "data_dependent" in fits else (uniform, "")
@@ -245,10 +245,18 @@ def _goodness(
 ) -> tuple[Goodness, ...]:
     kind = KINDS[chosen.model]
     stored, values = [value for value, _ in given], [counts for _, counts in given]
-    tests = [
-        lines_goodness(stored, values, kind, axis, chosen, replicates, seed)
-        for axis in (axes if kind.axis is None else (kind.axis,))
-    ]
+    if kind in JOINT and kind.axis is not None:
+        # Each value's lines against a fit of its own: what they have in common is the dispersion alone.
+        of_value = [(_fit(kind.axis, KINDS[kind.axis], [one], failure, intervals=False), one) for one in given]
+        tests = [
+            lines_goodness([value], [counts], KINDS[kind.axis], kind.axis, fit, replicates, seed)
+            for fit, (value, counts) in of_value
+        ]
+    else:
+        tests = [
+            lines_goodness(stored, values, kind, axis, chosen, replicates, seed)
+            for axis in (axes if kind.axis is None else (kind.axis,))
+        ]
     repeated = [(value, counts) for value, counts in given if counts.histogram is not None and counts.failed]
     repeated = [(value, counts) for value, counts in repeated if counts.reads > 1]
     if repeated:

@@ -44,11 +44,11 @@ std::vector<int64_t> line_table(size_t lines, double mean) {
 }
 
 std::vector<int64_t> line_row(ModelKind model, double failure, uint64_t address, uint64_t end,
-                              size_t lines, uint64_t row_bits, uint64_t subarray_rows) {
+                              size_t lines, uint64_t row_bits, uint64_t subarray_rows,
+                              eden::TableKind kind = eden::TableKind::kMeasured) {
   auto row = row_of(0.0, 0.0, failure, address, end);
   row[eden::kModel] = static_cast<int64_t>(model);
-  row[eden::kTableKind] = static_cast<int64_t>(
-      lines == eden::kLineBins ? eden::TableKind::kPopulation : eden::TableKind::kMeasured);
+  row[eden::kTableKind] = static_cast<int64_t>(kind);
   row[eden::kTableLength] = static_cast<int64_t>(lines);
   row[eden::kRowBits] = static_cast<int64_t>(row_bits);
   row[eden::kSubarrayRows] = static_cast<int64_t>(subarray_rows);
@@ -125,8 +125,11 @@ TEST_CASE("every cell of Models 0 and 3 is judged as if alone") {
 TEST_CASE("every cell of a line is judged by its line") {
   int with_flips = 0;
   for (const double failure : {1.0, 0.6}) {
-    for (const size_t lines : {size_t{300}, static_cast<size_t>(eden::kLineBins)}) {
-      const auto table = line_table(lines, 2e-3);
+    for (const auto kind :
+         {eden::TableKind::kMeasured, eden::TableKind::kPopulation, eden::TableKind::kAlike,
+          eden::TableKind::kOpposite, eden::TableKind::kApart}) {
+      const size_t lines = kind == eden::TableKind::kMeasured ? 300 : eden::kLineBins;
+      const auto table = line_table(eden::by_value(kind) ? 2 * lines : lines, 2e-3);
       for (const auto& [row_bits, rows] : {std::pair{uint64_t{128}, uint64_t{32}},
                                            {uint64_t{384}, uint64_t{64}},
                                            {uint64_t{65536}, uint64_t{512}}}) {
@@ -134,14 +137,38 @@ TEST_CASE("every cell of a line is judged by its line") {
           for (const auto model : {ModelKind::kBitline, ModelKind::kWordline}) {
             with_flips += check(
                 load_of(1, 2, 2003),
-                line_row(model, failure, address, eden::kEndless, lines, row_bits, rows), table);
+                line_row(model, failure, address, eden::kEndless, lines, row_bits, rows, kind),
+                table);
           }
         }
       }
     }
   }
   // A few operands lie in one line that is not weak.
-  CHECK(with_flips > 60);
+  CHECK(with_flips > 150);
+}
+
+TEST_CASE("lines that fail for one stored value alone, or for none") {
+  const auto none = eden::weak_thresholds(0.0), some = eden::weak_thresholds(0.2);
+  for (const auto kind :
+       {eden::TableKind::kAlike, eden::TableKind::kOpposite, eden::TableKind::kApart}) {
+    for (const auto& [zero, one] : {std::pair{none, some}, {some, none}, {none, none}}) {
+      std::vector<int64_t> table;
+      for (const auto& value : {zero, one}) {
+        for (int bin = 0; bin < eden::kLineBins; ++bin) {
+          const auto& line = bin >= 1000 ? value : none;
+          table.push_back(static_cast<int64_t>(line.sparse));
+          table.push_back(static_cast<int64_t>(line.dense));
+        }
+      }
+      for (const auto model : {ModelKind::kBitline, ModelKind::kWordline}) {
+        const bool flips = check(
+            load_of(1, 1, 40000),
+            line_row(model, 1.0, 128 * 3, eden::kEndless, eden::kLineBins, 128, 32, kind), table);
+        CHECK(flips == (zero.sparse != one.sparse));
+      }
+    }
+  }
 }
 
 TEST_CASE("bits that are turned one by one are those that masks turn, cells found twice too") {

@@ -129,6 +129,32 @@ TEST_CASE("every bit of a plane is judged by its own cell, in every storage") {
   }
 }
 
+TEST_CASE("lines of planes may fail for one stored value more often than for the other") {
+  for (const auto kind :
+       {eden::TableKind::kAlike, eden::TableKind::kOpposite, eden::TableKind::kApart}) {
+    for (const double failure : {1.0, 0.6}) {
+      Rows found;
+      for (size_t i = 0; i < 2 * size_t{eden::kLineBins}; ++i) {
+        const auto weak =
+            eden::weak_thresholds(i % 4 == 0 ? 0.2 : 3e-3 * static_cast<double>(i % 5));
+        found.table.push_back(static_cast<int64_t>(weak.sparse));
+        found.table.push_back(static_cast<int64_t>(weak.dense));
+      }
+      for (const auto& [model, plane] :
+           {std::pair{eden::ModelKind::kBitline, 0x1fu}, {eden::ModelKind::kWordline, 0xe0u}}) {
+        auto row = row_of(0.0, 0.0, failure, 128 * 5 + 3, eden::kEndless, plane);
+        row[eden::kModel] = static_cast<int64_t>(model);
+        row[eden::kTableKind] = static_cast<int64_t>(kind);
+        row[eden::kTableLength] = eden::kLineBins;
+        row[eden::kRowBits] = 128;
+        row[eden::kSubarrayRows] = 32;
+        found.add(row);
+      }
+      check(found, ValueType::kInt8, Storage::kInt8, {1, 2, 4001});
+    }
+  }
+}
+
 TEST_CASE("one plane of all bits is the whole word") {
   const auto in = pattern(300000);
   auto whole = in, plane = in;

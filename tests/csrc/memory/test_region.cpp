@@ -56,7 +56,7 @@ TEST_CASE("a line finds its pair of thresholds") {
           .data());
   for (uint64_t line = 0; line < 12; ++line) {
     const auto expected = eden::weak_thresholds(probabilities[line % probabilities.size()]);
-    const auto found = eden::line_thresholds(1, region, table.data(), line);
+    const auto found = eden::line_thresholds(1, region, table.data(), line, line % 2 != 0);
     CHECK(found.sparse == expected.sparse);
     CHECK(found.dense == expected.dense);
   }

@@ -269,8 +269,9 @@ TEST_CASE("a head whose high word is one of the table's is counted by its low wo
         const uint64_t threshold = eden::kMaxSparseCode;
         const uint32_t key = eden::line_key(threshold);
         const uint32_t length = 1u << eden::block_bits(kLevel);
-        const PatchLines line{border.block * length, 1, length, &threshold, &key, false, 0,
-                              eden::simd::kOneRow,   0, length};
+        const PatchLines line{
+            border.block * length, 1, length, &threshold, &key, nullptr, nullptr, false, 0,
+            eden::simd::kOneRow,   0, length};
         const MarkBlock block{border.block, kLevel};
         Owned<FoundCells> marks;
         kernels->find_in_lines(kChip, line, &block, 1, marks.found);
@@ -292,12 +293,20 @@ TEST_CASE("every instruction set finds the marks of lines") {
     lines.first_cell = first_line * lines.length;
     std::vector<uint64_t> thresholds(lines.count);
     std::vector<uint32_t> keys(lines.count);
+    std::vector<uint64_t> lower(lines.count);
+    std::vector<uint32_t> lower_keys(lines.count);
+    const bool two = random.chance(50);
     for (size_t i = 0; i < lines.count; ++i) {
       thresholds[i] = random_threshold(random);
       keys[i] = eden::line_key(thresholds[i]);
+      // Some alike, some that differ by what no key tells.
+      lower[i] = random.chance(30) ? thresholds[i] - std::min(thresholds[i], random.below(3))
+                                   : std::min(thresholds[i], random_threshold(random));
+      lower_keys[i] = eden::line_key(lower[i]);
     }
     lines.threshold = thresholds.data();
     lines.key = keys.data();
+    if (two) lines.lower = lower.data(), lines.lower_key = lower_keys.data();
     lines.across = random.chance(50);
     const uint64_t cells = uint64_t{lines.count} * lines.length;
     lines.row_shift = eden::simd::kOneRow;
@@ -326,7 +335,9 @@ TEST_CASE("every instruction set finds the marks of lines") {
           const uint64_t at =
               lines.across ? ((place - lines.lead) << lines.row_shift) + line : offset - lines.lead;
           if (at < lines.begin || at >= lines.end) return;
-          if (mark.below(chip, thresholds[line])) expected.push_back(static_cast<uint32_t>(2 * at));
+          if (!mark.below(chip, thresholds[line])) return;
+          const bool once = two && !mark.below(chip, lower[line]);
+          expected.push_back(static_cast<uint32_t>(2 * at + once));
         });
       }
     }
@@ -360,37 +371,60 @@ TEST_CASE("every instruction set finds the dense part of lines") {
     lines.begin = static_cast<uint32_t>(random.below(2) * random.below(columns));
     const uint32_t cut = static_cast<uint32_t>(random.below(2)) * ((columns - lines.begin) / 2);
     lines.end = ((rows - 1) << lines.row_shift) + columns - cut;
+    const bool two = random.chance(50);
+    const uint64_t any = 0;
+    std::vector<uint32_t> of_value[2];
+    if (two) lines.lower = &any;  // whose thresholds are on marks, of which none are here
     std::vector<eden::simd::DenseLine> dense;
     std::vector<uint32_t> expected;
     for (uint32_t line = 0; line < lines.count; ++line) {
       if (random.chance(70)) continue;
-      const uint64_t probability = random.chance(10)   ? eden::kAlways
-                                   : random.chance(10) ? 1
-                                                       : 1 + (random.bits() >> random.below(8));
-      dense.push_back({line, probability});
+      const auto probability = [&] {
+        return random.chance(10)   ? eden::kAlways
+               : random.chance(10) ? 1
+                                   : 1 + (random.bits() >> random.below(8));
+      };
+      const uint64_t zero = probability(), one = two && random.chance(20) ? 0 : probability();
+      dense.push_back({line, {zero, one}});
       for (uint32_t place = 0; place < lines.length; ++place) {
         const uint64_t cell = lines.first_cell + uint64_t{line} * lines.length + place;
-        const uint32_t word = eden::dense_weak(chip, cell >> eden::kGroupBits, probability);
-        if (((word >> (cell % eden::kGroupCells)) & 1) == 0 || place < lines.lead) continue;
+        const auto weak = [&](uint64_t of) {
+          return (eden::dense_weak(chip, cell >> eden::kGroupBits, of) >>
+                  (cell % eden::kGroupCells)) &
+                 1;
+        };
+        const uint32_t zeros = weak(zero), ones = two ? weak(one) : zeros;
+        if ((zeros | ones) == 0 || place < lines.lead) continue;
         const uint32_t at = ((place - lines.lead) << lines.row_shift) + line;
-        if (at >= lines.begin && at < lines.end) expected.push_back(2 * at);
+        if (at < lines.begin || at >= lines.end) continue;
+        expected.push_back(2 * at + (zeros ^ ones));
+        for (uint32_t value = 0; value < 2; ++value) {
+          if ((value == 0 ? zeros : ones) != 0) of_value[value].push_back(at);
+        }
       }
     }
     expected = unique(expected);
     for (const Kernels* kernels : all_kernels()) {
       Owned<FoundCells> owned;
-      kernels->find_dense_in_lines(chip, lines, dense.data(), dense.size(), nullptr, owned.found);
+      kernels->find_dense_in_lines(chip, lines, dense.data(), dense.size(), {nullptr, nullptr},
+                                   owned.found);
       INFO(kernels->name << ", trial " << trial);
       REQUIRE(entries_of(owned.found) == expected);
-      // Into a mask that holds other bits already, and nothing beyond the places.
+      // Into masks that hold other bits already, and nothing beyond the places.
       const size_t words = (size_t{rows} << lines.row_shift) / 64, spare = 8;
-      std::vector<uint64_t> mask(words + spare, 0);
-      mask[words / 2] = mask[words] = 5;
-      std::vector<uint64_t> joined = mask;
-      for (const uint32_t entry : expected) joined[entry / 128] |= uint64_t{1} << (entry / 2 % 64);
-      kernels->find_dense_in_lines(chip, lines, dense.data(), dense.size(), mask.data(),
-                                   owned.found);
-      REQUIRE(mask == joined);
+      std::vector<uint64_t> masks[2], joined[2];
+      for (size_t value = 0; value < 2; ++value) {
+        masks[value].assign(words + spare, 0);
+        masks[value][words / 2] = masks[value][words] = 5 + value;
+        joined[value] = masks[value];
+        if (value == 1 && !two) continue;
+        for (const uint32_t at : of_value[value])
+          joined[value][at / 64] |= uint64_t{1} << (at % 64);
+      }
+      kernels->find_dense_in_lines(chip, lines, dense.data(), dense.size(),
+                                   {masks[0].data(), masks[1].data()}, owned.found);
+      REQUIRE(masks[0] == joined[0]);
+      REQUIRE(masks[1] == joined[1]);
     }
   }
 }
@@ -405,15 +439,16 @@ TEST_CASE("every instruction set finds the lines with small marks") {
     const auto count = static_cast<uint32_t>(1 + random.below(500));
     const uint32_t most =
         random.chance(20) ? ~0u : static_cast<uint32_t>(random.bits()) >> random.below(12);
+    const bool apart = random.chance(50);
     std::vector<std::pair<uint32_t, uint32_t>> expected;
     for (uint32_t i = 0; i < count; ++i) {
-      const uint32_t mark = eden::line_mark(eden::draw_lines(chip, first + i), first + i);
+      const uint32_t mark = eden::line_mark(eden::draw_lines(chip, first + i, apart), first + i);
       if (mark <= most) expected.emplace_back(i, mark);
     }
     for (const Kernels* kernels : all_kernels()) {
       std::vector<uint32_t> line(count + eden::simd::kMostLanes), mark(line);
-      const size_t size =
-          kernels->find_weak_lines(chip, first, count, most, line.data(), mark.data());
+      const size_t size = kernels->find_weak_lines(chip, apart ? eden::kLinesApart : 0, first,
+                                                   count, most, line.data(), mark.data());
       std::vector<std::pair<uint32_t, uint32_t>> found;
       for (size_t i = 0; i < size; ++i) found.emplace_back(line[i], mark[i]);
       std::sort(found.begin(), found.end());

@@ -55,9 +55,9 @@ void check_rooms(const eden::Load& load, uint64_t width) {
       for (int64_t i = 0; i < grid.tiles; ++i) {
         eden::Tile tile;
         tile.set(load, which, region, grid, i);
-        const uint32_t masks = tile.lines == 0 ? 1 : 2;
+        const uint32_t masks = tile.one() == 0 ? 2 : 1;
         fits = fits && tile.mask_words() <= masks * eden::kTileMaskWords &&
-               tile.lines <= static_cast<uint32_t>(eden::kTileLines);
+               tile.values * tile.lines <= static_cast<uint32_t>(eden::kTileLines);
       }
       REQUIRE(fits);
     }
@@ -227,9 +227,11 @@ TEST_CASE("tiles of cells that stand for themselves") {
 
 TEST_CASE("tiles of lines") {
   bool wide = false;
-  for (const auto kind : {eden::TableKind::kMeasured, eden::TableKind::kPopulation}) {
-    const int64_t length = kind == eden::TableKind::kPopulation ? eden::kLineBins : 1009;
-    const auto table = line_table(length, 2e-3);
+  for (const auto kind :
+       {eden::TableKind::kMeasured, eden::TableKind::kPopulation, eden::TableKind::kAlike,
+        eden::TableKind::kOpposite, eden::TableKind::kApart}) {
+    const int64_t length = kind == eden::TableKind::kMeasured ? 1009 : eden::kLineBins;
+    const auto table = line_table(eden::by_value(kind) ? 2 * length : length, 2e-3);
     for (const auto model : {ModelKind::kBitline, ModelKind::kWordline}) {
       for (const auto& [row_bits, rows] : {std::pair{int64_t{128}, int64_t{32}},
                                            {384, 96},
@@ -386,7 +388,9 @@ TEST_CASE("regions that cannot be followed are refused by the host and poison a 
   };
   const BadField in_lines[] = {
       {eden::kTableKind, 0, RegionFault::kTable},  // a population has more entries
-      {eden::kTableKind, 2, RegionFault::kTable},
+      {eden::kTableKind, 2, RegionFault::kTable},  // and two tables
+      {eden::kTableKind, 5, RegionFault::kTable},
+      {eden::kTableKind, -1, RegionFault::kTable},
       {eden::kTableLength, 0, RegionFault::kTable},
       {eden::kTableLength, 301, RegionFault::kTable},
       {eden::kRowBits, 0, RegionFault::kShape},

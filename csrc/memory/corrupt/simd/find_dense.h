@@ -241,21 +241,25 @@ void find_dense(uint64_t chip, uint64_t access, uint64_t failure, const DenseQue
   }
 }
 
-// Groups of lines, each with its line's probability, of which some cells are open.
+// Groups of lines, each with its line's probabilities (one, or one for each stored value), of which
+// some cells are open.
+template <size_t kValues>
 struct OpenLineGroups {
   static constexpr size_t kRoom = kBatch + kStep;
   alignas(64) uint32_t slot[kRoom];
   alignas(64) uint32_t low_index[kRoom];
   alignas(64) uint32_t high_index[kRoom];
-  // The probability's digits that are still to be compared, and the cells that are open.
-  alignas(64) uint32_t high[kRoom];
-  alignas(64) uint32_t low[kRoom];
-  alignas(64) uint32_t open[kRoom];
+  // The probabilities' digits that are still to be compared, and the cells that are open.
+  alignas(64) uint32_t high[kValues][kRoom];
+  alignas(64) uint32_t low[kValues][kRoom];
+  alignas(64) uint32_t open[kValues][kRoom];
   size_t size = 0;
 };
 
-// Draws until no group is open; joins the bits found with `words`, by slot.
-EDEN_LANES void settle_line_groups(const Keys& keys, OpenLineGroups& groups, uint32_t* words) {
+// Draws until no group is open; joins the bits found with `words`, by slot, of each value's.
+template <size_t kValues>
+EDEN_LANES void settle_line_groups(const Keys& keys, OpenLineGroups<kValues>& groups,
+                                   uint32_t* const (&words)[kValues]) {
   for (uint32_t which = 0; groups.size != 0 && which < kDraws; ++which) {
     const size_t size = groups.size;
     groups.size = 0;
@@ -272,32 +276,43 @@ EDEN_LANES void settle_line_groups(const Keys& keys, OpenLineGroups& groups, uin
       EDEN_UNROLL(2)
       for (size_t set = 0; set < sets.kNumber; ++set) {
         const size_t lane = at + set * kLanes;
-        const Words high = load(groups.high + lane), low = load(groups.low + lane);
-        const Words open = load(groups.open + lane);
-        Words is_less = broadcast(0), equal = open;
-        const auto compare = [&]<int kDigit>() EDEN_INLINE_LAMBDA {
-          const Words digit = (high << kDigit) >> 31;
-          const Words wanted = 0u - digit;
-          is_less = digit_less(is_less, numbers.word[set][kDigit], wanted);
-          equal = digit_equal(equal, numbers.word[set][kDigit], wanted);
-        };
-        static_assert(kDigitsInDraw == 4);
-        compare.template operator()<3>();
-        compare.template operator()<2>();
-        compare.template operator()<1>();
-        compare.template operator()<0>();
         const Words slot = load(groups.slot + lane);
         alignas(64) uint32_t slots[kLanes];
         store(slots, slot);
-        join(words, slots, is_less & open, lane, size);
-        const Mask more = both(lanes_before(lane, size), common_bits(equal, equal));
+        Words high[kValues], low[kValues], equal[kValues], any_open = broadcast(0);
+        EDEN_UNROLL(2)
+        for (size_t value = 0; value < kValues; ++value) {
+          high[value] = load(groups.high[value] + lane),
+          low[value] = load(groups.low[value] + lane);
+          const Words open = load(groups.open[value] + lane);
+          Words is_less = broadcast(0);
+          equal[value] = open;
+          const auto compare = [&]<int kDigit>() EDEN_INLINE_LAMBDA {
+            const Words digit = (high[value] << kDigit) >> 31;
+            const Words wanted = 0u - digit;
+            is_less = digit_less(is_less, numbers.word[set][kDigit], wanted);
+            equal[value] = digit_equal(equal[value], numbers.word[set][kDigit], wanted);
+          };
+          static_assert(kDigitsInDraw == 4);
+          compare.template operator()<3>();
+          compare.template operator()<2>();
+          compare.template operator()<1>();
+          compare.template operator()<0>();
+          join(words[value], slots, is_less & open, lane, size);
+          any_open = any_open | equal[value];
+        }
+        const Mask more = both(lanes_before(lane, size), common_bits(any_open, any_open));
         const size_t to = groups.size;
-        compress(groups.slot + to, more, slot);
+        EDEN_UNROLL(2)
+        for (size_t value = 0; value < kValues; ++value) {
+          compress(groups.high[value] + to, more,
+                   (high[value] << kDigitsInDraw) | (low[value] >> (32 - kDigitsInDraw)));
+          compress(groups.low[value] + to, more, low[value] << kDigitsInDraw);
+          compress(groups.open[value] + to, more, equal[value]);
+        }
         compress(groups.low_index + to, more, counter[set].word[0]);
         compress(groups.high_index + to, more, counter[set].word[1]);
-        compress(groups.high + to, more, (high << kDigitsInDraw) | (low >> (32 - kDigitsInDraw)));
-        compress(groups.low + to, more, low << kDigitsInDraw);
-        groups.size += compress(groups.open + to, more, equal);
+        groups.size += compress(groups.slot + to, more, slot);
       }
     });
   }
@@ -314,28 +329,38 @@ struct LineGroups {
 };
 
 // Has the group of a line drawn into `words`, at `slot`.
+template <size_t kValues>
 EDEN_LANES void enter_group(const PatchLines& lines, const DenseLine& dense, uint32_t group,
-                            size_t slot, OpenLineGroups& groups, uint32_t* words) {
+                            size_t slot, OpenLineGroups<kValues>& groups,
+                            uint32_t* const (&words)[kValues]) {
   const uint64_t cell = lines.first_cell + uint64_t{dense.line} * lines.length;
   const uint64_t index = (cell >> kGroupBits) + group;
-  const bool all = dense.probability == kAlways;
-  words[slot] = all ? ~0u : 0;
   const size_t at = groups.size;
   groups.slot[at] = static_cast<uint32_t>(slot);
   groups.low_index[at] = low_half(index);
   groups.high_index[at] = high_half(index);
-  groups.high[at] = high_half(dense.probability);
-  groups.low[at] = low_half(dense.probability);
-  groups.open[at] = ~0u;
-  if (!all) ++groups.size;
+  uint32_t any_open = 0;
+  EDEN_UNROLL(2)
+  for (size_t value = 0; value < kValues; ++value) {
+    const Extremes extremes(dense.probability[value]);
+    words[value][slot] = extremes.fixed;
+    groups.high[value][at] = high_half(dense.probability[value]);
+    groups.low[value][at] = low_half(dense.probability[value]);
+    groups.open[value][at] = extremes.wanted;
+    any_open |= extremes.wanted;
+  }
+  if (any_open != 0) ++groups.size;
 }
 
 // Where lines are few: their cells one by one.
+template <size_t kValues>
 EDEN_LANES void list_dense_lines(const Keys& keys, const PatchLines& lines, const DenseLine* dense,
                                  size_t count, FoundCells& found) {
   const LineGroups of_line(lines);
-  OpenLineGroups groups;
-  alignas(64) uint32_t words[kBatch], line[kBatch], row[kBatch];
+  OpenLineGroups<kValues> groups;
+  alignas(64) uint32_t of_value[kValues][kBatch], line[kBatch], row[kBatch];
+  uint32_t* words[kValues];
+  for (size_t value = 0; value < kValues; ++value) words[value] = of_value[value];
   size_t slots = 0;
   const auto find_batch = [&] {
     settle_line_groups(keys, groups, words);
@@ -344,13 +369,17 @@ EDEN_LANES void list_dense_lines(const Keys& keys, const PatchLines& lines, cons
     const Words row_shift = broadcast(static_cast<uint32_t>(lines.row_shift));
     for (size_t slot = 0; slot < slots; ++slot) {
       EDEN_UNROLL(8)
-      for (uint32_t bit = 0; bit < kGroupCells; bit += kLanes) {
-        const Words bits = lane_numbers() + bit;
-        const Mask weak = common_bits(broadcast(words[slot]), shift_left(broadcast(1), bits));
+      for (uint32_t first = 0; first < kGroupCells; first += kLanes) {
+        const Words bits = lane_numbers() + first;
+        const uint32_t zero = words[0][slot], one = words[kValues - 1][slot];
+        const Words bit = shift_left(broadcast(1), bits);
+        const Mask weak = common_bits(broadcast(zero | one), bit);
         const Words place = shift_left(bits + row[slot], row_shift) + line[slot];
         const Mask wanted =
             both(weak, less(place - lines.begin, broadcast(lines.end - lines.begin)));
-        end += compress(end, wanted, place + place);
+        const Words once =
+            kValues == 1 ? Words{} : where(common_bits(broadcast(zero ^ one), bit), broadcast(1));
+        end += compress(end, wanted, place + place + once);
       }
     }
     found.size = static_cast<size_t>(end - found.cell);
@@ -403,14 +432,17 @@ EDEN_LANES void join_row(const PatchLines& lines, const uint32_t* row, uint32_t 
   store(at, load(at) | words);
 }
 
-// Where lines are many: the mask's words, a tile of lines and some groups of each at a time.
+// Where lines are many: the masks' words, a tile of lines and some groups of each at a time.
+template <size_t kValues>
 EDEN_LANES void join_dense_lines(const Keys& keys, const PatchLines& lines, const DenseLine* dense,
-                                 size_t count, char* mask) {
+                                 size_t count, uint64_t* const (&masks)[2]) {
   constexpr size_t kTiles = 4;
   static_assert(kTileLines <= kBatch);
   const LineGroups of_line(lines);
-  OpenLineGroups groups;
-  alignas(64) uint32_t words[kTiles * kGroupCells * kLanes];
+  OpenLineGroups<kValues> groups;
+  alignas(64) uint32_t of_value[kValues][kTiles * kGroupCells * kLanes];
+  uint32_t* words[kValues];
+  for (size_t value = 0; value < kValues; ++value) words[value] = of_value[value];
   for (size_t i = 0, end = 0; i < count; i = end) {
     const uint32_t tile = dense[i].line / kTileLines;
     while (end < count && dense[end].line / kTileLines == tile) ++end;
@@ -418,8 +450,10 @@ EDEN_LANES void join_dense_lines(const Keys& keys, const PatchLines& lines, cons
       for (tiles = 0;
            tiles < kTiles && group + tiles <= of_line.last && groups.size + (end - i) <= kBatch;
            ++tiles) {
-        uint32_t* const of_tile = words + tiles * kTileLines;
-        for (uint32_t at = 0; at < kTileLines; at += kLanes) store(of_tile + at, Words{});
+        for (uint32_t* const all : words) {
+          uint32_t* const of_tile = all + tiles * kTileLines;
+          for (uint32_t at = 0; at < kTileLines; at += kLanes) store(of_tile + at, Words{});
+        }
         for (size_t line = i; line < end; ++line) {
           const uint32_t in_tile = dense[line].line % kTileLines;
           const size_t slot =
@@ -428,11 +462,13 @@ EDEN_LANES void join_dense_lines(const Keys& keys, const PatchLines& lines, cons
         }
       }
       settle_line_groups(keys, groups, words);
-      for (uint32_t i_tile = 0; i_tile < tiles; ++i_tile) {
-        uint32_t* const of_tile = words + i_tile * kTileLines;
+      for (uint32_t i_tile = 0; i_tile < kValues * tiles; ++i_tile) {
+        const size_t value = i_tile / tiles;
+        char* const mask = reinterpret_cast<char*>(masks[value]);
+        uint32_t* const of_tile = words[value] + i_tile % tiles * kTileLines;
         transpose_tile(of_tile);
         for (uint32_t bit = 0; bit < kGroupCells; ++bit) {
-          const uint32_t in_line = ((group + i_tile) << kGroupBits) + bit;
+          const uint32_t in_line = ((group + i_tile % tiles) << kGroupBits) + bit;
           const uint32_t row = in_line - lines.lead;
           if (in_line < lines.lead || row > (lines.end - 1) >> lines.row_shift) continue;
           join_row(lines, of_tile + bit * kLanes, (row << lines.row_shift) + tile * kTileLines,
@@ -444,13 +480,14 @@ EDEN_LANES void join_dense_lines(const Keys& keys, const PatchLines& lines, cons
 }
 
 void find_dense_in_lines(uint64_t chip, const PatchLines& lines, const DenseLine* dense,
-                         size_t count, uint64_t* mask, FoundCells& found) {
+                         size_t count, uint64_t* const (&masks)[2], FoundCells& found) {
   const Keys keys = make_keys(chip);
-  if (mask == nullptr) {
-    list_dense_lines(keys, lines, dense, count, found);
-  } else {
-    join_dense_lines(keys, lines, dense, count, reinterpret_cast<char*>(mask));
+  if (lines.lower == nullptr) {
+    if (masks[0] == nullptr) return list_dense_lines<1>(keys, lines, dense, count, found);
+    return join_dense_lines<1>(keys, lines, dense, count, masks);
   }
+  if (masks[0] == nullptr) return list_dense_lines<2>(keys, lines, dense, count, found);
+  join_dense_lines<2>(keys, lines, dense, count, masks);
 }
 
 void keep_failing(uint64_t chip, const Rows& rows, uint64_t access, uint64_t failure,

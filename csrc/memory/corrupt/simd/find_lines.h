@@ -43,7 +43,8 @@ __attribute__((noinline)) void judge_line_ties(uint64_t chip, const PatchLines& 
 
 // Judges marks by the thresholds of their lines. Of a block's fields, `base` is the offset of its
 // first cell from the lowest wanted one, `span` the number of wanted cells from that one on, and
-// `entry` the lowest one's offset.
+// `entry` the lowest one's offset. `kTwo` says that lines have two thresholds.
+template <bool kTwo>
 class LineJudge {
  public:
   struct LinePlace {
@@ -80,7 +81,12 @@ class LineJudge {
     const Words nearest = shift_left(word, place.bits);
     const Words highest = (nearest | place.unknown) >> kLineKeyShift;
     const Words lowest = nearest >> kLineKeyShift;
-    const Mask below = both(inside, less(highest | place.octave, key));
+    Mask below = both(inside, less(highest | place.octave, key)), all = below;
+    if (kTwo) {
+      const Words lower = gather(lines_.lower_key, line);
+      all = both(inside, less(highest | place.octave, lower));
+      below = without(below, without(at_most(lowest | place.octave, lower), all));
+    }
     // Where the bits not drawn yet, or those that a key has not, decide.
     const Mask tie = without(both(inside, at_most(lowest | place.octave, key)), below);
     if (__builtin_expect(any(tie), 0)) {
@@ -94,7 +100,8 @@ class LineJudge {
       at = shift_left(row, broadcast(static_cast<uint32_t>(lines_.row_shift))) + line;
     }
     const Mask wanted = both(below, less(at - lines_.begin, broadcast(lines_.end - lines_.begin)));
-    end_ += compress(end_, wanted, at + at);
+    const Words one = kTwo ? where(without(wanted, all), broadcast(1)) : Words{};
+    end_ += compress(end_, wanted, at + at + one);
   }
 
   EDEN_INLINE void squeeze(Blocks& blocks, size_t lane, size_t to, Mask more) const {
@@ -112,12 +119,13 @@ class LineJudge {
 };
 
 // Judges marks of blocks that lie in one line that crosses the rows, by its threshold. Of a block's
-// fields, `base` is the row of its first cell (negative before the patch), `entry` the line, and
-// `strong` the line's key.
+// fields, `base` is the row of its first cell (negative before the patch), `entry` the line,
+// `strong` the line's key, and `always` that of its lower threshold.
+template <bool kTwo>
 class OneLineJudge {
  public:
   struct OneLinePlace {
-    Words base, line, key, octave;
+    Words base, line, key, lower, octave;
     Words bits, shift, unknown;
   };
 
@@ -130,6 +138,7 @@ class OneLineJudge {
     return {load(blocks.base + lane),
             load(blocks.entry + lane),
             load(blocks.strong + lane),
+            kTwo ? load(blocks.always + lane) : Words{},
             (kLastLevel - level) << (32 - kLineKeyShift),
             bits,
             32u - bits,
@@ -141,7 +150,11 @@ class OneLineJudge {
     const Words nearest = shift_left(word, place.bits);
     const Words highest = (nearest | place.unknown) >> kLineKeyShift;
     const Words lowest = nearest >> kLineKeyShift;
-    const Mask below = both(valid, less(highest | place.octave, place.key));
+    Mask below = both(valid, less(highest | place.octave, place.key)), all = below;
+    if (kTwo) {
+      all = both(valid, less(highest | place.octave, place.lower));
+      below = without(below, without(at_most(lowest | place.octave, place.lower), all));
+    }
     const Mask tie = without(both(valid, at_most(lowest | place.octave, place.key)), below);
     if (__builtin_expect(any(tie), 0)) {
       finish();
@@ -152,13 +165,15 @@ class OneLineJudge {
     const Words at =
         shift_left(row, broadcast(static_cast<uint32_t>(lines_.row_shift))) + place.line;
     const Mask wanted = both(below, less(at - lines_.begin, broadcast(lines_.end - lines_.begin)));
-    end_ += compress(end_, wanted, at + at);
+    const Words one = kTwo ? where(without(wanted, all), broadcast(1)) : Words{};
+    end_ += compress(end_, wanted, at + at + one);
   }
 
   EDEN_INLINE void squeeze(Blocks& blocks, size_t lane, size_t to, Mask more) const {
     compress(blocks.base + to, more, load(blocks.base + lane));
     compress(blocks.entry + to, more, load(blocks.entry + lane));
     compress(blocks.strong + to, more, load(blocks.strong + lane));
+    if (kTwo) compress(blocks.always + to, more, load(blocks.always + lane));
   }
 
  private:
@@ -178,8 +193,9 @@ __attribute__((noinline)) void find_in_line_blocks(uint64_t chip, const Keys& ke
   judge.finish();
 }
 
-void find_in_lines(uint64_t chip, const PatchLines& lines, const MarkBlock* blocks_of, size_t count,
-                   FoundCells& found) {
+template <bool kTwo>
+EDEN_LANES void find_blocks_in_lines(uint64_t chip, const PatchLines& lines,
+                                     const MarkBlock* blocks_of, size_t count, FoundCells& found) {
   const Keys keys = make_keys(chip);
   const uint32_t cells = lines.count * lines.length;
   Blocks of_lines, of_line;
@@ -201,6 +217,7 @@ void find_in_lines(uint64_t chip, const PatchLines& lines, const MarkBlock* bloc
       blocks.base[at] = in_line - lines.lead;
       blocks.entry[at] = line;
       blocks.strong[at] = lines.key[line];
+      if (kTwo) blocks.always[at] = lines.lower_key[line];
     } else {
       uint32_t low = 0, high = cells;
       if (bits == 32) {
@@ -215,17 +232,26 @@ void find_in_lines(uint64_t chip, const PatchLines& lines, const MarkBlock* bloc
     }
     if (blocks.size < kBatch) continue;
     if (one) {
-      find_in_line_blocks<OneLineJudge>(chip, keys, lines, blocks, found);
+      find_in_line_blocks<OneLineJudge<kTwo>>(chip, keys, lines, blocks, found);
     } else {
-      find_in_line_blocks<LineJudge>(chip, keys, lines, blocks, found);
+      find_in_line_blocks<LineJudge<kTwo>>(chip, keys, lines, blocks, found);
     }
   }
-  find_in_line_blocks<OneLineJudge>(chip, keys, lines, of_line, found);
-  find_in_line_blocks<LineJudge>(chip, keys, lines, of_lines, found);
+  find_in_line_blocks<OneLineJudge<kTwo>>(chip, keys, lines, of_line, found);
+  find_in_line_blocks<LineJudge<kTwo>>(chip, keys, lines, of_lines, found);
 }
 
-size_t find_weak_lines(uint64_t chip, uint64_t first_line, uint32_t count, uint32_t most,
-                       uint32_t* line, uint32_t* mark) {
+void find_in_lines(uint64_t chip, const PatchLines& lines, const MarkBlock* blocks, size_t count,
+                   FoundCells& found) {
+  if (lines.lower != nullptr) {
+    find_blocks_in_lines<true>(chip, lines, blocks, count, found);
+  } else {
+    find_blocks_in_lines<false>(chip, lines, blocks, count, found);
+  }
+}
+
+size_t find_weak_lines(uint64_t chip, uint32_t detail, uint64_t first_line, uint32_t count,
+                       uint32_t most, uint32_t* line, uint32_t* mark) {
   constexpr uint32_t kLines = static_cast<uint32_t>(kLinesInDraw);
   const Keys keys = make_keys(chip);
   size_t size = 0;
@@ -234,7 +260,7 @@ size_t find_weak_lines(uint64_t chip, uint64_t first_line, uint32_t count, uint3
     // Beyond a multiple of 2^32 the sum is less than what was added to.
     const Words high = high_half(at) + where(less(low, broadcast(low_half(at))), broadcast(1));
     const Counter counter[1] = {
-        {{low, high, broadcast(0), broadcast(counter_word(Stream::kLine, 0))}}};
+        {{low, high, broadcast(0), broadcast(counter_word(Stream::kLine, detail))}}};
     Numbers<1> numbers;
     draw_lanes(keys, counter, numbers);
     // Modulo 2^32: a draw can begin before the first line.

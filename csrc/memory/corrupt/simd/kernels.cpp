@@ -109,7 +109,8 @@ void judge_line_mark(uint64_t chip, const PatchLines& lines, const MarkBlock& bl
                              : offset - lines.lead;
   if (place < lines.begin || place >= lines.end) return;
   reserve(found, 1);
-  found.cell[found.size++] = static_cast<uint32_t>(place) << 1;
+  const bool all = lines.lower == nullptr || mark.below(chip, lines.lower[line]);
+  found.cell[found.size++] = (static_cast<uint32_t>(place) << 1) | (all ? 0u : 1u);
 }
 
 void keep_failing_one_by_one(uint64_t chip, const Rows& rows, uint64_t access, uint64_t failure,

@@ -77,6 +77,10 @@ struct PatchLines {
   uint32_t length;            // cells of a line, a multiple of 32; count x length is below 2^31
   const uint64_t* threshold;  // by line: on its marks
   const uint32_t* key;        // by line: the line_key of its threshold
+  // By line, where cells have a threshold for each stored value: the lower one, `threshold` being
+  // the higher; and its key. Else null.
+  const uint64_t* lower;
+  const uint32_t* lower_key;
   // Whether each of a line's cells lies in a row of its own, at the line's column: then the patch
   // begins with cell `lead` of every line, else with the cell `lead` after the first line's first.
   bool across;
@@ -88,7 +92,7 @@ struct PatchLines {
 // A line whose cells have a dense part.
 struct DenseLine {
   uint32_t line;
-  uint64_t probability;  // as a 64-bit fraction, above 0
+  uint64_t probability[2];  // by stored value, as 64-bit fractions, one of them above 0
 };
 
 // Groups of 32 cells with one probability for each stored value.
@@ -130,16 +134,18 @@ struct Kernels {
   // Appends the cells of lines with a mark in one of the blocks, likewise.
   void (*find_in_lines)(uint64_t chip, const PatchLines& lines, const MarkBlock* blocks,
                         size_t count, FoundCells& found);
-  // Appends the cells of the dense part of lines that cross the rows; or,
-  // with a mask, joins their bits with it: bit p is place p, rows have 32 places or more, and 64
-  // bytes beyond the last one's can be read and written.
+  // Appends the cells of the dense part of lines that cross the rows; or, with masks of cells that
+  // store 0 and 1, joins their bits with them: bit p is place p, rows have 32 places or more, and
+  // 64 bytes beyond the last one's can be read and written. Lines that have no `lower` have one
+  // mask and one probability, the first.
   void (*find_dense_in_lines)(uint64_t chip, const PatchLines& lines, const DenseLine* dense,
-                              size_t count, uint64_t* mask, FoundCells& found);
+                              size_t count, uint64_t* const (&masks)[2], FoundCells& found);
   // Writes which of `count` lines, below 2^31, have a mark of at most `most`, counted from the
   // first line, and their marks; returns how many. Near ones come near each other, in no particular
-  // order. There is room for kMostLanes further words behind those of all lines.
-  size_t (*find_weak_lines)(uint64_t chip, uint64_t first_line, uint32_t count, uint32_t most,
-                            uint32_t* line, uint32_t* mark);
+  // order. There is room for kMostLanes further words behind those of all lines. `detail` is that
+  // of the marks' stream.
+  size_t (*find_weak_lines)(uint64_t chip, uint32_t detail, uint64_t first_line, uint32_t count,
+                            uint32_t most, uint32_t* line, uint32_t* mark);
   // Leaves of the found cells those whose read at this access fails.
   void (*keep_failing)(uint64_t chip, const Rows& rows, uint64_t access, uint64_t failure,
                        FoundCells& found);
