@@ -41,7 +41,7 @@ import numpy as np
 from scipy import special, stats
 from simulated_counts import simulate_counts
 
-from eden.devices.likelihoods import DECISIVE, KINDS, Counts, Estimate, FittedChoice, fit_models
+from eden.devices.likelihoods import KINDS, Counts, Estimate, FittedChoice, fit_models
 from eden.devices.likelihoods.fit import fit_model
 
 MODELS = tuple(KINDS)
@@ -161,11 +161,10 @@ def _bic(values: Sequence[Counts], model: str) -> float:
 
 
 def _chosen(model: str, result: FittedChoice) -> str:
-    """What a fit chooses; of lines with a rate for each value, whether a device's fit does."""
+    """What a fit chooses; of lines with a rate for each value, whether it does choose such lines."""
     if model not in JOINT:
         return result.chosen.model
-    best = min((result.fits[name] for name in JOINT if name in result.fits), key=lambda fit: fit.bic)
-    return best.model if result.chosen.bic - best.bic > DECISIVE else "uniform"
+    return result.chosen.model if result.chosen.model in JOINT else "uniform"
 
 
 def run(model: str, seed: int, redraws: int) -> Outcome:

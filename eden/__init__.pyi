@@ -30,7 +30,6 @@ from .memory.cell_map import CellMap
 from .memory.errors import DataDependent, Uniform
 from .memory.geometry import Geometry
 from .memory.lines import Bitline, Wordline
-from .memory.lines_by_value import BitlineByValue, WordlineByValue
 from .memory.operators import corrupt, corrupt_
 from .placement.constraints import Constraints
 from .placement.defaults import ExactSolver
@@ -50,7 +49,6 @@ __version__: str
 
 __all__ = [
     "Bitline",
-    "BitlineByValue",
     "Budget",
     "CellMap",
     "Condition",
@@ -73,7 +71,6 @@ __all__ = [
     "Tolerance",
     "Uniform",
     "Wordline",
-    "WordlineByValue",
     "account",
     "calibrate_",
     "certify",

@@ -58,6 +58,11 @@ EDEN_HOST_DEVICE inline PhiloxWords draw_lines(uint64_t chip, uint64_t line, boo
   return draw(chip, Stream::kLine, apart ? kLinesApart : 0, line / kLinesInDraw, 0);
 }
 
+// Entries of all lines, of both stored values where each has its own.
+EDEN_HOST_DEVICE inline int64_t line_entries(const Region& region) {
+  return by_value(region.table_kind) ? 2 * region.table_length : region.table_length;
+}
+
 // Entries of the table are pairs (sparse, dense). A threshold that no level reaches would have the
 // search begin at a level that does not exist.
 EDEN_HOST_DEVICE inline WeakThresholds line_entry(const Region& region, const int64_t* table,

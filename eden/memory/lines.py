@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,9 @@ from eden.memory.errors import (
     json_object,
 )
 from eden.memory.geometry import Geometry
+
+if TYPE_CHECKING:
+    from eden.memory.lines_by_value import LinesByValue
 
 # Between them the incomplete beta functions keep their digits; 0 is Model 0, all lines alike.
 LOWEST_DISPERSION = 1e-6
@@ -117,6 +120,38 @@ class LineModel(ByContent, OneRate):
         checked = _check_rates(rates, failure)
         ber, dispersion = _moments(checked, failure)
         return cls(ber, dispersion, failure, geometry, checked)
+
+    @classmethod
+    def by_value(
+        cls,
+        ber_zero: float,
+        ber_one: float,
+        dispersion: float,
+        failure: float = 1.0,
+        geometry: Geometry = DEFAULT_GEOMETRY,
+        marks: Literal["alike", "opposite", "apart"] = "alike",
+    ) -> LinesByValue:
+        """The model of such lines whose cells fail at another rate for stored zeros than for stored ones.
+
+        Args:
+            ber_zero: mean bit error rate, over all lines, of cells that store 0, from 0 to ``failure``.
+            ber_one: likewise of cells that store 1.
+            dispersion: intra-class correlation of the cells of a line, for each value: 0, or from 1e-6 to 0.999.
+            failure: probability F that a read of a weak cell is inverted, above 0, up to 1.
+            geometry: which cells make up a line.
+            marks: how the lines of both values go together. "alike": those in which most zeros fail are those of the
+                ones, too. "opposite": they are those in which the fewest ones fail, as in rows of true cells and rows
+                of anti-cells. "apart": neither, a line is weak for each value independently.
+
+        Raises:
+            TypeError, ValueError: naming the argument that is wrong.
+
+        """
+        # Which imports this module.
+        from eden.memory.lines_by_value import BitlineByValue, WordlineByValue
+
+        kind = BitlineByValue if issubclass(cls, Bitline) else WordlineByValue
+        return kind(ber_zero, ber_one, dispersion, failure, geometry, marks)
 
     @property
     def highest_ber(self) -> float:

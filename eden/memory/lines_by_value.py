@@ -13,7 +13,7 @@ from eden.memory.geometry import Geometry
 from eden.memory.lines import DEFAULT_GEOMETRY, bin_means, check_population
 
 Marks = Literal["alike", "opposite", "apart"]
-"""How the lines that are weak for stored zeros are to those for ones; see ``BitlineByValue``."""
+"""How the lines that are weak for stored zeros are to those for ones; see ``eden.Bitline.by_value``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,18 +67,7 @@ class LinesByValue(ByContent, RatesByValue):
 class BitlineByValue(LinesByValue):
     """Models 1 and 3 together: the cells of a bitline are weak with one probability for each value that they store.
 
-    Args:
-        ber_zero: mean bit error rate, over all lines, of cells that store 0, from 0 to ``failure``.
-        ber_one: likewise of cells that store 1.
-        dispersion: intra-class correlation of the cells of a line, for each value: 0, or from 1e-6 to 0.999.
-        failure: probability F that a read of a weak cell is inverted, above 0, up to 1.
-        geometry: which cells make up a line.
-        marks: "alike": lines in which more zeros than elsewhere fail are those of the ones, too. "opposite": they are
-            those in which the fewest ones fail, as in rows of true cells and rows of anti-cells. "apart": neither, a
-            line has a mark of its own for each value.
-
-    Raises:
-        TypeError, ValueError: naming the argument that is wrong.
+    ``eden.Bitline.by_value`` makes one and has the arguments.
     """
 
     KIND: ClassVar[str] = "bitline_by_value"
@@ -86,6 +75,6 @@ class BitlineByValue(LinesByValue):
 
 @dataclass(frozen=True, eq=False)
 class WordlineByValue(LinesByValue):
-    """Models 2 and 3 together: the same of wordlines. The arguments are those of ``BitlineByValue``."""
+    """Models 2 and 3 together: the same of wordlines. ``eden.Wordline.by_value`` makes one."""
 
     KIND: ClassVar[str] = "wordline_by_value"

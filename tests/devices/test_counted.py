@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import eden
 from eden.common.files import FileError
 from eden.devices.fitting import analyse
+from eden.devices.likelihoods import MODEL_NAMES
 from eden.memory.cell_map import CellMap
+from eden.memory.lines_by_value import LinesByValue
 
 ROWS, ROW_BITS = 64, 1024
 TESTED = eden.Tested(banks=1, rows=ROWS, row_bits=ROW_BITS, subarray_rows=ROWS)
@@ -56,21 +59,22 @@ def test_rates_are_not_below_those_counted(tmp_path: Path, rates: Rates, seed: i
         point = next(point for point in device.whole.points if point.refresh_interval == at)
         found, (_, high) = (point.errors.ber_one, point.one) if value else (point.errors.ber_zero, point.zero)
         assert max(found, high) >= rate
-        if rates is of_columns_and_values:
-            # Lines and stored value together: each value at its own rate, which was that of the worse one.
-            assert rate * 0.9999 <= found <= rate * 1.3
-            continue
-        # What one rate of both has below a value's own count is within that count's 95% interval.
-        assert found >= (counted[at, 0] + counted[at, 1]) / 2
-        assert found >= rate * 0.8
-    if rates is of_columns_and_values:
-        assert any("with a rate for each stored value describes the counts better" in note for note in device.notes)
-        assert {row.model for row in device.choice} >= {"bitline_by_value", "data_dependent"}
-        assert device.model == "data_dependent"
-        assert any("spreads the errors evenly over bitlines" in note for note in device.notes)
-    else:
-        assert device.model == "wordline"
-        assert any(note.startswith("raised rates to what was counted") for note in device.notes)
+        # Lines and stored value together: each value at its own rate, which was that of the worse one.
+        assert rate * 0.9999 <= found <= rate * 1.3
+    name, marks = ("wordline_by_value", "opposite") if rates is of_one_value_a_row else ("bitline_by_value", "alike")
+    assert device.model == name
+    assert any(note.startswith(f"chose {MODEL_NAMES[name]}") for note in device.notes)
+    errors = device.errors(refresh_interval=64_000)
+    assert isinstance(errors, LinesByValue)
+    assert errors.marks == marks
+    # Chips have rows, or columns, as the measured one has: the spread of their shares of flips.
+    x = torch.zeros(ROWS * ROW_BITS // 8, dtype=torch.int8)
+    shares = []
+    for stored in (0, -1):
+        read = eden.corrupt(torch.full_like(x, stored), errors, seed=seed).numpy().view(np.uint8)
+        cells = np.unpackbits(read ^ (stored & 0xFF), bitorder="little").reshape(ROWS, ROW_BITS)
+        shares.append(cells.mean(axis=1 if rates is of_one_value_a_row else 0))
+    assert (np.corrcoef(*shares)[0, 1] > 0) == (marks == "alike")
 
 
 def test_the_failure_probability_hides_no_errors(tmp_path: Path) -> None:

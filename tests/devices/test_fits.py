@@ -160,11 +160,18 @@ def test_lines_and_data_dependence_together_are_not_ignored() -> None:
     errors = [Bitline(ber, 0.05, geometry=GEOMETRY) for ber in (2e-3, 8e-3)]
     zero, one = (count(read_chip(errors[v], 1, v, 1, address=v * BITS), 1) for v in (0, 1))
     result = fit_models(zero=zero, one=one, replicates=0)
-    assert result.fits["bitline_by_value"].bic < result.chosen.bic - 100
-    assert result.chosen.selectable
-    assert any("leaves out the other" in note for note in result.notes)
-    with pytest.raises(ValueError, match="allowed are Models 0 to 3"):
-        result.fits["bitline_by_value"].error_model()
+    assert result.chosen.model == "bitline_by_value"
+    others = [fit.bic for name, fit in result.fits.items() if name != result.chosen.model]
+    assert min(others) > result.chosen.bic + 100
+    found = result.chosen.error_model(GEOMETRY, marks="apart")
+    rates = [rate.estimate for rate in result.chosen.ber]
+    assert found == Bitline.by_value(*rates, result.chosen.dispersion.estimate, geometry=GEOMETRY, marks="apart")
+    for rate, interval in zip((2e-3, 8e-3), result.chosen.ber, strict=True):
+        assert interval.low <= rate <= interval.high
+    # Each value's lines are tested against a fit of their own.
+    tested = fit_models(zero=zero, one=one, replicates=19)
+    assert [test.bins[0].stored for test in tested.goodness] == ["zero", "one"]
+    assert all(test.p_value > 0.01 for test in tested.goodness)
 
 
 def both_axes(ber: float, seed: int) -> np.ndarray[Any, Any]:

@@ -165,3 +165,48 @@ def test_drawn_modules_are_as_much_worse_with_patterns_as_the_median_one() -> No
         found = getattr(drawn.errors(trcd=5.0), f"ber_{stored}")
         odds = [rate / (1 - rate) for rate in (rates["trcd", stored, 5.0], found, alone, raised)]
         assert odds[1] / odds[0] == pytest.approx(odds[3] / odds[2], rel=1e-6)
+
+
+def of_values(folder: Path, seed: int) -> tuple[Path, dict[tuple[int, float, int], float]]:
+    """Counts of two banks that tell zeros and ones of patterns apart, some of one value alone; and the highest counted.
+
+    The latter by bank (-1: both), tRCD and stored value.
+    """
+    random = np.random.default_rng(seed)
+    cells, lines, counted = 2**23, ["trcd,temperature,pattern,stored,bank,repeat,errors,cells"], {}
+    for trcd in (7.5, 5.0):
+        for pattern, values in {"0x00": [0], "0xff": [1], "0xaa": [0, 1], "0x11": [0, 1], "0xcc/0x33": [0, 1]}.items():
+            told = values if len(values) == 1 or random.random() < 0.7 else [int(random.integers(2))]
+            for stored in told:
+                share = 1.0 if len(values) == 1 else {"0x11": (0.75, 0.25)}.get(pattern, (0.5, 0.5))[stored]
+                rates = 10 ** random.uniform(-5, -3, 2) * (100 if trcd == 5.0 else 1)
+                of = int(cells * share)
+                errors = random.binomial(of, rates)
+                lines += [
+                    f"{trcd},50,{pattern},{stored},{bank},{repeat},{count},{of}"
+                    for repeat in range(2)
+                    for bank, count in enumerate(errors)
+                ]
+                for bank, rate in ((0, errors[0] / of), (1, errors[1] / of), (-1, errors.sum() / (2 * of))):
+                    counted[bank, trcd, stored] = max(counted.get((bank, trcd, stored), 0.0), rate)
+    path = folder / f"{seed}.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path, counted
+
+
+def test_no_value_is_below_its_own_count_under_any_pattern(tmp_path: Path) -> None:
+    raised = 0
+    for seed in range(12):
+        path, counted = of_values(tmp_path, seed)
+        device = eden.fit(path, nominal=eden.Condition(trcd=12.5), partitions="bank")
+        for (bank, trcd, stored), rate in counted.items():
+            part = device.whole if bank < 0 else device.partition(f"bank{bank}")
+            if part.nominal:
+                continue
+            errors = part.errors(trcd=trcd)
+            assert (errors.ber_one if stored else errors.ber_zero) >= rate
+        raised += sum("(its " in str(point.worst_pattern) for point in device.whole.points)
+    assert raised > 3
+    path.write_text(path.read_text() + "12.5,50,0xaa,1,0,0,3,4194304\n")
+    with pytest.raises(eden.FileError, match=r"found 3 errors of stored ones .* pattern 0xaa at its nominal"):
+        eden.fit(path, nominal=eden.Condition(trcd=12.5))

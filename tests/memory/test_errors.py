@@ -50,7 +50,11 @@ def test_scaling_keeps_the_asymmetry_and_meets_the_mean():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({}, "model is None; allowed are bitline, bitline_by_value, cell_map, data_dependent, uniform, wordline, wordline_by_value"),
+        (
+            {},
+            "model is None; allowed are bitline, bitline_by_value, cell_map, data_dependent, uniform, wordline, "
+            "wordline_by_value",
+        ),
         ({"model": "row"}, "model is 'row'"),
         ({"model": "uniform"}, "lacks its parameter 'ber'"),
         ({"model": "uniform", "ber": 0.1, "rate": 1}, "'rate' is no parameter of the model 'uniform'"),
@@ -291,8 +295,8 @@ MODELS = [
     eden.Wordline.measured(np.linspace(0, 1, 1000), geometry=eden.Geometry(banks=4)),
     eden.CellMap([3, 1, 2], [True, True, False], [False, True, True], 100, 0.9),
     eden.CellMap([], True, True, 100),
-    eden.BitlineByValue(1e-3, 0.2, 0.1, 0.5),
-    eden.WordlineByValue(1e-3, 0.2, 0.1, geometry=eden.Geometry(row_bits=128), marks="apart"),
+    eden.Bitline.by_value(1e-3, 0.2, 0.1, 0.5),
+    eden.Wordline.by_value(1e-3, 0.2, 0.1, geometry=eden.Geometry(row_bits=128), marks="apart"),
 ]
 
 

@@ -1,7 +1,7 @@
 """Do lines with a rate for each stored value flip what lines of each rate flip, and go together as they say?
 
-What cells that store 0 do is what a model of lines with the rate of zeros does, to the bit; so it is of ones where lines
-have one mark. What is left is checked by means of many lines, within 5 standard deviations.
+What cells that store 0 do is what a model of lines with the rate of zeros does, to the bit; so it is of ones where
+lines have one mark. What is left is checked by means of many lines, within 5 standard deviations.
 """
 
 import itertools
@@ -13,9 +13,10 @@ import torch
 
 import eden
 from eden.memory.errors import ErrorModel
+from eden.memory.lines_by_value import BitlineByValue, WordlineByValue
 
 GEOMETRY = eden.Geometry(row_bits=256, subarray_rows=64, bank_rows=4096)
-KINDS = {eden.BitlineByValue: eden.Bitline, eden.WordlineByValue: eden.Wordline}
+KINDS = {BitlineByValue: eden.Bitline, WordlineByValue: eden.Wordline}
 MARKS = ("alike", "opposite", "apart")
 RATES = [(1e-3, 2e-2), (0.2, 0.05), (0.0, 0.3), (0.03, 0.03)]
 
@@ -65,7 +66,7 @@ def test_a_higher_rate_only_adds_flips(kind, marks):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("marks", MARKS)
 def test_means_and_how_lines_go_together(kind, marks):
-    zero, one, dispersion, length = 0.05, 0.15, 0.3, 64 if kind is eden.BitlineByValue else 256
+    zero, one, dispersion, length = 0.05, 0.15, 0.3, 64 if kind is BitlineByValue else 256
     errors = kind(zero, one, dispersion, geometry=GEOMETRY, marks=marks)
     shares = []
     for stored in ("zeros", "ones"):
@@ -73,7 +74,7 @@ def test_means_and_how_lines_go_together(kind, marks):
         for seed in range(24):
             bits = np.unpackbits(flips(errors, stored, seed=seed).numpy().view(np.uint8), bitorder="little")
             cells = bits.reshape(-1, 64, 256)
-            of_chips.append(cells.mean(axis=1 if kind is eden.BitlineByValue else 2).ravel())
+            of_chips.append(cells.mean(axis=1 if kind is BitlineByValue else 2).ravel())
         shares.append(np.concatenate(of_chips))
     for share, rate in zip(shares, (zero, one), strict=True):
         variance = rate * (1 - rate) * (dispersion + (1 - dispersion) / length)
@@ -84,7 +85,7 @@ def test_means_and_how_lines_go_together(kind, marks):
 
 
 def test_threads_and_chunks_find_the_same():
-    errors = eden.BitlineByValue(0.01, 0.08, 0.1, geometry=GEOMETRY, marks="opposite")
+    errors = BitlineByValue(0.01, 0.08, 0.1, geometry=GEOMETRY, marks="opposite")
     x = words("both", 1 << 20)
     before = torch.get_num_threads()
     try:
@@ -99,9 +100,9 @@ def test_threads_and_chunks_find_the_same():
 
 
 def test_scaling_keeps_the_asymmetry():
-    errors = eden.WordlineByValue(0.01, 0.03, 0.1, failure=0.5)
+    errors = WordlineByValue(0.01, 0.03, 0.1, failure=0.5)
     assert errors.ber == pytest.approx(0.02)
-    assert errors.scaled(0.04) == eden.WordlineByValue(0.02, 0.06, 0.1, failure=0.5)
+    assert errors.scaled(0.04) == WordlineByValue(0.02, 0.06, 0.1, failure=0.5)
     # One value at F, the other with the rest.
     assert errors.scaled(0.4).ber_zero == pytest.approx(0.3)
     assert errors.scaled(0.4).ber_one == 0.5
@@ -120,4 +121,4 @@ def test_scaling_keeps_the_asymmetry():
 )
 def test_what_no_lines_have_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
-        eden.BitlineByValue(*arguments)
+        BitlineByValue(*arguments)

@@ -20,7 +20,7 @@ from eden.memory.storage import CODE_BITS, STORAGE_BITS, STORAGES
 MODELS = {
     "cells": eden.DataDependent(ber_zero=2e-2, ber_one=5e-2, failure=0.7),
     "dense": eden.Uniform(0.2),
-    "bitlines": eden.BitlineByValue(ber_zero=1e-2, ber_one=3e-2, dispersion=0.1, marks="opposite"),
+    "bitlines": eden.Bitline.by_value(ber_zero=1e-2, ber_one=3e-2, dispersion=0.1, marks="opposite"),
     "reliable": None,
 }
 ELEMENTS = 1003

@@ -38,8 +38,8 @@ MODELS: dict[str, Callable[[], ErrorModel]] = {
     "data-dependent": lambda: eden.DataDependent(ber_zero=1e-3, ber_one=2e-2, failure=0.9),
     "bitline": lambda: eden.Bitline(ber=5e-3, dispersion=0.1),
     "wordline": lambda: eden.Wordline(ber=5e-3, dispersion=0.1, failure=0.5),
-    "bitline by value": lambda: eden.BitlineByValue(ber_zero=2e-3, ber_one=9e-2, dispersion=0.1, marks="opposite"),
-    "wordline by value": lambda: eden.WordlineByValue(0.02, 0.05, 0.1, failure=0.5, marks="apart"),
+    "bitline by value": lambda: eden.Bitline.by_value(ber_zero=2e-3, ber_one=9e-2, dispersion=0.1, marks="opposite"),
+    "wordline by value": lambda: eden.Wordline.by_value(0.02, 0.05, 0.1, failure=0.5, marks="apart"),
     "cell map": lambda: eden.CellMap(
         np.arange(5, 200_000, 997), True, np.arange(5, 200_000, 997) % 2 == 0, bits=200_448
     ),

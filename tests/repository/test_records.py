@@ -142,7 +142,7 @@ def error_models(draw: st.DrawFn, least: float = 0.0) -> ErrorModel:
         dispersion = draw(st.sampled_from([0.0, LOWEST_DISPERSION, 0.1, HIGHEST_DISPERSION]))
         model = draw(st.sampled_from([eden.Bitline, eden.Wordline]))(draw(rates(failure)), dispersion, failure)
     elif kind == "by_value":
-        model = draw(st.sampled_from([eden.BitlineByValue, eden.WordlineByValue]))(
+        model = draw(st.sampled_from([eden.Bitline, eden.Wordline])).by_value(
             draw(rates(failure)),
             draw(rates(failure)),
             draw(st.sampled_from([0.0, LOWEST_DISPERSION, 0.1, HIGHEST_DISPERSION])),

@@ -81,8 +81,8 @@ Digester glance_at(const Load& load, int width, int64_t patches) {
   digester.add(sizes, std::size(sizes));
   digester.add(load.regions, static_cast<size_t>(load.region_count * kRegionFields));
   for_lines(load, width, [&](const Region& region, uint64_t) {
-    const int64_t step = (region.table_length + kLooks - 1) / kLooks;
-    for (int64_t entry = 0; entry < region.table_length; entry += step) {
+    const int64_t entries = line_entries(region), step = (entries + kLooks - 1) / kLooks;
+    for (int64_t entry = 0; entry < entries; entry += step) {
       digester.add(load.table + region.table_first + 2 * entry, 2);
     }
   });
@@ -94,7 +94,7 @@ void add_lines(const Load& load, const Region& region, uint64_t cells, Digester&
   const auto add = [&](uint64_t first, uint64_t count) {
     digester.add(load.table + region.table_first + 2 * static_cast<int64_t>(first), 2 * count);
   };
-  const auto entries = static_cast<uint64_t>(region.table_length);
+  const auto entries = static_cast<uint64_t>(line_entries(region));
   if (region.table_kind != TableKind::kMeasured) return add(0, entries);
   const uint64_t last_cell = region.address + cells - 1;
   uint64_t first = region.address / region.row_bits, last = last_cell / region.row_bits;

@@ -54,12 +54,12 @@ from eden.devices.likelihoods import (
     Model,
     PairedLines,
     StoredValue,
-    choose_marks,
     fit_common,
     fit_counts,
     fit_models,
     information_criterion,
     lines_of,
+    marks_gains,
 )
 from eden.devices.partition import (
     AXES,
@@ -88,11 +88,11 @@ FEWEST_VALUES = 3
 # What has a rate for each stored value, and what is chosen only where it is decisively better than all others.
 _BY_VALUE = [name for name, kind in KINDS.items() if kind.by_value]
 _JOINT = [name for name, kind in KINDS.items() if kind in JOINT]
-# How the lines of both values go together, in words.
+# How the lines of both values go together, in words; the first where nothing tells it.
 _MARKS: dict[Marks, str] = {
-    "alike": "those that fail for zeros fail for ones",
-    "opposite": "those that fail for zeros fail least for ones",
-    "apart": "those that fail for zeros are no others' than chance has it for ones",
+    "alike": "that fail most for zeros do so for ones",
+    "opposite": "that fail most for zeros fail least for ones",
+    "apart": "fail for zeros and for ones independently of each other",
 }
 
 
@@ -159,7 +159,6 @@ class CellFitter:
         fits = {point: self._fit(self.whole, point) for point in by_point}
         choice = self._choose(fits)
         self._choose_dispersion(fits)
-        self._choose_marks(fits)
         whole = self._partition(self.whole, fits, nominal_only=False)
         refuse_nothing(self.campaign.path, whole)
         count = self.geometry.banks * (self.geometry.ranks or 1)
@@ -412,7 +411,7 @@ class CellFitter:
             )
         else:
             self.notes.append("chose Model 0 (uniform): the counts tell neither lines nor stored values apart")
-        self._choose_joint(total)
+        self._choose_joint(told, total)
         # Lines of each value tell clusters from what sets the values apart.
         suffix = "_by_value" if "data_dependent" in total else ""
         alike = total["data_dependent" if suffix else "uniform"]
@@ -420,16 +419,38 @@ class CellFitter:
             self.notes.append("cells cluster along bitlines and along wordlines, but an error model has one of them")
         return tuple(rows)
 
-    def _choose_joint(self, total: Mapping[str, float]) -> None:
+    def _choose_joint(self, told: Mapping[OperatingPoint, PointCounts], total: Mapping[str, float]) -> None:
         """Lines with a rate for each stored value, where they describe the counts decisively better than the choice."""
-        name = min((name for name in _JOINT if name in total), key=lambda name: total[name], default=None)
-        if name is None or total[self.model] - total[name] <= DECISIVE:
+
+        def gained(name: str) -> dict[Marks, float]:
+            """What it adds to the log-likelihood how lines of both values go together; apart, nothing."""
+            axis = KINDS[name].axis or "bitline"
+            gains = [
+                (marks_gains(lines), 1.0 + fit.correlation)
+                for fit in told.values()
+                if (lines := _paired(fit, name, axis)) is not None
+            ]
+            return {marks: math.fsum(gain[marks] / share for gain, share in gains) for marks in _MARKS}
+
+        # Models 1 and 2 have the same lines for both values. Against models without lines this is not counted: cells
+        # that fail for both make lines of both values alike, too.
+        alike = gained(self.model)["alike"] if self.model in LINE_AXES else 0.0
+        best, below = "", DECISIVE
+        for name in (name for name in _JOINT if name in total):
+            gains = gained(name)
+            marks = max(gains, key=lambda marks: gains[marks])
+            gain = total[self.model] - total[name]
+            if self.model in LINE_AXES:
+                gain += 2.0 * (gains[marks] - alike)
+            if gain > below:
+                best, below, self.marks = name, gain, marks
+        if not best:
             return
         self.notes.append(
-            f"chose {MODEL_NAMES[name]}: its BIC is {total[self.model] - total[name]:.1f} below that of "
-            f"{MODEL_NAMES[self.model]}"
+            f"chose {MODEL_NAMES[best]}: its BIC is {below:.1f} below that of {MODEL_NAMES[self.model]}; lines "
+            f"{_MARKS[self.marks]}"
         )
-        self.model = name  # type: ignore[assignment]  # of KINDS
+        self.model = best  # type: ignore[assignment]  # of KINDS
 
     @property
     def _rates_of(self) -> Model:
@@ -456,43 +477,6 @@ class CellFitter:
         self.notes.append(
             f"dispersion of the {axis}s {self.dispersion:g}, 95% interval [{found.low:.3g}, {found.high:.3g}]: one for "
             "all operating points, from their counts together"
-        )
-
-    def _choose_marks(self, fits: Mapping[OperatingPoint, PointCounts]) -> None:
-        axis = KINDS[self.model].axis
-        if self.model not in _JOINT or axis is None:
-            return
-
-        def paired() -> Iterator[PairedLines]:
-            for fit in fits.values():
-                if fit.choice is None or len(fit.samples) < 2 or self.model not in fit.choice.fits:
-                    continue
-                both = [fit.samples[value] for value in ("zero", "one")]
-                lines = [sample.lines[axis] for sample in both if axis in sample.lines]
-                if len(lines) < 2 or lines[0][0].shape != lines[1][0].shape:
-                    continue
-                found = fit.choice.fits[self.model]
-                weak = [min(max(rate.estimate, 1e-300), 1.0 - 1e-12) for rate in found.weak]
-                seen = [
-                    -math.expm1(sample.counts.reads * math.log1p(-self.failure)) if self.failure < 1.0 else 1.0
-                    for sample in both
-                ]
-                yield PairedLines(
-                    axis,
-                    np.stack([failed for failed, _ in lines]),
-                    np.stack([cells for _, cells in lines]),
-                    (weak[0], weak[1]),
-                    found.dispersion.estimate if found.dispersion else 0.0,
-                    (seen[0], seen[1]),
-                )
-
-        chosen = choose_marks(paired())
-        self.marks = chosen.marks
-        self.notes.append(
-            f"{axis}s that fail for one value and for the other: {_MARKS[chosen.marks]} (log-likelihood "
-            f"{chosen.gain:.1f} above the next likely way, {chosen.lines} {axis}s)"
-            if chosen.gain
-            else f"nothing tells whether {axis}s that fail for zeros are those that do for ones; taken for these"
         )
 
     def _partition(self, region: Region, fits: Mapping[OperatingPoint, PointCounts], nominal_only: bool) -> Partition:
@@ -831,6 +815,26 @@ class CellFitter:
         )
 
 
+def _paired(fit: PointCounts, name: str, axis: Axis) -> PairedLines | None:
+    """The lines of an axis that were read with zeros and with ones, and the laws of a fitted model of them."""
+    if fit.choice is None or not {"zero", "one"} <= set(fit.samples):
+        return None
+    both, found = [fit.samples[value] for value in ("zero", "one")], fit.choice.fits[name]
+    lines = [sample.lines[axis] for sample in both if axis in sample.lines]
+    if len(lines) < 2 or lines[0][0].shape != lines[1][0].shape:
+        return None
+    weak = [min(max(rate.estimate, 1e-300), 1.0 - 1e-12) for rate in found.weak]
+    failure = found.failure.estimate
+    seen = [1.0 if failure >= 1.0 else -math.expm1(sample.counts.reads * math.log1p(-failure)) for sample in both]
+    return PairedLines(
+        failed=np.stack([failed for failed, _ in lines]),
+        cells=np.stack([cells for _, cells in lines]),
+        weak=(weak[0], weak[-1]),
+        dispersion=found.dispersion.estimate if found.dispersion else 0.0,
+        seen=(seen[0], seen[1]),
+    )
+
+
 def _alone(rate: float, interval: tuple[float, float], failure: float) -> Alone:
     rate = min(rounded_rate(rate), failure)
     low, high = around((rounded_rate(interval[0]), rounded_rate(interval[1])), rate)
@@ -854,7 +858,7 @@ def _listed(names: Sequence[str]) -> str:
 def _row(name: str, point: OperatingPoint | None, numbers: Sequence[float]) -> FitRow:
     parameters, observations, log_likelihood, bic = numbers
     return FitRow(
-        model=name,  # type: ignore[arg-type]  # of _MODELS
+        model=name,  # type: ignore[arg-type]  # of KINDS
         point=point,
         parameters=int(parameters),
         observations=int(observations),

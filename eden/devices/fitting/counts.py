@@ -269,9 +269,9 @@ class _Fitter:
             if point == self.nominal and errors > 0:
                 raise FileError(
                     self.campaign.path,
-                    f"found {errors:g} errors of stored {stored}s of module {self.campaign.module} with the pattern "
-                    f"{pattern} at its nominal operating point ({self.nominal}); allowed is none: a device needs a "
-                    "reliable home",
+                    f"found {errors:g} errors of stored {('zeros', 'ones')[stored]} of module {self.campaign.module} "
+                    f"with the pattern {pattern} at its nominal operating point ({self.nominal}); allowed is none: a "
+                    "device needs a reliable home",
                 )
         for point, reading in self.readings:
             if point == self.nominal and reading.total > 0:

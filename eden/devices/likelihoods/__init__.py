@@ -22,7 +22,7 @@ from eden.devices.likelihoods.estimates import (
     lines_of,
 )
 from eden.devices.likelihoods.goodness import Bin, Goodness
-from eden.devices.likelihoods.marks import PairedLines, choose_marks
+from eden.devices.likelihoods.marks import PairedLines, marks_gains
 from eden.devices.likelihoods.models import (
     JOINT,
     REPLICATES,
@@ -56,7 +56,6 @@ __all__ = [
     "PairedLines",
     "PatternTest",
     "StoredValue",
-    "choose_marks",
     "compare_pattern",
     "fit_common",
     "fit_counts",
@@ -64,5 +63,6 @@ __all__ = [
     "goodness_of_fit",
     "information_criterion",
     "lines_of",
+    "marks_gains",
     "measured_lines",
 ]

@@ -128,7 +128,7 @@ class FittedModel(Fit):
         Args:
             geometry: which cells make up a line, for Models 1 and 2.
             marks: how the lines of zeros and of ones go together, which one value's counts do not tell
-                (``choose_marks``).
+                (``marks_gains``).
 
         """
         failure = self.failure.estimate

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eden.devices.likelihoods.counts import Axis
 from eden.memory.lines import HIGHEST_DISPERSION, LOWEST_DISPERSION
 from eden.memory.lines_by_value import Marks
 
@@ -25,7 +23,6 @@ class PairedLines(NamedTuple):
     """Lines that were read with zeros and with ones at one operating point, and the laws that were fitted to each.
 
     Attributes:
-        axis: along which they lie.
         failed: int64 of (2, lines): cells that failed in one read or more, by stored value.
         cells: likewise all that stored the value.
         weak: for each value, the mean of the probability that a cell is weak.
@@ -34,7 +31,6 @@ class PairedLines(NamedTuple):
 
     """
 
-    axis: Axis
     failed: NDArray[np.int64]
     cells: NDArray[np.int64]
     weak: tuple[float, float]
@@ -42,35 +38,20 @@ class PairedLines(NamedTuple):
     seen: tuple[float, float]
 
 
-class ChosenMarks(NamedTuple):
-    """How lines go together, and by how much the log-likelihood lies above the next likely way; 0 where none tells."""
+def marks_gains(point: PairedLines) -> dict[Marks, float]:
+    """By how much each way in which lines can go together raises the log-likelihood above that of marks apart.
 
-    marks: Marks
-    gain: float
-    lines: int
-
-
-def choose_marks(points: Iterable[PairedLines]) -> ChosenMarks:
-    """The most likely of the ways in which ``BitlineByValue`` has the marks of lines.
-
-    A line's probability for each value is the Beta quantile of its mark for that value; given these, its failing cells
-    are independent. The margins are as they were fitted to each value, so that the ways differ in nothing else
-    (inference functions for margins: H. Joe, Multivariate Models and Dependence Concepts, 1997, section 10.1).
+    A line's probability for each value is the Beta quantile of its mark for that value (``eden.Bitline.by_value``);
+    given these, its failing cells are independent. The margins are as they were fitted to each value, so that the ways
+    differ in nothing else (inference functions for margins: H. Joe, Multivariate Models and Dependence Concepts, 1997,
+    section 10.1). Nothing is gained where the counts do not tell it.
     """
-    total = dict.fromkeys(get_args(Marks), 0.0)
-    lines = 0
-    for point in points:
-        told = (point.cells > 0).all(axis=0)
-        if told.sum() < _FEWEST_LINES or not point.failed[:, told].any(axis=1).all() or point.dispersion == 0.0:
-            continue
-        every = -(-int(told.sum()) // _MOST_LINES)
-        failed, cells = point.failed[:, told][:, ::every], point.cells[:, told][:, ::every]
-        lines += failed.shape[1]
-        for marks, value in _likelihoods(failed, cells, point).items():
-            total[marks] += value
-    ordered = sorted(total, key=lambda marks: -total[marks])
-    gain = total[ordered[0]] - total[ordered[1]]
-    return ChosenMarks(ordered[0], gain, lines) if gain > 0.0 else ChosenMarks("alike", 0.0, lines)
+    told = (point.cells > 0).all(axis=0)
+    if told.sum() < _FEWEST_LINES or not point.failed[:, told].any(axis=1).all() or point.dispersion == 0.0:
+        return dict.fromkeys(get_args(Marks), 0.0)
+    every = -(-int(told.sum()) // _MOST_LINES)
+    found = _likelihoods(point.failed[:, told][:, ::every], point.cells[:, told][:, ::every], point)
+    return {marks: value - found["apart"] for marks, value in found.items()}
 
 
 @functools.cache
