@@ -132,7 +132,7 @@ def check_packageable(errors: ErrorModel, name: str) -> None:
     elif isinstance(errors, LineModel) and errors.rates is None:
         what = f"{errors.KIND}, a population of lines, whose table is computed by SciPy at every rate"
     elif not isinstance(errors, (Uniform, DataDependent, LineModel)):
-        what = type(errors).__name__
+        what = errors.KIND
     if what is not None:
         raise ValueError(
             f"operand {name!r} has the error model {what}; allowed in a package are uniform, data_dependent, and "

@@ -501,6 +501,10 @@ def population(info: dict[str, Any]) -> None:
     info["operands"][2]["errors"] = eden.Bitline(1e-3, 0.1).to_dict()
 
 
+def lines_by_value(info: dict[str, Any]) -> None:
+    info["operands"][2]["errors"] = eden.Wordline.by_value(1e-3, 2e-3, 0.1).to_dict()
+
+
 def without_errors(info: dict[str, Any]) -> None:
     for operand in info["operands"]:
         operand["errors"] = operand["table_first"] = None
@@ -523,6 +527,7 @@ BAD_METADATA: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     ),
     (lambda info: info["operands"][1].update(correction="half"), 'operands[1]: correction is "half"; allowed are none'),
     (population, 'operands[2]: its error model is "bitline"; allowed is uniform, data_dependent'),
+    (lines_by_value, 'operands[2]: its error model is "wordline_by_value"; allowed is uniform, data_dependent'),
     (without_errors, "none of its operands has an error model; allowed is one or more"),
 ]
 
@@ -706,6 +711,10 @@ class Pair(nn.Module):
     ("make", "message"),
     [
         (lambda: changed(sum__input=eden.Wordline(1e-3, 0.1)), "operand 'sum.input' has the error model wordline"),
+        (
+            lambda: changed(sum__input=eden.Bitline.by_value(1e-3, 2e-3, 0.1)),
+            "operand 'sum.input' has the error model bitline_by_value; allowed",
+        ),
         (
             lambda: changed(conv__weight=eden.CellMap([4, 9], True, True, bits=4096)),
             "operand 'conv.weight' has the error model a map of a chip's own cells",

@@ -495,6 +495,7 @@ void PatchFlips::find_wordlines_dense(const Load& load, const Region& region,
   }
   for (const simd::DenseQuery& query : dense_queries_) {
     add_dense_words(dense_always_, query.place, query.place + query.groups, always_);
+    if (two) add_dense_words(dense_strong_, query.place, query.place + query.groups, strong_);
   }
 }
 

@@ -163,7 +163,7 @@ TEST_CASE("lines that fail for one stored value alone, or for none") {
       }
       for (const auto model : {ModelKind::kBitline, ModelKind::kWordline}) {
         const bool flips = check(
-            load_of(1, 1, 40000),
+            load_of(1, 1, 12000),
             line_row(model, 1.0, 128 * 3, eden::kEndless, eden::kLineBins, 128, 32, kind), table);
         CHECK(flips == (zero.sparse != one.sparse));
       }
