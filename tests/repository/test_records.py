@@ -57,6 +57,7 @@ from eden.memory.cell_map import CellMap
 from eden.memory.errors import DataDependent, ErrorModel, Uniform
 from eden.memory.geometry import Geometry
 from eden.memory.lines import HIGHEST_DISPERSION, LOWEST_DISPERSION, LineModel
+from eden.memory.lines_by_value import LinesByValue
 from eden.placement.constraints import Constraints
 from eden.placement.defaults import ExactSolver
 from eden.placement.map_file import MemoryMap
@@ -728,7 +729,10 @@ def packages(draw: st.DrawFn) -> PackageInfo:
     for i in range(draw(st.integers(1, 3))):
         model = draw(st.one_of(st.none(), error_models()))
         of_lines = isinstance(model, LineModel)
-        assume(not isinstance(model, CellMap) and not (isinstance(model, LineModel) and model.rates is None))
+        assume(
+            not isinstance(model, (CellMap, LinesByValue))
+            and not (isinstance(model, LineModel) and model.rates is None)
+        )
         operands.append(
             PackagedOperand(
                 name=f"layer{i}.weight",
