@@ -374,7 +374,8 @@ def point(body: Body, index: int = 2) -> Body:
         (lambda b: b.update(extra=1), "extra: Extra inputs are not permitted"),
         (
             lambda b: b.update(model="row"),
-            "model: Input should be 'uniform', 'bitline', 'wordline', 'data_dependent' or 'cell_map'",
+            "model: Input should be 'uniform', 'bitline', 'wordline', 'data_dependent', 'bitline_by_value', "
+            "'wordline_by_value' or 'cell_map'",
         ),
         (lambda b: b.update(model="uniform"), "found model data_dependent .*; allowed is the device's uniform"),
         (lambda b: b.update(failure=0.0), "failure: Input should be greater than 0"),
