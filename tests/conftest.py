@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,14 @@ def measurements(data_folder: Path) -> Path:
     if not path.is_file():
         pytest.skip("EDEN_DATA names a folder without dram/latency-variation")
     return path
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled_before() -> None:
+    """Code that torch.compile gave up in one test is compiled in the next one, whichever runs before it."""
+    convert_frame = sys.modules.get("torch._dynamo.convert_frame")
+    if convert_frame is not None and convert_frame.input_codes.seen:
+        torch._dynamo.reset()
 
 
 @pytest.fixture(autouse=True)
