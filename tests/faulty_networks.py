@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import torch
 import torch._dynamo.testing
 import torch.nn.functional as F
@@ -9,6 +10,7 @@ from torch import nn
 
 import eden
 from eden.app.models import ResNet
+from eden.faults.faulty_layers import FaultyLayer
 from eden.memory import storage
 
 ERRORS = eden.Uniform(1e-3)
@@ -94,3 +96,21 @@ class GroupedAttention(nn.Module):
             scores = torch.baddbmm(mask.expand(samples * 4, -1, -1), q, k.transpose(1, 2))
             return torch.bmm(scores.softmax(-1), v).view(samples, 4, new, width)
         return torch.matmul((torch.matmul(q, k.mT) + mask).softmax(-1), v)
+
+
+def reads(model: nn.Module, x: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """By operand, what a forward pass asks its memory for and what it gets."""
+    found: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    whole = FaultyLayer.eden_read
+
+    def read(self: FaultyLayer, role: str, value: Any) -> Any:
+        got = whole(self, role, value)
+        operand = self.eden_faults.by_role.get(role)
+        if operand is not None and value is not None:
+            found[operand.name] = value.detach().clone(), got.detach().clone()
+        return got
+
+    with pytest.MonkeyPatch.context() as patched, torch.no_grad():
+        patched.setattr(FaultyLayer, "eden_read", read)
+        model(x)
+    return found

@@ -164,6 +164,26 @@ def write_tensors(path: str | os.PathLike[str], tensors: dict[str, torch.Tensor]
         raise FileError(path, f"cannot be written: {error}") from error
 
 
+def read_tensors(path: str | os.PathLike[str], writer: str) -> tuple[dict[str, torch.Tensor], str]:
+    """The tensors and the header of a safetensors file that ``write_tensors`` wrote.
+
+    Raises:
+        FileError: if it cannot be read, or has no header: it was not written by ``writer``.
+
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(os.fspath(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise FileError(path, f"cannot be read as safetensors: {error}") from error
+    if HEADER_KEY not in metadata:
+        raise FileError(path, f"its header has no {HEADER_KEY!r}; it was not written by {writer}")
+    return tensors, metadata[HEADER_KEY]
+
+
 def output_folder(path: str | os.PathLike[str]) -> Path:
     """Make a folder for results and check that it can be written to, before anything is computed.
 

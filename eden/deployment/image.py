@@ -13,7 +13,7 @@ from torch import Tensor
 
 from eden import _core
 from eden.common.arguments import check_int, check_seed
-from eden.common.files import HEADER_KEY, FileError, FiniteRecord, write_tensors
+from eden.common.files import FileError, FiniteRecord, read_tensors, write_tensors
 from eden.common.provenance import Result, digest_of_json
 from eden.memory.cell_map import CellMap
 from eden.memory.errors import ErrorModel
@@ -168,17 +168,8 @@ class MemoryImage:
         Raises:
             FileError: naming the file, the place in it, what was found and what is allowed.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(os.fspath(path), framework="pt") as file:
-                metadata = file.metadata() or {}
-                words = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        except (SafetensorError, OSError) as error:
-            raise FileError(path, f"cannot be read as safetensors: {error}") from error
-        if HEADER_KEY not in metadata:
-            raise FileError(path, f"its header has no {HEADER_KEY!r}; allowed is a file that a memory image wrote")
-        header = ImageHeader.parse(metadata[HEADER_KEY], path)
+        words, text = read_tensors(path, "eden.memory_image")
+        header = ImageHeader.parse(text, path)
         try:
             return cls(header, words)
         except ValueError as error:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
-from eden.common.files import HEADER_KEY, FileError, atomic_path
-from eden.common.torch_internals import compile_package
+from eden.common.files import HEADER_KEY
+from eden.common.packages import exported, package_path, write_compiled
 from eden.deployment.image import MemoryImage
 from eden.deployment.kernels import OneDnn, Reference
 
@@ -82,9 +79,7 @@ def write_package(network: nn.Module, inputs: Tensor, path: str | os.PathLike[st
         ValueError: for a network that torch.export or AOTInductor cannot take.
         eden.FileError: if the file cannot be written.
     """
-    target = Path(path)
-    if target.suffix != ".pt2":
-        raise FileError(target, f"the name of a package ends in {target.suffix!r}; allowed is '.pt2'")
+    target = package_path(path)
     packaged = _Packaged(network, image).eval()
     words = torch.cat([image.words[name] for name in packaged.operands])
     provenance = image.header.provenance
@@ -96,17 +91,9 @@ def write_package(network: nn.Module, inputs: Tensor, path: str | os.PathLike[st
         "operands": {name: image.header.operands[name].bytes for name in packaged.operands},
     }
     _tell_shapes()
-    with torch.no_grad(), _told("torch.export"):
-        program = torch.export.export(packaged, (inputs, words))
-    try:
-        folder = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:
-        raise FileError(target, f"cannot be written: {error.strerror} (folder {target.parent})") from error
-    with folder:
-        with _told("AOTInductor"):
-            made = compile_package(program, Path(folder.name) / target.name, {HEADER_KEY: json.dumps(body)})
-        with atomic_path(target) as temporary:
-            os.replace(made, temporary)
+    with torch.no_grad():
+        program = exported(packaged, (inputs, words))
+    write_compiled(program, target, {HEADER_KEY: json.dumps(body)})
     return target
 
 
@@ -118,15 +105,3 @@ def _tell_shapes() -> None:
 
 def _packed_like(weight: Tensor, *_: Any, **__: Any) -> Tensor:
     return torch.empty_like(weight)
-
-
-@contextlib.contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Errors of a compiler of torch's as ValueError, and none of the warnings that its own code gives of itself."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except RuntimeError as error:
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise ValueError(f"{what} cannot take the network: {reason}") from error

@@ -9,11 +9,10 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from eden import _core
-from eden.common.files import HEADER_KEY, FileError, write_tensors
+from eden.common.files import FileError, read_tensors, write_tensors
 from eden.common.torch_internals import keeps_other_numbers
 from eden.faults.buffers import range_of, set_range
 from eden.faults.exchange import exchange_layers
@@ -243,16 +242,9 @@ def _state_names(model: nn.Module) -> dict[str, str]:
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], _Header]:
+    tensors, header = read_tensors(path, "eden.save")
     try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        raise FileError(path, f"cannot be read as safetensors: {error}") from error
-    if HEADER_KEY not in metadata:
-        raise FileError(path, f"its header has no {HEADER_KEY!r}; it was not written by eden.save")
-    try:
-        body = json.loads(metadata[HEADER_KEY])
+        body = json.loads(header)
         found = (body.get("format"), body.get("version"), body.get("random_layout"))
         allowed = [(_Header.FORMAT, version, _core.RANDOM_LAYOUT_VERSION) for version in (1, _Header.VERSION)]
         if found not in allowed:

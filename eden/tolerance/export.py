@@ -7,20 +7,16 @@ what comes out, so that one file answers a whole search: that of ``eden.profile`
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import os
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from eden import _core
-from eden.common.files import FileError, atomic_path
-from eden.common.torch_internals import compile_package
+from eden.common.packages import exported, package_path, write_compiled
 from eden.faults import memories
 from eden.faults.borrow import borrowed
 from eden.faults.digests import network_digest
@@ -153,9 +149,7 @@ def export(
         raise ValueError(f"inputs has the shape {tuple(inputs.shape)}; allowed is (N, ...) with N of 1 or more")
     if isinstance(samples_per_run, bool) or not isinstance(samples_per_run, int) or samples_per_run < 1:
         raise ValueError(f"samples_per_run is {samples_per_run!r}; allowed is an int, 1 or more")
-    target = Path(path)
-    if target.suffix != ".pt2":
-        raise FileError(target, f"the name of a package ends in {target.suffix!r}; allowed is '.pt2'")
+    target = package_path(path)
     devices = sorted({str(tensor.device) for tensor in (*model.parameters(), *model.buffers(), inputs)})
     if len(devices) > 1 or inputs.device.type not in ("cpu", "cuda"):
         raise ValueError(
@@ -196,33 +190,6 @@ def export(
         for row, operand in enumerate(operands):
             rows.setdefault(operand_and_plane(operand.name)[0], row)
         arguments = (batch, regions, chip, access) + (() if table is None else (table,))
-        with _told("torch.export"):
-            program = torch.export.export(_Exported(model, rows, calls), arguments)
-    with _folder_beside(target) as folder:
-        with _told("AOTInductor"):
-            made = compile_package(program, folder / target.name, {METADATA_KEY: info.text()})
-        with atomic_path(target) as temporary:
-            os.replace(made, temporary)
+        program = exported(_Exported(model, rows, calls), arguments)
+    write_compiled(program, target, {METADATA_KEY: info.text()})
     return target
-
-
-@contextlib.contextmanager
-def _folder_beside(target: Path) -> Iterator[Path]:
-    try:
-        folder = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:
-        raise FileError(target, f"cannot be written: {error.strerror} (folder {target.parent})") from error
-    with folder:
-        yield Path(folder.name)
-
-
-@contextlib.contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Errors of a compiler of torch's as ValueError, and none of the warnings that its own code gives of itself."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except RuntimeError as error:
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise ValueError(f"{what} cannot take the network: {reason}") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from faulty_networks import reads
 from torch import nn
 
 import eden
@@ -75,24 +76,6 @@ def tolerance(model: nn.Module, limit: float = 0.05) -> eden.Tolerance:
 def placed(model: nn.Module, device: Device, **constraints: Any) -> Placement:
     constraints = {"split": True, **constraints}
     return eden.place(tolerance(model), device, eden.ExactSolver(gap=0.005), constraints=Constraints(**constraints))
-
-
-def reads(model: nn.Module, x: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """By operand, what a forward pass asks its memory for and what it gets."""
-    found: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-    whole = FaultyLayer.eden_read
-
-    def read(self: FaultyLayer, role: str, value: Any) -> Any:
-        got = whole(self, role, value)
-        operand = self.eden_faults.by_role.get(role)
-        if operand is not None and value is not None:
-            found[operand.name] = value.detach().clone(), got.detach().clone()
-        return got
-
-    with pytest.MonkeyPatch.context() as patched, torch.no_grad():
-        patched.setattr(FaultyLayer, "eden_read", read)
-        model(x)
-    return found
 
 
 @pytest.mark.parametrize("storage", ["int8", "int8_sign_magnitude", "float32", "bfloat16", "int4"])

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from chain import tolerance as made
+from faulty_networks import reads
 from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import eden
 from eden.devices.device import Device
-from eden.faults.faulty_layers import FaultyLayer
 from eden.memory.cell_map import CellMap
 from eden.placement.constraints import Constraints
 from eden.placement.harm import word_harm
@@ -79,24 +79,6 @@ def placed(model: nn.Module, home: Device, **constraints: Any) -> Placement:
     return eden.place(tolerance(model), home, constraints=Constraints(**{"remap": True, **constraints}))
 
 
-def reads(model: nn.Module) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """By operand, what a forward pass stores and what it gets."""
-    found: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-    whole = FaultyLayer.eden_read
-
-    def read(self: FaultyLayer, role: str, value: Any) -> Any:
-        got = whole(self, role, value)
-        operand = self.eden_faults.by_role.get(role)
-        if operand is not None and value is not None:
-            found[operand.name] = value.detach().clone(), got.detach().clone()
-        return got
-
-    with pytest.MonkeyPatch.context() as patched, torch.no_grad():
-        patched.setattr(FaultyLayer, "eden_read", read)
-        model(INPUTS)
-    return found
-
-
 def bits_of(value: NDArray[Any], storage: str, low: float, high: float) -> tuple[NDArray[Any], float]:
     """Words [elements, bits], the lowest first, and the step of codes."""
     if storage == "float32":
@@ -124,7 +106,7 @@ def test_a_reader_of_the_map_alone_reads_the_same_bits(storage: str, tmp_path: P
     told = json.loads(path.read_text())
     eden.inject_(fresh := network(), MemoryMap.load(path))
     rotated = flipped = 0
-    for name, (value, read) in reads(fresh).items():
+    for name, (value, read) in reads(fresh, INPUTS).items():
         operand = told["operands"][name]
         sample = value if operand["kind"] == "weight" else value[0]
         low, high = operand["low"], operand["high"]
@@ -199,7 +181,7 @@ def test_split_operands_and_reads_that_fail_at_times(tmp_path: Path) -> None:
         len(one.pieces) > 1 and any(piece.rotation for piece in one.pieces) for one in placement.operands.values()
     )
     eden.inject_(model, placement)
-    first, second = (reads(model)["3.weight"][1] for _ in range(2))
+    first, second = (reads(model, INPUTS)["3.weight"][1] for _ in range(2))
     assert not torch.equal(first, second)
 
 
