@@ -1,7 +1,8 @@
 """What each way to tolerate errors buys: DRAM energy and time of ResNet-20 for CIFAR-10, within a point of accuracy.
 
-The ways are whole words, a sign kept three times, SECDED over 64 bits (nine bytes for eight, which are charged), words
-whose three high bits are reliable, and each of them boosted. First a table of their limits: the rate
+The ways are whole words, a sign kept three times, six bits with a Hamming code in the same bytes, SECDED over 64 bits
+(nine bytes for eight, which are charged), words whose three high bits are reliable, each of them boosted, and a known
+chip, whose limit is that of benchmarks/known_chips.py and given. First a table of their limits: the rate
 of all bits (of planes: of the unreliable ones) that `eden.profile` certifies on fresh chips for a mean drop of a point,
 counted from the network before boosting in 8 bits, without errors; and the drop that was observed there. Then, for a
 module of each vendor, each platform and kind of rates, what the exact placement by this limit saves of the energy of
@@ -49,10 +50,11 @@ class Way(NamedTuple):
 _KINDS = (
     Way("nothing"),
     Way("sign tripled", "int8_sign_tripled"),
+    Way("Hamming", "int6_sign_magnitude_hamming", "uint6_hamming"),
     Way("SECDED", "int8_sign_magnitude_secded", "uint8_secded"),
     Way("planes", reliable=3),
 )
-WAYS = (*_KINDS, *(way._replace(name=f"{way.name}, boosted", boosted=True) for way in _KINDS))
+WAYS = (*_KINDS, *(way._replace(name=f"{way.name}, boosted", boosted=True) for way in _KINDS), Way("known chip"))
 
 
 def network_of(way: Way, boosted: Path | None, calibration: torch.Tensor) -> nn.Module:
@@ -103,6 +105,8 @@ def limit_of(way: Way, arguments: argparse.Namespace) -> Limit:
 
 def certified(way: Way, arguments: argparse.Namespace) -> Tolerance:
     """What the network tolerates in a way, kept as a file."""
+    if way.name == "known chip":
+        raise SystemExit("bought: known chip: it is not profiled; give --limit 'known chip=RATE' of that chip's cells")
     if way.boosted and arguments.boosted is None:
         raise SystemExit(
             f"bought: {way.name}: --boosted names no network to profile; give it, or --limit '{way.name}=RATE'"
@@ -186,7 +190,9 @@ def _given(text: str) -> tuple[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--boosted", type=Path, help="file of eden.save of the boosted ResNet-20; none: not boosted")
-    parser.add_argument("--ways", nargs="+", default=[way.name for way in WAYS], choices=[way.name for way in WAYS])
+    parser.add_argument(
+        "--ways", nargs="+", default=[way.name for way in WAYS[:-1]], choices=[way.name for way in WAYS]
+    )
     parser.add_argument("--limit", type=_given, action="append", default=[], metavar="WAY=RATE", help="not profiled")
     parser.add_argument("--devices", nargs="+", default=list(worth.DEVICES))
     parser.add_argument("--platforms", nargs="+", default=list(headline.PLATFORMS))

@@ -89,6 +89,7 @@ CASES: tuple[tuple[str, str, str, float], ...] = (
     ("int8_sign_magnitude", "uint8", "zero", 99.9),
     ("int8_sign_magnitude_secded", "uint8_secded", "clamp", 99.9),
     ("int8_sign_tripled", "uint8", "zero", 99.9),
+    ("int6_sign_magnitude_hamming", "uint6_hamming", "zero", 99.9),
     ("float32", "float32", "zero", 100.0),
     ("float32_mset", "float32_mset", "none", 100.0),
     ("float32_mset", "float32_mset", "zero", 99.9),

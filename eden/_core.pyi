@@ -55,6 +55,8 @@ class Storage(enum.Enum):
     float32_cep = 24
     float16_cep = 25
     bfloat16_cep = 26
+    int6_sign_magnitude_hamming = 27
+    uint6_hamming = 28
 
 class ModelKind(enum.Enum):
     cell = 0

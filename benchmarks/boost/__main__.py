@@ -28,6 +28,7 @@ import randbet
 
 EXPERIMENTS: dict[str, Callable[[], None]] = {
     "resnet20": lambda: limits.table(limits.RESNET20),
+    "resnet20-short": lambda: limits.table(limits.RESNET20_SHORT, limits.HIGH_RATES),
     "resnet32": lambda: limits.table(limits.RESNET32),
     "lenet5": lambda: limits.table(limits.LENET),
     "modules": modules.table,

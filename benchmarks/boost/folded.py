@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from judging import COARSE_GRID, MAX_DROP, folds, tolerated
 from runs import kept
-from tasks import folder, short_resnet20
+from tasks import few_images_resnet20, folder
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -38,7 +38,7 @@ def spread(model: nn.Module) -> float:
 
 
 def _judged(fold: bool, channels: bool, boosted: bool) -> Mapping[str, float]:
-    task = short_resnet20()
+    task = few_images_resnet20()
     training, test = task.data()
     model = folded(task.model()) if fold else task.model()
     floor = accuracy(model, test) - MAX_DROP
@@ -54,7 +54,7 @@ def _judged(fold: bool, channels: bool, boosted: bool) -> Mapping[str, float]:
 
 def table() -> None:
     """Print the table, what is not boosted first."""
-    task = short_resnet20()
+    task = few_images_resnet20()
     apart, joined = spread(task.model()), spread(folded(task.model()))
     print(f"the largest channel over the median one: {apart:.1f}; folded: {joined:.1f}")
     print("| boosted | batch norm | ranges of weights | clean | highest |")

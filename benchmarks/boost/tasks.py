@@ -111,6 +111,11 @@ def resnet20() -> Task:
     return _task("ResNet-20", RESNET20, cifar_held_out, flip_and_crop)
 
 
+def resnet20_short() -> Task:
+    """Likewise, trained for ten epochs."""
+    return _task("ResNet-20 of ten epochs", RESNET20_SHORT, cifar_held_out, flip_and_crop)
+
+
 def pretrained_resnet20() -> Task:
     """The pretrained ResNet-20, which saw all 50,000 training images, judged on the 1,000 test images."""
     return _task("pretrained ResNet-20", pretrained_resnet, cifar10, flip_and_crop)
@@ -136,24 +141,6 @@ def ablation_resnet20() -> Task:
     return _task("pretrained ResNet-20", pretrained_resnet, lambda: cifar10(20_000), flip_and_crop)
 
 
-_SHORT_IMAGES = 5_000  # for comparisons of many networks and storages, which rank and do not claim
-
-
-def short_resnet20() -> Task:
-    """The pretrained ResNet-20 with the first 5,000 training images, judged on the 1,000 test images."""
-    return _task("pretrained ResNet-20", pretrained_resnet, lambda: cifar10(_SHORT_IMAGES), flip_and_crop)
-
-
-def short_resnet32() -> Task:
-    """The pretrained ResNet-32, likewise."""
-    return _task("pretrained ResNet-32", lambda: pretrained_resnet(32), lambda: cifar10(_SHORT_IMAGES), flip_and_crop)
-
-
-def short_lenet5() -> Task:
-    """LeNet-5 with the first 5,000 training images, judged on the 5,000 that it never saw."""
-
-    def data() -> Split:
-        training, held_out = mnist_held_out()
-        return TensorDataset(*(tensor[:_SHORT_IMAGES] for tensor in training.tensors)), held_out
-
-    return _task("LeNet-5", LENET5, data, None)
+def few_images_resnet20() -> Task:
+    """The pretrained ResNet-20 with the first 5,000 training images, to rank by little."""
+    return _task("pretrained ResNet-20", pretrained_resnet, lambda: cifar10(5_000), flip_and_crop)

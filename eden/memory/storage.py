@@ -26,7 +26,7 @@ _WHOLE = 64  # elements that are whole blocks of every code
 STORAGE_BITS: dict[str, int] = {
     name: _core.cells_of(value, _WHOLE) // _WHOLE for name, value in _core.Storage.__members__.items()
 }
-"""Bits of memory that an element takes in each storage; with SECDED, those of a block / its elements."""
+"""Bits of memory that an element takes in each storage; of blocks, those of a block / its elements."""
 
 _BLOCK_BITS = {name: _core.cells_of(value, 1) for name, value in _core.Storage.__members__.items()}
 
@@ -34,7 +34,7 @@ CELL_UNITS: dict[str, int] = {name: _core.cell_unit(value) for name, value in _c
 """Bits of what addresses and pieces of memory are multiples of: an element, or a byte of coded words."""
 
 CODED: tuple[str, ...] = tuple(name for name, value in _core.Storage.__members__.items() if _core.is_coded(value))
-"""The storages with a code of several words: SECDED, a tripled sign. None of their elements has cells of its own."""
+"""The storages with a code of several words: SECDED, Hamming, a tripled sign. No element has cells of its own."""
 
 CORRECTIONS: tuple[str, ...] = tuple(_core.Correction.__members__)
 
@@ -60,7 +60,7 @@ _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def stored_bits(storage: str, elements: int) -> int:
-    """Bits of memory that so many elements of one sample take. The last block of SECDED is filled up."""
+    """Bits of memory that so many elements of one sample take. The last block of a code is filled up."""
     of_block = _BLOCK_BITS[storage]
     return -(-elements // (of_block // STORAGE_BITS[storage])) * of_block
 

@@ -33,11 +33,9 @@ def boost() -> dict[str, ModuleType]:
 
 def runs(boost: dict[str, ModuleType]) -> list:
     limits = boost["limits"]
-    claims = [*limits.RESNET20, *limits.RESNET32, *limits.LENET]
+    claims = [*limits.RESNET20, *limits.RESNET20_SHORT, *limits.RESNET32, *limits.LENET]
     found = [run for claim in claims for run in (claim.run, claim.reliable) if run is not None]
     found += [*boost["modules"].RUNS.values(), *boost["randbet"].RUNS.values()]
-    every = boost["every_storage"]
-    found += [every.run(network, weights) for network, given in every.NETWORKS.items() for weights in given]
     found.append(boost["neuralfuse"].OURS)
     return found + [boost["ablation"].run(name) for name in boost["ablation"].CHANGES]
 

@@ -9,14 +9,20 @@
 namespace eden {
 namespace {
 
-// Blocks of SECDED that are worked on as one piece.
+// What is worked on as one piece: blocks of SECDED, words of a Hamming code.
 constexpr int64_t kBlocksInTile = 512;
+constexpr int64_t kHammingInTile = 4096;
+
+// Words of whole blocks.
+constexpr int64_t hamming_words(int64_t count) { return count + count % Hamming::kBlockWords; }
 
 template <Storage kStorage>
 constexpr int64_t kInBlock = Secded::kDataBits / storage_bits(kStorage);
 
 template <Storage kStorage>
 constexpr bool kIsSecded = traits_of(kStorage).protection == Protection::kSecded;
+template <Storage kStorage>
+constexpr bool kIsHamming = traits_of(kStorage).protection == Protection::kHamming;
 
 template <class C>
 using WordOf = UnsignedOf<(C::kWidthBits < 8 ? 8 : C::kWidthBits)>;
@@ -61,6 +67,9 @@ CodedLoad::CodedLoad(const Load& load, ValueType value, Storage storage, const v
   const int64_t elements = load.shape.sample_size();
   if (traits_of(storage).protection == Protection::kSecded) {
     tile_ = kBlocksInTile * Secded::kDataBits / storage_bits(storage);
+    tiles_ = (elements + tile_ - 1) / tile_;
+  } else if (traits_of(storage).protection == Protection::kHamming) {
+    tile_ = kHammingInTile;
     tiles_ = (elements + tile_ - 1) / tile_;
   } else {
     // What is left over belongs to the last tile, so that none is small beside others.
@@ -123,6 +132,10 @@ void CodedLoad::encode_tile(const Tile& tile, uint8_t* cells) const {
       std::memcpy(cells, &data, Secded::kDataBytes);
       cells[Secded::kDataBytes] = Secded::checks(data);
     }
+  } else if constexpr (kIsHamming<kStorage>) {
+    const int64_t count = hamming_words(tile.count);
+    std::fill(words + tile.count, words + count, 0);
+    Hamming::encode(words, count, cells);
   } else {
     TripledSign::encode(words, tile.count, cells);
   }
@@ -145,6 +158,8 @@ void CodedLoad::decode_tile(const Tile& tile, const uint8_t* cells) const {
       std::memcpy(words + i, &decoded.data, Secded::kDataBytes);
       if (decoded.detected && correction == Correction::kZero) replaced.push_back(i);
     }
+  } else if constexpr (kIsHamming<kStorage>) {
+    Hamming::decode(cells, hamming_words(tile.count), words);
   } else {
     TripledSign::decode(cells, tile.count, words);
   }

@@ -9,6 +9,7 @@
 
 #include "base/platform.h"
 #include "memory/codes/cep.h"
+#include "memory/codes/hamming.h"
 #include "memory/codes/in_word.h"
 #include "memory/codes/mset.h"
 #include "memory/codes/secded.h"
@@ -48,8 +49,10 @@ enum class Storage : int64_t {
   kFloat32Cep = 24,
   kFloat16Cep = 25,
   kBFloat16Cep = 26,
+  kInt6SignMagnitudeHamming = 27,
+  kUint6Hamming = 28,
 };
-inline constexpr int64_t kStorages = 27;
+inline constexpr int64_t kStorages = 29;
 
 // The type of a tensor's elements. float32, float16 and bfloat16 can be kept in every storage but
 // int32, the others in their own alone.
@@ -89,6 +92,7 @@ enum class Protection : uint8_t {
   // Of several words together: their cells are a stream of bytes (memory/codes/coded_load.h).
   kSecded,
   kTripledSign,
+  kHamming,
   // Of each word in its own bits: a format of numbers (memory/codes/in_word.h).
   kMset,
   kCep,
@@ -131,7 +135,9 @@ EDEN_ALWAYS_INLINE constexpr StorageTraits traits_of(Storage storage) {
       {16, kFloat, kMset},
       {32, kFloat, kCep},
       {16, kFloat, kCep},
-      {16, kFloat, kCep}};
+      {16, kFloat, kCep},
+      {Hamming::kWordBits, kSignMagnitude, kHamming},
+      {Hamming::kWordBits, kUnsigned, kHamming}};
   const auto number = static_cast<uint64_t>(storage);
   return number < kStorages ? kTraits[number] : StorageTraits{0, kSigned};
 }
@@ -142,7 +148,8 @@ EDEN_ALWAYS_INLINE constexpr int storage_bits(Storage storage) { return traits_o
 // Whether a code joins several words, so that an element has no cells of its own.
 EDEN_ALWAYS_INLINE constexpr bool is_coded(Storage storage) {
   const Protection protection = traits_of(storage).protection;
-  return protection == Protection::kSecded || protection == Protection::kTripledSign;
+  return protection == Protection::kSecded || protection == Protection::kTripledSign ||
+         protection == Protection::kHamming;
 }
 
 // Bits of what addresses and pieces of memory are multiples of: a word, or a byte of coded words.
@@ -150,7 +157,7 @@ EDEN_ALWAYS_INLINE constexpr int cell_unit(Storage storage) {
   return is_coded(storage) ? 8 : storage_bits(storage);
 }
 
-// Cells that `elements` of one sample take. The last block of SECDED is filled up with zeros.
+// Cells that `elements` of one sample take. The last block of a code is filled up with zeros.
 EDEN_ALWAYS_INLINE constexpr int64_t cells_of(Storage storage, int64_t elements) {
   switch (traits_of(storage).protection) {
     case Protection::kSecded: {
@@ -159,6 +166,10 @@ EDEN_ALWAYS_INLINE constexpr int64_t cells_of(Storage storage, int64_t elements)
     }
     case Protection::kTripledSign:
       return elements * 8;
+    case Protection::kHamming: {
+      const int64_t blocks = (elements + Hamming::kBlockWords - 1) / Hamming::kBlockWords;
+      return blocks * (8 * Hamming::kBlockBytes);
+    }
     default:
       return elements * storage_bits(storage);
   }

@@ -50,7 +50,7 @@ void launch_cuda(const Tensor& x, const CorruptArguments& arguments, Tensor& out
   STD_TORCH_CHECK(
       !is_coded(arguments.storage),
       "eden::corrupt: x is on a CUDA device; allowed for storages with a code of several "
-      "words (SECDED, a tripled sign) is the CPU");
+      "words (SECDED, Hamming, a tripled sign) is the CPU");
   if (x.numel() == 0) return;
   const int32_t device = x.get_device_index();
   const torch::stable::accelerator::DeviceGuard guard(device);

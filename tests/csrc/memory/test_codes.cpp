@@ -7,10 +7,12 @@
 
 #include "catch2.h"
 #include "memory/codes/cep.h"
+#include "memory/codes/hamming.h"
 #include "memory/codes/mset.h"
 #include "memory/codes/secded.h"
 #include "memory/codes/tripled_sign.h"
 
+using eden::Hamming;
 using eden::Secded;
 using eden::TripledSign;
 
@@ -89,6 +91,43 @@ TEST_CASE(
   CHECK(wrong == 0);
   CHECK(miscorrected > 5000);
   CHECK(detected > 5000);
+}
+
+TEST_CASE(
+    "Hamming corrects every single error of every two words, and makes of two errors the third of "
+    "their columns") {
+  std::set<int> columns;
+  for (int bit = 0; bit < 16; ++bit) columns.insert(Hamming::column(bit));
+  REQUIRE(columns.size() == 16);
+  REQUIRE(Hamming::column(6) == 0);
+  int wrong = 0;
+  for (unsigned both = 0; both < 4096; ++both) {
+    const uint8_t words[2] = {static_cast<uint8_t>(both & 63), static_cast<uint8_t>(both >> 6)};
+    uint8_t cells[2];
+    Hamming::encode(words, 2, cells);
+    const unsigned block = cells[0] | static_cast<unsigned>(cells[1]) << 8;
+    wrong += (block & 4095) != both;
+    const auto read = [](unsigned of_block) {
+      const uint8_t hit[2] = {static_cast<uint8_t>(of_block), static_cast<uint8_t>(of_block >> 8)};
+      uint8_t found[2];
+      Hamming::decode(hit, 2, found);
+      return found[0] | static_cast<unsigned>(found[1]) << 6;
+    };
+    wrong += read(block) != both;
+    for (int a = 0; a < 16; ++a) {
+      const unsigned hit = block ^ 1u << a;
+      wrong += read(hit) != (a == 6 ? both ^ 64 : both);
+      for (int b = 0; b < a; ++b) {
+        unsigned left = hit ^ 1u << b;
+        for (int bit = 0; bit < 16; ++bit) {
+          const int sum = Hamming::column(a) ^ Hamming::column(b);
+          if (sum != 0 && Hamming::column(bit) == sum) left ^= 1u << bit;
+        }
+        wrong += read(hit ^ 1u << b) != (left & 4095);
+      }
+    }
+  }
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("a tripled sign is the majority of its copies, for every word and every set of flips") {
