@@ -4,11 +4,13 @@ import copy
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import eden
@@ -208,16 +210,43 @@ def test_what_is_changed_in_place_is_right_or_refused() -> None:
         eden.deploy(model, eden.memory_image(model), engine="reference")
 
 
+def run_deployed(folder: Path) -> Path:
+    """The example in C++, built."""
+    root = Path(torch.__file__).parent
+    source, program = Path(__file__).parents[2] / "examples" / "run_deployed.cpp", folder / "run_deployed"
+    subprocess.run(
+        [
+            *("c++", "-std=c++20", "-O0", "-Wall", "-Wextra", "-Werror", str(source), "-o", str(program)),
+            *(f"-isystem{root}/include", f"-isystem{root}/include/torch/csrc/api/include", f"-L{root}/lib"),
+            *("-ltorch", "-ltorch_cpu", "-lc10", f"-Wl,-rpath,{root}/lib"),
+            f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}",
+        ],
+        check=True,
+    )
+    return program
+
+
 @pytest.mark.slow
-def test_a_package_runs_from_whatever_words_it_is_given(tmp_path: Any) -> None:
+def test_a_package_runs_from_whatever_words_it_is_given(tmp_path: Path) -> None:
     model = faulty()
     image = eden.memory_image(model)
     deployed = eden.deploy(model, image)
     path = deployed.export(inputs(), tmp_path / "net.pt2")
     package = torch._inductor.aoti_load_package(str(path))
+    save_file({"inputs": inputs()}, tmp_path / "samples.safetensors")
+    program = [str(run_deployed(tmp_path)), str(path), str(tmp_path / "image.safetensors")]
     for read in (image, image.corrupted(7)):
         wanted = eden.deploy(model, read)(inputs())
         torch.testing.assert_close(package(inputs(), torch.cat(list(read.words.values()))), wanted, rtol=0, atol=1e-2)
+        read.save(tmp_path / "image.safetensors")
+        done = subprocess.run(
+            [*program, str(tmp_path / "samples.safetensors")], capture_output=True, text=True, check=True
+        )
+        printed = torch.tensor([[float(word) for word in line.split()] for line in done.stdout.splitlines()])
+        torch.testing.assert_close(printed, wanted, rtol=0, atol=1e-2)
+    done = subprocess.run([*program, str(tmp_path / "image.safetensors")], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "has no tensor inputs" in done.stderr
 
 
 def test_what_no_package_holds_is_refused(tmp_path: Any) -> None:
