@@ -325,13 +325,15 @@ class Curriculum:
         done = epoch // self.epochs_per_step if self.steps_per_epoch is None else optimizer_steps
         return self._ladder.level(self.schedule, self._start, min(done + 1, self.steps), self.steps)
 
-    def ber_at(self, epoch: int) -> float:
-        """Mean bit error rate that is trained with in an epoch, counted from 0; in its first step, if it rises there.
+    def ber_at(self, epoch: int, step: int = 0) -> float:
+        """Mean bit error rate that is trained with in an epoch and a step of it, both counted from 0.
+
+        Within an epoch it rises only if ``steps_per_epoch`` is given.
 
         Raises:
             ValueError: of "adaptive", and without a target.
         """
-        return self._ladder.ber(self._scheduled(epoch, epoch * (self.steps_per_epoch or 0)))
+        return self._ladder.ber(self._scheduled(epoch, epoch * (self.steps_per_epoch or 0) + step))
 
     @property
     def _level(self) -> float:

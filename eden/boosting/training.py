@@ -128,7 +128,7 @@ def train(
             curriculum are unchanged then. The checkpoint before is whole.
 
     Warns:
-        UserWarning: if the last epoch is to be trained at a lower rate than the curriculum's target.
+        UserWarning: if the last step is to be trained at a lower rate than the curriculum's target.
     """
     samples_of(dataset)
     if checkpoint_every is not None and not (whole(checkpoint_every) and checkpoint_every >= 1):
@@ -159,7 +159,8 @@ def train(
         clip_weights_(model, bounds)
     scheduled = curriculum is not None and curriculum.schedule != "adaptive" and not curriculum.tried
     if curriculum is not None and scheduled and len(run.history) < recipe.epochs:
-        last = curriculum.ber_at(curriculum.epoch + recipe.epochs - len(run.history) - 1)
+        epoch = curriculum.epoch + recipe.epochs - len(run.history) - 1
+        last = curriculum.ber_at(epoch, (curriculum.steps_per_epoch or 1) - 1)
         if last < curriculum.highest_ber:
             warnings.warn(
                 f"the training ends at BER {last:.3g}, below the curriculum's target of {curriculum.highest_ber:.3g}: "

@@ -375,6 +375,7 @@ def test_rates_rise_within_epochs():
     _, curriculum, seen = images(20, steps_per_epoch=5)
     assert seen == pytest.approx([1e-2 * (step + 1) / 20 for step in range(20)])
     assert [curriculum.ber_at(epoch) for epoch in range(2)] == pytest.approx([1e-2 / 20, 6e-2 / 20])
+    assert curriculum.ber_at(curriculum.epochs - 1, step=4) == pytest.approx(1e-2)  # what eden.train looks at
 
 
 def test_operands_have_their_own_targets():
