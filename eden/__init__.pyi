@@ -19,6 +19,7 @@ from .faults.checkpoint import load_, save
 from .faults.chips import set_chip_
 from .faults.config import Faults
 from .faults.coverage import coverage
+from .faults.ensemble import Ensemble
 from .faults.inject import inject_, remove_
 from .faults.layers.feature_map import FeatureMap
 from .faults.layers.key_value_cache import KeyValueCache
@@ -56,6 +57,7 @@ __all__ = [
     "Curriculum",
     "DataDependent",
     "Device",
+    "Ensemble",
     "ExactSolver",
     "Faults",
     "FeatureMap",

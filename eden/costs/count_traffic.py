@@ -66,6 +66,7 @@ def traffic(
             f"repeated is True; allowed for {chosen.name}, which keeps nothing between inferences, is False"
         )
     if inputs is None:
+        _refuse_rereads(model)
         infos = checked_operands(model)
         whole = whole_operands(infos)
         again = held(whole, chosen, shared) is not None and repeated is not False
@@ -83,6 +84,20 @@ def traffic(
         again = held(work.operands, chosen, shared) is not None if repeated is None else repeated
         counted = _through_cache(work, chosen, chosen.memory, shared, again)
     return by_plane(counted, checked_operands(model) if faulty_layers(model) else counted.operands)
+
+
+def _refuse_rereads(model: Any) -> None:
+    """Raise ValueError for a network that reads each operand several times, which only a pass tells."""
+    if isinstance(model, Mapping):
+        return
+    from eden.faults.ensemble import Ensemble
+
+    for module in model.modules():
+        if isinstance(module, Ensemble) and module.over == "reads" and module.members > 1:
+            raise ValueError(
+                f"an ensemble over {module.members} reads reads each operand so many times, and inputs is None; "
+                "allowed is one sample, by which eden.traffic counts them; eden.savings and eden.account take those"
+            )
 
 
 def held(infos: Mapping[str, OperandInfo], platform: Platform, batch: int | None = None) -> str | None:
@@ -135,10 +150,13 @@ def _array_words(layer: Convolution, array: Array, batch: int, input_bits: int, 
 
 def _through_array(work: Workload, chosen: Platform, array: Array, batch: int) -> Traffic:
     read = dict.fromkeys(work.operands, 0.0)
+    written = dict.fromkeys(work.operands, 0)
     once = 0
     for call in work.calls:
         loops = call.loops
         names = (*call.inputs, *call.weights)
+        for name in call.new:
+            written[name] += work.operands[name].bytes
         if loops is None:
             once += 1
         bits = {name: work.operands[name].bits for name in names}
@@ -156,9 +174,7 @@ def _through_array(work: Workload, chosen: Platform, array: Array, batch: int) -
             inputs, filters = _array_words(loops, array, batch, of_kind["input"], of_kind["weight"])
             read[name] += (inputs if info.kind == "input" else filters) * info.bits / 8 / batch
     counted = {
-        name: operand_traffic(
-            info, read[name], info.bytes if info.kind == "input" else 0, info.bytes <= chosen.on_chip_bytes
-        )
+        name: operand_traffic(info, read[name], written[name], info.bytes <= chosen.on_chip_bytes)
         for name, info in work.operands.items()
     }
     notes = [
@@ -180,12 +196,9 @@ def _through_cache(work: Workload, chosen: Platform, cache: Cache, batch: int, r
         (info.bytes * (batch if info.kind == "input" else 1), info.kind == "weight") for info in work.operands.values()
     ]
     layers: list[tuple[list[int], list[int]]] = [([], [])]
-    made: set[str] = set()
     for call in work.calls:
         # What a layer reads first was written while the one before it ran.
-        new = [name for name in call.inputs if name not in made]
-        layers[-1][1].extend(index[name] for name in new)
-        made.update(new)
+        layers[-1][1].extend(index[name] for name in call.new)
         layers.append(([index[name] for name in (*call.inputs, *call.weights)], []))
     read, written = _core.cache_traffic(cached, layers, max(cache.bytes, 64), 2 if repeated else 1)
     counted = {

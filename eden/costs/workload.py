@@ -67,6 +67,8 @@ class LayerCall:
     """None: a layer that is not counted by its loops."""
     looped: frozenset[str] = frozenset()
     """The operands that the loops speak of; others, such as a bias, are read once."""
+    new: tuple[str, ...] = ()
+    """Of its inputs, those that were written since a layer read them: a layer that reads one again reads a new map."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,7 @@ class _Trace:
         self.operands: dict[str, StoredOperand] = {}
         self._storage = storage
         self._names: dict[int, str] = {}  # by the id of a tensor that is kept
+        self._readers: dict[str, set[str]] = {}  # by feature map, the layers that read it as it is now
         self._kept: list[Any] = []
         self._faulty = {id(layer): name for name, layer in faulty_layers(model).items()}
         if self._faulty:
@@ -179,9 +182,18 @@ class _Trace:
                 for kind in ("input", "weight")
             }
             looped = frozenset(operand for operand, _, role in found if role in ("input", "weight"))
-            self.calls.append(LayerCall(name, of_kind["input"], of_kind["weight"], loops, looped))
+            new = tuple(operand for operand in of_kind["input"] if self._is_new(operand, name))
+            self.calls.append(LayerCall(name, of_kind["input"], of_kind["weight"], loops, looped, new))
 
         return hook
+
+    def _is_new(self, operand: str, layer: str) -> bool:
+        readers = self._readers.setdefault(operand, set())
+        new = not readers or layer in readers
+        if new:
+            readers.clear()
+        readers.add(layer)
+        return new
 
     def _of_faulty(self, layer: Any) -> list[tuple[str, str, str]]:
         found = [(operand.name, operand.kind, operand.role.name) for operand in layer.eden_faults.operands()]
