@@ -99,7 +99,7 @@ def table(name: str, images: int, chips: int, platform: str, device: eden.Device
         cells = [f"{clean:.1%}"]
         for rate in RATES:
             mean = eden.evaluate(network, test, ber=rate, chips=chips).mean
-            energy = at_rate(moved, rate, device, "fitted").placed_nj
+            energy = at_rate(moved, rate, device, "mean").placed_nj
             found.append((energy, mean, f"{members} of {bits} bits over {over} at {rate:g}"))
             cells += [f"{mean:.1%}", f"{energy:.0f}"]
         print(f"| {bits}, {members} over {over} | {' | '.join(cells)} |", flush=True)
