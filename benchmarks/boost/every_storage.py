@@ -19,7 +19,7 @@ from eden.boosting.recipe import Recipe
 from eden.boosting.training import Augment
 from eden.tolerance.evaluation import accuracy, clean_accuracy
 
-EPOCHS, IMAGES = 2, 8_000
+EPOCHS, IMAGES = 2, 5_000
 _CHOOSING = 1_500
 """Of the images held out, the first: the curriculum chooses by them. The others judge."""
 _PARTS = 20
@@ -27,15 +27,15 @@ _PARTS = 20
 PAIRS: Mapping[str, str] = {
     "int8_sign_magnitude": "uint8",
     "int6_sign_magnitude_hamming": "uint6_hamming",
-    "int8_sign_magnitude_secded": "uint8_secded",
     "float32": "float32",
-    "float32_secded": "float32_secded",
-    "bfloat16": "bfloat16",
-    "float16": "float16",
     "float8_e4m3fn": "float8_e4m3fn",
-    "float8_e5m2": "float8_e5m2",
-    "int16": "int16",
     "int4": "int4",
+    "bfloat16": "bfloat16",
+    "int8_sign_magnitude_secded": "uint8_secded",
+    "float32_secded": "float32_secded",
+    "int16": "int16",
+    "float16": "float16",
+    "float8_e5m2": "float8_e5m2",
 }
 """Storage of weights, and of inputs."""
 

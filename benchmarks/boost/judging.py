@@ -11,8 +11,9 @@ import torch
 from runs import Run, kept
 from tasks import HELD_OUT
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
+import eden
 from eden.faults.chips import draw_chip, set_chip_
 from eden.faults.faulty_layers import faulty_layers
 from eden.faults.inject import remove_
@@ -158,6 +159,30 @@ def judged(run: Run, rates: Sequence[float], claim: float | None = None, reliabl
         return found
 
     return kept(run.folder / "judged.json", compute)  # type: ignore[no-any-return]
+
+
+def certified(run: Run) -> dict[str, Any]:
+    """The rate that ``eden.profile`` certifies of a run's network at its least effort: a mean drop of ``MAX_DROP``.
+
+    From the network before, without faults; on chips of its own, and all images that the run is judged on.
+    """
+
+    def compute() -> dict[str, Any]:
+        before, after = run.networks()
+        found = eden.profile(
+            after,
+            DataLoader(run.data(), batch_size=64),
+            max_drop=MAX_DROP,
+            search=eden.Search(coarse_only=True, effort=1.5),
+            seed=SEED,
+            reference=remove_(before),
+            journal=run.folder / "certified.journal",
+            progress=False,
+        )
+        shown = found.coarse_certificate
+        return {"rate": found.coarse, "drop": shown.mean_drop, "chips": shown.chips}
+
+    return kept(run.folder / "certified.json", compute)  # type: ignore[no-any-return]
 
 
 def mean(values: Sequence[float]) -> str:

@@ -6,6 +6,7 @@ eden retrain benchmarks/boost/recipes/int8.toml --out out/boost/runs/resnet20/in
 eden retrain benchmarks/boost/recipes/int8.toml --out out/boost/runs/resnet20/int8-one-mixed --set 'curriculum.chips="one"' --set 'curriculum.target_ber=0.005' --set 'boost.epochs=3' --set 'curriculum.floor_ber=0.0001' --set 'curriculum.clean_share=0.2'
 eden retrain benchmarks/boost/recipes/float32.toml --out out/boost/runs/resnet20/float32 --set 'boost.epochs=3'
 eden retrain benchmarks/boost/recipes/float32.toml --out out/boost/runs/resnet20/float32-one --set 'curriculum.chips="one"' --set 'curriculum.target_ber=0.005' --set 'boost.epochs=3' --set 'boost.recalibrate=0'
+eden retrain benchmarks/boost/recipes/int8.toml --out out/boost/runs/resnet20-short/hamming --set 'task="benchmarks/boost/tasks.py:resnet20_short"' --set 'memory.storage="int6_sign_magnitude_hamming"' --set 'memory.input_storage="uint6_hamming"' --set 'curriculum.target_ber=0.006' --set 'boost.epochs=4'
 
 # ResNet-32 on CIFAR-10
 eden retrain benchmarks/boost/recipes/int8.toml --out out/boost/runs/resnet32/int8 --set 'task="benchmarks/boost/tasks.py:pretrained_resnet32"' --set 'boost.epochs=1'

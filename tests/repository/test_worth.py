@@ -1,6 +1,7 @@
 """Do the tables of worth place as whole networks are placed, charge the bytes of a code, and tell steps?"""
 
 import argparse
+from pathlib import Path
 
 import bought
 import headline
@@ -51,3 +52,9 @@ def test_a_code_is_charged_beside_whole_words():
 def test_limits_are_named(text: str):
     with pytest.raises(argparse.ArgumentTypeError, match="found"):
         bought._given(text)
+
+
+def test_a_known_chip_is_given_and_not_profiled(tmp_path: Path):
+    with pytest.raises(SystemExit, match="known chip"):
+        bought.certified(bought.WAYS[-1], argparse.Namespace(boosted=None, out=tmp_path / "none"))
+    assert not list(tmp_path.iterdir())
