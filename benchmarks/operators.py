@@ -58,6 +58,7 @@ PLANES_TARGET = 1.3
 CODED = {
     "int8_secded": "int8",
     "int8_sign_tripled": "int8_sign_magnitude",
+    "int6_sign_magnitude_hamming": "int8_sign_magnitude",
     "float32_secded": "float32",
     "float32_mset": "float32",
     "float32_cep": "float32",
