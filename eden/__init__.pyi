@@ -23,6 +23,7 @@ from .faults.ensemble import Ensemble
 from .faults.inject import inject_, remove_
 from .faults.layers.feature_map import FeatureMap
 from .faults.layers.key_value_cache import KeyValueCache
+from .faults.layers.sparse import SparseLinear
 from .faults.memories import operands, set_errors_
 from .faults.reliable import clean
 from .measurements.campaign import Condition
@@ -68,6 +69,7 @@ __all__ = [
     "Recipe",
     "Search",
     "SearchError",
+    "SparseLinear",
     "Task",
     "Tested",
     "Tolerance",

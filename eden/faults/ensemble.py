@@ -135,7 +135,7 @@ def _round_(network: nn.Module, faults: Faults, filter_fn: FilterFn | None, gene
         if filter_fn is not None and not filter_fn(name, layer):
             continue
         for role in layer_class(layer).roles(layer):
-            if role.kind == "input" or role.part not in faults.parameters:
+            if role.kind == "input" or role.indices or role.part not in faults.parameters:
                 continue
             path, _, own = role.name.rpartition(".")
             weight = layer.get_submodule(path)._parameters.get(own)

@@ -22,7 +22,7 @@ from eden.faults.faulty_layers import (
 from eden.faults.layers import stored
 from eden.faults.network import model_device
 from eden.faults.operand import Operand, SampleDims, operand_numel
-from eden.faults.reach import check_readable, join_names, sequence_batch_dims
+from eden.faults.reach import check_indices, check_readable, join_names, sequence_batch_dims
 from eden.faults.reliable import refuse_inside_clean
 
 
@@ -86,7 +86,11 @@ def describe(faults: LayerFaults, name: str, around: int | None, layer: nn.Modul
             operand.own = join_names(name, operand.role.name), operand.address
         if operand.kind == "weight":
             held = stored(layer, operand.role.name)
-            check_readable(join_names(name, operand.role.name), layer, held, operand.storage)
+            full = join_names(name, operand.role.name)
+            if operand.role.indices or operand.storage == "int32":
+                check_indices(full, layer, operand)
+            else:
+                check_readable(full, layer, held, operand.storage)
             operand.packed = keeps_other_numbers(held)
             if operand.packed:  # none of its codes is implausible
                 operand.correction = "none"

@@ -285,8 +285,11 @@ class FaultyLayer(nn.Module):
             _check_held(operand, x, batch_dim)
         region, table = held[buffers.region], held[buffers.table]
         chip, access = self._eden_chip_and_access()
+        # A batch that lies feature by feature is read so, which gives the same bits in a tenth of the time.
+        turned = x.dim() == 2 and batch_dim == 0 and x.is_cpu and not x.is_contiguous()
+        x, batch_dim = (x.t(), 1) if turned else (x, batch_dim)
         y = _read(operand, x, region, table, chip, access, scale, zero_point, bounds, -1, batch_dim)
-        y = y if first < 0 else y.movedim(first, -2)
+        y = y.t() if turned else y if first < 0 else y.movedim(first, -2)
         return y if y.dim() == len(shape) else y.reshape(shape)
 
     def _eden_read_stored(self, operand: Operand, x: Tensor) -> Tensor:
@@ -294,6 +297,8 @@ class FaultyLayer(nn.Module):
         held: Any = self._buffers
         region, table = held[operand.buffers.region], held[operand.buffers.table]
         chip, access = self._eden_chip_and_access()
+        if operand.role.indices:
+            return _read(operand, x, region, table, chip, access, None, None, None, -1, -1)
         if operand.packed:
             packed = codes_of(x)
             assert packed is not None
@@ -407,8 +412,9 @@ class FaultyLayer(nn.Module):
 def _check_computed(operand: Operand, x: Tensor) -> None:
     if operand.planes and not x.is_cpu:
         _refuse_device(operand.name, str(x.device))
-    if x.dtype not in COMPUTED:
-        allowed = ", ".join(str(dtype) for dtype in COMPUTED)
+    formats = (torch.int32,) if operand.role.indices else COMPUTED
+    if x.dtype not in formats:
+        allowed = ", ".join(str(dtype) for dtype in formats)
         raise TypeError(f"{operand.name} has the dtype {x.dtype}; allowed are {allowed}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from eden.faults.faulty_layers import FaultyLayer, faulty_layers
@@ -54,6 +55,7 @@ def functions_of(model: nn.Module, watched: Watched, filtered: bool) -> dict[str
                 not isinstance(parameter, nn.Parameter)
                 or parameter.dim() < 2
                 or not parameter.is_floating_point()
+                or parameter.layout is not torch.strided  # named by coverage
                 or filtered
             ):
                 continue

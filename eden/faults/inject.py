@@ -111,12 +111,13 @@ def inject_(model: nn.Module, faults: Faults | Layout, filter_fn: FilterFn | Non
 
 
 def _check_named_planes(faults: Faults, made: Mapping[str, LayerFaults]) -> None:
-    names = {operand.name for described in made.values() for operand in described.by_role.values()}
+    every = [operand for described in made.values() for operand in described.by_role.values()]
+    names = {operand.name for operand in every if not operand.role.indices}
     for name in faults.planes if isinstance(faults.planes, Mapping) else ():
         if name not in names and name not in ("weight", "input"):
             raise ValueError(
-                f"Faults.planes names {name!r}, which is no operand under faults; allowed are 'weight', 'input', "
-                f"{', '.join(sorted(names))}"
+                f"Faults.planes names {name!r}, which is no operand of values under faults; allowed are 'weight', "
+                f"'input', {', '.join(sorted(names))}"
             )
 
 
@@ -129,16 +130,16 @@ def _operands(
         errors = faults.model_of(role)
         if errors is not None:
             own = join_names(name, role.name)
-            planes = faults.planes_of(own, role.kind)
+            planes = () if role.indices else faults.planes_of(own, role.kind)
             found[role.name] = Operand(
                 own,
                 role,
                 numbers[name, role.name] * OPERAND_SPACING_BITS,
                 None if planes else errors,
-                faults.storage_of(role.kind),
+                "int32" if role.indices else faults.storage_of(role.kind),
                 faults.correction,
-                affine=faults.quantization == "affine",
-                channels=faults.weight_channels and role.kind == "weight",
+                affine=faults.quantization == "affine" and not role.indices,
+                channels=faults.weight_channels and role.kind == "weight" and not role.indices,
                 percentile=faults.percentile,
                 planes=dict.fromkeys(planes, errors),
             )

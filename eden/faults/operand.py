@@ -282,7 +282,9 @@ class Operand:
             for place in self.places
         }
         try:
-            rows, table = self._rows(pieces, elements, width, self.correction)
+            # An index has no range of values: its layer knows what it can be.
+            correction = "none" if self.role.indices else self.correction
+            rows, table = self._rows(pieces, elements, width, correction)
         except (TypeError, ValueError) as error:
             raise type(error)(f"the errors of {self.name}: {error}") from error
         if reliable:

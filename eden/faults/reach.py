@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from eden.common.torch_internals import keeps_other_numbers
 from eden.faults.faulty_layers import COMPUTED, FaultyLayer
 from eden.faults.layers import LAYERS, OTHERS, base_of, entry, layer_class
 from eden.faults.network import named_modules
-from eden.faults.operand import FIRST_RELIABLE_PART
+from eden.faults.operand import FIRST_RELIABLE_PART, Operand
 from eden.faults.packed import codes_of, packed_weights
 
 FilterFn = Callable[[str, nn.Module], bool]
@@ -44,9 +45,23 @@ def check_readable(name: str, layer: nn.Module, tensor: Tensor, storage: str) ->
         allowed = ", ".join(map(str, COMPUTED))
         raise ValueError(f"{name} has the dtype {tensor.dtype}; allowed are {allowed}: convert the network{instead}")
     if tensor.layout is not torch.strided:
-        raise ValueError(f"{name} has the layout {tensor.layout}; allowed is torch.strided{instead}")
+        use = ", or use eden.SparseLinear" if isinstance(layer, nn.Linear) else ""
+        raise ValueError(f"{name} has the layout {tensor.layout}; allowed is torch.strided{instead}{use}")
     if tensor.is_meta and hasattr(layer, "_hf_hook"):
         raise ValueError(f"{name} is offloaded; allowed is inject_ before the network is offloaded{instead}")
+
+
+def check_indices(name: str, layer: Any, operand: Operand) -> None:
+    """Raise ValueError, naming it, for indices that are kept otherwise than as int32, or that fit no such layer."""
+    if operand.storage != "int32" or not operand.role.indices or operand.planes:
+        kept = "in planes" if operand.planes else f"as {operand.storage!r}"
+        allowed = "whole words of 'int32'" if operand.role.indices else "a storage of values"
+        raise ValueError(f"{name} is kept {kept}; allowed is {allowed}")
+    try:
+        layer.check_indices()
+    except ValueError as error:
+        around = name.rpartition(".")[0]
+        raise ValueError(f"{around}.{error}" if around else str(error)) from error
 
 
 def check_initialized(model: nn.Module, filter_fn: FilterFn | None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -39,6 +40,7 @@ _COPIES = {
     "select_copy",
 }
 _COPIES |= {"gather", "repeat", "roll", "flip", "constant_pad_nd", "masked_fill", "_unsafe_view"}
+_COMPRESSED = (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 _BY_INDEX = {"index", "gather", "embedding", "index_select", "take", "take_along_dim", "_unsafe_index"}
 
 
@@ -62,12 +64,20 @@ def tensors_of(modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, Tensor]]
                     yield (f"{name}.{attribute}" if name else attribute), value
 
 
+def _held(tensor: Tensor) -> Tensor:
+    """What has a tensor's values in memory: of a sparse one, those of its entries."""
+    if tensor.layout is torch.sparse_coo:
+        return tensor._values()
+    return tensor.values() if tensor.layout in _COMPRESSED else tensor
+
+
 def _places(tensor: Tensor) -> Iterator[tuple[StorageKey, int, int]]:
     """Where a tensor lies: the memory, and the first and last element there; of a quantizer's class, all its parts."""
     if keeps_other_numbers(tensor):
         for inner in inner_tensors(tensor).values():
             yield from _places(inner)
         return
+    tensor = _held(tensor)
     key = StorageKey.of(tensor)
     if key is not None and tensor.numel() > 0:
         strides = zip(tensor.shape, tensor.stride(), strict=True)
@@ -238,6 +248,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _origin(self, x: Tensor) -> _Origin:
         if keeps_other_numbers(x):
             x = next(self._parts(x))
+        x = _held(x)
         key = StorageKey.of(x)
         if key is None:
             return _Origin(is_map=True)
@@ -255,7 +266,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return _Origin(found_names)
 
     def _set(self, x: Tensor, origin: _Origin) -> None:
-        key = StorageKey.of(x)
+        key = StorageKey.of(_held(x))
         if key is not None:
             self._origins[key.number] = key, origin
 
@@ -296,6 +307,9 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         module = self._inside[-1]
         own = namespace not in ("aten", "prims")
         product = own or (_PRODUCT.search(operator) is not None and _NO_PRODUCT.search(operator) is None)
+        # Bags of a feature map are a product with a sparse matrix.
+        bags = operator.startswith("_embedding_bag") and sources[0].is_floating_point()
+        product = product or (bags and origins[0].is_map)
         maps: dict[Any, tuple[int, bool]] = {}
         arguments = 0
         stored: dict[str, None] = {}

@@ -173,6 +173,7 @@ INDEXED: dict[str, Callable[[], Case]] = {
     ),
 }
 ALL = {**CASES, **INDEXED, **{f"packed {cls.__name__}": lambda cls=cls: packed(cls) for cls in (nn.LSTM, nn.GRU)}}
+ALL["sparse"] = lambda: Case(eden.SparseLinear(randn(4, 5).relu().to_sparse_csr(), randn(4)), {"input": randn(3, 5)})
 
 
 def test_every_class_has_a_case():

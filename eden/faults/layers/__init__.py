@@ -15,6 +15,7 @@ from eden.faults.layers import (  # noqa: F401 - each registers its classes
     linear,
     normalization,
     recurrent,
+    sparse,
 )
 from eden.faults.layers.registry import (
     LAYERS,

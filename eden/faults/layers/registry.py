@@ -28,6 +28,8 @@ class Role:
         optional: whether the layer can do without it; calibration finds out whether it is used.
         by_position: of an input (samples, ..., positions, width), whether memory holds its positions first, each with
             all that belongs to it, so that they keep their cells while a sequence grows: what attention reads.
+        indices: of a buffer, whether it is int32 that says where values belong: memory keeps whole words of it,
+            whatever the storage of the values, and the layer corrects what is implausible.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Role:
     batched_dims: int = 2
     optional: bool = False
     by_position: bool = False
+    indices: bool = False
 
     @property
     def kind(self) -> str:
