@@ -13,7 +13,8 @@ Tables:
     that are found anew, on another chip at each access, over those kept from the access before, in a tensor and in
     ResNet-20;
 (g) what a call costs, on one element;
-(h) int8 in three planes over the whole word, and storages with codes over those without, both at one rate.
+(h) int8 in three planes over the whole word, and storages with codes over those without, both at one rate;
+(i) lines with a rate for each stored value over lines that fail for both at that rate.
 
 How a figure and its interval are found is told in operator_grid.py. The exit status is 0 however the figures turn out,
 1 if one of them could not be measured.
@@ -24,13 +25,15 @@ import copy
 import itertools
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
 from operator_grid import (
+    DISPERSION,
     DTYPES,
     MIB,
     MODELS,
@@ -48,11 +51,12 @@ from torch import Tensor, nn
 
 import eden
 from eden.app.models import ResNet
+from eden.memory.lines_by_value import Marks
 from eden.memory.planes import planes_of
 from eden.memory.reading import empty_cache
 from eden.memory.region import plane_rows
 
-TABLES = "acdefgh"
+TABLES = "acdefghi"
 THREADS = 2
 PLANES_TARGET = 1.3
 CODED = {
@@ -530,6 +534,36 @@ def table_planes(report: Report, sizes: Sizes) -> None:
         report.row(coded, cells)
 
 
+def own_time(call: Callable[[], Any]) -> float:
+    """Seconds of this thread's processor time that one call takes: what else runs on the machine counts little."""
+    begin = time.thread_time()
+    call()
+    return time.thread_time() - begin
+
+
+def table_by_value(report: Report, sizes: Sizes) -> None:
+    size = sizes.tensors[1]
+    what = "lines with a rate for each stored value / lines, processor time of one thread"
+    report.heading("i", f"{what}, {size_text(size)}, float32, by bit error rate")
+    torch.set_num_threads(1)
+    report.row("", [f"{rate:.0e}" for rate in RATES])
+    x = values(torch.float32, (size // 4,))
+    out = torch.empty_like(x)
+    for kind, marks in itertools.product((eden.Bitline, eden.Wordline), get_args(Marks)):
+        cells = []
+        for rate in RATES:
+            two = kind.by_value(ber_zero=rate, ber_one=rate, dispersion=DISPERSION, marks=marks)
+            forms = {
+                name: on_new_chips(operator_arguments(x, model))
+                for name, model in (("by value", two), ("lines", kind(rate, DISPERSION)))
+            }
+            runs = {name: (lambda read=read, out=out: read(out)) for name, read in forms.items()}
+            name = f"{kind.__name__}, {marks}, {rate:.0e}"
+            cells.append(str(report.add("i", name, compare(runs, sizes.budget(0.5), own_time), "by value", "lines")))
+        report.row(f"{kind.__name__}, {marks}", cells)
+    torch.set_num_threads(THREADS)
+
+
 RUNNERS: dict[str, Callable[[Report, Sizes], None]] = {
     "a": table_copy,
     "c": table_fused,
@@ -538,6 +572,7 @@ RUNNERS: dict[str, Callable[[Report, Sizes], None]] = {
     "f": table_accesses,
     "g": table_call,
     "h": table_planes,
+    "i": table_by_value,
 }
 
 

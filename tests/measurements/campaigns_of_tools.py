@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from test_rowhammer_tester import ROW_BITS, hw_log, stored_in
+
 import eden
 from eden.measurements.readers import read
 
@@ -37,6 +39,7 @@ class Case(NamedTuple):
     format: str | None = None
     fit: dict[str, Any] | None = None  # arguments of eden.fit; None: it is read alone
     file: str = "campaign"
+    ask: dict[str, Any] | None = None  # of the fitted device, or where there is no content of the catalogue's ddr3-b33
 
 
 def _number(value: float) -> str:
@@ -75,7 +78,13 @@ def _read(path: Path, case: Case) -> str:
 
 def _fit(path: Path, case: Case) -> str:
     arguments = {"tested": eden.Tested(**case.tested), "at": eden.Condition(**case.at), **(case.fit or {})}
-    device = eden.fit(path, case.format, **arguments)
+    device = eden.fit(path, case.format, **arguments) if case.content else eden.Device.builtin("ddr3-b33")
+    if case.ask is not None:
+        asked = dict(case.ask)
+        part = device.partition(asked.pop("partition")) if "partition" in asked else device.whole
+        answer = part.point(**asked)
+        said = f"{_number(answer.errors.ber_zero)} / {_number(answer.errors.ber_one)}"
+        return f"{said} for {device.model}, basis {answer.basis}"
     points = device.whole.points[1:]
     rates = [f"{_number(point.errors.ber_zero)} / {_number(point.errors.ber_one)}" for point in points]
     placeable = sum(len(part.points) > 1 for part in device.partitions)
@@ -143,6 +152,58 @@ _ACTIVE = [
     for bank in range(2)
     for repeat in range(2)
 ]
+# Rows that fail for one stored value alone: of every four, two for zeros and two for ones, one bit in ten of them.
+_ONE_VALUE_A_ROW = [
+    f"64000,50,{pattern},0,{row},{bit}"
+    for pattern, value in (("0x00", 0), ("0xff", 1))
+    for row in range(64)
+    if row // 2 % 2 == value
+    for bit in range(row % 7, 1024, 5)
+]
+# A bank whose 5 ns have by chance less than its 7.5 ns.
+_BY_CHANCE = [
+    f"{trcd},50,{value},{bank},{repeat},{errors + bank * (repeat % 3 - 1) * errors // 3},{2**24}"
+    for trcd, scale in ((12.5, 0), (7.5, 64000), (5, 66000))
+    for value, errors in ((0, scale), (1, 2 * scale))
+    for bank in range(2)
+    for repeat in range(4)
+    if not (trcd == 5 and bank == 1 and repeat == 2)
+]
+_RETENTION = [
+    f"{at},50,{value},{bank},{repeat},{errors + 17 * repeat + bank if errors else 0},{2**24}"
+    for at, scale in ((64, 0), (512, 60), (1024, 700), (1536, 9100), (2048, 30000))
+    for value, errors in ((0, scale), (1, 2 * scale))
+    for bank in range(2)
+    for repeat in range(3)
+]
+_JOINT = [
+    f"{vdd},{at},50,{value},{bank},{repeat},{scale * (1 + value) + 17 * repeat + bank if scale else 0},{2**24}"
+    for (vdd, at), scale in (
+        ((1.35, 64), 0),
+        ((1.1, 64), 100),
+        ((1.0, 64), 900),
+        ((1.35, 1024), 300),
+        ((1.35, 2048), 4000),
+        ((1.1, 1024), 800),
+        ((1.1, 2048), 9000),
+        ((1.0, 1024), 5000),
+        ((1.0, 2048), 40000),
+    )
+    for value in (0, 1)
+    for bank in range(2)
+    for repeat in range(3)
+]
+
+
+def _hw(pattern: str, first: int, places: dict[int, int]) -> str:
+    """A log of hw_rowhammer.py in which so many cells of row 21 failed that store the value, of the whole row."""
+    holds = [bit for bit in range(0, ROW_BITS, 31) if stored_in(pattern, first, (0, 21, bit)) == 0]
+    others = [bit for bit in range(0, ROW_BITS, 31) if stored_in(pattern, first, (0, 21, bit)) == 1]
+    failed = [(0, 21, bit) for bit in holds[: places.get(0, 0)] + others[: places.get(1, 0)]]
+    return json.dumps(hw_log(pattern, {(first, first + 2): failed}))
+
+
+_HW = {"banks": 1, "rows": 64, "row_bits": ROW_BITS}
 _LATENCIES = "\n".join(
     (
         ",".join((*(f"Bank{bank}" for bank in range(8)), "Label,Pattern,Temperature,tRAS,tRCD,tRP")),
@@ -190,6 +251,50 @@ CASES: list[Case] = [
     ),
     Case("few errors are counts", _counts("trcd,stored,bank", "7.5,0,0,3", "7.5,0,1,9", "7.5,0,2,1")),
     Case("rates", _counts("trcd,stored,bank", "7.5,0,0,1e-5")),
+    Case(
+        "errors by hammering in counts",
+        _counts("hammer_count,refresh_interval,temperature,stored,bank", "50000,256,50,0,0,40", "50000,256,50,1,0,44"),
+        fit={},
+    ),
+    Case("a VDD column in capitals", _counts("VDD,stored,bank", "1.35,0,0,0", "1.1,0,0,9")),
+    # Rates that were too low, or none
+    Case(
+        "rows that fail for one stored value alone",
+        _csv("refresh_interval,temperature,pattern,bank,row,bit", *_ONE_VALUE_A_ROW),
+        {"banks": 1, "rows": 64, "row_bits": 1024, "subarray_rows": 64},
+        fit={},
+        ask={"refresh_interval": 64000},
+    ),
+    Case(
+        "one stored value alone, of counts",
+        _counts(
+            "refresh_interval,temperature,stored,bank,repeat", *(row for row in _SWEEP if row.split(",")[2] == "1")
+        ),
+        fit={},
+    ),
+    Case(
+        "a bank that fails less by chance",
+        _csv("trcd,temperature,stored,bank,repeat,errors,cells", *_BY_CHANCE),
+        fit={},
+        ask={"partition": "bank1", "trcd": 5.0},
+    ),
+    Case("ddr3-b33 at 7.5 ns", "", fit={}, ask={"trcd": 7.5}),
+    Case("ddr3-b33 at 7.49 ns, by its curves", "", fit={}, ask={"trcd": 7.49, "between": "curve"}),
+    *(
+        Case(
+            f"a refresh interval of {at} ms between those measured",
+            _csv("refresh_interval,temperature,stored,bank,repeat,errors,cells", *_RETENTION),
+            fit={"nominal": eden.Condition(refresh_interval=64)},
+            ask={"refresh_interval": at, "between": "curve"},
+        )
+        for at in (1100, 1300, 1500)
+    ),
+    Case(
+        "VDD and refresh interval together, between those measured",
+        _csv("vdd,refresh_interval,temperature,stored,bank,repeat,errors,cells", *_JOINT),
+        fit={"nominal": eden.Condition(refresh_interval=64, vdd=1.35)},
+        ask={"vdd": 1.05, "refresh_interval": 1500, "between": "curve"},
+    ),
     # Fits that could not be placed in
     Case(
         "a sole bank, of counts",
@@ -331,6 +436,9 @@ CASES: list[Case] = [
         _ALL_ONES,
         fit={},
     ),
+    Case("hw_rowhammer.py, 01_in_row", _hw("01_in_row", 21, {0: 685, 1: 149}), _HW, {"pattern": "01_in_row"}),
+    Case("hw_rowhammer.py, 01_per_row of an even row", _hw("01_per_row", 20, {1: 300}), _HW, {"pattern": "01_per_row"}),
+    Case("hw_rowhammer.py, all_0", _hw("all_0", 21, {0: 300}), _HW, {"pattern": "all_0"}),
     Case(
         "its data not named",
         json.dumps({"40000": {"pair_1_3": _attack(2, {"8": [7, 30]})}}),

@@ -21,6 +21,7 @@ FIGURES = {
     "f": 3 * 4 + 4 * 5,
     "g": 6,
     "h": 2 * 4 * 6 + 5 * 6,  # dtypes, models, rates; codes, rates
+    "i": 2 * 3 * 6,  # axes, marks, rates
 }
 
 

@@ -293,7 +293,7 @@ void PatchFlips::find_lines(const Load& load, const Region& region, const WeakLi
   if (region.failure != kAlways) {
     kernels_->keep_failing(load.chip, rows_, load.access, region.failure, found_);
   }
-  if (two) part_by_line(lines);
+  if (two && zero_lines_) part_by_line(lines);
   // A wordline's dense part is found where its cells are.
   if (!across) find_wordlines_dense(load, region, lines);
 }
@@ -320,7 +320,7 @@ void PatchFlips::find_weak_lines(const Load& load, const Region& region, const W
   }
   weak_line_.resize(count + simd::kMostLanes);
   weak_mark_.resize(count + simd::kMostLanes);
-  const size_t size = kernels_->find_weak_lines(load.chip, 0, first_line, count, weak.most[0],
+  const size_t size = kernels_->find_weak_lines(load.chip, 0, first_line, count, weak.most[0], 0,
                                                 weak_line_.data(), weak_mark_.data());
   for (size_t i = 0; i < size; ++i) {
     take(weak_line_[i], line_entry_of_mark(region, load.table, weak_mark_[i], false));
@@ -345,6 +345,7 @@ void PatchFlips::find_lines_by_value(const Load& load, const Region& region, con
   line_lower_.assign(count, 0);
   line_lower_key_.assign(count, 0);
   line_zero_.assign(count, 0);
+  zero_lines_ = false;
   const auto take = [&](uint32_t line, uint32_t zero_mark, uint32_t one_mark) {
     const WeakThresholds zero = line_entry_of_mark(region, load.table, zero_mark, false);
     const WeakThresholds one = line_entry_of_mark(region, load.table, one_mark, true);
@@ -352,49 +353,74 @@ void PatchFlips::find_lines_by_value(const Load& load, const Region& region, con
     line_lower_[line] = std::min(zero.sparse, one.sparse);
     line_lower_key_[line] = line_key(line_lower_[line]);
     line_zero_[line] = zero.sparse > one.sparse || zero.dense > one.dense;
+    zero_lines_ |= line_zero_[line] != 0;
   };
   weak_line_.resize(count + simd::kMostLanes);
   weak_mark_.resize(count + simd::kMostLanes);
-  const auto find = [&](uint32_t detail, uint32_t most) {
-    return kernels_->find_weak_lines(load.chip, detail, first_line, count, most, weak_line_.data(),
-                                     weak_mark_.data());
+  const auto find = [&](uint32_t detail, uint32_t most, uint32_t last) {
+    return kernels_->find_weak_lines(load.chip, detail, first_line, count, most, last,
+                                     weak_line_.data(), weak_mark_.data());
+  };
+  const auto is_weak = [&](uint32_t zero_mark, uint32_t one_mark) {
+    return zero_mark <= weak.most[0] || one_mark <= weak.most[1];
   };
   if (region.table_kind == TableKind::kApart) {
     // The last mark is that of a weak line only where all are, and then each is found.
     for (uint32_t value = 0; value < 2; ++value) {
       line_mark_[value].assign(count, ~uint32_t{0});
       if (!weak.some[value]) continue;
-      const size_t size = find(value == 0 ? 0 : kLinesApart, weak.most[value]);
+      const size_t size = find(value == 0 ? 0 : kLinesApart, weak.most[value], 0);
       for (size_t i = 0; i < size; ++i) line_mark_[value][weak_line_[i]] = weak_mark_[i];
     }
-    for (uint32_t i = 0; i < count; ++i) take(i, line_mark_[0][i], line_mark_[1][i]);
+    for (uint32_t i = 0; i < count; ++i) {
+      const uint32_t zero = line_mark_[0][i], one = line_mark_[1][i];
+      if (is_weak(zero, one)) take(i, zero, one);
+    }
     return;
   }
   const bool opposite = region.table_kind == TableKind::kOpposite;
   if (!weak.some[0] && !weak.some[1]) return;
-  const size_t size = find(0, opposite ? ~uint32_t{0} : std::max(weak.most[0], weak.most[1]));
+  // Of opposite marks those of ones are weak from the upper end on.
+  const uint64_t most = opposite ? weak.most[0] : std::max(weak.most[0], weak.most[1]);
+  const uint64_t last = opposite ? uint64_t{weak.most[1]} + 1 : 0;
+  const bool all = most + last > ~uint32_t{0};
+  const size_t size = all ? find(0, ~uint32_t{0}, 0)
+                          : find(0, static_cast<uint32_t>(most), static_cast<uint32_t>(last));
   for (size_t i = 0; i < size; ++i) {
     const uint32_t mark = weak_mark_[i], other = opposite ? ~mark : mark;
-    if (mark > weak.most[0] && other > weak.most[1]) continue;
-    take(weak_line_[i], mark, other);
+    if (is_weak(mark, other)) take(weak_line_[i], mark, other);
   }
 }
 
 // Of the found cells that fail for one value alone, those whose line has it fail for zeros.
 void PatchFlips::part_by_line(const simd::PatchLines& lines) {
   simd::reserve(weaker_, found_.size);
-  size_t kept = 0;
-  for (size_t i = 0; i < found_.size; ++i) {
-    const uint32_t cell = found_.cell[i], place = cell >> 1;
-    const uint32_t line =
-        lines.across ? place & ((1u << lines.row_shift) - 1) : (place + lines.lead) / lines.length;
-    if ((cell & 1) != 0 && line_zero_[line] != 0) {
-      weaker_.cell[weaker_.size++] = cell;
-    } else {
-      found_.cell[kept++] = cell;
+  uint32_t* const cells = found_.cell;
+  const size_t size = found_.size;
+  const uint8_t* const zero = line_zero_.data();
+  uint32_t *strong = cells, *weaker = weaker_.cell;
+  // Without a branch: which it is is as random as the lines' marks.
+  const auto part = [&](uint32_t cell, uint32_t line) {
+    *weaker = *strong = cell;
+    const uint32_t is_weaker = cell & zero[line];
+    weaker += is_weaker;
+    strong += 1 - is_weaker;
+  };
+  if (lines.across) {
+    const uint32_t columns = (1u << lines.row_shift) - 1;
+    for (size_t i = 0; i < size; ++i) part(cells[i], (cells[i] >> 1) & columns);
+  } else {
+    // A division by multiplication with the rounded-up inverse, as of simd's LineOfOffset.
+    const uint32_t groups = lines.length >> kGroupBits;
+    const int shift = 30 + std::bit_width(groups);
+    const uint64_t inverse = ((uint64_t{1} << shift) + groups - 1) / groups;
+    for (size_t i = 0; i < size; ++i) {
+      const uint64_t group = ((cells[i] >> 1) + lines.lead) >> kGroupBits;
+      part(cells[i], static_cast<uint32_t>((group * inverse) >> shift));
     }
   }
-  found_.size = kept;
+  found_.size = static_cast<size_t>(strong - cells);
+  weaker_.size = static_cast<size_t>(weaker - weaker_.cell);
 }
 
 // The marks of wordlines in levels before `joint`.

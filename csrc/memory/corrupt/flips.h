@@ -145,6 +145,7 @@ class PatchFlips {
   std::vector<uint64_t> line_threshold_, line_lower_;
   std::vector<uint32_t> line_key_, line_lower_key_;
   std::vector<uint8_t> line_zero_;  // whether its cells fail more often for a stored 0
+  bool zero_lines_ = false;         // whether that is so of one or more
   std::vector<uint32_t> weak_line_, weak_mark_;
   std::vector<uint32_t> line_mark_[2];  // by stored value, where they differ
   // By the level from which on they share their blocks with others.

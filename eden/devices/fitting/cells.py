@@ -628,36 +628,33 @@ class CellFitter:
         rates: tuple[float, float],
         intervals: list[tuple[float, float]],
     ) -> tuple[tuple[float, float], list[tuple[float, float]]]:
-        """The rates and intervals, raised to what was counted where the model's are below it.
-
-        A rate that one value has for itself may not be below its own count; one of several counts, not below all of
-        them together, nor below the 95% interval of any.
-        """
-        every = [sample.counts for sample in fit.samples.values()]
-        together = sum(counts.failures for counts in every) / sum(counts.cells * counts.reads for counts in every)
+        """The rates and intervals, raised to what was counted of each value where the model's are below it."""
         found, widened_to = list(rates), list(intervals)
         for value, sample in fit.samples.items():
             mine = counted(sample, dispersion)
-            own = len(fit.samples) == 1 or self.model in _BY_VALUE
-            for i in {"zero": (0,), "one": (1,), "both": (0, 1)}[value]:
+            for i in self._rates_for(value):
                 if self.model in _JOINT and rates[i] > mine.high:
                     # A mean over lines that are not distributed as the model has it; the count's own says it better.
-                    found[i], widened_to[i] = mine.rate, (mine.low, mine.high)
+                    found[i], widened_to[i] = rounded_up(mine.rate), (mine.low, mine.high)
                     continue
-                least = max(mine.rate if own or rates[i] < mine.low else 0.0, 0.0 if own else together)
-                if rounded_rate(rates[i]) >= least:
+                if rounded_rate(found[i]) >= mine.rate:
                     continue
-                least = rounded_up(least)
+                least = rounded_up(mine.rate)
                 if least > self.failure:
                     raise ValueError(
                         f"failure is {self.failure:g}; allowed is {least:g} to 1, because reads of "
                         f"stored {PLURAL[value]} fail at that rate in {region.name} at {point}"
                     )
-                self.raised.append(Raised(region.name, point, value, rates[i], least))
+                self.raised.append(Raised(region.name, point, value, found[i], least))
+                # A rate that chance explains keeps its interval, which is told by more than this value's cells.
+                low, high = (mine.low, mine.high) if rates[i] < mine.low else intervals[i]
                 found[i] = least
-                low, high = intervals[i]
-                widened_to[i] = (min(low, mine.low), max(high, mine.high if least >= mine.rate else least))
+                widened_to[i] = (min(widened_to[i][0], low), max(widened_to[i][1], high, least))
         return (found[0], found[1]), widened_to
+
+    def _rates_for(self, value: StoredValue) -> tuple[int, ...]:
+        """Which of the rates of zeros and ones are those of a value: where the model has one, both are."""
+        return {"zero": (0,), "one": (1,), "both": (0, 1)}[value] if self.model in _BY_VALUE else (0, 1)
 
     def _to_patterns(
         self,
@@ -668,10 +665,7 @@ class CellFitter:
         rates: tuple[float, float],
         intervals: list[tuple[float, float]],
     ) -> tuple[tuple[float, float], list[tuple[float, float]], WorstPattern | None]:
-        """The rates and intervals, raised to what was counted with the patterns that they were not fitted to.
-
-        A rate of its own is raised to its value's count under each pattern; one of both values to the pattern's.
-        """
+        """The rates and intervals, raised to each value's count under the patterns that they were not fitted to."""
         found, ends = list(rates), list(intervals)
         worst: WorstPattern | None = None
         for measurement, samples in self.sampler.others(region, point, fit.samples):
@@ -680,12 +674,10 @@ class CellFitter:
             together = sum(counts.failures for counts in every) / sum(counts.cells * counts.reads for counts in every)
             raised = False
             for value, mine in told.items():
-                own = self.model in _BY_VALUE
-                least = mine.rate if own or rates[0] < mine.low else together
-                for i in {"zero": (0,), "one": (1,), "both": (0, 1)}[value] if own else (0, 1):
-                    if rounded_rate(found[i]) >= least:
+                for i in self._rates_for(value):
+                    if rounded_rate(found[i]) >= mine.rate:
                         continue
-                    found[i], raised = rounded_up(least), True
+                    found[i], raised = rounded_up(mine.rate), True
                     ends[i] = min(ends[i][0], mine.low), max(ends[i][1], mine.high, found[i])
             if raised:
                 low, high = (sum(getattr(mine, end) for mine in told.values()) / len(told) for end in ("low", "high"))

@@ -72,7 +72,8 @@ def counted(sample: Sample, dispersion: float = 0.0) -> Counted:
 
 def told(raised: Iterable[Raised]) -> str | None:
     """The rates that were raised by more than a hundredth, in one sentence; None if there are none."""
-    worth = [str(one) for one in raised if one.rate > _WORTH_TELLING * one.below]
+    # One rate of both values is raised for both.
+    worth = list(dict.fromkeys(str(one) for one in raised if one.rate > _WORTH_TELLING * one.below))
     if not worth:
         return None
     more = f"; and {len(worth) - 8} more" if len(worth) > 8 else ""

@@ -528,25 +528,27 @@ class _Fitter:
     def _point(self, point: OperatingPoint, values: Values, lent: float) -> FittedPoint:
         result = self._fit(self.model, values, lent)
         zero, one = result.rates[0], result.rates[-1]
-        for stored, rate in (("zeros", zero), ("ones", one)):
-            # A rate is told with a few digits, so that it may be above F in the others.
-            if rounded_rate(rate.estimate) > rounded_rate(self.failure):
-                raise ValueError(
-                    f"failure is {self.failure:g}; allowed is {rounded_rate(rate.estimate):g} to 1, because stored "
-                    f"{stored} of {self.campaign.module} fail at that rate at {point}"
-                )
-        least = [counted(counts) for counts in MODELS[self.model](values)]
+        least = [counted(counts) for counts in values if counts]
         if self.model == "uniform" and values.zero and values.one:
-            # One rate of both may not be below the interval of either.
+            # One rate of both may not be below the interval of either, nor below what was counted of either.
             own = self._fit("data_dependent", values, lent)
             zero = one = max(
                 (zero, *(rate for rate in own.rates if zero.estimate < rate.low)), key=lambda r: r.estimate
             )
+            least = [max(least)]
         # The mean of readings that vary may lie below what they counted; a device's rate may not.
         estimates = [
-            min(told if (told := rounded_rate(rate.estimate)) >= read else rounded_up(read), self.failure)
+            told if (told := rounded_rate(rate.estimate)) >= read else rounded_up(read)
             for rate, read in ((zero, least[0]), (one, least[-1]))
         ]
+        for stored, estimate in zip(("zeros", "ones"), estimates, strict=True):
+            # A rate is told with a few digits, so that it may be above F in the others.
+            if estimate > self.failure and estimate > rounded_up(self.failure):
+                raise ValueError(
+                    f"failure is {self.failure:g}; allowed is {estimate:g} to 1, because stored "
+                    f"{stored} of {self.campaign.module} fail at that rate at {point}"
+                )
+        estimates = [min(estimate, self.failure) for estimate in estimates]
         intervals = [
             around((rounded_rate(rate.low), rounded_rate(rate.high)), estimate)
             for rate, estimate in zip((zero, one), estimates, strict=True)

@@ -439,16 +439,18 @@ TEST_CASE("every instruction set finds the lines with small marks") {
     const auto count = static_cast<uint32_t>(1 + random.below(500));
     const uint32_t most =
         random.chance(20) ? ~0u : static_cast<uint32_t>(random.bits()) >> random.below(12);
+    const auto last =
+        random.chance(50) ? 0 : static_cast<uint32_t>(random.below(uint64_t{1} << 32)) & ~most;
     const bool apart = random.chance(50);
     std::vector<std::pair<uint32_t, uint32_t>> expected;
     for (uint32_t i = 0; i < count; ++i) {
       const uint32_t mark = eden::line_mark(eden::draw_lines(chip, first + i, apart), first + i);
-      if (mark <= most) expected.emplace_back(i, mark);
+      if (mark <= most || ~mark < last) expected.emplace_back(i, mark);
     }
     for (const Kernels* kernels : all_kernels()) {
       std::vector<uint32_t> line(count + eden::simd::kMostLanes), mark(line);
       const size_t size = kernels->find_weak_lines(chip, apart ? eden::kLinesApart : 0, first,
-                                                   count, most, line.data(), mark.data());
+                                                   count, most, last, line.data(), mark.data());
       std::vector<std::pair<uint32_t, uint32_t>> found;
       for (size_t i = 0; i < size; ++i) found.emplace_back(line[i], mark[i]);
       std::sort(found.begin(), found.end());

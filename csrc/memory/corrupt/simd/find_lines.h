@@ -251,7 +251,7 @@ void find_in_lines(uint64_t chip, const PatchLines& lines, const MarkBlock* bloc
 }
 
 size_t find_weak_lines(uint64_t chip, uint32_t detail, uint64_t first_line, uint32_t count,
-                       uint32_t most, uint32_t* line, uint32_t* mark) {
+                       uint32_t most, uint32_t last, uint32_t* line, uint32_t* mark) {
   constexpr uint32_t kLines = static_cast<uint32_t>(kLinesInDraw);
   const Keys keys = make_keys(chip);
   size_t size = 0;
@@ -267,8 +267,9 @@ size_t find_weak_lines(uint64_t chip, uint32_t detail, uint64_t first_line, uint
     const Words offset = (lane_numbers() + low_half(at)) * kLines - low_half(first_line);
     EDEN_UNROLL(4)
     for (uint32_t i = 0; i < kLines; ++i) {
-      const Mask weak =
-          both(at_most(numbers.word[0][i], broadcast(most)), less(offset + i, broadcast(count)));
+      // Modulo 2^32 the last marks come before the first one.
+      const Mask weak = both(at_most(numbers.word[0][i] + last, broadcast(most + last)),
+                             less(offset + i, broadcast(count)));
       compress(line + size, weak, offset + i);
       size += compress(mark + size, weak, numbers.word[0][i]);
     }

@@ -140,12 +140,12 @@ struct Kernels {
   // mask and one probability, the first.
   void (*find_dense_in_lines)(uint64_t chip, const PatchLines& lines, const DenseLine* dense,
                               size_t count, uint64_t* const (&masks)[2], FoundCells& found);
-  // Writes which of `count` lines, below 2^31, have a mark of at most `most`, counted from the
-  // first line, and their marks; returns how many. Near ones come near each other, in no particular
-  // order. There is room for kMostLanes further words behind those of all lines. `detail` is that
-  // of the marks' stream.
+  // Writes which of `count` lines, below 2^31, have a mark of at most `most` or one of the `last`
+  // highest ones, counted from the first line, and their marks; returns how many. most + last is
+  // below 2^32. Near ones come near each other, in no particular order. There is room for
+  // kMostLanes further words behind those of all lines. `detail` is that of the marks' stream.
   size_t (*find_weak_lines)(uint64_t chip, uint32_t detail, uint64_t first_line, uint32_t count,
-                            uint32_t most, uint32_t* line, uint32_t* mark);
+                            uint32_t most, uint32_t last, uint32_t* line, uint32_t* mark);
   // Leaves of the found cells those whose read at this access fails.
   void (*keep_failing)(uint64_t chip, const Rows& rows, uint64_t access, uint64_t failure,
                        FoundCells& found);
