@@ -43,8 +43,8 @@ HAMMERED = (
 HEADER = "refresh_interval,temperature,pattern,bank,row,bit,repeat"
 
 Floats = NDArray[np.float64]
-Told = tuple[dict[str, float], float, float]
-"""An operating point, the share of cells that stored ones, and the rate that was counted."""
+Told = tuple[dict[str, float], int, float, float]
+"""An operating point, the pattern's byte, the share of ones among the cells in question, and their counted rate."""
 
 Counted = dict[tuple[float, str, float], list[float]]
 """Errors and cells by refresh interval, pattern and share of ones (0 and 1: the cells of one value alone)."""
@@ -146,6 +146,16 @@ def fitted(path: Path, **arguments: Any) -> eden.Device | str:
         return str(error)
 
 
+def of_map(errors: eden.CellMap, byte: int, one: bool) -> float:
+    """The rate of the cells that store a value under a pattern, in a map of the tested rows."""
+
+    def held(cells: NDArray[np.int64]) -> int:
+        return int(np.count_nonzero((byte >> cells % BITS % 8) & 1 == one))
+
+    weak = errors.cells[errors.flips_one if one else errors.flips_zero]
+    return held(weak) * errors.failure / held(np.arange(ROWS * BITS))
+
+
 @dataclass
 class Row:
     """Of one kind of campaign: conditions below, all, and refused by a device; campaigns refused; the worst factor."""
@@ -170,13 +180,15 @@ class Tally:
         if isinstance(device, str):
             row.campaigns += 1
             return
-        for point, ones, rate in told:
+        for point, byte, ones, rate in told:
             try:
                 errors = device.errors(**point)
             except ValueError:
                 row.refused += 1
                 continue
             said = (1 - ones) * errors.ber_zero + ones * errors.ber_one
+            if isinstance(errors, eden.CellMap):
+                said = of_map(errors, byte, bool(ones))
             row.conditions += 1
             if said < rate * (1 - 1e-9):
                 row.below += 1
@@ -200,7 +212,10 @@ class Tally:
 
 def of_cells(found: Counted) -> list[Told]:
     """As ``Tally.add`` takes it."""
-    return [({"refresh_interval": at}, ones, errors / cells) for (at, _, ones), (errors, cells) in found.items()]
+    return [
+        ({"refresh_interval": at}, int(byte, 16), ones, errors / cells)
+        for (at, byte, ones), (errors, cells) in found.items()
+    ]
 
 
 def generated(tally: Tally, seeds: int, folder: Path) -> None:
@@ -227,7 +242,7 @@ def latencies(tally: Tally, path: Path) -> None:
             held[0] += reading.total
             held[1] += reading.tested * campaign.cells_per_bank
         told = [
-            ({"trcd": trcd, "trp": trp, "temperature": temperature}, pattern.bit_count() / 8, errors / cells)
+            ({"trcd": trcd, "trp": trp, "temperature": temperature}, pattern, pattern.bit_count() / 8, errors / cells)
             for (trcd, trp, temperature, pattern), (errors, cells) in found.items()
             if cells
         ]
@@ -251,7 +266,12 @@ def hammered(tally: Tally, folder: Path, copy: Path) -> None:
         copy.write_text("\n".join([HEADER, *lines]) + "\n")
         held = rows * 65536 / len(values)
         told: list[Told] = [
-            ({"refresh_interval": 64000.0}, float(value), sum(stored == value for *_, stored in cells) / held)
+            (
+                {"refresh_interval": 64000.0},
+                int(byte, 16),
+                float(value),
+                sum(stored == value for *_, stored in cells) / held,
+            )
             for value in values
         ]
         tally.add("cells of a DDR4 module", fitted(copy, tested=tested), told)

@@ -35,6 +35,7 @@ from eden.devices.fitting.samples import (
     LINE_AXES,
     PLURAL,
     PointCounts,
+    Sample,
     Sampler,
     Samples,
     correlation,
@@ -82,6 +83,8 @@ from eden.memory.lines_by_value import Marks
 
 # Passes whose rates differ by less than a ten-thousandth, beyond chance, do not differ.
 NO_DISPERSION = 1e-8
+# Shares of cells that differ by less are the same, as they were summed.
+_SAME_RATE = 1e-9
 # Values of a sweep from which a curve is fitted.
 FEWEST_VALUES = 3
 
@@ -140,7 +143,7 @@ class CellFitter:
         self.notes = [*campaign.notes, *self.sampler.notes]
         self.assumptions = [*assumptions, *nominal.assumptions]
         self.model: Model = "uniform"
-        self.failure = 1.0
+        self.failure = self.map_failure = 1.0
         self.dispersion = 0.0
         self.marks: Marks = "alike"
         self.lent = 0.0
@@ -152,6 +155,7 @@ class CellFitter:
         """The device, with the fits of the points of its whole module."""
         self._check_nominal()
         self._choose_failure()
+        self.map_failure = self._failure_of_map() if self.settings.cell_map else self.failure
         by_point = self.sampler.by_point
         between = [self._between_passes(self.whole, point) for point in by_point]
         self.lent = max((variance for variance, _ in between), default=0.0)
@@ -205,7 +209,7 @@ class CellFitter:
             source=self.settings.source_of(self.campaign),
             geometry=self.geometry,
             random_layout=_core.RANDOM_LAYOUT_VERSION,
-            failure=self.failure,
+            failure=self.map_failure,
             model="cell_map" if self.settings.cell_map else self.model,
             nominal=self.nominal,
             assumptions=tuple(self.assumptions),
@@ -294,21 +298,32 @@ class CellFitter:
         self.failure = rounded_rate(self.failure)
 
     def _highest_counted(self) -> float:
-        """The F below which some rate would be below what was counted.
+        """The F below which some rate would be below what was counted."""
+        return rounded_up(max([0.0, *(counted(sample).rate for sample in self._every_sample())]))
 
-        Of a cell map, which holds the cells that failed: what they failed at. Weak cells that never did are not in it.
-        """
-        found = [0.0]
+    def _every_sample(self) -> Iterator[Sample]:
+        """What was counted of each value in the whole module, at each point under each pattern."""
         for point in self.sampler.by_point:
             chosen = self.sampler.samples(self.whole, point)
-            if not self.settings.cell_map:
-                for _, others in self.sampler.others(self.whole, point, chosen):
-                    found += [counted(sample).rate for sample in others.values()]
-            for sample in chosen.values():
-                found.append(counted(sample).rate)
-                if self.settings.cell_map and sample.counts.failed:
-                    found.append(_least_share(sample.counts.failures, sample.counts.failed * sample.counts.reads))
-        return rounded_up(max(found))
+            others = (samples for _, samples in self.sampler.others(self.whole, point, chosen))
+            for samples in (chosen, *others):
+                yield from samples.values()
+
+    def _failure_of_map(self) -> float:
+        """What the map's cells failed at where they did most often: weak cells that never did are not in it.
+
+        A map of a lower F would fail less often there than was counted.
+        """
+        counts = [sample.counts for sample in self._every_sample()]
+        shares = [one.failures / (one.failed * one.reads) for one in counts if one.failed]
+        found = max([self.failure, *map(rounded_up, shares)])
+        if self.settings.failure is not None or found == self.failure:
+            return self.failure
+        self.notes.append(
+            f"failure F of the map = {found:.{DIGITS}g}: what its cells failed at where they did most often, so that "
+            "none of its rates is below what was counted"
+        )
+        return found
 
     def _check_failure(self) -> None:
         for point in self.sampler.by_point:
@@ -546,7 +561,7 @@ class CellFitter:
 
     def _empty_map(self, cells: int) -> CellMap:
         nothing = np.zeros(0, np.bool_)
-        return CellMap(np.zeros(0, np.int64), nothing, nothing, cells, self.failure)
+        return CellMap(np.zeros(0, np.int64), nothing, nothing, cells, self.map_failure)
 
     def _point(self, region: Region, point: OperatingPoint, fit: PointCounts) -> FittedPoint:
         groups = [sample.totals for sample in fit.samples.values()]
@@ -568,7 +583,7 @@ class CellFitter:
             rows = region.rows or self.tested.rows
             share = len(region.banks) * len(rows) * self.tested.row_bits / region.cells
             if region is self.whole:
-                self._check_map(point, fit, dispersion, errors, share)
+                self._check_map(point, fit, errors, share)
             intervals = [
                 around((low * share, high * share), rate)
                 for (low, high), rate in zip(intervals, (errors.ber_zero, errors.ber_one), strict=True)
@@ -692,24 +707,17 @@ class CellFitter:
                 )
         return (found[0], found[1]), ends, worst
 
-    def _check_map(
-        self,
-        point: OperatingPoint,
-        fit: PointCounts,
-        dispersion: float,
-        errors: ErrorModel,
-        share: float,
-    ) -> None:
+    def _check_map(self, point: OperatingPoint, fit: PointCounts, errors: ErrorModel, share: float) -> None:
         """Refuse a map of the whole module that fails less often than was counted in the part that was tested."""
         for value, sample in fit.samples.items():
-            mine = counted(sample, dispersion)
+            mine = counted(sample)
             ber = errors.ber_zero if value == "zero" else errors.ber_one
-            if rounded_rate(ber) < rounded_rate(mine.low * share):
+            if ber < mine.rate * share * (1 - _SAME_RATE):
                 raise ValueError(
                     f"cell_map gives stored {PLURAL[value]} the rate {ber / share:.3g} at {point}, "
-                    f"where {mine.rate:.3g} was counted: cells that never stored the value, or F = {self.failure:g}, "
-                    "make it lower; allowed are conditions in which each cell stored it, and a failure as high as the "
-                    "reads show"
+                    f"where {mine.rate:.3g} was counted: cells that never stored the value, or "
+                    f"F = {self.map_failure:g}, make it lower; allowed are conditions in which each cell stored it, "
+                    "and a failure as high as the reads show"
                 )
 
     def _shared(self, fit: PointCounts, found: FittedModel) -> float:
@@ -740,7 +748,7 @@ class CellFitter:
         # With counts, np.unique sorts; without, it hashes, which takes ten times as long.
         zero, one = (np.unique(np.concatenate(flips[value]), return_counts=True)[0] for value in ("zero", "one"))
         every = np.unique(np.concatenate([zero, one]), return_counts=True)[0]
-        return CellMap(every, np.isin(every, zero), np.isin(every, one), region.cells, self.failure)
+        return CellMap(every, np.isin(every, zero), np.isin(every, one), region.cells, self.map_failure)
 
     def _assume(self, reliable: str | None, untested: Sequence[str]) -> None:
         rows, geometry = self.tested.rows, self.geometry
@@ -831,15 +839,6 @@ def _alone(rate: float, interval: tuple[float, float], failure: float) -> Alone:
     rate = min(rounded_rate(rate), failure)
     low, high = around((rounded_rate(interval[0]), rounded_rate(interval[1])), rate)
     return Alone(rate=rate, low=low, high=high)
-
-
-def _least_share(successes: int, trials: int) -> float:
-    """The lower end of Wilson's 95% interval of a binomial share."""
-    z = float(scipy.stats.norm.ppf(0.5 + CONFIDENCE / 2)) ** 2
-    share = successes / trials
-    return (share + z / (2 * trials) - math.sqrt(z * (share * (1 - share) + z / (4 * trials)) / trials)) / (
-        1 + z / trials
-    )
 
 
 def _listed(names: Sequence[str]) -> str:
