@@ -52,7 +52,7 @@ def together(moved: Traffic, limits: Mapping[str, float]) -> tuple[Any, Traffic]
         memory={name: Uniform(rate) for name, rate in rates.items()},
         provenance=None,
     )
-    return tolerance, moved.model_copy(update={"operands": whole})
+    return tolerance, moved.model_copy(update={"operands": whole, "paths": ()})
 
 
 _SUMMED = ("bytes", "read_bytes", "written_bytes")

@@ -30,7 +30,7 @@ from eden.costs.defaults import CURRENTS, PLATFORM, VDD_LAW
 from eden.costs.energy import TERMS, VDD_LAWS, Currents
 from eden.costs.model import NOTHING, Case, CostModel, Outcome, Placed, check_same_operands, outcome, typical_case
 from eden.costs.platforms import PLATFORMS, SHARES, Platform, Range
-from eden.costs.traffic_file import OperandInfo, OperandTraffic, Traffic
+from eden.costs.traffic_file import OperandInfo, OperandTraffic, Traffic, deviation
 from eden.devices.partition import OperatingPoint
 from eden.placement.placement import Placement
 
@@ -210,11 +210,24 @@ class _Count:
             "speedup": typical.speedup,
             "speedup_range": _ends([one.speedup for one in outcomes]),
             "free": self._free(),
+            "spread": self._spread(),
             "terms": _terms(typical.terms),
             "assumptions": assumptions(
                 self._moved, self._placement, self._platform, self._currents, self._usual.vdd_laws
             ),
         }
+
+    def _spread(self) -> EnergyTerm | None:
+        """How far inferences are from the mean; None where all move the same."""
+        energies: dict[str, list[tuple[float, float]]] = {"nominal_nj": [], "placed_nj": []}
+        for path in self._moved.paths:
+            merged = _merged(self._moved.along(path), self._placement)
+            found = outcome(self._model(merged, self._usual), self._placement) or NOTHING
+            for place, of in enumerate(energies.values()):
+                of.append((path.share, sum(term[place] for term in found.terms.values())))
+        if not self._moved.paths:
+            return None
+        return EnergyTerm(**{name: deviation(of) for name, of in energies.items()})
 
     def _free(self) -> Free | None:
         """What points without errors save; None where the placement does not tell them."""
@@ -290,7 +303,7 @@ def _merged(moved: Traffic, placement: Placed) -> Traffic:
             for part in ("bytes", "read_bytes", "written_bytes")
         }
         sums[owner] = sums[owner].model_copy(update=update)
-    return moved.model_copy(update={"operands": sums})
+    return moved.model_copy(update={"operands": sums, "paths": ()})
 
 
 def _ends(values: list[float]) -> tuple[float, float]:

@@ -68,6 +68,8 @@ class _Saved(Record):
     """Its lowest and highest value over all ends of the assumptions."""
     free: Free | None = None
     """The part that needs no tolerance: points without errors give it. None in files of before it was counted."""
+    spread: EnergyTerm | None = None
+    """Standard deviation of the energy between inferences, of traffic that was counted over data (``eden.traffic``)."""
 
     @property
     def energy_by_tolerance(self) -> float | None:
@@ -150,6 +152,8 @@ class Savings(_Energy, _Saved, Result):
                     ("  added by what is tolerated", f"{whole - free:z.2%}", ""),
                 ]
         terms = [(name, f"{term.nominal_nj:.1f}", f"{term.placed_nj:.1f}") for name, term in self.terms.items()]
+        if self.spread is not None:
+            terms.append(("deviation", f"{self.spread.nominal_nj:.1f}", f"{self.spread.placed_nj:.1f}"))
         alone = [(name, _spread(one.energy_reduction), _spread(one.speedup)) for name, one in self.sensitivity.items()]
         return [
             ((f"{self.platform}, {self.device}", "typical", "range"), [*results]),

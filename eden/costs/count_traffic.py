@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,15 @@ from eden import _core
 from eden.costs.defaults import PLATFORM
 from eden.costs.planes import by_plane, whole_operands
 from eden.costs.platforms import Array, Cache, Platform
-from eden.costs.traffic_file import OperandInfo, Traffic, checked_operands, operand_traffic
+from eden.costs.traffic_file import OperandInfo, Path, Traffic, checked_operands, operand_traffic
 
 if TYPE_CHECKING:
     import torch
 
     from eden.costs.workload import Convolution, Workload
     from eden.faults.forward import ForwardFn
+
+_MEMORY_BYTES = 2**30
 
 
 def traffic(
@@ -28,6 +31,7 @@ def traffic(
     storage: str = "float32",
     repeated: bool | None = None,
     forward_fn: ForwardFn | None = None,
+    data: Any = None,
 ) -> Traffic:
     """Bytes that each operand moves between processor and DRAM per inference of one sample.
 
@@ -49,11 +53,16 @@ def traffic(
         repeated: of a cache, whether an inference is counted that follows an equal one, or one that finds the cache
             empty. None: that which follows where the cache holds all operands, so that nothing moves; else the other.
         forward_fn: runs the network on ``inputs``, whatever they are then, as in ``eden.calibrate_``.
+        data: in place of ``inputs``, samples as of ``eden.profile``'s loader, for a network that skips layers by its
+            input: each sample runs alone, and what it skips is neither read nor written. Operands move what they move
+            on average; ``Traffic.loads``, ``spread_bytes`` and ``paths`` say how often and how far from it. Of samples
+            that share one read of the weights (``batch``) those count that follow one another in the data, and a
+            weight is read if one of them needs it.
 
     Raises:
         ValueError: for an unknown platform or storage, a batch below 1, ``inputs`` of several samples or beside a
-            mapping, ``repeated`` without a cache, a model without operands or with one whose size is not known yet, and
-            a layer whose operands cannot be told.
+            mapping or ``data``, an operand that no sample of ``data`` reads, ``repeated`` without a cache, a model
+            without operands or with one whose size is not known yet, and a layer whose operands cannot be told.
         FileError: for a file of a platform that cannot be used.
 
     """
@@ -65,25 +74,118 @@ def traffic(
         raise ValueError(
             f"repeated is True; allowed for {chosen.name}, which keeps nothing between inferences, is False"
         )
-    if inputs is None:
+    if data is not None:
+        if inputs is not None or isinstance(model, Mapping):
+            what = "inputs" if inputs is not None else "operands by name"
+            raise ValueError(f"data is given beside {what}; allowed is a network, and one of inputs and data")
+        counted = _over(data, model, chosen, shared, storage, repeated, forward_fn)
+    elif inputs is None:
         _refuse_rereads(model)
         infos = checked_operands(model)
         whole = whole_operands(infos)
         again = held(whole, chosen, shared) is not None and repeated is not False
         return by_plane(_once_each(whole, chosen, shared, again), infos)
-    if isinstance(model, Mapping):
+    elif isinstance(model, Mapping):
         raise ValueError("inputs is given beside operands by name; allowed is a network, whose layers are traced")
-    from eden.costs.workload import trace
+    else:
+        from eden.costs.workload import trace
+
+        work = trace(model, inputs, storage, forward_fn)
+        checked_operands(work.operands)
+        counted = _through(work, chosen, shared, _again(work.operands, chosen, shared, repeated))
     from eden.faults.faulty_layers import faulty_layers
 
-    work = trace(model, inputs, storage, forward_fn)
-    checked_operands(work.operands)
-    if isinstance(chosen.memory, Array):
-        counted = _through_array(work, chosen, chosen.memory, shared)
-    else:
-        again = held(work.operands, chosen, shared) is not None if repeated is None else repeated
-        counted = _through_cache(work, chosen, chosen.memory, shared, again)
     return by_plane(counted, checked_operands(model) if faulty_layers(model) else counted.operands)
+
+
+def _again(infos: Mapping[str, OperandInfo], chosen: Platform, shared: int, repeated: bool | None) -> bool:
+    """Whether an inference is counted that follows another one."""
+    return held(infos, chosen, shared) is not None if repeated is None else repeated
+
+
+def _through(work: Workload, chosen: Platform, shared: int, again: bool) -> Traffic:
+    if isinstance(chosen.memory, Array):
+        return _through_array(work, chosen, chosen.memory, shared)
+    return _through_cache(work, chosen, chosen.memory, shared, again)
+
+
+def _over(
+    data: Any,
+    model: torch.nn.Module,
+    chosen: Platform,
+    shared: int,
+    storage: str,
+    repeated: bool | None,
+    forward_fn: ForwardFn | None,
+) -> Traffic:
+    """The mean traffic of samples that run alone, and each one's own."""
+    from eden.costs.workload import trace
+    from eden.faults.faulty_layers import faulty_layers
+    from eden.faults.forward import Arguments
+    from eden.faults.samples import samples_of
+
+    samples = samples_of(data, _MEMORY_BYTES)
+    works = []
+    for index in range(len(samples)):
+        batch = samples.batch([index])
+        works.append(trace(model, batch if forward_fn else Arguments.of(model, batch), storage, forward_fn))
+    # Of an input the largest sample's, as calibration has it.
+    known = sorted((item for work in works for item in work.operands.items()), key=lambda item: item[1].bytes)
+    infos = {name: dict(known)[name] for name in dict.fromkeys(name for work in works for name in work.operands)}
+    if faulty_layers(model):
+        infos = {name: infos[name] for name in whole_operands(checked_operands(model)) if name in infos}
+    unread = frozenset.intersection(*(work.unread for work in works))
+    if unread:
+        raise ValueError(
+            f"{', '.join(sorted(unread))}: never read for any of {len(works)} samples, as behind a gate that is never "
+            "open; leave them out with inject_'s filter_fn, or give data that reads them"
+        )
+    again = _again(checked_operands(infos), chosen, shared, repeated)
+    alike: dict[Any, Traffic | None] = {}
+    for work in works:
+        if work.calls not in alike:
+            alike[work.calls] = _through(work, chosen, shared, again) if work.operands else None
+    groups = [[alike[work.calls] for work in works[first : first + shared]] for first in range(0, len(works), shared)]
+    moves = Counter(_of_group(group, infos) for group in groups)
+    paths = tuple(
+        Path(
+            share=count / len(groups),
+            read_bytes={name: read for name, read, _ in moved if read},
+            written_bytes={name: written for name, _, written in moved if written},
+        )
+        for moved, count in moves.items()
+    )
+    counted = [one for one in alike.values() if one is not None]
+    fitting = {name: moved.fits_on_chip for one in counted for name, moved in one.operands.items()}
+    operands = {
+        name: operand_traffic(
+            info,
+            sum(path.share * path.read_bytes.get(name, 0.0) for path in paths),
+            sum(path.share * path.written_bytes.get(name, 0.0) for path in paths),
+            fitting[name],
+        )
+        for name, info in infos.items()
+    }
+    notes = (
+        *counted[0].notes,
+        f"Counted over {len(works)} samples, each alone: what a sample skips is neither read nor written, and operands "
+        "move what they move on average.",
+    )
+    return Traffic(platform=chosen.name, batch=shared, operands=operands, notes=notes, paths=paths)
+
+
+def _of_group(
+    group: Sequence[Traffic | None], infos: Mapping[str, OperandInfo]
+) -> tuple[tuple[str, float, float], ...]:
+    """By operand, the bytes read and written per sample of some that share one read of the weights."""
+    found = []
+    for name, info in infos.items():
+        each = [one.operands.get(name) if one is not None else None for one in group]
+        read = [0.0 if one is None else one.read_bytes for one in each]
+        written = sum(0.0 if one is None else one.written_bytes for one in each) / len(group)
+        # What one of them needs is read for all of them.
+        found.append((name, max(read) if info.kind == "weight" else sum(read) / len(group), written))
+    return tuple(found)
 
 
 def _refuse_rereads(model: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, cast
 
-from eden.costs.traffic_file import OperandInfo, OperandTraffic, Traffic
+from eden.costs.traffic_file import OperandInfo, OperandTraffic, Path, Traffic
 from eden.memory.planes import operand_and_plane
 
 
@@ -39,12 +39,14 @@ def by_plane(moved: Traffic, infos: Mapping[str, OperandInfo]) -> Traffic:
     if not any(operand_and_plane(name)[1] for name in infos):
         return moved
     counted: dict[str, OperandTraffic] = {}
+    shares: dict[str, dict[str, float]] = {}
     for name, info in infos.items():
         operand, _ = operand_and_plane(name)
         if operand not in moved.operands:  # not read in the pass that was counted
             continue
         whole = moved.operands[operand]
         share = (info.bytes or 0) / whole.bytes
+        shares.setdefault(operand, {})[name] = share
         counted[name] = whole.model_copy(
             update={
                 "bytes": info.bytes,
@@ -52,5 +54,15 @@ def by_plane(moved: Traffic, infos: Mapping[str, OperandInfo]) -> Traffic:
                 "written_bytes": whole.written_bytes * share,
             }
         )
+
+    def split(moves: Mapping[str, float]) -> dict[str, float]:
+        return {
+            name: share * moves[whole] for whole, of in shares.items() if whole in moves for name, share in of.items()
+        }
+
+    paths = tuple(
+        Path(share=path.share, read_bytes=split(path.read_bytes), written_bytes=split(path.written_bytes))
+        for path in moved.paths
+    )
     note = "Planes are read together, each as a stream of its own bytes, in whatever place it lies."
-    return moved.model_copy(update={"operands": counted, "notes": (*moved.notes, note)})
+    return moved.model_copy(update={"operands": counted, "paths": paths, "notes": (*moved.notes, note)})

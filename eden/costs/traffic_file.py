@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
 
 import pydantic
@@ -49,6 +50,22 @@ class OperandTraffic(Record):
         return self.read_bytes + self.written_bytes
 
 
+class Path(Record):
+    """One of the ways that inferences take through a network that skips parts of itself."""
+
+    share: float = pydantic.Field(gt=0, le=1)
+    """Share of the inferences that take it."""
+    read_bytes: dict[str, float]
+    """Bytes that each operand moves from DRAM there, of those that move any."""
+    written_bytes: dict[str, float]
+    """Bytes that each operand moves to DRAM there, of those that move any."""
+
+    @property
+    def crossing_bytes(self) -> float:
+        """Bytes of all operands, read and written."""
+        return sum(self.read_bytes.values()) + sum(self.written_bytes.values())
+
+
 class Traffic(VersionedFile):
     """Bytes that each operand moves per inference of one sample. Saved and loaded as JSON."""
 
@@ -63,6 +80,34 @@ class Traffic(VersionedFile):
     """What each operand moves, by its name."""
     notes: tuple[str, ...] = ()
     """How it was counted and what that rests on, in sentences."""
+    paths: tuple[Path, ...] = ()
+    """What inferences move that were counted over data, each by itself, of which ``operands`` has the means; none where
+    all move the same."""
+
+    @property
+    def loads(self) -> dict[str, float]:
+        """Share of the inferences that read each operand from DRAM, of those counted over data; else 1, or 0."""
+        if not self.paths:
+            return {name: float(one.read_bytes > 0) for name, one in self.operands.items()}
+        return {name: sum(path.share for path in self.paths if name in path.read_bytes) for name in self.operands}
+
+    @property
+    def spread_bytes(self) -> float:
+        """Standard deviation between inferences of the bytes read and written; 0 where all move the same."""
+        return deviation((path.share, path.crossing_bytes) for path in self.paths)
+
+    def along(self, path: Path) -> Self:
+        """What the inferences of a path move."""
+        operands = {
+            name: one.model_copy(
+                update={
+                    "read_bytes": path.read_bytes.get(name, 0.0),
+                    "written_bytes": path.written_bytes.get(name, 0.0),
+                }
+            )
+            for name, one in self.operands.items()
+        }
+        return self.model_copy(update={"operands": operands, "paths": ()})
 
     @property
     def read_bytes(self) -> dict[str, float]:
@@ -81,15 +126,20 @@ class Traffic(VersionedFile):
 
     def table(self) -> str:
         """The traffic as text, notes included."""
-        rows = [
-            (name, str(one.bytes), f"{one.read_bytes:.0f}", f"{one.written_bytes:.0f}")
+        loads = self.loads
+        rows: list[tuple[str, ...]] = [
+            (name, str(one.bytes), f"{one.read_bytes:.0f}", f"{one.written_bytes:.0f}", f"{loads[name]:.0%}")
             for name, one in self.operands.items()
         ]
         total = sum(self.read_bytes.values()), sum(self.written_bytes.values())
-        table = text_table(
-            ("operand", "stored", "read", "written"), [*rows, ("all", "", f"{total[0]:.0f}", f"{total[1]:.0f}")]
-        )
+        rows.append(("all", "", f"{total[0]:.0f}", f"{total[1]:.0f}", ""))
         head = f"platform {self.platform}, bytes per inference of one sample"
+        header: tuple[str, ...] = ("operand", "stored", "read", "written", "loaded by")
+        if self.paths:
+            head += f", on average; standard deviation between samples {self.spread_bytes:.0f}"
+        else:
+            header, rows = header[:-1], [row[:-1] for row in rows]
+        table = text_table(header, rows)
         return "\n".join([head, table, *(f"- {note}" for note in self.notes)])
 
     @classmethod
@@ -127,12 +177,28 @@ class Traffic(VersionedFile):
             notes=(f"Counts from {os.path.basename(os.fspath(path))}, not from the network.",),
         )
 
+    @pydantic.model_validator(mode="after")
+    def _of_its_operands(self) -> Self:
+        for name in (name for path in self.paths for name in (*path.read_bytes, *path.written_bytes)):
+            if name not in self.operands:
+                raise ValueError(f"paths: {name} is none of the operands; allowed are {', '.join(self.operands)}")
+        if self.paths and not math.isclose(sum(path.share for path in self.paths), 1.0, rel_tol=1e-6):
+            raise ValueError("paths: their shares add up to another number than 1")
+        return self
+
     def counted_for(self, platform: str | os.PathLike[str] | Platform | None) -> Platform:
         """The platform that it was counted for. Raises ValueError where another one is asked for."""
         chosen = Platform.named(self.platform if platform is None else platform)
         if chosen.name != self.platform:
             raise ValueError(f"platform is {chosen.name!r}; allowed is the traffic's, {self.platform!r}")
         return chosen
+
+
+def deviation(values: Iterable[tuple[float, float]]) -> float:
+    """Standard deviation of values, each with its share of all; 0 of none."""
+    known = list(values)
+    mean = math.fsum(share * value for share, value in known)
+    return math.sqrt(math.fsum(share * (value - mean) ** 2 for share, value in known))
 
 
 def operand_traffic(info: OperandInfo, read: float, written: float, fits: bool = False) -> OperandTraffic:

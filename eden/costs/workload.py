@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from eden import _core
 from eden.costs.planes import whole_operands
 from eden.faults.faulty_layers import faulty_layers
-from eden.faults.forward import ForwardFn, call, most_by_place
+from eden.faults.forward import Arguments, ForwardFn, call, most_by_place
 from eden.faults.layers import base_of, layer_class, stored
 from eden.faults.memories import operands
 from eden.faults.network import evaluating
@@ -88,6 +88,8 @@ class Workload:
 
     calls: tuple[LayerCall, ...]
     operands: dict[str, StoredOperand]
+    unread: frozenset[str] = frozenset()
+    """The operands under faults that no call read; of a network without faults the layers that were not called."""
 
 
 def _padding(layer: Any) -> tuple[int, ...]:
@@ -141,6 +143,7 @@ class _Trace:
         self._names: dict[int, str] = {}  # by the id of a tensor that is kept
         self._readers: dict[str, set[str]] = {}  # by feature map, the layers that read it as it is now
         self._kept: list[Any] = []
+        self._layers: list[str] = []
         self._faulty = {id(layer): name for name, layer in faulty_layers(model).items()}
         if self._faulty:
             # Layers read whole words, whatever planes these lie in.
@@ -157,8 +160,18 @@ class _Trace:
         for name, layer in model.named_modules():
             watched = id(layer) in self._faulty if self._faulty else self._simple(name, layer)
             if watched:
+                self._layers.append(name)
                 found.append(layer.register_forward_hook(self._hook(name)))
         return found
+
+    def workload(self) -> Workload:
+        """What was gathered."""
+        read = {name for call in self.calls for name in (*call.inputs, *call.weights)}
+        of = {name: info for name, info in self.operands.items() if name in read}
+        unread = (
+            self.operands.keys() - read if self._faulty else set(self._layers) - {call.layer for call in self.calls}
+        )
+        return Workload(tuple(self.calls), of, frozenset(unread))
 
     def _simple(self, name: str, layer: nn.Module) -> bool:
         """Whether a layer of a network without faults has operands. Raises ValueError for one that cannot be traced."""
@@ -175,6 +188,8 @@ class _Trace:
     def _hook(self, name: str) -> Any:
         def hook(layer: Any, args: tuple[Any, ...], output: Any) -> None:
             x = args[0] if args and isinstance(args[0], Tensor) else None
+            if x is not None and x.numel() == 0:  # behind a closed gate
+                return
             found = self._of_faulty(layer) if self._faulty else self._of_plain(name, layer, x)
             loops = None if x is None else _convolution(layer, x)
             of_kind = {
@@ -222,7 +237,7 @@ class _Trace:
 
 def trace(
     model: nn.Module,
-    inputs: Tensor | Mapping[str, Tensor] | Sequence[Any],
+    inputs: Tensor | Mapping[str, Tensor] | Sequence[Any] | Arguments,
     storage: str = "float32",
     forward_fn: ForwardFn | None = None,
 ) -> Workload:
@@ -231,7 +246,8 @@ def trace(
     Args:
         model: a network after ``inject_`` and ``calibrate_``, traced on reliable memory; or one without faults, also
             on the meta device, where no weights are needed.
-        inputs: one sample with its batch dimension, shape (1, ...); a tuple or a dictionary holds the arguments.
+        inputs: one sample with its batch dimension, shape (1, ...); a tuple or a dictionary holds the arguments, or
+            they are ``Arguments``.
         storage: of a network without faults, the form in which the memory keeps weights and maps.
         forward_fn: runs the network on ``inputs``, whatever they are then.
 
@@ -251,7 +267,7 @@ def trace(
     try:
         reliable = clean(model) if faulty_layers(model) else contextlib.nullcontext()
         with evaluating(model), torch.no_grad(), reliable:
-            if forward_fn is not None:
+            if forward_fn is not None or isinstance(inputs, Arguments):
                 call(model, inputs, forward_fn)
             elif isinstance(inputs, Tensor):
                 model(inputs)
@@ -262,5 +278,4 @@ def trace(
     finally:
         for hook in hooks:
             hook.remove()
-    read = {name for call in watch.calls for name in (*call.inputs, *call.weights)}
-    return Workload(tuple(watch.calls), {name: info for name, info in watch.operands.items() if name in read})
+    return watch.workload()

@@ -23,6 +23,7 @@ from eden.faults.reach import eligible_layers, join_names
 from eden.faults.reliable import clean
 from eden.faults.sample_dims import SampleFinder
 from eden.faults.watch import Place, Watched, tensors_of
+from eden.memory.planes import operand_and_plane
 from eden.memory.storage import plane_bytes
 
 _WHAT = {
@@ -413,7 +414,9 @@ def warn_of_left_out(model: nn.Module, watched: Watched) -> None:
             [row for row in found.reliable if row.kind in ("function", "input")],
         ),
     ):
+        # A weight that this pass reads nowhere, as behind a closed gate, is no byte that it reads beside the memory.
         left = [row for row in rows if not row.chosen and row.bytes]
+        left = [row for row in left if row.kind != "weight" or watched.readers(operand_and_plane(row.name)[0])]
         size = sum(row.bytes or 0 for row in left)
         if kind not in kinds or size <= _SMALL * max(total, 1):
             continue

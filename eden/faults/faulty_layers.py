@@ -78,6 +78,7 @@ class LayerFaults:
         read_elsewhere: whether functions of another module read its parameters, too.
         reading: whether it is being called, if that is so.
         inside: whether it belongs to a module whose functions read operands, and reads for itself when it is called.
+        idle: whether the call at hand, in evaluation, is of no sample, as behind a closed gate: it reads nothing.
     """
 
     by_role: dict[str, Operand]
@@ -91,6 +92,7 @@ class LayerFaults:
     read_elsewhere: bool = False
     reading: bool = False
     inside: bool = False
+    idle: bool = False
     before_forward: Callable[[], None] | None = None
     repeatable: bool = False
     seed: int = 0
@@ -176,26 +178,27 @@ class FaultyLayer(nn.Module):
             return self.eden_forward(*args, **kwargs)
         if faults.source is not None and not torch.compiler.is_compiling():
             follow_source(self)
+        faults.idle = not self.training and not torch.compiler.is_compiling() and _is_empty(args, kwargs)
         again = self.eden_begin()
         faults.reading = faults.read_elsewhere
         around = reads_around() if faults.inside else ()
         for reads in around:
             reads.nested += 1
         try:
-            reuse = faults.reuse
+            reuse = None if faults.idle else faults.reuse
             output = self.eden_forward(*args, **kwargs) if reuse is None else reuse.output(self, args, kwargs)
         finally:
-            faults.reading = False
+            idle, faults.idle, faults.reading = faults.idle, False, False
             for reads in around:
                 reads.nested -= 1
-        if not again:
+        if not again and not idle:
             self.eden_end()
         return output
 
     def eden_begin(self) -> bool:
         """A call of the layer begins. Returns whether it repeats one, under activation checkpointing."""
         faults = self.eden_faults
-        if faults.observer is not None:
+        if faults.observer is not None and not faults.idle:
             faults.observer.called(self)
         again = recomputing()
         if self.training and not torch.compiler.is_compiling():
@@ -211,6 +214,9 @@ class FaultyLayer(nn.Module):
         operand = self.eden_faults.by_role.get(role)
         if operand is None or x is None:
             return x
+        if self.eden_faults.idle and not operand.packed:
+            # Nothing is computed from a weight, but the output's shape.
+            return x if operand.kind == "input" else torch.zeros(x.shape, dtype=x.dtype, device=x.device)
         observer = self.eden_faults.observer
         if observer is not None:
             _check_computed(operand, x)
@@ -407,6 +413,12 @@ class FaultyLayer(nn.Module):
         self._eden_refuse_copy()
         state = object.__reduce_ex__(self, 2)[2]
         return _restore, (classes.original_class(type(self)),), state
+
+
+def _is_empty(args: tuple[Any, ...], options: dict[str, Any]) -> bool:
+    """Whether the first that a layer is called with is a tensor without elements."""
+    first = args[0] if args else next(iter(options.values()), None)
+    return isinstance(first, Tensor) and first.numel() == 0
 
 
 def _check_computed(operand: Operand, x: Tensor) -> None:
