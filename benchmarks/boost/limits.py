@@ -119,5 +119,6 @@ def table(claims: Sequence[Claim], rates: Sequence[float] = RATES) -> None:
     for claim in claims:
         if claim.certified:
             found = certified(claim.run)
-            print(f"certified: {found['rate']:.2g}, mean drop {found['drop']:.2%} over {found['chips']} chips")
+            drop = f"mean drop {found['drop']:.2%} from {found['own']:.2%}"
+            print(f"certified: {found['rate']:.2g}, {drop} over {found['chips']} chips")
         print(f"`{claim.run.command}`")
