@@ -7,6 +7,7 @@ them share (Bonferroni), because it chooses among them by what they say (docs/ex
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
@@ -176,8 +177,11 @@ def upper(
     found = []
     for part in partitions:
         points = part.points if part.nominal else (part.points[0], *_points(device, part.points[1:], tails))
+        # No placement chooses the temperature; what is held against other ones has their ends.
+        others = itertools.groupby(part.points_at_other_temperatures, key=lambda point: point.temperature)
+        at_others = tuple(point for _, group in others for point in _points(device, tuple(group), tails))
         curves = tuple(filter(None, (_curve(curve, part, points) for curve in part.curves)))
-        made = part.model_copy(update={"points": points, "curves": curves})
+        made = part.model_copy(update={"points": points, "points_at_other_temperatures": at_others, "curves": curves})
         made._voltage, made._interpolates = voltage, False
         found.append(made)
     rates = Rates(

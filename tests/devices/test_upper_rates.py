@@ -136,3 +136,19 @@ def test_levels_that_are_none() -> None:
             UpperRates(**given)
     with pytest.raises(ValueError, match="kind is 'mean', and a confidence"):
         Rates(kind="mean", confidence=0.9)
+
+
+def test_points_at_other_temperatures_have_upper_ends() -> None:
+    device = eden.Device.builtin("ddr3-b1")
+    ((whole,), _) = upper(device, (device.whole,), 0.975, 0.95)
+    before, after = (part.points_at_other_temperatures for part in (device.whole, whole))
+    assert len(before) == len(after)
+    told = [
+        (at.errors.ber_zero, at.zero[1], to.errors.ber_zero)
+        for at, to in zip(before, after, strict=True)
+        if at.errors.ber > 0
+    ]
+    assert told
+    # One in forty at each point: beyond the end of a 95% interval, but where a harsher point bounds it.
+    assert all(rate < raised <= 1.0 for rate, _, raised in told)
+    assert any(raised > high for _, high, raised in told)

@@ -257,6 +257,13 @@ CASES: list[Case] = [
         fit={},
     ),
     Case("a VDD column in capitals", _counts("VDD,stored,bank", "1.35,0,0,0", "1.1,0,0,9")),
+    Case(
+        "zeros as 0x00 and ones as FF",
+        _counts(
+            "trcd,temperature,pattern,bank", "12.5,50,0x00,0,0", "12.5,50,FF,0,0", "7.5,50,0x00,0,50", "7.5,50,FF,0,99"
+        ),
+        fit={},
+    ),
     # Rates that were too low, or none
     Case(
         "rows that fail for one stored value alone",
