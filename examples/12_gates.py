@@ -35,14 +35,14 @@ PLATFORM = "eyeriss"
 
 
 class GatedResNet(ResNet):
-    """A ResNet whose blocks that keep their map's shape have gates; a sample opens MOST of them at most."""
+    """A ResNet whose blocks that keep their map's shape have gates, of which a sample opens so many at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
         super().__init__(blocks=2, channels=8, image_channels=1)
         self.blocks = [*self.layer1, *self.layer2, *self.layer3]
         gated = [block for block in self.blocks if block.stride == 1]
         self.gates = nn.ModuleList(nn.Linear(block.conv1.in_channels, 1) for block in gated)
-        self.opened = torch.zeros(0, 0)
+        self.most, self.opened = most, torch.zeros(0, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images of shape (N, 1, H, W) to logits of shape (N, 10)."""
@@ -54,7 +54,7 @@ class GatedResNet(ResNet):
                 x = block(x)
                 continue
             score = next(gates)(x.mean((2, 3))).squeeze(1)
-            opens = ((score > 0) & (used < MOST)).float()
+            opens = ((score > 0) & (used < self.most)).float()
             used = used + opens
             if self.training:  # all run, so that closed gates learn: a step forward, a sigmoid backward
                 soft = score.sigmoid()
@@ -69,14 +69,14 @@ class GatedResNet(ResNet):
         return self.linear(x.mean((2, 3)))
 
 
-def train(model: GatedResNet, data: TensorDataset, epochs: int) -> None:
+def train(model: GatedResNet, data: TensorDataset, epochs: int, budget: float = BUDGET) -> None:
     """Cross-entropy, and how far each gate's mean opening is from the budget."""
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=epochs * -(-len(data) // 100))
     for _ in range(epochs):
         for x, y in DataLoader(data, batch_size=100, shuffle=True):
             loss = F.cross_entropy(model.train()(x), y)
-            off = (model.opened.mean(1) - BUDGET).square().sum()
+            off = (model.opened.mean(1) - budget).square().sum()
             optimizer.zero_grad()
             (loss + 3 * off).backward()
             optimizer.step()

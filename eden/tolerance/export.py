@@ -115,6 +115,22 @@ def _packaged_operands(model: nn.Module) -> tuple[PackagedOperand, ...]:
     return tuple(found)
 
 
+def _refuse_gates(program: torch.export.ExportedProgram) -> None:
+    """Raise ValueError, naming the layer, where a read is of as many samples as values decide: none read nothing."""
+    from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
+
+    for node in program.graph.nodes:
+        if getattr(node.target, "namespace", "") != "eden":
+            continue
+        shapes = [x.meta["val"] for x in node.all_input_nodes if isinstance(x.meta.get("val"), Tensor)]
+        if any(free_unbacked_symbols(x) for x in shapes):
+            path = [name for name, _ in (node.meta.get("nn_module_stack") or {}).values()]
+            raise ValueError(
+                f"{path[-1].removeprefix('network.') if path else node.name} reads as many samples as a gate lets "
+                "through; allowed in a package are layers that read all of them: profile the network itself"
+            )
+
+
 def export(
     model: nn.Module, inputs: Tensor, path: str | os.PathLike[str], *, samples_per_run: int = SAMPLES_PER_RUN
 ) -> Path:
@@ -136,8 +152,9 @@ def export(
 
     Raises:
         ValueError: naming what the package could not hold: an error model (allowed are Uniform, DataDependent, and
-            Bitline and Wordline with measured rates), an operand in several pieces of memory or never read, a network
-            on several devices, with another output, or that torch.export or AOTInductor cannot take.
+            Bitline and Wordline with measured rates), an operand in several pieces of memory or never read, a layer
+            that reads as many samples as a gate lets through, a network on several devices, with another output, or
+            that torch.export or AOTInductor cannot take.
         TypeError: for inputs that are no tensor.
         eden.FileError: if the file cannot be written.
     """
@@ -191,5 +208,6 @@ def export(
             rows.setdefault(operand_and_plane(operand.name)[0], row)
         arguments = (batch, regions, chip, access) + (() if table is None else (table,))
         program = exported(_Exported(model, rows, calls), arguments)
+        _refuse_gates(program)
     write_compiled(program, target, {METADATA_KEY: info.text()})
     return target

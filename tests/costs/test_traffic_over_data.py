@@ -103,3 +103,9 @@ def test_a_gate_that_is_never_open_is_refused_by_name(called):
         eden.traffic(network, "eyeriss", data=closed)
     with pytest.raises(ValueError, match="data is given beside inputs"):
         eden.traffic(network, "eyeriss", inputs=samples(1, 0), data=closed)
+
+
+def test_a_package_of_gates_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="block reads as many samples as a gate lets through"):
+        eden.export(in_memory(Gated()), samples(2, 2), tmp_path / "gated.pt2")
+    assert not list(tmp_path.iterdir())
