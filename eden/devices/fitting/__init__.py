@@ -53,6 +53,7 @@ def analyse_with(path: str | os.PathLike[str], settings: FitSettings) -> FitRepo
     """The same with settings that are put together already."""
     campaign = settings.read(path)
     settings.refuse_hammering(campaign)
+    settings.refuse_unknown_values(campaign)
     return fit_banks(campaign, settings) if campaign.format in COUNTS else fit_cells(campaign, settings)
 
 

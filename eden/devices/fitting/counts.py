@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -115,7 +114,6 @@ def fit_banks(campaign: Campaign, settings: FitSettings) -> FitReport:
             f"partitions is 'subarray', but {campaign.format} counts banks; allowed are module, rank, bank, or flips "
             "of cells"
         )
-    _refuse_unknown_values(campaign)
     if not campaign.readings:
         raise FileError(campaign.path, f"no readings to fit: {campaign.notes[-1]}; allowed are counts of whole banks")
     arrays = settings.geometry or _default_geometry(campaign, settings.reliable)
@@ -138,18 +136,6 @@ def fit_banks(campaign: Campaign, settings: FitSettings) -> FitReport:
     conditions = [_stated(reading) for reading in campaign.readings]
     nominal = nominal_point(campaign.path, campaign.module, conditions, telling, settings)
     return _Fitter(campaign, settings, nominal, arrays).run()
-
-
-def _refuse_unknown_values(campaign: Campaign) -> None:
-    """Raise FileError for counts of which it is not known what the cells stored: left out, rates could be too low."""
-    for entry in campaign.statistics.conditions if campaign.statistics else ():
-        pattern = entry.condition.pattern
-        if None in entry.stored_values and not re.fullmatch("0x[0-9a-f]{2}", pattern or ""):
-            raise FileError(
-                campaign.path,
-                f"column pattern: {pattern!r} does not tell which value the cells of a count stored; allowed are a "
-                "byte such as 0xff, and with patterns of several bytes or other names the column stored",
-            )
 
 
 def _stated(reading: Reading) -> Stated:

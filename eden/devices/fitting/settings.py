@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal, get_args
 
+from eden.common.files import FileError
 from eden.devices.device import Source
 from eden.devices.partition import Voltage
 from eden.measurements.campaign import Campaign, Condition
@@ -79,6 +81,23 @@ class FitSettings:
                     "can be run at; allowed are conditions without it (eden.measurements.readers.read gives the "
                     "statistics of each condition, and eden.devices.likelihoods.fit_models fits them)"
                 )
+
+    @staticmethod
+    def refuse_unknown_values(campaign: Campaign) -> None:
+        """Raise FileError where of some cells alone it is not known what they stored: left out, rates are too low."""
+        found = campaign.statistics.conditions if campaign.statistics else ()
+        # Of a pattern of one byte that is counted as a whole the share of ones is known.
+        unknown = [
+            entry.condition.pattern
+            for entry in found
+            if None in entry.stored_values and not re.fullmatch("0x[0-9a-f]{2}", entry.condition.pattern or "")
+        ]
+        if 0 < len(unknown) < len(found):
+            raise FileError(
+                campaign.path,
+                f"column pattern: {unknown[0]!r} does not tell which value cells stored, as other patterns do; allowed "
+                "are bytes such as 0xff, and with any other name the column stored",
+            )
 
     def source_of(self, campaign: Campaign) -> Source:
         """Where the figures come from: what was given, or else the file and its module."""
