@@ -18,8 +18,8 @@ from pathlib import Path
 
 MOST_REGISTERS = 64
 MOST_SHARED_BYTES = 28 * 1024
-MOST_STACK_BYTES = 384
-"""Registers that are kept while another function is called, and what the first thread of a block works with."""
+MOST_STACK_ACCESSES = 8
+"""Loads and stores of a thread's stack in the machine code of a kernel and what it calls."""
 LEAST_OCCUPANCY = 0.5
 
 THREADS = 256
@@ -90,8 +90,10 @@ class Kernel:
         found = []
         if self.registers > MOST_REGISTERS:
             found.append(f"{self.registers} registers; allowed are {MOST_REGISTERS}")
-        if self.stack_bytes > MOST_STACK_BYTES:
-            found.append(f"a stack of {self.stack_bytes} bytes; allowed are {MOST_STACK_BYTES}")
+        if self.stack_accesses > MOST_STACK_ACCESSES:
+            found.append(
+                f"{self.stack_accesses} loads and stores of a thread's stack; allowed are {MOST_STACK_ACCESSES}"
+            )
         if self.shared_bytes > MOST_SHARED_BYTES:
             found.append(f"{self.shared_bytes} bytes of shared memory; allowed are {MOST_SHARED_BYTES}")
         if self.occupancy < LEAST_OCCUPANCY:

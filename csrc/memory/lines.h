@@ -50,7 +50,10 @@ inline constexpr int kLinesInDraw = 4;
 inline constexpr uint32_t kLinesApart = 1;  // a detail of their stream
 
 EDEN_HOST_DEVICE inline uint32_t line_mark(const PhiloxWords& words, uint64_t line) {
-  return words.word[line % kLinesInDraw];
+  // Chosen, not looked up: a device would put the words into a thread's stack.
+  const uint32_t low = line & 1 ? words.word[1] : words.word[0];
+  const uint32_t high = line & 1 ? words.word[3] : words.word[2];
+  return line & 2 ? high : low;
 }
 
 // `apart` draws the marks that lines have for stored ones, where they have marks of their own.

@@ -70,7 +70,7 @@ void clip_gradient_of(const void* grad, const void* x, int64_t count, PassingVal
 PassingValues passing_values(Storage storage, Codes codes, bool has_zero_point) {
   if (storage == Storage::kSign) return {-codes.scale, codes.scale};
   if (std::isnan(codes.scale)) return {kNaN, kNaN};
-  const Ratios ratios = unclipped_ratios(storage, codes.zero_point, has_zero_point);
+  const Ratios ratios = unclipped_ratios(CodeRule::of(storage, has_zero_point), codes.zero_point);
   const float divisor = std::fabs(divisor_of(codes.scale));
   constexpr float kLargest = std::numeric_limits<float>::max();
   if (divisor == kInfinity) return {-kLargest, kLargest};

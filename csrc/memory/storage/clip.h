@@ -36,11 +36,9 @@ EDEN_HOST_DEVICE inline float half_beyond(int32_t code) {
   return code % 2 == 0 ? half : nextafterf(half, 0.0f);
 }
 
-EDEN_HOST_DEVICE inline Ratios unclipped_ratios(Storage storage, int32_t zero_point,
-                                                bool has_zero_point) {
-  has_zero_point = has_zero_point && can_have_zero_point(storage);
-  const CodeEnds ends = code_ends(storage, has_zero_point);
-  const int32_t point = has_zero_point ? ends.clamped(zero_point) : 0;
+EDEN_HOST_DEVICE inline Ratios unclipped_ratios(const CodeRule& rule, int32_t zero_point) {
+  const CodeEnds& ends = rule.ends;
+  const int32_t point = rule.has_zero_point ? ends.clamped(zero_point) : 0;
   return {-half_beyond(ends.lowest - point), half_beyond(ends.highest - point)};
 }
 
@@ -48,11 +46,13 @@ EDEN_HOST_DEVICE inline float divisor_of(float scale) { return scale == 0.0f ? 1
 
 // Whether codes clip some value of a range, or one is NaN: what is between two values that are not
 // clipped is not either.
-EDEN_HOST_DEVICE inline bool clips(Storage storage, Codes codes, bool has_zero_point,
-                                   ValueRange range) {
-  const Ratios ratios = unclipped_ratios(storage, codes.zero_point, has_zero_point);
+EDEN_HOST_DEVICE inline bool clips(const CodeRule& rule, Codes codes, ValueRange range) {
+  const Ratios ratios = unclipped_ratios(rule, codes.zero_point);
   const float divisor = divisor_of(codes.scale);
   return !ratios.hold(range.low / divisor) || !ratios.hold(range.high / divisor);
+}
+inline bool clips(Storage storage, Codes codes, bool has_zero_point, ValueRange range) {
+  return clips(CodeRule::of(storage, has_zero_point), codes, range);
 }
 
 // Whether one of `count` values lies outside.

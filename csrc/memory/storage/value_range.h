@@ -47,10 +47,21 @@ struct Codes {
   int32_t zero_point;  // 0 without one
 };
 
-// For a storage of codes.
-EDEN_HOST_DEVICE inline Codes codes_for(Storage storage, bool has_zero_point, ValueRange range) {
-  has_zero_point = has_zero_point && can_have_zero_point(storage);
-  const CodeEnds ends = code_ends(storage, has_zero_point);
+// What a storage of codes says of them. A kernel is given it: in a device's thread the table of
+// storages would be looked up on its stack.
+struct CodeRule {
+  CodeEnds ends;
+  bool has_zero_point;
+
+  static CodeRule of(Storage storage, bool has_zero_point) {
+    has_zero_point = has_zero_point && can_have_zero_point(storage);
+    return {code_ends(storage, has_zero_point), has_zero_point};
+  }
+};
+
+EDEN_HOST_DEVICE inline Codes codes_for(const CodeRule& rule, ValueRange range) {
+  const CodeEnds& ends = rule.ends;
+  const bool has_zero_point = rule.has_zero_point;
   const auto highest = static_cast<float>(ends.highest);
   if (is_nan(range.low)) return {not_a_number(), has_zero_point ? ends.clamped(0) : 0};
   if (!has_zero_point) {
@@ -67,6 +78,11 @@ EDEN_HOST_DEVICE inline Codes codes_for(Storage storage, bool has_zero_point, Va
   const float point = nearbyintf(lowest - low / (scale == 0.0f ? 1.0f : scale));
   if (is_nan(point)) return {scale, ends.clamped(0)};
   return {scale, static_cast<int32_t>(smaller(larger(point, lowest), highest))};
+}
+
+// For a storage of codes.
+inline Codes codes_for(Storage storage, bool has_zero_point, ValueRange range) {
+  return codes_for(CodeRule::of(storage, has_zero_point), range);
 }
 
 // A row-major tensor as rows, each of one channel.

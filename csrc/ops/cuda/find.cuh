@@ -3,12 +3,10 @@
 // thread may find are joined by atomics.
 #pragma once
 
-#include "ops/cuda/tile.h"
+#include "ops/cuda/job.cuh"
 
 namespace eden::cuda {
 
-inline constexpr int kThreads = 256;
-inline constexpr int kWarp = 32;
 // Threads that draw a block's marks side by side: of 8 on average two come with the first draw and
 // four with every further one.
 inline constexpr int kMarkLanes = 8;
@@ -19,30 +17,38 @@ __device__ inline void join(uint32_t* masks, uint32_t place) {
 
 // As visit_marks of weak_cells.h, the draws dealt to kLanes neighbours of a warp.
 template <int kLanes, class Visit>
-__device__ inline void visit_marks_of(uint64_t chip, int level, uint64_t block, Visit&& visit) {
-  const uint32_t lane = threadIdx.x % kLanes;
+__device__ inline void visit_marks_of(uint32_t thread, uint64_t chip, int level, uint64_t block,
+                                      Visit&& visit) {
+  const uint32_t lane = thread % kLanes;
   PhiloxWords words = draw_marks(chip, level, block, lane);
   int count = lane == 0 ? mark_count(words) : 0;
   if constexpr (kLanes > 1) {
-    const uint32_t leader = threadIdx.x % kWarp - lane;
+    const uint32_t leader = thread % kWarp - lane;
     count = __shfl_sync(((uint32_t{1} << kLanes) - 1) << leader, count, static_cast<int>(leader));
   }
-  for (uint32_t which = lane;; which += kLanes) {
-    // Ordinal of the draw's first word; the very first two words count the marks.
-    const int first = static_cast<int>(which) * kMarksInDraw - kMarksInHead;
-    if (first >= count) return;
-    if (which >= kLanes) words = draw_marks(chip, level, block, which);
-    for (int i = 0; i < kMarksInDraw; ++i) {
-      const int ordinal = first + i;
-      if (ordinal < 0 || ordinal >= count) continue;
-      visit(Mark{block, static_cast<uint32_t>(ordinal), level, words.word[i]});
-    }
+  // Of the draw's words, the first one's ordinal; the very first two words count the marks.
+  int ordinal = static_cast<int>(lane) * kMarksInDraw - kMarksInHead;
+  while (ordinal < count) {
+    const int which = (ordinal + kMarksInHead) / kMarksInDraw;
+    if (which >= kLanes) words = draw_marks(chip, level, block, static_cast<uint32_t>(which));
+    // The next word comes to the front: what visits marks stands in the code once, and nothing in
+    // memory for being looked up by a number.
+    EDEN_ROLLED
+    do {
+      if (ordinal >= 0 && ordinal < count) {
+        visit(Mark{block, static_cast<uint32_t>(ordinal), level, words.word[0]});
+      }
+      words = {words.word[1], words.word[2], words.word[3], words.word[0]};
+      ++ordinal;
+    } while ((ordinal + kMarksInHead) % kMarksInDraw != 0);
+    ordinal += (kLanes - 1) * kMarksInDraw;
   }
 }
 
 __device__ inline void clear_masks(const Tile& tile, TileScratch& scratch) {
+  const uint32_t thread = this_thread();
   const uint32_t words = tile.mask_words();
-  for (uint32_t w = threadIdx.x; w < words; w += kThreads) {
+  for (uint32_t w = thread; w < words; w += kThreads) {
     scratch.masks[w] = 0;
     scratch.masks[tile.one() + w] = 0;
   }
@@ -53,29 +59,15 @@ __device__ inline uint32_t kept(const Load& load, const Tile& tile, uint64_t gro
   return weak == 0 ? 0 : weak & failing(load.chip, group, load.access, tile.region.failure, weak);
 }
 
-// A mark on a cell of the tile. As below, a function of its own, so that what looks for marks keeps
-// its registers.
-inline __device__ __noinline__ void judge_cell(const Load& load, const Tile& tile,
-                                               TileScratch& scratch, Mark mark, uint64_t cell) {
-  const uint64_t* const sparse = tile.region.sparse;
-  const bool zero = mark.below(load.chip, sparse[0]);
-  const bool one = sparse[1] == sparse[0] ? zero : mark.below(load.chip, sparse[1]);
-  if (!(zero || one)) return;
-  if (!cell_fails(load.chip, cell, load.access, tile.region.failure)) return;
-  const uint32_t place = tile.mask_bit(0, cell);
-  if (zero) join(scratch.masks, place);
-  if (one) join(scratch.masks + kTileMaskWords, place);
-}
-
 // Models 0 and 3.
-inline __device__ __noinline__ void find_cells(const Load& load, const Tile& tile,
-                                               TileScratch& scratch) {
+__device__ inline void find_cells(const Load& load, const Tile& tile, TileScratch& scratch) {
+  const uint32_t thread = this_thread();
   const Region& region = tile.region;
   uint32_t* const masks = scratch.masks;
   if ((region.dense[0] | region.dense[1]) == 0) {
     clear_masks(tile, scratch);
   } else {
-    for (uint32_t w = threadIdx.x; w < tile.mask_words(); w += kThreads) {
+    for (uint32_t w = thread; w < tile.mask_words(); w += kThreads) {
       const uint64_t group = tile.group(w);
       const uint32_t zero = dense_weak(load.chip, group, region.dense[0]);
       const uint32_t one =
@@ -88,15 +80,17 @@ inline __device__ __noinline__ void find_cells(const Load& load, const Tile& til
   __syncthreads();
   const uint64_t highest = PatchGrid::larger(region.sparse[0], region.sparse[1]);
   const uint64_t begin = tile.patch.origin, end = begin + tile.patch.columns;
-  int64_t turn = threadIdx.x / kMarkLanes;  // among the blocks of the level at hand, the next one
+  uint32_t turn = thread / kMarkLanes;  // among the blocks of the level at hand, the next one
   for (int level = first_level(highest); level <= kLastLevel; ++level) {
     const uint64_t first_block = begin >> block_bits(level);
-    const int64_t blocks = static_cast<int64_t>(((end - 1) >> block_bits(level)) - first_block) + 1;
+    const uint32_t blocks =
+        static_cast<uint32_t>(((end - 1) >> block_bits(level)) - first_block) + 1;
     for (; turn < blocks; turn += kThreads / kMarkLanes) {
-      visit_marks_of<kMarkLanes>(load.chip, level, first_block + static_cast<uint64_t>(turn),
+      visit_marks_of<kMarkLanes>(thread, load.chip, level, first_block + turn,
                                  [&](const Mark& mark) {
                                    const uint64_t cell = mark.cell();
                                    if (cell < begin || cell >= end) return;
+                                   let_go();
                                    const bool zero = mark.below(load.chip, region.sparse[0]);
                                    const bool one = region.sparse[1] == region.sparse[0]
                                                         ? zero
@@ -115,10 +109,10 @@ inline __device__ __noinline__ void find_cells(const Load& load, const Tile& til
 }
 
 // The thresholds of a tile's lines, and which levels they reach, of which none is known before.
-inline __device__ __noinline__ void find_thresholds(const Load& load, const Tile& tile,
-                                                    TileScratch& scratch) {
+__device__ inline void find_thresholds(const Load& load, const Tile& tile, TileScratch& scratch) {
+  const uint32_t thread = this_thread();
   clear_masks(tile, scratch);
-  for (uint32_t i = threadIdx.x; i < tile.values * tile.lines; i += kThreads) {
+  for (uint32_t i = thread; i < tile.values * tile.lines; i += kThreads) {
     const WeakThresholds line =
         line_thresholds(load.chip, tile.region, load.table, tile.first_line + i / tile.values,
                         i % tile.values != 0);
@@ -144,15 +138,16 @@ __device__ inline uint32_t turned_square(uint32_t word, uint32_t lane) {
 
 // The dense part of bitlines: a group lies along a line, across the masks' words, so that a warp
 // takes a group of each of 32 neighbours and turns the square of their bits.
-inline __device__ __noinline__ void find_dense_bitlines(const Load& load, const Tile& tile,
-                                                        TileScratch& scratch) {
+__device__ inline void find_dense_bitlines(const Load& load, const Tile& tile,
+                                           TileScratch& scratch) {
+  const uint32_t thread = this_thread();
   const uint64_t first_group = tile.place >> kGroupBits;  // in a line
   const uint32_t groups =
       static_cast<uint32_t>(((tile.place + tile.patch.rows - 1) >> kGroupBits) - first_group) + 1;
   const uint32_t squares = tile.lines / kWarp;  // of a group; lines are many times a warp's
-  const uint32_t lane = threadIdx.x % kWarp;
+  const uint32_t lane = thread % kWarp;
   const uint32_t items = groups * squares;
-  for (uint32_t turn = threadIdx.x / kWarp; turn < tile.values * items; turn += kThreads / kWarp) {
+  for (uint32_t turn = thread / kWarp; turn < tile.values * items; turn += kThreads / kWarp) {
     const uint32_t value = turn / items, item = turn % items;
     const uint32_t word = item % squares, line = word * kWarp + lane;
     const uint64_t in_line = first_group + item / squares;
@@ -171,8 +166,9 @@ inline __device__ __noinline__ void find_dense_bitlines(const Load& load, const 
 
 // A mark on a cell, in line space, that one of the tile's lines has in it.
 template <bool kBitlines>
-__device__ __noinline__ void judge_in_line(const Load& load, const Tile& tile, TileScratch& scratch,
-                                           Mark mark, uint32_t line, uint64_t cell) {
+__device__ inline void judge_in_line(const Load& load, const Tile& tile, TileScratch& scratch,
+                                     Mark mark, uint32_t line, uint64_t cell) {
+  let_go();
   const WeakThresholds* const of_line = scratch.line + tile.values * line;
   const bool zero = mark.below(load.chip, of_line[0].sparse);
   const bool one = tile.values == 2 && mark.below(load.chip, of_line[1].sparse);
@@ -192,22 +188,24 @@ __device__ __noinline__ void judge_in_line(const Load& load, const Tile& tile, T
 // levels, of many small blocks. A block that two lines share is visited for each, for its own
 // cells.
 template <bool kBitlines>
-__device__ __noinline__ void find_line_by_line(const Load& load, const Tile& tile,
-                                               TileScratch& scratch, int level) {
+__device__ inline void find_line_by_line(const Load& load, const Tile& tile, TileScratch& scratch,
+                                         int level) {
+  const uint32_t thread = this_thread();
   const int bits = block_bits(level);
   const uint64_t longest =
       kBitlines ? tile.patch.rows : PatchGrid::smaller(tile.line_length, tile.patch.columns);
   const uint32_t blocks = static_cast<uint32_t>((longest - 1) >> bits) + 2;
-  for (uint32_t turn = threadIdx.x; turn < blocks * tile.lines; turn += kThreads) {
+  for (uint32_t turn = thread; turn < blocks * tile.lines; turn += kThreads) {
     const uint32_t line = turn / blocks;
     const WeakThresholds* const of_line = scratch.line + tile.values * line;
     if (first_level(of_line[0].sparse) > level &&
         (tile.values == 1 || first_level(of_line[1].sparse) > level)) {
       continue;
     }
+    let_go();
     const uint64_t block = (tile.line_begin(line) >> bits) + turn % blocks;
     if (block > (tile.line_end(line) - 1) >> bits) continue;
-    visit_marks_of<1>(load.chip, level, block, [&](const Mark& mark) {
+    visit_marks_of<1>(thread, load.chip, level, block, [&](const Mark& mark) {
       const uint64_t cell = mark.cell();
       if (cell < tile.line_begin(line) || cell >= tile.line_end(line)) return;
       judge_in_line<kBitlines>(load, tile, scratch, mark, line, cell);
@@ -217,18 +215,18 @@ __device__ __noinline__ void find_line_by_line(const Load& load, const Tile& til
 
 // Those of a level whose blocks lines share.
 template <bool kBitlines>
-__device__ __noinline__ void find_in_lines(const Load& load, const Tile& tile, TileScratch& scratch,
-                                           int level) {
+__device__ inline void find_in_lines(const Load& load, const Tile& tile, TileScratch& scratch,
+                                     int level) {
+  const uint32_t thread = this_thread();
   const int bits = block_bits(level);
-  const uint64_t begin = tile.line_begin(0), end = tile.line_end(tile.lines - 1);
-  const uint64_t last = (end - 1) >> bits;
-  for (uint64_t block = (begin >> bits) + threadIdx.x / kMarkLanes; block <= last;
-       block += kThreads / kMarkLanes) {
-    visit_marks_of<kMarkLanes>(load.chip, level, block, [&](const Mark& mark) {
+  for (uint32_t turn = thread / kMarkLanes;; turn += kThreads / kMarkLanes) {
+    let_go();
+    const uint64_t block = (tile.line_begin(0) >> bits) + turn;
+    if (block > (tile.line_end(tile.lines - 1) - 1) >> bits) return;
+    visit_marks_of<kMarkLanes>(thread, load.chip, level, block, [&](const Mark& mark) {
       const uint64_t cell = mark.cell();
-      if (cell < begin || cell >= end) return;
-      const uint32_t line = static_cast<uint32_t>(cell / tile.line_length - tile.first_line);
-      if (cell < tile.line_begin(line) || cell >= tile.line_end(line)) return;
+      const uint32_t line = tile.line_of(cell);
+      if (line == tile.lines || cell < tile.line_begin(line) || cell >= tile.line_end(line)) return;
       judge_in_line<kBitlines>(load, tile, scratch, mark, line, cell);
     });
   }
@@ -236,17 +234,18 @@ __device__ __noinline__ void find_in_lines(const Load& load, const Tile& tile, T
 
 // Models 1 and 2.
 template <bool kBitlines>
-__device__ __noinline__ void find_lines(const Load& load, const Tile& tile, TileScratch& scratch) {
+__device__ inline void find_lines(const Load& load, const Tile& tile, TileScratch& scratch) {
   find_thresholds(load, tile, scratch);
   if ((scratch.reached & kReachesDense) != 0) {
     if constexpr (kBitlines) {
       find_dense_bitlines(load, tile, scratch);
     } else {
+      const uint32_t thread = this_thread();
       const uint32_t words = tile.mask_words();
-      for (uint32_t turn = threadIdx.x; turn < tile.values * words; turn += kThreads) {
+      for (uint32_t turn = thread; turn < tile.values * words; turn += kThreads) {
         const uint32_t value = turn / words, w = turn % words;
         const uint64_t group = tile.group(w);
-        const uint64_t line = (group << kGroupBits) / tile.region.row_bits - tile.first_line;
+        const uint32_t line = tile.line_of(group << kGroupBits);
         const uint64_t dense = scratch.line[tile.values * line + value].dense;
         scratch.masks[value * tile.one() + w] =
             kept(load, tile, group, dense_weak(load.chip, group, dense));
@@ -254,7 +253,9 @@ __device__ __noinline__ void find_lines(const Load& load, const Tile& tile, Tile
     }
     __syncthreads();
   }
+  EDEN_ROLLED
   for (int level = kFirstLevel; level <= kLastLevel; ++level) {
+    let_go();
     // Not reached by any line, as the lines' first levels lie deeper.
     if ((scratch.reached & ((uint32_t{2} << level) - 1)) == 0) continue;
     if (uint64_t{1} << block_bits(level) <= tile.line_length) {
@@ -267,8 +268,8 @@ __device__ __noinline__ void find_lines(const Load& load, const Tile& tile, Tile
 }
 
 // A chip's own weak cells.
-inline __device__ __noinline__ void find_map(const Load& load, const Tile& tile,
-                                             TileScratch& scratch) {
+__device__ inline void find_map(const Load& load, const Tile& tile, TileScratch& scratch) {
+  const uint32_t thread = this_thread();
   clear_masks(tile, scratch);
   __syncthreads();
   const int64_t* entries = load.table + tile.region.table_first;
@@ -283,7 +284,7 @@ inline __device__ __noinline__ void find_map(const Load& load, const Tile& tile,
       above = middle;
     }
   }
-  for (int64_t i = first + threadIdx.x; i < length; i += kThreads) {
+  for (int64_t i = first + thread; i < length; i += kThreads) {
     const uint64_t cell = static_cast<uint64_t>(entries[i]) >> kMapFlagBits;
     if (cell >= end) break;
     // Entries that are not in order must not lead out of the masks.

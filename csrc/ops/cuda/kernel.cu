@@ -1,13 +1,11 @@
 // The kernel of every codec and model: a block of threads for each tile of tile.h. What all its
-// threads know of a load and a tile lies in shared memory, found by the first one; what finds flips
-// (find.cuh) is a function for each layout of weak cells, and what passes elements (pass.cuh) one
-// for each codec, so that a thread has registers for one of them at a time.
+// threads know of a tile lies in shared memory, found by the first one (job.cuh); then all look for
+// flips (find.cuh) and pass the elements (pass.cuh). A kernel for each model would have no fewer
+// registers, as what finds the cells of one wants all that there are, and compile every codec anew.
 #include <cuda_runtime.h>
 
 #include <algorithm>
-#include <new>
 
-#include "memory/region_check.h"
 #include "ops/cuda/find.cuh"
 #include "ops/cuda/kernel.h"
 #include "ops/cuda/pass.cuh"
@@ -15,26 +13,14 @@
 namespace eden::cuda {
 namespace {
 
-constexpr int kBlocksOnMultiprocessor = 4;  // of 2,048 threads: half of them
 // Blocks that fill any device a few times over. Samples that share their cells pass through one
 // block's masks; where there are fewer tiles than this, more blocks find the same masks again.
 constexpr int64_t kBlocksWanted = 2048;
 // From so many blocks on, every multiprocessor has some.
 constexpr int64_t kBlocksThatFill = 512;
 
-// What the threads of a block share beside the flips; the first one alone changes it.
-struct Job {
-  Load load;
-  FoundFault fault;
-  int64_t which = -1;  // region that is worked on
-  Region region;
-  TileGrid grid{};
-  int64_t turn;  // among the region's tiles, this block's next one
-  Tile tile;
-  bool done = false;
-};
-
-__device__ __noinline__ void make_load(const DeviceLoad& device, uint64_t width, Job& job) {
+__device__ inline void make_load(const DeviceLoad& device) {
+  Job& job = *new (job_room()) Job;
   Load& load = job.load;
   load.regions = device.regions;
   load.region_count = device.region_count;
@@ -49,7 +35,7 @@ __device__ __noinline__ void make_load(const DeviceLoad& device, uint64_t width,
     load.conversion.low = device.bounds[0];
     load.conversion.high = device.bounds[1];
   }
-  job.fault = find_fault(load, width);
+  job.fault = find_fault(load, static_cast<uint64_t>(device.width));
   if (job.fault.fault == RegionFault::kNone && load.in_planes()) {
     job.fault = {RegionFault::kPlanesHere, 0};
   }
@@ -58,7 +44,8 @@ __device__ __noinline__ void make_load(const DeviceLoad& device, uint64_t width,
 
 // The block's next tile that holds cells of the operand: tiles of all regions are dealt to the
 // blocks in turn.
-__device__ __noinline__ void next_tile(uint64_t width, uint32_t tile_cells, Job& job) {
+__device__ inline void next_tile(uint64_t width, uint32_t tile_cells) {
+  Job& job = eden::cuda::job();
   const Load& load = job.load;
   const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * width;
   for (;;) {
@@ -82,34 +69,30 @@ __device__ __noinline__ void next_tile(uint64_t width, uint32_t tile_cells, Job&
 __global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
     corrupt_kernel(const __grid_constant__ DeviceLoad device, ValueType value, Storage storage,
                    const void* in, void* out) {
-  __shared__ TileScratch scratch;
-  alignas(Job) __shared__ unsigned char room[sizeof(Job)];
-  Job& job = *reinterpret_cast<Job*>(room);
-  const int width = storage_bits(storage), value_bytes = storage_bits(own_storage(value)) / 8;
-  if (threadIdx.x == 0) make_load(device, static_cast<uint64_t>(width), *new (room) Job);
+  if (threadIdx.x == 0) make_load(device);
   __syncthreads();
-  const Load& load = job.load;
-  const int64_t elements = load.shape.sample_size();
-  if (job.fault.fault != RegionFault::kNone) {
+  const Load& load = job().load;
+  const Tile& tile = job().tile;
+  if (job().fault.fault != RegionFault::kNone) {
     const int64_t block = blockIdx.y * static_cast<int64_t>(gridDim.x) + blockIdx.x;
     const int64_t blocks = static_cast<int64_t>(gridDim.x) * gridDim.y;
-    if (block + threadIdx.x == 0) *device.complaint = pack_fault(job.fault);
-    poison(out, elements * load.shape.batch * value_bytes, block * kThreads + threadIdx.x,
-           blocks * kThreads);
+    if (block + threadIdx.x == 0) *device.complaint = pack_fault(job().fault);
+    poison(out, load.shape.sample_size() * load.shape.batch * device.value_bytes,
+           block * kThreads + threadIdx.x, blocks * kThreads);
     return;
   }
   for (;;) {
     __syncthreads();  // the tile before is still being read, and its masks
     if (threadIdx.x == 0) {
-      next_tile(static_cast<uint64_t>(width), device.tile_cells, job);
-      scratch.reached = 0;
+      next_tile(static_cast<uint64_t>(device.width), device.tile_cells);
+      scratch().reached = 0;
     }
     __syncthreads();
-    if (job.done) return;
-    fetch_elements(load, job.tile, value_bytes, width, in);
-    find_flips(load, job.tile, scratch);
+    if (job().done) return;
+    fetch_elements(load, tile, device.value_bytes, device.width, in);
+    find_flips(load, tile, scratch());
     visit_codec(value, storage, [&]<ValueType kValue, Storage kStorage>() {
-      pass_samples<Codec<kValue, kStorage>>(load, job.tile, scratch, in, out);
+      pass_samples<Codec<kValue, kStorage>>(in, out);
     });
   }
 }
@@ -118,7 +101,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
 
 cudaError_t launch(DeviceLoad load, ValueType value, Storage storage, const void* in, void* out,
                    cudaStream_t stream) {
-  const int64_t cells = load.shape.sample_size() * storage_bits(storage);
+  load.width = storage_bits(storage);
+  load.value_bytes = storage_bits(own_storage(value)) / 8;
+  const int64_t cells = load.shape.sample_size() * load.width;
   if (load.tile_cells == 0) {
     load.tile_cells = kTileCells;
     while (load.tile_cells > kLeastTileCells &&

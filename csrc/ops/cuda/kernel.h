@@ -20,6 +20,8 @@ struct DeviceLoad {
   Conversion conversion;  // all but correction, low and high
   int64_t* complaint;     // in memory of the host: gets a packed fault of the regions
   uint32_t tile_cells;    // of a tile at most, from kLeastTileCells on; 0 leaves it to launch
+  int width;              // bits of a stored word; these two are launch's to say
+  int value_bytes;
 };
 
 // Puts a load's kernel into a stream; in and out are dense and may be the same memory. The value

@@ -130,8 +130,8 @@ __global__ void __launch_bounds__(kThreads)
 
 // One block: the ranges of the channels' parts become codes.
 __global__ void __launch_bounds__(kThreads)
-    codes_kernel(Storage storage, const float* ranges, int64_t parts, int64_t channels,
-                 const __grid_constant__ MeasuredCodes codes) {
+    codes_kernel(const __grid_constant__ CodeRule rule, const float* ranges, int64_t parts,
+                 int64_t channels, const __grid_constant__ MeasuredCodes codes) {
   alignas(ValueRange) __shared__ unsigned char room[kThreads / kWarp * sizeof(ValueRange)];
   __shared__ uint32_t clipped;
   if (threadIdx.x == 0) clipped = 0;
@@ -145,11 +145,10 @@ __global__ void __launch_bounds__(kThreads)
       range = joined(range, {of_parts[2 * part], of_parts[2 * part + 1]});
     }
     if (codes.scale != nullptr) {
-      const bool affine = codes.zero_point != nullptr;
-      const Codes found = codes_for(storage, affine, range);
+      const Codes found = codes_for(rule, range);
       codes.scale[channel] = found.scale;
-      if (affine) codes.zero_point[channel] = found.zero_point;
-      clips_any = clips_any || clips(storage, found, affine, range);
+      if (codes.zero_point != nullptr) codes.zero_point[channel] = found.zero_point;
+      clips_any = clips_any || clips(rule, found, range);
     }
     all = joined(all, range);
   }
@@ -173,21 +172,21 @@ struct Passes {
   __device__ bool operator()(float value) const { return all || ratios.hold(value / divisor); }
 };
 
-__device__ inline Passes passes_of(const DeviceClip& clip, int64_t channel) {
+__device__ inline Passes passes_of(const DeviceClip& clip, const CodeRule& rule, int64_t channel) {
   if (clip.bounds != nullptr) {
     return {{clip.bounds[0], clip.bounds[1]}, 1.0f, is_nan(clip.bounds[0])};
   }
   const float scale = clip.scale != nullptr ? clip.scale[channel] : 1.0f;
   if (clip.storage == Storage::kSign) return {{-scale, scale}};
-  const bool affine = clip.zero_point != nullptr;
-  const int32_t point = affine ? clip.zero_point[channel] : 0;
-  return {unclipped_ratios(clip.storage, point, affine), divisor_of(scale)};
+  const int32_t point = clip.zero_point != nullptr ? clip.zero_point[channel] : 0;
+  return {unclipped_ratios(rule, point), divisor_of(scale)};
 }
 
 template <ValueType kType>
-__global__ void __launch_bounds__(kThreads)
-    gradient_kernel(const __grid_constant__ DeviceClip clip, const void* grad, const void* x,
-                    const __grid_constant__ ChannelRows rows, void* out) {
+__global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
+    gradient_kernel(const __grid_constant__ DeviceClip clip, const __grid_constant__ CodeRule rule,
+                    const void* grad, const void* x, const __grid_constant__ ChannelRows rows,
+                    void* out) {
   using Word = WordOf<kType>;
   const auto* gradients = static_cast<const Word*>(grad);
   const auto* values = static_cast<const Word*>(x);
@@ -200,14 +199,15 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t turn = blockIdx.x; turn < walk.turns(rows.rows); turn += gridDim.x) {
     if (!walk.by_pieces()) {
       const int64_t element = turn * kThreads + threadIdx.x;
-      if (element < elements) pass(passes_of(clip, element / rows.length % rows.channels), element);
+      if (element < elements)
+        pass(passes_of(clip, rule, element / rows.length % rows.channels), element);
       continue;
     }
     const int64_t row = turn / walk.in_row, begin = turn % walk.in_row * kPieceElements;
     const int64_t left = rows.length - begin;
     const int64_t count = left < kPieceElements ? left : kPieceElements;
     const int64_t first = row * rows.length + begin;
-    const Passes passes = passes_of(clip, row % rows.channels);
+    const Passes passes = passes_of(clip, rule, row % rows.channels);
     // Vectors only where all three begin one at the same element.
     int64_t lead = before_vectors(values + first, count);
     if (before_vectors(gradients + first, count) != lead ||
@@ -242,6 +242,12 @@ cudaLaunchConfig_t config_of(int64_t blocks, cudaStream_t stream) {
   return config;
 }
 
+// Of a storage without codes nothing is asked.
+CodeRule rule_of(Storage storage, const int32_t* zero_point) {
+  if (!is_quantized(storage) || storage == Storage::kInt32) return {};
+  return CodeRule::of(storage, zero_point != nullptr);
+}
+
 }  // namespace
 
 int64_t parts_of(const ChannelRows& rows) {
@@ -258,16 +264,17 @@ cudaError_t measure(ValueType value, Storage storage, const void* x, const Chann
   });
   if (error != cudaSuccess) return error;
   const cudaLaunchConfig_t of_codes = config_of(1, stream);
-  return cudaLaunchKernelEx(&of_codes, codes_kernel, storage, static_cast<const float*>(ranges),
-                            parts, rows.channels, codes);
+  return cudaLaunchKernelEx(&of_codes, codes_kernel, rule_of(storage, codes.zero_point),
+                            static_cast<const float*>(ranges), parts, rows.channels, codes);
 }
 
 cudaError_t clip_gradient(ValueType value, const DeviceClip& clip, const void* grad, const void* x,
                           const ChannelRows& rows, void* out, cudaStream_t stream) {
   const cudaLaunchConfig_t config =
       config_of(std::min(Walk(rows).turns(rows.rows), kMostBlocks), stream);
+  const CodeRule rule = rule_of(clip.storage, clip.zero_point);
   return visit_float(value, [&]<ValueType kType>() {
-    return cudaLaunchKernelEx(&config, gradient_kernel<kType>, clip, grad, x, rows, out);
+    return cudaLaunchKernelEx(&config, gradient_kernel<kType>, clip, rule, grad, x, rows, out);
   });
 }
 

@@ -137,18 +137,18 @@ __device__ inline void pass_elements(const Load& load, const Tile& tile, const T
 
 // Of this block's samples.
 template <class C>
-__device__ __noinline__ void pass_samples(const Load& load, const Tile& tile,
-                                          const TileScratch& scratch, const void* in, void* out) {
+__device__ __noinline__ void pass_samples(const void* in, void* out) {
+  const Load& load = job().load;
   const auto* from = static_cast<const typename C::Unsigned*>(in);
   auto* to = static_cast<typename C::Unsigned*>(out);
   for (int64_t sample = blockIdx.y; sample < load.shape.batch; sample += gridDim.y) {
     if constexpr (C::kCorrectable) {
       if (load.conversion.correction != Correction::kNone) {
-        pass_elements<C, true>(load, tile, scratch, sample, from, to);
+        pass_elements<C, true>(load, job().tile, scratch(), sample, from, to);
         continue;
       }
     }
-    pass_elements<C, false>(load, tile, scratch, sample, from, to);
+    pass_elements<C, false>(load, job().tile, scratch(), sample, from, to);
   }
 }
 

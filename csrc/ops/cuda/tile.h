@@ -23,6 +23,8 @@ inline constexpr int kTileColumns = kTileCells / kTileColumnMultiple;
 // have thresholds for each stored value, a tile has half as many lines.
 inline constexpr int kTileLines = kTileColumns + 2;
 static_assert(kTileCells / kRowBitsMultiple <= kTileColumns);
+// From a tile's first line to the end of its last one: the cells have numbers of 32 bits.
+static_assert(kTileColumns * (kMostSubarrayCells / kRowBitsMultiple) <= uint64_t{1} << 32);
 
 // What the threads of one tile share.
 struct TileScratch {
@@ -131,6 +133,13 @@ struct Tile {
   EDEN_HOST_DEVICE uint32_t mask_bit(uint32_t row, uint64_t cell) const {
     const uint64_t first = (patch.origin + row * patch.stride) >> kGroupBits << kGroupBits;
     return row * pitch * kGroupCells + static_cast<uint32_t>(cell - first);
+  }
+
+  // Which of the tile's lines has a cell, of line space, in it or elsewhere; `lines` for none.
+  EDEN_HOST_DEVICE uint32_t line_of(uint64_t cell) const {
+    const uint64_t from_first = cell - first_line * line_length;
+    if (from_first >= lines * line_length) return lines;
+    return static_cast<uint32_t>(from_first) / static_cast<uint32_t>(line_length);
   }
 
   // The cells [line_begin, line_end), in line space, that one of the tile's lines has in it.

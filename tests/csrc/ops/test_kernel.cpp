@@ -536,10 +536,11 @@ bool is_seen(const std::vector<std::pair<eden::Load, ValueType>>& loads) {
   // wait for its own load reads.
   auto bad = cells(0.2, 0.1, 0.7, 4096);
   bad[eden::kModel] = 4;
-  std::vector<int32_t> refused(100);
   // In a process of its own: what comes of it may lead anywhere.
   const pid_t child = fork();
   if (child == 0) {
+    // ThreadSanitizer forgets what orders a forked process after its parent, so memory of its own.
+    std::vector<int32_t> refused(100);
     std::signal(SIGSEGV, SIG_DFL);
     std::signal(SIGABRT, SIG_DFL);
     for (int i = 0; i < kSchedules; ++i) {

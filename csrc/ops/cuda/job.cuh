@@ -1,0 +1,63 @@
+// What the threads of a block know together. It lies in shared memory at places that the compiler
+// knows, so that functions of kernels take no pointers to it, which would hold their registers.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <new>
+
+#include "memory/region_check.h"
+#include "ops/cuda/tile.h"
+
+namespace eden::cuda {
+
+// Before a loop that stays one.
+#if defined(__CUDA_ARCH__)
+#define EDEN_ROLLED _Pragma("unroll 1")
+#else
+#define EDEN_ROLLED
+#endif
+
+inline constexpr int kThreads = 256;
+inline constexpr int kWarp = 32;
+inline constexpr int kBlocksOnMultiprocessor = 4;  // of 2,048 threads: half of them
+
+// All but the tile's flips; the first thread alone changes it.
+struct Job {
+  Load load;
+  FoundFault fault;
+  int64_t which = -1;  // region that is worked on
+  Region region;
+  TileGrid grid{};
+  int64_t turn;  // among the region's tiles, this block's next one
+  Tile tile;
+  bool done = false;
+};
+
+__device__ inline unsigned char* job_room() {
+  alignas(Job) __shared__ unsigned char room[sizeof(Job)];
+  return room;
+}
+__device__ inline Job& job() { return *reinterpret_cast<Job*>(job_room()); }
+
+__device__ inline TileScratch& scratch() {
+  __shared__ TileScratch flips;
+  return flips;
+}
+
+// threadIdx.x, read anew: what is reckoned from it is not held over the loop through the tiles.
+__device__ inline uint32_t this_thread() {
+#if defined(__CUDA_ARCH__)
+  uint32_t thread;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
+  return thread;
+#else
+  return threadIdx.x;
+#endif
+}
+
+// What lies in shared memory is read again behind it, rather than held in registers over a loop, or
+// over what few threads come to.
+__device__ inline void let_go() { asm volatile("" ::: "memory"); }
+
+}  // namespace eden::cuda
