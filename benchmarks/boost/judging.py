@@ -162,7 +162,7 @@ def judged(run: Run, rates: Sequence[float], claim: float | None = None, reliabl
 
 
 def certified(run: Run) -> dict[str, Any]:
-    """The rate that ``eden.profile`` certifies of a run's network at its least effort: a mean drop of ``MAX_DROP``.
+    """The rate that ``eden.profile`` certifies of a run's network at its usual effort: a mean drop of ``MAX_DROP``.
 
     From its own accuracy without errors, which is compared beside it; on chips of its own and all images that the run
     is judged on. Two networks are right on different images, so that from the one before no rate could be told.
@@ -173,13 +173,13 @@ def certified(run: Run) -> dict[str, Any]:
             run.networks()[1],
             DataLoader(run.data(), batch_size=64),
             max_drop=MAX_DROP,
-            search=eden.Search(coarse_only=True, effort=1.5),
+            search=eden.Search(coarse_only=True),
             seed=SEED,
             journal=run.folder / "certified.journal",
             progress=False,
         )
         shown = found.coarse_certificate
-        return {"rate": found.coarse, "own": found.own_accuracy, "drop": shown.mean_drop, "chips": shown.chips}
+        return {"rate": found.coarse, "own": found.reference_accuracy, "drop": shown.mean_drop, "chips": shown.chips}
 
     return kept(run.folder / "certified.json", compute)  # type: ignore[no-any-return]
 
