@@ -1,11 +1,16 @@
-"""Small residual networks for the demonstration, the examples and the tests.
+"""Small networks for the demonstration, the examples and the tests.
 
 He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), section 4.2: 6n + 2 layers, shortcuts of option A
-(identity, subsampled and padded with zeros where the shape changes).
+(identity, subsampled and padded with zeros where the shape changes). Robinett and Kepner, "RadiX-Net: Structured Sparse
+Matrices for Deep Neural Networks" (IPDPS workshops 2019): sparse layers by a rule.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -63,3 +68,28 @@ class ResNet(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+
+def radix_net(radices: Sequence[int], values: Tensor | float) -> list[Tensor]:
+    """The weights of a RadiX-Net of one mixed-radix system, one for each of its layers.
+
+    A neuron's number is written in digits of the radices, the lowest first. In layer i it reads the neurons whose
+    numbers are its own plus 0, 1, ... of digit i, modulo the number of neurons: so each output of the last layer
+    reaches each input of the first by one path.
+
+    Args:
+        radices: how many connections a neuron has in each layer; their product is the number of neurons.
+        values: of all connections, or float32 of shape (layers, neurons, most connections).
+
+    Returns:
+        Float32 matrices (neurons, neurons) of the layout torch.sparse_csr.
+    """
+    neurons, place, weights = math.prod(radices), 1, []
+    for number, radix in enumerate(radices):
+        columns = (torch.arange(neurons)[:, None] + place * torch.arange(radix)) % neurons
+        kept = values[number, :, :radix] if isinstance(values, Tensor) else torch.full(columns.shape, values)
+        rows = torch.arange(0, columns.numel() + 1, radix)
+        matrix = (rows, columns.sort(1)[0].flatten(), kept.flatten(), (neurons, neurons))
+        weights.append(torch.sparse_csr_tensor(*matrix, check_invariants=True))
+        place *= radix
+    return weights

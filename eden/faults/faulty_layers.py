@@ -291,11 +291,8 @@ class FaultyLayer(nn.Module):
             _check_held(operand, x, batch_dim)
         region, table = held[buffers.region], held[buffers.table]
         chip, access = self._eden_chip_and_access()
-        # A batch that lies feature by feature is read so, which gives the same bits in a tenth of the time.
-        turned = x.dim() == 2 and batch_dim == 0 and x.is_cpu and not x.is_contiguous()
-        x, batch_dim = (x.t(), 1) if turned else (x, batch_dim)
         y = _read(operand, x, region, table, chip, access, scale, zero_point, bounds, -1, batch_dim)
-        y = y.t() if turned else y if first < 0 else y.movedim(first, -2)
+        y = y if first < 0 else y.movedim(first, -2)
         return y if y.dim() == len(shape) else y.reshape(shape)
 
     def _eden_read_stored(self, operand: Operand, x: Tensor) -> Tensor:

@@ -103,11 +103,17 @@ def test_each_operand_is_read_from_its_own_cells_and_no_index_leads_beyond(corre
         wrong |= {"outside"} if not inside.all() else set()
         wrong |= {"connection"} if (inside & (read["columns"] != layer.columns)).any() else set()
         wrong |= {"order"} if (read["rows"].diff() < 0).any() else set()
+    if correction == "zero":  # what is left out is no product with a feature, whatever that is
+        model[0].eden_faults.by_role.pop("input")
+        eden.set_chip_(model, 9)
+        infinite = x.clone()
+        infinite[:, 0] = torch.inf
+        expected = expected_output(layer, {**read, "input": infinite}, correction)
+        assert torch.allclose(model(infinite).double().nan_to_num(), expected.nan_to_num(), atol=1e-3, rtol=1e-4)
     # At a rate of 1 all bits are flipped, so that all indices are negative.
     assert wrong == {0.003: {"outside", "connection", "order"}, 1.0: {"outside", "order"}}.get(ber, wrong)
-    model.train()(x.requires_grad_()).sum().backward()
+    model.train()(x.clone().requires_grad_()).sum().backward()
     assert torch.isfinite(model[0].values.grad).all()
-    assert torch.isfinite(x.grad).all()
 
 
 def test_a_sparse_network_goes_the_whole_way(tmp_path):
@@ -201,18 +207,6 @@ def test_what_is_no_such_layer_is_refused():
     linear[0].weight = nn.Parameter(matrix())
     with pytest.raises(ValueError, match=r"0\.weight has the layout torch\.sparse_csr.* or use eden\.SparseLinear"):
         eden.inject_(linear, eden.Faults(eden.Uniform(0.1)))
-
-
-def test_a_batch_that_lies_feature_by_feature_reads_the_same_bits():
-    errors, x = eden.Uniform(0.02), randn(5, 9)
-    for storage in ("float32", "int8", "int8_secded"):
-        for batch in ("restart", "contiguous"):
-            model = nn.Sequential(nn.Linear(9, 6)).eval()
-            eden.inject_(model, eden.Faults(inputs=errors, storage=storage, correction="clamp", batch=batch))
-            eden.calibrate_(model, [x])
-            turned = x.t().contiguous().t()
-            read = model[0].eden_read("input", x)
-            assert torch.equal(model[0].eden_read("input", turned), read)
 
 
 def test_sparse_tensors_that_functions_read_are_named():

@@ -147,8 +147,8 @@ def _multiply(
         x = x.to(values.dtype)
     if x.numel() == 0:
         return x[..., :1].expand(*x.shape[:-1], layer.out_features)
-    values, columns, rows = _plausible(layer, values, columns, rows)
     batch = x.reshape(-1, layer.in_features).t()
+    values, columns, rows = _plausible(layer, values, columns, rows, batch)
     tiles = []
     for tile in torch.split(batch, _TILE, 1):
         # A bag for each row is its product, by a kernel several times as fast as that of torch.sparse.
@@ -160,12 +160,12 @@ def _multiply(
     return output.t().reshape(*x.shape[:-1], layer.out_features)
 
 
-def _plausible(layer: SparseLinear, values: Tensor, columns: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _plausible(
+    layer: SparseLinear, values: Tensor, columns: Tensor, rows: Tensor, features: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """The connections that indices as read from memory give: their values, columns, and where rows begin and end."""
-    count, lengths = columns.numel(), rows.diff()
-    in_order = int(rows[0]) == 0 and int(rows[-1]) == count and int(lengths.min()) >= 0
-    longest = int(layer.rows.diff().max())
-    if not (in_order and int(lengths.max()) <= longest):
+    if not torch.equal(rows, layer.rows):
+        count, longest = columns.numel(), int(layer.rows.diff().max())
         begin, end = rows[:-1].long(), rows[1:].long()
         if _clamps(layer, "rows"):
             begin, end = begin.clamp(0, count), end.clamp(0, count)
@@ -175,16 +175,14 @@ def _plausible(layer: SparseLinear, values: Tensor, columns: Tensor, rows: Tenso
         entries = torch.arange(int(taken.sum()), device=rows.device)
         entries += torch.repeat_interleave(begin - taken.cumsum(0) + taken, taken)
         values, columns, rows = values[entries], columns[entries], F.pad(taken.cumsum(0), (1, 0)).int()
-    if columns.numel() == 0:
-        return values, columns, rows
-    low, high = (int(end) for end in torch.aminmax(columns))
-    if low < 0 or high >= layer.in_features:
-        if _clamps(layer, "columns"):
-            return values, columns.clamp(0, layer.in_features - 1), rows
-        there = (columns >= 0) & (columns < layer.in_features)
-        rows = F.pad(there.cumsum(0), (1, 0))[rows.long()].int()
-        values, columns = values[there], columns[there]
-    return values, columns, rows
+    nearest = columns.clamp(0, layer.in_features - 1)
+    if torch.equal(nearest, columns) or _clamps(layer, "columns"):
+        return values, nearest, rows
+    outside = nearest != columns
+    if bool(features[[0, -1]].isfinite().all()):  # times 0 they are 0, as what is left out is
+        return values.masked_fill(outside, 0.0), nearest, rows
+    rows = F.pad((~outside).cumsum(0), (1, 0))[rows.long()].int()
+    return values[~outside], columns[~outside], rows
 
 
 def _clamps(layer: Any, role: str) -> bool:
