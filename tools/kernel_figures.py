@@ -18,8 +18,9 @@ from pathlib import Path
 
 MOST_REGISTERS = 64
 MOST_SHARED_BYTES = 28 * 1024
-MOST_STACK_ACCESSES = 8
-"""Loads and stores of a thread's stack in the machine code of a kernel and what it calls."""
+MOST_STACK_ACCESSES = 128
+"""Loads and stores of a thread's stack in the machine code of a kernel and what it calls: what is left saves registers
+once for each function that passes elements."""
 LEAST_OCCUPANCY = 0.5
 
 THREADS = 256
