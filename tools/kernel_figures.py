@@ -18,7 +18,7 @@ from pathlib import Path
 
 MOST_REGISTERS = 64
 MOST_SHARED_BYTES = 28 * 1024
-MOST_STACK_ACCESSES = 128
+MOST_STACK_ACCESSES = 160
 """Loads and stores of a thread's stack in the machine code of a kernel and what it calls: what is left saves registers
 once for each function that passes elements."""
 LEAST_OCCUPANCY = 0.5
