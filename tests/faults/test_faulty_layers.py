@@ -239,7 +239,7 @@ def test_a_layer_reads_what_the_storage_keeps(storage, quantization, channels):
             return eden.corrupt(values, eden.Uniform(0.0), storage=storage)
         if not codes:
             return values.to(getattr(torch, storage.removesuffix("_secded"))).float()
-        affine = quantization == "affine" or storage.startswith("uint8")
+        affine = quantization == "affine" or storage in eden.memory.storage.UNSIGNED
         low, high = eden.memory.storage.ranges(values, channel_dim)
         scale, point = eden.memory.storage.quantization(low, high, storage, affine)
         if channel_dim == 0:
