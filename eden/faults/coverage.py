@@ -315,13 +315,13 @@ class _Reliable:
         if owner_name in self._left_out:
             # What has one dimension is a bias or of a normalization, which are reliable by default.
             return "biases are reliable" if "bias" in name else self._left_out[owner_name], tensor.dim() < 2
+        small, own = tensor.dim() < 2, getattr(owner, "eden_original", type(owner))
         # What torch's own layers store is named by their class.
-        outside = [place for place in places if not type(owner).__module__.startswith("torch.nn.")]
+        outside = [] if own.__module__.startswith("torch.nn.") else places
         if outside:
-            small = tensor.dim() < 2
             functions = " and ".join(dict.fromkeys(place.function for place in outside))
             return f"read by {functions} in {outside[0].module_type}, outside of any layer", small
-        return f"{type(owner).__name__} is reliable", tensor.dim() < 2 or type(owner).__module__.startswith("torch.nn.")
+        return f"{own.__name__} is reliable", small or own.__module__.startswith("torch.nn.")
 
     def _why(self, layer: str, role: Role) -> tuple[str, bool]:
         """Why no fault reaches an operand that a layer could have, and whether that was chosen."""

@@ -583,6 +583,25 @@ def test_what_reads_tensors_outside_of_layers_is_named():
     assert eden.operands(model)["layer.weight"].loads == 1
 
 
+def test_what_a_module_holds_beside_what_is_under_faults_is_named():
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+            self.w, self.unused = (nn.Parameter(randn(4, 4)) for _ in range(2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.linear(self.layer(x), self.w)
+
+    model, x = Beside().eval(), randn(3, 4)
+    eden.inject_(model, eden.Faults(eden.Uniform(0.0), eden.Uniform(0.0)))
+    with pytest.warns(UserWarning, match=r"do not go through the memory: unused \(Beside is reliable"):
+        eden.calibrate_(model, [x])
+    rows = {row.name: row for row in eden.coverage(model, sample=x).rows}
+    assert rows["w"].faulty
+    assert (rows["unused"].note, rows["unused"].chosen) == ("Beside is reliable", False)
+
+
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_a_whole_transformer_computes_as_before(batch_first):
     model = nn.Transformer(8, 2, 1, 2, 16, dropout=0.0, batch_first=batch_first).eval()
