@@ -6,6 +6,7 @@ from .app.tasks import Task
 from .boosting.curriculum import Curriculum
 from .boosting.recipe import Recipe
 from .boosting.resume import load_checkpoint_, save_checkpoint
+from .boosting.threshold_node import ThresholdNode
 from .boosting.training import train
 from .common.files import FileError
 from .costs.count_traffic import traffic
@@ -72,6 +73,7 @@ __all__ = [
     "SparseLinear",
     "Task",
     "Tested",
+    "ThresholdNode",
     "Tolerance",
     "Uniform",
     "Wordline",
