@@ -78,7 +78,7 @@ def test_from_the_shell(done: Path, tmp_path: Path, run: Eden) -> None:
     [
         (["7", "6:1"], "Faults.planes: planes are 7, 6:1; allowed are those that hold each bit"),
         ("find", "memory.planes: Input should be 'search'"),
-        ({"inputs": "search"}, "Faults.planes names 'inputs', which is no operand under faults"),
+        ({"inputs": "search"}, "Faults.planes names 'inputs', which is no operand of values under faults"),
         ({"weight": ["7:4", "3:0"]}, "whose code joins several words, are none"),
     ],
 )
