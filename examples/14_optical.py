@@ -7,10 +7,10 @@ placed. The energy of an inference is that of its nodes, given by the user, and 
 Expected output (figures after ~ differ from machine to machine):
 
     accuracy without either, with noise, with noise and BER 0.02
-      trained without both: ~97.7%, ~94.8%, ~91.0%
-      trained with noise: ~97.3%, ~96.5%, ~93.7%
-      trained with noise and errors: ~97.2%, ~95.5%, ~93.9%
-    certified with 95% confidence: BER ~1.6e-02 costs at most ~3.0%
+      trained without both: ~97.7%, ~94.7%, ~91.2%
+      trained with noise: ~97.3%, ~95.5%, ~94.0%
+      trained with noise and errors: ~97.2%, ~96.3%, ~94.0%
+    certified with 95% confidence: BER ~2.5e-02 costs at most ~3.0%
     DRAM: ~8101 nJ within specification, ~6587 nJ as placed; 256 nodes
       1 aJ a node: nodes take ~3.9e-11 of the inference's energy
       1000 aJ a node: nodes take ~3.9e-08 of the inference's energy

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from eden.common.arguments import check_choice, check_seed
-from eden.common.torch_internals import outside_of_graphs
 
 _KINDS = ("amplitude", "interference")
 _REACH = 1.0  # how far from the threshold a step passes a gradient on (Hubara et al., NeurIPS 2016)
@@ -32,8 +31,9 @@ class ThresholdNode(nn.Module):
         threshold: of the amplitude, or of the intensity, 0 to 1.
         noise: standard deviation of what is added to the amplitude or intensity of each node and sample, normal and
             independent, from 0.
-        seed: of the noise in evaluation, which is the same at every pass, so that passes differ by what memory gives
-            alone; another seed is other noise. In training it is new at every pass, of torch's own generator.
+        seed: of the noise in evaluation, which follows from it and from what drives a sample's nodes: a sample has the
+            same noise wherever in a batch it is, until an error changes what drives it. In training it is new at every
+            pass, of torch's own generator.
 
     Attributes:
         nodes: how many nodes a sample passes here, of the last pass; 0 before one. Times the energy of a node's
@@ -86,11 +86,24 @@ class ThresholdNode(nn.Module):
         return f"kind={self.kind!r}, threshold={self.threshold:g}, noise={self.noise:g}"
 
 
-# A generator is no part of a compiler's graph.
-@outside_of_graphs
-def _noise(like: Tensor, seed: int) -> Tensor:
-    generator = torch.Generator(like.device).manual_seed(seed)
-    return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+def _mixed(x: Tensor) -> Tensor:
+    """Whole numbers of 64 bits, every bit of which depends on all of x's (D. Stafford's mix 13, as in SplitMix64)."""
+    x = (x ^ (x >> 30 & (1 << 34) - 1)) * -0x40A7B892E31B1A47
+    x = (x ^ (x >> 27 & (1 << 37) - 1)) * -0x6B2FB644ECCEEE15
+    return x ^ (x >> 31 & (1 << 33) - 1)
+
+
+def _noise(drive: Tensor, seed: int) -> Tensor:
+    """Normal numbers that follow from the seed and each sample's own drive, wherever in a batch the sample is."""
+    whole = {8: torch.int64, 4: torch.int32}.get(drive.element_size(), torch.int16)
+    bits = drive.detach().contiguous().view(whole).flatten(1).long()
+    index = torch.arange(1, bits.shape[1] + 1, device=drive.device)
+    sample = _mixed(bits + _mixed(index)).sum(1, keepdim=True) + seed
+    drawn = _mixed(_mixed(sample) + _mixed(-index))
+    low, high = (drawn & 0xFFFFFFFF, drawn >> 32 & 0xFFFFFFFF)
+    first, second = ((half.double() + 0.5) / 2.0**32 for half in (low, high))
+    normal = (-2.0 * first.log()).sqrt() * torch.cos(2.0 * math.pi * second)  # Box and Muller, 1958
+    return normal.reshape(drive.shape).to(drive.dtype)
 
 
 class _Step(torch.autograd.Function):

@@ -47,20 +47,37 @@ def test_noise_has_the_deviation_asked_for(kind: str) -> None:
     drive = 0.75 if kind == "amplitude" else 2.0 / math.pi * math.asin(math.sqrt(0.75))  # one deviation above
     wanted = 0.5 * (1.0 + math.erf(1.0 / math.sqrt(2.0)))
     for training in (True, False):
-        shares = node.train(training)(torch.full((200, 200), drive)).mean().item()
+        shares = node.train(training)(torch.full((1, 40_000), drive)).mean().item()
         assert abs(shares - wanted) < 4.5 * math.sqrt(wanted * (1.0 - wanted) / 40_000)
 
 
-def test_noise_is_new_in_training_and_the_same_in_evaluation() -> None:
-    node, x = eden.ThresholdNode(noise=1.0), torch.zeros(4, 50)
+def test_noise_is_new_in_training_and_a_samples_own_in_evaluation() -> None:
+    node, x = eden.ThresholdNode(noise=1.0), 1e-3 * torch.rand(40, 5, 10, generator=torch.Generator().manual_seed(3))
     assert not torch.equal(node(x), node(x))
     node.eval()
     before = torch.random.get_rng_state()
     first = node(x)
-    assert torch.equal(first, node(x))
     assert torch.equal(before, torch.random.get_rng_state()), "evaluation takes nothing of torch's generator"
+    assert torch.equal(torch.cat([node(part) for part in x.flip(0).split(7)]).flip(0), first), (
+        "however they are batched"
+    )
     assert not torch.equal(first, eden.ThresholdNode(noise=1.0, seed=1).eval()(x))
-    assert len({tuple(row.tolist()) for row in first}) == 4, "samples have noise of their own"
+    assert len({tuple(row) for row in first.flatten(1).tolist()}) == 40, "samples have noise of their own"
+    x[3, 0, 0] += 1e-3
+    changed = (node(x) != first).flatten(1).any(1)
+    assert changed.tolist() == [sample == 3 for sample in range(40)]
+    assert torch.equal(torch.compile(node, fullgraph=True, backend="eager")(x), node(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_noise_is_independent_of_node_and_sample(dtype: torch.dtype) -> None:
+    """Sums over samples and over nodes of 200 by 200 signs, and neighbours' products: a false alarm in 1e5 a test."""
+    drive = (torch.arange(1, 201).to(dtype) * 2.0**-18)[:, None].expand(200, 200)
+    signs = 2.0 * eden.ThresholdNode(threshold=0.0, noise=1e6).eval()(drive).double() - 1.0
+    for sums, terms in ((signs.sum(), 40_000), (signs.sum(0), 200), (signs.sum(1), 200)):
+        assert float(sums.abs().max()) < 5.5 * math.sqrt(terms)
+    for products in (signs[1:] * signs[:-1], signs[:, 1:] * signs[:, :-1]):
+        assert abs(float(products.sum())) < 4.5 * math.sqrt(products.numel())
 
 
 def test_the_gradient_is_straight_through() -> None:

@@ -69,7 +69,7 @@ def test_prints_what_its_header_says(example: Path, needed: list[str], tmp_path:
 
 def test_examples_are_numbered_without_gaps() -> None:
     assert [path.name[:3] for path in EXAMPLES] == [f"{number:02}_" for number in range(1, len(EXAMPLES) + 1)]
-    assert len(EXAMPLES) == 13
+    assert len(EXAMPLES) == 14
 
 
 EXPECTED = "flips:  10,\nat 1e-03 ~88.0%, limit ~0.002 in ~bank3: 7"
