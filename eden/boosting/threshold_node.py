@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eden.common.arguments import check_choice, check_seed
+from eden.common.arguments import check_choice, check_fields, check_seed, number
 
 _KINDS = ("amplitude", "interference")
 _REACH = 1.0  # how far from the threshold a step passes a gradient on (Hubara et al., NeurIPS 2016)
@@ -47,14 +47,14 @@ class ThresholdNode(nn.Module):
         super().__init__()
         check_choice("kind", kind, _KINDS)
         check_seed("seed", seed)
-        intensity = (0.0, 1.0) if kind == "interference" else (-math.inf, math.inf)
-        bounds = {"threshold": (threshold, *intensity), "noise": (noise, 0.0, math.inf)}
-        for name, (value, low, high) in bounds.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if not number or not low <= value <= high:
-                within = "" if math.isinf(low) else " from 0" if math.isinf(high) else " from 0 to 1"
-                raise ValueError(f"{name} is {value!r}; allowed is a finite number{within}")
-        self.kind, self.threshold, self.noise, self.seed = kind, float(threshold), float(noise), seed
+        self.kind, self.threshold, self.noise, self.seed = kind, threshold, noise, seed
+        amplitude = kind == "amplitude"
+        reachable = number(threshold) and (amplitude or 0.0 <= threshold <= 1.0)
+        check_fields(
+            self,
+            ("threshold", reachable, "a finite number" if amplitude else "a finite number from 0 to 1"),
+            ("noise", number(noise, 0.0), "a finite number from 0"),
+        )
         self.nodes = 0
 
     def forward(self, x: Tensor) -> Tensor:

@@ -130,3 +130,19 @@ def test_profiles_of_networks_with_noise_are_the_same_again() -> None:
     data = torch.utils.data.TensorDataset(torch.rand(50, 6), torch.randint(3, (50,)))
     first, second = (eden.evaluate(model, data, chips=4) for _ in range(2))
     assert (first.clean, first.mean) == (second.clean, second.mean)
+
+
+def test_what_noise_and_memory_cost_together_is_certified() -> None:
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Linear(6, 40), eden.ThresholdNode(noise=1e-3), nn.Linear(40, 3)).eval()
+    eden.inject_(model, eden.Faults(weights=eden.Uniform(0.02), storage="int8"))
+    quiet = copy.deepcopy(model)
+    quiet[1].noise = 0.0
+    inputs = torch.rand(100, 6)
+    with eden.clean(quiet):
+        data = torch.utils.data.TensorDataset(inputs, quiet(inputs).argmax(1))
+    search = eden.Search(coarse_only=True, effort=1.5)
+    loader = torch.utils.data.DataLoader(data, batch_size=50)
+    found = eden.profile(model, loader, max_drop=0.3, search=search, reference=quiet, progress=False)
+    assert found.reference_accuracy == 1.0
+    assert found.coarse > 0.0
