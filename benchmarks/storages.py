@@ -9,13 +9,15 @@ With ``--scaled`` it is of values that are multiplied by a factor before they ar
 
 With ``--network`` the second table is the highest rate, in all weights and inputs of the pretrained ResNet-20, at which
 the accuracy over unseen chips is within a point of that without errors or quantization, by bisection on the rates 1,
-1.5, 2, 3, 5 and 7 of each decade. Nothing is retrained. It needs the folder named by EDEN_DATA.
+1.5, 2, 3, 5 and 7 of each decade. Nothing is retrained. ``--errors`` chooses the model of errors: a code suffers where
+they meet, as they do on lines. It needs the folder named by EDEN_DATA.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -25,6 +27,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import eden
 from eden.faults.chips import draw_chip, set_chip_
 from eden.memory import storage as quantization
+from eden.memory.errors import ErrorModel
 
 RATES = (1e-3, 1e-2)
 WIDTH = 3.0
@@ -83,6 +86,17 @@ def scaled_table(count: int, only: str) -> None:
         print(f"| `{storage}` | " + " | ".join(f"{value:.3g}" for value in found) + " |")
 
 
+DISPERSION = 0.1
+"""Of lines' rates around their mean."""
+
+ERRORS: Mapping[str, Callable[[float], ErrorModel]] = {
+    "uniform": lambda ber: eden.Uniform(ber=ber),
+    "bitline": lambda ber: eden.Bitline(ber=ber, dispersion=DISPERSION),
+    "wordline": lambda ber: eden.Wordline(ber=ber, dispersion=DISPERSION),
+    "by-value": lambda ber: eden.DataDependent(ber_zero=1.8 * ber, ber_one=0.2 * ber),
+}
+"""Models of errors by their mean rate."""
+
 CASES: tuple[tuple[str, str, str, float], ...] = (
     ("float32", "float32", "zero", 99.9),
     ("float32_secded", "float32_secded", "zero", 99.9),
@@ -90,6 +104,9 @@ CASES: tuple[tuple[str, str, str, float], ...] = (
     ("int8_sign_magnitude_secded", "uint8_secded", "clamp", 99.9),
     ("int8_sign_tripled", "uint8", "zero", 99.9),
     ("int6_sign_magnitude_hamming", "uint6_hamming", "zero", 99.9),
+    ("float32_hamming", "float32_hamming", "zero", 99.9),
+    ("float16_hamming", "float16_hamming", "zero", 99.9),
+    ("bfloat16_hamming", "bfloat16_hamming", "zero", 99.9),
     ("float32", "float32", "zero", 100.0),
     ("float32_mset", "float32_mset", "none", 100.0),
     ("float32_mset", "float32_mset", "zero", 99.9),
@@ -115,7 +132,7 @@ CASES: tuple[tuple[str, str, str, float], ...] = (
 class Tolerance:
     """The pretrained ResNet-20 and its test images."""
 
-    def __init__(self, images: int, chips: int) -> None:
+    def __init__(self, images: int, chips: int, errors: Callable[[float], ErrorModel]) -> None:
         from eden.app.datasets import cifar10, pretrained_resnet
 
         self._network = pretrained_resnet
@@ -124,6 +141,7 @@ class Tolerance:
         x, y = (tensor[:images] for tensor in test.tensors)
         self.parts = [(x[first::_PARTS], y[first::_PARTS]) for first in range(_PARTS)]
         self._chips = chips
+        self._errors = errors
         network = pretrained_resnet().eval()
         self.own = [self._right(network, part) for part in self.parts]
 
@@ -134,7 +152,7 @@ class Tolerance:
 
     def drop(self, network: Any, ber: float) -> float:
         """Mean loss of accuracy over chips, each reading a part of the images in turn."""
-        eden.set_errors_(network, {row.name: eden.Uniform(ber=ber) for row in eden.coverage(network).faulty})
+        eden.set_errors_(network, {row.name: self._errors(ber) for row in eden.coverage(network).faulty})
         drops = []
         for index in range(self._chips):
             set_chip_(network, draw_chip(CHIPS_SEED, "evaluation", index))
@@ -145,7 +163,7 @@ class Tolerance:
     def highest(self, weights: str, inputs: str, correction: str, percentile: float) -> tuple[float, float]:
         """The highest rate within MAX_DROP, 0 for none, and what the storage costs without errors."""
         network = self._network().eval()
-        errors = eden.Uniform(ber=1e-9)
+        errors = self._errors(1e-9)
         faults = eden.Faults(
             weights=errors, inputs=errors, storage=weights, input_storage=inputs, correction=correction
         )
@@ -161,10 +179,13 @@ class Tolerance:
 _PARTS = 2
 
 
-def network_table(images: int, chips: int, only: str) -> None:
-    tolerance = Tolerance(images, chips)
+def network_table(images: int, chips: int, only: str, errors: str) -> None:
+    tolerance = Tolerance(images, chips, ERRORS[errors])
     own = statistics.fmean(tolerance.own)
-    print(f"pretrained ResNet-20, {own:.1%} of {images} test images; {chips} unseen chips, half of the images each")
+    print(
+        f"pretrained ResNet-20, {own:.1%} of {images} test images; {chips} unseen chips, half of the images each; "
+        f"{errors} errors"
+    )
     print("| weights | inputs | correction | percentile | drop without errors | highest rate |")
     print("|---|---|---|---|---|---|")
     for weights, inputs, correction, percentile in CASES:
@@ -183,9 +204,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=500, help="test images of the second table")
     parser.add_argument("--chips", type=int, default=4, help="unseen chips of the second table")
     parser.add_argument("--only", default="", help="storages (of weights) whose names contain this")
+    parser.add_argument("--errors", choices=list(ERRORS), default="uniform", help="model of errors of the second table")
     arguments = parser.parse_args()
     if arguments.network:
-        network_table(arguments.images, arguments.chips, arguments.only)
+        network_table(arguments.images, arguments.chips, arguments.only, arguments.errors)
     elif arguments.scaled:
         scaled_table(arguments.values, arguments.only)
     else:

@@ -57,6 +57,9 @@ class Storage(enum.Enum):
     bfloat16_cep = 26
     int6_sign_magnitude_hamming = 27
     uint6_hamming = 28
+    float32_hamming = 29
+    float16_hamming = 30
+    bfloat16_hamming = 31
 
 class ModelKind(enum.Enum):
     cell = 0

@@ -28,7 +28,7 @@ SECDED = {
     "float16_secded": "float16",
     "bfloat16_secded": "bfloat16",
 }
-IN_WORD = ("float32_mset", "float16_mset", "bfloat16_mset", "float32_cep", "float16_cep", "bfloat16_cep")
+IN_WORD = tuple(f"{name}_{code}" for code in ("mset", "cep", "hamming") for name in ("float32", "float16", "bfloat16"))
 TRIPLED = "int8_sign_tripled"
 HAMMING = ("int6_sign_magnitude_hamming", "uint6_hamming")
 SIX_BITS = {
@@ -219,7 +219,7 @@ def test_without_errors_a_code_costs_no_more_than_its_bits(storage: str) -> None
         assert torch.equal(read, torch.round(kept / scale["scale"]) * scale["scale"])
     else:
         plain, code = storage.split("_")
-        word = {"mset": 2, "cep": 8 if plain == "float32" else 4}[code]
+        word = {"mset": 2, "cep": 8 if plain == "float32" else 4, "hamming": 6 if plain == "float32" else 5}[code]
         significand = {"float32": 23, "float16": 10, "bfloat16": 7}[plain]
         assert ((read - x).abs() <= x.abs() * 2.0 ** (word - significand)).all()
         # In place of the two lowest bits there are copies, which are 0 below 2; CEP's parities are read as zeros.
@@ -238,6 +238,62 @@ def test_in_word_codes_protect_what_they_say() -> None:
             cep = eden.corrupt(x, one, storage=f"{name}_cep")
             assert (cep.abs() <= x.abs() * 1.01).all(), (name, bit)
             assert (cep >= 0).all()
+
+
+def hamming_float(x: torch.Tensor, name: str) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], int]:
+    """Words of 32 or 16 bits of an extended Hamming code, bit by bit; the data, and how many bits these have."""
+    width = 32 if name == "float32" else 16
+    bits = 26 if width == 32 else 11
+    # The nearest number of so many bits: halfway is to the even one, and nothing here overflows.
+    whole = x.to(getattr(torch, name)).view(torch.int32 if width == 32 else torch.int16).numpy().astype(np.int64)
+    if name == "bfloat16":  # rounded once, from float32
+        whole, cut = x.view(torch.int32).numpy().astype(np.int64), 21
+    elif name == "float16":
+        whole, cut = x.half().view(torch.int16).numpy().astype(np.int64), 5
+    else:
+        cut = 6
+    data = ((whole + (1 << (cut - 1)) - 1 + (whole >> cut & 1)) >> cut).astype(np.uint64) & np.uint64((1 << bits) - 1)
+    places = [bit for bit in range(1, width) if bit & (bit - 1)]
+    words = np.zeros(len(x), np.uint64)
+    for number, place in enumerate(places):
+        words |= (data >> np.uint64(number) & np.uint64(1)) << np.uint64(place)
+    for check in [1 << k for k in range(width.bit_length() - 1)]:
+        covered = sum(1 << bit for bit in range(width) if bit & check)
+        words |= _parity(words & np.uint64(covered)) << np.uint64(check)
+    return words | _parity(words), data, bits
+
+
+def _parity(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    return np.array([int(word).bit_count() & 1 for word in words], np.uint64)
+
+
+@pytest.mark.parametrize("name", ["float32", "float16", "bfloat16"])
+def test_a_float_beside_a_code_is_read_as_a_second_implementation_reads_it(name: str) -> None:
+    # float16 values, so that no format rounds twice.
+    x = torch.randn(3000, generator=torch.Generator().manual_seed(6)).half().float()
+    words, data, bits = hamming_float(x, name)
+    width = 32 if name == "float32" else 16
+    dtype = np.uint32 if width == 32 else np.uint16
+    for errors in MODELS:
+        read = eden.corrupt(x, errors, seed=5, address=64, access=3, storage=f"{name}_hamming")
+        cells = _through(words.astype(dtype).view(np.uint8), errors, 5, 64).view(dtype)
+        found = data.copy()
+        flips = words ^ cells.astype(np.uint64)
+        for at in np.flatnonzero(flips):
+            places = [bit for bit in range(width) if int(flips[at]) >> bit & 1]
+            if len(places) % 2:
+                flips[at] ^= np.uint64(1 << int(np.bitwise_xor.reduce(places)))
+            elif np.bitwise_xor.reduce(places):
+                found[at], flips[at] = 0, 0
+            left = (bit for bit in range(1, width) if bit & (bit - 1))
+            found[at] ^= sum((int(flips[at]) >> bit & 1) << number for number, bit in enumerate(left))
+        upper = found.astype(np.uint32) << (32 - bits)
+        if name == "float16":
+            halves = (found.astype(np.uint16) << 5).view(np.int16).copy()
+            expected = torch.from_numpy(halves).view(torch.float16).float()
+        else:
+            expected = torch.from_numpy(upper.view(np.int32).copy()).view(torch.float32)
+        assert same(read, expected), errors
 
 
 @pytest.mark.parametrize("storage", ["int8_sign_magnitude_secded", TRIPLED, HAMMING[0], "float32_secded"])
@@ -262,7 +318,8 @@ def test_flips_in_the_cells_grow_with_the_rate(storage: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "storage", ["int8_sign_magnitude_secded", TRIPLED, HAMMING[0], "float32_secded", "bfloat16_cep"]
+    "storage",
+    ["int8_sign_magnitude_secded", TRIPLED, HAMMING[0], "float32_secded", "bfloat16_cep", "float32_hamming"],
 )
 def test_a_network_is_whole(storage: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

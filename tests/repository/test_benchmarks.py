@@ -20,7 +20,7 @@ FIGURES = {
     "e": 2 * 5 + 2,
     "f": 3 * 4 + 4 * 5,
     "g": 6,
-    "h": 2 * 4 * 6 + 6 * 6,  # dtypes, models, rates; codes, rates
+    "h": 2 * 4 * 6 + 7 * 6,  # dtypes, models, rates; codes, rates
     "i": 2 * 3 * 6,  # axes, marks, rates
 }
 

@@ -26,17 +26,20 @@ struct Cep {
     return found;
   }
   EDEN_ALWAYS_INLINE static constexpr uint32_t protect(uint32_t word) {
-    constexpr uint32_t kParities = (uint32_t{1} << kChunks) - 1;
-    return (word & ~kParities) | parities(word);
+    return kept(word) | parities(word);
   }
   EDEN_ALWAYS_INLINE static constexpr uint32_t recover(uint32_t word) {
     const uint32_t wrong = parities(word) ^ word;
-    uint32_t kept = 0;
+    uint32_t whole = 0;
     for (int chunk = 0; chunk < kChunks; ++chunk) {
       const uint32_t right = (wrong >> chunk & 1) - 1;  // all ones where the parity is right
-      kept |= (uint32_t{7} << (kChunks + 3 * chunk)) & right;
+      whole |= (uint32_t{7} << (kChunks + 3 * chunk)) & right;
     }
-    return word & kept;
+    return word & whole;
+  }
+  // recover(protect(word)).
+  EDEN_ALWAYS_INLINE static constexpr uint32_t kept(uint32_t word) {
+    return word & ~((uint32_t{1} << kChunks) - 1);
   }
 };
 

@@ -1,5 +1,5 @@
-// Codes inside of a floating-point number's own bits, which take the lowest bits of its significand
-// for what protects the others.
+// Codes inside of a floating-point number's own bits, which take bits of its significand for what
+// protects the others.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,10 @@ struct InWord {
   }
   EDEN_ALWAYS_INLINE static float decode(uint32_t word) {
     return Format::decode(Code::recover(word));
+  }
+  // decode(encode(value)), without going through the code.
+  EDEN_ALWAYS_INLINE static float unflipped(float value) {
+    return Format::decode(Code::kept(Format::encode(value)));
   }
 };
 

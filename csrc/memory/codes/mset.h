@@ -22,6 +22,8 @@ struct Mset {
     const uint32_t majority = (a & b) | (a & c) | (b & c);
     return (word & ~(uint32_t{1} << (kWidth - 2))) | majority << (kWidth - 2);
   }
+  // recover(protect(word)).
+  EDEN_ALWAYS_INLINE static constexpr uint32_t kept(uint32_t word) { return protect(word); }
 };
 
 }  // namespace eden

@@ -9,6 +9,7 @@
 
 #include "base/platform.h"
 #include "memory/codes/cep.h"
+#include "memory/codes/extended_hamming.h"
 #include "memory/codes/hamming.h"
 #include "memory/codes/in_word.h"
 #include "memory/codes/mset.h"
@@ -51,8 +52,11 @@ enum class Storage : int64_t {
   kBFloat16Cep = 26,
   kInt6SignMagnitudeHamming = 27,
   kUint6Hamming = 28,
+  kFloat32Hamming = 29,
+  kFloat16Hamming = 30,
+  kBFloat16Hamming = 31,
 };
-inline constexpr int64_t kStorages = 29;
+inline constexpr int64_t kStorages = 32;
 
 // The type of a tensor's elements. float32, float16 and bfloat16 can be kept in every storage but
 // int32, the others in their own alone.
@@ -96,6 +100,7 @@ enum class Protection : uint8_t {
   // Of each word in its own bits: a format of numbers (memory/codes/in_word.h).
   kMset,
   kCep,
+  kExtendedHamming,
 };
 
 struct StorageTraits {
@@ -137,7 +142,10 @@ EDEN_ALWAYS_INLINE constexpr StorageTraits traits_of(Storage storage) {
       {16, kFloat, kCep},
       {16, kFloat, kCep},
       {Hamming::kWordBits, kSignMagnitude, kHamming},
-      {Hamming::kWordBits, kUnsigned, kHamming}};
+      {Hamming::kWordBits, kUnsigned, kHamming},
+      {32, kFloat, kExtendedHamming},
+      {16, kFloat, kExtendedHamming},
+      {16, kFloat, kExtendedHamming}};
   const auto number = static_cast<uint64_t>(storage);
   return number < kStorages ? kTraits[number] : StorageTraits{0, kSigned};
 }
@@ -298,20 +306,24 @@ using Float16Format = SmallFloat<5, 10, true>;
 using Float8E4M3Format = SmallFloat<4, 3, false>;
 using Float8E5M2Format = SmallFloat<5, 2, true>;
 
-// The upper half of a float32.
-struct BFloat16Format {
-  static constexpr uint32_t kLargest = 0x7f7fu;
-  static constexpr uint32_t kLastNumber = 0x7f80u;
+// The upper bits of a float32.
+template <int kWidth>
+struct UpperFloat32 {
+  static constexpr int kShift = 32 - kWidth;
+  static constexpr uint32_t kLastNumber = kFloatInfinity >> kShift;
+  static constexpr uint32_t kLargest = kLastNumber - 1;
 
   EDEN_ALWAYS_INLINE static uint32_t encode(float value) {
     const uint32_t bits = bits_of(value);
-    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1)) >> 16;
-    const uint32_t nan = (bits | kFloatQuietNaN) >> 16;
-    return (bits & kFloatMagnitude) > kFloatInfinity ? nan : rounded;
+    const uint32_t half = (1u << (kShift - 1)) - 1 + ((bits >> kShift) & 1);
+    const uint32_t nan = (bits | kFloatQuietNaN) >> kShift;
+    return (bits & kFloatMagnitude) > kFloatInfinity ? nan : (bits + half) >> kShift;
   }
 
-  EDEN_ALWAYS_INLINE static float decode(uint32_t word) { return float_of(word << 16); }
+  EDEN_ALWAYS_INLINE static float decode(uint32_t word) { return float_of(word << kShift); }
 };
+
+using BFloat16Format = UpperFloat32<16>;
 
 struct Float32Format {
   static constexpr uint32_t kLargest = 0x7f7fffffu;
@@ -351,6 +363,13 @@ template <>
 struct FormatOf<Storage::kFloat16Cep> : InWord<Float16Format, Cep<16>> {};
 template <>
 struct FormatOf<Storage::kBFloat16Cep> : InWord<BFloat16Format, Cep<16>> {};
+// Numbers of as many bits as the code leaves.
+template <>
+struct FormatOf<Storage::kFloat32Hamming> : InWord<UpperFloat32<26>, ExtendedHamming<32>> {};
+template <>
+struct FormatOf<Storage::kFloat16Hamming> : InWord<SmallFloat<5, 5, true>, ExtendedHamming<16>> {};
+template <>
+struct FormatOf<Storage::kBFloat16Hamming> : InWord<UpperFloat32<11>, ExtendedHamming<16>> {};
 
 // What an element's way through a storage needs beside its bits, the same for all elements of a
 // channel.
@@ -547,13 +566,7 @@ struct Codec {
       }
       return word;
     } else {
-      float value = value_of(bits);
-      if constexpr (kCorrects && kKind == WordKind::kFloat) {
-        const bool is_range = code.low <= code.high;
-        value = is_range & (value < code.low) ? code.low : value;
-        value = is_range & (value > code.high) ? code.high : value;
-      }
-      return encode(value, code);
+      return encode(kept_value<kCorrects>(bits, code), code);
     }
   }
 
@@ -578,6 +591,9 @@ struct Codec {
         result = is_below ? static_cast<Unsigned>(code.below) : result;
         return is_nan ? Unsigned{0} : result;
       }
+    } else if constexpr (!kFlips && requires { FormatOfStorage::unflipped(0.0f); }) {
+      const float value = kept_value<kCorrects>(bits, code);
+      return value_bits<kCorrects>(FormatOfStorage::unflipped(value), code);
     } else {
       uint32_t word = stored<kCorrects>(bits, code);
       if constexpr (kFlips) word = flipped(word, zero, one);
@@ -607,6 +623,18 @@ struct Codec {
   }
 
  private:
+  // The value that is stored, from its bits: that of a floating-point storage lies in the bounds.
+  template <bool kCorrects>
+  EDEN_ALWAYS_INLINE static float kept_value(uint32_t bits, const ElementCode& code) {
+    float value = value_of(bits);
+    if constexpr (kCorrects && kKind == WordKind::kFloat) {
+      const bool is_range = code.low <= code.high;
+      value = is_range & (value < code.low) ? code.low : value;
+      value = is_range & (value > code.high) ? code.high : value;
+    }
+    return value;
+  }
+
   using FormatOfStorage =
       FormatOf<traits_of(kStorage).kind == WordKind::kFloat ? kStorage : Storage::kFloat32>;
 };

@@ -7,6 +7,7 @@
 
 #include "catch2.h"
 #include "memory/codes/cep.h"
+#include "memory/codes/extended_hamming.h"
 #include "memory/codes/hamming.h"
 #include "memory/codes/mset.h"
 #include "memory/codes/secded.h"
@@ -215,4 +216,61 @@ TEST_CASE(
     wrong += !((eden::Mset<32>::recover(mset ^ (1u << flip)) >> 30 & 1) == (word >> 30 & 1));
   }
   CHECK(wrong == 0);
+}
+
+namespace {
+
+// The sum of the numbers of the ones, and whether they are odd in number, bit by bit.
+template <int kWidth>
+uint32_t syndrome_by_bits(uint32_t word) {
+  uint32_t sum = 0, odd = 0;
+  for (uint32_t bit = 0; bit < kWidth; ++bit) {
+    if ((word >> bit & 1) == 0) continue;
+    sum ^= bit;
+    odd ^= 1;
+  }
+  return sum | odd * kWidth;
+}
+
+// Of a word and of it with every one, two and three flips: how many are not read as they must be.
+template <int kWidth>
+int64_t wrongly_read(uint32_t data) {
+  using Code = eden::ExtendedHamming<kWidth>;
+  const uint32_t word = Code::protect(data);
+  int64_t wrong = !(syndrome_by_bits<kWidth>(word) == 0 && Code::recover(word) == data &&
+                    Code::kept(data) == data);
+  for (int a = 0; a < kWidth; ++a) {
+    const uint32_t one = word ^ uint32_t{1} << a;
+    wrong += !(Code::syndrome(one) == syndrome_by_bits<kWidth>(one) && Code::recover(one) == data);
+    for (int b = 0; b < a; ++b) {
+      const uint32_t two = one ^ uint32_t{1} << b;
+      wrong += !(Code::recover(two) == 0);
+      for (int c = 0; c < b; ++c) {
+        // Three flips look like one of the bit whose number is their sum.
+        const uint32_t three = two ^ uint32_t{1} << c, fourth = uint32_t{1} << (a ^ b ^ c);
+        wrong += !(Code::recover(three) == Code::recover(three ^ fourth));
+      }
+    }
+  }
+  return wrong;
+}
+
+}  // namespace
+
+TEST_CASE("the extended Hamming codes correct one flip, read two as zeros and keep data in order") {
+  int64_t wrong = 0;
+  for (uint32_t data = 0; data < 1u << 11; ++data) wrong += wrongly_read<16>(data);
+  CHECK(wrong == 0);
+  std::mt19937 random(3);
+  for (int i = 0; i < 300; ++i) wrong += wrongly_read<32>(static_cast<uint32_t>(random()) >> 6);
+  for (const uint32_t data : {0u, (1u << 26) - 1}) wrong += wrongly_read<32>(data);
+  CHECK(wrong == 0);
+  // The bits of the data but the checks' own, the highest, a number's sign, in its place.
+  for (int bit = 0; bit < 26; ++bit) {
+    const uint32_t word = eden::ExtendedHamming<32>::protect(1u << bit) & ~0x10117u;
+    CHECK(__builtin_popcount(word) == 1);
+    if (bit > 0) CHECK(word > (eden::ExtendedHamming<32>::protect(1u << (bit - 1)) & ~0x10117u));
+  }
+  CHECK(eden::ExtendedHamming<32>::protect(1u << 25) >> 31 == 1);
+  CHECK(eden::ExtendedHamming<16>::protect(1u << 10) >> 15 == 1);
 }

@@ -262,7 +262,7 @@ TEST_CASE("elements of every storage, in channels and corrected, are read as eac
       }
     }
   }
-  CHECK(storages == 3 * 19 + 6);
+  CHECK(storages == 3 * 22 + 6);
 }
 
 TEST_CASE("an access number beyond those that failures have is refused") {

@@ -50,7 +50,10 @@ constexpr Storage kStorages[] = {Storage::kFloat32,
                                  Storage::kBFloat16Mset,
                                  Storage::kFloat32Cep,
                                  Storage::kFloat16Cep,
-                                 Storage::kBFloat16Cep};
+                                 Storage::kBFloat16Cep,
+                                 Storage::kFloat32Hamming,
+                                 Storage::kFloat16Hamming,
+                                 Storage::kBFloat16Hamming};
 constexpr ValueType kValueTypes[] = {
     ValueType::kFloat32,    ValueType::kFloat16,    ValueType::kBFloat16,
     ValueType::kFloat8E4M3, ValueType::kFloat8E5M2, ValueType::kInt8,
@@ -114,7 +117,8 @@ void for_many_floats(Visit&& visit) {
 template <class Format>
 void check_format(const Definition& definition) {
   int64_t wrong = 0, first = -1;
-  for (uint32_t word = 0; word < 1u << definition.width(); ++word) {
+  const uint32_t step = definition.width() > 16 ? 997 : 1;
+  for (uint32_t word = 0; word < 1u << definition.width(); word += step) {
     const double expected = definition.decode(word);
     const float got = Format::decode(word);
     const bool same = std::isnan(expected)
@@ -146,6 +150,9 @@ TEST_CASE("float formats decode every word and round every value to the nearest 
   SECTION("bfloat16") { check_format<eden::BFloat16Format>({8, 7, true}); }
   SECTION("float8 e4m3fn") { check_format<eden::Float8E4M3Format>({4, 3, false}); }
   SECTION("float8 e5m2") { check_format<eden::Float8E5M2Format>({5, 2, true}); }
+  SECTION("float16 beside a code") { check_format<eden::SmallFloat<5, 5, true>>({5, 5, true}); }
+  SECTION("bfloat16 beside a code") { check_format<eden::UpperFloat32<11>>({8, 2, true}); }
+  SECTION("float32 beside a code") { check_format<eden::UpperFloat32<26>>({8, 17, true}); }
 }
 
 TEST_CASE("conversions of known values") {
@@ -678,7 +685,7 @@ TEST_CASE("which types a storage can hold") {
   for (const ValueType value : kValueTypes) {
     for (const Storage storage : kStorages) pairs += eden::can_store(value, storage);
   }
-  CHECK(pairs == 3 * 19 + 6);
+  CHECK(pairs == 3 * 22 + 6);
   CHECK(eden::can_store(ValueType::kInt32, Storage::kInt32));
   CHECK(!eden::can_store(ValueType::kFloat32, Storage::kInt32));
   CHECK(!eden::can_store(ValueType::kInt8, Storage::kUint8));
