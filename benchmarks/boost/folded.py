@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from judging import COARSE_GRID, MAX_DROP, folds, tolerated
+from every_storage import NETWORKS, cells, judged
 from runs import kept
-from tasks import few_images_resnet20, folder
+from tasks import folder
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import eden
-from eden.app.tasks import flip_and_crop
-from eden.boosting.recipe import Recipe
-from eden.tolerance.evaluation import accuracy, clean_accuracy
-
-TARGET = 1e-3
-_PARTS = 10
 
 
 def folded(model: nn.Module) -> nn.Module:
@@ -37,30 +31,19 @@ def spread(model: nn.Module) -> float:
     return max(float(channels.max() / channels.median()) for channels in largest)
 
 
-def _judged(fold: bool, channels: bool, boosted: bool) -> Mapping[str, float]:
-    task = few_images_resnet20()
-    training, test = task.data()
-    model = folded(task.model()) if fold else task.model()
-    floor = accuracy(model, test) - MAX_DROP
-    eden.inject_(model, eden.Faults.int8(eden.Uniform(TARGET), weight_channels=channels))
-    eden.calibrate_(model, training.tensors[0][:1000].split(250))  # type: ignore[no-untyped-call]
-    if boosted:
-        recipe = Recipe.boosting(1, precision="bfloat16", channels_last=True, seed=1)
-        curriculum = eden.Curriculum(model, TARGET, 1, schedule="constant")
-        eden.train(model, training, recipe, curriculum, flip_and_crop)
-    highest = tolerated(model, folds(test, _PARTS), floor, COARSE_GRID)
-    return {"clean": clean_accuracy(model, test), "highest": highest}
+FORMS: Mapping[str, Callable[[nn.Module], nn.Module]] = {"apart": lambda model: model, "folded": folded}
 
 
 def table() -> None:
-    """Print the table, what is not boosted first."""
-    task = few_images_resnet20()
-    apart, joined = spread(task.model()), spread(folded(task.model()))
+    """Print the table."""
+    network = NETWORKS["resnet20-short"]
+    apart, joined = spread(network.model()), spread(folded(network.model()))
     print(f"the largest channel over the median one: {apart:.1f}; folded: {joined:.1f}")
-    print("| boosted | batch norm | ranges of weights | clean | highest |")
-    print("|---" * 5 + "|")
-    for boosted, fold, channels in itertools.product((False, True), repeat=3):
-        names = ("boosted" if boosted else "before", "folded" if fold else "apart", "channels" if channels else "one")
-        found = kept(folder() / "folded" / f"{'-'.join(names)}.json", lambda of=(fold, channels, boosted): _judged(*of))
-        cells = f"{found['clean']:.1%} | {found['highest']:.2g}"
-        print(f"| {names[0]} | {names[1]} | {'one for each channel' if channels else 'one'} | {cells} |", flush=True)
+    print("| batch norm | ranges | clean before | highest before | clean after | highest after | points gained |")
+    print("|---" * 7 + "|")
+    for (norms, change), channels in itertools.product(FORMS.items(), (False, True)):
+        ranges = "one for each channel" if channels else "one"
+        faults = eden.Faults.int8(eden.Uniform(1e-3), weight_channels=channels)
+        path = folder() / "folded" / f"{norms}, {ranges}.json".replace(", ", "-").replace(" ", "-")
+        found = kept(path, lambda faults=faults, change=change: judged(network, faults, change))  # type: ignore[misc]
+        print(f"| {norms} | {ranges} | {cells(found)} |", flush=True)

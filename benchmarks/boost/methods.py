@@ -80,6 +80,7 @@ METHODS: Mapping[str, Method] = {
     "one range for a weight": Method(memory={"weight_channels": False}),
     "ranges of inputs not learned": Method({"learn_ranges": False}),
     "learning rate 0.05": Method({"learning_rate": 0.05}),
+    "twenty epochs (twenty times the passes)": Method({"epochs": 20}),
 }
 
 RECIPE: Mapping[str, Any] = {

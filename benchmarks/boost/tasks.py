@@ -139,8 +139,3 @@ def lenet5() -> Task:
 def ablation_resnet20() -> Task:
     """The pretrained ResNet-20 with the first 20,000 training images, for the many short runs that only rank."""
     return _task("pretrained ResNet-20", pretrained_resnet, lambda: cifar10(20_000), flip_and_crop)
-
-
-def few_images_resnet20() -> Task:
-    """The pretrained ResNet-20 with the first 5,000 training images, to rank by little."""
-    return _task("pretrained ResNet-20", pretrained_resnet, lambda: cifar10(5_000), flip_and_crop)
