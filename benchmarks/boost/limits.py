@@ -58,6 +58,7 @@ _HAMMING = {
 _FLOAT32_HAMMING = {
     **_SHORT,
     "memory.storage": "float32_hamming",
+    "curriculum.schedule": "constant",
     "curriculum.target_ber": 5e-3,
     "boost.epochs": 1,
 }
