@@ -32,6 +32,7 @@ from operators_gpu import captured, device_clock
 from torch import Tensor, nn
 
 import eden
+from eden.memory.storage import CODED
 
 ROOT = Path(__file__).parents[1]
 COPY_GOAL, COPY_GOAL_UP_TO = 1 / 0.85, 1e-3
@@ -103,22 +104,25 @@ class Page:
     def bandwidth(self) -> None:
         """Reads into a kept output beside a copy."""
         size = 1 << 12 if self.quick else 256 * MIB
-        for name, dtype, quantized in (
-            ("float32", torch.float32, False),
-            ("bfloat16", torch.bfloat16, False),
-            ("int8", torch.int8, False),
-            ("float32 kept as int8", torch.float32, True),
+        for name, dtype, storage in (
+            ("float32", torch.float32, None),
+            ("bfloat16", torch.bfloat16, None),
+            ("int8", torch.int8, None),
+            ("float32 kept as int8", torch.float32, "int8"),
+            ("float32 kept with a code", torch.float32, "int6_sign_magnitude_hamming"),
         ):
             x = values(dtype, (size // dtype.itemsize,), self.device)
             out = torch.empty_like(x)
             for rate in RATES:
-                changes = {"storage": "int8", "scale": torch.tensor(0.03, device=self.device)} if quantized else {}
+                scale = torch.tensor(0.03, device=self.device)
+                changes = {"storage": storage, "scale": scale} if storage else {}
                 given = operator_arguments(x, eden.Uniform(rate), **changes)
                 calls: dict[str, Callable[[], Any]] = {
                     "read": lambda given=given, out=out: torch.ops.eden.corrupt_out(**given, out=out),
                     "copy": lambda x=x, out=out: out.copy_(x),
                 }
-                goal = COPY_GOAL if rate <= COPY_GOAL_UP_TO else None
+                # A code's three kernels move half as much again as a copy does.
+                goal = COPY_GOAL if rate <= COPY_GOAL_UP_TO and storage not in CODED else None
                 self.beside("2", f"{name}, {size_text(size)}, {rate:.0e}: read / copy", calls, goal, 5)
 
     def pair(self, make: Callable[[], nn.Module], example: Tensor) -> tuple[nn.Module, nn.Module]:

@@ -73,6 +73,7 @@ set(EDEN_OPS_SOURCES
   csrc/ops/schema.cpp
 )
 set(EDEN_CUDA_SOURCES
+  csrc/ops/cuda/codes.cu
   csrc/ops/cuda/corrupt_cuda.cpp
   csrc/ops/cuda/kernel.cu
   csrc/ops/cuda/measure.cu

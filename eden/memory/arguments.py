@@ -15,7 +15,7 @@ from eden.memory import library as _library
 from eden.memory.errors import ErrorModel
 from eden.memory.region import Piece, memory_end, region_tensors
 from eden.memory.registration import SCALED
-from eden.memory.storage import CELL_UNITS, CODED, CORRECTIONS, STORAGES, SYMMETRIC, code_range, stored_bits
+from eden.memory.storage import CELL_UNITS, CORRECTIONS, STORAGES, SYMMETRIC, code_range, stored_bits
 
 _NATIVE_STORAGE = {
     getattr(torch, name): name for name in STORAGES if hasattr(torch, name) and name not in ("int4", "sign")
@@ -204,8 +204,6 @@ def operator_arguments(
     stored = _storage(x, storage)
     if x.device.type not in ("cpu", "cuda", "meta"):
         raise TypeError(f"x is on {x.device}; allowed are cpu and cuda")
-    if x.is_cuda and stored in CODED:
-        raise TypeError(f"storage is {stored!r} and x is on {x.device}; allowed for codes of several words is the CPU")
     if x.is_cuda and not torch.compiler.is_compiling() and plain():
         _library.require_cuda()
     if not isinstance(errors, (ErrorModel, list, tuple)):

@@ -25,7 +25,7 @@ from eden.memory import reading
 from eden.memory.errors import ErrorModel
 from eden.memory.gradient import clipped_gradient, plausible_gradient
 from eden.memory.reading import advance_, check_reads
-from eden.memory.storage import SYMMETRIC, measure_range
+from eden.memory.storage import CODE_BITS, CODED, SYMMETRIC, measure_range
 
 DEVICE = "cuda"
 
@@ -168,9 +168,9 @@ def test_own_words_in_every_memory(storage: str, differences: Differences) -> No
             differences.check(f"{case}, out", out, expected)
 
 
-@pytest.mark.parametrize("storage", [*QUANTIZED, *(name for name in DTYPES if name not in QUANTIZED)])
+@pytest.mark.parametrize("storage", [*QUANTIZED, *(name for name in DTYPES if name not in QUANTIZED), *CODED])
 def test_converted_values_in_every_memory(storage: str, differences: Differences) -> None:
-    scaled = storage in QUANTIZED
+    scaled = storage == "sign" or storage in CODE_BITS
     affine = scaled and storage not in ("sign", *SYMMETRIC)
     for dtype, (name, (errors, address)) in itertools.product(FLOATS, memories().items()):
         x = reals(dtype, 6, 5, 401)
@@ -198,7 +198,9 @@ def test_converted_values_in_every_memory(storage: str, differences: Differences
 
 def test_channels_of_every_dimension(differences: Differences) -> None:
     x = reals(torch.float32, 6, 5, 44, 3)
-    for dim, batch_dim, storage in itertools.product(range(4), (-1, 0, 1, 3), QUANTIZED):
+    for dim, batch_dim, storage in itertools.product(
+        range(4), (-1, 0, 1, 3), (*QUANTIZED, "int6_sign_magnitude_hamming", "int8_sign_tripled", "int8_secded")
+    ):
         if dim == batch_dim:
             continue
         scale = torch.linspace(0.01, 0.4, x.shape[dim])
@@ -336,8 +338,8 @@ def test_gradients(storage: str) -> None:
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_measured_ranges_and_their_gradients(dtype: torch.dtype, differences: Differences) -> None:
-    for shape, storage, affine in itertools.product(((7,), (5, 40, 33), (300_007,)), QUANTIZED, (False, True)):
-        if (affine and storage in SYMMETRIC) or storage == "sign":
+    for shape, storage, affine in itertools.product(((7,), (5, 40, 33), (300_007,)), CODE_BITS, (False, True)):
+        if affine and storage in SYMMETRIC:
             continue
         x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
         grad = torch.arange(x.numel()).reshape(shape).to(dtype)
@@ -478,8 +480,9 @@ def test_rates_change_between_replays(differences: Differences) -> None:
         differences.check(f"rate {rate}", out, torch.ops.eden.corrupt(**{**given, "region": row}))
 
 
-def test_nothing_waits_for_the_device() -> None:
-    network, images = injected().to(DEVICE), pictures().to(DEVICE)
+@pytest.mark.parametrize("storage", ["int8", "int6_sign_magnitude_hamming"])
+def test_nothing_waits_for_the_device(storage: str) -> None:
+    network, images = injected(storage).to(DEVICE), pictures().to(DEVICE)
     numbers = torch.tensor(4, device=DEVICE), torch.tensor(2, device=DEVICE)
     x = values(torch.int8, (9000,)).to(DEVICE)
     held = [(x.clone(), errors, address) for errors, address in memories().values()]
@@ -537,6 +540,9 @@ def faulty(model: nn.Module) -> dict[str, FaultyLayer]:
         ("uint8", {"quantization": "affine"}),
         ("int4", {"quantization": "affine", "weight_channels": True}),
         ("sign", {}),
+        ("int6_sign_magnitude_hamming", {"weight_channels": True}),
+        ("int8_sign_tripled", {"batch": "contiguous"}),
+        ("float32_secded", {}),
     ],
     ids=str,
 )
@@ -576,8 +582,9 @@ def test_a_network_on_reliable_memory_computes_what_it_does_on_the_cpu() -> None
         assert near(moved(pictures().to(DEVICE)).cpu(), model(pictures()), 0.02)
 
 
-def test_a_network_in_a_graph() -> None:
-    model = injected().to(DEVICE)
+@pytest.mark.parametrize("storage", ["int8", "int6_sign_magnitude_hamming"])
+def test_a_network_in_a_graph(storage: str) -> None:
+    model = injected(storage).to(DEVICE)
     x = pictures().to(DEVICE)
     graphed: dict[str, Tensor] = {}
 
@@ -618,11 +625,12 @@ def test_counting_says_what_the_device_did() -> None:
     # Places of the fields in csrc/memory/region.h.
     [(2, 9), (1, -32), (1, 2**63 - 32), (0, 32), (3, -1), (8, 7), (10, 2**40), (11, 2**62), (12, 0), (13, -32)],
 )
-def test_rows_that_cannot_be_followed_poison_and_are_told_of(field: int, value: int) -> None:
+@pytest.mark.parametrize("storage", ["float32", "float32_secded"])
+def test_rows_that_cannot_be_followed_poison_and_are_told_of(storage: str, field: int, value: int) -> None:
     x = values(torch.float32, (5000,))
     lines = field >= 10
     errors = eden.Bitline(0.1, 0.1) if lines else eden.Uniform(0.1)
-    given = {name: on_device(v) for name, v in operator_arguments(x, errors).items()}
+    given = {name: on_device(v) for name, v in operator_arguments(x, errors, storage=storage).items()}
     good = torch.ops.eden.corrupt(**given)
     row = given["region"].clone()
     row[..., field] = value

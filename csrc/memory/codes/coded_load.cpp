@@ -72,9 +72,8 @@ CodedLoad::CodedLoad(const Load& load, ValueType value, Storage storage, const v
     tile_ = kHammingInTile;
     tiles_ = (elements + tile_ - 1) / tile_;
   } else {
-    // What is left over belongs to the last tile, so that none is small beside others.
     tile_ = TripledSign::kTileBytes;
-    tiles_ = std::max<int64_t>(elements / tile_, elements > 0 ? 1 : 0);
+    tiles_ = TripledSign::tiles(elements);
   }
 }
 

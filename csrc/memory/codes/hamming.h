@@ -24,7 +24,7 @@ struct Hamming {
   static constexpr int kOutside = kWordBits;  // the bit that is not checked
   static constexpr int kChecks = 2 * kWordBits;
 
-  static constexpr uint8_t column(int bit) {
+  EDEN_HOST_DEVICE static constexpr uint8_t column(int bit) {
     if (bit == kOutside) return 0;
     if (bit >= kChecks) return static_cast<uint8_t>(1 << (bit - kChecks));
     int before = bit < kOutside ? bit : bit - 1;
@@ -44,7 +44,7 @@ struct Hamming {
     uint8_t of_second[1 << kWordBits];
     uint16_t wrong[kBits];
   };
-  static constexpr Tables make_tables() {
+  EDEN_HOST_DEVICE static constexpr Tables make_tables() {
     Tables tables{};
     for (int bit = 0; bit < kBits; ++bit) {
       if (bit != kOutside) tables.wrong[column(bit)] = static_cast<uint16_t>(1 << bit);
@@ -59,28 +59,39 @@ struct Hamming {
     return tables;
   }
 
+  // A block of two numbers, and a block that was read with its error corrected.
+  EDEN_ALWAYS_INLINE static unsigned protect(unsigned first, unsigned second) {
+    const unsigned block = first | second << kWordBits;
+    return block | checks(block) << kChecks;
+  }
+  EDEN_ALWAYS_INLINE static unsigned recover(unsigned block) {
+    return block ^ tables().wrong[checks(block) ^ block >> kChecks];
+  }
+
   // Words to cells and back, an even number of them.
   static void encode(const uint8_t* __restrict words, int64_t count, uint8_t* __restrict cells) {
-    static constexpr Tables kTables = make_tables();
     for (int64_t i = 0; i < count; i += kBlockWords) {
-      const unsigned first = words[i] & kWord, second = words[i + 1] & kWord;
-      const unsigned checks = kTables.of_first[first] ^ kTables.of_second[second];
-      const unsigned block = first | second << kWordBits | checks << kChecks;
+      const unsigned block = protect(words[i] & kWord, words[i + 1] & kWord);
       cells[i] = static_cast<uint8_t>(block);
       cells[i + 1] = static_cast<uint8_t>(block >> 8);
     }
   }
 
   static void decode(const uint8_t* __restrict cells, int64_t count, uint8_t* __restrict words) {
-    static constexpr Tables kTables = make_tables();
     for (int64_t i = 0; i < count; i += kBlockWords) {
-      unsigned block = cells[i] | static_cast<unsigned>(cells[i + 1]) << 8;
-      const unsigned checks = kTables.of_first[block & kWord] ^
-                              kTables.of_second[block >> kWordBits & kWord] ^ block >> kChecks;
-      block ^= kTables.wrong[checks];
+      const unsigned block = recover(cells[i] | static_cast<unsigned>(cells[i + 1]) << 8);
       words[i] = static_cast<uint8_t>(block & kWord);
       words[i + 1] = static_cast<uint8_t>(block >> kWordBits & kWord);
     }
+  }
+
+ private:
+  EDEN_ALWAYS_INLINE static const Tables& tables() {
+    static constexpr Tables kTables = make_tables();
+    return kTables;
+  }
+  EDEN_ALWAYS_INLINE static unsigned checks(unsigned block) {
+    return tables().of_first[block & kWord] ^ tables().of_second[block >> kWordBits & kWord];
   }
 };
 

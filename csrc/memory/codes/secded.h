@@ -22,7 +22,7 @@ struct Secded {
     bool detected;  // the errors are more than one, and their number is even or no column's
   };
 
-  static constexpr uint8_t column(int bit) {
+  EDEN_HOST_DEVICE static constexpr uint8_t column(int bit) {
     if (bit >= 56) {
       const unsigned twice = 0x1fu << (bit - 56);
       return static_cast<uint8_t>(twice | (twice >> 8));
@@ -41,7 +41,7 @@ struct Secded {
     uint8_t of_byte[kDataBytes][256];
     uint8_t bit[256];
   };
-  static constexpr Tables make_tables() {
+  EDEN_HOST_DEVICE static constexpr Tables make_tables() {
     Tables tables{};
     for (uint8_t& bit : tables.bit) bit = kNoBit;
     for (int bit = 0; bit < kDataBits; ++bit) {
@@ -54,24 +54,28 @@ struct Secded {
     return tables;
   }
 
-  static uint8_t checks(uint64_t data) {
-    static constexpr Tables kTables = make_tables();
+  EDEN_ALWAYS_INLINE static uint8_t checks(uint64_t data) {
     uint8_t found = 0;
     for (int byte = 0; byte < kDataBytes; ++byte) {
-      found = static_cast<uint8_t>(found ^ kTables.of_byte[byte][data >> (8 * byte) & 0xff]);
+      found = static_cast<uint8_t>(found ^ tables().of_byte[byte][data >> (8 * byte) & 0xff]);
     }
     return found;
   }
 
   // As the circuit does: a syndrome of an even number of ones is a detected error, a column's
   // inverts that bit (a miscorrection, if three errors or more made it), any other is detected.
-  static Decoded decode(uint64_t data, uint8_t check) {
-    static constexpr Tables kTables = make_tables();
+  EDEN_ALWAYS_INLINE static Decoded decode(uint64_t data, uint8_t check) {
     const auto syndrome = static_cast<uint8_t>(checks(data) ^ check);
-    if (syndrome == 0 || __builtin_popcount(syndrome) == 1) return {data, false};
-    const uint8_t bit = kTables.bit[syndrome];
+    if ((syndrome & (syndrome - 1)) == 0) return {data, false};  // none, or a check bit's own
+    const uint8_t bit = tables().bit[syndrome];
     if (bit == kNoBit) return {data, true};
     return {data ^ (uint64_t{1} << bit), false};
+  }
+
+ private:
+  EDEN_ALWAYS_INLINE static const Tables& tables() {
+    static constexpr Tables kTables = make_tables();
+    return kTables;
   }
 };
 

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "base/platform.h"
+
 namespace eden {
 
 // Numbers are coded in tiles. Number i of a tile of n has its magnitude in bits 0 to 4 of byte i,
@@ -19,15 +21,31 @@ struct TripledSign {
   static constexpr uint8_t kMagnitude = (1 << kMagnitudeBits) - 1;
   static constexpr int64_t kTileBytes = 3 * 8192;
 
-  // Words of a sign, in bit 5, above a magnitude, to cells and back; `count` of each.
+  // Tiles of so many numbers, one or more: what is left over belongs to the last one, so that none
+  // is small beside others.
+  EDEN_ALWAYS_INLINE static constexpr int64_t tiles(int64_t numbers) {
+    return numbers < 2 * kTileBytes ? 1 : numbers / kTileBytes;
+  }
+
+  // A word has a sign, in bit 5, above a magnitude. What a byte holds of a number whose copy 0, 1
+  // or 2 it has: with copy 0 goes the magnitude.
+  EDEN_ALWAYS_INLINE static constexpr unsigned part_of(unsigned word, int copy) {
+    return (word & kSign) << (2 - copy) | (copy == 0 ? word & kMagnitude : 0);
+  }
+  // The word of a number from the bytes that have its copies.
+  EDEN_ALWAYS_INLINE static constexpr unsigned word_of(unsigned first, unsigned second,
+                                                       unsigned third) {
+    const unsigned minus = said(first, 0) + said(second, 1) + said(third, 2);
+    return (first & kMagnitude) | (minus >> 1 & kSign);
+  }
+
+  // Words to cells and back; `count` of each, which are one tile.
   static void encode(const uint8_t* __restrict words, int64_t count, uint8_t* __restrict cells) {
-    for (int64_t i = 0; i < count; ++i) {
-      cells[i] = static_cast<uint8_t>((words[i] & kMagnitude) | (words[i] & kSign) << 2);
-    }
+    for (int64_t i = 0; i < count; ++i) cells[i] = static_cast<uint8_t>(part_of(words[i], 0));
     for (int copy = 1; copy < 3; ++copy) {
       // Byte b has the sign of number b - copy x third.
       visit_around(count, count - copy * (count / 3), [&](int64_t byte, int64_t number) {
-        cells[byte] = static_cast<uint8_t>(cells[byte] | (words[number] & kSign) << (2 - copy));
+        cells[byte] = static_cast<uint8_t>(cells[byte] | part_of(words[number], copy));
       });
     }
   }
@@ -35,11 +53,11 @@ struct TripledSign {
   static void decode(const uint8_t* __restrict cells, int64_t count, uint8_t* __restrict words) {
     // How many copies say minus, above the magnitude.
     for (int64_t i = 0; i < count; ++i) {
-      words[i] = static_cast<uint8_t>((cells[i] & kMagnitude) | (cells[i] >> 2 & kSign));
+      words[i] = static_cast<uint8_t>((cells[i] & kMagnitude) | said(cells[i], 0));
     }
     for (int copy = 1; copy < 3; ++copy) {
       visit_around(count, copy * (count / 3), [&](int64_t number, int64_t byte) {
-        words[number] = static_cast<uint8_t>(words[number] + (cells[byte] >> (2 - copy) & kSign));
+        words[number] = static_cast<uint8_t>(words[number] + said(cells[byte], copy));
       });
     }
     for (int64_t i = 0; i < count; ++i) {
@@ -49,6 +67,11 @@ struct TripledSign {
 
  private:
   static constexpr uint8_t kSign = 1 << kMagnitudeBits;
+
+  // What a byte says of the sign whose copy it has.
+  EDEN_ALWAYS_INLINE static constexpr unsigned said(unsigned byte, int copy) {
+    return byte >> (2 - copy) & kSign;
+  }
 
   // Calls visit(i, i + by) for all numbers, the latter counted around.
   template <class Visit>

@@ -165,22 +165,29 @@ EDEN_ALWAYS_INLINE constexpr int cell_unit(Storage storage) {
   return is_coded(storage) ? 8 : storage_bits(storage);
 }
 
+// The least that a code of several words keeps as a whole.
+struct CodeBlock {
+  int64_t words;
+  int64_t bytes;  // of cells
+};
+
+// Of a storage that is coded; a tripled sign takes a byte for each word.
+EDEN_ALWAYS_INLINE constexpr CodeBlock code_block(Storage storage) {
+  switch (traits_of(storage).protection) {
+    case Protection::kSecded:
+      return {Secded::kDataBits / storage_bits(storage), Secded::kBlockBytes};
+    case Protection::kHamming:
+      return {Hamming::kBlockWords, Hamming::kBlockBytes};
+    default:
+      return {1, 1};
+  }
+}
+
 // Cells that `elements` of one sample take. The last block of a code is filled up with zeros.
 EDEN_ALWAYS_INLINE constexpr int64_t cells_of(Storage storage, int64_t elements) {
-  switch (traits_of(storage).protection) {
-    case Protection::kSecded: {
-      const int64_t in_block = Secded::kDataBits / storage_bits(storage);
-      return (elements + in_block - 1) / in_block * (8 * Secded::kBlockBytes);
-    }
-    case Protection::kTripledSign:
-      return elements * 8;
-    case Protection::kHamming: {
-      const int64_t blocks = (elements + Hamming::kBlockWords - 1) / Hamming::kBlockWords;
-      return blocks * (8 * Hamming::kBlockBytes);
-    }
-    default:
-      return elements * storage_bits(storage);
-  }
+  if (!is_coded(storage)) return elements * storage_bits(storage);
+  const CodeBlock block = code_block(storage);
+  return (elements + block.words - 1) / block.words * (8 * block.bytes);
 }
 
 // The storage whose words are the bits of the values themselves.

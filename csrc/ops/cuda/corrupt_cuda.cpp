@@ -47,10 +47,6 @@ void check_reads(Tensor x) {
 }  // namespace
 
 void launch_cuda(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
-  STD_TORCH_CHECK(
-      !is_coded(arguments.storage),
-      "eden::corrupt: x is on a CUDA device; allowed for storages with a code of several "
-      "words (SECDED, Hamming, a tripled sign) is the CPU");
   if (x.numel() == 0) return;
   const int32_t device = x.get_device_index();
   const torch::stable::accelerator::DeviceGuard guard(device);
@@ -70,9 +66,19 @@ void launch_cuda(const Tensor& x, const CorruptArguments& arguments, Tensor& out
   load.conversion.zero_point = data<int32_t>(arguments.zero_point);
   load.conversion.channels = arguments.channels;
   load.conversion.channel_inner = arguments.channel_inner;
-  check_cuda(cuda::launch(load, arguments.value, arguments.storage, x.const_data_ptr(),
-                          out.mutable_data_ptr(), current_stream(device)),
-             "the CUDA kernel was not launched");
+  const void* const in = x.const_data_ptr();
+  void* const to = out.mutable_data_ptr();
+  const cudaStream_t stream = current_stream(device);
+  if (!is_coded(arguments.storage)) {
+    check_cuda(cuda::launch(load, arguments.value, arguments.storage, in, to, stream),
+               "the CUDA kernel was not launched");
+    return;
+  }
+  const int64_t cells = cells_of(arguments.storage, arguments.shape.sample_size());
+  Tensor bytes = torch::stable::new_empty(x, {cells / 8 * arguments.shape.batch}, ScalarType::Byte);
+  check_cuda(cuda::launch_coded(load, arguments.value, arguments.storage, in,
+                                bytes.mutable_data_ptr(), to, stream),
+             "the kernels of a code were not launched");
 }
 
 }  // namespace eden::ops

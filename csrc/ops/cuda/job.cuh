@@ -7,6 +7,7 @@
 #include <new>
 
 #include "memory/region_check.h"
+#include "ops/cuda/kernel.h"
 #include "ops/cuda/tile.h"
 
 namespace eden::cuda {
@@ -21,6 +22,7 @@ namespace eden::cuda {
 inline constexpr int kThreads = 256;
 inline constexpr int kWarp = 32;
 inline constexpr int kBlocksOnMultiprocessor = 4;  // of 2,048 threads: half of them
+inline constexpr int64_t kBlocksWanted = 2048;     // that fill any device a few times over
 
 // All but the tile's flips; the first thread alone changes it.
 struct Job {
@@ -39,6 +41,33 @@ __device__ inline unsigned char* job_room() {
   return room;
 }
 __device__ inline Job& job() { return *reinterpret_cast<Job*>(job_room()); }
+
+// A job whose load is the device's; the first thread calls it.
+__device__ inline Job& make_job(const DeviceLoad& device) {
+  Job& job = *new (job_room()) Job;
+  Load& load = job.load;
+  load.regions = device.regions;
+  load.region_count = device.region_count;
+  load.table = device.table;
+  load.table_size = device.table_size;
+  load.chip = static_cast<uint64_t>(*device.chip);
+  load.access = static_cast<uint64_t>(*device.access);
+  load.shape = device.shape;
+  load.conversion = device.conversion;
+  if (device.bounds != nullptr) {
+    load.conversion.correction = static_cast<Correction>(device.regions[kCorrection]);
+    load.conversion.low = device.bounds[0];
+    load.conversion.high = device.bounds[1];
+  }
+  return job;
+}
+
+// What keeps this device from reading words of `width` bits.
+__device__ inline FoundFault fault_here(const Load& load, uint64_t width) {
+  const FoundFault found = find_fault(load, width);
+  if (found.fault != RegionFault::kNone || !load.in_planes()) return found;
+  return {RegionFault::kPlanesHere, 0};
+}
 
 __device__ inline TileScratch& scratch() {
   __shared__ TileScratch flips;

@@ -13,32 +13,12 @@
 namespace eden::cuda {
 namespace {
 
-// Blocks that fill any device a few times over. Samples that share their cells pass through one
-// block's masks; where there are fewer tiles than this, more blocks find the same masks again.
-constexpr int64_t kBlocksWanted = 2048;
 // From so many blocks on, every multiprocessor has some.
 constexpr int64_t kBlocksThatFill = 512;
 
-__device__ inline void make_load(const DeviceLoad& device) {
-  Job& job = *new (job_room()) Job;
-  Load& load = job.load;
-  load.regions = device.regions;
-  load.region_count = device.region_count;
-  load.table = device.table;
-  load.table_size = device.table_size;
-  load.chip = static_cast<uint64_t>(*device.chip);
-  load.access = static_cast<uint64_t>(*device.access);
-  load.shape = device.shape;
-  load.conversion = device.conversion;
-  if (device.bounds != nullptr) {
-    load.conversion.correction = static_cast<Correction>(device.regions[kCorrection]);
-    load.conversion.low = device.bounds[0];
-    load.conversion.high = device.bounds[1];
-  }
-  job.fault = find_fault(load, static_cast<uint64_t>(device.width));
-  if (job.fault.fault == RegionFault::kNone && load.in_planes()) {
-    job.fault = {RegionFault::kPlanesHere, 0};
-  }
+__device__ inline void begin(const DeviceLoad& device) {
+  Job& job = make_job(device);
+  job.fault = fault_here(job.load, static_cast<uint64_t>(device.width));
   job.turn = blockIdx.x;
 }
 
@@ -69,7 +49,7 @@ __device__ inline void next_tile(uint64_t width, uint32_t tile_cells) {
 __global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
     corrupt_kernel(const __grid_constant__ DeviceLoad device, ValueType value, Storage storage,
                    const void* in, void* out) {
-  if (threadIdx.x == 0) make_load(device);
+  if (threadIdx.x == 0) begin(device);
   __syncthreads();
   const Load& load = job().load;
   const Tile& tile = job().tile;
@@ -112,6 +92,8 @@ cudaError_t launch(DeviceLoad load, ValueType value, Storage storage, const void
     }
   }
   // As many as a single region of whole tiles would have; what else there is, is strided over.
+  // Samples that share their cells pass through one block's masks; where there are fewer tiles than
+  // blocks wanted, more blocks find the same masks again.
   const int64_t columns = std::min(cells / load.tile_cells + 1, kBlocksWanted);
   const int64_t rows = std::min(load.shape.batch, std::max<int64_t>(1, kBlocksWanted / columns));
   cudaLaunchConfig_t config{};

@@ -29,4 +29,10 @@ struct DeviceLoad {
 cudaError_t launch(DeviceLoad load, ValueType value, Storage storage, const void* in, void* out,
                    cudaStream_t stream);
 
+// The same for a storage with a code of several words, by three kernels: values to cells, the read
+// of these, which are cells_of(storage, a sample's elements) / 8 bytes for each sample, and cells
+// to values (codes.cu).
+cudaError_t launch_coded(const DeviceLoad& load, ValueType value, Storage storage, const void* in,
+                         void* cells, void* out, cudaStream_t stream);
+
 }  // namespace eden::cuda

@@ -12,7 +12,6 @@ namespace eden::cuda {
 namespace {
 
 constexpr int64_t kPieceElements = 1 << 14;  // of a row, that a block takes at a time
-constexpr int64_t kMostBlocks = 2048;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 template <ValueType kType>
@@ -252,7 +251,7 @@ CodeRule rule_of(Storage storage, const int32_t* zero_point) {
 
 int64_t parts_of(const ChannelRows& rows) {
   const int64_t turns = Walk(rows).turns(rows.rows / rows.channels);
-  return std::min(turns, std::max<int64_t>(1, kMostBlocks / rows.channels));
+  return std::min(turns, std::max<int64_t>(1, kBlocksWanted / rows.channels));
 }
 
 cudaError_t measure(ValueType value, Storage storage, const void* x, const ChannelRows& rows,
@@ -271,7 +270,7 @@ cudaError_t measure(ValueType value, Storage storage, const void* x, const Chann
 cudaError_t clip_gradient(ValueType value, const DeviceClip& clip, const void* grad, const void* x,
                           const ChannelRows& rows, void* out, cudaStream_t stream) {
   const cudaLaunchConfig_t config =
-      config_of(std::min(Walk(rows).turns(rows.rows), kMostBlocks), stream);
+      config_of(std::min(Walk(rows).turns(rows.rows), kBlocksWanted), stream);
   const CodeRule rule = rule_of(clip.storage, clip.zero_point);
   return visit_float(value, [&]<ValueType kType>() {
     return cudaLaunchKernelEx(&config, gradient_kernel<kType>, clip, rule, grad, x, rows, out);

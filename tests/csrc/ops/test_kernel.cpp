@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "catch2.h"
+#include "memory/codes/coded_load.h"
 #include "memory/corrupt/load_work.h"
 #include "memory/region_check.h"
 #include "ops/cuda/kernel.h"
@@ -88,9 +89,25 @@ int64_t run_kernel(const eden::Load& load, ValueType value, Storage storage, con
   // As launch would cut so small an operand, now and then; else as it cuts larger ones.
   static int launches = 0;
   device.tile_cells = launches++ % 64 == 63 ? 0 : eden::kTileCells >> (launches % 3);
-  const cudaError_t launched = eden::cuda::launch(device, value, storage, in, out, nullptr);
+  const bool coded = eden::is_coded(storage);
+  const int64_t bytes = coded ? eden::cells_of(storage, load.shape.sample_size()) / 8 : 0;
+  const Buffer cells(static_cast<size_t>(bytes * load.shape.batch), 0);
+  const cudaError_t launched =
+      coded ? eden::cuda::launch_coded(device, value, storage, in, cells.data, out, nullptr)
+            : eden::cuda::launch(device, value, storage, in, out, nullptr);
   REQUIRE(launched == cudaSuccess);
   return complaint;
+}
+
+// As the host's operator reads.
+void run_host(const eden::Load& load, ValueType value, Storage storage, const void* in, void* out) {
+  const auto run = [](const eden::LoadWork& work) { work.run(0, work.pieces()); };
+  if (!eden::is_coded(storage)) return run({load, value, storage, in, out});
+  const eden::CodedLoad coded(load, value, storage, in, out);
+  std::vector<uint8_t> cells(static_cast<size_t>(coded.cell_bytes()));
+  coded.encode(0, coded.pieces(), cells.data());
+  run({coded.of_cells(), ValueType::kUint8, Storage::kUint8, cells.data(), cells.data()});
+  coded.decode(0, coded.pieces(), cells.data());
 }
 
 // An operand's bytes as they are, as the host reads them, and as the kernel does.
@@ -122,8 +139,7 @@ struct Reads {
         std::memcpy(in.data + 4 * i, &number, 4);
       }
     }
-    const eden::LoadWork work(load, value, storage, in.data, expected.data);
-    work.run(0, work.pieces());
+    run_host(load, value, storage, in.data, expected.data);
     run_kernel(load, value, storage, in.data, out.data);
   }
   static size_t size_of(const eden::Load& load) {
@@ -155,7 +171,7 @@ int64_t check(const eden::Load& load, ValueType value, Storage storage, size_t s
   static int turn = 0;
   if (turn++ % kEvery != 0) return 1;
   INFO("schedule " << simt::seed);
-  check_rooms(load, static_cast<uint64_t>(storage_bits(storage)));
+  if (!eden::is_coded(storage)) check_rooms(load, static_cast<uint64_t>(storage_bits(storage)));
   Reads reads(load, value, storage, skip_in, skip_out);
   REQUIRE(!reads.differ());
   int64_t changed = 0;
@@ -280,7 +296,7 @@ std::vector<std::pair<ValueType, Storage>> every_codec() {
     for (int64_t storage = 0; storage < eden::kStorages; ++storage) {
       const auto type = static_cast<ValueType>(value);
       const auto form = static_cast<Storage>(storage);
-      if (eden::can_store(type, form) && !eden::is_coded(form)) found.push_back({type, form});
+      if (eden::can_store(type, form)) found.push_back({type, form});
     }
   }
   return found;
@@ -309,6 +325,53 @@ TEST_CASE("tiles of every storage, alignment, layout of channels and correction"
           }
         }
       }
+    }
+  }
+}
+
+TEST_CASE("pieces of every code, model and size") {
+  const std::vector<float> scale = {0.02f, 0.1f, 0.05f};
+  const std::vector<int32_t> zero_point = {100, 0, 7};
+  auto table = line_table(300, 2e-3);
+  const auto first = static_cast<int64_t>(table.size());
+  for (int64_t cell = 1000; cell < 900000; cell += 17) {
+    table.push_back((cell << eden::kMapFlagBits) | (1 + cell % 3));
+  }
+  const auto of_lines = [](ModelKind model) {
+    return lines(model, eden::TableKind::kMeasured, 0.8, 8 * 77, 300, 256, 64);
+  };
+  const auto map = eden::make_map_region(0.8, 960, eden::Correction::kNone, first,
+                                         static_cast<int64_t>(table.size()) - first);
+  auto pieces = cells(0.01, 0.02, 0.7, 4096);
+  pieces[eden::kEnd] = 8 * 3;
+  const auto bitline = of_lines(ModelKind::kBitline);
+  pieces.insert(pieces.end(), bitline.begin(), bitline.end());
+  const std::vector<std::vector<int64_t>> memories = {cells(0.02, 0.01, 0.7, 8 * 1001),
+                                                      cells(1e-4, 1e-4, 1.0, 0),
+                                                      of_lines(ModelKind::kWordline),
+                                                      {map.begin(), map.end()},
+                                                      pieces};
+  // Blocks that are not full, pieces of the kernels and tiles of a tripled sign, and one more.
+  const eden::LoadShape shapes[] = {{1, 1, 1},     {1, 3, 5},     {5, 2, 411},  {1, 2, 4099},
+                                    {1, 1, 24577}, {1, 1, 49169}, {3, 2, 16384}};
+  int turn = 0;
+  for (const auto& [value, storage] : every_codec()) {
+    if (!eden::is_coded(storage)) continue;
+    INFO("type " << static_cast<int>(value) << ", storage " << static_cast<int>(storage));
+    for (const auto& shape : shapes) {
+      if (shape.sample_size() > 24576 && storage != Storage::kInt8SignTripled) continue;
+      ++turn;
+      eden::Load load =
+          load_of(memories[static_cast<size_t>(turn) % memories.size()], table, shape);
+      const bool channels = turn % 2 == 0;
+      load.conversion = {scale.data(),
+                         zero_point.data(),
+                         channels ? 3 : 1,
+                         channels ? 11 : 1,
+                         static_cast<eden::Correction>(turn % 3),
+                         -0.8f,
+                         1.5f};
+      check(load, value, storage, static_cast<size_t>(turn % 4), static_cast<size_t>(turn % 3));
     }
   }
 }
@@ -426,6 +489,15 @@ TEST_CASE("regions that cannot be followed are refused by the host and poison a 
   CHECK(run_kernel(in_planes, ValueType::kInt32, Storage::kInt32, in.data(), out.data()) ==
         eden::pack_fault({RegionFault::kPlanesHere, 0}));
   CHECK((out == std::vector<int32_t>(3000, -1)));
+  // Of the cells of a code as well.
+  for (const auto& row : {plane, std::vector<int64_t>(map.begin(), map.end())}) {
+    auto bad = load_of(row, {}, {1, 1, 3000});
+    const auto fault = eden::find_fault(bad, 8).fault;
+    CHECK(run_kernel(bad, ValueType::kFloat32, Storage::kFloat32Secded, in.data(), out.data()) ==
+          eden::pack_fault({fault == RegionFault::kNone ? RegionFault::kPlanesHere : fault, 0}));
+    CHECK((out == std::vector<int32_t>(3000, -1)));
+    out.assign(out.size(), 0);
+  }
   // Ends that descend, and a fault of a region that is not the first.
   auto rows = cell;
   rows[eden::kEnd] = 640;
@@ -529,8 +601,16 @@ TEST_CASE("entries of a map that are out of order lead nowhere else") {
 
 namespace {
 
+struct Read {
+  eden::Load load;
+  ValueType value;
+  Storage storage;
+
+  bool differs() const { return Reads(load, value, storage).differ(); }
+};
+
 // Whether a planted mistake is seen: by other bits, or a block that is stuck or was seen to race.
-bool is_seen(const std::vector<std::pair<eden::Load, ValueType>>& loads) {
+bool is_seen(const std::vector<Read>& reads) {
   constexpr int kSchedules = 20;
   // Shared memory holds what the block before left there: a refusal, which a block that does not
   // wait for its own load reads.
@@ -544,11 +624,11 @@ bool is_seen(const std::vector<std::pair<eden::Load, ValueType>>& loads) {
     std::signal(SIGSEGV, SIG_DFL);
     std::signal(SIGABRT, SIG_DFL);
     for (int i = 0; i < kSchedules; ++i) {
-      for (const auto& [load, value] : loads) {
+      for (const Read& read : reads) {
         try {
           run_kernel(load_of(bad, {}, {1, 1, 100}), ValueType::kInt32, Storage::kInt32,
                      refused.data(), refused.data());
-          if (Reads(load, value, eden::own_storage(value)).differ()) _exit(1);
+          if (read.differs()) _exit(1);
         } catch (const simt::Stuck&) {
           _exit(1);
         }
@@ -575,14 +655,17 @@ TEST_CASE("every barrier that is missing and atomics that are torn are seen", ED
   rows.insert(rows.end(), bitline.begin(), bitline.end());
   rows.insert(rows.end(), wordline.begin(), wordline.end());
   const auto sparse = cells(0.02, 0.03, 1.0, 64);
-  const std::vector<std::pair<eden::Load, ValueType>> loads = {
-      {load_of(rows, table, {1, 1, 4000}), ValueType::kInt32},
-      {load_of(sparse, {}, {1, 2, 3000}), ValueType::kInt32},
-      {load_of(bitline, table, {1, 1, 1200}), ValueType::kInt32}};
+  const auto own = [](const eden::Load& load) {
+    return Read{load, ValueType::kInt32, Storage::kInt32};
+  };
+  const auto coded = load_of(sparse, {}, {1, 1, 3000});
+  const std::vector<Read> loads = {own(load_of(rows, table, {1, 1, 4000})),
+                                   own(load_of(sparse, {}, {1, 2, 3000})),
+                                   own(load_of(bitline, table, {1, 1, 1200})),
+                                   {coded, ValueType::kFloat32, Storage::kFloat32Secded},
+                                   {coded, ValueType::kFloat32, Storage::kInt8SignTripled}};
   simt::barriers.clear();
-  for (const auto& [load, value] : loads) {
-    CHECK(!Reads(load, value, eden::own_storage(value)).differ());
-  }
+  for (const Read& read : loads) CHECK(!read.differs());
   CHECK(!is_seen(loads));
   CHECK(!simt::barriers.empty());
   for (const int line : simt::barriers) {
