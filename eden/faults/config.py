@@ -17,6 +17,14 @@ from eden.memory.storage import CORRECTIONS, STORAGES
 _STORAGES = tuple(name for name in STORAGES if name != "int32")
 
 
+_OF_BYTES: Mapping[str | None, tuple[str, str]] = {
+    None: ("int8_sign_magnitude", "uint8"),
+    "hamming": ("int6_sign_magnitude_hamming", "uint6_hamming"),
+    "secded": ("int8_sign_magnitude_secded", "uint8_secded"),
+}
+"""Storages of weights and inputs that do best in bytes, by the code that protects them."""
+
+
 def usual_correction(*storages: str | None) -> str:
     """What replaces implausible values if nobody says it: of SECDED a block that is not corrected would be zeros."""
     return "clamp" if any(storage is not None and storage.endswith("_secded") for storage in storages) else "zero"
@@ -128,7 +136,15 @@ class Faults:
                 raise type(error)(f"Faults.planes: {error}") from error
 
     @classmethod
-    def int8(cls, errors: ErrorModel, *, inputs: ErrorModel | None = None, seed: int = 0, **other: Any) -> Self:
+    def int8(
+        cls,
+        errors: ErrorModel,
+        *,
+        inputs: ErrorModel | None = None,
+        seed: int = 0,
+        code: str | None = None,
+        **other: Any,
+    ) -> Self:
         """What does best for a network in 8 bits (docs/results.md).
 
         Weights are codes of a sign and a magnitude, inputs of unsigned numbers, whose ranges hold the 99.9th percentile
@@ -139,13 +155,20 @@ class Faults:
             errors: error model of the memory that holds the weights, and the inputs if they have none of their own.
             inputs: error model of the memory that holds the inputs, None for the same.
             seed: which chip.
+            code: what corrects errors: "hamming", six bits of each number and a code in the same bytes; "secded", all
+                eight bits, and an eighth more bytes; None for nothing. Errors that lines have in common meet in the
+                words of a code, which is worth less then (docs/results.md).
             other: other fields of ``Faults``, in place of what is said here.
+
+        Raises:
+            ValueError: for another code, and for one beside storages that are named.
         """
-        chosen: dict[str, Any] = {
-            "storage": "int8_sign_magnitude",
-            "input_storage": "uint8",
-            "percentile": 99.9,
-        }
+        check_choice("code", code, tuple(_OF_BYTES))
+        named = [name for name in ("storage", "input_storage") if name in other]
+        if code is not None and named:
+            raise ValueError(f"code is {code!r}, which says the storages; allowed beside {named[0]} is None")
+        storage, input_storage = _OF_BYTES[code]
+        chosen: dict[str, Any] = {"storage": storage, "input_storage": input_storage, "percentile": 99.9}
         chosen |= other
         if "correction" not in other:
             chosen["correction"] = usual_correction(chosen["storage"], chosen["input_storage"])

@@ -69,6 +69,15 @@ def moved_bytes(infos: Mapping[str, OperandInfo]) -> dict[str, float]:
     return {name: moved.read_bytes + moved.written_bytes for name, moved in traffic(infos).operands.items()}
 
 
+def check_reference(reference: nn.Module | None) -> None:
+    """Raise ValueError for a network from which drops cannot be counted, since nothing of it is read from memory."""
+    if reference is not None and not faulty_layers(reference):
+        raise ValueError(
+            f"reference is a {type(reference).__name__} without a layer under faults; allowed is a network after "
+            "eden.inject_, such as a copy of the one that is asked about, taken before it was boosted"
+        )
+
+
 class PlacedNetwork:
     """A network whose operands' errors stay as they are.
 

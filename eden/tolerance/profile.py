@@ -25,7 +25,7 @@ from eden.faults.reliable import refuse_inside_clean
 from eden.faults.samples import samples_of
 from eden.faults.scorer import CorpusMetric
 from eden.tolerance.drive import Step, ask, end_of
-from eden.tolerance.network import PlacedNetwork, SearchedNetwork
+from eden.tolerance.network import PlacedNetwork, SearchedNetwork, check_reference
 from eden.tolerance.population import Population
 from eden.tolerance.question import Question
 from eden.tolerance.reuse import Reuse
@@ -156,6 +156,7 @@ def profile(
             )
         subject: Any = SearchedPackage(model, loader, metric, lower_is_better, search.weigh)
     elif isinstance(model, nn.Module):
+        check_reference(reference)
         samples = samples_of(loader, budget.memory_bytes)
         subject = SearchedNetwork(model, samples, metric, lower_is_better, search.weigh, forward_fn, target_fn)
     else:

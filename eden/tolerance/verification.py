@@ -37,7 +37,7 @@ from eden.faults.samples import samples_of
 from eden.faults.scorer import CorpusMetric
 from eden.memory.cell_map import CellMap
 from eden.tolerance.drive import Step, ask, end_of
-from eden.tolerance.network import PlacedNetwork
+from eden.tolerance.network import PlacedNetwork, check_reference
 from eden.tolerance.population import Population
 from eden.tolerance.question import Question, certificate_of
 from eden.tolerance.search import Budget, Search, check_kinds
@@ -246,6 +246,7 @@ def certify(
             lower_is_better=lower_is_better,
         )
         until = end_of(budget)
+        check_reference(reference)
         for each in (model,) if reference is None else (model, reference):
             refuse_inside_clean(each, "certify")
         given = (samples_of(loader, budget.memory_bytes), metric, lower_is_better, forward_fn, target_fn)

@@ -21,3 +21,17 @@ def test_the_preset_for_8_bits_is_what_did_best():
     assert eden.ranges(eden.calibrate_(model, [x], percentile=100.0))["0.input"][1] == 100.0
     with pytest.raises(ValueError, match=r"Faults\.percentile is 0\.999; allowed is above 50 to 100"):
         eden.Faults.int8(errors, percentile=0.999)
+
+
+def test_a_code_says_the_storages():
+    errors = eden.Uniform(1e-3)
+    hamming = eden.Faults.int8(errors, code="hamming")
+    assert (hamming.storage, hamming.input_storage) == ("int6_sign_magnitude_hamming", "uint6_hamming")
+    assert (hamming.correction, hamming.percentile) == ("zero", 99.9)
+    secded = eden.Faults.int8(errors, code="secded", weight_channels=True)
+    assert (secded.storage, secded.input_storage) == ("int8_sign_magnitude_secded", "uint8_secded")
+    assert (secded.correction, secded.weight_channels) == ("clamp", True)
+    with pytest.raises(ValueError, match="code is 'parity'; allowed are None, hamming, secded"):
+        eden.Faults.int8(errors, code="parity")
+    with pytest.raises(ValueError, match=r"code is 'hamming'.*storage"):
+        eden.Faults.int8(errors, code="hamming", storage="int8")

@@ -411,6 +411,9 @@ def test_a_network_that_lost_too_much_without_errors_is_told_so() -> None:
         network[3].weight[0] = 0.0  # one class is never found
     with pytest.raises(eden.SearchError, match=r"; without errors the network loses 0\.[12]\d+ from its reference$"):
         profile(network, loader(), reference=make_network(), **FAST)
+    for ask in (eden.profile, eden.certify):
+        with pytest.raises(ValueError, match="reference is a Sequential without a layer under faults"):
+            ask(network, loader(), reference=eden.remove_(make_network()))
 
 
 def test_max_trials() -> None:
