@@ -47,31 +47,17 @@ RESNET20: Sequence[Claim] = (
     ),
 )
 
-_SHORT = {"task": "benchmarks/boost/tasks.py:resnet20_short"}
 _HAMMING = {
-    **_SHORT,
+    "task": "benchmarks/boost/tasks.py:resnet20_short",
     "memory.storage": "int6_sign_magnitude_hamming",
     "memory.input_storage": "uint6_hamming",
     "curriculum.target_ber": 6e-3,
     "boost.epochs": 4,
 }
-_FLOAT32_HAMMING = {
-    **_SHORT,
-    "memory.storage": "float32_hamming",
-    "curriculum.schedule": "constant",
-    "curriculum.target_ber": 5e-3,
-    "boost.epochs": 1,
-}
 RESNET20_SHORT: Sequence[Claim] = (
     Claim(
         "ResNet-20 of ten epochs, six bits and a code, unseen chips",
         Run("resnet20-short/hamming", "int8.toml", _HAMMING),
-        2e-3,
-        certified=True,
-    ),
-    Claim(
-        "the same network, float32 and a code in its own bits, unseen chips",
-        Run("resnet20-short/float32-hamming", "float32.toml", _FLOAT32_HAMMING),
         2e-3,
         certified=True,
     ),
