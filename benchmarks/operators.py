@@ -64,7 +64,7 @@ CODED = {
     "int8_sign_tripled": "int8_sign_magnitude",
     "int6_sign_magnitude_hamming": "int8_sign_magnitude",
     "float32_secded": "float32",
-    "float32_hamming": "float32",
+    "float32_bch": "float32",
     "float32_mset": "float32",
     "float32_cep": "float32",
 }

@@ -104,7 +104,7 @@ CASES: tuple[tuple[str, str, str, float], ...] = (
     ("int8_sign_magnitude_secded", "uint8_secded", "clamp", 99.9),
     ("int8_sign_tripled", "uint8", "zero", 99.9),
     ("int6_sign_magnitude_hamming", "uint6_hamming", "zero", 99.9),
-    ("float32_hamming", "float32_hamming", "zero", 99.9),
+    ("float32_bch", "float32_bch", "zero", 99.9),
     ("float16_hamming", "float16_hamming", "zero", 99.9),
     ("bfloat16_hamming", "bfloat16_hamming", "zero", 99.9),
     ("float32", "float32", "zero", 100.0),

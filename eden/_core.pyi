@@ -57,7 +57,7 @@ class Storage(enum.Enum):
     bfloat16_cep = 26
     int6_sign_magnitude_hamming = 27
     uint6_hamming = 28
-    float32_hamming = 29
+    float32_bch = 29
     float16_hamming = 30
     bfloat16_hamming = 31
 

@@ -28,7 +28,7 @@ PAIRS: Mapping[str, str] = {
     "int8_sign_magnitude": "uint8",
     "int6_sign_magnitude_hamming": "uint6_hamming",
     "float32": "float32",
-    "float32_hamming": "float32_hamming",
+    "float32_bch": "float32_bch",
     "float16_hamming": "float16_hamming",
     "float32_secded": "float32_secded",
     "int4": "int4",

@@ -95,7 +95,7 @@ void bind_region(py::module_& m) {
       .value("bfloat16_cep", Storage::kBFloat16Cep)
       .value("int6_sign_magnitude_hamming", Storage::kInt6SignMagnitudeHamming)
       .value("uint6_hamming", Storage::kUint6Hamming)
-      .value("float32_hamming", Storage::kFloat32Hamming)
+      .value("float32_bch", Storage::kFloat32Bch)
       .value("float16_hamming", Storage::kFloat16Hamming)
       .value("bfloat16_hamming", Storage::kBFloat16Hamming);
   m.def("cells_of", &cells_of, py::arg("storage"), py::arg("elements"),

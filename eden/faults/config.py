@@ -42,9 +42,10 @@ class Faults:
             "int16_sign_magnitude", "int8_sign_magnitude", "int4_sign_magnitude"; or "sign", one bit, read as plus or
             minus the operand's mean magnitude. Codes cover the range of a weight at each forward pass, and that of an
             input as calibrated. With a code that corrects errors, in the same bytes: "int6_sign_magnitude_hamming" (of
-            weights) and "uint6_hamming" (of inputs), "int8_sign_tripled", and "float32", "float16", "bfloat16" with
-            "_hamming", "_mset" or "_cep"; in an eighth more bytes these three, "int8", "uint8" and
-            "int8_sign_magnitude" with "_secded" (docs/reference/storages.md).
+            weights) and "uint6_hamming" (of inputs), "int8_sign_tripled", "float32_bch", "float16_hamming" and
+            "bfloat16_hamming", and to compare with them "float32", "float16", "bfloat16" with "_mset" or "_cep"; in an
+            eighth more bytes these three, "int8", "uint8" and "int8_sign_magnitude" with "_secded"
+            (docs/reference/storages.md).
         correction: what becomes of an implausible value, one outside its operand's range, NaN or infinite, on every
             load: "none" leaves it, "zero" replaces it by 0, "clamp" by the nearer end of the range. With one, what is
             beyond the range is stored as its end, in floating-point storages as in codes.

@@ -236,7 +236,7 @@ def test_a_layer_reads_what_the_storage_keeps(storage, quantization, channels):
             scale = values.abs().mean(1, keepdim=True) if channel_dim == 0 else values.abs().mean()
             return torch.where(values < 0, -scale, scale)
         # tests/csrc/memory/test_codes.cpp has the words of these.
-        if not codes and storage.endswith(("_mset", "_cep", "_hamming")):
+        if not codes and storage.endswith(("_mset", "_cep", "_hamming", "_bch")):
             return eden.corrupt(values, eden.Uniform(0.0), storage=storage)
         if not codes:
             return values.to(getattr(torch, storage.removesuffix("_secded"))).float()

@@ -28,7 +28,10 @@ SECDED = {
     "float16_secded": "float16",
     "bfloat16_secded": "bfloat16",
 }
-IN_WORD = tuple(f"{name}_{code}" for code in ("mset", "cep", "hamming") for name in ("float32", "float16", "bfloat16"))
+IN_WORD = (
+    *(f"{name}_{code}" for code in ("mset", "cep") for name in ("float32", "float16", "bfloat16")),
+    *("float32_bch", "float16_hamming", "bfloat16_hamming"),
+)
 TRIPLED = "int8_sign_tripled"
 HAMMING = ("int6_sign_magnitude_hamming", "uint6_hamming")
 SIX_BITS = {
@@ -219,7 +222,7 @@ def test_without_errors_a_code_costs_no_more_than_its_bits(storage: str) -> None
         assert torch.equal(read, torch.round(kept / scale["scale"]) * scale["scale"])
     else:
         plain, code = storage.split("_")
-        word = {"mset": 2, "cep": 8 if plain == "float32" else 4, "hamming": 6 if plain == "float32" else 5}[code]
+        word = {"mset": 2, "cep": 8 if plain == "float32" else 4, "hamming": 5, "bch": 11}[code]
         significand = {"float32": 23, "float16": 10, "bfloat16": 7}[plain]
         assert ((read - x).abs() <= x.abs() * 2.0 ** (word - significand)).all()
         # In place of the two lowest bits there are copies, which are 0 below 2; CEP's parities are read as zeros.
@@ -240,60 +243,85 @@ def test_in_word_codes_protect_what_they_say() -> None:
             assert (cep >= 0).all()
 
 
-def hamming_float(x: torch.Tensor, name: str) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64], int]:
-    """Words of 32 or 16 bits of an extended Hamming code, bit by bit; the data, and how many bits these have."""
-    width = 32 if name == "float32" else 16
-    bits = 26 if width == 32 else 11
-    # The nearest number of so many bits: halfway is to the even one, and nothing here overflows.
-    whole = x.to(getattr(torch, name)).view(torch.int32 if width == 32 else torch.int16).numpy().astype(np.int64)
-    if name == "bfloat16":  # rounded once, from float32
-        whole, cut = x.view(torch.int32).numpy().astype(np.int64), 21
-    elif name == "float16":
-        whole, cut = x.half().view(torch.int16).numpy().astype(np.int64), 5
+def _rounded(x: torch.Tensor, name: str) -> tuple[list[int], int]:
+    """The highest bits of numbers, the nearest of so many bits, halfway the even one; and how many were cut."""
+    if name == "float16":
+        whole, cut = x.half().view(torch.int16).tolist(), 5
     else:
-        cut = 6
-    data = ((whole + (1 << (cut - 1)) - 1 + (whole >> cut & 1)) >> cut).astype(np.uint64) & np.uint64((1 << bits) - 1)
-    places = [bit for bit in range(1, width) if bit & (bit - 1)]
-    words = np.zeros(len(x), np.uint64)
-    for number, place in enumerate(places):
-        words |= (data >> np.uint64(number) & np.uint64(1)) << np.uint64(place)
-    for check in [1 << k for k in range(width.bit_length() - 1)]:
-        covered = sum(1 << bit for bit in range(width) if bit & check)
-        words |= _parity(words & np.uint64(covered)) << np.uint64(check)
-    return words | _parity(words), data, bits
+        whole, cut = x.view(torch.int32).tolist(), 21 if name == "bfloat16" else 11
+    bits = 16 if name == "float16" else 32
+    whole = [word % 2**bits for word in whole]
+    return [(word + (1 << (cut - 1)) - 1 + (word >> cut & 1)) >> cut for word in whole], cut
 
 
-def _parity(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    return np.array([int(word).bit_count() & 1 for word in words], np.uint64)
+class HammingWords:
+    """16 bits: 0 is the parity of all, 1, 2, 4 and 8 of the bits in whose numbers they occur, the others are data."""
+
+    width = 16
+    data = [bit for bit in range(1, 16) if bit & (bit - 1)]  # noqa: RUF012
+
+    def encode(self, data: int) -> int:
+        word = sum((data >> number & 1) << bit for number, bit in enumerate(self.data))
+        for check in (1, 2, 4, 8):
+            covered = sum(1 << bit for bit in range(16) if bit & check)
+            word |= ((word & covered).bit_count() & 1) << check
+        return word | (word.bit_count() & 1)
+
+    def decode(self, word: int) -> int:
+        """What is nearest among all codewords; 0 where several are."""
+        places = [bit for bit in range(16) if word >> bit & 1]
+        number = int(np.bitwise_xor.reduce(places, initial=0))
+        if len(places) % 2:
+            word ^= 1 << number
+        elif number:
+            return 0
+        return sum((word >> bit & 1) << place for place, bit in enumerate(self.data))
 
 
-@pytest.mark.parametrize("name", ["float32", "float16", "bfloat16"])
-def test_a_float_beside_a_code_is_read_as_a_second_implementation_reads_it(name: str) -> None:
+class BchWords:
+    """32 bits: bits 1 to 31 are a multiple of the generator, data above; bit 0 is the parity of all."""
+
+    width = 32
+
+    def __init__(self) -> None:
+        self.errors = {self._left(0): 0}
+        for count in (1, 2):
+            for bits in combinations(range(32), count):
+                word = sum(1 << bit for bit in bits)
+                self.errors[self._left(word)] = word
+
+    @staticmethod
+    def _left(word: int) -> int:
+        """The remainder of the polynomial, and the parity."""
+        polynomial = word >> 1
+        while polynomial.bit_length() > 10:
+            polynomial ^= 0b11101101001 << (polynomial.bit_length() - 11)
+        return polynomial << 1 | word.bit_count() & 1
+
+    def encode(self, data: int) -> int:
+        word = data << 11
+        return word | self._left(word) & ~1 | (word | self._left(word) & ~1).bit_count() & 1
+
+    def decode(self, word: int) -> int:
+        error = self.errors.get(self._left(word))
+        return 0 if error is None else (word ^ error) >> 11
+
+
+@pytest.mark.parametrize("storage", ["float32_bch", "float16_hamming", "bfloat16_hamming"])
+def test_a_float_beside_a_code_is_read_as_a_second_implementation_reads_it(storage: str) -> None:
     # float16 values, so that no format rounds twice.
     x = torch.randn(3000, generator=torch.Generator().manual_seed(6)).half().float()
-    words, data, bits = hamming_float(x, name)
-    width = 32 if name == "float32" else 16
-    dtype = np.uint32 if width == 32 else np.uint16
+    name = storage.split("_")[0]
+    code = BchWords() if name == "float32" else HammingWords()
+    data, cut = _rounded(x, name)
+    words = np.array([code.encode(number) for number in data], np.uint32 if code.width == 32 else np.uint16)
+    dtype = torch.float16 if name == "float16" else torch.float32
     for errors in MODELS:
-        read = eden.corrupt(x, errors, seed=5, address=64, access=3, storage=f"{name}_hamming")
-        cells = _through(words.astype(dtype).view(np.uint8), errors, 5, 64).view(dtype)
-        found = data.copy()
-        flips = words ^ cells.astype(np.uint64)
-        for at in np.flatnonzero(flips):
-            places = [bit for bit in range(width) if int(flips[at]) >> bit & 1]
-            if len(places) % 2:
-                flips[at] ^= np.uint64(1 << int(np.bitwise_xor.reduce(places)))
-            elif np.bitwise_xor.reduce(places):
-                found[at], flips[at] = 0, 0
-            left = (bit for bit in range(1, width) if bit & (bit - 1))
-            found[at] ^= sum((int(flips[at]) >> bit & 1) << number for number, bit in enumerate(left))
-        upper = found.astype(np.uint32) << (32 - bits)
-        if name == "float16":
-            halves = (found.astype(np.uint16) << 5).view(np.int16).copy()
-            expected = torch.from_numpy(halves).view(torch.float16).float()
-        else:
-            expected = torch.from_numpy(upper.view(np.int32).copy()).view(torch.float32)
-        assert same(read, expected), errors
+        read = eden.corrupt(x, errors, seed=5, address=64, access=3, storage=storage)
+        cells = _through(words.view(np.uint8), errors, 5, 64).view(words.dtype)
+        found = np.array([code.decode(int(word)) << cut for word in cells], np.uint64)
+        bits = found.astype(np.uint16 if dtype == torch.float16 else np.uint32).view(np.uint8)
+        assert same(read, torch.from_numpy(bits.copy()).view(dtype).float()), errors
 
 
 @pytest.mark.parametrize("storage", ["int8_sign_magnitude_secded", TRIPLED, HAMMING[0], "float32_secded"])
@@ -319,7 +347,7 @@ def test_flips_in_the_cells_grow_with_the_rate(storage: str) -> None:
 
 @pytest.mark.parametrize(
     "storage",
-    ["int8_sign_magnitude_secded", TRIPLED, HAMMING[0], "float32_secded", "bfloat16_cep", "float32_hamming"],
+    ["int8_sign_magnitude_secded", TRIPLED, HAMMING[0], "float32_secded", "bfloat16_cep", "float32_bch"],
 )
 def test_a_network_is_whole(storage: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

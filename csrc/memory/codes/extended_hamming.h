@@ -1,5 +1,5 @@
-// A Hamming code with a parity bit inside of a word: 26 bits of data in 32, or 11 in 16. One error
-// is corrected; where two are detected, the word is read as zeros.
+// A Hamming code with a parity bit inside of a word of 16 bits: 11 bits of data. One error is
+// corrected; where two are detected, the word is read as zeros.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,12 @@
 namespace eden {
 
 // R. W. Hamming, "Error Detecting and Error Correcting Codes", Bell System Technical Journal 29
-// (1950), section 5: the checks are the bits 1, 2, 4, and so on, each the parity of the bits in
-// whose numbers it occurs, and bit 0 is the parity of all. So the checks that fail add up to the
+// (1950), section 5: the checks are the bits 1, 2, 4 and 8, each the parity of the bits in whose
+// numbers it occurs, and bit 0 is the parity of all. So the checks that fail add up to the
 // number of the bit that is wrong. The data are the other bits in their order.
-template <int kWidth>
 struct ExtendedHamming {
-  static_assert(kWidth == 16 || kWidth == 32);
-  static constexpr int kIndexBits = kWidth == 32 ? 5 : 4;
-  static constexpr int kDataBits = kWidth - kIndexBits - 1;
+  static constexpr int kIndexBits = 4;
+  static constexpr int kDataBits = 11;
 
   // Whether the word has an odd number of ones, above the sum of the numbers of its ones.
   EDEN_ALWAYS_INLINE static constexpr uint32_t syndrome(uint32_t word) {
@@ -47,7 +45,7 @@ struct ExtendedHamming {
 
   EDEN_ALWAYS_INLINE static constexpr uint32_t recover(uint32_t word) {
     const uint32_t found = syndrome(word);
-    const uint32_t odd = found >> kIndexBits, number = found & (kWidth - 1);
+    const uint32_t odd = found >> kIndexBits, number = found & 15;
     word ^= odd << number;
     const uint32_t kept = (odd == 0) & (number != 0) ? 0 : ~uint32_t{0};
     uint32_t data = 0;

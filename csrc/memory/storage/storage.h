@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/platform.h"
+#include "memory/codes/bch.h"
 #include "memory/codes/cep.h"
 #include "memory/codes/extended_hamming.h"
 #include "memory/codes/hamming.h"
@@ -52,7 +53,7 @@ enum class Storage : int64_t {
   kBFloat16Cep = 26,
   kInt6SignMagnitudeHamming = 27,
   kUint6Hamming = 28,
-  kFloat32Hamming = 29,
+  kFloat32Bch = 29,
   kFloat16Hamming = 30,
   kBFloat16Hamming = 31,
 };
@@ -101,6 +102,7 @@ enum class Protection : uint8_t {
   kMset,
   kCep,
   kExtendedHamming,
+  kBch,
 };
 
 struct StorageTraits {
@@ -143,7 +145,7 @@ EDEN_ALWAYS_INLINE constexpr StorageTraits traits_of(Storage storage) {
       {16, kFloat, kCep},
       {Hamming::kWordBits, kSignMagnitude, kHamming},
       {Hamming::kWordBits, kUnsigned, kHamming},
-      {32, kFloat, kExtendedHamming},
+      {32, kFloat, kBch},
       {16, kFloat, kExtendedHamming},
       {16, kFloat, kExtendedHamming}};
   const auto number = static_cast<uint64_t>(storage);
@@ -372,11 +374,11 @@ template <>
 struct FormatOf<Storage::kBFloat16Cep> : InWord<BFloat16Format, Cep<16>> {};
 // Numbers of as many bits as the code leaves.
 template <>
-struct FormatOf<Storage::kFloat32Hamming> : InWord<UpperFloat32<26>, ExtendedHamming<32>> {};
+struct FormatOf<Storage::kFloat32Bch> : InWord<UpperFloat32<21>, Bch> {};
 template <>
-struct FormatOf<Storage::kFloat16Hamming> : InWord<SmallFloat<5, 5, true>, ExtendedHamming<16>> {};
+struct FormatOf<Storage::kFloat16Hamming> : InWord<SmallFloat<5, 5, true>, ExtendedHamming> {};
 template <>
-struct FormatOf<Storage::kBFloat16Hamming> : InWord<UpperFloat32<11>, ExtendedHamming<16>> {};
+struct FormatOf<Storage::kBFloat16Hamming> : InWord<UpperFloat32<11>, ExtendedHamming> {};
 
 // What an element's way through a storage needs beside its bits, the same for all elements of a
 // channel.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "catch2.h"
+#include "memory/codes/bch.h"
 #include "memory/codes/cep.h"
 #include "memory/codes/extended_hamming.h"
 #include "memory/codes/hamming.h"
@@ -221,56 +222,83 @@ TEST_CASE(
 namespace {
 
 // The sum of the numbers of the ones, and whether they are odd in number, bit by bit.
-template <int kWidth>
 uint32_t syndrome_by_bits(uint32_t word) {
   uint32_t sum = 0, odd = 0;
-  for (uint32_t bit = 0; bit < kWidth; ++bit) {
+  for (uint32_t bit = 0; bit < 16; ++bit) {
     if ((word >> bit & 1) == 0) continue;
     sum ^= bit;
     odd ^= 1;
   }
-  return sum | odd * kWidth;
+  return sum | odd * 16;
 }
 
-// Of a word and of it with every one, two and three flips: how many are not read as they must be.
-template <int kWidth>
-int64_t wrongly_read(uint32_t data) {
-  using Code = eden::ExtendedHamming<kWidth>;
-  const uint32_t word = Code::protect(data);
-  int64_t wrong = !(syndrome_by_bits<kWidth>(word) == 0 && Code::recover(word) == data &&
-                    Code::kept(data) == data);
-  for (int a = 0; a < kWidth; ++a) {
-    const uint32_t one = word ^ uint32_t{1} << a;
-    wrong += !(Code::syndrome(one) == syndrome_by_bits<kWidth>(one) && Code::recover(one) == data);
-    for (int b = 0; b < a; ++b) {
-      const uint32_t two = one ^ uint32_t{1} << b;
-      wrong += !(Code::recover(two) == 0);
-      for (int c = 0; c < b; ++c) {
-        // Three flips look like one of the bit whose number is their sum.
-        const uint32_t three = two ^ uint32_t{1} << c, fourth = uint32_t{1} << (a ^ b ^ c);
-        wrong += !(Code::recover(three) == Code::recover(three ^ fourth));
-      }
-    }
+// Calls visit(flipped, how many) for all words with so many flips or fewer, each once.
+template <class Visit>
+void flip_bits(uint32_t word, int bits, int most, Visit&& visit, int flips = 0) {
+  visit(word, flips);
+  if (flips == most) return;
+  for (int bit = 0; bit < bits; ++bit) {
+    flip_bits(word ^ uint32_t{1} << bit, bit, most, visit, flips + 1);
   }
-  return wrong;
 }
 
 }  // namespace
 
-TEST_CASE("the extended Hamming codes correct one flip, read two as zeros and keep data in order") {
-  int64_t wrong = 0;
-  for (uint32_t data = 0; data < 1u << 11; ++data) wrong += wrongly_read<16>(data);
-  CHECK(wrong == 0);
-  std::mt19937 random(3);
-  for (int i = 0; i < 300; ++i) wrong += wrongly_read<32>(static_cast<uint32_t>(random()) >> 6);
-  for (const uint32_t data : {0u, (1u << 26) - 1}) wrong += wrongly_read<32>(data);
-  CHECK(wrong == 0);
-  // The bits of the data but the checks' own, the highest, a number's sign, in its place.
-  for (int bit = 0; bit < 26; ++bit) {
-    const uint32_t word = eden::ExtendedHamming<32>::protect(1u << bit) & ~0x10117u;
-    CHECK(__builtin_popcount(word) == 1);
-    if (bit > 0) CHECK(word > (eden::ExtendedHamming<32>::protect(1u << (bit - 1)) & ~0x10117u));
+TEST_CASE("the extended Hamming code corrects one flip, reads two as zeros and keeps data sorted") {
+  using Code = eden::ExtendedHamming;
+  int64_t wrong = 0, first = -1;
+  for (uint32_t data = 0; data < 1u << Code::kDataBits; ++data) {
+    wrong += Code::kept(data) != data;
+    flip_bits(Code::protect(data), 16, 3, [&](uint32_t word, int flips) {
+      const uint32_t syndrome = syndrome_by_bits(word);
+      // Three flips look like one of the bit whose number is the sum of theirs.
+      const uint32_t fourth = uint32_t{1} << (syndrome & 15);
+      const bool right = flips < 2    ? Code::recover(word) == data
+                         : flips == 2 ? Code::recover(word) == 0
+                                      : Code::recover(word) == Code::recover(word ^ fourth);
+      if (!(right && Code::syndrome(word) == syndrome) && wrong++ == 0) first = data;
+    });
   }
-  CHECK(eden::ExtendedHamming<32>::protect(1u << 25) >> 31 == 1);
-  CHECK(eden::ExtendedHamming<16>::protect(1u << 10) >> 15 == 1);
+  INFO("first wrong data " << first);
+  CHECK(wrong == 0);
+  // The bits of the data without the checks, the highest, a number's sign, in its place.
+  uint32_t before = 0;
+  for (int bit = 0; bit < Code::kDataBits; ++bit) {
+    const uint32_t word = Code::protect(1u << bit) & ~0x117u;
+    CHECK(__builtin_popcount(word) == 1);
+    CHECK(word > before);
+    before = word;
+  }
+  CHECK(before >> 15 == 1);
+}
+
+TEST_CASE("the BCH code in a word corrects every two flips and reads every three as zeros") {
+  using Code = eden::Bch;
+  // A root of the polynomial x^5 + x^2 + 1: its powers, and a polynomial's value at one of them.
+  uint32_t powers[31];
+  for (uint32_t i = 0, power = 1; i < 31; ++i) {
+    powers[i] = power;
+    power = power << 1 ^ (power >> 4) * 0x25u;
+  }
+  const auto at = [&](uint32_t polynomial, int of_root) {
+    uint32_t value = 0;
+    for (int i = 0; i < 31; ++i) {
+      if ((polynomial >> i & 1) != 0) value ^= powers[i * of_root % 31];
+    }
+    return value;
+  };
+  std::mt19937 random(3);
+  int64_t wrong = 0;
+  for (int i = 0; i < 300; ++i) {
+    uint32_t data = static_cast<uint32_t>(random()) >> 11;
+    if (i < 2) data = i == 0 ? 0 : (1u << Code::kDataBits) - 1;
+    const uint32_t word = Code::protect(data);
+    // Bose and Ray-Chaudhuri's condition: the first four powers of the root are roots.
+    for (int of_root = 1; of_root <= 4; ++of_root) wrong += at(word >> 1, of_root) != 0;
+    wrong += !(word >> 11 == data && __builtin_parity(word) == 0 && Code::kept(data) == data);
+    flip_bits(word, 32, 3, [&](uint32_t read, int flips) {
+      wrong += Code::recover(read) != (flips < 3 ? data : 0);
+    });
+  }
+  CHECK(wrong == 0);
 }

@@ -51,7 +51,7 @@ constexpr Storage kStorages[] = {Storage::kFloat32,
                                  Storage::kFloat32Cep,
                                  Storage::kFloat16Cep,
                                  Storage::kBFloat16Cep,
-                                 Storage::kFloat32Hamming,
+                                 Storage::kFloat32Bch,
                                  Storage::kFloat16Hamming,
                                  Storage::kBFloat16Hamming};
 constexpr ValueType kValueTypes[] = {
@@ -152,7 +152,7 @@ TEST_CASE("float formats decode every word and round every value to the nearest 
   SECTION("float8 e5m2") { check_format<eden::Float8E5M2Format>({5, 2, true}); }
   SECTION("float16 beside a code") { check_format<eden::SmallFloat<5, 5, true>>({5, 5, true}); }
   SECTION("bfloat16 beside a code") { check_format<eden::UpperFloat32<11>>({8, 2, true}); }
-  SECTION("float32 beside a code") { check_format<eden::UpperFloat32<26>>({8, 17, true}); }
+  SECTION("float32 beside a code") { check_format<eden::UpperFloat32<21>>({8, 12, true}); }
 }
 
 TEST_CASE("conversions of known values") {
