@@ -78,6 +78,7 @@ set(EDEN_CUDA_SOURCES
   csrc/ops/cuda/kernel.cu
   csrc/ops/cuda/measure.cu
   csrc/ops/cuda/measure_cuda.cpp
+  csrc/ops/cuda/planes.cu
   csrc/ops/cuda/stream.cpp
 )
 set(EDEN_BINDINGS_OF_FITS

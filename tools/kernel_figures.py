@@ -33,8 +33,12 @@ _LOCAL = (0x983, 0x387)  # loads and stores of a thread's stack
 _BITS = {0: 8, 2: 16, 4: 32, 5: 64, 6: 128}  # by bits 73 to 75
 
 
-_NARROW = {"range_kernel": ("stores",), "codes_kernel": ("loads", "stores")}
-"""Of kernels that reduce what they read, by a part of their names."""
+_NARROW = {
+    "range_kernel": ("stores",),
+    "codes_kernel": ("loads", "stores"),
+    "planes_kernel": ("loads", "stores"),
+}
+"""Of kernels that reduce what they read or pass no elements, by a part of their names."""
 
 
 @dataclass(frozen=True)

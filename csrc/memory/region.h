@@ -132,6 +132,23 @@ EDEN_HOST_DEVICE inline Region unpack_region(const int64_t* fields) {
 // The end of an operand's last region.
 inline constexpr uint64_t kEndless = ~uint64_t{0} >> 1;
 
+// Words from cell 0 on whose flips were found elsewhere; all of these fail.
+EDEN_HOST_DEVICE constexpr Region region_of_found() {
+  return {kEndless,
+          0,
+          ModelKind::kCell,
+          {0, 0},
+          {0, 0},
+          kAlways,
+          Correction::kNone,
+          0,
+          TableKind::kPopulation,
+          0,
+          0,
+          0,
+          0};
+}
+
 // Two thresholds for one probability P of being weak: on the sparse marks, and the dense part's.
 // Both grow with P.
 struct WeakThresholds {

@@ -60,9 +60,8 @@ constexpr const char* describe(RegionFault fault) {
              "all "
              "of a word together";
     case RegionFault::kPlanesHere:
-      return "is of a plane, which this device does not read; allowed are operands in planes on "
-             "the "
-             "CPU";
+      return "is of a plane, where words are read whole; allowed on this device are rows of planes "
+             "as [1, rows, fields], and none of a code of several words";
   }
   return "has a fault of an unknown kind";
 }

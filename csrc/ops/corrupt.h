@@ -30,6 +30,8 @@ struct CorruptArguments {
   int64_t channel_inner;
 
   int64_t regions() const { return region.numel() / kRegionFields; }
+  // What the rows say is known to the host alone where it has them: so their shape says it, too.
+  bool in_planes() const { return region.dim() == 3; }
   int64_t table_size() const { return table ? table->numel() : 0; }
 };
 

@@ -4,7 +4,7 @@
 // clang-format off
 //   x            of any shape, and of a type of storage.h
 //   region       int64 [pieces, fields] of region.h, or [fields] for one piece: where the operand lies and how its cells
-//                fail
+//                fail; [1, pieces, fields] where it lies in planes, which a CUDA device's launcher cannot see otherwise
 //   table        int64 vector of what the regions' lines and maps are; none needed for Models 0 and 3
 //   chip         int64 scalar, the seed of the chip
 //   access       int64 scalar, the number of this read of the operand

@@ -289,7 +289,7 @@ class FaultyLayer(nn.Module):
         x, batch_dim, first = operand.positions_first(x, batch_dim)
         if operand.most_elements is not None:
             _check_held(operand, x, batch_dim)
-        region, table = held[buffers.region], held[buffers.table]
+        region, table = _rows(operand, held)
         chip, access = self._eden_chip_and_access()
         y = _read(operand, x, region, table, chip, access, scale, zero_point, bounds, -1, batch_dim)
         y = y if first < 0 else y.movedim(first, -2)
@@ -298,7 +298,7 @@ class FaultyLayer(nn.Module):
     def _eden_read_stored(self, operand: Operand, x: Tensor) -> Tensor:
         _check_computed(operand, x)
         held: Any = self._buffers
-        region, table = held[operand.buffers.region], held[operand.buffers.table]
+        region, table = _rows(operand, held)
         chip, access = self._eden_chip_and_access()
         if operand.role.indices:
             return _read(operand, x, region, table, chip, access, None, None, None, -1, -1)
@@ -330,7 +330,7 @@ class FaultyLayer(nn.Module):
         operand = self.eden_faults.by_role.get(role)
         if operand is None or self.eden_faults.observer is not None or self.eden_faults.read_elsewhere:
             return False
-        if getattr(self, operand.buffers.region).shape[0] != 1 or not takes_own_operators():
+        if operand.planes or getattr(self, operand.buffers.region).shape[0] != 1 or not takes_own_operators():
             return False
         table = stored(self, operand.role.name)
         if not whole_rows(operand.storage, table.shape[1:].numel()):
@@ -418,9 +418,13 @@ def _is_empty(args: tuple[Any, ...], options: dict[str, Any]) -> bool:
     return isinstance(first, Tensor) and first.numel() == 0
 
 
+def _rows(operand: Operand, held: Any) -> tuple[Tensor, Tensor]:
+    """An operand's rows and their table; the shape of rows says whether they are of planes."""
+    region, table = held[operand.buffers.region], held[operand.buffers.table]
+    return region.unsqueeze(0) if operand.planes else region, table
+
+
 def _check_computed(operand: Operand, x: Tensor) -> None:
-    if operand.planes and not x.is_cpu:
-        _refuse_device(operand.name, str(x.device))
     formats = (torch.int32,) if operand.role.indices else COMPUTED
     if x.dtype not in formats:
         allowed = ", ".join(str(dtype) for dtype in formats)
@@ -454,13 +458,6 @@ def _refuse_rows(operand: Operand) -> NoReturn:
 
 
 # Outside of graphs: an exception that the compiler meets would keep it from compiling this layer ever again.
-@outside_of_graphs
-def _refuse_device(name: str, device: str) -> None:
-    raise NotImplementedError(
-        f"{name} lies in planes and is read on {device}; allowed is the CPU, or whole words (Faults.planes is None)"
-    )
-
-
 @outside_of_graphs
 def _refuse_read(name: str, elements: int, in_sample: bool, most: int | None) -> None:
     raise ValueError(

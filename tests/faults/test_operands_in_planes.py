@@ -8,6 +8,7 @@ import torch
 from faulty_networks import images, small
 
 import eden
+from eden.faults import faulty_layers
 from eden.faults.counting import counting
 from eden.faults.faulty_layers import layer_operands
 
@@ -118,3 +119,24 @@ def test_what_no_plane_can_be_is_refused():
         eden.inject_(small(), eden.Faults(errors, storage="int8", planes={"conv9.weight": GROUPS}))
     with pytest.raises(TypeError, match=r"Faults\.planes: planes is a int"):
         eden.Faults(errors, planes=3)
+
+
+@pytest.mark.parametrize("planes", [None, {"weight": None, "input": None}], ids=["planes", "words"])
+def test_the_shape_of_rows_says_whether_they_are_of_planes(planes, monkeypatch):
+    shapes = []
+
+    def record(module, name):
+        read = getattr(module, name)
+
+        def recorded(x, region, *others):
+            shapes.append(region.shape[:-2])
+            return read(x, region, *others)
+
+        monkeypatch.setattr(module, name, recorded)
+
+    record(faulty_layers.reading, "read")
+    record(faulty_layers, "read_measured")
+    model = in_planes(planes)
+    with torch.no_grad():
+        model(images())
+    assert set(shapes) == {(1,) if planes is None else ()}

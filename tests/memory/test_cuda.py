@@ -480,9 +480,16 @@ def test_rates_change_between_replays(differences: Differences) -> None:
         differences.check(f"rate {rate}", out, torch.ops.eden.corrupt(**{**given, "region": row}))
 
 
-@pytest.mark.parametrize("storage", ["int8", "int6_sign_magnitude_hamming"])
-def test_nothing_waits_for_the_device(storage: str) -> None:
-    network, images = injected(storage).to(DEVICE), pictures().to(DEVICE)
+# Of one kernel, of three, and in planes.
+KERNELS = pytest.mark.parametrize(
+    ("storage", "planes"),
+    [("int8", None), ("int6_sign_magnitude_hamming", None), ("int8", "search")],
+)
+
+
+@KERNELS
+def test_nothing_waits_for_the_device(storage: str, planes: str | None) -> None:
+    network, images = injected(storage, planes=planes).to(DEVICE), pictures().to(DEVICE)
     numbers = torch.tensor(4, device=DEVICE), torch.tensor(2, device=DEVICE)
     x = values(torch.int8, (9000,)).to(DEVICE)
     held = [(x.clone(), errors, address) for errors, address in memories().values()]
@@ -543,6 +550,8 @@ def faulty(model: nn.Module) -> dict[str, FaultyLayer]:
         ("int6_sign_magnitude_hamming", {"weight_channels": True}),
         ("int8_sign_tripled", {"batch": "contiguous"}),
         ("float32_secded", {}),
+        ("int8", {"planes": ["7", "6:5", "4:0"]}),
+        ("float32", {"planes": "search", "batch": "contiguous"}),
     ],
     ids=str,
 )
@@ -582,9 +591,9 @@ def test_a_network_on_reliable_memory_computes_what_it_does_on_the_cpu() -> None
         assert near(moved(pictures().to(DEVICE)).cpu(), model(pictures()), 0.02)
 
 
-@pytest.mark.parametrize("storage", ["int8", "int6_sign_magnitude_hamming"])
-def test_a_network_in_a_graph(storage: str) -> None:
-    model = injected(storage).to(DEVICE)
+@KERNELS
+def test_a_network_in_a_graph(storage: str, planes: str | None) -> None:
+    model = injected(storage, planes=planes).to(DEVICE)
     x = pictures().to(DEVICE)
     graphed: dict[str, Tensor] = {}
 

@@ -38,22 +38,6 @@ int shallowest_level(const Region& region) {
 // machines.
 constexpr int64_t kStreamedBytes = int64_t{16} << 20;
 
-// Where elements pass whose flips were found elsewhere: words from cell 0 on, all of which fail
-// that are in a list.
-constexpr Region kNoFlips = {kEndless,
-                             0,
-                             ModelKind::kCell,
-                             {0, 0},
-                             {0, 0},
-                             kAlways,
-                             Correction::kNone,
-                             0,
-                             TableKind::kPopulation,
-                             0,
-                             0,
-                             0,
-                             0};
-
 // The bits of a mask from one on, moved to the front of words of their own.
 const uint64_t* mask_words(const uint64_t* mask, uint64_t bit, uint64_t bits,
                            std::vector<uint64_t>& scratch) {
@@ -165,7 +149,7 @@ LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const voi
   const auto width = static_cast<uint64_t>(width_);
   const auto elements = static_cast<uint64_t>(load.shape.sample_size());
   check_regions(load, width);
-  if (in_planes()) add_segment(segments_, patches_, kNoFlips, 0, elements * width);
+  if (in_planes()) add_segment(segments_, patches_, region_of_found(), 0, elements * width);
   for (int64_t i = 0; elements != 0 && i < load.region_count; ++i) {
     const Region region = load.region(i);
     const uint64_t first = load.first_bit(i), bits = elements * plane_bits(region.plane, width);

@@ -70,6 +70,16 @@ void launch_cuda(const Tensor& x, const CorruptArguments& arguments, Tensor& out
   void* const to = out.mutable_data_ptr();
   const cudaStream_t stream = current_stream(device);
   if (!is_coded(arguments.storage)) {
+    Tensor masks;
+    if (arguments.in_planes()) {
+      const int64_t words = cuda::plane_mask_words(arguments.shape, arguments.storage);
+      masks = torch::stable::new_empty(x, {2, words}, ScalarType::Int);
+      torch::stable::zero_(masks);
+      auto* const bits = static_cast<uint32_t*>(masks.mutable_data_ptr());
+      load.planes = {bits, bits + words};
+      check_cuda(cuda::find_planes(load, arguments.storage, stream),
+                 "the kernel that finds the flips of planes was not launched");
+    }
     check_cuda(cuda::launch(load, arguments.value, arguments.storage, in, to, stream),
                "the CUDA kernel was not launched");
     return;

@@ -33,6 +33,7 @@ struct Job {
   TileGrid grid{};
   int64_t turn;  // among the region's tiles, this block's next one
   Tile tile;
+  bool joined = false;  // the flips of planes are found, and joined as bits of words
   bool done = false;
 };
 
@@ -59,10 +60,11 @@ __device__ inline Job& make_job(const DeviceLoad& device) {
     load.conversion.low = device.bounds[0];
     load.conversion.high = device.bounds[1];
   }
+  job.turn = blockIdx.x;
   return job;
 }
 
-// What keeps this device from reading words of `width` bits.
+// What keeps words of `width` bits from being read that were not said to lie in planes.
 __device__ inline FoundFault fault_here(const Load& load, uint64_t width) {
   const FoundFault found = find_fault(load, width);
   if (found.fault != RegionFault::kNone || !load.in_planes()) return found;
@@ -72,6 +74,34 @@ __device__ inline FoundFault fault_here(const Load& load, uint64_t width) {
 __device__ inline TileScratch& scratch() {
   __shared__ TileScratch flips;
   return flips;
+}
+
+// The block's next tile that holds cells of the operand: tiles of all regions are dealt to the
+// blocks in turn, of all planes or, where their flips are joined, of the words.
+__device__ inline void next_tile(const DeviceLoad& device) {
+  Job& job = eden::cuda::job();
+  const Load& load = job.load;
+  scratch().reached = 0;
+  for (;;) {
+    for (; job.turn < job.grid.tiles; job.turn += gridDim.x) {
+      job.tile.set(load, job.which, job.region, job.grid, job.turn);
+      if (job.tile.patch.rows == 0) continue;
+      job.turn += gridDim.x;
+      return;
+    }
+    job.turn -= job.grid.tiles;
+    ++job.which;
+    job.done = job.which >= (job.joined ? 1 : load.region_count);
+    if (job.done) return;
+    job.region = job.joined ? region_of_found() : load.region(job.which);
+    const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) *
+                          plane_bits(job.region.plane, static_cast<uint64_t>(device.width));
+    const uint64_t first = load.first_bit(job.which);
+    job.done = first >= bits && job.region.plane == 0;
+    if (job.done) return;
+    const uint64_t end = PatchGrid::smaller(job.region.end, bits);
+    job.grid = TileGrid::cut(job.region, first < end ? end - first : 0, device.tile_cells);
+  }
 }
 
 // threadIdx.x, read anew: what is reckoned from it is not held over the loop through the tiles.

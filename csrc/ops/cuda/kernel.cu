@@ -13,37 +13,20 @@
 namespace eden::cuda {
 namespace {
 
-// From so many blocks on, every multiprocessor has some.
-constexpr int64_t kBlocksThatFill = 512;
-
 __device__ inline void begin(const DeviceLoad& device) {
   Job& job = make_job(device);
-  job.fault = fault_here(job.load, static_cast<uint64_t>(device.width));
-  job.turn = blockIdx.x;
+  const auto width = static_cast<uint64_t>(device.width);
+  job.joined = device.planes.zero != nullptr && job.load.in_planes();
+  job.fault = job.joined ? find_fault(job.load, width) : fault_here(job.load, width);
 }
 
-// The block's next tile that holds cells of the operand: tiles of all regions are dealt to the
-// blocks in turn.
-__device__ inline void next_tile(uint64_t width, uint32_t tile_cells) {
-  Job& job = eden::cuda::job();
-  const Load& load = job.load;
-  const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * width;
-  for (;;) {
-    for (; job.turn < job.grid.tiles; job.turn += gridDim.x) {
-      job.tile.set(load, job.which, job.region, job.grid, job.turn);
-      if (job.tile.patch.rows == 0) continue;
-      job.turn += gridDim.x;
-      return;
-    }
-    job.turn -= job.grid.tiles;
-    ++job.which;
-    job.done = job.which >= load.region_count || load.first_bit(job.which) >= bits;
-    if (job.done) return;
-    const uint64_t first = load.first_bit(job.which);
-    job.region = load.region(job.which);
-    job.grid =
-        TileGrid::cut(job.region, PatchGrid::smaller(job.region.end, bits) - first, tile_cells);
+// A tile's flips from those of all words.
+__device__ inline void recall_flips(const Tile& tile, TileScratch& scratch, const PlaneMasks& of) {
+  for (uint32_t w = threadIdx.x; w < tile.mask_words(); w += kThreads) {
+    scratch.masks[w] = of.zero[tile.group(w)];
+    scratch.masks[tile.one() + w] = of.one[tile.group(w)];
   }
+  __syncthreads();
 }
 
 __global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
@@ -64,13 +47,16 @@ __global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
   for (;;) {
     __syncthreads();  // the tile before is still being read, and its masks
     if (threadIdx.x == 0) {
-      next_tile(static_cast<uint64_t>(device.width), device.tile_cells);
-      scratch().reached = 0;
+      next_tile(device);
     }
     __syncthreads();
     if (job().done) return;
     fetch_elements(load, tile, device.value_bytes, device.width, in);
-    find_flips(load, tile, scratch());
+    if (job().joined) {
+      recall_flips(tile, scratch(), device.planes);
+    } else {
+      find_flips(load, tile, scratch());
+    }
     visit_codec(value, storage, [&]<ValueType kValue, Storage kStorage>() {
       pass_samples<Codec<kValue, kStorage>>(in, out);
     });
@@ -84,13 +70,7 @@ cudaError_t launch(DeviceLoad load, ValueType value, Storage storage, const void
   load.width = storage_bits(storage);
   load.value_bytes = storage_bits(own_storage(value)) / 8;
   const int64_t cells = load.shape.sample_size() * load.width;
-  if (load.tile_cells == 0) {
-    load.tile_cells = kTileCells;
-    while (load.tile_cells > kLeastTileCells &&
-           cells / load.tile_cells * load.shape.batch < kBlocksThatFill) {
-      load.tile_cells /= 2;
-    }
-  }
+  load.tile_cells = tile_cells_of(cells, load.shape.batch, load.tile_cells);
   // As many as a single region of whole tiles would have; what else there is, is strided over.
   // Samples that share their cells pass through one block's masks; where there are fewer tiles than
   // blocks wanted, more blocks find the same masks again.

@@ -26,6 +26,15 @@ static_assert(kTileCells / kRowBitsMultiple <= kTileColumns);
 // From a tile's first line to the end of its last one: the cells have numbers of 32 bits.
 static_assert(kTileColumns * (kMostSubarrayCells / kRowBitsMultiple) <= uint64_t{1} << 32);
 
+// Cells of a tile, of `cells` that so many samples have: `asked`, or as suits them at 0.
+inline uint32_t tile_cells_of(int64_t cells, int64_t samples, uint32_t asked) {
+  constexpr int64_t kBlocksThatFill = 512;  // so that every multiprocessor has some
+  if (asked != 0) return asked;
+  uint32_t found = kTileCells;
+  while (found > kLeastTileCells && cells / found * samples < kBlocksThatFill) found /= 2;
+  return found;
+}
+
 // What the threads of one tile share.
 struct TileScratch {
   alignas(16) uint32_t masks[2 * kTileMaskWords];

@@ -46,10 +46,12 @@ struct Buffer {
 
 // Both ways need what the flips of a tile share to fit its room.
 void check_rooms(const eden::Load& load, uint64_t width) {
-  const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) * width;
-  for (int64_t which = 0; which < load.region_count && load.first_bit(which) < bits; ++which) {
+  for (int64_t which = 0; which < load.region_count; ++which) {
     const eden::Region region = load.region(which);
+    const uint64_t bits =
+        static_cast<uint64_t>(load.shape.sample_size()) * eden::plane_bits(region.plane, width);
     const uint64_t end = eden::PatchGrid::smaller(region.end, bits);
+    if (load.first_bit(which) >= end) continue;
     for (const uint32_t cells : {eden::kLeastTileCells, eden::kTileCells}) {
       const auto grid = eden::TileGrid::cut(region, end - load.first_bit(which), cells);
       bool fits = true;
@@ -65,16 +67,16 @@ void check_rooms(const eden::Load& load, uint64_t width) {
   }
 }
 
-// Launches the kernel; what it complains of is returned.
+// Launches the kernels; what they complain of is returned. `told` says that planes are known to be.
 int64_t run_kernel(const eden::Load& load, ValueType value, Storage storage, const void* in,
-                   void* out) {
+                   void* out, bool told = true) {
   std::vector<int64_t> rows(load.regions, load.regions + load.region_count * eden::kRegionFields);
   const auto chip = static_cast<int64_t>(load.chip), access = static_cast<int64_t>(load.access);
   const float bounds[2] = {load.conversion.low, load.conversion.high};
   int64_t complaint = 0;
   eden::cuda::DeviceLoad device{};
   if (load.conversion.correction != eden::Correction::kNone) {
-    rows[eden::kCorrection] = static_cast<int64_t>(load.conversion.correction);
+    rows[eden::kCorrection] |= static_cast<int64_t>(load.conversion.correction);
     device.bounds = bounds;
   }
   device.regions = rows.data();
@@ -90,6 +92,13 @@ int64_t run_kernel(const eden::Load& load, ValueType value, Storage storage, con
   static int launches = 0;
   device.tile_cells = launches++ % 64 == 63 ? 0 : eden::kTileCells >> (launches % 3);
   const bool coded = eden::is_coded(storage);
+  const auto words = static_cast<size_t>(eden::cuda::plane_mask_words(load.shape, storage));
+  std::vector<uint32_t> masks(2 * words, 0);
+  if (told && !coded && load.in_planes()) {
+    device.planes = {masks.data(), masks.data() + words};
+    const cudaError_t found = eden::cuda::find_planes(device, storage, nullptr);
+    REQUIRE(found == cudaSuccess);
+  }
   const int64_t bytes = coded ? eden::cells_of(storage, load.shape.sample_size()) / 8 : 0;
   const Buffer cells(static_cast<size_t>(bytes * load.shape.batch), 0);
   const cudaError_t launched =
@@ -101,7 +110,12 @@ int64_t run_kernel(const eden::Load& load, ValueType value, Storage storage, con
 
 // As the host's operator reads.
 void run_host(const eden::Load& load, ValueType value, Storage storage, const void* in, void* out) {
-  const auto run = [](const eden::LoadWork& work) { work.run(0, work.pieces()); };
+  const auto run = [](const eden::LoadWork& work) {
+    if (!work.in_planes()) return work.run(0, work.pieces());
+    eden::PlaneFlips flips = work.plane_flips();
+    work.find_planes(0, work.patches(), nullptr, nullptr, flips);
+    work.run_planes(0, work.pieces(), flips);
+  };
   if (!eden::is_coded(storage)) return run({load, value, storage, in, out});
   const eden::CodedLoad coded(load, value, storage, in, out);
   std::vector<uint8_t> cells(static_cast<size_t>(coded.cell_bytes()));
@@ -378,6 +392,82 @@ TEST_CASE("pieces of every code, model and size") {
 
 namespace {
 
+// A row of a plane, whose last bit is the one before `end`.
+void add_plane(std::vector<int64_t>& rows, std::vector<int64_t> row, uint32_t plane,
+               int64_t end = static_cast<int64_t>(eden::kEndless)) {
+  row[eden::kEnd] = end;
+  row[eden::kCorrection] |= static_cast<int64_t>(static_cast<uint64_t>(plane) << eden::kPlaneShift);
+  rows.insert(rows.end(), row.begin(), row.end());
+}
+
+// The lowest plane in wordlines, by the value that they store or not; the middle one in bitlines
+// and then a map, the highest in cells of its own. At places that no word's bits divide.
+std::vector<int64_t> planes_of(uint32_t low, uint32_t middle, uint32_t high, double rate,
+                               std::vector<int64_t>& table) {
+  const auto kind = rate < 1e-3 ? eden::TableKind::kMeasured : eden::TableKind::kApart;
+  const int64_t length = rate < 1e-3 ? 300 : eden::kLineBins;
+  table = line_table(2 * eden::kLineBins, rate / 3);
+  const auto first = static_cast<int64_t>(table.size());
+  for (int64_t cell = 90000; cell < 96000; cell += 17) {
+    table.push_back((cell << eden::kMapFlagBits) | (1 + cell % 3));
+  }
+  const auto map = eden::make_map_region(0.8, 90001, eden::Correction::kNone, first,
+                                         static_cast<int64_t>(table.size()) - first);
+  std::vector<int64_t> rows;
+  if (high != 0) add_plane(rows, cells(rate, 3 * rate, 0.7, (uint64_t{1} << 40) + 1), high);
+  if (middle != 0) {
+    add_plane(rows, lines(ModelKind::kBitline, kind, 1.0, 128 * 5 + 3, length, 128, 32), middle,
+              701);
+    add_plane(rows, {map.begin(), map.end()}, middle);
+  }
+  add_plane(rows, lines(ModelKind::kWordline, kind, 0.7, 77, length, 1024, 64), low);
+  return rows;
+}
+
+}  // namespace
+
+TEST_CASE("planes of every model, in their own cells") {
+  const std::vector<float> scale = {0.025f, 0.3f, 1.5f};
+  int turn = 0;
+  for (const double rate : {1e-4, 3e-3, 0.2}) {
+    for (const auto& [value, storage, low, middle, high] :
+         {std::tuple{ValueType::kInt8, Storage::kInt8, 0x1fu, 0x60u, 0x80u},
+          {ValueType::kFloat32, Storage::kInt8SignMagnitude, 0x25u, 0x5au, 0x80u},
+          {ValueType::kFloat32, Storage::kInt4, 0x3u, 0x8u, 0x4u},
+          {ValueType::kFloat32, Storage::kFloat32, 0x7fffffu, 0x7f800000u, 0x80000000u},
+          {ValueType::kBFloat16, Storage::kBFloat16, 0x7fu, 0xff80u, 0u},
+          {ValueType::kFloat32, Storage::kSign, 0x1u, 0u, 0u},
+          {ValueType::kInt32, Storage::kInt32, 0xffffffffu, 0u, 0u}}) {
+      std::vector<int64_t> table;
+      const auto rows = planes_of(low, middle, high, rate, table);
+      for (const auto& shape : {eden::LoadShape{1, 2, 4001}, {3, 2, 1333}, {1, 1, 1}}) {
+        INFO("storage " << static_cast<int>(storage) << ", rate " << rate);
+        ++turn;
+        eden::Load load = load_of(rows, table, shape);
+        load.conversion = {scale.data(),
+                           nullptr,
+                           turn % 2 == 0 ? 3 : 1,
+                           turn % 2 == 0 ? 7 : 1,
+                           static_cast<eden::Correction>(turn % 3),
+                           -1.2f,
+                           2.5f};
+        CHECK((check(load, value, storage, static_cast<size_t>(turn % 4)) > 0 || shape.inner == 1));
+      }
+    }
+  }
+  // Planes that cannot be followed.
+  std::vector<int64_t> table;
+  auto rows = planes_of(0x1f, 0x60, 0x80, 3e-3, table);
+  rows[eden::kModel] = 9;
+  const auto load = load_of(rows, table, {1, 1, 3000});
+  std::vector<int8_t> in(3000, 1), out(3000, 0);
+  CHECK(run_kernel(load, ValueType::kInt8, Storage::kInt8, in.data(), out.data()) ==
+        eden::pack_fault({eden::RegionFault::kModel, 0}));
+  CHECK((out == std::vector<int8_t>(3000, -1)));
+}
+
+namespace {
+
 struct BadField {
   eden::RegionField field;
   int64_t value;
@@ -486,7 +576,7 @@ TEST_CASE("regions that cannot be followed are refused by the host and poison a 
   const auto in_planes = load_of(plane, table, {1, 1, 3000});
   CHECK(eden::find_fault(in_planes, 32).fault == RegionFault::kNone);
   std::vector<int32_t> in(3000, 1), out(3000, 0);
-  CHECK(run_kernel(in_planes, ValueType::kInt32, Storage::kInt32, in.data(), out.data()) ==
+  CHECK(run_kernel(in_planes, ValueType::kInt32, Storage::kInt32, in.data(), out.data(), false) ==
         eden::pack_fault({RegionFault::kPlanesHere, 0}));
   CHECK((out == std::vector<int32_t>(3000, -1)));
   // Of the cells of a code as well.
@@ -659,11 +749,14 @@ TEST_CASE("every barrier that is missing and atomics that are torn are seen", ED
     return Read{load, ValueType::kInt32, Storage::kInt32};
   };
   const auto coded = load_of(sparse, {}, {1, 1, 3000});
+  std::vector<int64_t> plane_table;
+  const auto in_planes = planes_of(0x7fffff, 0x7f800000, 0x80000000, 0.2, plane_table);
   const std::vector<Read> loads = {own(load_of(rows, table, {1, 1, 4000})),
                                    own(load_of(sparse, {}, {1, 2, 3000})),
                                    own(load_of(bitline, table, {1, 1, 1200})),
                                    {coded, ValueType::kFloat32, Storage::kFloat32Secded},
-                                   {coded, ValueType::kFloat32, Storage::kInt8SignTripled}};
+                                   {coded, ValueType::kFloat32, Storage::kInt8SignTripled},
+                                   own(load_of(in_planes, plane_table, {1, 1, 4000}))};
   simt::barriers.clear();
   for (const Read& read : loads) CHECK(!read.differs());
   CHECK(!is_seen(loads));

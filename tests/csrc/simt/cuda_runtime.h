@@ -106,6 +106,7 @@ T __shfl_xor_sync(unsigned mask, T value, int other) {
 inline unsigned __ballot_sync(unsigned mask, int predicate) {
   return simt::ballot(mask, predicate != 0);
 }
+inline int __ffs(int word) { return __builtin_ffs(word); }
 inline uint32_t atomicOr(uint32_t* word, uint32_t bits) {
   return simt::atomic(word, [bits](uint32_t old) { return old | bits; });
 }
