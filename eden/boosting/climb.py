@@ -21,6 +21,7 @@ _FARTHEST = 1.6
 _RISE = 4.0  # from the first rate to the one of the middle of the training
 _FALLEN = 0.7  # of the highest rate tolerated: with less the rate does not rise
 _COLLAPSED = 5.0  # times ``max_drop`` lost without errors: what a learning rate that is too high does
+_LOST = 0.7  # of the score that there was: no patience then
 _PATIENCE = 2  # times in a row, after which the best state comes back
 
 
@@ -85,6 +86,11 @@ class Climb:
         self.states = {"given": _copy(model), "best": {}}
 
     @property
+    def restored(self) -> int:
+        """How often the best state came back."""
+        return sum(attempt.restored for attempt in self.tried)
+
+    @property
     def best(self) -> Attempt:
         """The attempt whose network is kept."""
         return [attempt for attempt in self.tried if attempt.taken][-1]
@@ -107,7 +113,8 @@ class Climb:
             self.rate = min(self.rate * self.factor, farthest, self._ladder.target_ber)
         # A network that learns to stand errors is worse before it is better; one that is lost does not come back.
         self.failing = self.failing + 1 if clean_drop > _COLLAPSED * self._judge.max_drop else 0
-        if restored := self.failing >= _PATIENCE:
+        lost = clean_drop > max(_LOST * self._judge.clean_score, _COLLAPSED * self._judge.max_drop)
+        if restored := lost or self.failing >= _PATIENCE:
             self.restore(model)
             self.failing, self.factor = 0, max(math.sqrt(self.factor), 1.1)
         self.tried.append(Attempt(epoch, at, clean_drop, tolerated, taken, restored))

@@ -265,6 +265,14 @@ class Curriculum:
         """What a curriculum without a target tried, the network that it was given first; none of another one."""
         return () if self._climb is None else tuple(self._climb.tried)
 
+    @property
+    def restored(self) -> int:
+        """How often the best state came back so far, since training had lost the network: what trains it is too fast.
+
+        ``eden.train`` divides the learning rate by ten each time. 0 with a target.
+        """
+        return 0 if self._climb is None else self._climb.restored
+
     def table(self) -> str:
         """What a curriculum without a target tried, as text."""
         return "" if self._climb is None else self._climb.table()

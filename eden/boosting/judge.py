@@ -106,6 +106,11 @@ class Judge:
         with borrowed(model), clean(model):
             return self._scorer(model).scores(range(len(self.samples)), "curriculum")
 
+    @property
+    def clean_score(self) -> float:
+        """The mean score before boosting, on reliable memory."""
+        return float(self.reference.mean())
+
     def clean_drop(self, model: nn.Module) -> float:
         """The mean score that is lost on reliable memory."""
         return float((self.reference - self._clean_scores(model)).mean())

@@ -32,6 +32,7 @@ from eden.faults.network import model_device
 from eden.faults.reads import Reads
 from eden.faults.reliable import clean
 
+_CALMER = 0.1  # times the learning rate, each time that training lost the network and the best one came back
 _LEAST_LOSS_SCALE = 1.0  # a gradient that is not finite at it was not made so by the scale
 
 
@@ -92,6 +93,8 @@ class Loop:
         if recipe.channels_last and x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         rate = recipe.learning_rate_at((epoch * self.steps + step + 1) / (recipe.epochs * self.steps))
+        if self.curriculum is not None:
+            rate *= _CALMER**self.curriculum.restored
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         if not self._looked:

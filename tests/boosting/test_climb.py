@@ -72,6 +72,19 @@ def test_a_training_that_harms_gives_the_network_back():
     assert all(errors.ber == pytest.approx(curriculum.ber) for errors in scalable_errors(model).values())
 
 
+def test_a_learning_rate_that_is_too_high_is_lowered():
+    model = network()
+    curriculum = curriculum_of(model, epochs=8)
+    eden.train(model, samples(400, 1), Recipe.boosting(8, learning_rate=20.0, warmup=0.0), curriculum)
+    lost = [one.clean_drop for one in curriculum.tried]
+    # Twenty is too high, two is, too, and from 0.2 on it trains: nothing is lost that does not come back.
+    assert curriculum.restored >= 1
+    assert max(lost) > 0.3
+    assert lost[-1] < 0.05
+    first = [one.restored for one in curriculum.tried].index(True)
+    assert any(one.clean_drop < 0.05 for one in curriculum.tried[first + 1 :])
+
+
 def test_what_tolerates_more_is_kept():
     """A large weight that both outputs share decides nothing, and makes every flip of its layer large."""
     model = network()
