@@ -333,6 +333,7 @@ TEST_CASE("tiles of every storage, alignment, layout of channels and correction"
                              2.5f};
           for (const auto& [value, storage] : every_codec()) {
             if (skip_in != skip_out && value != ValueType::kFloat32) continue;
+            if (skip_in != 0 && eden::is_coded(storage)) continue;  // as below, in pieces
             const int64_t changed = check(load, value, storage, skip_in, skip_out);
             INFO("type " << static_cast<int>(value) << ", storage " << static_cast<int>(storage));
             CHECK(changed > 0);
