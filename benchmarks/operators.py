@@ -13,8 +13,9 @@ Tables:
     that are found anew, on another chip at each access, over those kept from the access before, in a tensor and in
     ResNet-20;
 (g) what a call costs, on one element;
-(h) int8 in three planes over the whole word, and storages with codes over those without, both at one rate;
-(i) lines with a rate for each stored value over lines that fail for both at that rate.
+(h) int8 in three planes over the whole word, both at one rate;
+(i) lines with a rate for each stored value over lines that fail for both at that rate;
+(j) storages with codes over those without at one rate, processor time of one thread.
 
 How a figure and its interval are found is told in operator_grid.py. The exit status is 0 however the figures turn out,
 1 if one of them could not be measured.
@@ -56,7 +57,7 @@ from eden.memory.planes import planes_of
 from eden.memory.reading import empty_cache
 from eden.memory.region import plane_rows
 
-TABLES = "acdefghi"
+TABLES = "acdefghij"
 THREADS = 2
 PLANES_TARGET = 1.3
 CODED = {
@@ -519,20 +520,6 @@ def table_planes(report: Report, sizes: Sizes) -> None:
                 name = f"{dtype}, {model_name}, {rate:.0e}"
                 cells.append(str(report.add("h", name, times, "planes", "whole", PLANES_TARGET)))
             report.row(f"{str(dtype).removeprefix('torch.')}, {model_name}", cells)
-    report.row("float32 kept with a code / without, Uniform", [f"{rate:.0e}" for rate in RATES])
-    x = values(torch.float32, (size // 4,))
-    out = torch.empty_like(x)
-    for coded, plain in CODED.items():
-        scale = {"scale": torch.tensor(0.03)} if plain.startswith("int8") else {}
-        cells = []
-        for rate in RATES:
-            forms = {
-                name: on_new_chips(operator_arguments(x, eden.Uniform(rate), storage=name, **scale))
-                for name in (coded, plain)
-            }
-            runs = {name: (lambda read=read, out=out: read(out)) for name, read in forms.items()}
-            cells.append(str(report.add("h", f"{coded}, {rate:.0e}", compare(runs, sizes.budget(1.0)), coded, plain)))
-        report.row(coded, cells)
 
 
 def own_time(call: Callable[[], Any]) -> float:
@@ -565,6 +552,29 @@ def table_by_value(report: Report, sizes: Sizes) -> None:
     torch.set_num_threads(THREADS)
 
 
+def table_codes(report: Report, sizes: Sizes) -> None:
+    size = sizes.tensors[0]
+    what = "float32 kept with a code / without, processor time of one thread"
+    report.heading("j", f"{what}, {size_text(size)}, by bit error rate")
+    torch.set_num_threads(1)
+    report.row("", [f"{rate:.0e}" for rate in RATES])
+    x = values(torch.float32, (size // 4,))
+    out = torch.empty_like(x)
+    for model, (coded, plain) in itertools.product(("Uniform", "DataDependent"), CODED.items()):
+        scale = {"scale": torch.tensor(0.03)} if plain.startswith("int8") else {}
+        cells = []
+        for rate in RATES:
+            forms = {
+                name: on_new_chips(operator_arguments(x, MODELS[model](rate), storage=name, **scale))
+                for name in (coded, plain)
+            }
+            runs = {name: (lambda read=read, out=out: read(out)) for name, read in forms.items()}
+            name = f"{model}, {coded}, {rate:.0e}"
+            cells.append(str(report.add("j", name, compare(runs, sizes.budget(0.7), own_time), coded, plain)))
+        report.row(f"{model}, {coded}", cells, 46)
+    torch.set_num_threads(THREADS)
+
+
 RUNNERS: dict[str, Callable[[Report, Sizes], None]] = {
     "a": table_copy,
     "c": table_fused,
@@ -574,6 +584,7 @@ RUNNERS: dict[str, Callable[[Report, Sizes], None]] = {
     "g": table_call,
     "h": table_planes,
     "i": table_by_value,
+    "j": table_codes,
 }
 
 

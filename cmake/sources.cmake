@@ -32,6 +32,7 @@ set(EDEN_CORE_SOURCES
   csrc/measurements/text.cpp
   csrc/measurements/voltage_csv.cpp
   csrc/memory/codes/coded_load.cpp
+  csrc/memory/corrupt/coded_flips.cpp
   csrc/memory/corrupt/flips.cpp
   csrc/memory/corrupt/kept_flips.cpp
   csrc/memory/corrupt/plane_flips.cpp
@@ -122,6 +123,7 @@ set(EDEN_TEST_SOURCES
   tests/csrc/measurements/test_measurements.cpp
   tests/csrc/measurements/test_measurements_fuzz.cpp
   tests/csrc/memory/test_clip.cpp
+  tests/csrc/memory/test_coded_flips.cpp
   tests/csrc/memory/test_codes.cpp
   tests/csrc/memory/test_kept_flips.cpp
   tests/csrc/memory/test_planes.cpp

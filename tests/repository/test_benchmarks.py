@@ -20,8 +20,9 @@ FIGURES = {
     "e": 2 * 5 + 2,
     "f": 3 * 4 + 4 * 5,
     "g": 6,
-    "h": 2 * 4 * 6 + 7 * 6,  # dtypes, models, rates; codes, rates
+    "h": 2 * 4 * 6,  # dtypes, models, rates
     "i": 2 * 3 * 6,  # axes, marks, rates
+    "j": 2 * 7 * 6,  # models, codes, rates
 }
 
 

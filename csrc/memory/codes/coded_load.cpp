@@ -16,14 +16,6 @@ constexpr int64_t kHammingInTile = 4096;
 // Words of whole blocks.
 constexpr int64_t hamming_words(int64_t count) { return count + count % Hamming::kBlockWords; }
 
-template <Storage kStorage>
-constexpr int64_t kInBlock = Secded::kDataBits / storage_bits(kStorage);
-
-template <Storage kStorage>
-constexpr bool kIsSecded = traits_of(kStorage).protection == Protection::kSecded;
-template <Storage kStorage>
-constexpr bool kIsHamming = traits_of(kStorage).protection == Protection::kHamming;
-
 template <class C>
 using WordOf = UnsignedOf<(C::kWidthBits < 8 ? 8 : C::kWidthBits)>;
 
@@ -37,7 +29,7 @@ WordOf<C>* words_of(int64_t count) {
 
 // `out` is never `in` here, and neither need be aligned.
 template <class C, bool kCorrects>
-void encode_words(const char* in, int64_t count, ElementCode code, WordOf<C>* __restrict out) {
+void words_from_values(const char* in, int64_t count, ElementCode code, WordOf<C>* __restrict out) {
   for (int64_t i = 0; i < count; ++i) {
     typename C::Unsigned bits;
     std::memcpy(&bits, in + i * static_cast<int64_t>(sizeof(bits)), sizeof(bits));
@@ -46,11 +38,59 @@ void encode_words(const char* in, int64_t count, ElementCode code, WordOf<C>* __
 }
 
 template <class C, bool kCorrects>
-void decode_words(const WordOf<C>* __restrict in, int64_t count, ElementCode code, char* out) {
+void values_from_words(const WordOf<C>* __restrict in, int64_t count, ElementCode code, char* out) {
   for (int64_t i = 0; i < count; ++i) {
     const auto bits = static_cast<typename C::Unsigned>(
         C::template value_bits<kCorrects>(C::decode(in[i], code), code));
     std::memcpy(out + i * static_cast<int64_t>(sizeof(bits)), &bits, sizeof(bits));
+  }
+}
+
+// Words to the cells of whole blocks and back; there is room for those that fill the last block up.
+void words_to_cells(Storage storage, uint8_t* words, int64_t count, uint8_t* cells) {
+  switch (traits_of(storage).protection) {
+    case Protection::kSecded: {
+      const int64_t size = count * (storage_bits(storage) / 8);
+      // The last block is filled up with zeros.
+      std::memset(words + size, 0, Secded::kDataBytes);
+      for (int64_t i = 0; i < size; i += Secded::kDataBytes, cells += Secded::kBlockBytes) {
+        uint64_t data;
+        std::memcpy(&data, words + i, Secded::kDataBytes);
+        std::memcpy(cells, &data, Secded::kDataBytes);
+        cells[Secded::kDataBytes] = Secded::checks(data);
+      }
+      return;
+    }
+    case Protection::kHamming:
+      words[count] = 0;
+      return Hamming::encode(words, hamming_words(count), cells);
+    default:
+      return TripledSign::encode(words, count, cells);
+  }
+}
+
+// Calls detect(block) for those whose errors are detected.
+template <class Detect>
+void cells_to_words(Storage storage, const uint8_t* cells, int64_t count, uint8_t* words,
+                    Detect&& detect) {
+  switch (traits_of(storage).protection) {
+    case Protection::kSecded: {
+      const int64_t size = count * (storage_bits(storage) / 8);
+      for (int64_t i = 0; i < size; i += Secded::kDataBytes, cells += Secded::kBlockBytes) {
+        uint64_t data;
+        std::memcpy(&data, cells, Secded::kDataBytes);
+        const uint8_t check = cells[Secded::kDataBytes];
+        const Secded::Decoded decoded = Secded::decode(data, check);
+        data = decoded.data;
+        if (decoded.detected) detect(i / Secded::kDataBytes);
+        std::memcpy(words + i, &data, Secded::kDataBytes);
+      }
+      return;
+    }
+    case Protection::kHamming:
+      return Hamming::decode(cells, hamming_words(count), words);
+    default:
+      return TripledSign::decode(cells, count, words);
   }
 }
 
@@ -84,113 +124,114 @@ Load CodedLoad::of_cells() const {
   return cells;
 }
 
-CodedLoad::Tile CodedLoad::tile(int64_t piece) const {
-  const int64_t which = piece % tiles_;
-  const int64_t first = which * tile_;
-  const int64_t end = which + 1 == tiles_ ? load_.shape.sample_size() : first + tile_;
-  return {piece / tiles_, first, end - first};
-}
-
 template <class Codec, class Visit>
-void CodedLoad::visit_stretches(const Tile& tile, Visit&& visit) const {
+void CodedLoad::visit_stretches(int64_t sample, const Tile& words, Visit&& visit) const {
   const Conversion& conversion = load_.conversion;
   const LoadShape& shape = load_.shape;
-  for (int64_t i = 0, length = 0; i < tile.count; i += length) {
-    const int64_t element = tile.first + i, group = element / conversion.channel_inner;
-    length = tile.count - i;
+  for (int64_t i = 0, length = 0; i < words.count; i += length) {
+    const int64_t element = words.first + i, group = element / conversion.channel_inner;
+    length = words.count - i;
     if (conversion.channels > 1) {
       length = std::min(length, (group + 1) * conversion.channel_inner - element);
     }
     if (shape.outer > 1) length = std::min(length, shape.inner - element % shape.inner);
-    const auto at = static_cast<size_t>(shape.tensor_index(tile.sample, element));
+    const auto at = static_cast<size_t>(shape.tensor_index(sample, element));
     visit(i, length, at * (Codec::kValueBits / 8),
           Codec::code_of_channel(conversion, group % conversion.channels));
   }
 }
 
 template <ValueType kValue, Storage kStorage>
-void CodedLoad::encode_tile(const Tile& tile, uint8_t* cells) const {
+void CodedLoad::encode_stretch(int64_t sample, const Tile& words, uint8_t* cells) const {
   using C = Codec<kValue, kStorage>;
-  cells += tile.sample * sample_bytes_ + cells_of(kStorage, tile.first) / 8;
   const bool corrects = load_.conversion.correction != Correction::kNone;
-  WordOf<C>* const words = words_of<C>(tile.count);
-  visit_stretches<C>(tile, [&](int64_t i, int64_t length, size_t at, const ElementCode& code) {
-    const auto encode = [&]<bool kCorrects>() {
-      encode_words<C, kCorrects>(in_ + at, length, code, words + i);
-    };
-    corrects ? encode.template operator()<true>() : encode.template operator()<false>();
-  });
-  if constexpr (kIsSecded<kStorage>) {
-    // The last block is filled up with zeros.
-    constexpr int64_t kWords = kInBlock<kStorage>;
-    const int64_t blocks = (tile.count + kWords - 1) / kWords;
-    std::fill(words + tile.count, words + blocks * kWords, 0);
-    for (int64_t block = 0; block < blocks; ++block, cells += Secded::kBlockBytes) {
-      uint64_t data;
-      std::memcpy(&data, words + block * kWords, Secded::kDataBytes);
-      std::memcpy(cells, &data, Secded::kDataBytes);
-      cells[Secded::kDataBytes] = Secded::checks(data);
-    }
-  } else if constexpr (kIsHamming<kStorage>) {
-    const int64_t count = hamming_words(tile.count);
-    std::fill(words + tile.count, words + count, 0);
-    Hamming::encode(words, count, cells);
-  } else {
-    TripledSign::encode(words, tile.count, cells);
-  }
+  WordOf<C>* const to = words_of<C>(words.count);
+  visit_stretches<C>(
+      sample, words, [&](int64_t i, int64_t length, size_t at, const ElementCode& code) {
+        const auto encode = [&]<bool kCorrects>() {
+          words_from_values<C, kCorrects>(in_ + at, length, code, to + i);
+        };
+        corrects ? encode.template operator()<true>() : encode.template operator()<false>();
+      });
+  words_to_cells(kStorage, reinterpret_cast<uint8_t*>(to), words.count, cells);
 }
 
 template <ValueType kValue, Storage kStorage>
-void CodedLoad::decode_tile(const Tile& tile, const uint8_t* cells) const {
+void CodedLoad::decode_tile(int64_t piece, const uint8_t* cells) const {
   using C = Codec<kValue, kStorage>;
-  cells += tile.sample * sample_bytes_ + cells_of(kStorage, tile.first) / 8;
-  const Correction correction = load_.conversion.correction;
-  WordOf<C>* const words = words_of<C>(tile.count);
-  static thread_local std::vector<int64_t> replaced;  // elements that begin a block read as zeros
-  replaced.clear();
-  if constexpr (kIsSecded<kStorage>) {
-    constexpr int64_t kWords = kInBlock<kStorage>;
-    for (int64_t i = 0; i < tile.count; i += kWords, cells += Secded::kBlockBytes) {
-      uint64_t data;
-      std::memcpy(&data, cells, Secded::kDataBytes);
-      const Secded::Decoded decoded = Secded::decode(data, cells[Secded::kDataBytes]);
-      std::memcpy(words + i, &decoded.data, Secded::kDataBytes);
-      if (decoded.detected && correction == Correction::kZero) replaced.push_back(i);
-    }
-  } else if constexpr (kIsHamming<kStorage>) {
-    Hamming::decode(cells, hamming_words(tile.count), words);
-  } else {
-    TripledSign::decode(cells, tile.count, words);
-  }
-  visit_stretches<C>(tile, [&](int64_t i, int64_t length, size_t at, const ElementCode& code) {
-    const auto decode = [&]<bool kCorrects>() {
-      decode_words<C, kCorrects>(words + i, length, code, out_ + at);
-    };
-    correction == Correction::kNone ? decode.template operator()<false>()
-                                    : decode.template operator()<true>();
-  });
-  for (const int64_t first : replaced) {
-    const int64_t end = std::min(first + Secded::kDataBits / C::kWidthBits, tile.count);
+  const int64_t sample = piece / tiles_;
+  const Tile words = tile(piece % tiles_);
+  cells += sample * sample_bytes_ + cells_of(kStorage, words.first) / 8;
+  WordOf<C>* const from = words_of<C>(words.count);
+  static thread_local std::vector<int64_t> detected;
+  detected.clear();
+  cells_to_words(
+      kStorage, cells, words.count, reinterpret_cast<uint8_t*>(from),
+      [&](int64_t block) { detected.push_back(words.first + block * code_block(kStorage).words); });
+  visit_stretches<C>(
+      sample, words, [&](int64_t i, int64_t length, size_t at, const ElementCode& code) {
+        const auto decode = [&]<bool kCorrects>() {
+          values_from_words<C, kCorrects>(from + i, length, code, out_ + at);
+        };
+        load_.conversion.correction == Correction::kNone ? decode.template operator()<false>()
+                                                         : decode.template operator()<true>();
+      });
+  replace_detected(sample, detected);
+}
+
+void CodedLoad::replace_detected(int64_t sample, const std::vector<int64_t>& detected) const {
+  if (load_.conversion.correction != Correction::kZero) return;
+  const int64_t bytes = storage_bits(own_storage(value_)) / 8;
+  for (const int64_t first : detected) {
+    const int64_t end = std::min(first + code_block(storage_).words, sample_words());
     for (int64_t i = first; i < end; ++i) {
-      const int64_t at = load_.shape.tensor_index(tile.sample, tile.first + i);
-      std::memset(out_ + at * (C::kValueBits / 8), 0, C::kValueBits / 8);
+      std::memset(out_ + load_.shape.tensor_index(sample, i) * bytes, 0,
+                  static_cast<size_t>(bytes));
     }
+  }
+}
+
+void CodedLoad::encode_words(int64_t sample, const Tile& words, uint8_t* cells) const {
+  visit_codec<true>(value_, storage_, [&]<ValueType kValue, Storage kStorage>() {
+    encode_stretch<kValue, kStorage>(sample, words, cells);
+  });
+}
+
+void CodedLoad::decode_flips(const uint8_t* cells, const Tile& tile, uint8_t* words,
+                             std::vector<int64_t>& detected) const {
+  if (traits_of(storage_).protection != Protection::kSecded) {
+    return cells_to_words(storage_, cells, tile.count, words, [](int64_t) {});
+  }
+  const CodeBlock block = code_block(storage_);
+  const bool replaces = load_.conversion.correction == Correction::kZero;
+  for (int64_t i = 0; i < tile.count; i += block.words, cells += Secded::kBlockBytes) {
+    uint64_t data;
+    std::memcpy(&data, cells, Secded::kDataBytes);
+    const uint8_t check = cells[Secded::kDataBytes];
+    if (Secded::at_most_one(data, check)) {
+      data = 0;  // which is corrected
+    } else {
+      const Secded::Decoded decoded = Secded::decode(data, check);
+      data = decoded.data;
+      if (replaces && decoded.detected) detected.push_back(tile.first + i);
+    }
+    std::memcpy(words, &data, Secded::kDataBytes);
+    words += Secded::kDataBytes;
   }
 }
 
 void CodedLoad::encode(int64_t first_piece, int64_t last_piece, uint8_t* cells) const {
-  visit_codec<true>(value_, storage_, [&]<ValueType kValue, Storage kStorage>() {
-    for (int64_t i = first_piece; i < last_piece; ++i) {
-      encode_tile<kValue, kStorage>(tile(i), cells);
-    }
-  });
+  for (int64_t i = first_piece; i < last_piece; ++i) {
+    const int64_t sample = i / tiles_;
+    const Tile words = tile(i % tiles_);
+    encode_words(sample, words,
+                 cells + sample * sample_bytes_ + cells_of(storage_, words.first) / 8);
+  }
 }
 
 void CodedLoad::decode(int64_t first_piece, int64_t last_piece, const uint8_t* cells) const {
   visit_codec<true>(value_, storage_, [&]<ValueType kValue, Storage kStorage>() {
-    for (int64_t i = first_piece; i < last_piece; ++i) {
-      decode_tile<kValue, kStorage>(tile(i), cells);
-    }
+    for (int64_t i = first_piece; i < last_piece; ++i) decode_tile<kValue, kStorage>(i, cells);
   });
 }
 

@@ -66,10 +66,16 @@ struct Secded {
   // inverts that bit (a miscorrection, if three errors or more made it), any other is detected.
   EDEN_ALWAYS_INLINE static Decoded decode(uint64_t data, uint8_t check) {
     const auto syndrome = static_cast<uint8_t>(checks(data) ^ check);
-    if ((syndrome & (syndrome - 1)) == 0) return {data, false};  // none, or a check bit's own
     const uint8_t bit = tables().bit[syndrome];
-    if (bit == kNoBit) return {data, true};
-    return {data ^ (uint64_t{1} << bit), false};
+    // Without a branch: where errors are many, which of these it is is as random as they are.
+    const bool is_data = bit != kNoBit;
+    const bool is_check = (syndrome & (syndrome - 1)) == 0;  // or none
+    return {data ^ (uint64_t{is_data} << (bit % kDataBits)), !is_data && !is_check};
+  }
+
+  // Whether a block of flips has no more than one.
+  EDEN_ALWAYS_INLINE static constexpr bool at_most_one(uint64_t data, unsigned check) {
+    return ((data & (data - 1)) | (check & (check - 1))) == 0 && (data == 0 || check == 0);
   }
 
  private:

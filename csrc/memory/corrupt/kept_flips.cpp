@@ -73,11 +73,11 @@ size_t most_bytes(const Load& load, int width) {
 
 // All that a load's weak cells follow from, but of its lines a few: enough to see that another rate
 // was written into a table.
-Digester glance_at(const Load& load, int width, int64_t patches) {
+Digester glance_at(const Load& load, int width, int64_t patches, bool of_cells) {
   constexpr int64_t kLooks = 16;
   Digester digester;
   const int64_t sizes[] = {static_cast<int64_t>(load.chip), load.shape.sample_size(), width,
-                           patches};
+                           patches, of_cells};
   digester.add(sizes, std::size(sizes));
   digester.add(load.regions, static_cast<size_t>(load.region_count * kRegionFields));
   for_lines(load, width, [&](const Region& region, uint64_t) {
@@ -207,11 +207,11 @@ void RecalledFlips::into_masks(const Patch& patch) {
   }
 }
 
-FlipCache::Answer FlipCache::find(const Load& load, int width, int64_t patches) {
+FlipCache::Answer FlipCache::find(const Load& load, int width, int64_t patches, bool of_cells) {
   Answer answer;
   if (capacity_ == 0 || !worth_keeping(load)) return answer;
   const uint64_t call = ++calls_;
-  Digester digester = glance_at(load, width, patches);
+  Digester digester = glance_at(load, width, patches, of_cells);
   answer.glance = digester.digest();
   if (refused_.contains(answer.glance)) return answer;
   if (!seen_.contains(answer.glance)) {

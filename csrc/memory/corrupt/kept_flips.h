@@ -107,7 +107,8 @@ class FlipCache {
     std::shared_ptr<KeptLoad> wanted;      // to be filled and handed to `keep`; null if it is not
     Digest glance, key;                    // of the load, and with all of its lines
   };
-  Answer find(const Load& load, int width, int64_t patches);
+  // `of_cells` says that lists are of cells, of those of words else.
+  Answer find(const Load& load, int width, int64_t patches, bool of_cells = false);
   // Takes what was asked for. What is longer than it is worth is forgotten, and not asked for
   // again.
   void keep(Answer&& answer);

@@ -133,9 +133,10 @@ void check_regions(const Load& load, uint64_t width) {
 LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const void* in, void* out,
                    const simd::Kernels& kernels, int threads)
     : load_(load),
+      cells_(load),
       value_(value),
       storage_(storage),
-      width_(storage_bits(storage)),
+      width_(mask_bits(storage)),
       value_bytes_(storage_bits(own_storage(value)) / 8),
       threads_(threads),
       in_(static_cast<const char*>(in)),
@@ -143,16 +144,24 @@ LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const voi
       kernels_(kernels),
       apply_(kernels.apply(value, storage)) {
   if (apply_ == nullptr) refuse("this type cannot be kept in this storage");
-  plain_ = storage == own_storage(value) && load.conversion.correction == Correction::kNone;
+  if (is_coded(storage)) {
+    coded_.emplace(load, value, storage, in, out);
+    cells_ = coded_->of_cells();
+  }
+  // With a code float32 alone is: a NaN of others goes through float32.
+  const bool own = storage == own_storage(value) ||
+                   (storage == Storage::kFloat32Secded && value == ValueType::kFloat32);
+  plain_ = own && load.conversion.correction == Correction::kNone;
   streams_ =
       in != out && load.shape.sample_size() * load.shape.batch * value_bytes_ >= kStreamedBytes;
-  const auto width = static_cast<uint64_t>(width_);
-  const auto elements = static_cast<uint64_t>(load.shape.sample_size());
-  check_regions(load, width);
-  if (in_planes()) add_segment(segments_, patches_, region_of_found(), 0, elements * width);
+  const int cell_width = width();
+  const auto elements = static_cast<uint64_t>(cells_.shape.sample_size());
+  check_regions(cells_, static_cast<uint64_t>(cell_width));
+  if (in_planes()) add_words();
   for (int64_t i = 0; elements != 0 && i < load.region_count; ++i) {
     const Region region = load.region(i);
-    const uint64_t first = load.first_bit(i), bits = elements * plane_bits(region.plane, width);
+    const uint64_t first = load.first_bit(i);
+    const uint64_t bits = elements * plane_bits(region.plane, static_cast<uint64_t>(cell_width));
     if (first < bits) {
       const uint64_t end = std::min(region.end, bits);
       int64_t none = 0;
@@ -164,13 +173,37 @@ LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const voi
         add_segment(plane_segments_, none, region, first, end);
       }
     }
-    if (!in_planes() && region.end >= bits) break;  // of whole words nothing follows
+    if (!load.in_planes() && region.end >= bits) break;  // of whole words nothing follows
   }
 }
 
-void LoadWork::add_segment(std::vector<Segment>& segments, int64_t& patches, const Region& region,
-                           uint64_t first, uint64_t end) const {
-  if (end == first) return;
+// The words of an operand in planes, or of a code, in chunks.
+void LoadWork::add_words() {
+  const auto width = static_cast<uint64_t>(width_);
+  const uint64_t bits = static_cast<uint64_t>(load_.shape.sample_size()) * width;
+  if (bits == 0) return;
+  uint64_t columns = patch_cells(bits, kLastLevel);
+  if (coded_) {
+    int level = kLastLevel;
+    for (int64_t i = 0; i < load_.region_count; ++i) {
+      level = std::min(level, shallowest_level(load_.region(i)));
+    }
+    const CodeBlock unit = chunk_unit(storage_);
+    const auto unit_cells = static_cast<uint64_t>(8 * unit.bytes);
+    const auto cells = static_cast<uint64_t>(cells_.shape.sample_size()) * 8;
+    uint64_t units = std::bit_floor(std::max(unit_cells, patch_cells(cells, level)) / unit_cells);
+    if (unit.words != code_block(storage_).words) {
+      units = std::max(units, static_cast<uint64_t>(TripledSign::kTileBytes / unit.bytes));
+    }
+    columns = units * static_cast<uint64_t>(unit.words) * width;
+  }
+  const PatchGrid grid = PatchGrid::cut(region_of_found(), bits, columns, kColumnMultiple);
+  segments_.push_back({region_of_found(), WeakLines{}, grid, 0, 0});
+  patches_ = grid.patches;
+}
+
+// Cells of a patch of so many, for whose marks the shallowest level is known.
+uint64_t LoadWork::patch_cells(uint64_t bits, int level) const {
   // Each plane's marks are found anew in each chunk, which narrow values let be longer.
   const uint64_t elements =
       in_planes() ? kPatchElements * 4 / static_cast<uint64_t>(value_bytes_) : kPatchElements;
@@ -179,8 +212,14 @@ void LoadWork::add_segment(std::vector<Segment>& segments, int64_t& patches, con
   const uint64_t samples = static_cast<uint64_t>(std::max<int64_t>(1, load_.shape.batch));
   const uint64_t pieces = threads_ > 1 ? 2 * static_cast<uint64_t>(threads_) : 1;
   const uint64_t wanted = (pieces + samples - 1) / samples;
-  const uint64_t share = std::max(kLeastPatchCells, std::bit_floor((end - first) / wanted));
-  const uint64_t cells = std::min({most, share, kPatchMarks << shallowest_level(region)});
+  const uint64_t share = std::max(kLeastPatchCells, std::bit_floor(bits / wanted));
+  return std::min({most, share, kPatchMarks << level});
+}
+
+void LoadWork::add_segment(std::vector<Segment>& segments, int64_t& patches, const Region& region,
+                           uint64_t first, uint64_t end) const {
+  if (end == first) return;
+  const uint64_t cells = patch_cells(end - first, shallowest_level(region));
   const PatchGrid grid = PatchGrid::cut(region, end - first, cells, kColumnMultiple);
   const bool lines = region.model == ModelKind::kBitline || region.model == ModelKind::kWordline;
   segments.push_back(
@@ -249,7 +288,8 @@ void LoadWork::run_and_keep(int64_t first_piece, int64_t last_piece, KeptLoad& k
 
 PlaneFlips LoadWork::plane_flips() const {
   const uint64_t cells = segments_.empty() ? 1 : segments_[0].grid.columns;
-  return {plane_patches_, std::max<uint64_t>(1, cells / static_cast<uint64_t>(width_))};
+  const auto words = static_cast<uint64_t>(coded_ ? chunk_unit(storage_).words : 1);
+  return {plane_patches_, std::max<uint64_t>(1, cells / static_cast<uint64_t>(width_) / words)};
 }
 
 void LoadWork::find_planes(int64_t first_patch, int64_t last_patch, const KeptLoad* kept,
@@ -268,7 +308,7 @@ void LoadWork::find_planes(int64_t first_patch, int64_t last_patch, const KeptLo
     const uint64_t begin = std::max(patch.origin, grid.begin);
     const uint64_t first = begin - region.address + segment.first_bit;
     const auto end = static_cast<uint32_t>(grid.run_end(patch, patch.rows - 1) - begin);
-    const auto bits = static_cast<uint32_t>(std::popcount(region.plane));
+    const auto bits = static_cast<uint32_t>(plane_unit(region));
     // Kept cell by cell, since a plane's elements need not divide a word of a mask.
     if (wanted != nullptr) {
       Region all = region;
@@ -314,42 +354,58 @@ void LoadWork::find_planes(int64_t first_patch, int64_t last_patch, const KeptLo
   }
 }
 
-// All flips of a chunk of words, which is a patch of the words.
-void LoadWork::join(const Segment& chunk, const Patch& patch, int64_t which,
-                    const PlaneFlips& lines, bool listable, JoinedFlips& flips) const {
-  static thread_local PatchFlips of_thread;
-  PatchFlips& found = of_thread;  // which takes a call each time to look up
-  const auto width = static_cast<uint64_t>(width_);
-  const uint64_t first = chunk.grid.run_begin(patch, 0), end = chunk.grid.run_end(patch, 0);
-  const auto symmetric = [](const Segment& segment) {
+// Bits of an element in a plane, or cells of what chunks of a code are a multiple of.
+uint64_t LoadWork::plane_unit(const Region& region) const {
+  if (coded_) return static_cast<uint64_t>(8 * chunk_unit(storage_).bytes);
+  return static_cast<uint64_t>(std::popcount(region.plane));
+}
+
+// Whether every flip is one whatever its cell stores.
+bool LoadWork::symmetric() const {
+  const auto is_symmetric = [](const Segment& segment) {
     const Region& region = segment.region;
     return region.model != ModelKind::kMap && !by_value(region.table_kind) &&
            region.sparse[0] == region.sparse[1] && region.dense[0] == region.dense[1];
   };
-  flips.begin(kernels_, end - first,
-              std::all_of(plane_segments_.begin(), plane_segments_.end(), symmetric) &&
-                  std::all_of(plane_lines_.begin(), plane_lines_.end(), symmetric));
-  // The chunk's bits of the plane that lie in a region.
-  const auto bits_in = [&](const Segment& segment, uint64_t bits) {
+  return std::all_of(plane_segments_.begin(), plane_segments_.end(), is_symmetric) &&
+         std::all_of(plane_lines_.begin(), plane_lines_.end(), is_symmetric);
+}
+
+// All flips of a chunk: cells_of(region) are the chunk's first bit in the region's plane, or of the
+// cells of a code, and the one behind its last.
+template <class CellsOf>
+void LoadWork::gather(const PlaneFlips& lines, CellsOf&& cells_of, JoinedFlips& flips) const {
+  static thread_local PatchFlips of_thread;
+  PatchFlips& found = of_thread;  // which takes a call each time to look up
+  const auto layout = [&](const Region& region) {
+    return coded_ ? plane_layout(0xff, 8) : plane_layout(region.plane, width_);
+  };
+  // The chunk's bits that lie in a region.
+  const auto bits_in = [&](const Segment& segment) {
+    const auto [first, end] = cells_of(segment.region);
     const uint64_t size = segment.grid.end - segment.grid.begin;
-    return std::pair(std::max(first / width * bits, segment.first_bit),
-                     std::min(end / width * bits, segment.first_bit + size));
+    return std::pair(std::max(first, segment.first_bit), std::min(end, segment.first_bit + size));
   };
   for (const Segment& segment : plane_lines_) {
-    const simd::PlaneLayout plane = plane_layout(segment.region.plane, width_);
-    const auto [low, high] = bits_in(segment, plane.bits);
+    const auto [low, high] = bits_in(segment);
     if (low >= high) continue;
+    const simd::PlaneLayout plane = layout(segment.region);
     const uint64_t address = segment.region.address - segment.first_bit;
     const auto [begin_patch, end_patch] = segment.grid.patches_of(address + low, address + high);
-    for (int64_t i = begin_patch; i < end_patch; ++i) {
-      for (const bool stored : {false, true}) {
-        flips.add(plane, lines.of(segment.first_patch + i, stored, which), stored);
+    const auto [first, end] = cells_of(segment.region);
+    const uint64_t chunk_bits = lines.chunk_bits(plane_unit(segment.region));
+    for (uint64_t chunk = first / chunk_bits; chunk * chunk_bits < end; ++chunk) {
+      const auto up = static_cast<int64_t>(chunk * chunk_bits - first);
+      for (int64_t i = begin_patch; i < end_patch; ++i) {
+        for (const bool stored : {false, true}) {
+          const int64_t which = segment.first_patch + i;
+          flips.add(plane, lines.of(which, stored, static_cast<int64_t>(chunk)), stored, up);
+        }
       }
     }
   }
   for (const Segment& segment : plane_segments_) {
-    const simd::PlaneLayout plane = plane_layout(segment.region.plane, width_);
-    const auto [low, high] = bits_in(segment, plane.bits);
+    const auto [low, high] = bits_in(segment);
     if (low >= high) continue;
     PatchGrid grid = segment.grid;
     grid.begin = segment.region.address + low - segment.first_bit;
@@ -357,22 +413,57 @@ void LoadWork::join(const Segment& chunk, const Patch& patch, int64_t which,
     grid.columns = high - low;
     found.gather(kernels_, load_, segment.region, segment.weak_lines, grid, grid.patch(0));
     // The chunk begins with an element, the region perhaps within one.
-    flips.add(plane, found, high - low, static_cast<uint32_t>(low - first / width * plane.bits));
+    flips.add(layout(segment.region), found, high - low,
+              static_cast<uint32_t>(low - cells_of(segment.region).first));
   }
+}
+
+// All flips of a chunk of words, which is a patch of the words.
+void LoadWork::join(const Segment& chunk, const Patch& patch, const PlaneFlips& lines,
+                    bool listable, JoinedFlips& flips) const {
+  const auto width = static_cast<uint64_t>(width_);
+  const uint64_t first = chunk.grid.run_begin(patch, 0), end = chunk.grid.run_end(patch, 0);
+  flips.begin(kernels_, end - first, symmetric());
+  gather(
+      lines,
+      [&](const Region& region) {
+        const uint64_t bits = plane_unit(region);
+        return std::pair(first / width * bits, end / width * bits);
+      },
+      flips);
   flips.end(first, width, listable);
 }
 
+void LoadWork::decode(const Segment& chunk, const Patch& patch, const PlaneFlips& lines,
+                      CodedFlips& flips) const {
+  const int64_t first = static_cast<int64_t>(chunk.grid.run_begin(patch, 0)) / width_;
+  const int64_t end = static_cast<int64_t>(chunk.grid.run_end(patch, 0)) / width_;
+  flips.begin(kernels_, *coded_, {first, end - first}, symmetric());
+  gather(
+      lines, [&](const Region&) { return std::pair(8 * flips.first_byte(), 8 * flips.end_byte()); },
+      flips.cells());
+  flips.end(listable());
+}
+
 void LoadWork::run_planes(int64_t first_piece, int64_t last_piece, const PlaneFlips& lines) const {
+  if (coded_) {
+    static thread_local CodedFlips flips;
+    return run_with(first_piece, last_piece, flips,
+                    [&](const Segment& segment, const Patch& patch, int64_t) {
+                      decode(segment, patch, lines, flips);
+                    });
+  }
   static thread_local JoinedFlips flips;
   run_with(first_piece, last_piece, flips,
-           [&](const Segment& segment, const Patch& patch, int64_t which) {
-             join(segment, patch, which, lines, listable(), flips);
+           [&](const Segment& segment, const Patch& patch, int64_t) {
+             join(segment, patch, lines, listable(), flips);
            });
 }
 
 template <class Flips>
-void LoadWork::pass(const Segment& segment, const Patch& patch, const Flips& flips,
+void LoadWork::pass(const Segment& segment, const Patch& patch, Flips& flips,
                     int64_t sample) const {
+  if constexpr (std::is_same_v<Flips, CodedFlips>) flips.read(sample);
   const int width_log2 = std::countr_zero(static_cast<unsigned>(width_));
   const auto element_of = [&](uint64_t address) {
     return static_cast<int64_t>((address - segment.region.address + segment.first_bit) >>
@@ -405,6 +496,9 @@ void LoadWork::pass(const Segment& segment, const Patch& patch, const Flips& fli
     }
     const uint64_t zero[2] = {element.zero, 0}, one[2] = {element.one, 0};
     apply_({in_ + at, out_ + at, 1, first, zero, one}, load_.conversion);
+  }
+  if constexpr (std::is_same_v<Flips, CodedFlips>) {
+    coded_->replace_detected(sample, flips.detected());
   }
 }
 
@@ -490,6 +584,7 @@ void LoadWork::count_patch(const Segment& segment, const Patch& patch, const Fli
 }
 
 void LoadWork::count(int64_t* counts) const {
+  if (coded_) refuse("of a code of several words the bytes of its cells are to be counted");
   PatchFlips found;
   JoinedFlips joined;
   PlaneFlips lines = plane_flips();
@@ -499,7 +594,7 @@ void LoadWork::count(int64_t* counts) const {
     const Patch patch = segment.grid.patch(which - segment.first_patch);
     if (patch.rows == 0) continue;
     if (in_planes()) {
-      join(segment, patch, which, lines, false, joined);
+      join(segment, patch, lines, false, joined);
       count_patch(segment, patch, joined, counts);
     } else {
       found.find(kernels_, load_, segment.region, segment.weak_lines, segment.grid, patch, width_,

@@ -4,8 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "memory/codes/coded_load.h"
+#include "memory/corrupt/coded_flips.h"
 #include "memory/corrupt/flips.h"
 #include "memory/corrupt/kept_flips.h"
 #include "memory/corrupt/load.h"
@@ -31,10 +34,10 @@ class LoadWork {
   // The same, entering the weak cells that are found, for later loads.
   void run_and_keep(int64_t first_piece, int64_t last_piece, KeptLoad& kept) const;
 
-  // An operand in planes is worked on in two passes. The first finds the flips in bitlines, in any
-  // order of their patches, from earlier ones or into later ones, either of which may be null; the
-  // second runs the pieces with these and the flips of all other planes.
-  bool in_planes() const { return load_.in_planes(); }
+  // An operand in planes, or with a code of several words, is worked on in two passes. The first
+  // finds the flips in bitlines, in any order of their patches, from earlier ones or into later
+  // ones, either of which may be null; the second runs the pieces with these and all other flips.
+  bool in_planes() const { return load_.in_planes() || coded_.has_value(); }
   PlaneFlips plane_flips() const;
   void find_planes(int64_t first_patch, int64_t last_patch, const KeptLoad* kept, KeptLoad* wanted,
                    PlaneFlips& flips) const;
@@ -42,10 +45,13 @@ class LoadWork {
 
   // Those whose flips are found; of an operand in planes, before elements pass.
   int64_t patches() const { return in_planes() ? plane_patches_ : patches_; }
-  int width() const { return width_; }
+  // The load whose cells' flips are found, and bits of what these cells are cut into.
+  const Load& load_of_cells() const { return cells_; }
+  int width() const { return coded_ ? 8 : width_; }
 
   // What a run would do to the stored bits, without doing it: adds to counts[bit][stored value] the
-  // number of cells read, and then of those flipped. `out` is not touched.
+  // number of cells read, and then of those flipped. `out` is not touched. Of a code of several
+  // words it is refused: its cells are a tensor of bytes.
   void count(int64_t* counts) const;
 
  private:
@@ -61,7 +67,7 @@ class LoadWork {
   template <class Flips, class Find>
   void run_with(int64_t first_piece, int64_t last_piece, Flips& flips, Find&& find) const;
   template <class Flips>
-  void pass(const Segment& segment, const Patch& patch, const Flips& flips, int64_t sample) const;
+  void pass(const Segment& segment, const Patch& patch, Flips& flips, int64_t sample) const;
   void flip_element(int64_t at, const FlippedElement& element) const;
   // `first_bit` of the masks is that of element `first`.
   void pass_run(int64_t sample, int64_t first, int64_t count, uint64_t first_bit,
@@ -71,8 +77,16 @@ class LoadWork {
   template <class Flips>
   void count_patch(const Segment& segment, const Patch& patch, const Flips& flips,
                    int64_t* counts) const;
-  void join(const Segment& chunk, const Patch& patch, int64_t which, const PlaneFlips& lines,
-            bool listable, JoinedFlips& flips) const;
+  void join(const Segment& chunk, const Patch& patch, const PlaneFlips& lines, bool listable,
+            JoinedFlips& flips) const;
+  void decode(const Segment& chunk, const Patch& patch, const PlaneFlips& lines,
+              CodedFlips& flips) const;
+  bool symmetric() const;
+  template <class CellsOf>
+  void gather(const PlaneFlips& lines, CellsOf&& cells_of, JoinedFlips& flips) const;
+  uint64_t plane_unit(const Region& region) const;
+  void add_words();
+  uint64_t patch_cells(uint64_t bits, int level) const;
   void add_segment(std::vector<Segment>& segments, int64_t& patches, const Region& region,
                    uint64_t first, uint64_t end) const;
   // Whether elements may be flipped after all have passed.
@@ -85,9 +99,11 @@ class LoadWork {
   }
 
   Load load_;
+  Load cells_;  // the same but of a code's cells
   ValueType value_;
   Storage storage_;
-  int width_;
+  std::optional<CodedLoad> coded_;
+  int width_;  // of an element in a mask
   int value_bytes_;
   int threads_;
   bool plain_;  // the words are the values' own, and nothing is corrected
@@ -96,9 +112,10 @@ class LoadWork {
   char* out_;
   const simd::Kernels& kernels_;
   simd::Apply apply_;
-  std::vector<Segment> segments_;  // in which elements pass; one without flips for all planes
+  // In which elements pass; one without flips for all planes, or all words of a code.
+  std::vector<Segment> segments_;
   int64_t patches_ = 0;
-  std::vector<Segment> plane_segments_;  // of all planes that are no bitlines
+  std::vector<Segment> plane_segments_;  // of all planes, or cells of a code, that are no bitlines
   std::vector<Segment> plane_lines_;
   int64_t plane_patches_ = 0;  // of the latter
 };

@@ -52,8 +52,17 @@ void JoinedFlips::begin(const simd::Kernels& kernels, uint64_t bits, bool symmet
   if (zero_.size() < words) zero_.resize(words), one_.resize(words);
 }
 
-void JoinedFlips::add(const simd::PlaneLayout& plane, const PlaneFlips::Cells& cells, bool stored) {
-  kernels_->cells_of_words(plane, 0, cells.cell, cells.size, cells_[stored]);
+void JoinedFlips::add(const simd::PlaneLayout& plane, const PlaneFlips::Cells& cells, bool stored,
+                      int64_t up) {
+  if (up == 0) return kernels_->cells_of_words(plane, 0, cells.cell, cells.size, cells_[stored]);
+  static thread_local std::vector<uint32_t> moved;
+  moved.clear();
+  for (size_t i = 0; i < cells.size; ++i) {
+    const int64_t bit = int64_t{cells.cell[i] >> 1} + up;
+    if (bit < 0 || static_cast<uint64_t>(bit) >= bits_) continue;
+    moved.push_back(2 * static_cast<uint32_t>(bit) + (cells.cell[i] & 1));
+  }
+  kernels_->cells_of_words(plane, 0, moved.data(), moved.size(), cells_[stored]);
 }
 
 void JoinedFlips::add(const simd::PlaneLayout& plane, PatchFlips& found, size_t bits,
@@ -87,11 +96,15 @@ void JoinedFlips::add_mask(const simd::PlaneLayout& plane, const uint64_t* of_pl
   kernels_->mask_of_words(plane, of_plane, (elements * plane.width + 63) / 64, mask.data());
 }
 
-void JoinedFlips::end(uint64_t address, uint64_t width, bool listable) {
-  const size_t size = cells_[0].size + cells_[1].size;
-  if (size == 0 && !dense_) return;
+size_t JoinedFlips::join() {
   join_cells(cells_[1], symmetric_, zero_.data(), one_.data());
   join_cells(cells_[0], symmetric_, symmetric_ ? zero_.data() : one_.data(), zero_.data());
+  return cells_[0].size + cells_[1].size;
+}
+
+void JoinedFlips::end(uint64_t address, uint64_t width, bool listable) {
+  const size_t size = join();
+  if (size == 0 && !dense_) return;
   masked_ = dense_ || !listable || size * kCellsPerFlipInList >= bits_;
   if (masked_) return;
   const uint64_t field = (uint64_t{1} << width) - 1;

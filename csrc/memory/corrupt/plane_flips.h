@@ -1,6 +1,7 @@
 // The flips of an operand in planes, gathered as bits of its words, which then pass once.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -24,6 +25,9 @@ class PlaneFlips {
   template <class Of>
   void enter(int64_t which, bool stored, uint32_t plane_bits, uint64_t first, uint32_t end,
              size_t size, Of&& of);
+
+  // Of a plane with so many bits in a word: those of a chunk.
+  uint64_t chunk_bits(uint64_t plane_bits) const { return plane_bits << chunk_log2_; }
 
   struct Cells {
     const uint32_t* cell;  // likewise, its number among the plane's bits in the chunk
@@ -51,12 +55,25 @@ class JoinedFlips {
   // `symmetric` says that each bit flips whatever it stores, if it does.
   void begin(const simd::Kernels& kernels, uint64_t bits, bool symmetric);
   // `stored` is the value that those flip for which are marked to do so for one alone.
-  void add(const simd::PlaneLayout& plane, const PlaneFlips::Cells& cells, bool stored);
+  // They lie so many places up, or down, and those below 0 or from the last bit on are left out.
+  void add(const simd::PlaneLayout& plane, const PlaneFlips::Cells& cells, bool stored,
+           int64_t up = 0);
   // What was gathered for so many of the plane's bits from bit `lead` of the chunk on.
   void add(const simd::PlaneLayout& plane, PatchFlips& found, size_t bits, uint32_t lead);
   // For words of `width` bits, the first at this address; as masks even where flips are few, if a
   // list of elements is not `listable`.
   void end(uint64_t address, uint64_t width, bool listable);
+
+  // Instead of the end, for whoever makes something else of them: joins the found cells, of which
+  // it returns the number, with the masks.
+  size_t join();
+  bool dense() const { return dense_; }
+  bool symmetric() const { return symmetric_; }
+  std::array<const simd::FoundCells*, 2> found() const { return {&cells_[0], &cells_[1]}; }
+  // Of a mask the bytes: of cells that store 1, if `stored`, where that is not the same.
+  uint8_t* bytes(bool stored) { return reinterpret_cast<uint8_t*>((stored ? one_ : zero_).data()); }
+  // The masks were cleared.
+  void taken() { cells_[0].size = cells_[1].size = 0; }
 
   bool masked() const { return masked_; }
   const std::vector<FlippedElement>& listed() const { return listed_; }

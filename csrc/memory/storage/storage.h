@@ -162,6 +162,13 @@ EDEN_ALWAYS_INLINE constexpr bool is_coded(Storage storage) {
          protection == Protection::kHamming;
 }
 
+// Bits that a word takes in a mask of flips: its own, or of a code of several words, whose cells
+// are elsewhere, the whole bytes that hold them.
+EDEN_ALWAYS_INLINE constexpr int mask_bits(Storage storage) {
+  const int bits = storage_bits(storage);
+  return is_coded(storage) && bits < 8 ? 8 : bits;
+}
+
 // Bits of what addresses and pieces of memory are multiples of: a word, or a byte of coded words.
 EDEN_ALWAYS_INLINE constexpr int cell_unit(Storage storage) {
   return is_coded(storage) ? 8 : storage_bits(storage);

@@ -54,7 +54,9 @@ void run(const Load& load, ValueType value, Storage storage, const void* in, voi
                       static_cast<int>(torch::stable::get_num_threads()));
   FlipCache& cache = flip_cache();
   FlipCache::Answer answer;
-  if (work.patches() != 0) answer = cache.find(load, work.width(), work.patches());
+  if (work.patches() != 0) {
+    answer = cache.find(work.load_of_cells(), work.width(), work.patches(), work.in_planes());
+  }
   const int64_t grain = std::max<int64_t>(1, kElementsPerThread / work.elements_per_piece());
   if (work.in_planes()) {
     PlaneFlips flips = work.plane_flips();
@@ -93,17 +95,7 @@ std::unique_ptr<uint8_t[]> encoded(const CodedLoad& coded) {
 }
 
 void run(const Load& load, const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
-  const void* const in = x.const_data_ptr();
-  void* const to = out.mutable_data_ptr();
-  if (!is_coded(arguments.storage)) {
-    return run(load, arguments.value, arguments.storage, in, to);
-  }
-  const CodedLoad coded(load, arguments.value, arguments.storage, in, to);
-  const std::unique_ptr<uint8_t[]> cells = encoded(coded);
-  run(coded.of_cells(), ValueType::kUint8, Storage::kUint8, cells.get(), cells.get());
-  torch::stable::parallel_for(0, coded.pieces(), grain_of(coded), [&](int64_t first, int64_t last) {
-    coded.decode(first, last, cells.get());
-  });
+  run(load, arguments.value, arguments.storage, x.const_data_ptr(), out.mutable_data_ptr());
 }
 
 void launch_cpu(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {

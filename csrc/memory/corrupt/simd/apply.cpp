@@ -266,7 +266,7 @@ class RoundTrip {
   // The step in the middle: words of a float storage as they are, codes from and to float32.
   using Inner = Codec<kInner, kStorage>;
   static constexpr bool kFloatWords = Inner::kIdentity;
-  static constexpr int kWidth = Inner::kWidthBits;
+  static constexpr int kWidth = mask_bits(kStorage);
   static constexpr int64_t kElementsPerByte = kWidth < 8 ? 8 / kWidth : 1;
   using InnerBits = BitsOf<Inner::kValueBits>;
   using Mask = BitsOf<kWidth>;
@@ -387,10 +387,29 @@ void apply(const ApplyRun& run, const Conversion& conversion) {
   read_run<kInner, kStorage>(kValue, run, conversion);
 }
 
+// The first storage that has the same words, as far as the loops above can tell: a code of several
+// words stands behind them. Words of a float storage are the values' own only without a code.
+constexpr Storage words_of(Storage storage) {
+  const StorageTraits traits = traits_of(storage);
+  if (!is_coded(storage)) return storage;
+  for (int64_t i = 0;; ++i) {
+    const auto other = static_cast<Storage>(i);
+    const StorageTraits tried = traits_of(other);
+    const bool alone = traits.kind == WordKind::kFloat && traits.bits < 32;
+    if (other == storage || (!alone && tried.bits == traits.bits && tried.kind == traits.kind &&
+                             (is_coded(other) || tried.protection == Protection::kNone))) {
+      return other;
+    }
+  }
+}
+
 Apply apply_of(ValueType value, Storage storage) {
   Apply found = nullptr;
   visit_codec(value, storage,
               [&]<ValueType kValue, Storage kStorage>() { found = apply<kValue, kStorage>; });
+  visit_codec<true>(value, storage, [&]<ValueType kValue, Storage kStorage>() {
+    found = apply<kValue, words_of(kStorage)>;
+  });
   return found;
 }
 

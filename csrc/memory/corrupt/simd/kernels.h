@@ -110,8 +110,8 @@ struct ApplyRun {
   void* out;      // may be `in`
   int64_t count;  // of elements
   int64_t first;  // index of the first one in its sample, for a channel's scale
-  // Bit e x width + b: bit b of element e flips if it stores 0, or 1. Both null for none, and one
-  // where they are equal.
+  // Bit e x mask_bits + b: bit b of element e flips if it stores 0, or 1. Both null for none, and
+  // one where they are equal.
   const uint64_t* zero;
   const uint64_t* one;
 };
