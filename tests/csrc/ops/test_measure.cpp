@@ -139,7 +139,8 @@ TEST_CASE("kernels measure what the host measures") {
   const std::pair<Storage, bool> forms[] = {{Storage::kInt8, false},
                                             {Storage::kInt4, true},
                                             {Storage::kUint8, true},
-                                            {Storage::kUint8, false}};
+                                            {Storage::kUint8, false},
+                                            {Storage::kUint6Hamming, true}};
   int trial = 0;
   for (const ValueType type : {ValueType::kFloat32, ValueType::kFloat16, ValueType::kBFloat16}) {
     for (const ChannelRows& rows : kLayouts) {
@@ -163,7 +164,8 @@ TEST_CASE("kernels clip gradients as the host does") {
   int trial = 0;
   for (const ValueType type : {ValueType::kFloat32, ValueType::kFloat16, ValueType::kBFloat16}) {
     for (const ChannelRows& rows : kLayouts) {
-      for (const Storage storage : {Storage::kInt8, Storage::kUint8, Storage::kSign}) {
+      for (const Storage storage :
+           {Storage::kInt8, Storage::kUint8, Storage::kInt6SignMagnitudeHamming, Storage::kSign}) {
         const int skip = trial % 4, other = trial % 3 == 0 ? skip : 1;
         const Values x = values(type, rows, skip, special), grad = values(type, rows, other, {});
         const bool affine = storage == Storage::kUint8;
