@@ -91,7 +91,7 @@ def test_the_page_of_a_gpu_lists_every_figure_beside_its_goal(tmp_path):
     lines = [line for line in path.read_text().splitlines() if line.startswith("| ") and "ratio of times" not in line]
     assert len(lines) == 5 * 6 + 2 + 1 + 2 * 3
     goals = [line.split("|")[4].strip() for line in lines]
-    assert goals.count("1.18") == 4 * 4  # reads up to 1e-3
+    assert goals.count("1.18") == 4 * 4  # reads up to 1e-3, but for a code
     assert goals.count("1.11") == 1  # training
     left_out = run("gpu_report.py", "--quick", "--device", "cpu", "--seconds", "0", "--out", str(path))
     assert left_out.returncode == 0
