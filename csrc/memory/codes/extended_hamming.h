@@ -16,44 +16,50 @@ struct ExtendedHamming {
   static constexpr int kIndexBits = 4;
   static constexpr int kDataBits = 11;
 
-  // Whether the word has an odd number of ones, above the sum of the numbers of its ones.
-  EDEN_ALWAYS_INLINE static constexpr uint32_t syndrome(uint32_t word) {
-    uint32_t found = 0;
-    for (int bit = kIndexBits - 1; bit >= 0; --bit) {
-      const int half = 1 << bit;
-      uint32_t upper = word >> half;
-      word = (word ^ upper) & ((uint32_t{1} << half) - 1);
-      for (int fold = half / 2; fold > 0; fold /= 2) upper ^= upper >> fold;
-      found |= (upper & 1) << bit;
+  struct Sums {
+    uint8_t of_byte[2][256];
+  };
+  EDEN_HOST_DEVICE static constexpr Sums make_sums() {
+    Sums sums{};
+    for (int bit = 0; bit < 16; ++bit) {
+      for (int value = 0; value < 256; ++value) {
+        uint8_t& sum = sums.of_byte[bit / 8][value];
+        if ((value >> bit % 8 & 1) != 0) sum = static_cast<uint8_t>(sum ^ (16 | bit));
+      }
     }
-    return found | word << kIndexBits;
+    return sums;
+  }
+  // Of the bits of data between check `bit` and the next one: a mask, and how many come before.
+  EDEN_ALWAYS_INLINE static constexpr uint32_t between(int bit) {
+    return (uint32_t{1} << ((1 << bit) - 1)) - 1;
+  }
+  EDEN_ALWAYS_INLINE static constexpr int before(int bit) { return (1 << bit) - bit - 1; }
+
+  // The sum of the numbers of a word's ones, and above it whether they are odd in number.
+  EDEN_ALWAYS_INLINE static uint32_t syndrome(uint32_t word) {
+    static constexpr Sums kSums = make_sums();
+    return uint32_t{kSums.of_byte[0][word & 255]} ^ kSums.of_byte[1][word >> 8 & 255];
   }
 
-  EDEN_ALWAYS_INLINE static constexpr uint32_t protect(uint32_t data) {
+  EDEN_ALWAYS_INLINE static uint32_t protect(uint32_t data) {
     uint32_t word = 0;
-    for (int bit = 1; bit < kIndexBits; ++bit) {
-      // Of the bits between two checks.
-      const uint32_t between = (uint32_t{1} << ((1 << bit) - 1)) - 1;
-      const int before = (1 << bit) - bit - 1;
-      word |= (data >> before & between) << ((1 << bit) + 1);
-    }
+    for (int bit = 1; bit < kIndexBits; ++bit)
+      word |= (data >> before(bit) & between(bit)) << (1 << bit) << 1;
     const uint32_t sum = syndrome(word);
     for (int bit = 0; bit < kIndexBits; ++bit) word |= (sum >> bit & 1) << (1 << bit);
     // The checks that are set count, too.
     return word | (syndrome(word) >> kIndexBits);
   }
 
-  EDEN_ALWAYS_INLINE static constexpr uint32_t recover(uint32_t word) {
+  EDEN_ALWAYS_INLINE static uint32_t recover(uint32_t word) {
     const uint32_t found = syndrome(word);
     const uint32_t odd = found >> kIndexBits, number = found & 15;
+    if ((odd == 0) & (number != 0)) return 0;
     word ^= odd << number;
-    const uint32_t kept = (odd == 0) & (number != 0) ? 0 : ~uint32_t{0};
     uint32_t data = 0;
-    for (int bit = 1; bit < kIndexBits; ++bit) {
-      const uint32_t between = (uint32_t{1} << ((1 << bit) - 1)) - 1;
-      data |= (word >> ((1 << bit) + 1) & between) << ((1 << bit) - bit - 1);
-    }
-    return data & kept;
+    for (int bit = 1; bit < kIndexBits; ++bit)
+      data |= (word >> (1 << bit) >> 1 & between(bit)) << before(bit);
+    return data;
   }
 
   // recover(protect(data)).

@@ -11,9 +11,10 @@ namespace eden {
 // A format whose words are protected on their way into the memory, and recovered on their way back.
 template <class Format, class Code>
 struct InWord {
-  static constexpr uint32_t kLargest = Code::protect(Format::kLargest);
   static constexpr uint32_t kLastNumber = Format::kLastNumber;
 
+  // The largest number that comes back.
+  EDEN_ALWAYS_INLINE static float largest() { return Format::decode(Code::kept(Format::kLargest)); }
   EDEN_ALWAYS_INLINE static uint32_t encode(float value) {
     return Code::protect(Format::encode(value));
   }

@@ -169,6 +169,16 @@ EDEN_ALWAYS_INLINE constexpr int mask_bits(Storage storage) {
   return is_coded(storage) && bits < 8 ? 8 : bits;
 }
 
+// Whether a code stays in each word's own bits.
+EDEN_ALWAYS_INLINE constexpr bool is_in_word(Protection protection) {
+  return protection >= Protection::kMset;
+}
+
+// Whether such a code is looked up in tables.
+EDEN_ALWAYS_INLINE constexpr bool is_by_table(Protection protection) {
+  return protection >= Protection::kExtendedHamming;
+}
+
 // Bits of what addresses and pieces of memory are multiples of: a word, or a byte of coded words.
 EDEN_ALWAYS_INLINE constexpr int cell_unit(Storage storage) {
   return is_coded(storage) ? 8 : storage_bits(storage);
@@ -422,6 +432,8 @@ struct Codec {
   static constexpr bool kQuantized = !kIdentity && is_quantized(kStorage);
   static constexpr bool kHasScale = kQuantized || kKind == WordKind::kSign;
   static constexpr bool kCorrectable = traits_of(own_storage(kValue)).kind == WordKind::kFloat;
+  static constexpr bool kInWordCode = is_in_word(traits_of(kStorage).protection);
+  static constexpr bool kByTable = is_by_table(traits_of(kStorage).protection);
   static constexpr uint32_t kMask =
       kWidthBits == 32 ? ~uint32_t{0} : (uint32_t{1} << (kWidthBits % 32)) - 1;
   static constexpr uint32_t kTopBit = uint32_t{1} << (kWidthBits - 1);
@@ -489,7 +501,7 @@ struct Codec {
     const float stored = decode(encode(bound, code), code);
     if constexpr (kKind != WordKind::kFloat) return stored;
     const uint32_t magnitude = bits_of(bound) & kFloatMagnitude;
-    const uint32_t largest = bits_of(FormatOfStorage::decode(FormatOfStorage::kLargest));
+    const uint32_t largest = bits_of(largest_number());
     const bool overflows = (bits_of(stored) & kFloatMagnitude) > largest;
     const float finite = float_of(largest | (bits_of(bound) & ~kFloatMagnitude));
     return overflows && magnitude < kFloatInfinity ? finite : stored;
@@ -607,7 +619,7 @@ struct Codec {
         result = is_below ? static_cast<Unsigned>(code.below) : result;
         return is_nan ? Unsigned{0} : result;
       }
-    } else if constexpr (!kFlips && requires { FormatOfStorage::unflipped(0.0f); }) {
+    } else if constexpr (!kFlips && kInWordCode) {
       const float value = kept_value<kCorrects>(bits, code);
       return value_bits<kCorrects>(FormatOfStorage::unflipped(value), code);
     } else {
@@ -639,6 +651,14 @@ struct Codec {
   }
 
  private:
+  EDEN_ALWAYS_INLINE static float largest_number() {
+    if constexpr (kInWordCode) {
+      return FormatOfStorage::largest();
+    } else {
+      return FormatOfStorage::decode(FormatOfStorage::kLargest);
+    }
+  }
+
   // The value that is stored, from its bits: that of a floating-point storage lies in the bounds.
   template <bool kCorrects>
   EDEN_ALWAYS_INLINE static float kept_value(uint32_t bits, const ElementCode& code) {

@@ -46,10 +46,50 @@ constexpr int64_t kBlock = 512;
 // Shorter channels have a scale for each element, longer ones one for each stretch.
 constexpr int64_t kShortChannel = 32;
 
+// Where a code in each word's own bits is looked up in tables, which no vector does: without it for
+// all, and through it where bits flip.
+template <class Code, bool kCorrects, class Value, class Mask>
+EDEN_LOOP void read_by_table(const Value* in, Value* out, int64_t count, const Mask* zero,
+                             const Mask* one, const ElementCode& code) {
+  using Bits = decltype(out->bits);
+  constexpr int kAtOnce = 8;
+  alignas(kAtOnce) uint8_t flips[kBlock];
+  uint16_t flipped[kBlock];
+  Bits found[kBlock];
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    const int64_t size = count - begin < kBlock ? count - begin : kBlock;
+    const int64_t padded = (size + kAtOnce - 1) / kAtOnce * kAtOnce;
+    for (int64_t i = size; i < padded; ++i) flips[i] = 0;
+    for (int64_t i = 0; i < size; ++i) {
+      flips[i] = (zero[begin + i].bits | one[begin + i].bits) != 0 ? 1 : 0;
+    }
+    int number = 0;
+    for (int64_t first = 0; first < padded; first += kAtOnce) {
+      uint64_t any;
+      __builtin_memcpy(&any, flips + first, kAtOnce);
+      for (; any != 0; any &= any - 1) {
+        const int64_t i = first + __builtin_ctzll(any) / 8;
+        flipped[number] = static_cast<uint16_t>(i);
+        found[number++] = static_cast<Bits>(Code::template read<true, kCorrects>(
+            in[begin + i].bits, zero[begin + i].bits, one[begin + i].bits, code));
+      }
+    }
+    EDEN_INDEPENDENT
+    for (int64_t i = begin; i < begin + size; ++i) {
+      out[i].bits =
+          static_cast<Bits>(Code::template read<false, kCorrects>(in[i].bits, 0, 0, code));
+    }
+    for (int i = 0; i < number; ++i) out[begin + flipped[i]].bits = found[i];
+  }
+}
+
 // A stretch of one channel: what an element needs is held in registers.
 template <class Code, bool kFlips, bool kCorrects, class Value, class Mask>
 void read_stretch(const Value* in, Value* out, int64_t count, const Mask* zero, const Mask* one,
                   ElementCode code) {
+  if constexpr (kFlips && Code::kByTable) {
+    return read_by_table<Code, kCorrects>(in, out, count, zero, one, code);
+  }
   EDEN_INDEPENDENT
   for (int64_t i = 0; i < count; ++i) {
     const uint32_t flips_zero = kFlips ? zero[i].bits : 0;
