@@ -562,7 +562,13 @@ struct Codec {
         const bool clamps = conversion.correction == Correction::kClamp;
         code.below = clamps ? bits_of_value(code.low) : 0;
         code.above = clamps ? bits_of_value(code.high) : 0;
-        if constexpr (kIdentity) set_keys(code);
+        if constexpr (kIdentity) {
+          set_keys(code);
+        } else if constexpr (kKind == WordKind::kFloat) {
+          // As by the keys: what lies beyond a zero is kept as the zero on its side.
+          code.low = code.low == 0.0f ? -0.0f : code.low;
+          code.high = code.high == 0.0f ? 0.0f : code.high;
+        }
       }
     }
     return code;

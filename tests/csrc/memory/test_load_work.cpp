@@ -251,8 +251,14 @@ TEST_CASE("elements of every storage, in channels and corrected, are read as eac
                          1.5f};
       const auto bytes = static_cast<size_t>(eden::storage_bits(eden::own_storage(value)) / 8);
       auto in = pattern(840 * bytes);
-      for (const auto correction : {eden::Correction::kNone, eden::Correction::kClamp}) {
+      // Ranges that end at a zero: what is below is kept as that end, whose sign decides its flips.
+      for (const auto& [correction, low, high] : {std::tuple{eden::Correction::kNone, -1.0f, 1.5f},
+                                                  {eden::Correction::kClamp, -1.0f, 1.5f},
+                                                  {eden::Correction::kZero, 0.0f, 1.5f},
+                                                  {eden::Correction::kClamp, -1.0f, -0.0f}}) {
         load.conversion.correction = correction;
+        load.conversion.low = low;
+        load.conversion.high = high;
         auto expected = in, out = in;
         eden::corrupt_cell_by_cell(load, value, storage, in.data(), expected.data());
         const eden::LoadWork work(load, value, storage, in.data(), out.data());
