@@ -99,8 +99,14 @@ void time_lines(const Kernels& kernels, int repeats) {
   const auto octave = static_cast<uint64_t>(eden::kLastLevel - kLevel) << eden::kCodeOctaveShift;
   const std::vector<uint64_t> threshold(kLines, octave + (uint64_t{1} << 31));
   const std::vector<uint32_t> key(kLines, eden::line_key(threshold[0]));
-  const eden::simd::PatchLines lines{0, kLines, kLineCells, threshold.data(),   key.data(), true,
-                                     0, 12,     0,          kLines * kLineCells};
+  eden::simd::PatchLines lines{};
+  lines.count = kLines;
+  lines.length = kLineCells;
+  lines.threshold = threshold.data();
+  lines.key = key.data();
+  lines.across = true;
+  lines.row_shift = 12;
+  lines.end = kLines * kLineCells;
   std::vector<eden::simd::MarkBlock> blocks;
   for (uint64_t block = 0; block < kLines; ++block) blocks.push_back({block, kLevel});
   FoundCells found;
