@@ -14,6 +14,10 @@ constexpr size_t kWordsClearedPerCell = 8;
 // Up to so many lines to one with a dense part, masks of whole rows cost less than lists of cells.
 constexpr size_t kLinesPerDenseLineInMasks = 64;
 
+// From so many columns on, those of rows a power of two apart would share a few sets of a cache.
+constexpr int kLongRowLog2 = 13;
+constexpr uint32_t kLongRowGap = 512;
+
 // Makes one bit of every two, of which the first is the very first bit or, if that is `odd`, none
 // and that one.
 void join_pairs(uint64_t* words, size_t size, bool odd) {
@@ -37,29 +41,41 @@ uint64_t two_groups(const uint32_t* words) {
   return words[0] | (static_cast<uint64_t>(words[1]) << 32);
 }
 
-}  // namespace
-
 // What the loops need is in their arguments, because a store to a mask could, for all that a
 // compiler knows, change a member.
-void join_cells(const simd::FoundCells& found, bool symmetric, uint64_t* always, uint64_t* strong) {
+template <class BitOf>
+void join_bits(const simd::FoundCells& found, bool symmetric, uint64_t* always, uint64_t* strong,
+               BitOf&& bit_of) {
   const uint32_t* const cells = found.cell;
   const size_t size = found.size;
   if (symmetric) {
     for (size_t i = 0; i < size; ++i) {
-      const uint32_t bit = cells[i] >> 1;
+      const uint32_t bit = bit_of(cells[i] >> 1);
       always[bit / 64] |= uint64_t{1} << (bit % 64);
     }
     return;
   }
   for (size_t i = 0; i < size; ++i) {
-    const uint32_t bit = cells[i] >> 1;
+    const uint32_t bit = bit_of(cells[i] >> 1);
     strong[bit / 64] |= uint64_t{1} << (bit % 64);
     // Cells come level by level, and most levels have but one kind.
     if ((cells[i] & 1) == 0) always[bit / 64] |= uint64_t{1} << (bit % 64);
   }
 }
 
-void clear_cells(const simd::FoundCells& found, size_t words, uint64_t* always, uint64_t* strong) {
+}  // namespace
+
+void join_cells(const simd::FoundCells& found, bool symmetric, uint64_t* always, uint64_t* strong,
+                const MaskRows& rows) {
+  if (rows.gap == 0) {
+    join_bits(found, symmetric, always, strong, [](uint32_t place) { return place; });
+  } else {
+    join_bits(found, symmetric, always, strong, [rows](uint32_t place) { return rows.bit(place); });
+  }
+}
+
+void clear_cells(const simd::FoundCells& found, size_t words, uint64_t* always, uint64_t* strong,
+                 const MaskRows& rows) {
   if (found.size == 0) return;
   if (found.size * kWordsClearedPerCell >= words) {
     std::fill_n(always, words, 0);
@@ -67,7 +83,7 @@ void clear_cells(const simd::FoundCells& found, size_t words, uint64_t* always, 
     return;
   }
   for (size_t i = 0; i < found.size; ++i) {
-    const uint32_t word = (found.cell[i] >> 1) / 64;
+    const uint32_t word = rows.bit(found.cell[i] >> 1) / 64;
     always[word] = strong[word] = 0;
   }
 }
@@ -112,8 +128,10 @@ void PatchFlips::gather(const simd::Kernels& kernels, const Load& load, const Re
   // Rows of a power of two, so that a place is turned into row and column by shifts.
   rows_ = {patch.origin, patch.stride,
            patch.stride == 0 ? simd::kOneRow : static_cast<int>(std::bit_width(patch.columns - 1))};
+  const bool long_rows = patch.stride != 0 && rows_.row_shift >= kLongRowLog2;
+  mask_rows_ = {rows_.row_shift, long_rows ? kLongRowGap : 0};
   row_words_ = patch.stride == 0 ? (static_cast<size_t>(patch.columns) + 63) / 64
-                                 : (size_t{1} << rows_.row_shift) / 64;
+                                 : ((size_t{1} << rows_.row_shift) + mask_rows_.gap) / 64;
   const size_t words = row_words_ * patch.rows + kSpareWords;
   if (always_.size() < words) always_.resize(words);
   if (strong_.size() < words) strong_.resize(words);
@@ -275,6 +293,7 @@ void PatchFlips::find_lines(const Load& load, const Region& region, const WeakLi
   if (two) lines.lower = line_lower_.data(), lines.lower_key = line_lower_key_.data();
   lines.across = across;
   lines.row_shift = rows_.row_shift;
+  lines.row_gap = mask_rows_.gap;
   if (joint != kFirstLevel) find_line_by_line(load, lines, joint);
   list_blocks(lines, joint);
   kernels_->find_in_lines(load.chip, lines, blocks_.data(), blocks_.size(), found_);
@@ -556,7 +575,7 @@ void PatchFlips::join_masks() {
 void PatchFlips::into_masks(const simd::FoundCells& found, std::vector<uint64_t>& strong) {
   if (found.size == 0) return;
   dirty_words_ = row_words_ * patch_.rows;
-  join_cells(found, symmetric_, always_.data(), strong.data());
+  join_cells(found, symmetric_, always_.data(), strong.data(), mask_rows_);
 }
 
 // Takes every element that the masks hit out of them.
@@ -569,7 +588,7 @@ void PatchFlips::into_list(int width) {
                                         static_cast<const simd::FoundCells*>(&weaker_)}) {
     for (size_t i = 0; i < found->size; ++i) {
       const uint32_t place = (found->cell[i] >> 1) / w * w;
-      const uint32_t word = place / 64, shift = place % 64;
+      const uint32_t bit = mask_rows_.bit(place), word = bit / 64, shift = bit % 64;
       const uint64_t zero = (zeros[word] >> shift) & field;
       const uint64_t one = (ones[word] >> shift) & field;
       if ((zero | one) == 0) continue;  // an element taken before
@@ -589,8 +608,8 @@ void PatchFlips::clear_masks() {
     std::fill_n(always_.begin(), dirty_words_, 0);
     std::fill_n(strong_.begin(), dirty_words_, 0);
   } else if (dirty_words_ != 0) {
-    clear_cells(found_, dirty_words_, always_.data(), strong_.data());
-    clear_cells(weaker_, dirty_words_, always_.data(), strong_.data());
+    clear_cells(found_, dirty_words_, always_.data(), strong_.data(), mask_rows_);
+    clear_cells(weaker_, dirty_words_, always_.data(), strong_.data(), mask_rows_);
   }
   dirty_words_ = 0;
 }

@@ -50,11 +50,20 @@ struct OwnedCells : simd::FoundCells {
   ~OwnedCells() { simd::release(*this); }
 };
 
+// Where the places of found cells lie in masks: between rows is a gap.
+struct MaskRows {
+  int shift = simd::kOneRow;  // see simd::Rows
+  uint32_t gap = 0;
+  uint32_t bit(uint32_t place) const { return place + (place >> shift) * gap; }
+};
+
 // Sets the bits of found cells in masks of those that flip whatever they store, the only one if
 // that is all of them, and of those that do if they store the strong value.
-void join_cells(const simd::FoundCells& found, bool symmetric, uint64_t* always, uint64_t* strong);
+void join_cells(const simd::FoundCells& found, bool symmetric, uint64_t* always, uint64_t* strong,
+                const MaskRows& rows = {});
 // Clears so many words of masks that hold no bits but those of these cells.
-void clear_cells(const simd::FoundCells& found, size_t words, uint64_t* always, uint64_t* strong);
+void clear_cells(const simd::FoundCells& found, size_t words, uint64_t* always, uint64_t* strong,
+                 const MaskRows& rows = {});
 
 // What a thread keeps between patches: their flips, and the memory to find them in.
 class PatchFlips {
@@ -125,7 +134,8 @@ class PatchFlips {
 
   const simd::Kernels* kernels_ = nullptr;
   Patch patch_{};
-  simd::Rows rows_{};  // where the places of found cells, which are the bits of the masks, lie
+  simd::Rows rows_{};  // where the places of found cells lie
+  MaskRows mask_rows_;
   size_t row_words_ = 0;
   bool masked_ = false;
   bool alone_ = false;

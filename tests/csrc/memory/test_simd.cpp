@@ -271,7 +271,7 @@ TEST_CASE("a head whose high word is one of the table's is counted by its low wo
         const uint32_t length = 1u << eden::block_bits(kLevel);
         const PatchLines line{
             border.block * length, 1, length, &threshold, &key, nullptr, nullptr, false, 0,
-            eden::simd::kOneRow,   0, length};
+            eden::simd::kOneRow,   0, length, 0};
         const MarkBlock block{border.block, kLevel};
         Owned<FoundCells> marks;
         kernels->find_in_lines(kChip, line, &block, 1, marks.found);
@@ -411,15 +411,18 @@ TEST_CASE("every instruction set finds the dense part of lines") {
       INFO(kernels->name << ", trial " << trial);
       REQUIRE(entries_of(owned.found) == expected);
       // Into masks that hold other bits already, and nothing beyond the places.
-      const size_t words = (size_t{rows} << lines.row_shift) / 64, spare = 8;
+      lines.row_gap = 64 * static_cast<uint32_t>(random.below(3));
+      const size_t words = rows * ((size_t{1} << lines.row_shift) + lines.row_gap) / 64, spare = 8;
       std::vector<uint64_t> masks[2], joined[2];
       for (size_t value = 0; value < 2; ++value) {
         masks[value].assign(words + spare, 0);
         masks[value][words / 2] = masks[value][words] = 5 + value;
         joined[value] = masks[value];
         if (value == 1 && !two) continue;
-        for (const uint32_t at : of_value[value])
-          joined[value][at / 64] |= uint64_t{1} << (at % 64);
+        for (const uint32_t at : of_value[value]) {
+          const size_t bit = at + (at >> lines.row_shift) * lines.row_gap;
+          joined[value][bit / 64] |= uint64_t{1} << (bit % 64);
+        }
       }
       kernels->find_dense_in_lines(chip, lines, dense.data(), dense.size(),
                                    {masks[0].data(), masks[1].data()}, owned.found);

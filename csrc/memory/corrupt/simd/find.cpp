@@ -1,6 +1,7 @@
 // The kernels of one instruction set. Compiled once for each with its flags and its name, EDEN_ISA
 // (cmake/simd.cmake); everything but the table has internal linkage.
 #include "memory/corrupt/simd/find_dense.h"
+#include "memory/corrupt/simd/find_dense_lines.h"
 #include "memory/corrupt/simd/find_lines.h"
 #include "memory/corrupt/simd/find_marks.h"
 #include "memory/corrupt/simd/flip.h"

@@ -87,6 +87,7 @@ struct PatchLines {
   uint32_t lead;
   int row_shift;
   uint32_t begin, end;  // places [begin, end) are wanted
+  uint32_t row_gap;     // bits of masks between two rows, a multiple of 64
 };
 
 // A line whose cells have a dense part.
@@ -135,9 +136,9 @@ struct Kernels {
   void (*find_in_lines)(uint64_t chip, const PatchLines& lines, const MarkBlock* blocks,
                         size_t count, FoundCells& found);
   // Appends the cells of the dense part of lines that cross the rows; or, with masks of cells that
-  // store 0 and 1, joins their bits with them: bit p is place p, rows have 32 places or more, and
-  // 64 bytes beyond the last one's can be read and written. Lines that have no `lower` have one
-  // mask and one probability, the first.
+  // store 0 and 1, joins their bits with them: bit p + row x row_gap is place p, rows have 32
+  // places or more, and 64 bytes beyond the last one's can be read and written. Lines that have no
+  // `lower` have one mask and one probability, the first.
   void (*find_dense_in_lines)(uint64_t chip, const PatchLines& lines, const DenseLine* dense,
                               size_t count, uint64_t* const (&masks)[2], FoundCells& found);
   // Writes which of `count` lines, below 2^31, have a mark of at most `most` or one of the `last`
