@@ -39,6 +39,10 @@ endforeach()
 # The loops of apply.cpp are left to the compiler to turn into vectors, whatever the build type; that a comparison
 # could raise a floating-point exception, which nobody looks at, would keep it from doing so.
 # Under sanitizers that takes GCC a quarter of an hour a file, and speed is not what is asked for.
+set(EDEN_APPLY_OPTIMIZATION -O3)
+if(EDEN_SANITIZE)
+  set(EDEN_APPLY_OPTIMIZATION -O1)
+endif()
 set_source_files_properties(csrc/memory/corrupt/simd/apply.cpp PROPERTIES COMPILE_OPTIONS
-  "$<IF:$<BOOL:${EDEN_SANITIZE}>,-O1,-O3>;-fno-trapping-math")
+  "${EDEN_APPLY_OPTIMIZATION};-fno-trapping-math")
 set_source_files_properties(csrc/memory/codes/coded_load.cpp PROPERTIES COMPILE_OPTIONS -fno-trapping-math)

@@ -26,9 +26,10 @@ if(EDEN_CCACHE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 set_source_files_properties(tests/csrc/main.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 # Its own records are nobody's race, and it is what tells a sanitizer which thread runs.
-set_source_files_properties(tests/csrc/simt/simt.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON
-  COMPILE_OPTIONS "$<$<BOOL:${EDEN_SANITIZE}>:-fno-sanitize=all>"
-  COMPILE_DEFINITIONS "$<$<STREQUAL:${EDEN_SANITIZE},thread>:EDEN_THREAD_SANITIZER>")
+set_source_files_properties(tests/csrc/simt/simt.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+if(EDEN_SANITIZE)
+  set_source_files_properties(tests/csrc/simt/simt.cpp PROPERTIES COMPILE_OPTIONS -fno-sanitize=all)
+endif()
 include(Catch)
 catch_discover_tests(eden_tests)
 
@@ -43,6 +44,7 @@ foreach(isa baseline avx2 avx512 neon missing)
     PASS_REGULAR_EXPRESSION "All tests passed")
 endforeach()
 if(EDEN_SANITIZE STREQUAL "thread")
+  set_source_files_properties(tests/csrc/simt/simt.cpp PROPERTIES COMPILE_DEFINITIONS EDEN_THREAD_SANITIZER)
   # Races that are planted, each of which has to be reported.
   add_test(NAME "planted races are reported" COMMAND eden_tests "[.planted]")
   set_tests_properties("planted races are reported" PROPERTIES
