@@ -18,9 +18,6 @@ from pathlib import Path
 
 MOST_REGISTERS = 64
 MOST_SHARED_BYTES = 28 * 1024
-MOST_STACK_ACCESSES = 160
-"""Loads and stores of a thread's stack in the machine code of a kernel and what it calls: what is left saves registers
-once for each function that passes elements."""
 LEAST_OCCUPANCY = 0.5
 
 THREADS = 256
@@ -95,10 +92,8 @@ class Kernel:
         found = []
         if self.registers > MOST_REGISTERS:
             found.append(f"{self.registers} registers; allowed are {MOST_REGISTERS}")
-        if self.stack_accesses > MOST_STACK_ACCESSES:
-            found.append(
-                f"{self.stack_accesses} loads and stores of a thread's stack; allowed are {MOST_STACK_ACCESSES}"
-            )
+        if self.stack_accesses:
+            found.append(f"{self.stack_accesses} loads and stores of a thread's stack; allowed are none")
         if self.shared_bytes > MOST_SHARED_BYTES:
             found.append(f"{self.shared_bytes} bytes of shared memory; allowed are {MOST_SHARED_BYTES}")
         if self.occupancy < LEAST_OCCUPANCY:
@@ -179,8 +174,8 @@ RATES = (1e-6, 1e-4, 1e-3, 1e-2, 5e-2)
 FORMS = {"float32": (4, 32), "bfloat16": (2, 16), "int8": (1, 8), "int8 of float32": (4, 8)}
 """Bytes of a value, and bits of its stored word."""
 
-_TILE_CELLS = 1 << 16
-_MARK_LANES, _MARKS = 8, 8  # threads that draw a block's marks, and marks in it on average
+_TILE_CELLS = 1 << 17  # of one mask, as uniform errors have it
+_MARK_LANES, _MARKS = 4, 8  # threads that draw a block's marks, and marks in it on average
 _DRAW = 80  # instructions of ten rounds of Philox: four halves of products, and additions and exclusive ors
 _JUDGED = 40  # of a mark's place, its comparison and its bit
 _VECTOR, _BIT = 60, 3  # of 16 bytes: addresses, loads and stores; of a word of a mask or a value

@@ -136,7 +136,7 @@ inline constexpr uint64_t kEndless = ~uint64_t{0} >> 1;
 EDEN_HOST_DEVICE constexpr Region region_of_found() {
   return {kEndless,
           0,
-          ModelKind::kCell,
+          ModelKind::kMap,
           {0, 0},
           {0, 0},
           kAlways,

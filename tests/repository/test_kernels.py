@@ -40,7 +40,7 @@ def test_what_is_over_a_limit_is_told() -> None:
     assert kernel().occupancy == 0.5
     assert "registers; allowed" in kernel(registers=65).faults()[0]
     assert "an occupancy of 38%" in kernel(registers=80).faults()[1]
-    assert "200 loads and stores of a thread's stack" in kernel(stack_accesses=200).faults()[0]
+    assert "2 loads and stores of a thread's stack; allowed are none" in kernel(stack_accesses=2).faults()[0]
     assert "shared memory" in kernel(shared_bytes=1 << 16).faults()[0]
     assert kernel(accesses=Counter()).faults() == ["no loads of 128 bits", "no stores of 128 bits"]
     assert kernel(name="range_kernel", accesses=Counter()).faults() == ["no loads of 128 bits"]

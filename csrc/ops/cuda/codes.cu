@@ -17,18 +17,6 @@ constexpr int kPieceBytes = 4096;  // of words
 constexpr int kPieceBlocks = kPieceBytes / Secded::kDataBytes;
 constexpr int kVectorBytes = sizeof(Vector);
 
-// Where a piece lies on its way; values and cells as far from a place of 16 bytes as in memory.
-struct Room {
-  alignas(16) unsigned char values[4 * kPieceBytes + kVectorBytes];
-  alignas(16) unsigned char words[kPieceBytes];
-  alignas(16) unsigned char cells[kPieceBlocks * Secded::kBlockBytes + kVectorBytes];
-  bool detected[kPieceBlocks];  // errors that SECDED does not correct
-};
-__device__ inline Room& room() {
-  __shared__ Room of_block;
-  return of_block;
-}
-
 // What the host says of a storage.
 struct Code {
   Protection protection;
@@ -48,7 +36,7 @@ struct Code {
   }
 };
 
-// Elements [first, first + count) of a sample.
+// Elements [first, first + count) of a sample; the first thread alone changes it.
 struct Piece {
   int64_t sample, first;
   int count;
@@ -56,7 +44,7 @@ struct Piece {
   int64_t begin;  // of its cells, among the bytes of all samples'
   bool staged;    // its values lie side by side in memory
 
-  __device__ Piece(const Code& code, const LoadShape& shape, int64_t turn) {
+  __device__ void set(const Code& code, const LoadShape& shape, int64_t turn) {
     const int64_t elements = shape.sample_size(), in_sample = code.in_sample(shape);
     sample = turn / in_sample;
     first = turn % in_sample * code.in_piece();
@@ -67,6 +55,19 @@ struct Piece {
     staged = shape.outer == 1;
   }
 };
+
+// Where a piece lies on its way; values and cells as far from a place of 16 bytes as in memory.
+struct Room {
+  Piece piece;
+  alignas(16) unsigned char values[4 * kPieceBytes + kVectorBytes];
+  alignas(16) unsigned char words[kPieceBytes];
+  alignas(16) unsigned char cells[kPieceBlocks * Secded::kBlockBytes + kVectorBytes];
+  bool detected[kPieceBlocks];  // errors that SECDED does not correct
+};
+__device__ inline Room& room() {
+  __shared__ Room of_block;
+  return of_block;
+}
 
 // The tile of a tripled sign that a byte of a sample is in.
 struct SignTile {
@@ -100,6 +101,8 @@ __device__ inline void move(unsigned char* to, const unsigned char* from, int by
   const int past = static_cast<int>(reinterpret_cast<uintptr_t>(from) % kVectorBytes);
   const int lead = past == 0 ? 0 : kVectorBytes - past < bytes ? kVectorBytes - past : bytes;
   const int vectors = (bytes - lead) / kVectorBytes, tail = lead + vectors * kVectorBytes;
+  // Four would hold more in registers than there are.
+  EDEN_TURNS(2)
   for (int v = thread; v < vectors; v += kThreads) {
     reinterpret_cast<Vector*>(to + lead)[v] = reinterpret_cast<const Vector*>(from + lead)[v];
   }
@@ -143,9 +146,10 @@ using CodeWord = UnsignedOf<(C::kWidthBits < 8 ? 8 : C::kWidthBits)>;
 
 // The words of a piece; of a tripled sign those whose copy 0, 1 or 2 its bytes have.
 template <class C, bool kTripled>
-__device__ __noinline__ void make_words(const Piece piece, int copy, const void* in) {
+__device__ __noinline__ void make_words(int copy, const void* in) {
   using Value = typename C::Unsigned;
   const Load& load = job().load;
+  const Piece& piece = room().piece;
   const bool staged = piece.staged && !kTripled;
   const auto* const values = static_cast<const Value*>(in);
   auto* const words = reinterpret_cast<CodeWord<C>*>(room().words);
@@ -162,9 +166,10 @@ __device__ __noinline__ void make_words(const Piece piece, int copy, const void*
 }
 
 template <class C, bool kSecded>
-__device__ __noinline__ void make_values(const Piece piece, void* out) {
+__device__ __noinline__ void make_values(void* out) {
   using Value = typename C::Unsigned;
   const Load& load = job().load;
+  const Piece& piece = room().piece;
   auto* const values = static_cast<Value*>(out);
   const auto* const words = reinterpret_cast<const CodeWord<C>*>(room().words);
   const bool zeroes = kSecded && load.conversion.correction == Correction::kZero;
@@ -185,9 +190,9 @@ __device__ inline void* block_data(int block) {
 }
 
 // Words to cells; of a tripled sign those of one copy, which join the others.
-__device__ inline void protect(Protection code, const Piece& piece, int copy,
-                               unsigned char* cells) {
+__device__ inline void protect(Protection code, int copy, unsigned char* cells) {
   const unsigned char* const words = room().words;
+  const Piece& piece = room().piece;
   EDEN_ROLLED
   for (int block = static_cast<int>(threadIdx.x); block < piece.blocks; block += kThreads) {
     if (code == Protection::kSecded) {
@@ -210,8 +215,9 @@ __device__ inline void protect(Protection code, const Piece& piece, int copy,
 }
 
 // Cells to words.
-__device__ inline void recover(Protection code, const Piece& piece, const unsigned char* cells) {
+__device__ inline void recover(Protection code, const unsigned char* cells) {
   unsigned char* const words = room().words;
+  const Piece& piece = room().piece;
   EDEN_ROLLED
   for (int block = static_cast<int>(threadIdx.x); block < piece.blocks; block += kThreads) {
     if (code == Protection::kSecded) {
@@ -240,16 +246,28 @@ __device__ inline void recover(Protection code, const Piece& piece, const unsign
   }
 }
 
+// The block's next piece, if there is one.
+__device__ inline bool next_piece(const Code& code) {
+  __syncthreads();  // the piece before is still being moved
+  if (threadIdx.x == 0) {
+    Job& job = eden::cuda::job();
+    const LoadShape& shape = job.load.shape;
+    job.done = job.turn >= code.in_sample(shape) * shape.batch;
+    if (!job.done) room().piece.set(code, shape, job.turn);
+    job.turn += gridDim.x;
+  }
+  __syncthreads();
+  return !job().done;
+}
+
 __global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
     encode_kernel(const __grid_constant__ DeviceLoad device, const __grid_constant__ Code code,
                   ValueType value, Storage storage, const void* in, void* cells) {
   if (threadIdx.x == 0) make_job(device);
-  __syncthreads();
   const LoadShape& shape = job().load.shape;
+  const Piece& piece = room().piece;
   const bool tripled = code.protection == Protection::kTripledSign;
-  const int64_t turns = code.in_sample(shape) * shape.batch;
-  for (int64_t turn = blockIdx.x; turn < turns; turn += gridDim.x) {
-    const Piece piece(code, shape, turn);
+  while (next_piece(code)) {
     unsigned char* const to = static_cast<unsigned char*>(cells) + piece.begin;
     unsigned char* const in_room = place_for(room().cells, to);
     const void* values = in;
@@ -272,10 +290,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
     for (int copy = 0; copy < (tripled ? 3 : 1); ++copy) {
       visit_codec<true>(value, storage, [&]<ValueType kValue, Storage kStorage>() {
         constexpr bool kTripled = traits_of(kStorage).protection == Protection::kTripledSign;
-        make_words<Codec<kValue, kStorage>, kTripled>(piece, copy, values);
+        make_words<Codec<kValue, kStorage>, kTripled>(copy, values);
       });
       __syncthreads();
-      protect(code.protection, piece, copy, in_room);
+      protect(code.protection, copy, in_room);
     }
     __syncthreads();
     move(to, in_room, piece.blocks * static_cast<int>(code.block.bytes));
@@ -300,22 +318,21 @@ __global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
            blockIdx.x * int64_t{kThreads} + threadIdx.x, gridDim.x * int64_t{kThreads});
     return;
   }
+  const Piece& piece = room().piece;
   const bool tripled = code.protection == Protection::kTripledSign;
-  const int64_t turns = code.in_sample(shape) * shape.batch;
-  for (int64_t turn = blockIdx.x; turn < turns; turn += gridDim.x) {
-    const Piece piece(code, shape, turn);
+  while (next_piece(code)) {
     const unsigned char* const from = static_cast<const unsigned char*>(cells) + piece.begin;
     unsigned char* const in_room = place_for(room().cells, from);
     if (!tripled) move(in_room, from, piece.blocks * static_cast<int>(code.block.bytes));
     __syncthreads();
-    recover(code.protection, piece, tripled ? from : in_room);
+    recover(code.protection, tripled ? from : in_room);
     __syncthreads();
     unsigned char* const to = static_cast<unsigned char*>(out) +
                               shape.tensor_index(piece.sample, piece.first) * device.value_bytes;
     unsigned char* const here = place_for(room().values, to);
     visit_codec<true>(value, storage, [&]<ValueType kValue, Storage kStorage>() {
       constexpr bool kSecded = traits_of(kStorage).protection == Protection::kSecded;
-      make_values<Codec<kValue, kStorage>, kSecded>(piece, piece.staged ? here : out);
+      make_values<Codec<kValue, kStorage>, kSecded>(piece.staged ? here : out);
     });
     if (!piece.staged) continue;
     __syncthreads();

@@ -8,8 +8,8 @@
 namespace eden::cuda {
 
 // Threads that draw a block's marks side by side: of 8 on average two come with the first draw and
-// four with every further one.
-inline constexpr int kMarkLanes = 8;
+// four with every further one, so that four threads have them all but for one block of sixty.
+inline constexpr int kMarkLanes = 4;
 
 __device__ inline void join(uint32_t* masks, uint32_t place) {
   atomicOr(masks + (place >> kGroupBits), uint32_t{1} << (place & (kGroupCells - 1)));
@@ -46,17 +46,37 @@ __device__ inline void visit_marks_of(uint32_t thread, uint64_t chip, int level,
 }
 
 __device__ inline void clear_masks(const Tile& tile, TileScratch& scratch) {
-  const uint32_t thread = this_thread();
-  const uint32_t words = tile.mask_words();
-  for (uint32_t w = thread; w < words; w += kThreads) {
-    scratch.masks[w] = 0;
-    scratch.masks[tile.one() + w] = 0;
+  const uint32_t vectors = (tile.mask_words() + kVectorWords - 1) / kVectorWords;
+  for (uint32_t v = this_thread(); v < vectors; v += kThreads) {
+    reinterpret_cast<Vector*>(scratch.masks)[v] = {};
+    if (tile.values == 2) reinterpret_cast<Vector*>(scratch.masks + kTileMaskWords)[v] = {};
   }
 }
 
 // A group's weak cells of both values, those that fail.
 __device__ inline uint32_t kept(const Load& load, const Tile& tile, uint64_t group, uint32_t weak) {
   return weak == 0 ? 0 : weak & failing(load.chip, group, load.access, tile.region.failure, weak);
+}
+
+// As dense_weak of weak_cells.h for a probability of each stored value, from the same numbers.
+__device__ inline void find_dense_of_both(uint64_t chip, uint64_t group,
+                                          const uint64_t (&probability)[2], uint32_t& zero,
+                                          uint32_t& one) {
+  const auto begun = [](uint64_t p) -> OpenGroup {
+    return {p == kAlways ? ~0u : 0u, p == 0 || p == kAlways ? 0u : ~0u};
+  };
+  OpenGroup of_zero = begun(probability[0]), of_one = begun(probability[1]);
+  EDEN_ROLLED
+  for (int digit = 0; digit < kFractionDigits && (of_zero.open | of_one.open) != 0;
+       digit += kDigitsInDraw) {
+    let_go();
+    const PhiloxWords digits =
+        dense_digits(chip, group, static_cast<uint32_t>(digit / kDigitsInDraw));
+    compare_digits(probability[0], digit, digits, of_zero);
+    compare_digits(probability[1], digit, digits, of_one);
+  }
+  zero = of_zero.result;
+  one = of_one.result;
 }
 
 // Models 0 and 3.
@@ -69,12 +89,15 @@ __device__ inline void find_cells(const Load& load, const Tile& tile, TileScratc
   } else {
     for (uint32_t w = thread; w < tile.mask_words(); w += kThreads) {
       const uint64_t group = tile.group(w);
-      const uint32_t zero = dense_weak(load.chip, group, region.dense[0]);
-      const uint32_t one =
-          region.dense[1] == region.dense[0] ? zero : dense_weak(load.chip, group, region.dense[1]);
+      uint32_t zero, one;
+      if (region.dense[1] == region.dense[0]) {
+        zero = one = dense_weak(load.chip, group, region.dense[0]);
+      } else {
+        find_dense_of_both(load.chip, group, region.dense, zero, one);
+      }
       const uint32_t fails = kept(load, tile, group, zero | one);
       masks[w] = zero & fails;
-      masks[kTileMaskWords + w] = one & fails;
+      if (tile.values == 2) masks[kTileMaskWords + w] = one & fails;
     }
   }
   __syncthreads();
@@ -86,22 +109,19 @@ __device__ inline void find_cells(const Load& load, const Tile& tile, TileScratc
     const uint32_t blocks =
         static_cast<uint32_t>(((end - 1) >> block_bits(level)) - first_block) + 1;
     for (; turn < blocks; turn += kThreads / kMarkLanes) {
-      visit_marks_of<kMarkLanes>(thread, load.chip, level, first_block + turn,
-                                 [&](const Mark& mark) {
-                                   const uint64_t cell = mark.cell();
-                                   if (cell < begin || cell >= end) return;
-                                   let_go();
-                                   const bool zero = mark.below(load.chip, region.sparse[0]);
-                                   const bool one = region.sparse[1] == region.sparse[0]
-                                                        ? zero
-                                                        : mark.below(load.chip, region.sparse[1]);
-                                   if (!(zero || one)) return;
-                                   if (!cell_fails(load.chip, cell, load.access, region.failure))
-                                     return;
-                                   const uint32_t place = tile.mask_bit(0, cell);
-                                   if (zero) join(masks, place);
-                                   if (one) join(masks + kTileMaskWords, place);
-                                 });
+      visit_marks_of<kMarkLanes>(
+          thread, load.chip, level, first_block + turn, [&](const Mark& mark) {
+            const uint64_t cell = mark.cell();
+            if (cell < begin || cell >= end) return;
+            let_go();
+            const bool zero = mark.below(load.chip, region.sparse[0]);
+            const bool one = tile.values == 2 && mark.below(load.chip, region.sparse[1]);
+            if (!(zero || one)) return;
+            if (!cell_fails(load.chip, cell, load.access, region.failure)) return;
+            const uint32_t place = tile.mask_bit(0, cell);
+            if (zero) join(masks, place);
+            if (one) join(masks + kTileMaskWords, place);
+          });
     }
     turn -= blocks;
   }

@@ -12,17 +12,35 @@
 
 namespace eden::cuda {
 
-// Before a loop that stays one.
+// Before a loop of which so many turns stand one after another, or one.
 #if defined(__CUDA_ARCH__)
-#define EDEN_ROLLED _Pragma("unroll 1")
+#define EDEN_PRAGMA(text) _Pragma(#text)
+#define EDEN_TURNS(count) EDEN_PRAGMA(unroll count)
 #else
-#define EDEN_ROLLED
+#define EDEN_TURNS(count)
 #endif
+#define EDEN_ROLLED EDEN_TURNS(1)
 
 inline constexpr int kThreads = 256;
 inline constexpr int kWarp = 32;
 inline constexpr int kBlocksOnMultiprocessor = 4;  // of 2,048 threads: half of them
 inline constexpr int64_t kBlocksWanted = 2048;     // that fill any device a few times over
+
+// Blocks that the current device holds at a time, where each has much to do before its first tile.
+inline int64_t resident_blocks() {
+  int device = 0, multiprocessors = 1;
+  // What fails here fails at the launch as well.
+  if (cudaGetDevice(&device) == cudaSuccess) {
+    cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  }
+  return int64_t{kBlocksOnMultiprocessor} * multiprocessors;
+}
+
+// What a thread reads and writes at once, in memory of values of any type.
+inline constexpr int kVectorWords = 4;
+struct __attribute__((may_alias, aligned(16))) Vector {
+  uint32_t word[kVectorWords];
+};
 
 // All but the tile's flips; the first thread alone changes it.
 struct Job {
@@ -76,6 +94,10 @@ __device__ inline TileScratch& scratch() {
   return flips;
 }
 
+// What lies in shared memory is read again behind it, rather than held in registers over a loop, or
+// over what few threads come to.
+__device__ inline void let_go() { asm volatile("" ::: "memory"); }
+
 // The block's next tile that holds cells of the operand: tiles of all regions are dealt to the
 // blocks in turn, of all planes or, where their flips are joined, of the words.
 __device__ inline void next_tile(const DeviceLoad& device) {
@@ -84,6 +106,7 @@ __device__ inline void next_tile(const DeviceLoad& device) {
   scratch().reached = 0;
   for (;;) {
     for (; job.turn < job.grid.tiles; job.turn += gridDim.x) {
+      let_go();
       job.tile.set(load, job.which, job.region, job.grid, job.turn);
       if (job.tile.patch.rows == 0) continue;
       job.turn += gridDim.x;
@@ -94,12 +117,14 @@ __device__ inline void next_tile(const DeviceLoad& device) {
     job.done = job.which >= (job.joined ? 1 : load.region_count);
     if (job.done) return;
     job.region = job.joined ? region_of_found() : load.region(job.which);
+    let_go();
     const uint64_t bits = static_cast<uint64_t>(load.shape.sample_size()) *
                           plane_bits(job.region.plane, static_cast<uint64_t>(device.width));
     const uint64_t first = load.first_bit(job.which);
     job.done = first >= bits && job.region.plane == 0;
     if (job.done) return;
     const uint64_t end = PatchGrid::smaller(job.region.end, bits);
+    let_go();
     job.grid = TileGrid::cut(job.region, first < end ? end - first : 0, device.tile_cells);
   }
 }
@@ -114,9 +139,5 @@ __device__ inline uint32_t this_thread() {
   return threadIdx.x;
 #endif
 }
-
-// What lies in shared memory is read again behind it, rather than held in registers over a loop, or
-// over what few threads come to.
-__device__ inline void let_go() { asm volatile("" ::: "memory"); }
 
 }  // namespace eden::cuda

@@ -74,8 +74,9 @@ cudaError_t launch(DeviceLoad load, ValueType value, Storage storage, const void
   // As many as a single region of whole tiles would have; what else there is, is strided over.
   // Samples that share their cells pass through one block's masks; where there are fewer tiles than
   // blocks wanted, more blocks find the same masks again.
-  const int64_t columns = std::min(cells / load.tile_cells + 1, kBlocksWanted);
-  const int64_t rows = std::min(load.shape.batch, std::max<int64_t>(1, kBlocksWanted / columns));
+  const int64_t blocks = resident_blocks();
+  const int64_t columns = std::min(cells / load.tile_cells + 1, blocks);
+  const int64_t rows = std::min(load.shape.batch, std::max<int64_t>(1, blocks / columns));
   cudaLaunchConfig_t config{};
   config.gridDim = {static_cast<unsigned>(columns), static_cast<unsigned>(rows), 1};
   config.blockDim = {kThreads, 1, 1};

@@ -5,16 +5,24 @@
 
 namespace eden::cuda {
 
-// What a thread reads and writes at once, in memory of values of any type.
-inline constexpr int kVectorWords = 4;
-struct __attribute__((may_alias, aligned(16))) Vector {
-  uint32_t word[kVectorWords];
-};
-
 // The masks' bits of a vector's elements.
 template <int kWords>
 struct Window {
   uint32_t word[kWords];
+
+  // What begins with a bit of it.
+  template <int kBit>
+  __device__ Window from() const {
+    constexpr int kFirst = kBit / kGroupCells, kShift = kBit % kGroupCells;
+    Window window{};
+    for (int w = 0; w + kFirst < kWords; ++w) {
+      window.word[w] = word[w + kFirst] >> kShift;
+      if (kShift != 0 && w + kFirst + 1 < kWords) {
+        window.word[w] |= word[w + kFirst + 1] << (kGroupCells - kShift) % kGroupCells;
+      }
+    }
+    return window;
+  }
 };
 
 // From bit `place` of a mask on; where words and bits fit, 128 bits at a time, which banks of
@@ -40,6 +48,52 @@ __device__ inline Window<kWords> window_of(const uint32_t* mask, uint32_t place)
     }
   }
   return window;
+}
+
+// The elements of a word of memory, whose masks' bits begin with bit `first` of a window's.
+template <class C, bool kCorrects, int kWords>
+__device__ inline uint32_t read_word(uint32_t values, const Window<kWords>& zero,
+                                     const Window<kWords>& one, int first,
+                                     const ElementCode& code) {
+  if constexpr (C::kIdentity && !kCorrects) {
+    return C::flipped(values, zero.word[first / kGroupCells], one.word[first / kGroupCells]);
+  }
+  constexpr uint32_t kValueMask = ~uint32_t{0} >> (32 - C::kValueBits);
+  uint32_t result = 0;
+  for (int e = 0; e < 32 / C::kValueBits; ++e) {
+    const uint32_t bits = (values >> (e * C::kValueBits)) & kValueMask;
+    const int bit = first + e * C::kWidthBits;
+    const int word = bit / kGroupCells, shift = bit % kGroupCells;
+    const uint32_t if_zero = (zero.word[word] >> shift) & C::kMask;
+    const uint32_t if_one = (one.word[word] >> shift) & C::kMask;
+    // A code decodes what it encoded to what it was, which takes neither.
+    const bool untouched = C::kInWordCode && (if_zero | if_one) == 0;
+    const uint32_t read = untouched
+                              ? C::template read<false, kCorrects>(bits, 0, 0, code)
+                              : C::template read<true, kCorrects>(bits, if_zero, if_one, code);
+    result |= (read & kValueMask) << (e * C::kValueBits);
+  }
+  return result;
+}
+
+template <class C, bool kCorrects, int kWords>
+__device__ inline void read_vector(Vector& vector, Window<kWords> zero, Window<kWords> one,
+                                   const ElementCode& code) {
+  constexpr int kBitsOfWord = 32 / C::kValueBits * C::kWidthBits;
+  if constexpr (C::kInWordCode) {
+    // Decoding is long, so that it stands in the code once: the next word comes to the front.
+    EDEN_ROLLED
+    for (int w = 0; w < kVectorWords; ++w) {
+      const uint32_t read = read_word<C, kCorrects>(vector.word[0], zero, one, 0, code);
+      vector = {{vector.word[1], vector.word[2], vector.word[3], read}};
+      zero = zero.template from<kBitsOfWord>();
+      one = one.template from<kBitsOfWord>();
+    }
+  } else {
+    for (int w = 0; w < kVectorWords; ++w) {
+      vector.word[w] = read_word<C, kCorrects>(vector.word[w], zero, one, w * kBitsOfWord, code);
+    }
+  }
 }
 
 // Of one sample.
@@ -81,6 +135,7 @@ __device__ inline void pass_elements(const Load& load, const Tile& tile, const T
 
   uint32_t row = 0;
   for (uint32_t slot = threadIdx.x;; slot += kThreads) {
+    let_go();
     for (; slot >= slots; ++row) slot -= slots;
     if (row >= tile.patch.rows) return;
     const uint64_t row_begin = tile.patch.origin + row * tile.patch.stride;
@@ -105,22 +160,8 @@ __device__ inline void pass_elements(const Load& load, const Tile& tile, const T
       choose(channel_of(index));
       const int64_t at = shape.tensor_index(sample, index);
       Vector vector = *reinterpret_cast<const Vector*>(in + at);
-      const Window<kWords> of_zero = window_of<kWords>(zero, place);
-      const Window<kWords> of_one = window_of<kWords>(one, place);
-      for (int w = 0; w < kVectorWords; ++w) {
-        uint32_t result = 0;
-        for (int e = 0; e < kInWord; ++e) {
-          constexpr uint32_t kValueMask = ~uint32_t{0} >> (32 - C::kValueBits);
-          const uint32_t bits = (vector.word[w] >> (e * C::kValueBits)) & kValueMask;
-          const int bit = (w * kInWord + e) * C::kWidthBits;
-          const int word = bit / kGroupCells, shift = bit % kGroupCells;
-          const uint32_t read =
-              C::template read<true, kCorrects>(bits, (of_zero.word[word] >> shift) & C::kMask,
-                                                (of_one.word[word] >> shift) & C::kMask, code);
-          result |= (read & kValueMask) << (e * C::kValueBits);
-        }
-        vector.word[w] = result;
-      }
+      read_vector<C, kCorrects>(vector, window_of<kWords>(zero, place),
+                                window_of<kWords>(one, place), code);
       *reinterpret_cast<Vector*>(out + at) = vector;
     } else {
       for (int i = 0; i < end - begin; ++i) {

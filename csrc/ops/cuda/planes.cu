@@ -77,8 +77,8 @@ cudaError_t find_planes(DeviceLoad load, Storage storage, cudaStream_t stream) {
   const int64_t cells = load.shape.sample_size() * load.width;
   load.tile_cells = tile_cells_of(cells, 1, load.tile_cells);
   cudaLaunchConfig_t config{};
-  config.gridDim = {static_cast<unsigned>(std::min(cells / load.tile_cells + 1, kBlocksWanted)), 1,
-                    1};
+  const int64_t blocks = std::min(cells / load.tile_cells + 1, resident_blocks());
+  config.gridDim = {static_cast<unsigned>(blocks), 1, 1};
   config.blockDim = {kThreads, 1, 1};
   config.stream = stream;
   return cudaLaunchKernelEx(&config, planes_kernel, load);

@@ -26,6 +26,14 @@ static_assert(kTileCells / kRowBitsMultiple <= kTileColumns);
 // From a tile's first line to the end of its last one: the cells have numbers of 32 bits.
 static_assert(kTileColumns * (kMostSubarrayCells / kRowBitsMultiple) <= uint64_t{1} << 32);
 
+// Whether cells of a region flip alike whatever they store, so that a tile has one mask.
+EDEN_HOST_DEVICE inline bool flips_alike(const Region& region) {
+  if (region.model == ModelKind::kCell) {
+    return region.sparse[0] == region.sparse[1] && region.dense[0] == region.dense[1];
+  }
+  return region.model != ModelKind::kMap && !by_value(region.table_kind);
+}
+
 // Cells of a tile, of `cells` that so many samples have: `asked`, or as suits them at 0.
 inline uint32_t tile_cells_of(int64_t cells, int64_t samples, uint32_t asked) {
   constexpr int64_t kBlocksThatFill = 512;  // so that every multiprocessor has some
@@ -55,8 +63,13 @@ struct TileGrid {
 
   EDEN_HOST_DEVICE static TileGrid cut(const Region& region, uint64_t bits, uint32_t tile_cells) {
     if (bits == 0) return {PatchGrid{}, 1, 1, 0};
-    const bool two = by_value(region.table_kind);
-    if (two) tile_cells /= 2;
+    const bool alike = flips_alike(region);
+    if (region.model == ModelKind::kCell) {
+      // One mask, in the room of two, unless tiles are small for there to be many.
+      if (alike && tile_cells == kTileCells) tile_cells *= 2;
+    } else if (region.model != ModelKind::kMap && !alike) {
+      tile_cells /= 2;
+    }
     if (region.model != ModelKind::kBitline) {
       const PatchGrid grid = PatchGrid::cut(region, bits, tile_cells, kTileColumnMultiple);
       return {grid, 1, 1, grid.patches};
@@ -64,10 +77,10 @@ struct TileGrid {
     const uint64_t touched =
         (region.address + bits - 1) / region.row_bits - region.address / region.row_bits + 1;
     const uint64_t high = PatchGrid::smaller(touched, region.subarray_rows);
-    // Where cells of a line flip alike whatever they store, a tile of bitlines has one mask, in the
-    // room of two: the runs of its rows are the longer for it.
+    // The runs of a tile's rows are the longer for one mask in the room of two.
     const uint64_t most = uint64_t{2} * tile_cells;
-    const uint64_t cells = PatchGrid::smaller(most, (two ? kTileColumns / 2 : kTileColumns) * high);
+    const uint64_t cells =
+        PatchGrid::smaller(most, (alike ? kTileColumns : kTileColumns / 2) * high);
     const PatchGrid grid = PatchGrid::cut(region, bits, cells, kTileColumnMultiple);
     const uint32_t rows = static_cast<uint32_t>(most / grid.columns);
     const uint32_t cuts = static_cast<uint32_t>((high + rows - 1) / rows);
@@ -100,7 +113,7 @@ struct Tile {
   uint32_t pitch;      // mask words of a row
   uint64_t first_line;
   uint32_t lines;        // none where each cell stands for itself
-  uint32_t values;       // thresholds of a line: 1, or one for each stored value
+  uint32_t values;       // masks, and thresholds of a line: 1, or one for each stored value
   uint64_t line_length;  // cells
   uint64_t place;        // of the tile's first row among the cells of a bitline
 
@@ -113,7 +126,7 @@ struct Tile {
     end = grid.grid.end;
     zero_cell = of.address - load.first_bit(which);
     pitch = lines = 0;
-    values = by_value(of.table_kind) ? 2 : 1;
+    values = flips_alike(of) ? 1 : 2;
     line_length = first_line = place = 0;
     if (patch.rows == 0) return;
     const uint64_t last = patch.origin + patch.columns - 1;
@@ -133,7 +146,7 @@ struct Tile {
 
   EDEN_HOST_DEVICE uint32_t mask_words() const { return patch.rows * pitch; }
   // Where the mask of cells that store 1 begins.
-  EDEN_HOST_DEVICE uint32_t one() const { return lines == 0 || values == 2 ? kTileMaskWords : 0; }
+  EDEN_HOST_DEVICE uint32_t one() const { return values == 2 ? kTileMaskWords : 0; }
   // The group whose cells are the bits of a mask word.
   EDEN_HOST_DEVICE uint64_t group(uint32_t word) const {
     return ((patch.origin + word / pitch * patch.stride) >> kGroupBits) + word % pitch;
