@@ -330,3 +330,20 @@ TEST_CASE("two threads at one load give the bits of one") {
   first.join();
   CHECK((alone == together));
 }
+
+TEST_CASE("an operand of some size has two pieces for each of many threads") {
+  const auto row = row_of(1e-3, 1e-3, 1.0, 0, eden::kEndless);
+  for (const int threads : {2, 8, 16, 64}) {
+    for (const int64_t batch : {1, 4}) {
+      // As small as pieces of 2^17 cells allow.
+      eden::Load load = load_of(1, batch, threads * (int64_t{1} << 15) / batch);
+      load.regions = row.data();
+      load.region_count = 1;
+      const std::vector<char> in(static_cast<size_t>(load.shape.sample_size() * batch));
+      const eden::LoadWork work(load, ValueType::kInt8, Storage::kInt8, in.data(), nullptr,
+                                eden::simd::kernels(), threads);
+      INFO("threads " << threads << ", samples " << batch);
+      CHECK(work.pieces() >= 2 * threads);
+    }
+  }
+}
