@@ -30,6 +30,7 @@ EDEN_LANES void append_cells(const PlaneLayout& plane, uint32_t lead, const uint
 
 void cells_of_words(const PlaneLayout& plane, uint32_t lead, const uint32_t* cell, size_t count,
                     FoundCells& found) {
+  if (count == 0) return;
   reserve(found, count + kLanes);
   uint32_t* const to = found.cell + found.size;
   const size_t whole = count / kLanes * kLanes;
