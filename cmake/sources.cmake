@@ -35,6 +35,7 @@ set(EDEN_CORE_SOURCES
   csrc/memory/corrupt/coded_flips.cpp
   csrc/memory/corrupt/flips.cpp
   csrc/memory/corrupt/kept_flips.cpp
+  csrc/memory/corrupt/line_flips.cpp
   csrc/memory/corrupt/plane_flips.cpp
   csrc/memory/corrupt/load_work.cpp
   csrc/memory/corrupt/reference.cpp

@@ -24,11 +24,16 @@ EDEN_HOST_DEVICE inline int line_bin(uint32_t distance) {
   if (distance < (1u << kLineBinsInOctaveLog2)) return static_cast<int>(distance);
 #if defined(__CUDA_ARCH__)
   const int octave = kLineMarkBits - 1 - kLineBinsInOctaveLog2 - __clz(distance);
-#else
-  const int octave = kLineMarkBits - 1 - kLineBinsInOctaveLog2 - __builtin_clz(distance);
-#endif
   return ((octave + 1) << kLineBinsInOctaveLog2) +
          static_cast<int>((distance >> octave) & ((1u << kLineBinsInOctaveLog2) - 1u));
+#else
+  // The exponent and the first binary places of a double, which are found faster than a first bit
+  // is counted.
+  constexpr int kPlaces = 52, kBias = 1023 + kLineBinsInOctaveLog2 - 1;
+  const auto bits = __builtin_bit_cast(uint64_t, static_cast<double>(distance));
+  return static_cast<int>(bits >> (kPlaces - kLineBinsInOctaveLog2)) -
+         (kBias << kLineBinsInOctaveLog2);
+#endif
 }
 
 // The smallest distance in a bin; that of bin kLineBins is 2^32.

@@ -120,7 +120,13 @@ class PatchFlips {
                        uint64_t first_line, uint32_t count, int joint);
   void find_lines_by_value(const Load& load, const Region& region, const WeakLines& weak,
                            uint64_t first_line, uint32_t count, int joint);
-  void take_line(uint32_t line, const WeakThresholds& zero, const WeakThresholds& one, int joint);
+  struct TakenLines;
+  void clear_lines(uint32_t count);
+  TakenLines take_lines(int joint);
+  void sort_lines(const TakenLines& taken);
+  const uint32_t* level_begin(int level) const {
+    return line_order_.data() + lines_before_[static_cast<size_t>(level)];
+  }
   void part_by_line(const simd::PatchLines& lines);
   void find_line_by_line(const Load& load, const simd::PatchLines& lines, int joint);
   void list_blocks(const simd::PatchLines& lines, int joint);
@@ -158,11 +164,14 @@ class PatchFlips {
   bool zero_lines_ = false;         // whether that is so of one or more
   std::vector<uint32_t> weak_line_, weak_mark_;
   std::vector<uint32_t> line_mark_[2];  // by stored value, where they differ
-  // By the level from which on they share their blocks with others.
-  std::array<std::vector<uint32_t>, kLastLevel + 1> lines_of_level_;
-  std::vector<simd::DenseLine> dense_lines_;
+  // Those with a threshold as they are found, and by the level from which on they share their
+  // blocks with others, which is above kLastLevel where they do not.
+  std::vector<uint32_t> taken_line_, taken_level_, line_order_;
+  std::array<uint32_t, kLastLevel + 3> lines_before_{};  // of levels before each
+  std::vector<simd::DenseLine> dense_lines_;             // the first dense_count_
+  size_t dense_count_ = 0;
   std::vector<uint64_t> reached_;
-  std::vector<simd::MarkBlock> blocks_;
+  std::vector<simd::MarkBlocks> blocks_;
 };
 
 }  // namespace eden

@@ -16,7 +16,7 @@ namespace {
 using eden::simd::DenseQuery;
 using eden::simd::FoundCells;
 using eden::simd::Kernels;
-using eden::simd::MarkBlock;
+using eden::simd::MarkBlocks;
 using eden::simd::PatchLines;
 using eden::simd::SparseQuery;
 
@@ -272,7 +272,8 @@ TEST_CASE("a head whose high word is one of the table's is counted by its low wo
         const PatchLines line{
             border.block * length, 1, length, &threshold, &key, nullptr, nullptr, false, 0,
             eden::simd::kOneRow,   0, length, 0};
-        const MarkBlock block{border.block, kLevel};
+        const uint64_t first = 1;
+        const MarkBlocks block{border.block, &first, 1, kLevel};
         Owned<FoundCells> marks;
         kernels->find_in_lines(kChip, line, &block, 1, marks.found);
         REQUIRE(marks.found.size == border.marks);
@@ -320,14 +321,18 @@ TEST_CASE("every instruction set finds the marks of lines") {
       lines.end = static_cast<uint32_t>(cells - lines.lead);
     }
     lines.begin = static_cast<uint32_t>(random.below(2) * random.below(lines.end));
-    std::vector<MarkBlock> blocks;
+    std::vector<MarkBlocks> blocks;
+    std::vector<std::vector<uint64_t>> wanted;
     std::vector<uint32_t> expected;
     for (int level = eden::kFirstLevel; level <= eden::kLastLevel; ++level) {
       const int bits = eden::block_bits(level);
+      const uint64_t first = lines.first_cell >> bits;
       const uint64_t last = (lines.first_cell + cells - 1) >> bits;
-      for (uint64_t block = lines.first_cell >> bits; block <= last; ++block) {
-        if (last - block > 300) block = last - 300;
-        blocks.push_back({block, level});
+      std::vector<uint64_t>& of_level = wanted.emplace_back((last - first) / 64 + 1);
+      blocks.push_back({first, of_level.data(), of_level.size(), level});
+      const uint64_t step = 1 + random.below(3);
+      for (uint64_t block = last - first > 300 ? last - 300 : first; block <= last; block += step) {
+        of_level[(block - first) / 64] |= uint64_t{1} << ((block - first) % 64);
         eden::visit_marks(chip, level, block, [&](const eden::Mark& mark) {
           const uint64_t offset = mark.cell() - lines.first_cell;
           if (offset >= cells) return;

@@ -19,6 +19,8 @@ class LineOfOffset {
     inverse_ = static_cast<uint32_t>(((uint64_t{1} << (31 + log2)) + groups - 1) / groups);
   }
   EDEN_INLINE Words operator()(Words offset) const {
+    // That of a power of two leaves the shift alone.
+    if (inverse_ == 1u << 31) return offset >> (kGroupBits + shift_);
     Wide high, low;
     multiply(widen((offset >> kGroupBits) << 1), inverse_, high, low);
     return narrow(high) >> shift_;
@@ -193,60 +195,134 @@ __attribute__((noinline)) void find_in_line_blocks(uint64_t chip, const Keys& ke
   judge.finish();
 }
 
+// Sorts the blocks of levels by whether each lies in one line, and has them searched.
 template <bool kTwo>
-EDEN_LANES void find_blocks_in_lines(uint64_t chip, const PatchLines& lines,
-                                     const MarkBlock* blocks_of, size_t count, FoundCells& found) {
-  const Keys keys = make_keys(chip);
-  const uint32_t cells = lines.count * lines.length;
-  Blocks of_lines, of_line;
-  for (size_t i = 0; i < count; ++i) {
-    const int bits = bits_of_block(blocks_of[i].level);
-    // Modulo 2^64 and 2^32: a block can begin before the first cell.
-    const uint64_t base = (blocks_of[i].index << bits) - lines.first_cell;
-    const auto offset = low_half(base);
-    const uint32_t line = lines.across && base < cells ? offset / lines.length : 0;
-    const uint32_t in_line = offset - line * lines.length;
-    const bool one =
-        lines.across && base < cells && in_line + (uint64_t{1} << bits) <= lines.length;
-    Blocks& blocks = one ? of_line : of_lines;
-    const size_t at = blocks.size++;
-    blocks.low_index[at] = low_half(blocks_of[i].index);
-    blocks.high_index[at] = high_half(blocks_of[i].index);
-    blocks.level[at] = static_cast<uint32_t>(blocks_of[i].level);
-    if (one) {
-      blocks.base[at] = in_line - lines.lead;
-      blocks.entry[at] = line;
-      blocks.strong[at] = lines.key[line];
-      if (kTwo) blocks.always[at] = lines.lower_key[line];
-    } else {
-      uint32_t low = 0, high = cells;
+class LineBlocks {
+ public:
+  EDEN_INLINE LineBlocks(uint64_t chip, const PatchLines& lines, FoundCells& found)
+      : chip_(chip),
+        keys_(make_keys(chip)),
+        lines_(lines),
+        line_of_(lines.length),
+        cells_(lines.count * lines.length),
+        found_(found) {}
+
+  EDEN_INLINE void enter(const MarkBlocks& level) {
+    constexpr uint32_t kInLanes = static_cast<uint32_t>((uint64_t{1} << kLanes) - 1);
+    constexpr size_t kInWord = 64;
+    alignas(64) uint32_t numbers[kBatch + kInWord + kLanes];
+    size_t size = 0;
+    const auto append_all = [&] {
+      for (size_t at = 0; at < size; at += kLanes) {
+        append(level, load(numbers + at), lanes_before(at, size), 0, cells_);
+      }
+      size = 0;
+    };
+    const int bits = bits_of_block(level.level);
+    for (size_t w = 0; w < level.words; ++w) {
+      uint64_t word = level.wanted[w];
+      if (word == 0) continue;
       if (bits == 32) {
         // Such a block is as long as offsets go modulo 2^32, so the wanted cells are cut at its
         // ends.
-        if (base < cells) low = offset;
-        if (base + (uint64_t{1} << 32) < cells) high = offset;
+        for (; word != 0; word &= word - 1) {
+          const uint64_t number = w * kInWord + static_cast<uint64_t>(__builtin_ctzll(word));
+          const uint64_t base = ((level.first + number) << bits) - lines_.first_cell;
+          const uint32_t low = base < cells_ ? low_half(base) : 0;
+          const bool ends = base + (uint64_t{1} << 32) < cells_;
+          append(level, broadcast(static_cast<uint32_t>(number)), lanes_of(1), low,
+                 ends ? low_half(base) : cells_);
+        }
+        continue;
       }
-      blocks.base[at] = offset - low;
-      blocks.span[at] = high - low;
-      blocks.entry[at] = low;
+      EDEN_UNROLL(16)
+      for (size_t bit = 0; bit < kInWord; bit += kLanes) {
+        const Words number = lane_numbers() + static_cast<uint32_t>(w * kInWord + bit);
+        size += compress(numbers + size, lanes_of(static_cast<uint32_t>(word >> bit) & kInLanes),
+                         number);
+      }
+      if (size >= kBatch) append_all();
     }
-    if (blocks.size < kBatch) continue;
-    if (one) {
-      find_in_line_blocks<OneLineJudge<kTwo>>(chip, keys, lines, blocks, found);
-    } else {
-      find_in_line_blocks<LineJudge<kTwo>>(chip, keys, lines, blocks, found);
-    }
+    append_all();
   }
-  find_in_line_blocks<OneLineJudge<kTwo>>(chip, keys, lines, of_line, found);
-  find_in_line_blocks<LineJudge<kTwo>>(chip, keys, lines, of_lines, found);
+
+  EDEN_INLINE void finish() {
+    find_in_line_blocks<OneLineJudge<kTwo>>(chip_, keys_, lines_, of_line_, found_);
+    find_in_line_blocks<LineJudge<kTwo>>(chip_, keys_, lines_, of_lines_, found_);
+  }
+
+ private:
+  // Of a level's blocks of these numbers those wanted, and of their cells those of offsets [low,
+  // high).
+  EDEN_INLINE void append(const MarkBlocks& level, Words numbers, Mask wanted, uint32_t low,
+                          uint32_t high) {
+    const int bits = bits_of_block(level.level);
+    const uint32_t first = low_half(level.first);
+    const Words index = numbers + first;
+    // Beyond a multiple of 2^32 the sum is less than what was added to.
+    const Words high_index =
+        high_half(level.first) + where(less(index, broadcast(first)), broadcast(1));
+    // Modulo 2^32: a block can begin before the first cell.
+    const Words offset = shift_left(numbers, broadcast(static_cast<uint32_t>(bits))) +
+                         low_half((level.first << bits) - lines_.first_cell);
+    if (lines_.across && uint64_t{1} << bits <= lines_.length) {
+      const Mask begins = both(wanted, less(offset, broadcast(cells_)));
+      const Words inside = where(begins, offset), line = line_of_(inside);
+      const Words in_line = inside - line * lines_.length;
+      const Mask one = both(begins, at_most(in_line, broadcast(lines_.length - (1u << bits))));
+      if (of_line_.size > kBatch - kLanes) {
+        find_in_line_blocks<OneLineJudge<kTwo>>(chip_, keys_, lines_, of_line_, found_);
+      }
+      const size_t at = of_line_.size;
+      compress(of_line_.base + at, one, in_line - lines_.lead);
+      compress(of_line_.entry + at, one, line);
+      compress(of_line_.strong + at, one, gather(lines_.key, line));
+      if (kTwo) compress(of_line_.always + at, one, gather(lines_.lower_key, line));
+      append_indices(of_line_, level, one, index, high_index);
+      wanted = without(wanted, one);
+      if (!any(wanted)) return;
+    }
+    if (of_lines_.size > kBatch - kLanes) {
+      find_in_line_blocks<LineJudge<kTwo>>(chip_, keys_, lines_, of_lines_, found_);
+    }
+    const size_t at = of_lines_.size;
+    compress(of_lines_.base + at, wanted, offset - low);
+    store(of_lines_.span + at, broadcast(high - low));
+    store(of_lines_.entry + at, broadcast(low));
+    append_indices(of_lines_, level, wanted, index, high_index);
+  }
+
+  EDEN_INLINE void append_indices(Blocks& blocks, const MarkBlocks& level, Mask wanted, Words index,
+                                  Words high_index) {
+    const size_t at = blocks.size;
+    store(blocks.level + at, broadcast(static_cast<uint32_t>(level.level)));
+    compress(blocks.high_index + at, wanted, high_index);
+    blocks.size += compress(blocks.low_index + at, wanted, index);
+  }
+
+  uint64_t chip_;
+  Keys keys_;
+  const PatchLines& lines_;
+  LineOfOffset line_of_;
+  uint32_t cells_;
+  FoundCells& found_;
+  Blocks of_lines_, of_line_;
+};
+
+template <bool kTwo>
+EDEN_LANES void find_blocks_in_lines(uint64_t chip, const PatchLines& lines,
+                                     const MarkBlocks* levels, size_t count, FoundCells& found) {
+  LineBlocks<kTwo> blocks(chip, lines, found);
+  for (size_t i = 0; i < count; ++i) blocks.enter(levels[i]);
+  blocks.finish();
 }
 
-void find_in_lines(uint64_t chip, const PatchLines& lines, const MarkBlock* blocks, size_t count,
+void find_in_lines(uint64_t chip, const PatchLines& lines, const MarkBlocks* levels, size_t count,
                    FoundCells& found) {
   if (lines.lower != nullptr) {
-    find_blocks_in_lines<true>(chip, lines, blocks, count, found);
+    find_blocks_in_lines<true>(chip, lines, levels, count, found);
   } else {
-    find_blocks_in_lines<false>(chip, lines, blocks, count, found);
+    find_blocks_in_lines<false>(chip, lines, levels, count, found);
   }
 }
 
@@ -255,24 +331,35 @@ size_t find_weak_lines(uint64_t chip, uint32_t detail, uint64_t first_line, uint
   constexpr uint32_t kLines = static_cast<uint32_t>(kLinesInDraw);
   const Keys keys = make_keys(chip);
   size_t size = 0;
-  for (uint64_t at = first_line / kLines; at * kLines < first_line + count; at += kLanes) {
-    const Words low = lane_numbers() + low_half(at);
-    // Beyond a multiple of 2^32 the sum is less than what was added to.
-    const Words high = high_half(at) + where(less(low, broadcast(low_half(at))), broadcast(1));
-    const Counter counter[1] = {
-        {{low, high, broadcast(0), broadcast(counter_word(Stream::kLine, detail))}}};
-    Numbers<1> numbers;
-    draw_lanes(keys, counter, numbers);
-    // Modulo 2^32: a draw can begin before the first line.
-    const Words offset = (lane_numbers() + low_half(at)) * kLines - low_half(first_line);
-    EDEN_UNROLL(4)
-    for (uint32_t i = 0; i < kLines; ++i) {
-      // Modulo 2^32 the last marks come before the first one.
-      const Mask weak = both(at_most(numbers.word[0][i] + last, broadcast(most + last)),
-                             less(offset + i, broadcast(count)));
-      compress(line + size, weak, offset + i);
-      size += compress(mark + size, weak, numbers.word[0][i]);
-    }
+  const uint64_t end = (first_line + count - 1) / kLines + 1;
+  for (uint64_t first = first_line / kLines; first < end;) {
+    // Draws whose numbers agree in their high half.
+    const uint64_t same_high = (first | ~uint32_t{0}) + 1;
+    const size_t draws = static_cast<size_t>((end < same_high ? end : same_high) - first);
+    for_each_step(draws, [&](auto sets, size_t at) EDEN_INLINE_LAMBDA {
+      Words index[sets.kNumber];
+      EDEN_UNROLL(2)
+      for (size_t set = 0; set < sets.kNumber; ++set) {
+        index[set] = lane_numbers() + low_half(first + at + set * kLanes);
+      }
+      Numbers<sets.kNumber> numbers;
+      draw_lanes(keys, index, high_half(first), 0, counter_word(Stream::kLine, detail), numbers);
+      EDEN_UNROLL(2)
+      for (size_t set = 0; set < sets.kNumber; ++set) {
+        const Mask valid = lanes_before(at + set * kLanes, draws);
+        // Modulo 2^32: a draw can begin before the first line.
+        const Words offset = index[set] * kLines - low_half(first_line);
+        EDEN_UNROLL(4)
+        for (uint32_t i = 0; i < kLines; ++i) {
+          // Modulo 2^32 the last marks come before the first one.
+          const Mask weak = both(at_most(numbers.word[set][i] + last, broadcast(most + last)),
+                                 both(valid, less(offset + i, broadcast(count))));
+          compress(line + size, weak, offset + i);
+          size += compress(mark + size, weak, numbers.word[set][i]);
+        }
+      }
+    });
+    first += draws;
   }
   return size;
 }

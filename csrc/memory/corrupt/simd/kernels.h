@@ -70,6 +70,14 @@ struct MarkBlock {
   int32_t level;
 };
 
+// Blocks of marks of a level: first + b where bit b of `wanted` is set, of so many words.
+struct MarkBlocks {
+  uint64_t first;
+  const uint64_t* wanted;
+  size_t words;
+  int32_t level;
+};
+
 // Lines that are neighbours in line space, and where their cells lie in a patch.
 struct PatchLines {
   uint64_t first_cell;  // of the first line
@@ -132,8 +140,9 @@ struct Kernels {
   const char* name;
   // Appends the cells found, in no particular order and some of them more than once.
   void (*find_sparse)(uint64_t chip, const SparseQuery* queries, size_t count, FoundCells& found);
-  // Appends the cells of lines with a mark in one of the blocks, likewise.
-  void (*find_in_lines)(uint64_t chip, const PatchLines& lines, const MarkBlock* blocks,
+  // Appends the cells of lines with a mark in one of the blocks, likewise. Each block holds some
+  // cell of the lines.
+  void (*find_in_lines)(uint64_t chip, const PatchLines& lines, const MarkBlocks* levels,
                         size_t count, FoundCells& found);
   // Appends the cells of the dense part of lines that cross the rows; or, with masks of cells that
   // store 0 and 1, joins their bits with them: bit p + row x row_gap is place p, rows have 32

@@ -114,6 +114,7 @@ EDEN_LANES Mask both(Mask a, Mask b) { return static_cast<Mask>(a & b); }
 EDEN_LANES Mask either(Mask a, Mask b) { return static_cast<Mask>(a | b); }
 EDEN_LANES Mask without(Mask a, Mask b) { return static_cast<Mask>(a & ~b); }
 EDEN_LANES uint32_t bits_of(Mask mask) { return mask; }
+EDEN_LANES Mask lanes_of(uint32_t bits) { return static_cast<Mask>(bits); }
 EDEN_LANES Words where(Mask mask, Words words) {
   return words_of(_mm512_maskz_mov_epi32(mask, bare(words)));
 }
@@ -146,6 +147,9 @@ EDEN_LANES uint32_t bits_of(Mask mask) {
 #else
   return (mask[0] & 1u) | (mask[1] & 2u) | (mask[2] & 4u) | (mask[3] & 8u);
 #endif
+}
+EDEN_LANES Mask lanes_of(uint32_t bits) {
+  return common_bits(broadcast(bits), shift_left(broadcast(1), lane_numbers()));
 }
 EDEN_LANES Words where(Mask mask, Words words) { return mask & words; }
 
