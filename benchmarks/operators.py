@@ -15,7 +15,8 @@ Tables:
 (g) what a call costs, on one element;
 (h) int8 in three planes over the whole word, both at one rate;
 (i) lines with a rate for each stored value over lines that fail for both at that rate;
-(j) storages with codes over those without at one rate, processor time of one thread.
+(j) storages with codes over those without at one rate, processor time of one thread;
+(k) a strided tensor over the dense one, and over a dense copy that is read, processor time of one thread.
 
 How a figure and its interval are found is told in operator_grid.py. The exit status is 0 however the figures turn out,
 1 if one of them could not be measured.
@@ -57,7 +58,7 @@ from eden.memory.planes import planes_of
 from eden.memory.reading import empty_cache
 from eden.memory.region import plane_rows
 
-TABLES = "acdefghij"
+TABLES = "acdefghijk"
 THREADS = 2
 PLANES_TARGET = 1.3
 CODED = {
@@ -575,6 +576,36 @@ def table_codes(report: Report, sizes: Sizes) -> None:
     torch.set_num_threads(THREADS)
 
 
+def table_strided(report: Report, sizes: Sizes) -> None:
+    channels = 64 if sizes.quick else 768
+    tokens = 2 if sizes.quick else 197
+    wide = values(torch.float32, (16, tokens, 3 * channels))
+    images = values(torch.float32, (16, 2 * channels, 4, 4))
+    strided = {
+        "a third of a projection": wide.chunk(3, -1)[1],
+        "half of the channels": images[:, channels:],
+        "batch and tokens transposed": wide[..., :channels].contiguous().transpose(0, 1),
+        "one sample, expanded": wide[:1, :, :channels].expand(16, tokens, channels),
+    }
+    report.heading("k", "a strided float32 tensor, processor time of one thread, over ...")
+    torch.set_num_threads(1)
+    report.row("", [f"{what}, {rate:.0e}" for rate in (1e-6, 1e-3) for what in ("dense", "copied")])
+    for label, x in strided.items():
+        dense, cells = x.contiguous(), []
+        for rate in (1e-6, 1e-3):
+            errors = eden.Uniform(rate)
+            runs: dict[str, Callable[[], Any]] = {
+                "strided": lambda x=x, errors=errors: eden.corrupt(x, errors),  # type: ignore[misc]
+                "dense": lambda dense=dense, errors=errors: eden.corrupt(dense, errors),  # type: ignore[misc]
+                "copied": lambda x=x, errors=errors: eden.corrupt(x.contiguous(), errors),  # type: ignore[misc]
+            }
+            times = compare(runs, sizes.budget(1.5), own_time)
+            for what in ("dense", "copied"):
+                cells.append(str(report.add("k", f"{label}, {what}, {rate:.0e}", times, "strided", what)))
+        report.row(label, cells, 46)
+    torch.set_num_threads(THREADS)
+
+
 RUNNERS: dict[str, Callable[[Report, Sizes], None]] = {
     "a": table_copy,
     "c": table_fused,
@@ -585,6 +616,7 @@ RUNNERS: dict[str, Callable[[Report, Sizes], None]] = {
     "h": table_planes,
     "i": table_by_value,
     "j": table_codes,
+    "k": table_strided,
 }
 
 

@@ -205,8 +205,14 @@ struct Span {
   bool overlaps(const Span& other) const { return first < other.end && other.first < end; }
 };
 
+// Whether x may be read while `out` is written, each where it lies.
+inline bool lie_apart(const Tensor& x, const Tensor& out) {
+  const bool same = x.const_data_ptr() == out.const_data_ptr() && x.strides().equals(out.strides());
+  return same || !Span(x).overlaps(Span(out));
+}
+
 // What is read while `out` is written must not lie in it, but for x itself, element for element.
-// Of another order than row-major, x is copied before and out after.
+// Where one of both is not row-major and they share memory, there are copies of x or of out.
 inline void check_apart(const Tensor& x, const CorruptArguments& arguments, const Tensor& out) {
   check_defined(out, "out");
   const Span written(out);
@@ -230,10 +236,36 @@ inline void check_apart(const Tensor& x, const CorruptArguments& arguments, cons
   check(arguments.bounds, "bounds");
 }
 
-// The operators of one device, from its launcher, which works on dense tensors, and from what makes
-// an uninitialized tensor as torch.empty_like does.
+// Calls launch(x, out) with the tensors where they lie or, where it would not take these, with
+// dense copies. takes(tensor, written) says whether it takes one that is not row-major.
+template <Tensor (*EmptyLike)(const Tensor& x), class Takes, class Launch>
+void launch_where_they_lie(const Tensor& x, Tensor& out, Takes&& takes, Launch&& launch) {
+  if (x.is_contiguous() && out.is_contiguous()) return launch(x, out);
+  const Tensor source = x.is_contiguous() || (takes(x, false) && lie_apart(x, out))
+                            ? x
+                            : torch::stable::contiguous(x);
+  if (out.is_contiguous() || (takes(out, true) && lie_apart(source, out))) {
+    return launch(source, out);
+  }
+  STD_TORCH_CHECK(!is_expanded(out),
+                  "eden::corrupt: what is to be written has elements that share memory, as an "
+                  "expanded tensor has");
+  const Tensor read = dense(source);
+  Tensor result = EmptyLike(read);
+  launch(read, result);
+  torch::stable::copy_(out, result);
+}
+
+// For a launcher that takes dense tensors alone.
+inline bool takes_dense(const Tensor&, const CorruptArguments&, bool) { return false; }
+
+// The operators of one device, from its launcher, from what makes an uninitialized tensor as
+// torch.empty_like does, and from what says whether the launcher takes a tensor that is not
+// row-major, to be read or to be written.
 template <void (*Launch)(const Tensor& x, const CorruptArguments& arguments, Tensor& out),
-          Tensor (*EmptyLike)(const Tensor& x)>
+          Tensor (*EmptyLike)(const Tensor& x),
+          bool (*Takes)(const Tensor& tensor, const CorruptArguments& arguments, bool written) =
+              takes_dense>
 struct CorruptOperators {
   static Tensor corrupt(Tensor x, Tensor region, std::optional<Tensor> table, Tensor chip,
                         Tensor access, std::optional<Tensor> scale,
@@ -279,27 +311,21 @@ struct CorruptOperators {
     STD_TORCH_CHECK(out.scalar_type() == x.scalar_type() && out.sizes().equals(x.sizes()) &&
                         out.device() == x.device(),
                     "eden::corrupt: out must have the shape, dtype and device of x");
-    if (out.is_contiguous()) {
-      Launch(dense(x), arguments, out);
-    } else {
-      STD_TORCH_CHECK(!is_expanded(out),
-                      "eden::corrupt: what is to be written has elements that share memory, as an "
-                      "expanded tensor has");
-      const Tensor source = dense(x);
-      Tensor result = EmptyLike(source);
-      Launch(source, arguments, result);
-      torch::stable::copy_(out, result);
-    }
+    launch_where_they_lie<EmptyLike>(
+        x, out,
+        [&](const Tensor& tensor, bool written) { return Takes(tensor, arguments, written); },
+        [&](const Tensor& source, Tensor& result) { Launch(source, arguments, result); });
   }
 };
 
 }  // namespace eden::ops
 
-// Registers a device's launcher for every operator of the schema.
-#define EDEN_IMPLEMENT_CORRUPT(dispatch_key, launch, empty_like)       \
-  STABLE_TORCH_LIBRARY_IMPL(eden, dispatch_key, m) {                   \
-    using Operators = eden::ops::CorruptOperators<launch, empty_like>; \
-    m.impl("corrupt", TORCH_BOX(&Operators::corrupt));                 \
-    m.impl("corrupt_", TORCH_BOX(&Operators::corrupt_in_place));       \
-    m.impl("corrupt_out", TORCH_BOX(&Operators::corrupt_out));         \
+// Registers a device's launcher, and what further CorruptOperators takes, for every operator of the
+// schema.
+#define EDEN_IMPLEMENT_CORRUPT(dispatch_key, ...)                \
+  STABLE_TORCH_LIBRARY_IMPL(eden, dispatch_key, m) {             \
+    using Operators = eden::ops::CorruptOperators<__VA_ARGS__>;  \
+    m.impl("corrupt", TORCH_BOX(&Operators::corrupt));           \
+    m.impl("corrupt_", TORCH_BOX(&Operators::corrupt_in_place)); \
+    m.impl("corrupt_out", TORCH_BOX(&Operators::corrupt_out));   \
   }

@@ -23,6 +23,7 @@ FIGURES = {
     "h": 2 * 4 * 6,  # dtypes, models, rates
     "i": 2 * 3 * 6,  # axes, marks, rates
     "j": 2 * 7 * 6,  # models, codes, rates
+    "k": 4 * 2 * 2,  # layouts, rates, what they are compared with
 }
 
 

@@ -131,7 +131,8 @@ void check_regions(const Load& load, uint64_t width) {
 }  // namespace
 
 LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const void* in, void* out,
-                   const simd::Kernels& kernels, int threads)
+                   const simd::Kernels& kernels, int threads, const Rows& in_rows,
+                   const Rows& out_rows)
     : load_(load),
       cells_(load),
       value_(value),
@@ -141,6 +142,8 @@ LoadWork::LoadWork(const Load& load, ValueType value, Storage storage, const voi
       threads_(threads),
       in_(static_cast<const char*>(in)),
       out_(static_cast<char*>(out)),
+      in_rows_(in_rows),
+      out_rows_(out_rows),
       kernels_(kernels),
       apply_(kernels.apply(value, storage)) {
   if (apply_ == nullptr) refuse("this type cannot be kept in this storage");
@@ -489,25 +492,25 @@ void LoadWork::pass(const Segment& segment, const Patch& patch, Flips& flips,
   }
   for (const FlippedElement& element : flips.listed()) {
     const int64_t first = element_of(element.address);
-    const int64_t at = load_.shape.tensor_index(sample, first) * value_bytes_;
+    const int64_t at = load_.shape.tensor_index(sample, first);
     if (plain_) {
-      flip_element(at, element);
+      flip_element(read_at(at), written_at(at), element);
       continue;
     }
     const uint64_t zero[2] = {element.zero, 0}, one[2] = {element.one, 0};
-    apply_({in_ + at, out_ + at, 1, first, zero, one}, load_.conversion);
+    apply_({read_at(at), written_at(at), 1, first, zero, one}, load_.conversion);
   }
   if constexpr (std::is_same_v<Flips, CodedFlips>) {
     coded_->replace_detected(sample, flips.detected());
   }
 }
 
-void LoadWork::flip_element(int64_t at, const FlippedElement& element) const {
+void LoadWork::flip_element(const char* in, char* out, const FlippedElement& element) const {
   const auto flip = [&]<class Word>(Word word) {
-    std::memcpy(&word, in_ + at, sizeof(word));
+    std::memcpy(&word, in, sizeof(word));
     word = static_cast<Word>(word ^ ((word & static_cast<Word>(element.one)) |
                                      (static_cast<Word>(~word) & static_cast<Word>(element.zero))));
-    std::memcpy(out_ + at, &word, sizeof(word));
+    std::memcpy(out, &word, sizeof(word));
   };
   switch (value_bytes_) {
     case 4:
@@ -527,9 +530,11 @@ void LoadWork::pass_run(int64_t sample, int64_t first, int64_t count, uint64_t f
   const auto width = static_cast<uint64_t>(width_);
   for (int64_t done = 0; done < count;) {
     const int64_t index = first + done;
-    const int64_t length =
-        shape.outer == 1 ? count : std::min(count - done, shape.inner - index % shape.inner);
-    const int64_t at = shape.tensor_index(sample, index) * value_bytes_;
+    const int64_t at = shape.tensor_index(sample, index);
+    int64_t length = std::min({count - done, in_rows_.left(at), out_rows_.left(at)});
+    if (shape.outer != 1) length = std::min(length, shape.inner - index % shape.inner);
+    const char* const in = read_at(at);
+    char* const out = written_at(at);
     const uint64_t bit = first_bit + static_cast<uint64_t>(done) * width;
     const uint64_t bits = static_cast<uint64_t>(length) * width;
     if (plain_) {
@@ -538,13 +543,13 @@ void LoadWork::pass_run(int64_t sample, int64_t first, int64_t count, uint64_t f
         return mask == nullptr ? nullptr : reinterpret_cast<const char*>(mask) + bit / 8;
       };
       if (zero != nullptr || in_ != out_) {
-        plain_runs.push_back({in_ + at, out_ + at, static_cast<size_t>(length * value_bytes_),
-                              from(zero), from(one)});
+        plain_runs.push_back(
+            {in, out, static_cast<size_t>(length * value_bytes_), from(zero), from(one)});
       }
     } else {
       const uint64_t* of_zero = mask_from(zero, bit, bits, zero_scratch);
       const uint64_t* of_one = zero == one ? of_zero : mask_from(one, bit, bits, one_scratch);
-      apply_({in_ + at, out_ + at, length, index, of_zero, of_one}, load_.conversion);
+      apply_({in, out, length, index, of_zero, of_one}, load_.conversion);
     }
     done += length;
   }

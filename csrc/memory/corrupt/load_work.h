@@ -13,17 +13,20 @@
 #include "memory/corrupt/kept_flips.h"
 #include "memory/corrupt/load.h"
 #include "memory/corrupt/plane_flips.h"
+#include "memory/corrupt/rows.h"
 
 namespace eden {
 
 // The work of one load, cut into pieces that may be done in any order by any number of threads.
 class LoadWork {
  public:
-  // `in` and `out` are row-major tensors of a type that can be kept in the storage; they may be the
-  // same. For so many threads pieces are cut smaller, where there would not be two for each. Throws
-  // std::invalid_argument naming a region that cannot be followed (region_check.h).
+  // `in` and `out` are tensors of a type that can be kept in the storage, in rows of their own but
+  // for codes of several words; they may be the same. For so many threads pieces are cut smaller,
+  // where there would not be two for each. Throws std::invalid_argument naming a region that cannot
+  // be followed (region_check.h).
   LoadWork(const Load& load, ValueType value, Storage storage, const void* in, void* out,
-           const simd::Kernels& kernels = simd::kernels(), int threads = 1);
+           const simd::Kernels& kernels = simd::kernels(), int threads = 1,
+           const Rows& in_rows = {}, const Rows& out_rows = {});
 
   // Pieces are ordered so that neighbours share a patch, whose flips are then found once.
   int64_t pieces() const { return patches_ * load_.shape.batch; }
@@ -68,7 +71,9 @@ class LoadWork {
   void run_with(int64_t first_piece, int64_t last_piece, Flips& flips, Find&& find) const;
   template <class Flips>
   void pass(const Segment& segment, const Patch& patch, Flips& flips, int64_t sample) const;
-  void flip_element(int64_t at, const FlippedElement& element) const;
+  const char* read_at(int64_t index) const { return in_ + in_rows_.place(index) * value_bytes_; }
+  char* written_at(int64_t index) const { return out_ + out_rows_.place(index) * value_bytes_; }
+  void flip_element(const char* in, char* out, const FlippedElement& element) const;
   // `first_bit` of the masks is that of element `first`.
   void pass_run(int64_t sample, int64_t first, int64_t count, uint64_t first_bit,
                 const uint64_t* zero, const uint64_t* one,
@@ -94,7 +99,8 @@ class LoadWork {
   // From so many cells to a flip on, bits of a sample are turned one by one; 0 for never: a bit
   // that is found twice is to be turned once, by what was read.
   size_t cells_per_bit() const {
-    if (!plain_ || in_ == out_ || load_.shape.outer != 1) return 0;
+    const bool dense = load_.shape.outer == 1 && in_rows_.dense() && out_rows_.dense();
+    if (!plain_ || in_ == out_ || !dense) return 0;
     return streams_ ? kCellsPerFlipInList : kCellsPerBit;
   }
 
@@ -110,6 +116,7 @@ class LoadWork {
   bool streams_;
   const char* in_;
   char* out_;
+  Rows in_rows_, out_rows_;
   const simd::Kernels& kernels_;
   simd::Apply apply_;
   // In which elements pass; one without flips for all planes, or all words of a code.

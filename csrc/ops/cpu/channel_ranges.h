@@ -9,8 +9,8 @@
 
 namespace eden::ops {
 
-// Of a row-major tensor of at least one element; in pieces of a fixed size, whatever threads there
-// are.
+// Of a tensor of at least one element, copied where it is not read as it lies; in pieces of a fixed
+// size, whatever threads there are.
 std::vector<ValueRange> channel_ranges(ValueType type, const torch::stable::Tensor& x,
                                        const ChannelRows& rows);
 

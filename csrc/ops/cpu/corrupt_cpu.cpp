@@ -11,6 +11,7 @@
 #include "ops/cpu/caches.h"
 #include "ops/cpu/channel_ranges.h"
 #include "ops/cpu/output_pool.h"
+#include "ops/cpu/strided.h"
 
 namespace eden::ops {
 namespace {
@@ -49,9 +50,19 @@ Load load_of(const CorruptArguments& arguments) {
   return load;
 }
 
-void run(const Load& load, ValueType value, Storage storage, const void* in, void* out) {
-  const LoadWork work(load, value, storage, in, out, simd::kernels(),
-                      static_cast<int>(torch::stable::get_num_threads()));
+// Codes of several words are worked on in dense copies.
+bool takes(const Tensor& tensor, const CorruptArguments& arguments, bool written) {
+  if (is_coded(arguments.storage)) return false;
+  const std::optional<Rows> rows = long_rows(tensor);
+  return rows && (!written || rows->disjoint());
+}
+
+// Of tensors that are row-major, or taken as they are.
+void run(const Load& load, const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
+  const LoadWork work(load, arguments.value, arguments.storage, x.const_data_ptr(),
+                      out.mutable_data_ptr(), simd::kernels(),
+                      static_cast<int>(torch::stable::get_num_threads()), *long_rows(x),
+                      *long_rows(out));
   FlipCache& cache = flip_cache();
   FlipCache::Answer answer;
   if (work.patches() != 0) {
@@ -94,10 +105,6 @@ std::unique_ptr<uint8_t[]> encoded(const CodedLoad& coded) {
   return cells;
 }
 
-void run(const Load& load, const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
-  run(load, arguments.value, arguments.storage, x.const_data_ptr(), out.mutable_data_ptr());
-}
-
 void launch_cpu(const Tensor& x, const CorruptArguments& arguments, Tensor& out) {
   if (x.numel() != 0) run(load_of(arguments), x, arguments, out);
 }
@@ -114,7 +121,7 @@ std::tuple<Tensor, Tensor> corrupt_measured(Tensor x, Tensor region, std::option
   bool& clipped = *static_cast<bool*>(flag.mutable_data_ptr());
   clipped = false;
   if (x.numel() == 0) return {out, flag};
-  const Tensor source = dense(x);
+  const Tensor source = takes(x, arguments, false) ? x : dense(x);
   Load load = load_of(arguments);
   Conversion& conversion = load.conversion;
   std::vector<float> scales;
@@ -143,13 +150,10 @@ std::tuple<Tensor, Tensor> corrupt_measured(Tensor x, Tensor region, std::option
     conversion.zero_point = affine ? zero_points.data() : nullptr;
     conversion.channels = static_cast<int64_t>(scales.size());
   }
-  if (out.is_contiguous()) {
-    run(load, source, arguments, out);
-  } else {
-    Tensor result = empty_output(source);
-    run(load, source, arguments, result);
-    torch::stable::copy_(out, result);
-  }
+  launch_where_they_lie<empty_output>(
+      source, out,
+      [&](const Tensor& tensor, bool written) { return takes(tensor, arguments, written); },
+      [&](const Tensor& read, Tensor& result) { run(load, read, arguments, result); });
   return {out, flag};
 }
 
@@ -181,7 +185,7 @@ Tensor count_flips(Tensor x, Tensor region, std::optional<Tensor> table, Tensor 
 }  // namespace
 }  // namespace eden::ops
 
-EDEN_IMPLEMENT_CORRUPT(CPU, eden::ops::launch_cpu, eden::ops::empty_output)
+EDEN_IMPLEMENT_CORRUPT(CPU, eden::ops::launch_cpu, eden::ops::empty_output, eden::ops::takes)
 
 STABLE_TORCH_LIBRARY_IMPL(eden, CPU, m) {
   m.impl("corrupt_measured", TORCH_BOX(&eden::ops::corrupt_measured));

@@ -347,3 +347,84 @@ TEST_CASE("an operand of some size has two pieces for each of many threads") {
     }
   }
 }
+
+TEST_CASE("rows that lie apart are read and written as those of a dense tensor") {
+  // 12 samples of 5 x 97 elements; rows of 97, whose bytes begin where no vector does.
+  const std::vector<int64_t> sizes{5, 3, 4, 97};
+  const int64_t elements = 5 * 3 * 4 * 97;
+  struct Layout {
+    std::vector<int64_t> strides;
+    bool disjoint;
+  };
+  const Layout layouts[] = {{{1200, 400, 100, 1}, true},
+                            {{101, 505, 1515, 1}, true},
+                            {{97, 97 * 5, 97 * 15, 1}, true},
+                            {{1200, 0, 100, 1}, false},
+                            {{0, 0, 0, 1}, false}};
+  auto rows = row_of(3e-2, 3e-2, 0.7, (1 << 20) + 32, 97 * 32);
+  const auto lines = line_row(ModelKind::kBitline, 0.5, 1 << 20, ~uint64_t{0} >> 1, 300, 256, 32);
+  rows.insert(rows.end(), lines.begin(), lines.end());
+  const auto table = line_table(300, 0.01);
+  const float scale = 0.03f;
+  struct Form {
+    ValueType value;
+    Storage storage;
+    int64_t bytes;
+  };
+  for (const Form form : {Form{ValueType::kFloat32, Storage::kFloat32, 4},
+                          Form{ValueType::kFloat32, Storage::kInt8, 4},
+                          Form{ValueType::kBFloat16, Storage::kBFloat16, 2},
+                          Form{ValueType::kInt8, Storage::kInt8, 1}}) {
+    for (const Layout& layout : layouts) {
+      const eden::Rows lie = eden::Rows::of(sizes, layout.strides).value();
+      REQUIRE(lie.disjoint() == layout.disjoint);
+      std::vector<int8_t> apart = pattern(static_cast<size_t>(8000 * form.bytes));
+      std::vector<int8_t> dense(static_cast<size_t>(elements * form.bytes));
+      const auto bytes = static_cast<size_t>(form.bytes);
+      for (int64_t i = 0; i < elements; ++i) {
+        std::memcpy(&dense[static_cast<size_t>(i) * bytes],
+                    &apart[static_cast<size_t>(lie.place(i)) * bytes], bytes);
+      }
+      eden::Load load = load_of(5, 12, 97);
+      load.regions = rows.data();
+      load.region_count = 2;
+      load.table = table.data();
+      load.table_size = static_cast<int64_t>(table.size());
+      if (form.storage != eden::own_storage(form.value)) load.conversion.scale = &scale;
+      for (const bool persists : {false, true}) {
+        std::vector<int64_t> used = rows;
+        if (persists) used[eden::kFailure] = static_cast<int64_t>(eden::kAlways);
+        load.regions = used.data();
+        for (const char* name : {"baseline", "avx2", "avx512", "neon"}) {
+          const eden::simd::Kernels* kernels = eden::simd::kernels_of(name);
+          if (kernels == nullptr) continue;
+          auto expected = dense, read = dense;
+          const eden::LoadWork plain(load, form.value, form.storage, dense.data(), expected.data(),
+                                     *kernels);
+          plain.run(0, plain.pieces());
+          REQUIRE((expected != dense));
+          const eden::LoadWork strided(load, form.value, form.storage, apart.data(), read.data(),
+                                       *kernels, 1, lie);
+          strided.run(0, strided.pieces());
+          REQUIRE((read == expected));
+          if (!layout.disjoint) continue;
+          std::vector<int8_t> written(apart.size(), 0), within = apart;
+          const eden::LoadWork back(load, form.value, form.storage, dense.data(), written.data(),
+                                    *kernels, 1, {}, lie);
+          back.run(0, back.pieces());
+          const eden::LoadWork in_place(load, form.value, form.storage, within.data(),
+                                        within.data(), *kernels, 1, lie, lie);
+          in_place.run(0, in_place.pieces());
+          std::vector<int8_t> between = apart, untouched(apart.size(), 0);
+          for (int64_t i = 0; i < elements; ++i) {
+            const auto at = static_cast<size_t>(lie.place(i)) * bytes;
+            std::memcpy(&between[at], &expected[static_cast<size_t>(i) * bytes], bytes);
+            std::memcpy(&untouched[at], &expected[static_cast<size_t>(i) * bytes], bytes);
+          }
+          REQUIRE((within == between));
+          REQUIRE((written == untouched));
+        }
+      }
+    }
+  }
+}
