@@ -89,8 +89,10 @@ struct TileGrid {
 
   // Tile `index`; it has no rows where the operand does not touch it.
   EDEN_HOST_DEVICE Patch tile(int64_t index) const {
-    Patch patch = grid.patch(index / cuts);
-    const uint32_t first = static_cast<uint32_t>(index % cuts) * rows;
+    // A division takes a device a hundred instructions, in which all threads of a block wait.
+    const int64_t which = cuts == 1 ? index : index / cuts;
+    Patch patch = grid.patch(which);
+    const uint32_t first = static_cast<uint32_t>(index - which * cuts) * rows;
     if (first >= patch.rows) {
       patch.rows = 0;
       return patch;
