@@ -311,16 +311,16 @@ __global__ void __launch_bounds__(kThreads, kBlocksOnMultiprocessor)
     of_cells.shape = {1, 1, code.blocks(device.shape.sample_size()) * code.block.bytes};
     job.fault = fault_here(of_cells, 8);
   }
-  __syncthreads();
   const LoadShape& shape = job().load.shape;
-  if (job().fault.fault != RegionFault::kNone) {
-    poison(out, shape.sample_size() * shape.batch * device.value_bytes,
-           blockIdx.x * int64_t{kThreads} + threadIdx.x, gridDim.x * int64_t{kThreads});
-    return;
-  }
   const Piece& piece = room().piece;
   const bool tripled = code.protection == Protection::kTripledSign;
   while (next_piece(code)) {
+    if (job().fault.fault != RegionFault::kNone) {
+      // Every block has a piece.
+      poison(out, shape.sample_size() * shape.batch * device.value_bytes,
+             blockIdx.x * int64_t{kThreads} + threadIdx.x, gridDim.x * int64_t{kThreads});
+      return;
+    }
     const unsigned char* const from = static_cast<const unsigned char*>(cells) + piece.begin;
     unsigned char* const in_room = place_for(room().cells, from);
     if (!tripled) move(in_room, from, piece.blocks * static_cast<int>(code.block.bytes));
@@ -349,7 +349,7 @@ cudaError_t launch_coded(const DeviceLoad& load, ValueType value, Storage storag
   of_values.value_bytes = storage_bits(own_storage(value)) / 8;
   const int64_t pieces = code.in_sample(load.shape) * load.shape.batch;
   cudaLaunchConfig_t config{};
-  config.gridDim = {static_cast<unsigned>(std::min(pieces, kBlocksWanted)), 1, 1};
+  config.gridDim = {static_cast<unsigned>(std::min(pieces, resident_blocks())), 1, 1};
   config.blockDim = {kThreads, 1, 1};
   config.stream = stream;
   cudaError_t error =

@@ -749,7 +749,7 @@ TEST_CASE("every barrier that is missing and atomics that are torn are seen", ED
   const auto own = [](const eden::Load& load) {
     return Read{load, ValueType::kInt32, Storage::kInt32};
   };
-  const auto coded = load_of(sparse, {}, {1, 1, 3000});
+  const auto coded = load_of(sparse, {}, {1, 1, 9000});
   std::vector<int64_t> plane_table;
   const auto in_planes = planes_of(0x7fffff, 0x7f800000, 0x80000000, 0.2, plane_table);
   const std::vector<Read> loads = {own(load_of(rows, table, {1, 1, 4000})),
