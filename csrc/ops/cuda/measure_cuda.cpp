@@ -55,14 +55,9 @@ std::tuple<Tensor, Tensor> corrupt_measured(Tensor x, Tensor region, std::option
                               coded ? std::optional(asked.scale) : std::nullopt,
                               coded && affine ? std::optional(asked.zero_point) : std::nullopt,
                               asked.bounds, storage, coded ? channel_dim : -1, -1);
-  if (out.is_contiguous()) {
-    launch_cuda(dense(x), arguments, out);
-  } else {
-    const Tensor source = dense(x);
-    Tensor result = torch::stable::empty_like(source);
-    launch_cuda(source, arguments, result);
-    torch::stable::copy_(out, result);
-  }
+  launch_where_they_lie<torch::stable::empty_like>(
+      x, out, [](const Tensor&, bool) { return false; },
+      [&](const Tensor& source, Tensor& result) { launch_cuda(source, arguments, result); });
   return {out, flag};
 }
 
