@@ -53,7 +53,6 @@ from torch import Tensor, nn
 
 import eden
 from eden.app.models import ResNet
-from eden.memory.lines_by_value import Marks
 from eden.memory.planes import planes_of
 from eden.memory.reading import empty_cache
 from eden.memory.region import plane_rows
@@ -531,6 +530,9 @@ def own_time(call: Callable[[], Any]) -> float:
 
 
 def table_by_value(report: Report, sizes: Sizes) -> None:
+    # Earlier commits, whose package operator_pairs.py has here, have none.
+    from eden.memory.lines_by_value import Marks
+
     size = sizes.tensors[1]
     what = "lines with a rate for each stored value / lines, processor time of one thread"
     report.heading("i", f"{what}, {size_text(size)}, float32, by bit error rate")
