@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo
@@ -117,7 +118,20 @@ class StorageKey:
 
 def overlaps_itself(tensor: Tensor) -> bool:
     """Whether elements of a tensor share memory, as those of an expanded one do (1.5)."""
-    return torch._debug_has_internal_overlap(tensor) == 1
+    known = torch._debug_has_internal_overlap(tensor)
+    if known != 2:
+        return known == 1
+    # Torch does not say: strides that each reach beyond all smaller ones keep elements apart, others may.
+    dims = sorted((stride, size) for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if size > 1)
+    places, reach, apart = np.zeros(1, np.int64), 1, True
+    for stride, size in dims:
+        apart = apart and stride >= reach
+        reach += (size - 1) * stride
+    if apart:
+        return False
+    for stride, size in dims:
+        places = np.add.outer(places, stride * np.arange(size)).ravel()
+    return np.unique(places).size < places.size
 
 
 def same_storage(a: Tensor, b: Tensor) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def test_a_plain_call_is_one_without_transforms_and_modes():
     assert seen == [(False, True)]
     assert torch_internals.overlaps_itself(torch.ones(1).expand(2))
     assert not torch_internals.overlaps_itself(torch.ones(2))
+
+
+def test_strided_elements_that_share_memory_are_told_from_those_apart():
+    memory = torch.arange(200)
+    shapes, every = itertools.product(range(4), repeat=3), list(itertools.product(range(7), repeat=3))
+    for sizes, strides in itertools.product(shapes, every):
+        view = memory.as_strided(sizes, strides)
+        assert torch_internals.overlaps_itself(view) == (view.unique().numel() < view.numel()), (sizes, strides)
 
 
 def test_constants_are_marked_as_torch_marks_them() -> None:
