@@ -71,6 +71,8 @@ def operator_arguments(
     """
     names = [argument.name for argument in torch.ops.eden.corrupt.default._schema.arguments]
     given = dict(zip(names, (x, *checked.operator_arguments(x, errors, seed, address, access)), strict=True))
+    # Every read of these errors has the same tensor, which a caller may want to change.
+    given["region"] = given["region"].clone()
     if "storage" in changes:
         changes["storage"] = STORAGES[changes["storage"]]
     unknown = changes.keys() - given.keys()

@@ -107,7 +107,6 @@ ROWS: list[tuple[ErrorModel, dict[int, int], str]] = [
 
 def changed_row(errors: ErrorModel, fields: dict[int, int]) -> dict[str, Any]:
     given = operator_arguments(X.clone(), errors)
-    given["region"] = given["region"].clone()
     for field, value in fields.items():
         given["region"][..., field] = value
     return given
